@@ -1,0 +1,452 @@
+"""The built-in data: deterministic 16:9 scenes with seven kinds of objects.
+
+Every image is drawn from its own random stream ``(seed, split, index)``. So the splits never share a
+scene, and a smaller set is the beginning of a larger one: ``val`` is the same whatever ``train`` is.
+
+Some kinds look alike on purpose (ball and ring, box and crate, cross and star): they share colours
+and differ only in a hole, a marking or an outline, which small, occluded, blurred or dark objects
+hide. That keeps a good detector below a perfect score, so that pruning has something to cost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from prunebench.errors import DatasetError
+
+GENERATOR_VERSION: Final = 1
+"""Raise it with every change that alters an image or a label: older sets are then made again."""
+
+SCENE_NAMES: Final[dict[int, str]] = {
+    0: "ball",
+    1: "ring",
+    2: "box",
+    3: "crate",
+    4: "cone",
+    5: "cross",
+    6: "star",
+}
+SPLITS: Final = ("train", "val", "test")
+MANIFEST_NAME: Final = "manifest.json"
+
+_HUES: Final = (12.0, 20.0, 45.0, 52.0, 85.0, 118.0, 128.0)  # OpenCV hue, 0..180, by class
+_MIN_VISIBLE: Final = 0.4  # an object of which less is seen gets no label and is not drawn
+_JPEG_QUALITY: Final = 95
+_SHIFT: Final = 4  # fixed-point bits of the sub-pixel polygon coordinates
+
+Image = NDArray[np.uint8]
+FloatImage = NDArray[np.float32]
+Points = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """One labelled object.
+
+    Attributes:
+        class_id: Key of :data:`SCENE_NAMES`.
+        box: ``(x1, y1, x2, y2)`` of its visible part in pixels, right and bottom exclusive.
+    """
+
+    class_id: int
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class _Sprite:
+    """An object before it is composed: its class, coverage and colours."""
+
+    class_id: int
+    alpha: Image  # (height, width), 0..255
+    colour: FloatImage  # (height, width, 3), 0..255
+
+
+def render_scene(
+    rng: np.random.Generator, *, width: int = 320, height: int = 180
+) -> tuple[Image, list[SceneObject]]:
+    """Draw one scene.
+
+    Args:
+        rng: Source of every random choice.
+        width: Image width in pixels.
+        height: Image height in pixels.
+
+    Returns:
+        The BGR image of shape ``(height, width, 3)`` and its labelled objects.
+    """
+    canvas = _background(rng, width, height)
+    for _ in range(int(rng.integers(2, 7))):
+        _draw_distractor(rng, canvas)
+    sprites = _place(rng, width, height)
+    for sprite in sprites:
+        alpha = (sprite.alpha.astype(np.float32) / 255.0)[..., None]
+        canvas = canvas * (1.0 - alpha) + sprite.colour * alpha
+    image = _expose(rng, canvas)
+    return image, [
+        SceneObject(sprite.class_id, box)
+        for sprite, visible in zip(sprites, _visible_masks(sprites), strict=True)
+        if (box := _mask_box(visible)) is not None
+    ]
+
+
+def generate_scenes(
+    root: Path,
+    *,
+    train: int = 400,
+    val: int = 100,
+    test: int = 100,
+    width: int = 320,
+    height: int = 180,
+    seed: int = 0,
+) -> Path:
+    """Write the scenes in Ultralytics' layout, or reuse a complete set with the same parameters.
+
+    The set is made in a folder beside ``root`` and then renamed, so ``root`` is whole or absent.
+
+    Args:
+        root: Folder of the set; may be absent. A set made with other parameters is replaced, a
+            folder that holds anything else is refused.
+        train: Number of training images.
+        val: Number of validation images.
+        test: Number of test images.
+        width: Image width in pixels, at least 64.
+        height: Image height in pixels, at least 64.
+        seed: Seed of every random stream.
+
+    Returns:
+        Path of ``data.yaml`` inside ``root``.
+
+    Raises:
+        DatasetError: A parameter is out of range, or ``root`` holds something else.
+    """
+    counts = {"train": train, "val": val, "test": test}
+    for split, count in counts.items():
+        if count < 1:
+            raise DatasetError(
+                f"{split}={count} is no number of images", where="scenes", fix="use 1 or more"
+            )
+    if min(width, height) < 64:
+        raise DatasetError(
+            f"a scene of {width}x{height} pixels is too small",
+            where="scenes",
+            fix="use at least 64x64",
+        )
+    if seed < 0:
+        raise DatasetError(f"seed={seed} is negative", where="scenes", fix="use 0 or more")
+    parameters: dict[str, Any] = {
+        "generator_version": GENERATOR_VERSION,
+        "opencv": cv2.__version__,
+        "numpy": np.__version__,
+        "counts": counts,
+        "width": width,
+        "height": height,
+        "seed": seed,
+    }
+    if _is_complete(root, parameters):
+        return root / "data.yaml"
+    if root.exists() and not _is_replaceable(root):
+        raise DatasetError(
+            "the folder for the built-in scenes holds other files",
+            where=root,
+            fix="choose an empty or absent folder",
+        )
+    root.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
+    try:
+        made = work / "set"
+        _write_set(made, counts, width, height, seed)
+        manifest = {"parameters": parameters, "digest": _content_digest(made)}
+        (made / MANIFEST_NAME).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        _swap_in(made, root, work / "replaced", parameters)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return root / "data.yaml"
+
+
+def _write_set(root: Path, counts: dict[str, int], width: int, height: int, seed: int) -> None:
+    for split_index, split in enumerate(SPLITS):
+        images, labels = root / "images" / split, root / "labels" / split
+        images.mkdir(parents=True)
+        labels.mkdir(parents=True)
+        for index in range(counts[split]):
+            rng = np.random.default_rng([seed, split_index, index])
+            image, objects = render_scene(rng, width=width, height=height)
+            stem = f"{split}-{index:05d}"
+            done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+            if not done:
+                raise DatasetError("the scene could not be encoded", where=images / f"{stem}.jpg")
+            (images / f"{stem}.jpg").write_bytes(data.tobytes())
+            lines = [_label_line(item, width, height) for item in objects]
+            (labels / f"{stem}.txt").write_text("".join(lines), encoding="utf-8")
+    # No ``path`` key: Ultralytics then takes the YAML's own folder, and the set can be moved.
+    data_yaml = {split: f"images/{split}" for split in SPLITS} | {"names": SCENE_NAMES}
+    (root / "data.yaml").write_text(yaml.safe_dump(data_yaml, sort_keys=False), encoding="utf-8")
+
+
+def _label_line(item: SceneObject, width: int, height: int) -> str:
+    x1, y1, x2, y2 = item.box
+    cx, cy = (x1 + x2) / 2 / width, (y1 + y2) / 2 / height
+    return f"{item.class_id} {cx:.6f} {cy:.6f} {(x2 - x1) / width:.6f} {(y2 - y1) / height:.6f}\n"
+
+
+def _set_files(root: Path) -> Iterator[Path]:
+    """The set's own files, sorted; Ultralytics drops its ``*.cache`` files among them."""
+    yield root / "data.yaml"
+    for folder in ("images", "labels"):
+        for split in SPLITS:
+            yield from sorted((root / folder / split).glob("*.[jt][px][gt]"))
+
+
+def _content_digest(root: Path) -> str:
+    digest = hashlib.sha256()
+    for file in _set_files(root):
+        digest.update(file.relative_to(root).as_posix().encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _read_manifest(root: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((root / MANIFEST_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def _is_complete(root: Path, parameters: dict[str, Any]) -> bool:
+    manifest = _read_manifest(root)
+    if manifest.get("parameters") != parameters:
+        return False
+    try:
+        return bool(manifest.get("digest") == _content_digest(root))
+    except OSError:
+        return False
+
+
+def _is_replaceable(root: Path) -> bool:
+    if not root.is_dir():
+        return False
+    return "generator_version" in _read_manifest(root).get("parameters", {}) or not any(
+        root.iterdir()
+    )
+
+
+def _swap_in(made: Path, root: Path, replaced: Path, parameters: dict[str, Any]) -> None:
+    if root.exists():
+        os.rename(root, replaced)
+    try:
+        os.rename(made, root)
+    except OSError:
+        # Another process made the same set meanwhile: its result is as good as ours.
+        if not _is_complete(root, parameters):
+            raise
+
+
+# --- what a scene is made of ---------------------------------------------------------------------
+
+
+def _hsv(rng: np.random.Generator, hue: float, saturation: tuple[int, int]) -> FloatImage:
+    """A BGR colour of shape ``(3,)``, 0..255."""
+    pixel = np.array(
+        [[[hue % 180, rng.integers(*saturation), rng.integers(80, 250)]]], dtype=np.uint8
+    )
+    colour: FloatImage = cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0].astype(np.float32)
+    return colour
+
+
+def _smooth_noise(rng: np.random.Generator, width: int, height: int, cells: int) -> FloatImage:
+    """Noise of shape ``(height, width)`` in -1..1 whose blobs are about ``width / cells`` wide."""
+    coarse = rng.uniform(-1, 1, (max(2, cells * height // width), cells)).astype(np.float32)
+    noise: FloatImage = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return noise
+
+
+def _background(rng: np.random.Generator, width: int, height: int) -> FloatImage:
+    first = _hsv(rng, rng.uniform(0, 180), (10, 140))
+    second = _hsv(rng, rng.uniform(0, 180), (10, 140))
+    kind = int(rng.integers(4))
+    ys, xs = np.mgrid[0:height, 0:width].astype(np.float32)
+    angle = rng.uniform(0, np.pi)
+    along = np.float32(np.cos(angle)) * xs / width + np.float32(np.sin(angle)) * ys / height
+    if kind == 0:
+        mix = along
+    elif kind == 1:
+        mix = 0.5 + 0.5 * _smooth_noise(rng, width, height, int(rng.integers(4, 24)))
+    elif kind == 2:
+        mix = 0.5 + 0.5 * np.sign(np.sin(along * np.float32(rng.uniform(10, 60))))
+    else:
+        period = float(rng.uniform(0.06, 0.2)) * width
+        mix = ((np.floor(xs / period) + np.floor(ys / period)) % 2).astype(np.float32)
+    mix = np.clip(mix, 0.0, 1.0) * np.float32(rng.uniform(0.3, 1.0))
+    canvas: FloatImage = first * (1 - mix[..., None]) + second * mix[..., None]
+    grain = _smooth_noise(rng, width, height, width // 4) * np.float32(rng.uniform(0, 22))
+    return canvas + grain[..., None]
+
+
+def _draw_distractor(rng: np.random.Generator, canvas: FloatImage) -> None:
+    """Draw clutter that is no class: a line, an arc, a bar, a half disc or a blob."""
+    height, width = canvas.shape[:2]
+    colour = tuple(float(value) for value in _hsv(rng, rng.uniform(0, 180), (20, 230)))
+    x, y = int(rng.integers(width)), int(rng.integers(height))
+    size = int(rng.uniform(0.05, 0.2) * height)
+    angle = float(rng.uniform(0, 360))
+    kind = int(rng.integers(5))
+    if kind == 0:
+        end = (int(rng.integers(width)), int(rng.integers(height)))
+        cv2.line(canvas, (x, y), end, colour, int(rng.integers(1, 4)), cv2.LINE_AA)
+    elif kind == 1:
+        cv2.ellipse(canvas, (x, y), (size, size), angle, 0, 150, colour, 2, cv2.LINE_AA)
+    elif kind == 2:
+        corners = cv2.boxPoints(((x, y), (size * 2.6, size * 0.5), angle))
+        cv2.fillConvexPoly(canvas, corners.astype(np.int32), colour, cv2.LINE_AA)
+    elif kind == 3:
+        cv2.ellipse(canvas, (x, y), (size, size), angle, 0, 180, colour, -1, cv2.LINE_AA)
+    else:
+        turns = np.sort(rng.uniform(0, 2 * np.pi, 7))
+        radii = size * rng.uniform(0.4, 1.2, 7)
+        blob = np.stack([x + radii * np.cos(turns), y + radii * np.sin(turns)], axis=1)
+        cv2.fillPoly(canvas, [blob.astype(np.int32)], colour, cv2.LINE_AA)
+
+
+def _turn(points: Points, angle: float) -> Points:
+    cos, sin = np.cos(angle), np.sin(angle)
+    turned: Points = points @ np.array([[cos, sin], [-sin, cos]])
+    return turned
+
+
+def _circle(radius: float) -> Points:
+    turns = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+    return radius * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+
+
+def _rectangle(half_width: float, half_height: float) -> Points:
+    return np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * np.array([half_width, half_height])
+
+
+def _outline(class_id: int, rng: np.random.Generator) -> list[Points]:
+    """Outlines in a unit frame (-1..1); a second one is cut out of the first (even-odd rule)."""
+    name = SCENE_NAMES[class_id]
+    if name == "ball":
+        return [_circle(1.0)]
+    if name == "ring":
+        return [_circle(1.0), _circle(float(rng.uniform(0.35, 0.6)))]
+    if name in ("box", "crate"):
+        return [_rectangle(0.9, 0.9 * float(rng.uniform(0.7, 1.1)))]
+    if name == "cone":
+        return [np.array([[0.0, -1.0], [rng.uniform(0.65, 0.95), 0.9], [-0.8, 0.9]])]
+    if name == "cross":
+        a = float(rng.uniform(0.25, 0.38))
+        corners = [(-a, -1), (a, -1), (a, -a), (1, -a), (1, a), (a, a)]
+        return [np.array(corners + [(-x, -y) for x, y in corners], dtype=np.float64)]
+    turns = np.arange(10) * np.pi / 5 - np.pi / 2
+    radii = np.where(np.arange(10) % 2 == 0, 1.0, float(rng.uniform(0.38, 0.55)))
+    return [np.stack([radii * np.cos(turns), radii * np.sin(turns)], axis=1)]
+
+
+def _fixed(points: Points) -> NDArray[np.int32]:
+    return np.round(points * (1 << _SHIFT)).astype(np.int32)
+
+
+def _sprite(rng: np.random.Generator, width: int, height: int, size: float) -> tuple[_Sprite, int]:
+    """Draw one object somewhere in the frame.
+
+    Returns:
+        The sprite, and the number of pixels it would cover if the frame did not cut it off.
+    """
+    class_id = int(rng.integers(len(SCENE_NAMES)))
+    half = size / 2
+    spread = 0.5 * half  # how far over the border the object's centre may leave room for itself
+    centre = np.array([rng.uniform(spread, width - spread), rng.uniform(spread, height - spread)])
+    angle = float(rng.uniform(-0.45, 0.45))
+    outlines = [_turn(points * half, angle) for points in _outline(class_id, rng)]
+
+    whole = np.zeros((int(2.6 * half) + 4, int(2.6 * half) + 4), dtype=np.uint8)
+    cv2.fillPoly(whole, [_fixed(points + 1.3 * half + 2) for points in outlines], 255, shift=_SHIFT)
+    alpha = np.zeros((height, width), dtype=np.uint8)
+    placed = [_fixed(points + centre) for points in outlines]
+    cv2.fillPoly(alpha, placed, 255, lineType=cv2.LINE_AA, shift=_SHIFT)
+
+    typical = rng.uniform() < 0.7
+    hue = _HUES[class_id] + rng.normal(0, 9) if typical else float(rng.uniform(0, 180))
+    base = _hsv(rng, hue, (90, 240))
+    colour: FloatImage = np.empty((height, width, 3), dtype=np.float32)
+    colour[:] = base
+    marking = base * np.float32(rng.choice([0.45, 0.6, 1.35, 1.6]))
+    marking_bgr = tuple(float(min(value, 255.0)) for value in marking)
+    line = max(1, round(size * 0.09))
+    if SCENE_NAMES[class_id] == "crate":
+        corners = _fixed(outlines[0] + centre)
+        for start, end in ((0, 2), (1, 3)):
+            ends = tuple(map(int, corners[start])), tuple(map(int, corners[end]))
+            cv2.line(colour, ends[0], ends[1], marking_bgr, line, cv2.LINE_AA, _SHIFT)
+    if rng.uniform() < 0.6:
+        cv2.polylines(colour, placed, True, marking_bgr, line, cv2.LINE_AA, _SHIFT)
+    ys = np.linspace(-1, 1, height, dtype=np.float32)[:, None, None]
+    colour *= 1 + ys * np.float32(rng.uniform(-0.25, 0.25))
+    return _Sprite(class_id, alpha, colour), int((whole > 0).sum())
+
+
+def _place(rng: np.random.Generator, width: int, height: int) -> list[_Sprite]:
+    """Objects in drawing order, each at least :data:`_MIN_VISIBLE` visible after all are drawn."""
+    sprites: list[_Sprite] = []
+    areas: list[int] = []
+    wanted = int(rng.integers(2, 8))
+    for _ in range(wanted * 3):
+        if len(sprites) == wanted:
+            break
+        size = height * float(np.exp(rng.uniform(np.log(0.09), np.log(0.42))))
+        sprite, area = _sprite(rng, width, height, size)
+        visible = _visible_masks([*sprites, sprite])
+        shares = [mask.sum() / max(1, full) for mask, full in zip(visible, [*areas, area])]
+        if min(shares) >= _MIN_VISIBLE:
+            sprites.append(sprite)
+            areas.append(area)
+    return sprites
+
+
+def _visible_masks(sprites: list[_Sprite]) -> list[NDArray[np.bool_]]:
+    """What is seen of each sprite once the later ones lie on top."""
+    masks: list[NDArray[np.bool_]] = []
+    covered: NDArray[np.bool_] | None = None
+    for sprite in reversed(sprites):
+        own = sprite.alpha >= 128
+        masks.append(own if covered is None else own & ~covered)
+        covered = own if covered is None else covered | own
+    return masks[::-1]
+
+
+def _mask_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    if not columns.size:
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _expose(rng: np.random.Generator, canvas: FloatImage) -> Image:
+    """Light, blur and sensor noise, as a camera would add them."""
+    height, width = canvas.shape[:2]
+    light = 1 + 0.35 * _smooth_noise(rng, width, height, 3)
+    canvas = canvas * (light * np.float32(rng.uniform(0.45, 1.15)))[..., None]
+    if rng.uniform() < 0.3:
+        shadow = np.ones((height, width), dtype=np.float32)
+        corners = rng.uniform(0, 1, (4, 2)) * np.array([width, height])
+        cv2.fillConvexPoly(shadow, cv2.convexHull(corners.astype(np.int32)), 0.55)
+        canvas = canvas * cv2.GaussianBlur(shadow, (0, 0), 4)[..., None]
+    sigma = float(rng.uniform(0.0, 0.0065)) * height
+    if sigma > 0.3:
+        canvas = cv2.GaussianBlur(canvas, (0, 0), sigma)
+    noise = rng.normal(0, rng.uniform(2, 16), canvas.shape)
+    return np.clip(canvas + noise, 0, 255).round().astype(np.uint8)
