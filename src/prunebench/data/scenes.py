@@ -88,7 +88,7 @@ def render_scene(
         The BGR image of shape ``(height, width, 3)`` and its labelled objects.
     """
     canvas = _background(rng, width, height)
-    for _ in range(int(rng.integers(2, 7))):
+    for _ in range(int(rng.integers(1, 6))):
         _draw_distractor(rng, canvas)
     sprites = _place(rng, width, height)
     for sprite in sprites:
@@ -379,7 +379,7 @@ def _sprite(rng: np.random.Generator, width: int, height: int, size: float) -> t
     placed = [_fixed(points + centre) for points in outlines]
     cv2.fillPoly(alpha, placed, 255, lineType=cv2.LINE_AA, shift=_SHIFT)
 
-    typical = rng.uniform() < 0.7
+    typical = rng.uniform() < 0.8
     hue = _HUES[class_id] + rng.normal(0, 9) if typical else float(rng.uniform(0, 180))
     base = _hsv(rng, hue, (90, 240))
     colour: FloatImage = np.empty((height, width, 3), dtype=np.float32)
@@ -407,7 +407,7 @@ def _place(rng: np.random.Generator, width: int, height: int) -> list[_Sprite]:
     for _ in range(wanted * 3):
         if len(sprites) == wanted:
             break
-        size = height * float(np.exp(rng.uniform(np.log(0.09), np.log(0.42))))
+        size = height * float(np.exp(rng.uniform(np.log(0.12), np.log(0.48))))
         sprite, area = _sprite(rng, width, height, size)
         visible = _visible_masks([*sprites, sprite])
         shares = [mask.sum() / max(1, full) for mask, full in zip(visible, [*areas, area])]
@@ -439,7 +439,7 @@ def _expose(rng: np.random.Generator, canvas: FloatImage) -> Image:
     """Light, blur and sensor noise, as a camera would add them."""
     height, width = canvas.shape[:2]
     light = 1 + 0.35 * _smooth_noise(rng, width, height, 3)
-    canvas = canvas * (light * np.float32(rng.uniform(0.45, 1.15)))[..., None]
+    canvas = canvas * (light * np.float32(rng.uniform(0.55, 1.15)))[..., None]
     if rng.uniform() < 0.3:
         shadow = np.ones((height, width), dtype=np.float32)
         corners = rng.uniform(0, 1, (4, 2)) * np.array([width, height])
@@ -448,5 +448,5 @@ def _expose(rng: np.random.Generator, canvas: FloatImage) -> Image:
     sigma = float(rng.uniform(0.0, 0.0065)) * height
     if sigma > 0.3:
         canvas = cv2.GaussianBlur(canvas, (0, 0), sigma)
-    noise = rng.normal(0, rng.uniform(2, 16), canvas.shape)
+    noise = rng.normal(0, rng.uniform(2, 13), canvas.shape)
     return np.clip(canvas + noise, 0, 255).round().astype(np.uint8)

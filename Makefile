@@ -1,0 +1,27 @@
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test lint format clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+$(READY): scripts/setup requirements.lock pyproject.toml
+	@scripts/setup
+
+demo: $(READY) ## Compare six variants of the shipped model on the built-in scenes (6 minutes)
+	@$(BIN)/prunebench run --config configs/quickstart.yaml
+
+test: $(READY) ## Run every test (10 minutes)
+	@$(BIN)/python -m pytest
+
+lint: $(READY) ## Check style, types and the direction of imports
+	@scripts/lint
+
+format: $(READY) ## Format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+clean: ## Remove the virtual environment and every run
+	@rm -rf $(VENV) runs

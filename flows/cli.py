@@ -1,0 +1,109 @@
+"""The console script: the core's commands plus those that run a flow."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from flows.console import shown_progress, stderr_console
+from prunebench.cli import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    ModelOption,
+    OutOption,
+    app,
+    config_from,
+    existing_run,
+    run_app,
+)
+from prunebench.errors import EXIT_DONE, EXIT_FAILED, EXIT_SOME_VARIANTS_FAILED, PrunebenchError
+
+
+@app.command()
+def run(
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    data: DataOption = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Prune, retrain, export and measure every variant, and rank them."""
+    resolved = config_from(config, model, data, out)
+    _quiet_prefect()
+    console = stderr_console()
+    with shown_progress(console):
+        _stage("checking the model, the data and the output folder")
+        from prunebench.experiment import prepare
+
+        prepare(resolved)
+        _stage("starting Prefect")
+        from flows.compare import compare
+
+        state = compare(resolved, return_state=True)
+    _finish(state, as_json=as_json, console=console)
+
+
+@app.command()
+def rebenchmark(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the exported variants of a run again, train nothing, and compare."""
+    folder = existing_run(run)
+    _quiet_prefect()
+    console = stderr_console()
+    with shown_progress(console):
+        _stage("starting Prefect")
+        from flows.rebenchmark import rebenchmark as flow
+
+        state = flow(str(folder), return_state=True)
+    _finish(state, as_json=as_json, console=console)
+
+
+def _finish(state: Any, *, as_json: bool, console: Console) -> None:
+    """Print a flow's outcome and leave with its exit code."""
+    if not state.is_completed():
+        error = state.result(raise_on_failure=False)
+        if isinstance(error, PrunebenchError):
+            raise error
+        console.print(f"prunebench: {error or state.message}", markup=False, highlight=False)
+        sys.exit(EXIT_FAILED)
+    outcome = state.result()
+    if as_json:
+        sys.stdout.write(json.dumps(outcome, indent=2, ensure_ascii=False) + "\n")
+    else:
+        from prunebench.outcome import RunRanking
+        from prunebench.terminal import run_ranking_view
+
+        ranking = RunRanking.model_validate(outcome["ranking"])
+        Console().print(run_ranking_view(ranking))
+        typer.echo(f"Report: {Path(outcome['folder']) / 'report.html'}")
+    sys.exit(EXIT_SOME_VARIANTS_FAILED if outcome["failed"] else EXIT_DONE)
+
+
+def _quiet_prefect() -> None:
+    """Keep Prefect's log off the progress display unless the user asked for a level."""
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+
+def _stage(text: str) -> None:
+    from prunebench.progress import announce
+
+    announce({"kind": "stage", "text": text})
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()

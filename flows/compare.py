@@ -1,0 +1,83 @@
+"""The main flow: baseline, pruned, retrained, exported, measured, ranked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.futures import PrefectFuture, wait
+from prefect.states import Completed, State
+
+from prunebench.config import Config
+from prunebench.files import sole_user
+from prunebench.plan import PlannedVariant, plan_variants
+from prunebench.records import Failure, VariantRecord
+from tasks.measuring import measure
+from tasks.preparing import prepare_experiment
+from tasks.publishing import publish
+from tasks.ranking import rank_variants
+from tasks.variants import evaluate, export, make
+
+STEP_TITLES = ("make", "export", "accuracy")
+
+
+@flow(name="compare", flow_run_name="{config.name}", persist_result=False)
+def compare(config: Config) -> State[Any]:
+    """Compare the pruned and retrained variants of one model on this host's CPU.
+
+    Args:
+        config: The experiment, as in the YAML file.
+
+    Returns:
+        A completed state whose data is the run's folder and the ranking as plain values.
+    """
+    out = Path(config.out).expanduser().resolve()
+    experiment = prepare_experiment(config)
+    with sole_user(out):
+        plan = plan_variants(config)
+        made: dict[str, PrefectFuture[Any]] = {}
+        finished: dict[str, tuple[PrefectFuture[Any], ...]] = {}
+        for planned in plan:
+            parent = None if planned.parent is None else made[planned.parent]
+            baseline = None if planned.parent is None else made["baseline"]
+            made[planned.name] = make.submit(experiment, planned, parent, baseline)
+        for planned in plan:
+            exported = export.submit(experiment, made[planned.name])
+            accurate = evaluate.submit(experiment, exported)
+            finished[planned.name] = (made[planned.name], exported, accurate)
+        # Latency waits here until all training and export has ended.
+        wait([future for chain in finished.values() for future in chain])
+        variants = [_collected(planned, finished[planned.name]) for planned in plan]
+        latency = measure(experiment, variants)
+        ranking = rank_variants(experiment, variants, latency)
+        publish(experiment, variants, ranking)
+    failed = [variant.name for variant in variants if variant.failure is not None]
+    message = f"{len(variants) - len(failed)} of {len(variants)} variants ranked"
+    return Completed(
+        message=message if not failed else f"{message}, failed: {', '.join(failed)}",
+        data={
+            "folder": experiment.folder,
+            "failed": failed,
+            "ranking": ranking.model_dump(mode="json"),
+        },
+    )
+
+
+def _collected(planned: PlannedVariant, chain: tuple[PrefectFuture[Any], ...]) -> VariantRecord:
+    """What the last finished step of a variant knows, with the first failure after it."""
+    record = VariantRecord(name=planned.name, parent=planned.parent, steps=planned.steps)
+    for title, future in zip(STEP_TITLES, chain, strict=True):
+        state = future.state
+        if state.is_completed():
+            record = state.result()
+            continue
+        return record.model_copy(update={"failure": _failure(title, state)})
+    return record
+
+
+def _failure(title: str, state: State[Any]) -> Failure:
+    if state.is_failed() or state.is_crashed():
+        error = state.result(raise_on_failure=False)
+        return Failure(step=title, reason=getattr(error, "reason", None) or str(error))
+    return Failure(step=title, reason="the variant it is made from failed")

@@ -1,0 +1,157 @@
+"""Progress on standard error: a live display on a terminal, plain lines elsewhere.
+
+The display is redrawn by events and a slow ticker only, so that it takes no core from a
+measurement that runs beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from prunebench.progress import listening
+
+QUIET_LIMIT_S = 5.0
+"""Longest silence: after it the last stage is repeated with its elapsed time."""
+
+
+@contextlib.contextmanager
+def shown_progress(console: Console) -> Iterator[None]:
+    """Show every progress event on ``console`` while the block runs."""
+    view: _Live | _Lines = _Live(console) if console.is_terminal else _Lines(console)
+    ended = threading.Event()
+
+    def tick() -> None:
+        while not ended.wait(QUIET_LIMIT_S):
+            view.tick()
+
+    ticker = threading.Thread(target=tick, daemon=True)
+    with listening(view.on_event), view:
+        ticker.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            ticker.join()
+
+
+def describe(event: dict[str, Any]) -> tuple[str, float | None]:
+    """An event as one line and, where it has one, the finished share between 0 and 1."""
+    kind = event["kind"]
+    subject = f"{event['variant']}: " if event.get("variant") else ""
+    if kind == "epoch":
+        left = _seconds_left(event.get("seconds_left"))
+        text = (
+            f"{subject}epoch {event['epoch']}/{event['epochs']}, "
+            f"loss {event['loss']:.2f}, mAP50 {event['map50']:.3f}{left}"
+        )
+        return text, event["epoch"] / event["epochs"]
+    if kind == "batch":
+        share = (event["epoch"] - 1 + event["batch"] / event["batches"]) / event["epochs"]
+        text = f"{subject}epoch {event['epoch']}/{event['epochs']}"
+        return f"{text}, batch {event['batch']}/{event['batches']}", share
+    if kind == "progress":
+        share = event["done"] / event["total"] if event.get("total") else None
+        what = event.get("text", event.get("unit", ""))
+        return f"{subject}{what} {event['done']}/{event['total']}", share
+    if kind == "restored":
+        text = f"only {event['transferred']} of {event['tensors']} tensors were taken over"
+        return f"{subject}{text}: the network is rebuilt unpruned", None
+    if kind == "failed":
+        return f"{subject}failed: {event['reason']}", None
+    return f"{subject}{event.get('text', kind)}", None
+
+
+def _seconds_left(seconds: float | None) -> str:
+    return "" if seconds is None else f", {seconds:.0f} s left"
+
+
+class _Lines:
+    """One plain line per event, thinned out to one every second for the frequent kinds."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+        self._last_line = self._started
+        self._last_text = "starting"
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        text, _ = describe(event)
+        with self._lock:
+            self._last_text = text
+            frequent = event["kind"] in ("batch", "progress")
+            if not frequent or time.monotonic() - self._last_line >= QUIET_LIMIT_S:
+                self._print(text)
+
+    def tick(self) -> None:
+        with self._lock:
+            if time.monotonic() - self._last_line >= QUIET_LIMIT_S:
+                self._print(f"... {self._last_text}")
+
+    def _print(self, text: str) -> None:
+        self._last_line = time.monotonic()
+        elapsed = self._last_line - self._started
+        self._console.print(f"[{elapsed:5.0f} s] {text}", markup=False, highlight=False)
+
+
+class _Live:
+    """A bar per variant at work, finished stages printed above."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            console=console,
+            auto_refresh=False,
+            transient=True,
+        )
+        self._bars: dict[str, TaskID] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._progress.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self._progress.stop()
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        text, share = describe(event)
+        key = str(event.get("variant") or event.get("stage") or "run")
+        with self._lock:
+            if event["kind"] in ("finished", "failed"):
+                bar = self._bars.pop(key, None)
+                if bar is not None:
+                    self._progress.remove_task(bar)
+                self._progress.console.print(text, markup=False, highlight=False)
+            else:
+                if key not in self._bars:
+                    self._bars[key] = self._progress.add_task(text, total=None)
+                total = None if share is None else 1.0
+                completed = 0.0 if share is None else share
+                self._progress.update(
+                    self._bars[key], description=text, total=total, completed=completed
+                )
+        self._progress.refresh()
+
+    def tick(self) -> None:
+        self._progress.refresh()
+
+
+def stderr_console() -> Console:
+    """The console progress goes to; results go to standard output."""
+    return Console(file=sys.stderr)

@@ -1,0 +1,200 @@
+"""The commands that need no orchestrator. ``flows.cli`` adds those that do.
+
+JSON goes to standard output, progress and errors to standard error. Exit codes: 0 done, 1 failed,
+2 bad input, 3 some variants failed and the rest are ranked, 4 a gate or regression failed.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from prunebench.config import Config, load_config
+from prunebench.errors import InputError, PrunebenchError
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as a shell gives it: 128 + SIGINT."""
+
+app = typer.Typer(
+    name="prunebench",
+    help="Which pruned YOLO do I ship on this CPU, and is the difference real?",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="YAML file with the configuration.")
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="Trained checkpoint (.pt) or network (.yaml).")
+]
+DataOption = Annotated[
+    str | None, typer.Option("--data", "-d", help="Data YAML, 'scenes' or 'neontrees'.")
+]
+OutOption = Annotated[str | None, typer.Option("--out", "-o", help="Folder for runs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+
+
+def run_app(application: typer.Typer) -> None:
+    """Run a command line and turn every expected error into its sentence and exit code."""
+    try:
+        application()
+    except PrunebenchError as error:
+        Console(stderr=True).print(f"prunebench: {error}", markup=False, highlight=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        Console(stderr=True).print(
+            "prunebench: interrupted; run the same command again to go on where it stopped.",
+            markup=False,
+        )
+        sys.exit(INTERRUPTED)
+
+
+def config_from(
+    config: Path | None, model: str | None, data: str | None, out: str | None
+) -> Config:
+    """The configuration of a command: flags over environment over file over defaults."""
+    return load_config(config, flags={"model": model, "data": data, "out": out})
+
+
+@app.command()
+def plan(
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    data: DataOption = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Resolve the configuration and list the variants and their steps; run nothing."""
+    from prunebench.plan import plan_variants
+    from prunebench.terminal import plan_table
+
+    resolved = config_from(config, model, data, out)
+    variants = plan_variants(resolved)
+    if as_json:
+        _print_json(
+            {
+                "config": resolved.model_dump(mode="json"),
+                "variants": [variant.model_dump(mode="json") for variant in variants],
+            }
+        )
+        return
+    Console().print(plan_table(resolved, variants))
+
+
+@app.command()
+def rank(
+    table: Annotated[Path, typer.Argument(help="CSV: variant, params, size_mb, map50, fps.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Rank measurements taken elsewhere."""
+    from prunebench.table import rank_table
+    from prunebench.terminal import table_ranking_view
+
+    ranking = rank_table(table)
+    if as_json:
+        _print_json(ranking.model_dump(mode="json"))
+        return
+    Console().print(table_ranking_view(ranking))
+
+
+@app.command()
+def audit(
+    subjects: Annotated[
+        list[str], typer.Argument(help="Checkpoints, ONNX files or bare parameter counts.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Say what each file, or each number of parameters, is."""
+    from prunebench.audit import audit_file, audit_number
+    from prunebench.terminal import findings_view
+
+    findings = []
+    for subject in subjects:
+        digits = subject.replace(",", "").replace("_", "")
+        findings.append(
+            audit_number(int(digits)) if digits.isdigit() else audit_file(Path(subject))
+        )
+    if as_json:
+        _print_json([finding.model_dump(mode="json") for finding in findings])
+        return
+    Console().print(findings_view(findings))
+
+
+@app.command()
+def baseline(
+    data: Annotated[str, typer.Option("--data", "-d", help="Data YAML or 'scenes'.")] = "scenes",
+    model: Annotated[str, typer.Option("--model", "-m", help="Network (.yaml).")] = "yolov8n.yaml",
+    epochs: Annotated[int, typer.Option(min=1, help="Training epochs.")] = 100,
+    imgsz: Annotated[int, typer.Option(min=32, help="Square training size in pixels.")] = 320,
+    batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint to write.")] = Path(
+        "baseline.pt"
+    ),
+    data_dir: Annotated[Path, typer.Option(help="Folder for built-in data.")] = Path("runs/.data"),
+) -> None:
+    """Train a baseline from scratch and write its checkpoint with a JSON that says how."""
+    from prunebench.data.dataset import check_dataset, resolve_dataset
+    from prunebench.latency.fingerprint import usable_cores
+    from prunebench.retraining.baseline import train_baseline
+
+    dataset = resolve_dataset(data, cache_dir=data_dir)
+    check_dataset(dataset, class_names=None)
+    path = train_baseline(
+        model=model,
+        data_yaml=dataset.yaml,
+        out=out,
+        epochs=epochs,
+        imgsz=imgsz,
+        batch=batch,
+        seed=seed,
+        threads=usable_cores(),
+        command=shlex.join(["prunebench", *sys.argv[1:]]),
+    )
+    typer.echo(path)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+) -> None:
+    """Make a run's report again from what it measured."""
+    from prunebench.report.build import build_report
+
+    typer.echo(build_report(run))
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Say what on this machine would falsify a measurement."""
+    from prunebench.doctor import examine
+    from prunebench.terminal import doctor_view
+
+    findings = examine()
+    if as_json:
+        _print_json([finding.model_dump(mode="json") for finding in findings])
+        return
+    Console().print(doctor_view(findings))
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def existing_run(run: Path) -> Path:
+    """An existing run folder as an absolute path.
+
+    Raises:
+        InputError: There is no such folder.
+    """
+    if not run.is_dir():
+        raise InputError("no such run folder", where=run, fix="give the folder of a run")
+    return run.resolve()

@@ -1,0 +1,1 @@
+"""onnxruntime latency on this host: rounds of fresh processes, and what makes them untrue."""

@@ -1,0 +1,143 @@
+"""Letterbox and decoding of Ultralytics ONNX models with numpy and OpenCV alone.
+
+This is the code a deployment would run around the network, so latency times it and accuracy
+uses the very same functions. Both follow Ultralytics (``data/augment.py`` ``LetterBox`` with
+``auto=False, scaleup=True, center=True`` and ``utils/nms.py`` ``non_max_suppression``) to the
+last bit; the tests compare them with the originals.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+PADDING_GREY = 114
+MAX_NMS_CANDIDATES = 30_000
+CLASS_OFFSET_PX = np.float32(7680)
+"""Boxes of different classes are moved apart by this much, so that one NMS handles them all."""
+
+END_TO_END_COLUMNS = (6, 38)
+"""x1 y1 x2 y2 score class, for segmentation followed by 32 mask coefficients."""
+
+
+def letterbox(
+    image_bgr: NDArray[np.uint8], hw: tuple[int, int]
+) -> tuple[FloatArray, float, tuple[int, int]]:
+    """Scale an image into a fixed frame without distortion, centred on grey.
+
+    Args:
+        image_bgr: (H, W, 3) pixels as OpenCV decodes them.
+        hw: (height, width) of the frame in pixels.
+
+    Returns:
+        The network input, (1, 3, height, width) RGB in 0..1, C-contiguous; the scale that takes
+        image pixels to frame pixels; and the (left, top) padding in pixels.
+    """
+    height, width = image_bgr.shape[:2]
+    scale = min(hw[0] / height, hw[1] / width)
+    scaled_wh = max(round(width * scale), 1), max(round(height * scale), 1)
+    framed: NDArray[Any] = image_bgr
+    if (width, height) != scaled_wh:
+        framed = cv2.resize(framed, scaled_wh, interpolation=cv2.INTER_LINEAR)
+    pad_x, pad_y = (hw[1] - scaled_wh[0]) / 2, (hw[0] - scaled_wh[1]) / 2
+    # The 0.1 sends an odd padding's extra pixel right and down whatever round() does at .5.
+    left, right = round(pad_x - 0.1), round(pad_x + 0.1)
+    top, bottom = round(pad_y - 0.1), round(pad_y + 0.1)
+    framed = cv2.copyMakeBorder(
+        framed, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(PADDING_GREY,) * 3
+    )
+    tensor: FloatArray = np.empty((1, 3, *hw), dtype=np.float32)
+    # Dividing (not multiplying by 1/255) gives the same float32 as torch's img / 255.
+    np.divide(framed[..., ::-1].transpose(2, 0, 1), np.float32(255), out=tensor[0])
+    return tensor, scale, (left, top)
+
+
+def decode_and_nms(
+    output: FloatArray,
+    nc: int,
+    conf: float,
+    iou: float,
+    max_det: int,
+    *,
+    multi_label: bool = False,
+) -> FloatArray:
+    """Turn a network's first output into detections.
+
+    Args:
+        output: (1, 4 + nc [+ 32], anchors) boxes as centre, width and height with class scores
+            [and mask coefficients, ignored]; or (1, detections, 6 [+ 32]) of a head that ends in
+            detections already (YOLO26), which is only cut at ``conf`` and ``max_det``.
+        nc: Number of classes.
+        conf: Scores at or below are dropped.
+        iou: A box that overlaps a better one of its class by more is dropped.
+        max_det: Most detections returned.
+        multi_label: One box may count for several classes, as validation does; deployment keeps
+            the best class only.
+
+    Returns:
+        (n, 6) x1 y1 x2 y2 score class, in letterbox pixels, best score first (an end-to-end
+        head keeps its own order).
+    """
+    if is_end_to_end(output.shape, nc):
+        rows = output[0]
+        kept: FloatArray = rows[rows[:, 4] > conf][:max_det, :6].astype(np.float32)
+        return kept
+    candidates = _candidates(output[0], nc, conf, multi_label and nc > 1)
+    if len(candidates) == 0:
+        return candidates
+    order = np.argsort(-candidates[:, 4], kind="stable")[:MAX_NMS_CANDIDATES]
+    candidates = candidates[order]
+    boxes = candidates[:, :4] + candidates[:, 5:6] * CLASS_OFFSET_PX
+    detections: FloatArray = candidates[_greedy_nms(boxes, iou, max_det)]
+    return detections
+
+
+def is_end_to_end(shape: tuple[int, ...], nc: int) -> bool:
+    """Whether an output of this shape holds finished detections (no NMS needed)."""
+    raw_channels = (4 + nc, 4 + nc + 32)
+    return shape[2] in END_TO_END_COLUMNS and shape[1] not in raw_channels
+
+
+def _candidates(channels: FloatArray, nc: int, conf: float, multi_label: bool) -> FloatArray:
+    """(n, 6) rows above ``conf`` of (4 + nc [+ 32], anchors), in the order of the anchors."""
+    scores = channels[4 : 4 + nc]
+    anchors = np.flatnonzero(scores.max(axis=0) > conf)
+    scores = scores[:, anchors].T
+    if multi_label:
+        rows, classes = np.nonzero(scores > conf)
+    else:
+        rows, classes = np.arange(len(anchors)), scores.argmax(axis=1)
+    centre, half = channels[:2, anchors[rows]], channels[2:4, anchors[rows]] / 2
+    table: FloatArray = np.empty((len(rows), 6), dtype=np.float32)
+    table[:, :2] = (centre - half).T
+    table[:, 2:4] = (centre + half).T
+    table[:, 4] = scores[rows, classes]
+    table[:, 5] = classes
+    return table
+
+
+def _greedy_nms(boxes: FloatArray, iou: float, max_det: int) -> NDArray[np.intp]:
+    """Indices of the boxes (n, 4) that survive, given best first.
+
+    The arithmetic is torchvision's: float32 overlaps compared with a float64 limit.
+    """
+    x1, y1, x2, y2 = np.ascontiguousarray(boxes.T)
+    areas = (x2 - x1) * (y2 - y1)
+    limit = np.float64(iou)
+    kept: list[int] = []
+    left = np.arange(len(boxes))
+    while len(left) and len(kept) < max_det:
+        best, left = left[0], left[1:]
+        kept.append(int(best))
+        overlap_w = np.minimum(x2[best], x2[left]) - np.maximum(x1[best], x1[left])
+        overlap_h = np.minimum(y2[best], y2[left]) - np.maximum(y1[best], y1[left])
+        overlap = np.maximum(overlap_w, np.float32(0)) * np.maximum(overlap_h, np.float32(0))
+        union = areas[best] + areas[left] - overlap
+        with np.errstate(invalid="ignore"):
+            left = left[~(overlap / union > limit)]
+    return np.asarray(kept, dtype=np.intp)

@@ -1,0 +1,1 @@
+"""Structured pruning of Ultralytics networks, exact and made of stock classes only."""

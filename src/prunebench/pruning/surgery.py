@@ -1,0 +1,157 @@
+"""Swap the modules a dependency graph cannot follow, and swap stock ones back afterwards.
+
+``C2f`` computes both halves of its input with one convolution and cuts the result in two; that
+cut couples the halves in a way DepGraph cannot express. Two convolutions say the same and can be
+pruned; folding them back is exact. ``Attention`` reshapes its channels into heads; it is replaced
+by a convolution of the same widths, which stays untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from ultralytics.nn.modules.block import Attention, C2f
+from ultralytics.nn.modules.conv import Conv
+
+from prunebench.errors import StepError
+
+
+class SplitC2f(nn.Module):
+    """Stands in for a ``C2f`` or a subclass of it while the network is pruned.
+
+    Attributes:
+        cv0: 1x1 convolution of the half that goes straight to the concatenation.
+        cv1: 1x1 convolution of the half that also enters the inner blocks.
+        cv2: The stock module's output convolution, shared with it.
+        m: The stock module's inner blocks, shared with it.
+    """
+
+    def __init__(self, stock: C2f) -> None:
+        super().__init__()
+        self.cv0 = _slice_of(stock.cv1, 0, stock.c)
+        self.cv1 = _slice_of(stock.cv1, stock.c, 2 * stock.c)
+        self.cv2, self.m = stock.cv2, stock.m
+        # In a tuple, so that its own cv1 is not registered as a module of the network.
+        self._stock = (stock,)
+        _copy_position(stock, self)
+        self.train(stock.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same as ``C2f.forward``, x (batch, channels, height, width)."""
+        halves = [self.cv0(x), self.cv1(x)]
+        halves.extend(block(halves[-1]) for block in self.m)
+        output: Tensor = self.cv2(torch.cat(halves, 1))
+        return output
+
+    def fold(self) -> C2f:
+        """The stock module with the present weights; both halves must be equally wide."""
+        stock = self._stock[0]
+        width = self.cv0.conv.out_channels
+        if self.cv1.conv.out_channels != width:
+            raise StepError(
+                "prune",
+                f"the halves of a {type(stock).__name__} ended {width} and "
+                f"{self.cv1.conv.out_channels} channels wide",
+            )
+        stock.cv1 = _stacked(self.cv0, self.cv1)
+        # forward_split, which export uses, cuts at ``c``; forward does not and would hide an error.
+        stock.c = width
+        stock.np = sum(p.numel() for p in stock.parameters())
+        stock.train(self.training)
+        return stock
+
+
+class OpaqueAttention(nn.Module):
+    """Stands in for ``Attention`` while the network is traced: same widths in and out."""
+
+    def __init__(self, stock: Attention) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(stock.qkv.conv.in_channels, stock.proj.conv.out_channels, 1)
+        self._stock = (stock,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (batch, channels, height, width), same shape out."""
+        output: Tensor = self.conv(x)
+        return output
+
+    def restore(self) -> Attention:
+        """The untouched stock module."""
+        return self._stock[0]
+
+
+def split_c2f(network: nn.Module) -> dict[str, SplitC2f]:
+    """Replace every ``C2f`` with an inherited forward by a ``SplitC2f``; names to stand-ins."""
+    split = {}
+    for name, module in list(network.named_modules()):
+        if isinstance(module, C2f) and type(module).forward is C2f.forward:
+            split[name] = SplitC2f(module)
+            network.set_submodule(name, split[name])
+    return split
+
+
+def fold_c2f(network: nn.Module) -> None:
+    """Replace every ``SplitC2f`` by the stock module it stands for.
+
+    Raises:
+        StepError: The halves of one are not equally wide.
+    """
+    # Innermost first, so that an outer module's shared blocks are stock when it is folded.
+    for name, module in reversed(list(network.named_modules())):
+        if isinstance(module, SplitC2f):
+            network.set_submodule(name, module.fold())
+
+
+@contextmanager
+def opaque_attention(network: nn.Module) -> Iterator[dict[str, OpaqueAttention]]:
+    """Replace every ``Attention`` while the block runs; yields names to stand-ins."""
+    stand_ins = {
+        name: OpaqueAttention(module)
+        for name, module in network.named_modules()
+        if isinstance(module, Attention)
+    }
+    for name, stand_in in stand_ins.items():
+        network.set_submodule(name, stand_in)
+    try:
+        yield stand_ins
+    finally:
+        for name, stand_in in stand_ins.items():
+            network.set_submodule(name, stand_in.restore())
+
+
+def _slice_of(stock: Conv, start: int, end: int) -> Conv:
+    """A convolution with output channels ``start`` to ``end`` of ``stock``."""
+    conv = stock.conv
+    part = Conv(conv.in_channels, end - start, conv.kernel_size, conv.stride, act=stock.act)
+    part.bn.eps, part.bn.momentum = stock.bn.eps, stock.bn.momentum
+    with torch.no_grad():
+        part.conv.weight.copy_(conv.weight[start:end])
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            getattr(part.bn, name).copy_(getattr(stock.bn, name)[start:end])
+        part.bn.num_batches_tracked.copy_(stock.bn.num_batches_tracked)
+    # A fresh module is in training mode, where BatchNorm would use the batch's statistics.
+    return part.train(stock.training)
+
+
+def _stacked(first: Conv, second: Conv) -> Conv:
+    """One convolution with the output channels of both."""
+    conv = first.conv
+    width = conv.out_channels + second.conv.out_channels
+    both = Conv(conv.in_channels, width, conv.kernel_size, conv.stride, act=first.act)
+    both.bn.eps, both.bn.momentum = first.bn.eps, first.bn.momentum
+    with torch.no_grad():
+        both.conv.weight.copy_(torch.cat((conv.weight, second.conv.weight)))
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            parts = getattr(first.bn, name), getattr(second.bn, name)
+            getattr(both.bn, name).copy_(torch.cat(parts))
+        both.bn.num_batches_tracked.copy_(first.bn.num_batches_tracked)
+    return both.train(first.training)
+
+
+def _copy_position(source: nn.Module, target: nn.Module) -> None:
+    """Copy what Ultralytics' forward pass needs of a top-level layer."""
+    for name in ("i", "f", "type", "np"):
+        if hasattr(source, name):
+            setattr(target, name, getattr(source, name))

@@ -1,0 +1,1 @@
+"""Retraining after pruning: what plain training does to a structure, and training that keeps it."""

@@ -1,0 +1,123 @@
+"""A whole training: attempts until its last epoch, then the checkpoint that is handed on."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from prunebench.errors import DatasetError, PrunebenchError, StepError, StructureChanged
+from prunebench.files import write_atomically
+from prunebench.records import FileRef
+from prunebench.retraining.common import (
+    finish_checkpoint,
+    isolate_ultralytics,
+    load_network,
+    parameter_count,
+    shape_signature,
+)
+from prunebench.retraining.events import Progress
+from prunebench.retraining.job import Job, Trained
+from prunebench.retraining.session import STEP, Session
+from prunebench.retraining.state import StateStore
+
+MODEL_FILE = "model.pt"
+CURVES_FILE = "curves.csv"
+
+
+def fit(job: Job, *, trainer: type[Any] | None = None, keep_structure: bool = False) -> Trained:
+    """Train as ``YOLO(checkpoint).train(...)`` does and return the best epoch.
+
+    Every epoch is seeded by itself, so that two strategies, and a continued training, see the
+    same images in the same order with the same augmentation.
+
+    Args:
+        job: What to train.
+        trainer: Ultralytics trainer class; ``None`` for the stock one of the checkpoint's task.
+        keep_structure: Stop at once when a saved checkpoint's tensors differ in name or shape
+            from those of ``job.checkpoint``.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be trained.
+        DatasetError: Ultralytics cannot read the dataset.
+        StructureChanged: See ``keep_structure``.
+        StepError: The training failed for another reason, told in one sentence.
+    """
+    isolate_ultralytics()
+    job.folder.mkdir(parents=True, exist_ok=True)
+    progress = Progress(job.emit, job.epochs)
+    progress.stage("loading the checkpoint")
+    parent = load_network(job.checkpoint)
+    store = StateStore(job.folder, job.digest())
+    with _told_as_step_errors(job):
+        if not store.state.finished:
+            Session(job, store, progress, parent, keep_structure=keep_structure).run(trainer)
+        trained = _finish(job, store)
+        if keep_structure:
+            _check_final(job.folder / trained.checkpoint.path, parent)
+    return trained
+
+
+def _finish(job: Job, store: StateStore) -> Trained:
+    model, curves = job.folder / MODEL_FILE, job.folder / CURVES_FILE
+    best = store.state.best or store.state.last
+    if best is None:
+        raise StepError(STEP, "it ended before its first epoch was saved")
+    if best.path != MODEL_FILE:
+        metrics = finish_checkpoint(job.folder / best.path, model)
+        write_atomically(curves, store.curves.read_bytes())
+        store.finish(FileRef.of(model, job.folder), metrics)
+    return Trained(
+        checkpoint=FileRef.of(model, job.folder),
+        curves=FileRef.of(curves, job.folder),
+        state=store.state,
+    )
+
+
+def _check_final(model: Path, parent: Any) -> None:
+    network = load_network(model)
+    if shape_signature(network) != shape_signature(parent):
+        raise StructureChanged(
+            STEP,
+            f"the final file has another structure with {parameter_count(network):,} parameters, "
+            f"the training started with {parameter_count(parent):,}",
+        )
+
+
+@contextlib.contextmanager
+def _told_as_step_errors(job: Job) -> Iterator[None]:
+    try:
+        yield
+    except PrunebenchError:
+        raise
+    except MemoryError as error:
+        raise StepError(STEP, _out_of_memory(job)) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StepError(
+                STEP, "the disk is full, free some space and run again: it continues"
+            ) from error
+        raise StepError(STEP, f"{type(error).__name__}: {_first_line(error)}") from error
+    except Exception as error:
+        text = _first_line(error)
+        if text.startswith("Dataset "):
+            raise DatasetError(text, where=job.data_yaml) from error
+        if "allocate memory" in text or "out of memory" in text.lower():
+            raise StepError(STEP, _out_of_memory(job)) from error
+        if "NaN" in text:
+            raise StepError(STEP, f"{text}, lower the learning rate (lr0)") from error
+        raise StepError(STEP, f"{type(error).__name__}: {text}") from error
+
+
+def _out_of_memory(job: Job) -> str:
+    return (
+        f"out of memory with batches of {job.batch} images at {job.imgsz} pixels, "
+        "lower retrain.batch or retrain.imgsz"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else "no message"

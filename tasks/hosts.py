@@ -1,0 +1,34 @@
+"""Prefect's share of the exclusive measuring: one global concurrency limit per host."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+from collections.abc import Iterator
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+from prefect.concurrency.sync import concurrency
+
+
+def measuring_limit_name() -> str:
+    """Name of this host's limit: lower case letters, digits and dashes."""
+    host = re.sub(r"[^a-z0-9]+", "-", socket.gethostname().lower()).strip("-")
+    return f"prunebench-measure-{host}"
+
+
+@contextlib.contextmanager
+def measuring_slot() -> Iterator[None]:
+    """Occupy this host's one measuring slot. Call it with the host's file lock held.
+
+    ``concurrency`` with an unknown limit only warns and runs in parallel, so the limit is made
+    first and asked for strictly. Whoever holds the file lock is alone on this host, so a slot
+    that is still taken belongs to a killed run and is freed.
+    """
+    name = measuring_limit_name()
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(name, limit=1)
+        client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
+    with concurrency(name, occupy=1, strict=True):
+        yield

@@ -1,0 +1,109 @@
+"""Tasks that make, export and evaluate one variant. Each calls one function of the core."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.context import TaskRunContext
+
+from prunebench.errors import PrunebenchError
+from prunebench.experiment import (
+    Experiment,
+    evaluate_variant,
+    export_variant,
+    make_variant,
+)
+from prunebench.plan import PlannedVariant
+from prunebench.progress import announce
+from prunebench.records import VariantRecord
+
+IO_RETRIES = 2
+RETRY_DELAY_S = 5
+
+heavy = threading.Semaphore(1)
+"""A training, export or evaluation uses every core it may, so they take turns."""
+
+
+def is_io_error(task: Any, task_run: Any, state: Any) -> bool:
+    """Retry what another attempt can mend: I/O, never a failed step or bad input."""
+    try:
+        state.result()
+    except PrunebenchError:
+        return False
+    except OSError:
+        return True
+    except Exception:
+        return False
+    return False
+
+
+@task(
+    task_run_name="{planned.name}: make",
+    retries=IO_RETRIES,
+    retry_delay_seconds=RETRY_DELAY_S,
+    retry_condition_fn=is_io_error,
+    persist_result=False,
+)
+def make(
+    experiment: Experiment,
+    planned: PlannedVariant,
+    parent: VariantRecord | None,
+    baseline: VariantRecord | None,
+) -> VariantRecord:
+    """Make a variant's checkpoint and audit it; its training reports to the UI as it goes."""
+    with heavy, _progress_in_ui(planned.name) as emit:
+        return make_variant(experiment, planned, parent, baseline, emit)
+
+
+@task(
+    task_run_name="{variant.name}: export",
+    retries=IO_RETRIES,
+    retry_delay_seconds=RETRY_DELAY_S,
+    retry_condition_fn=is_io_error,
+    persist_result=False,
+)
+def export(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
+    """Export a variant to ONNX, parity checked."""
+    with heavy:
+        return export_variant(experiment, variant, announce)
+
+
+@task(
+    task_run_name="{variant.name}: accuracy",
+    retries=IO_RETRIES,
+    retry_delay_seconds=RETRY_DELAY_S,
+    retry_condition_fn=is_io_error,
+    persist_result=False,
+)
+def evaluate(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
+    """Measure the accuracy of a variant's ONNX file."""
+    with heavy:
+        return evaluate_variant(experiment, variant, announce)
+
+
+@contextmanager
+def _progress_in_ui(variant: str) -> Iterator[Any]:
+    """Announce events, and show finished epochs as a progress artifact of the task run."""
+    context = TaskRunContext.get()
+    artifact: Any = None
+
+    def emit(event: dict[str, Any]) -> None:
+        nonlocal artifact
+        announce(event)
+        if event["kind"] != "epoch" or context is None:
+            return
+        share = 100.0 * event["epoch"] / event["epochs"]
+        text = f"{variant}: epoch {event['epoch']}/{event['epochs']}, mAP50 {event['map50']:.3f}"
+        if artifact is None:
+            artifact = create_progress_artifact(
+                progress=share, key=f"training-{variant}", description=text
+            )
+        else:
+            update_progress_artifact(artifact_id=artifact, progress=share, description=text)
+
+    yield emit

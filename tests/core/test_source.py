@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from prunebench import source
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "prunebench"
+    shutil.copytree(source.PACKAGE_ROOT, root, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(source, "PACKAGE_ROOT", root)
+    source.source_digest.cache_clear()
+    yield root
+    source.source_digest.cache_clear()
+
+
+def digest(module: str) -> str:
+    source.source_digest.cache_clear()
+    return source.source_digest(module)
+
+
+def test_editing_an_imported_module_changes_the_digest(copied: Path) -> None:
+    before = digest("prunebench.child")
+    path = copied / "records.py"
+    path.write_text(path.read_text() + "\n# edited\n")
+    assert digest("prunebench.child") != before
+
+
+def test_editing_an_unrelated_module_does_not(copied: Path) -> None:
+    before = digest("prunebench.child")
+    path = copied / "plan.py"
+    path.write_text(path.read_text() + "\n# edited\n")
+    assert digest("prunebench.child") == before
+
+
+def test_imports_inside_functions_and_relative_ones_count(copied: Path) -> None:
+    package = copied / "made_up"
+    package.mkdir()
+    (package / "__init__.py").write_text("from . import near\n")
+    (package / "near.py").write_text("def f():\n    from ..files import place\n    return place\n")
+    closure = source.import_closure("prunebench.made_up")
+    assert {"prunebench.made_up.near", "prunebench.files", "prunebench.errors"} <= closure
+    assert "prunebench.plan" not in closure
+
+
+def test_an_unknown_module_is_an_error() -> None:
+    with pytest.raises(ModuleNotFoundError):
+        source.import_closure("prunebench.no_such_module")
