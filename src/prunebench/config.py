@@ -56,8 +56,8 @@ class BaselineConfig(_Section):
     epochs: int = Field(100, ge=1, description="Training epochs.")
     imgsz: int = Field(320, gt=0, description="Square training size in pixels.")
     batch: int = Field(16, ge=1, description="Images per batch.")
-    lr0: float = Field(0.01, gt=0, description="Initial learning rate.")
-    optimizer: Literal["SGD", "Adam", "AdamW"] = Field("SGD", description="Optimizer.")
+    lr0: float = Field(0.002, gt=0, description="Initial learning rate.")
+    optimizer: Literal["SGD", "Adam", "AdamW"] = Field("AdamW", description="Optimizer.")
 
 
 class PruneConfig(_Section):
@@ -159,7 +159,9 @@ class ExportConfig(_Section):
 class AccuracyConfig(_Section):
     """Accuracy of the exported file."""
 
-    split: Literal["val", "test"] = Field("test", description="Images the figures come from.")
+    split: Literal["auto", "val", "test"] = Field(
+        "auto", description="Images the figures come from; auto: test where there is one, else val."
+    )
     images: int | None = Field(None, ge=1, description="First N images only; null: all.")
     confidence: float = Field(0.001, gt=0, lt=1, description="Lowest score that counts.")
     iou: float = Field(0.7, gt=0, lt=1, description="IoU above which NMS drops a box.")
@@ -219,6 +221,12 @@ class RankingConfig(_Section):
     realtime_fps: float = Field(20.0, gt=0, description="Frames per second called real-time.")
     size_of: Literal["onnx", "checkpoint"] = Field(
         "onnx", description="File whose size (10^6 bytes) divides the efficiency."
+    )
+    max_map50_loss: float | None = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="mAP50 that a recommended variant may lose against the baseline; null: any.",
     )
     level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of every interval.")
     bootstrap: int = Field(2000, ge=200, description="Bootstrap resamples.")

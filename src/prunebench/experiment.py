@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
+from prunebench.accuracy import Request as AccuracyRequest
 from prunebench.audit import Request as InspectRequest
 from prunebench.audit import judge
-from prunebench.accuracy import Request as AccuracyRequest
 from prunebench.child import Emit, Event, run_child
 from prunebench.config import Config
 from prunebench.data.dataset import (
@@ -22,7 +22,7 @@ from prunebench.data.dataset import (
     images_of,
     resolve_dataset,
 )
-from prunebench.errors import CheckpointError, ConfigError
+from prunebench.errors import CheckpointError, ConfigError, StepError
 from prunebench.export import Request as ExportRequest
 from prunebench.files import check_output_folder, place
 from prunebench.latency.fingerprint import kernel_block, usable_cores
@@ -30,7 +30,6 @@ from prunebench.plan import NETWORK_SUFFIXES, PlannedVariant
 from prunebench.pruning.step import Request as PruneRequest
 from prunebench.records import (
     Accuracy,
-    Audit,
     Exported,
     FileRef,
     Record,
@@ -174,29 +173,28 @@ def make_variant(
         StepError: The step failed.
     """
     emit = _named(announce, planned.name)
+    left_alone: dict[str, str] = {}
     training = None
     if parent is None:
-        checkpoint, structure, left_alone = _baseline(experiment, planned, emit)
-    elif planned.strategy is None:
-        run = _run(experiment, "prune", _prune_request(experiment, parent), parent, emit)
-        checkpoint = _placed(experiment, planned.name, run, "checkpoint", "model.pt")
-        structure = Structure.model_validate(run.result["structure"])
-        left_alone = dict(run.result["left_alone"])
+        checkpoint, structure, training = _baseline(experiment, planned, emit)
     else:
-        request = _train_request(experiment, planned, parent)
-        run = _run(experiment, "train", request, parent, emit)
-        checkpoint = _placed(experiment, planned.name, run, "checkpoint", "model.pt")
+        inputs = {"data_yaml": experiment.data_digest}
+        if parent.checkpoint is not None:
+            inputs["checkpoint"] = parent.checkpoint.sha256
+        if planned.strategy is None:
+            run = _run(experiment, "prune", _prune_request(experiment, parent), inputs, emit)
+            source = FileRef.model_validate(run.result["checkpoint"])
+            checkpoint = _placed(experiment, planned.name, run, source, "model.pt")
+            left_alone = dict(run.result["left_alone"])
+        else:
+            request = _train_request(experiment, planned, parent, planned.strategy)
+            run = _run(experiment, "train", request, inputs, emit)
+            checkpoint, training = _trained(experiment, planned.name, run)
         structure = Structure.model_validate(run.result["structure"])
-        left_alone = {}
-        training = TrainingSummary.model_validate(run.result["training"])
-        if training.curves is not None:
-            curves = _place_ref(experiment, planned.name, run, training.curves, "curves.csv")
-            training = training.model_copy(update={"curves": curves})
     audit = judge(
         structure,
-        parent=None if parent is None or parent.audit is None else parent.audit.structure,
-        baseline=None if baseline is None or baseline.audit is None else baseline.audit.structure,
-        parent_verdict=None if parent is None or parent.audit is None else parent.audit.verdict,
+        parent=None if parent is None else parent.audit,
+        baseline=None if baseline is None else baseline.audit,
         left_alone=left_alone,
     )
     record = VariantRecord(
@@ -208,13 +206,11 @@ def make_variant(
         training=training,
     )
     save_variant(experiment.run_folder, record)
-    emit({"kind": "finished", "text": f"{audit.verdict}: {audit.why}"})
+    emit({"kind": "finished", "text": f"{audit.verdict}, {audit.why}"})
     return record
 
 
-def export_variant(
-    experiment: Experiment, variant: VariantRecord, announce: Emit
-) -> VariantRecord:
+def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emit) -> VariantRecord:
     """Export a variant to ONNX and check that the file computes what the checkpoint does.
 
     Raises:
@@ -222,19 +218,22 @@ def export_variant(
         StepError: The export failed.
     """
     settings = experiment.config.export
-    images = experiment.images[: settings.parity_images]
+    checkpoint = _checkpoint(experiment, variant)
     request = ExportRequest(
-        checkpoint=str(_path(experiment, variant.checkpoint)),
+        checkpoint=str(checkpoint),
         imgsz=experiment.config.image.hw,
         opset=settings.opset,
-        images=images,
+        images=experiment.images[: settings.parity_images],
         box_tolerance_px=settings.box_tolerance_px,
         score_tolerance=settings.score_tolerance,
     )
-    inputs = {"images": experiment.data_digest}
-    run = _run(experiment, "export", request, variant, _named(announce, variant.name), inputs)
+    inputs = {
+        "checkpoint": sha256_of(checkpoint),
+        "images": _images_digest(experiment, len(request.images)),
+    }
+    run = _run(experiment, "export", request, inputs, _named(announce, variant.name))
     exported = Exported.model_validate(run.result)
-    onnx = _place_ref(experiment, variant.name, run, exported.onnx, "model.onnx")
+    onnx = _placed(experiment, variant.name, run, exported.onnx, "model.onnx")
     record = variant.model_copy(update={"exported": exported.model_copy(update={"onnx": onnx})})
     save_variant(experiment.run_folder, record)
     return record
@@ -248,8 +247,10 @@ def evaluate_variant(
     Raises:
         StepError: The variant has no ONNX file, or the evaluation failed.
     """
+    if variant.exported is None:
+        raise StepError("accuracy", "there is no ONNX file", variant=variant.name)
     settings = experiment.config.accuracy
-    onnx = _onnx(variant)
+    onnx = variant.exported.onnx
     request = AccuracyRequest(
         onnx=str(experiment.run_folder / onnx.path),
         images=experiment.images,
@@ -260,22 +261,129 @@ def evaluate_variant(
         max_det=settings.max_det,
     )
     emit = _named(announce, variant.name)
-    inputs = {"onnx": onnx.sha256, "images": experiment.data_digest}
-    run = run_step(
-        experiment.steps_root,
-        "accuracy",
-        request,
-        inputs,
-        threads=experiment.threads,
-        on_event=emit,
-    )
+    inputs = {"onnx": onnx.sha256, "images": _images_digest(experiment, len(request.images))}
+    run = _run(experiment, "accuracy", request, inputs, emit)
     accuracy = Accuracy.model_validate(run.result)
-    detections = _place_ref(
-        experiment, variant.name, run, accuracy.detections, "detections.npz"
-    )
-    record = variant.model_copy(
-        update={"accuracy": accuracy.model_copy(update={"detections": detections})}
-    )
+    detections = _placed(experiment, variant.name, run, accuracy.detections, "detections.npz")
+    accuracy = accuracy.model_copy(update={"detections": detections})
+    record = variant.model_copy(update={"accuracy": accuracy})
     save_variant(experiment.run_folder, record)
     emit({"kind": "finished", "text": f"mAP50 {accuracy.map50:.3f} on {accuracy.images} images"})
     return record
+
+
+def _baseline(
+    experiment: Experiment, planned: PlannedVariant, emit: Emit
+) -> tuple[FileRef, Structure, TrainingSummary | None]:
+    """The given checkpoint, or one trained from the network the configuration names."""
+    if experiment.checkpoint is not None and experiment.structure is not None:
+        target = _variant_file(experiment, planned.name, "model.pt")
+        place(Path(experiment.checkpoint), target)
+        return FileRef.of(target, experiment.run_folder), experiment.structure, None
+    config = experiment.config
+    request = BaselineRequest(
+        model=config.model,
+        data_yaml=experiment.data_yaml,
+        epochs=config.baseline.epochs,
+        imgsz=config.baseline.imgsz,
+        batch=config.baseline.batch,
+        seed=config.seed,
+        lr0=config.baseline.lr0,
+        optimizer=config.baseline.optimizer,
+        threads=experiment.threads,
+        image_hw=config.image.hw,
+    )
+    run = _run(experiment, "baseline", request, {"data_yaml": experiment.data_digest}, emit)
+    checkpoint, training = _trained(experiment, planned.name, run)
+    return checkpoint, Structure.model_validate(run.result["structure"]), training
+
+
+def _prune_request(experiment: Experiment, parent: VariantRecord) -> PruneRequest:
+    settings = experiment.config.prune
+    round_to = kernel_block() if settings.round_to == "auto" else settings.round_to
+    return PruneRequest(
+        checkpoint=str(_checkpoint(experiment, parent)),
+        data_yaml=experiment.data_yaml,
+        ratio=settings.ratio,
+        round_to=round_to,
+        importance=settings.importance,
+        bn_batches=settings.bn_batches,
+        ignore=settings.ignore,
+        seed=experiment.config.seed,
+        imgsz=experiment.config.image.hw,
+    )
+
+
+def _train_request(
+    experiment: Experiment, planned: PlannedVariant, parent: VariantRecord, strategy: str
+) -> TrainRequest:
+    settings = experiment.config.retrain
+    return TrainRequest(
+        strategy=strategy,
+        settings=settings.strategies[strategy],
+        checkpoint=str(_checkpoint(experiment, parent)),
+        data_yaml=experiment.data_yaml,
+        round=planned.round,
+        epochs=settings.epochs,
+        imgsz=settings.imgsz,
+        batch=settings.batch,
+        workers=settings.workers,
+        threads=experiment.threads,
+        seed=experiment.config.seed,
+        patience=settings.patience,
+        max_minutes=settings.max_minutes,
+        image_hw=experiment.config.image.hw,
+    )
+
+
+def _run(
+    experiment: Experiment, step: str, request: Record, inputs: Mapping[str, str], emit: Emit
+) -> StepRun:
+    emit({"kind": "stage", "text": step})
+    return run_step(
+        experiment.steps_root, step, request, inputs, threads=experiment.threads, on_event=emit
+    )
+
+
+def _trained(experiment: Experiment, variant: str, run: StepRun) -> tuple[FileRef, TrainingSummary]:
+    """Checkpoint and summary of a training, its files placed in the variant's folder."""
+    checkpoint = FileRef.model_validate(run.result["checkpoint"])
+    training = TrainingSummary.model_validate(run.result["training"])
+    if training.curves is not None:
+        curves = _placed(experiment, variant, run, training.curves, "curves.csv")
+        training = training.model_copy(update={"curves": curves})
+    return _placed(experiment, variant, run, checkpoint, "model.pt"), training
+
+
+def _placed(
+    experiment: Experiment, variant: str, run: StepRun, source: FileRef, name: str
+) -> FileRef:
+    """Put a step's file into a variant's folder and describe it relative to the run."""
+    target = _variant_file(experiment, variant, name)
+    place(Path(run.folder) / source.path, target)
+    path = target.relative_to(experiment.run_folder).as_posix()
+    return FileRef(path=path, sha256=source.sha256, bytes=source.bytes)
+
+
+def _variant_file(experiment: Experiment, variant: str, name: str) -> Path:
+    return experiment.run_folder / "variants" / variant / name
+
+
+def _checkpoint(experiment: Experiment, variant: VariantRecord) -> Path:
+    if variant.checkpoint is None:
+        raise StepError("make", "its parent has no checkpoint", variant=variant.name)
+    return experiment.run_folder / variant.checkpoint.path
+
+
+def _images_digest(experiment: Experiment, count: int) -> str:
+    """Digest of the first ``count`` evaluation images: their order follows from the dataset."""
+    return f"{experiment.data_digest}:{experiment.split}:{count}"
+
+
+def _named(announce: Emit, variant: str) -> Emit:
+    """An emitter that says which variant its events belong to."""
+
+    def emit(event: Event) -> None:
+        announce({"variant": variant, **event})
+
+    return emit

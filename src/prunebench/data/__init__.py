@@ -1,1 +1,1 @@
-"""Datasets: the built-in scenes, the real-data recipe, and the checks every dataset passes first."""
+"""Datasets: the built-in scenes, the real-data recipe, and the checks every dataset passes."""

@@ -1,7 +1,8 @@
 """The built-in data: deterministic 16:9 scenes with seven kinds of objects.
 
-Every image is drawn from its own random stream ``(seed, split, index)``. So the splits never share a
-scene, and a smaller set is the beginning of a larger one: ``val`` is the same whatever ``train`` is.
+Every image is drawn from its own random stream ``(seed, split, index)``. So the splits never share
+a scene, and a smaller set is the beginning of a larger one: ``val`` is the same whatever ``train``
+is.
 
 Some kinds look alike on purpose (ball and ring, box and crate, cross and star): they share colours
 and differ only in a hole, a marking or an outline, which small, occluded, blurred or dark objects
@@ -10,21 +11,15 @@ hide. That keeps a good detector below a perfect score, so that pruning has some
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import cv2
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from prunebench.data.folder import label_line, make_once, write_data_yaml
 from prunebench.errors import DatasetError
 
 GENERATOR_VERSION: Final = 1
@@ -40,7 +35,6 @@ SCENE_NAMES: Final[dict[int, str]] = {
     6: "star",
 }
 SPLITS: Final = ("train", "val", "test")
-MANIFEST_NAME: Final = "manifest.json"
 
 _HUES: Final = (12.0, 20.0, 45.0, 52.0, 85.0, 118.0, 128.0)  # OpenCV hue, 0..180, by class
 _MIN_VISIBLE: Final = 0.4  # an object of which less is seen gets no label and is not drawn
@@ -67,11 +61,19 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class _Sprite:
-    """An object before it is composed: its class, coverage and colours."""
+    """An object before it is composed: its class, coverage and colours.
+
+    Attributes:
+        class_id: Key of :data:`SCENE_NAMES`.
+        alpha: Coverage of the whole frame, 0..255, shape ``(height, width)``.
+        window: Rows and columns of the frame outside which the coverage is zero.
+        colour: BGR colours inside the window, shape ``(rows, columns, 3)``.
+    """
 
     class_id: int
-    alpha: Image  # (height, width), 0..255
-    colour: FloatImage  # (height, width, 3), 0..255
+    alpha: Image
+    window: tuple[slice, slice]
+    colour: FloatImage
 
 
 def render_scene(
@@ -92,8 +94,9 @@ def render_scene(
         _draw_distractor(rng, canvas)
     sprites = _place(rng, width, height)
     for sprite in sprites:
-        alpha = (sprite.alpha.astype(np.float32) / 255.0)[..., None]
-        canvas = canvas * (1.0 - alpha) + sprite.colour * alpha
+        alpha = (sprite.alpha[sprite.window].astype(np.float32) / 255.0)[..., None]
+        part = canvas[sprite.window]
+        part += (sprite.colour - part) * alpha
     image = _expose(rng, canvas)
     return image, [
         SceneObject(sprite.class_id, box)
@@ -113,8 +116,6 @@ def generate_scenes(
     seed: int = 0,
 ) -> Path:
     """Write the scenes in Ultralytics' layout, or reuse a complete set with the same parameters.
-
-    The set is made in a folder beside ``root`` and then renamed, so ``root`` is whole or absent.
 
     Args:
         root: Folder of the set; may be absent. A set made with other parameters is replaced, a
@@ -155,25 +156,9 @@ def generate_scenes(
         "height": height,
         "seed": seed,
     }
-    if _is_complete(root, parameters):
-        return root / "data.yaml"
-    if root.exists() and not _is_replaceable(root):
-        raise DatasetError(
-            "the folder for the built-in scenes holds other files",
-            where=root,
-            fix="choose an empty or absent folder",
-        )
-    root.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-    try:
-        made = work / "set"
-        _write_set(made, counts, width, height, seed)
-        manifest = {"parameters": parameters, "digest": _content_digest(made)}
-        (made / MANIFEST_NAME).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        _swap_in(made, root, work / "replaced", parameters)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return root / "data.yaml"
+    return make_once(
+        root, parameters, lambda folder: _write_set(folder, counts, width, height, seed)
+    )
 
 
 def _write_set(root: Path, counts: dict[str, int], width: int, height: int, seed: int) -> None:
@@ -184,75 +169,12 @@ def _write_set(root: Path, counts: dict[str, int], width: int, height: int, seed
         for index in range(counts[split]):
             rng = np.random.default_rng([seed, split_index, index])
             image, objects = render_scene(rng, width=width, height=height)
+            _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
             stem = f"{split}-{index:05d}"
-            done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-            if not done:
-                raise DatasetError("the scene could not be encoded", where=images / f"{stem}.jpg")
             (images / f"{stem}.jpg").write_bytes(data.tobytes())
-            lines = [_label_line(item, width, height) for item in objects]
+            lines = [label_line(item.class_id, item.box, width, height) for item in objects]
             (labels / f"{stem}.txt").write_text("".join(lines), encoding="utf-8")
-    # No ``path`` key: Ultralytics then takes the YAML's own folder, and the set can be moved.
-    data_yaml = {split: f"images/{split}" for split in SPLITS} | {"names": SCENE_NAMES}
-    (root / "data.yaml").write_text(yaml.safe_dump(data_yaml, sort_keys=False), encoding="utf-8")
-
-
-def _label_line(item: SceneObject, width: int, height: int) -> str:
-    x1, y1, x2, y2 = item.box
-    cx, cy = (x1 + x2) / 2 / width, (y1 + y2) / 2 / height
-    return f"{item.class_id} {cx:.6f} {cy:.6f} {(x2 - x1) / width:.6f} {(y2 - y1) / height:.6f}\n"
-
-
-def _set_files(root: Path) -> Iterator[Path]:
-    """The set's own files, sorted; Ultralytics drops its ``*.cache`` files among them."""
-    yield root / "data.yaml"
-    for folder in ("images", "labels"):
-        for split in SPLITS:
-            yield from sorted((root / folder / split).glob("*.[jt][px][gt]"))
-
-
-def _content_digest(root: Path) -> str:
-    digest = hashlib.sha256()
-    for file in _set_files(root):
-        digest.update(file.relative_to(root).as_posix().encode())
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-def _read_manifest(root: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((root / MANIFEST_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return manifest if isinstance(manifest, dict) else {}
-
-
-def _is_complete(root: Path, parameters: dict[str, Any]) -> bool:
-    manifest = _read_manifest(root)
-    if manifest.get("parameters") != parameters:
-        return False
-    try:
-        return bool(manifest.get("digest") == _content_digest(root))
-    except OSError:
-        return False
-
-
-def _is_replaceable(root: Path) -> bool:
-    if not root.is_dir():
-        return False
-    return "generator_version" in _read_manifest(root).get("parameters", {}) or not any(
-        root.iterdir()
-    )
-
-
-def _swap_in(made: Path, root: Path, replaced: Path, parameters: dict[str, Any]) -> None:
-    if root.exists():
-        os.rename(root, replaced)
-    try:
-        os.rename(made, root)
-    except OSError:
-        # Another process made the same set meanwhile: its result is as good as ours.
-        if not _is_complete(root, parameters):
-            raise
+    write_data_yaml(root, {split: f"images/{split}" for split in SPLITS}, SCENE_NAMES)
 
 
 # --- what a scene is made of ---------------------------------------------------------------------
@@ -270,8 +192,8 @@ def _hsv(rng: np.random.Generator, hue: float, saturation: tuple[int, int]) -> F
 def _smooth_noise(rng: np.random.Generator, width: int, height: int, cells: int) -> FloatImage:
     """Noise of shape ``(height, width)`` in -1..1 whose blobs are about ``width / cells`` wide."""
     coarse = rng.uniform(-1, 1, (max(2, cells * height // width), cells)).astype(np.float32)
-    noise: FloatImage = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    return noise
+    noise = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return noise.astype(np.float32, copy=False)
 
 
 def _background(rng: np.random.Generator, width: int, height: int) -> FloatImage:
@@ -333,7 +255,8 @@ def _circle(radius: float) -> Points:
 
 
 def _rectangle(half_width: float, half_height: float) -> Points:
-    return np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * np.array([half_width, half_height])
+    x, y = half_width, half_height
+    return np.array([[-x, -y], [x, -y], [x, y], [-x, y]])
 
 
 def _outline(class_id: int, rng: np.random.Generator) -> list[Points]:
@@ -375,28 +298,45 @@ def _sprite(rng: np.random.Generator, width: int, height: int, size: float) -> t
 
     whole = np.zeros((int(2.6 * half) + 4, int(2.6 * half) + 4), dtype=np.uint8)
     cv2.fillPoly(whole, [_fixed(points + 1.3 * half + 2) for points in outlines], 255, shift=_SHIFT)
-    alpha = np.zeros((height, width), dtype=np.uint8)
-    placed = [_fixed(points + centre) for points in outlines]
-    cv2.fillPoly(alpha, placed, 255, lineType=cv2.LINE_AA, shift=_SHIFT)
 
+    low = np.floor(outlines[0].min(axis=0) + centre).astype(int) - 1
+    high = np.ceil(outlines[0].max(axis=0) + centre).astype(int) + 2
+    x1, y1 = np.clip(low, 0, (width, height)).tolist()
+    x2, y2 = np.clip(high, 0, (width, height)).tolist()
+    window = slice(y1, y2), slice(x1, x2)
+    placed = [_fixed(points + centre - (x1, y1)) for points in outlines]
+    coverage = np.zeros((y2 - y1, x2 - x1), dtype=np.uint8)
+    cv2.fillPoly(coverage, placed, 255, lineType=cv2.LINE_AA, shift=_SHIFT)
+    alpha = np.zeros((height, width), dtype=np.uint8)
+    alpha[window] = coverage
+    colour = _paint(rng, class_id, placed, coverage.shape, max(1, round(size * 0.09)))
+    return _Sprite(class_id, alpha, window, colour), int((whole > 0).sum())
+
+
+def _paint(
+    rng: np.random.Generator,
+    class_id: int,
+    placed: list[NDArray[np.int32]],
+    shape: tuple[int, ...],
+    line: int,
+) -> FloatImage:
+    """Base colour, markings ``line`` pixels wide and shading, shape ``(*shape, 3)``."""
     typical = rng.uniform() < 0.8
     hue = _HUES[class_id] + rng.normal(0, 9) if typical else float(rng.uniform(0, 180))
     base = _hsv(rng, hue, (90, 240))
-    colour: FloatImage = np.empty((height, width, 3), dtype=np.float32)
+    colour: FloatImage = np.empty((*shape, 3), dtype=np.float32)
     colour[:] = base
     marking = base * np.float32(rng.choice([0.45, 0.6, 1.35, 1.6]))
     marking_bgr = tuple(float(min(value, 255.0)) for value in marking)
-    line = max(1, round(size * 0.09))
     if SCENE_NAMES[class_id] == "crate":
-        corners = _fixed(outlines[0] + centre)
         for start, end in ((0, 2), (1, 3)):
-            ends = tuple(map(int, corners[start])), tuple(map(int, corners[end]))
+            ends = placed[0][start].tolist(), placed[0][end].tolist()
             cv2.line(colour, ends[0], ends[1], marking_bgr, line, cv2.LINE_AA, _SHIFT)
     if rng.uniform() < 0.6:
         cv2.polylines(colour, placed, True, marking_bgr, line, cv2.LINE_AA, _SHIFT)
-    ys = np.linspace(-1, 1, height, dtype=np.float32)[:, None, None]
-    colour *= 1 + ys * np.float32(rng.uniform(-0.25, 0.25))
-    return _Sprite(class_id, alpha, colour), int((whole > 0).sum())
+    ys = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None, None]
+    colour *= 1 + ys * np.float32(rng.uniform(-0.3, 0.3))
+    return colour
 
 
 def _place(rng: np.random.Generator, width: int, height: int) -> list[_Sprite]:
@@ -410,7 +350,9 @@ def _place(rng: np.random.Generator, width: int, height: int) -> list[_Sprite]:
         size = height * float(np.exp(rng.uniform(np.log(0.12), np.log(0.48))))
         sprite, area = _sprite(rng, width, height, size)
         visible = _visible_masks([*sprites, sprite])
-        shares = [mask.sum() / max(1, full) for mask, full in zip(visible, [*areas, area])]
+        shares = [
+            mask.sum() / max(1, full) for mask, full in zip(visible, [*areas, area], strict=True)
+        ]
         if min(shares) >= _MIN_VISIBLE:
             sprites.append(sprite)
             areas.append(area)
@@ -447,6 +389,6 @@ def _expose(rng: np.random.Generator, canvas: FloatImage) -> Image:
         canvas = canvas * cv2.GaussianBlur(shadow, (0, 0), 4)[..., None]
     sigma = float(rng.uniform(0.0, 0.0065)) * height
     if sigma > 0.3:
-        canvas = cv2.GaussianBlur(canvas, (0, 0), sigma)
-    noise = rng.normal(0, rng.uniform(2, 13), canvas.shape)
+        canvas = cv2.GaussianBlur(canvas, (0, 0), sigma).astype(np.float32, copy=False)
+    noise = rng.standard_normal(canvas.shape, dtype=np.float32) * np.float32(rng.uniform(2, 13))
     return np.clip(canvas + noise, 0, 255).round().astype(np.uint8)

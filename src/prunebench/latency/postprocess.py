@@ -8,11 +8,14 @@ last bit; the tests compare them with the originals.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from cv2.typing import MatLike
 
 FloatArray = NDArray[np.float32]
 
@@ -25,13 +28,11 @@ END_TO_END_COLUMNS = (6, 38)
 """x1 y1 x2 y2 score class, for segmentation followed by 32 mask coefficients."""
 
 
-def letterbox(
-    image_bgr: NDArray[np.uint8], hw: tuple[int, int]
-) -> tuple[FloatArray, float, tuple[int, int]]:
+def letterbox(image_bgr: MatLike, hw: tuple[int, int]) -> tuple[FloatArray, float, tuple[int, int]]:
     """Scale an image into a fixed frame without distortion, centred on grey.
 
     Args:
-        image_bgr: (H, W, 3) pixels as OpenCV decodes them.
+        image_bgr: (H, W, 3) uint8 pixels as OpenCV decodes them.
         hw: (height, width) of the frame in pixels.
 
     Returns:
@@ -41,7 +42,7 @@ def letterbox(
     height, width = image_bgr.shape[:2]
     scale = min(hw[0] / height, hw[1] / width)
     scaled_wh = max(round(width * scale), 1), max(round(height * scale), 1)
-    framed: NDArray[Any] = image_bgr
+    framed = image_bgr
     if (width, height) != scaled_wh:
         framed = cv2.resize(framed, scaled_wh, interpolation=cv2.INTER_LINEAR)
     pad_x, pad_y = (hw[1] - scaled_wh[0]) / 2, (hw[0] - scaled_wh[1]) / 2

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 import torch_pruning as tp
@@ -19,6 +18,13 @@ TRACE_HW = (64, 64)
 """Input size of the trace, in pixels; the dependencies are the same at any size."""
 
 PREDICTION_BRANCHES = ("cv2", "cv3", "cv4", "one2one_cv2", "one2one_cv3", "one2one_cv4")
+
+RESHAPING = (
+    tp.ops.OPTYPE.RESHAPE,
+    tp.ops.OPTYPE.UNBIND,
+    tp.ops.OPTYPE.EXPAND,
+    tp.ops.OPTYPE.SLICE,
+)
 
 IS_PREDICTION = "its outputs are the predictions"
 IS_ATTENTION = "attention divides its channels into heads"
@@ -43,8 +49,8 @@ class ChannelGroup:
     root: str
     width: int
     members: tuple[str, ...]
-    layers: tp.Group = field(repr=False)
-    bundle: int
+    layers: tp.dependency.Group = field(repr=False)
+    bundle: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,10 @@ class PruningGraph:
     left_alone: Mapping[str, str]
     _dependencies: tp.DependencyGraph = field(repr=False)
 
+    def stock_name(self, name: str) -> str:
+        """Name in the stock network of a module in the split one."""
+        return _stock_name(self.network, name)
+
     def prune(self, scores: Mapping[str, Tensor], kept: Mapping[str, int]) -> None:
         """Remove the least important channels of every group.
 
@@ -74,7 +84,7 @@ class PruningGraph:
             if excess == 0:
                 continue
             worst = torch.argsort(scores[group.root], stable=True)[:excess]
-            layers = _group_of(self._dependencies, self.network, group.root, sorted(worst.tolist()))
+            layers = _group_of(self._dependencies, self.network, group.root, worst.tolist())
             layers.prune(record_history=False)
 
 
@@ -89,30 +99,38 @@ def trace(network: nn.Module, ignore: Sequence[str] = ()) -> PruningGraph:
         ConfigError: A name in ``ignore`` is no module of the network.
         StepError: A module cannot be traced; it is named.
     """
-    ignored = _convolutions_in(network, ignore)
+    fixed = dict.fromkeys(_convolutions_below(network, ignore), IS_IGNORED)
     predictions = _prediction_convolutions(network)
+    fixed.update(dict.fromkeys(predictions, IS_PREDICTION))
     with opaque_attention(network) as attention:
+        fixed.update({f"{name}.conv": IS_ATTENTION for name in attention})
         dependencies = _build(network, predictions)
-        opaque = {f"{name}.conv": name for name in attention}
-        candidates = list(_candidates(network, dependencies))
+        candidates = tuple(_candidates(network, dependencies))
         untraced = [
             name
             for name, module in network.named_modules()
             if isinstance(module, CONVOLUTIONS) and module not in dependencies.module2node
         ]
-    reasons = {name: IS_IGNORED for name in ignored}
-    reasons.update(dict.fromkeys(predictions, IS_PREDICTION))
-    reasons.update(dict.fromkeys(opaque, IS_ATTENTION))
-    refused = _refusals(candidates, network, reasons, opaque)
 
-    stock = _stock_namer(network)
+    def stock(name: str) -> str:
+        attending = name.removesuffix(".conv")
+        return attending if attending in attention else _stock_name(network, name)
+
     left_alone = {stock(name): IS_UNTRACED for name in untraced}
-    for index, reason in refused.items():
-        for member in candidates[index].members:
-            name = opaque.get(member) or stock(member)
-            left_alone[name] = reasons.get(member, reason)
-    groups = tuple(group for i, group in enumerate(candidates) if i not in refused)
-    return PruningGraph(network, groups, left_alone, dependencies)
+    groups = []
+    bundles = _bundles(network, candidates)
+    reasons = [_refusal(group, fixed, stock) for group in candidates]
+    for group, bundle, reason in zip(candidates, bundles, reasons, strict=True):
+        shared = any(
+            other is not None and number == bundle
+            for number, other in zip(bundles, reasons, strict=True)
+        )
+        if not shared:
+            groups.append(replace(group, bundle=bundle))
+            continue
+        for member in group.members:
+            left_alone[stock(member)] = fixed.get(member) or reason or IS_OTHER_HALF
+    return PruningGraph(network, tuple(groups), left_alone, dependencies)
 
 
 def _build(network: nn.Module, predictions: Sequence[str]) -> tp.DependencyGraph:
@@ -120,7 +138,7 @@ def _build(network: nn.Module, predictions: Sequence[str]) -> tp.DependencyGraph
     # Checkpoints load without gradients; torch-pruning would then find no graph, silently.
     network.requires_grad_(True)
     ends = [network.get_submodule(name) for name in predictions]
-    entered: list[str] = []
+    entered = [""]
 
     def forward(model: nn.Module, image: Tensor) -> list[Tensor]:
         outputs: dict[nn.Module, Tensor] = {}
@@ -131,6 +149,10 @@ def _build(network: nn.Module, predictions: Sequence[str]) -> tp.DependencyGraph
             module.register_forward_pre_hook(lambda _m, _i, n=name: entered.append(n))
             for name, module in model.named_modules()
         ]
+        proto = getattr(model.model[-1], "proto", None)
+        if hasattr(proto, "semseg"):
+            # An auxiliary branch that only training runs, yet it reads channels that are pruned.
+            hooks.append(proto.feat_fuse.register_forward_pre_hook(lambda _, i: proto.semseg(*i)))
         try:
             model(image)
         finally:
@@ -140,91 +162,154 @@ def _build(network: nn.Module, predictions: Sequence[str]) -> tp.DependencyGraph
 
     image = torch.zeros(1, network.yaml.get("channels", 3), *TRACE_HW)
     try:
-        return tp.DependencyGraph().build_dependency(network, image, forward_fn=forward)
+        dependencies = tp.DependencyGraph().build_dependency(
+            network, image, forward_fn=forward, verbose=False
+        )
     except Exception as error:  # whatever a foreign module raises
-        raise _untraceable(network, entered[-1] if entered else "", error) from error
+        raise _untraceable(network, entered[-1], f"{type(error).__name__}: {error}") from error
+    for node in dependencies.module2node.values():
+        # torch-pruning searches on without an end where channels move to another dimension.
+        if node.type in RESHAPING:
+            name = _module_around(network, node)
+            raise _untraceable(network, name, "it reshapes them, as attention does")
+    return dependencies
 
 
 def _candidates(network: nn.Module, dependencies: tp.DependencyGraph) -> Iterator[ChannelGroup]:
     """Every channel group, each once, in forward order."""
     names = {module: name for name, module in network.named_modules()}
     seen: set[str] = set()
-    for name, module in network.named_modules():
+    for module, name in names.items():
         traced = isinstance(module, CONVOLUTIONS) and module in dependencies.module2node
         if not traced or name in seen:
             continue
         width = module.out_channels
         layers = _group_of(dependencies, network, name, list(range(width)))
         members = tuple(
-            names[dep.target.module]
-            for dep, _ in layers
-            if isinstance(dep.target.module, CONVOLUTIONS)
-            and dependencies.is_out_channel_pruning_fn(dep.handler)
+            dict.fromkeys(
+                names[dep.target.module]
+                for dep, _ in layers
+                if isinstance(dep.target.module, CONVOLUTIONS)
+                and dependencies.is_out_channel_pruning_fn(dep.handler)
+            )
         )
         seen.update(members)
-        yield ChannelGroup(name, width, members, layers, bundle=len(seen))
+        yield ChannelGroup(name, width, members, layers)
 
 
 def _group_of(
     dependencies: tp.DependencyGraph, network: nn.Module, root: str, channels: list[int]
-) -> tp.Group:
+) -> tp.dependency.Group:
     module = network.get_submodule(root)
     prune = dependencies.get_pruner_of_module(module).prune_out_channels
     try:
-        return dependencies.get_pruning_group(module, prune, channels)
+        return dependencies.get_pruning_group(module, prune, sorted(channels))
     except Exception as error:  # torch-pruning raises IndexError, ValueError, AssertionError ...
-        raise _untraceable(network, root, error) from error
-
-
-def _refusals(
-    candidates: list[ChannelGroup],
-    network: nn.Module,
-    reasons: Mapping[str, str],
-    opaque: Mapping[str, str],
-) -> dict[int, str]:
-    """Index of a candidate that must stay to the reason; numbers the bundles of the others."""
-    by_member = {member: i for i, group in enumerate(candidates) for member in group.members}
-    stock = _stock_namer(network)
-    refused: dict[int, str] = {}
-    for index, group in enumerate(candidates):
-        reason = _refusal(group, network, reasons, opaque, stock)
-        if reason is not None:
-            refused[index] = reason
-    halves = [
-        (by_member[f"{name}.cv0.conv"], by_member[f"{name}.cv1.conv"])
-        for name, module in network.named_modules()
-        if isinstance(module, SplitC2f)
-    ]
-    changed = True
-    while changed:
-        changed = False
-        for pair in halves:
-            for one, other in (pair, pair[::-1]):
-                if one in refused and other not in refused:
-                    refused[other] = IS_OTHER_HALF
-                    changed = True
-                bundle = min(candidates[one].bundle, candidates[other].bundle)
-                if candidates[one].bundle != bundle:
-                    candidates[one] = replace(candidates[one], bundle=bundle)
-                    changed = True
-    return refused
+        raise _untraceable(network, root, f"{type(error).__name__}: {error}") from error
 
 
 def _refusal(
-    group: ChannelGroup,
-    network: nn.Module,
-    reasons: Mapping[str, str],
-    opaque: Mapping[str, str],
-    stock: Any,
+    group: ChannelGroup, fixed: Mapping[str, str], stock: Callable[[str], str]
 ) -> str | None:
+    """Why none of a group's channels may be removed, or ``None``."""
     for member in group.members:
-        if member in reasons:
-            subject = opaque.get(member) or stock(member)
-            return f"it shares its channels with {subject}: {reasons[member]}"
-    for dep, _ in group.layers:
-        module = dep.target.module
-        if not isinstance(module, CONVOLUTIONS):
-            continue
-        if 1 < module.groups < module.out_channels:
+        if member in fixed:
+            return f"it shares its channels with {stock(member)}: {fixed[member]}"
+    for dependency, _ in group.layers:
+        module = dependency.target.module
+        if isinstance(module, CONVOLUTIONS) and 1 < module.groups < module.out_channels:
             return IS_GROUPED
     return None
+
+
+def _bundles(network: nn.Module, candidates: Sequence[ChannelGroup]) -> list[int]:
+    """A number for every group; both halves of a ``C2f`` get the same one."""
+    group_of = {name: i for i, group in enumerate(candidates) for name in group.members}
+    bundles = list(range(len(candidates)))
+    for name, module in network.named_modules():
+        if isinstance(module, SplitC2f):
+            one, other = (bundles[group_of[f"{name}.{half}.conv"]] for half in ("cv0", "cv1"))
+            bundles = [min(one, other) if b in (one, other) else b for b in bundles]
+    return bundles
+
+
+def _prediction_convolutions(network: nn.Module) -> list[str]:
+    """Names of the convolutions whose outputs the loss and the decoding read."""
+    layers = len(network.model)
+    head = network.model[-1]
+    names = [
+        f"model.{layers - 1}.{branch}.{level}.{len(convolutions) - 1}"
+        for branch in PREDICTION_BRANCHES
+        for level, convolutions in enumerate(getattr(head, branch, None) or ())
+    ]
+    proto = getattr(head, "proto", None)
+    if proto is not None:
+        names.append(f"model.{layers - 1}.proto.cv3.conv")
+    if hasattr(proto, "semseg"):
+        names.append(f"model.{layers - 1}.proto.semseg.{len(proto.semseg) - 1}")
+    return names
+
+
+def _convolutions_below(network: nn.Module, modules: Sequence[str]) -> list[str]:
+    """Convolutions of the split network inside modules named as in the stock one.
+
+    Raises:
+        ConfigError: A name is no module of the stock network.
+    """
+    stock = {name: _stock_name(network, name) for name, _ in network.named_modules()}
+    found = []
+    for wanted in modules:
+        if wanted not in stock.values() or not wanted:
+            near = difflib.get_close_matches(wanted, sorted(set(stock.values())), n=3, cutoff=0.0)
+            raise ConfigError(
+                f"the network has no module {wanted!r}",
+                where="prune.ignore",
+                fix=f"the nearest are {', '.join(near)}",
+            )
+        found += [
+            name
+            for name, module in network.named_modules()
+            if isinstance(module, CONVOLUTIONS)
+            and (stock[name] == wanted or stock[name].startswith(f"{wanted}."))
+        ]
+    return found
+
+
+def _stock_name(network: nn.Module, name: str) -> str:
+    """The stock name of a module of the split network: the extra half is part of ``cv1``."""
+    parts = name.split(".")
+    for i, part in enumerate(parts):
+        if part == "cv0" and isinstance(network.get_submodule(".".join(parts[:i])), SplitC2f):
+            parts[i] = "cv1"
+    return ".".join(parts)
+
+
+def _module_around(network: nn.Module, node: tp.dependency.Node) -> str:
+    """Name of the innermost module that holds what comes before and after an operation."""
+    names = {module: name for name, module in network.named_modules()}
+    before, after = (_nearest(node, side, names) for side in ("inputs", "outputs"))
+    shared = []
+    for one, other in zip(before.split("."), after.split("."), strict=False):
+        if one != other:
+            break
+        shared.append(one)
+    return ".".join(shared)
+
+
+def _nearest(node: tp.dependency.Node, side: str, names: Mapping[nn.Module, str]) -> str:
+    """Name of the nearest module on one side of an operation."""
+    waiting, seen = [node], {node}
+    while waiting:
+        current = waiting.pop(0)
+        if current.module in names:
+            return names[current.module]
+        fresh = [near for near in getattr(current, side) if near not in seen]
+        seen.update(fresh)
+        waiting += fresh
+    return ""
+
+
+def _untraceable(network: nn.Module, name: str, why: str) -> StepError:
+    kind = type(network.get_submodule(name)).__name__
+    subject = f"{name} ({kind})" if name else kind
+    return StepError("prune", f"the channels of {subject} cannot be followed: {why}")

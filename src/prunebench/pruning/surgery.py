@@ -2,8 +2,8 @@
 
 ``C2f`` computes both halves of its input with one convolution and cuts the result in two; that
 cut couples the halves in a way DepGraph cannot express. Two convolutions say the same and can be
-pruned; folding them back is exact. ``Attention`` reshapes its channels into heads; it is replaced
-by a convolution of the same widths, which stays untouched.
+pruned; folding them back is exact. Attention reshapes its channels into heads; it is replaced by
+a convolution of the same widths while the graph is built, and is left untouched.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from ultralytics.nn.modules.block import Attention, C2f
+from ultralytics.nn.modules.block import AAttn, Attention, C2f
 from ultralytics.nn.modules.conv import Conv
 
 from prunebench.errors import StepError
@@ -65,9 +65,9 @@ class SplitC2f(nn.Module):
 
 
 class OpaqueAttention(nn.Module):
-    """Stands in for ``Attention`` while the network is traced: same widths in and out."""
+    """Stands in for attention while the network is traced: same widths in and out."""
 
-    def __init__(self, stock: Attention) -> None:
+    def __init__(self, stock: Attention | AAttn) -> None:
         super().__init__()
         self.conv = nn.Conv2d(stock.qkv.conv.in_channels, stock.proj.conv.out_channels, 1)
         self._stock = (stock,)
@@ -77,7 +77,7 @@ class OpaqueAttention(nn.Module):
         output: Tensor = self.conv(x)
         return output
 
-    def restore(self) -> Attention:
+    def restore(self) -> Attention | AAttn:
         """The untouched stock module."""
         return self._stock[0]
 
@@ -106,11 +106,11 @@ def fold_c2f(network: nn.Module) -> None:
 
 @contextmanager
 def opaque_attention(network: nn.Module) -> Iterator[dict[str, OpaqueAttention]]:
-    """Replace every ``Attention`` while the block runs; yields names to stand-ins."""
+    """Replace every attention module while the block runs; yields names to stand-ins."""
     stand_ins = {
         name: OpaqueAttention(module)
         for name, module in network.named_modules()
-        if isinstance(module, Attention)
+        if isinstance(module, Attention | AAttn)
     }
     for name, stand_in in stand_ins.items():
         network.set_submodule(name, stand_in)

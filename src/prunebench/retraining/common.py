@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prunebench.checkpoint import save_checkpoint
 from prunebench.errors import CheckpointError
 
 INTEGRATIONS = ("clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
 """Experiment trackers that Ultralytics switches on by itself where they are installed."""
 
-PRIVATE_ARGUMENTS = ("data", "model", "project", "name", "save_dir", "resume", "distill_model")
-"""Training arguments that hold paths of the machine a checkpoint was trained on."""
+
+PATH_ARGUMENTS = ("data", "model", "project", "save_dir", "resume", "distill_model")
+"""Training arguments that may hold a path of the machine a checkpoint was trained on."""
 
 
 def isolate_ultralytics() -> None:
@@ -30,60 +32,38 @@ def isolate_ultralytics() -> None:
     events.enabled = False
 
 
-def load_network(path: Path) -> Any:
-    """Load a checkpoint's network in FP32, trainable, with its training-only state dropped.
+@dataclass(frozen=True)
+class Saved:
+    """What Ultralytics' trainer saved after an epoch.
 
-    Returns:
-        The Ultralytics ``DetectionModel`` or ``SegmentationModel``, in evaluation mode.
-
-    Raises:
-        CheckpointError: The file is missing or unreadable, of another task, or already fused.
+    Attributes:
+        network: The EMA network in FP16; of a distillation the student.
+        metrics: Validation metrics by Ultralytics' names, and ``fitness``.
     """
-    from ultralytics.nn.tasks import load_checkpoint
 
-    if not path.is_file():
-        raise CheckpointError("the checkpoint does not exist", where=path, fix="check the path")
-    try:
-        network, _ = load_checkpoint(path)
-    except Exception as error:
-        # Ultralytics raises TypeError, RuntimeError, EOFError, pickle and zip errors here.
-        raise CheckpointError(
-            "the file is no readable Ultralytics checkpoint",
-            where=path,
-            fix="give a .pt file that YOLO(...) opens",
-        ) from error
-    if network.task not in ("detect", "segment"):
-        raise CheckpointError(
-            f"a checkpoint for {network.task} cannot be retrained",
-            where=path,
-            fix="use a detection or segmentation checkpoint",
-        )
-    if network.is_fused():
-        raise CheckpointError(
-            "BatchNorm is already folded into the convolutions, so it cannot be trained",
-            where=path,
-            fix="give the checkpoint from before fuse() or export",
-        )
-    network.criterion = None
-    for parameter in network.parameters():
-        parameter.requires_grad_(True)
-    return network
+    network: Any
+    metrics: dict[str, float]
 
 
-def saved_network(path: Path) -> Any:
-    """The network in a checkpoint as a trainer has just saved it, in FP16.
+def read_saved(path: Path) -> Saved:
+    """Read a checkpoint as a trainer has just saved it.
 
     Raises:
         CheckpointError: The file does not hold what was saved.
     """
+    import torch
     from ultralytics.nn.distill_model import DistillationModel
-    from ultralytics.utils.patches import torch_load
 
     try:
-        network = torch_load(path, map_location="cpu")["ema"]
-    except Exception as error:
+        content = torch.load(path, map_location="cpu", weights_only=False)
+        network = content["ema"]
+        metrics = content["train_metrics"]
+    except Exception as error:  # a damaged pickle can raise anything
         raise CheckpointError("the saved checkpoint cannot be read back", where=path) from error
-    return network.student_model if isinstance(network, DistillationModel) else network
+    return Saved(
+        network=network.student_model if isinstance(network, DistillationModel) else network,
+        metrics={name: float(value) for name, value in metrics.items() if value is not None},
+    )
 
 
 def shapes_of(network: Any) -> dict[str, tuple[int, ...]]:
@@ -113,45 +93,27 @@ def count_transferred(
     return sum(parent.get(name) == shape for name, shape in network.items())
 
 
-def finish_checkpoint(source: Path, target: Path) -> dict[str, float]:
-    """Make a checkpoint to hand on: EMA weights in FP16, no optimizer, no path of this machine.
+def finish_checkpoint(
+    source: Path, target: Path, provenance: Mapping[str, Any]
+) -> dict[str, float]:
+    """Make the checkpoint to hand on: EMA weights in FP16, no optimizer, no path of this machine.
 
     Args:
         source: A checkpoint as Ultralytics' trainer saves it.
-        target: Written under a temporary name, then renamed.
+        target: File to write.
+        provenance: See ``save_checkpoint``.
 
     Returns:
-        The metrics Ultralytics measured when it saved ``source``.
+        The validation metrics in ``source``.
 
     Raises:
-        CheckpointError: ``source`` is no Ultralytics checkpoint.
+        CheckpointError: ``source`` does not hold what was saved.
     """
-    import torch
-    from ultralytics.utils.torch_utils import strip_optimizer
-
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        checkpoint = strip_optimizer(source, s=str(partial))
-        if not checkpoint:
-            raise CheckpointError("the file is no Ultralytics checkpoint", where=source)
-        network = checkpoint["model"]
-        arguments = _without_paths(checkpoint["train_args"])
-        network.args = dict(arguments)
-        network.pt_path = target.name
-        checkpoint.update(train_args=arguments, git=None, train_results=None)
-        with partial.open("wb") as stream:
-            torch.save(checkpoint, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    metrics = checkpoint.get("train_metrics") or {}
-    return {name: float(value) for name, value in metrics.items() if value is not None}
-
-
-def _without_paths(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: Path(str(value)).name if name in PRIVATE_ARGUMENTS and value else value
+    saved = read_saved(source)
+    arguments = dict(vars(saved.network.args))
+    saved.network.args = {
+        name: Path(str(value)).name if name in PATH_ARGUMENTS and value else value
         for name, value in arguments.items()
     }
+    save_checkpoint(saved.network.float(), target, provenance)
+    return saved.metrics

@@ -55,10 +55,7 @@ class Progress:
     def batch(self, phase: str, epoch: int, batch: int, batches: int, loss: float | None) -> None:
         """Say which batch has just been done, both counted from 0."""
         done = epoch - self._first_epoch
-        if phase == "train":
-            done_share = done + (batch + 1) / batches
-        else:
-            done_share = done + 1
+        done_share = done + (batch + 1) / batches if phase == "train" else done + 1
         self._send(
             {
                 "kind": "batch",

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from prunebench.checkpoint import load_checkpoint
 from prunebench.errors import DatasetError, PrunebenchError, StepError, StructureChanged
 from prunebench.files import write_atomically
 from prunebench.records import FileRef
 from prunebench.retraining.common import (
     finish_checkpoint,
     isolate_ultralytics,
-    load_network,
     parameter_count,
     shape_signature,
 )
@@ -49,7 +49,7 @@ def fit(job: Job, *, trainer: type[Any] | None = None, keep_structure: bool = Fa
     job.folder.mkdir(parents=True, exist_ok=True)
     progress = Progress(job.emit, job.epochs)
     progress.stage("loading the checkpoint")
-    parent = load_network(job.checkpoint)
+    parent = load_checkpoint(job.checkpoint)
     store = StateStore(job.folder, job.digest())
     with _told_as_step_errors(job):
         if not store.state.finished:
@@ -66,7 +66,7 @@ def _finish(job: Job, store: StateStore) -> Trained:
     if best is None:
         raise StepError(STEP, "it ended before its first epoch was saved")
     if best.path != MODEL_FILE:
-        metrics = finish_checkpoint(job.folder / best.path, model)
+        metrics = finish_checkpoint(job.folder / best.path, model, job.provenance)
         write_atomically(curves, store.curves.read_bytes())
         store.finish(FileRef.of(model, job.folder), metrics)
     return Trained(
@@ -77,7 +77,7 @@ def _finish(job: Job, store: StateStore) -> Trained:
 
 
 def _check_final(model: Path, parent: Any) -> None:
-    network = load_network(model)
+    network = load_checkpoint(model)
     if shape_signature(network) != shape_signature(parent):
         raise StructureChanged(
             STEP,

@@ -31,6 +31,7 @@ class Job:
         seed: Seed of everything random.
         patience: Epochs without gain that end the training, 0 for never.
         max_minutes: Longest wall time over all attempts, or ``None``.
+        provenance: Kept in the final file, see ``prunebench.checkpoint.save_checkpoint``.
         emit: Receives progress events.
     """
 
@@ -46,6 +47,7 @@ class Job:
     seed: int
     patience: int
     max_minutes: float | None
+    provenance: Mapping[str, Any]
     emit: Emit = field(repr=False)
 
     def digest(self) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from prunebench.checkpoint import load_checkpoint
 from prunebench.config import StrategyConfig
-from prunebench.retraining.common import load_network
 from prunebench.retraining.fit import fit
 from prunebench.retraining.job import Job, Trained
 
@@ -18,5 +18,5 @@ class Preserving:
         """Train with a trainer that keeps the structure, checked after every saved epoch."""
         from prunebench.retraining.trainers import preserving_trainer
 
-        task = load_network(job.checkpoint).task
+        task = str(load_checkpoint(job.checkpoint).task)
         return fit(job, trainer=preserving_trainer(task), keep_structure=True)

@@ -11,7 +11,7 @@ from prunebench.errors import StepError, StructureChanged
 from prunebench.retraining.common import (
     count_transferred,
     parameter_count,
-    saved_network,
+    read_saved,
     shape_signature,
     shapes_of,
 )
@@ -54,7 +54,7 @@ class Session:
 
     def run(self, trainer: type[Any] | None) -> None:
         """Train until the last epoch, a limit, or an error."""
-        from ultralytics import YOLO
+        from ultralytics.models.yolo.model import YOLO
 
         last = self._store.begin()
         model = YOLO(self._job.checkpoint if last is None else last)
@@ -165,7 +165,7 @@ class Session:
     def _check_loss(self, trainer: Any) -> None:
         # Ultralytics recovers from last.pt in later epochs; in the first one it goes on and
         # would save a network of zeros.
-        if trainer.epoch == trainer.start_epoch and not math.isfinite(float(trainer.loss)):
+        if trainer.epoch == trainer.start_epoch and not math.isfinite(float(trainer.loss.detach())):
             raise StepError(
                 STEP,
                 f"the loss is no finite number in epoch {trainer.epoch + 1}, "
@@ -200,7 +200,7 @@ class Session:
         if not all(bool(tensor.isfinite().all()) for tensor in tensors):
             # Ultralytics replaces them by zeros in the file.
             raise StepError(STEP, f"weights are no finite numbers after epoch {trainer.epoch + 1}")
-        saved = saved_network(trainer.last)
+        saved = read_saved(trainer.last).network
         if self._signature is not None and shape_signature(saved) != self._signature:
             raise StructureChanged(
                 STEP,

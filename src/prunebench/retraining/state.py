@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from prunebench.files import write_atomically
 from prunebench.records import FileRef, Record
@@ -48,7 +48,7 @@ class TrainingState(Record):
     transferred: int = 0
     tensors: int = 0
     stopped: str | None = None
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float] = Field(default_factory=dict)
     finished: bool = False
 
 

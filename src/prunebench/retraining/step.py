@@ -91,6 +91,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Result:
             seed=request.seed,
             patience=request.patience,
             max_minutes=request.max_minutes,
+            provenance={"step": "train", "strategy": request.strategy, "round": request.round},
             emit=emit,
         )
     )

@@ -17,8 +17,11 @@ class Strategy(Protocol):
         settings: Model of its section in the configuration.
     """
 
-    name: str
-    settings: type[BaseModel]
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def settings(self) -> type[BaseModel]: ...  # noqa: D102
 
     def train(self, job: Job) -> Trained:
         """Train ``job.checkpoint`` within the job's budget, usually by ``fit``."""

@@ -35,11 +35,11 @@ class _KeepsStructure:
         return weights
 
 
-class PreservingDetectionTrainer(_KeepsStructure, DetectionTrainer):  # type: ignore[misc]
+class PreservingDetectionTrainer(_KeepsStructure, DetectionTrainer):
     """``DetectionTrainer`` for networks that are narrower than their description."""
 
 
-class PreservingSegmentationTrainer(_KeepsStructure, SegmentationTrainer):  # type: ignore[misc]
+class PreservingSegmentationTrainer(_KeepsStructure, SegmentationTrainer):
     """``SegmentationTrainer`` for networks that are narrower than their description."""
 
 

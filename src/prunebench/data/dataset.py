@@ -1,0 +1,349 @@
+"""Find a dataset by what the user calls it, and check it before anything runs.
+
+The rules for paths, image lists and label files are Ultralytics' own, so that what passes here is
+what its trainer reads; but its trainer skips a bad label with a warning where this refuses it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import yaml
+
+from prunebench.data.labels import labels_of, read_labels
+from prunebench.data.neontrees import prepare_neontrees
+from prunebench.data.scenes import generate_scenes
+from prunebench.data.ultralytics_sets import datasets_folder, download, find_yaml, yaml_folder
+from prunebench.errors import DatasetError
+
+__all__ = [
+    "SPLITS",
+    "Dataset",
+    "Split",
+    "check_dataset",
+    "dataset_digest",
+    "images_of",
+    "labels_of",
+    "read_dataset",
+    "read_labels",
+    "resolve_dataset",
+]
+
+Split = Literal["train", "val", "test"]
+SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
+
+IMAGE_SUFFIXES: Final = frozenset(
+    f".{name}"
+    for name in "avif bmp dng heic heif jp2 jpeg jpeg2000 jpg mpo png tif tiff webp".split()  # noqa: SIM905
+)
+_SCENE_KEYS: Final = ("train", "val", "test", "width", "height", "seed")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A resolved data YAML.
+
+    Attributes:
+        yaml: Absolute path of the YAML that Ultralytics is given.
+        root: Folder its paths are relative to.
+        names: Class index to name.
+        train: Image folders, image lists (.txt) or both; absolute, not checked for existence.
+        val: The same for validation.
+        test: The same for the test split, empty where the YAML names none.
+    """
+
+    yaml: Path
+    root: Path
+    names: dict[int, str]
+    train: tuple[Path, ...]
+    val: tuple[Path, ...]
+    test: tuple[Path, ...] = ()
+
+    def sources(self, split: Split) -> tuple[Path, ...]:
+        """Folders and lists of one split."""
+        return {"train": self.train, "val": self.val, "test": self.test}[split]
+
+
+def resolve_dataset(spec: str, *, cache_dir: Path) -> Dataset:
+    """Find the dataset a configuration names, making or downloading it where needed.
+
+    Args:
+        spec: ``scenes`` (built in; ``scenes:train=40,val=20,test=20,seed=1`` sets its parameters),
+            ``neontrees`` (real photographs, downloaded once), the path of a data YAML, or the name
+            of a dataset Ultralytics can download (``coco8.yaml``).
+        cache_dir: Folder that generated and downloaded datasets are kept in.
+
+    Raises:
+        DatasetError: There is no such dataset, or its YAML cannot be used.
+    """
+    kind, _, arguments = spec.partition(":")
+    if kind == "scenes":
+        return read_dataset(_scenes(arguments, cache_dir))
+    if spec == "neontrees":
+        return read_dataset(prepare_neontrees(cache_dir / "neontrees"))
+    path = Path(spec).expanduser()
+    if path.is_file():
+        return read_dataset(path)
+    named = find_yaml(spec)
+    if named is not None:
+        return read_dataset(download(named, cache_dir))
+    if path.is_dir():
+        raise DatasetError("the dataset is a folder", where=path, fix="give its data YAML")
+    raise DatasetError(
+        "there is no such data YAML", where=spec, fix=_suggestion(spec) or "check the path"
+    )
+
+
+def read_dataset(path: Path) -> Dataset:
+    """Read a data YAML; image and label files are not looked at.
+
+    Raises:
+        DatasetError: It cannot be read, or ``train``, ``val`` or ``names`` is missing or wrong.
+    """
+    path = path.absolute()
+    data = _read_yaml(path)
+    if "val" not in data and "validation" in data:
+        data["val"] = data["validation"]
+    for split in ("train", "val"):
+        if not data.get(split):
+            raise DatasetError(
+                f"the data YAML has no {split} split", where=path, fix=f"add the key {split}"
+            )
+    root = _root(data, path)
+    return Dataset(
+        yaml=path,
+        root=root,
+        names=_names(data, path),
+        train=_sources(data, "train", root, path),
+        val=_sources(data, "val", root, path),
+        test=_sources(data, "test", root, path),
+    )
+
+
+def check_dataset(
+    dataset: Dataset,
+    *,
+    class_names: Mapping[int, str] | None = None,
+    splits: Sequence[Split] = ("train", "val"),
+) -> None:
+    """Check everything a training or an evaluation relies on.
+
+    Every split the YAML names is checked: its paths exist, it has images, every label file parses,
+    every class id is known, every coordinate lies within 0..1 (with Ultralytics' tolerance of
+    0.01).
+
+    Args:
+        dataset: The dataset.
+        class_names: Names of the checkpoint's classes, which must be the dataset's.
+        splits: Splits that must exist and have at least one labelled image.
+
+    Raises:
+        DatasetError: With the first thing that is wrong, its file and line.
+    """
+    if class_names is not None:
+        _check_names(dataset, class_names)
+    for split in SPLITS:
+        needed = split in splits
+        if not needed and not dataset.sources(split):
+            continue
+        labelled = 0
+        for image in images_of(dataset, split):
+            if not image.is_file():
+                raise DatasetError(
+                    f"an image of the {split} split does not exist", where=image, fix="restore it"
+                )
+            if not image.stat().st_size:
+                raise DatasetError("the image file is empty", where=image, fix="restore it")
+            labels = labels_of(image)
+            if labels.is_file():
+                labelled += bool(len(read_labels(labels, classes=len(dataset.names))))
+        if needed and not labelled:
+            raise DatasetError(
+                f"the {split} split has no labelled image",
+                where=dataset.yaml,
+                fix="put YOLO label files (.txt) into the labels folder beside images",
+            )
+
+
+def images_of(dataset: Dataset, split: Split, limit: int | None = None) -> list[Path]:
+    """Images of one split, sorted by path.
+
+    Args:
+        dataset: The dataset.
+        split: ``train``, ``val`` or ``test``.
+        limit: Keep the first ``limit`` only.
+
+    Raises:
+        DatasetError: The split is missing, one of its paths is, or it holds no image.
+    """
+    sources = dataset.sources(split)
+    if not sources:
+        raise DatasetError(
+            f"the data YAML has no {split} split", where=dataset.yaml, fix=f"add the key {split}"
+        )
+    images: list[Path] = []
+    for source in sources:
+        if source.is_dir():
+            images += (file for file in source.rglob("*.*") if file.is_file())
+        elif source.is_file():
+            images += _listed(source)
+        else:
+            raise DatasetError(
+                f"the path of the {split} split does not exist: {source}",
+                where=dataset.yaml,
+                fix=f"correct the keys path and {split}",
+            )
+    images = sorted(image for image in images if image.suffix.lower() in IMAGE_SUFFIXES)
+    if not images:
+        raise DatasetError(
+            f"the {split} split has no images", where=sources[0], fix="put images there"
+        )
+    return images[:limit]
+
+
+def dataset_digest(dataset: Dataset) -> str:
+    """SHA-256 over the YAML and every image and label of every split, in hexadecimal.
+
+    Where the dataset lies does not matter, unless its YAML holds an absolute path.
+    """
+    digest = hashlib.sha256()
+
+    def add(name: str, file: Path) -> None:
+        content = file.read_bytes() if file.is_file() else b""
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
+
+    add("yaml", dataset.yaml)
+    for split in SPLITS:
+        for image in images_of(dataset, split) if dataset.sources(split) else ():
+            for file in (image, labels_of(image)):
+                add(f"{split}/{os.path.relpath(file, dataset.root)}", file)
+    return digest.hexdigest()
+
+
+def _scenes(arguments: str, cache_dir: Path) -> Path:
+    values: dict[str, int] = {}
+    for part in filter(None, arguments.split(",")):
+        key, _, text = (item.strip() for item in part.partition("="))
+        if key not in _SCENE_KEYS:
+            raise DatasetError(
+                f"unknown parameter {key}",
+                where=f"scenes:{arguments}",
+                fix=f"use {', '.join(_SCENE_KEYS)}",
+            )
+        try:
+            values[key] = int(text)
+        except ValueError:
+            raise DatasetError(
+                f"{key} is no whole number: {text or 'nothing'}",
+                where=f"scenes:{arguments}",
+                fix=f"write {key}=100",
+            ) from None
+    # Each parameter set has its own folder: one run never replaces what another reads.
+    name = "-".join(["scenes", *(f"{key}{values[key]}" for key in sorted(values))])
+    return generate_scenes(cache_dir / name, **values)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = "" if mark is None else f" at line {mark.line + 1}"
+        raise DatasetError(f"the data YAML is no valid YAML{line}", where=path) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(
+            "the data YAML cannot be read", where=path, fix="check the path"
+        ) from error
+    if not isinstance(data, dict):
+        raise DatasetError(
+            "the data YAML holds no keys", where=path, fix="set train, val and names"
+        )
+    return data
+
+
+def _names(data: Mapping[str, Any], path: Path) -> dict[int, str]:
+    names, count = data.get("names"), data.get("nc")
+    if names is None and isinstance(count, int):
+        names = [f"class_{index}" for index in range(count)]
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not names:
+        raise DatasetError(
+            "the data YAML has no class names", where=path, fix="set names to a list of names"
+        )
+    if set(names) != set(range(len(names))):
+        raise DatasetError(
+            "the class ids in names are not 0, 1, 2 and so on", where=path, fix="number them anew"
+        )
+    if count is not None and count != len(names):
+        raise DatasetError(
+            f"nc is {count} but names has {len(names)} entries", where=path, fix="remove nc"
+        )
+    return {index: str(names[index]) for index in sorted(names)}
+
+
+def _root(data: Mapping[str, Any], path: Path) -> Path:
+    given = data.get("path")
+    if not given:
+        return path.parent
+    root = Path(str(given))
+    if root.exists() or root.is_absolute():
+        return root.absolute()
+    # Ultralytics looks for a relative path in its own folder of datasets.
+    return datasets_folder() / root
+
+
+def _sources(data: Mapping[str, Any], split: Split, root: Path, path: Path) -> tuple[Path, ...]:
+    given = data.get(split) or []
+    entries = [given] if isinstance(given, str) else given
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+        raise DatasetError(
+            f"{split} is neither a path nor a list of paths", where=path, fix="correct it"
+        )
+    sources = []
+    for entry in entries:
+        source = (root / entry).resolve()
+        if not source.exists() and entry.startswith("../"):
+            source = (root / entry[3:]).resolve()  # as Ultralytics does for Roboflow's exports
+        sources.append(source)
+    return tuple(sources)
+
+
+def _listed(file: Path) -> list[Path]:
+    lines = file.read_text(encoding="utf-8-sig").split("\n")
+    images = []
+    for line in filter(None, map(str.strip, lines)):
+        images.append(file.parent / line[2:] if line.startswith("./") else Path(line).absolute())
+    return images
+
+
+def _check_names(dataset: Dataset, class_names: Mapping[int, str]) -> None:
+    if len(class_names) != len(dataset.names):
+        raise DatasetError(
+            f"the dataset has {len(dataset.names)} classes, the checkpoint {len(class_names)}",
+            where=dataset.yaml,
+            fix="use the dataset the checkpoint was trained on",
+        )
+    for index, name in dataset.names.items():
+        if class_names.get(index) != name:
+            raise DatasetError(
+                f"class {index} is {name!r} here but {class_names.get(index)!r} in the checkpoint",
+                where=dataset.yaml,
+                fix="use the dataset the checkpoint was trained on",
+            )
+
+
+def _suggestion(spec: str) -> str | None:
+    folder = yaml_folder()
+    known = ["scenes", "neontrees"]
+    if folder is not None:
+        known += sorted(path.name for path in folder.glob("*.yaml"))
+    near = difflib.get_close_matches(spec, known, n=1)
+    return f"did you mean {near[0]}" if near else None

@@ -1,0 +1,140 @@
+"""Generated datasets on disk: whole or absent, reused while they are still what they were."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from prunebench.errors import DatasetError
+
+MANIFEST_NAME: Final = "manifest.json"
+YAML_NAME: Final = "data.yaml"
+
+
+def make_once(root: Path, parameters: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
+    """Make a dataset folder, or reuse a complete one made with the same parameters.
+
+    The folder is written beside ``root`` and then renamed. A set made with other parameters, or one
+    whose files have changed, is replaced.
+
+    Args:
+        root: Folder of the set; may be absent.
+        parameters: JSON values that decide the content, the generator's version among them.
+        write: Writes the set, ``data.yaml`` included, into an existing empty folder.
+
+    Returns:
+        Path of ``data.yaml`` inside ``root``.
+
+    Raises:
+        DatasetError: ``root`` holds something else, or cannot be written.
+    """
+    wanted = dict(parameters)
+    if _is_complete(root, wanted):
+        return root / YAML_NAME
+    if root.exists() and not _is_replaceable(root):
+        raise DatasetError(
+            "the folder for a generated dataset holds other files",
+            where=root,
+            fix="choose an empty or absent folder",
+        )
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
+    except OSError as error:
+        raise DatasetError(
+            f"the dataset cannot be written ({error.strerror})",
+            where=root,
+            fix="choose a writable folder",
+        ) from error
+    try:
+        made = work / "set"
+        made.mkdir()
+        write(made)
+        manifest = {"parameters": wanted, "digest": _content_digest(made)}
+        (made / MANIFEST_NAME).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        _swap_in(made, root, work / "replaced", wanted)
+    except OSError as error:
+        raise DatasetError(
+            f"the dataset cannot be written ({error.strerror})",
+            where=root,
+            fix="choose a writable folder with enough space",
+        ) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return root / YAML_NAME
+
+
+def write_data_yaml(root: Path, splits: Mapping[str, str], names: Mapping[int, str]) -> None:
+    """Write ``data.yaml``; ``splits`` maps a split to its image folder below ``root``.
+
+    It has no ``path`` key: Ultralytics then takes the YAML's own folder, and the set can be moved.
+    """
+    content: dict[str, Any] = {**splits, "names": dict(names)}
+    (root / YAML_NAME).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def label_line(
+    class_id: int, box: tuple[float, float, float, float], width: int, height: int
+) -> str:
+    """One line of a YOLO label file for a box ``(x1, y1, x2, y2)`` in pixels of its image."""
+    x1, y1, x2, y2 = box
+    values = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
+    return f"{class_id} " + " ".join(f"{value:.6f}" for value in values) + "\n"
+
+
+def _set_files(root: Path) -> Iterator[Path]:
+    """The set's own files, sorted: without Ultralytics' ``*.cache`` files and the manifest."""
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and path.suffix != ".cache" and path.name != MANIFEST_NAME:
+            yield path
+
+
+def _content_digest(root: Path) -> str:
+    digest = hashlib.sha256()
+    for file in _set_files(root):
+        digest.update(file.relative_to(root).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _read_manifest(root: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((root / MANIFEST_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def _is_complete(root: Path, parameters: dict[str, Any]) -> bool:
+    manifest = _read_manifest(root)
+    if manifest.get("parameters") != parameters:
+        return False
+    try:
+        return bool(manifest["digest"] == _content_digest(root))
+    except (KeyError, OSError):
+        return False
+
+
+def _is_replaceable(root: Path) -> bool:
+    """Whether a folder is empty or one of ours: never delete what we did not make."""
+    if not root.is_dir():
+        return False
+    return {"parameters", "digest"} <= _read_manifest(root).keys() or not any(root.iterdir())
+
+
+def _swap_in(made: Path, root: Path, replaced: Path, parameters: dict[str, Any]) -> None:
+    if root.exists():
+        root.rename(replaced)
+    try:
+        made.rename(root)
+    except OSError:
+        # Another process made the same set meanwhile: its result is as good as ours.
+        if not _is_complete(root, parameters):
+            raise

@@ -1,0 +1,97 @@
+"""YOLO label files: where they lie and what they may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunebench.errors import DatasetError
+
+_TOLERANCE: Final = 0.01  # Ultralytics clips coordinates that lie this far outside 0..1
+
+
+def labels_of(image: Path) -> Path:
+    """The label file of an image: ``images`` becomes ``labels`` in its path, the suffix ``.txt``.
+
+    Only the last folder called ``images`` counts. The file need not exist: an image without one
+    shows nothing but background.
+    """
+    parts = list(image.parts)
+    for index in range(len(parts) - 2, 0, -1):
+        if parts[index] == "images":
+            parts[index] = "labels"
+            break
+    return Path(*parts).with_suffix(".txt")
+
+
+def read_labels(file: Path, *, classes: int) -> NDArray[np.float64]:
+    """Read a YOLO label file; polygons become the boxes around them.
+
+    Args:
+        file: The label file.
+        classes: Number of classes.
+
+    Returns:
+        One row ``(class id, centre x, centre y, width, height)`` per object, shape ``(n, 5)``,
+        relative to the image.
+
+    Raises:
+        DatasetError: A line is neither a box nor a polygon, a class id is unknown, or a coordinate
+            lies outside 0..1.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError("the label file cannot be read", where=file) from error
+    rows: list[list[float]] = []
+    columns = set()
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            row = _parse_label(line, f"{file}, line {number}", classes)
+            columns.add("box" if len(row) == 5 else "polygon")
+            rows.append(row)
+    if len(columns) > 1:
+        raise DatasetError(
+            "the label file mixes boxes and polygons", where=file, fix="use one kind per file"
+        )
+    boxes = [row if len(row) == 5 else _box_around(row) for row in rows]
+    return np.array(boxes, dtype=np.float64).reshape(-1, 5)
+
+
+def _parse_label(line: str, where: str, classes: int) -> list[float]:
+    try:
+        row = [float(text) for text in line.split()]
+    except ValueError:
+        raise DatasetError(
+            "the label is not made of numbers", where=where, fix="write: class x y width height"
+        ) from None
+    if len(row) != 5 and (len(row) < 7 or len(row) % 2 == 0):
+        raise DatasetError(
+            f"the label has {len(row)} columns",
+            where=where,
+            fix="write 5 (class x y width height), or a class and at least 3 points",
+        )
+    if row[0] % 1 or not 0 <= row[0] < classes:
+        raise DatasetError(
+            f"class id {row[0]:g} is out of range 0..{classes - 1}",
+            where=where,
+            fix="correct the label or the names in the data YAML",
+        )
+    outside = [value for value in row[1:] if not -_TOLERANCE <= value <= 1 + _TOLERANCE]
+    if outside or (len(row) == 5 and min(row[3:]) < 0):
+        value = outside[0] if outside else min(row[3:])
+        raise DatasetError(
+            f"the coordinate {value:g} lies outside 0..1",
+            where=where,
+            fix="divide pixels by the image's width and height",
+        )
+    return row
+
+
+def _box_around(row: list[float]) -> list[float]:
+    xs, ys = row[1::2], row[2::2]
+    x1, x2, y1, y2 = min(xs), max(xs), min(ys), max(ys)
+    return [row[0], (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]

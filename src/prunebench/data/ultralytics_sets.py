@@ -1,0 +1,72 @@
+"""The datasets Ultralytics knows by name, loaded by its own code."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from prunebench.errors import DatasetError
+from prunebench.files import write_atomically
+
+
+def yaml_folder() -> Path | None:
+    """Ultralytics' own dataset YAMLs, found without importing it (that imports torch)."""
+    found = importlib.util.find_spec("ultralytics")
+    if found is None or found.origin is None:
+        return None
+    return Path(found.origin).parent / "cfg" / "datasets"
+
+
+def find_yaml(spec: str) -> Path | None:
+    """The YAML of the dataset called ``spec`` (``coco8`` or ``coco8.yaml``), if there is one."""
+    folder = yaml_folder()
+    if folder is None or Path(spec).name != spec:
+        return None
+    path = folder / (spec if spec.endswith((".yaml", ".yml")) else f"{spec}.yaml")
+    return path if path.is_file() else None
+
+
+def datasets_folder() -> Path:
+    """The folder Ultralytics downloads to, from the user's own settings."""
+    from ultralytics.utils import DATASETS_DIR
+
+    return Path(DATASETS_DIR)
+
+
+def download(named: Path, cache_dir: Path) -> Path:
+    """Let Ultralytics load one of its datasets, from the network unless it already has it.
+
+    Args:
+        named: A YAML that :func:`find_yaml` found.
+        cache_dir: Folder a YAML with the absolute paths is written into.
+
+    Returns:
+        That YAML's path.
+
+    Raises:
+        DatasetError: Ultralytics could not load it.
+    """
+    # Its log goes to standard output, which is for our JSON.
+    with contextlib.redirect_stdout(sys.stderr):
+        from ultralytics.data.utils import check_det_dataset
+
+        try:
+            data = check_det_dataset(named.name)
+        except Exception as error:
+            # Ultralytics and its download helpers raise many kinds, bare Exception among them.
+            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise DatasetError(
+                f"Ultralytics could not load the dataset ({first_line})",
+                where=named.name,
+                fix="check the network, or give the path of a data YAML",
+            ) from error
+    content: dict[str, Any] = {"path": str(data["path"]), "names": dict(data["names"])}
+    content |= {split: data[split] for split in ("train", "val", "test") if data.get(split)}
+    path = cache_dir / "ultralytics" / named.name
+    write_atomically(path, yaml.safe_dump(content, sort_keys=False))
+    return path

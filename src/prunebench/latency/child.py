@@ -1,0 +1,289 @@
+"""The measuring child: one variant, one thread count, one round, one fresh process.
+
+Started as ``python -P -m prunebench.latency.child REQUEST RESULT`` by ``latency/runner.py``.
+It imports numpy and onnxruntime, and OpenCV once frames are timed end to end; everything else
+would cost start-up time in every round and memory that is not the model's. It writes raw
+durations only: every statistic is derived later, by the parent.
+
+The order is that of a deployment's life: load, first inference, warm-up, back-to-back
+inferences, back-to-back frames, then frames that arrive at the real-time rate.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+MIN_ITERATIONS = 3
+"""However slow the model, this many are timed: a median of fewer says nothing."""
+
+PACED_OVERRUN = 2.0
+"""A model too slow for the pace is given up after this multiple of the paced seconds."""
+
+GRAPH_LEVELS = {
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+EXECUTION_MODES = {
+    "sequential": ort.ExecutionMode.ORT_SEQUENTIAL,
+    "parallel": ort.ExecutionMode.ORT_PARALLEL,
+}
+
+Request = dict[str, Any]
+Infer = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
+
+
+def session_options(request: Request) -> ort.SessionOptions:
+    """onnxruntime's options, every one that changes latency set explicitly.
+
+    Args:
+        request: Needs ``threads``, ``spinning``, ``graph_level``, ``execution_mode``, ``arena``
+            and ``flush_denormals``.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = request["threads"]
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = GRAPH_LEVELS[request["graph_level"]]
+    options.execution_mode = EXECUTION_MODES[request["execution_mode"]]
+    options.enable_cpu_mem_arena = request["arena"]
+    spin = "1" if request["spinning"] else "0"
+    options.add_session_config_entry("session.intra_op.allow_spinning", spin)
+    options.add_session_config_entry("session.inter_op.allow_spinning", spin)
+    flush = "1" if request["flush_denormals"] else "0"
+    options.add_session_config_entry("session.set_denormal_as_zero", flush)
+    return options
+
+
+def options_in_force(session: ort.InferenceSession) -> dict[str, str]:
+    """What the session itself says its options are."""
+    options = session.get_session_options()
+    entries = {
+        key: options.get_session_config_entry(f"session.{key}")
+        for key in (
+            "intra_op.allow_spinning",
+            "inter_op.allow_spinning",
+            "set_denormal_as_zero",
+        )
+    }
+    return {
+        "providers": ",".join(session.get_providers()),
+        "intra_op_num_threads": str(options.intra_op_num_threads),
+        "inter_op_num_threads": str(options.inter_op_num_threads),
+        "graph_optimization_level": options.graph_optimization_level.name,
+        "execution_mode": options.execution_mode.name,
+        "enable_cpu_mem_arena": str(options.enable_cpu_mem_arena),
+        "enable_mem_pattern": str(options.enable_mem_pattern),
+        **entries,
+    }
+
+
+def measure(request: Request) -> dict[str, Any]:
+    """Everything one round wants to know of one variant; durations in milliseconds."""
+    if request["input"] is not None:
+        tensor = np.load(request["input"])
+    rss_base_mb = _rss_now_mb()
+    started = time.perf_counter_ns()
+    session = ort.InferenceSession(
+        request["onnx"], session_options(request), providers=["CPUExecutionProvider"]
+    )
+    load_ms = _ms_since(started)
+    feed = session.get_inputs()[0]
+    if request["input"] is None:
+        tensor = np.random.default_rng(0).random(feed.shape, dtype=np.float32)
+
+    def infer(image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        outputs: list[NDArray[np.float32]] = session.run(None, {feed.name: image})
+        return outputs
+
+    gc.freeze()
+    gc.disable()
+    started = time.perf_counter_ns()
+    infer(tensor)
+    first_ms = _ms_since(started)
+    for _ in range(request["warmup"]):
+        infer(tensor)
+
+    host_before, timed_from = _host_jiffies(), time.perf_counter_ns()
+    cpu_before = time.process_time_ns()
+    model = _time_model(infer, tensor, request["seconds"])
+    result = {
+        "load_ms": load_ms,
+        "first_ms": first_ms,
+        **model,
+        "rss_base_mb": rss_base_mb,
+        "rss_peak_mb": _rss_peak_mb(),
+        "session": options_in_force(session),
+    }
+    if request["frames"]:
+        result |= _time_frames(request, infer)
+    timed_s = (time.perf_counter_ns() - timed_from) / 1e9
+    own_cpu_s = (time.process_time_ns() - cpu_before) / 1e9
+    return result | _host_load(host_before, _host_jiffies(), timed_s, own_cpu_s)
+
+
+def _time_model(infer: Infer, tensor: NDArray[np.float32], seconds: float) -> dict[str, Any]:
+    """Back-to-back inferences of one letterboxed image."""
+    durations: list[int] = []
+    switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+    cpu_from, wall_from = time.process_time_ns(), time.perf_counter_ns()
+    until = wall_from + int(seconds * 1e9)
+    now = wall_from
+    while now < until or len(durations) < MIN_ITERATIONS:
+        infer(tensor)
+        after = time.perf_counter_ns()
+        durations.append(after - now)
+        now = after
+    return {
+        "model_ms": _as_ms(durations),
+        "model_wall_s": (now - wall_from) / 1e9,
+        "model_cpu_s": (time.process_time_ns() - cpu_from) / 1e9,
+        "model_preemptions": resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches,
+    }
+
+
+def _time_frames(request: Request, infer: Infer) -> dict[str, Any]:
+    """Letterbox, inference and NMS of real images: back to back, then at the real-time pace."""
+    import cv2
+
+    from prunebench.latency.postprocess import decode_and_nms, letterbox
+
+    cv2.setNumThreads(request["threads"])
+    frames = [np.load(path) for path in request["frames"]]
+    height, width = request["imgsz"]
+    nms = (request["nc"], request["confidence"], request["iou"], request["max_det"])
+
+    def answer(frame: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+        began = time.perf_counter_ns()
+        image, _, _ = letterbox(frame, (height, width))
+        boxed = time.perf_counter_ns()
+        outputs = infer(image)
+        inferred = time.perf_counter_ns()
+        decode_and_nms(outputs[0], *nms)
+        return began, boxed, inferred, time.perf_counter_ns()
+
+    for frame in frames[: request["warmup"]]:
+        answer(frame)
+    stages: list[tuple[int, int, int, int]] = []
+    until = time.perf_counter_ns() + int(request["seconds"] * 1e9)
+    while len(stages) < MIN_ITERATIONS or stages[-1][3] < until:
+        stages.append(answer(frames[len(stages) % len(frames)]))
+    return {
+        "letterbox_ms": _as_ms([boxed - began for began, boxed, _, _ in stages]),
+        "inference_ms": _as_ms([inferred - boxed for _, boxed, inferred, _ in stages]),
+        "nms_ms": _as_ms([done - inferred for _, _, inferred, done in stages]),
+        "response_ms": _time_paced(request, lambda k: answer(frames[k % len(frames)])[3]),
+    }
+
+
+def _time_paced(request: Request, answer: Callable[[int], int]) -> list[float]:
+    """Milliseconds from each frame's arrival to its result, waiting in the queue included.
+
+    Frames arrive every ``1 / realtime_fps`` seconds whether or not the last one is done, and
+    none is dropped. Frames still unanswered when the time is overrun get the time they have
+    waited so far, a lower bound that is beyond any deadline.
+    """
+    seconds = request["paced_seconds"]
+    if seconds == 0:
+        return []
+    interval = 1e9 / request["realtime_fps"]
+    count = max(1, int(seconds * request["realtime_fps"]))
+    start = time.perf_counter_ns() + int(interval)
+    give_up = start + int(PACED_OVERRUN * max(seconds * 1e9, count * interval))
+    responses: list[int] = []
+    for index in range(count):
+        arrival = start + int(index * interval)
+        now = time.perf_counter_ns()
+        if now > give_up:
+            responses.append(now - arrival)
+            continue
+        if now < arrival:
+            time.sleep((arrival - now) / 1e9)
+        responses.append(answer(index) - arrival)
+    return _as_ms(responses)
+
+
+def _ms_since(started_ns: int) -> float:
+    return round((time.perf_counter_ns() - started_ns) / 1e6, 3)
+
+
+def _as_ms(durations_ns: list[int]) -> list[float]:
+    return [round(duration / 1e6, 3) for duration in durations_ns]
+
+
+def _rss_now_mb() -> float:
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return _rss_peak_mb()
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _rss_peak_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def _host_jiffies() -> tuple[int, int, int] | None:
+    """(busy, stolen, all) clock ticks of all CPUs since boot, or ``None`` off Linux."""
+    try:
+        with Path("/proc/stat").open() as stream:
+            ticks = [int(field) for field in stream.readline().split()[1:9]]
+    except OSError:
+        return None
+    user, nice, system, idle, iowait, irq, softirq, steal = ticks
+    busy = user + nice + system + irq + softirq
+    return busy, steal, busy + idle + iowait + steal
+
+
+def _host_load(
+    before: tuple[int, int, int] | None,
+    after: tuple[int, int, int] | None,
+    timed_s: float,
+    own_cpu_s: float,
+) -> dict[str, float | None]:
+    """What the rest of the host did meanwhile: stolen share of all CPU time, busy cores."""
+    if before is None or after is None or after[2] == before[2]:
+        return {"steal_share": None, "other_cores": None}
+    busy_s = (after[0] - before[0]) / os.sysconf("SC_CLK_TCK")
+    return {
+        "steal_share": round((after[1] - before[1]) / (after[2] - before[2]), 4),
+        "other_cores": round(max(0.0, busy_s - own_cpu_s) / timed_s, 3),
+    }
+
+
+def _end_with_parent() -> None:
+    """Block until the parent's end of standard input closes, then end this process at once."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+def main(argv: list[str]) -> None:
+    """Entry point: ``REQUEST RESULT``. Ends the process without the interpreter's teardown."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    request = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
+    result = Path(argv[1])
+    partial = result.with_suffix(".partial")
+    partial.write_text(json.dumps(measure(request)), encoding="utf-8")
+    partial.replace(result)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

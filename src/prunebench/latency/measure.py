@@ -1,0 +1,311 @@
+"""Measure variants side by side: rounds of fresh processes, shuffled, until nothing is contested.
+
+In every round each (variant, threads) still of interest is measured once, in an order shuffled
+anew, together with the sentinel. Whatever drifts on the host hits all variants of a round
+alike, and ratios paired by round are free of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from prunebench.config import LatencyConfig
+from prunebench.errors import ChildFailed, DatasetError, StepError
+from prunebench.latency.fingerprint import default_threads, fingerprint
+from prunebench.latency.lock import host_lock
+from prunebench.latency.noise import load_before_start, noise_findings
+from prunebench.latency.records import Kind, LatencyResult, Pair, Sample, StopReason
+from prunebench.latency.runner import STEP, run_measuring_child, was_interrupted
+from prunebench.latency.samples import SampleLog
+from prunebench.latency.sentinel import SENTINEL, write_sentinel
+from prunebench.latency.stopping import (
+    Contested,
+    is_look,
+    judge_pairs,
+    round_medians,
+    still_open,
+)
+from prunebench.records import FileRef, sha256_of
+
+SENTINEL_SECONDS = 0.25
+"""Timed seconds of the sentinel in a round: some 70 inferences."""
+
+STOPPING_SETTINGS = (
+    "rounds_min",
+    "rounds_max",
+    "budget_minutes",
+    "smallest_difference_percent",
+    "threads",
+    "strict",
+)
+"""Settings that decide how much is measured, not how: samples go together whatever they are."""
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+class Target(NamedTuple):
+    """A variant to measure: its name, its ONNX file and what that file's content must be."""
+
+    name: str
+    onnx: Path
+    sha256: str
+
+
+def measure(
+    variants: Sequence[Target],
+    images: Sequence[Path],
+    config: LatencyConfig,
+    *,
+    realtime_fps: float,
+    imgsz: tuple[int, int],
+    nc: int,
+    seed: int,
+    folder: Path,
+    who: str = "a measurement",
+    on_event: Emit | None = None,
+    contested: Contested | None = None,
+) -> LatencyResult:
+    """Measure the latency of several ONNX files on this host.
+
+    Holds the host's measuring lock meanwhile. Killed at any moment and called again with the
+    same folder, it continues after the last child run that was finished, as long as host,
+    files and settings are the same; else it starts anew.
+
+    Args:
+        variants: What to measure; names are unique.
+        images: Real images for the end-to-end frames. Without any, inferences alone are timed.
+        config: The protocol.
+        realtime_fps: Frames per second of the paced frames.
+        imgsz: (height, width) of the letterbox in pixels.
+        nc: Number of classes.
+        seed: Seed of the rounds' order.
+        folder: Where the raw samples go.
+        who: Name of the run, for others who wait for this host.
+        on_event: Receives plain dictionaries: ``{"event": "waiting", "sentence"}`` and, after
+            every child run, ``{"event": "sample", "round", "run", "runs", "variant", "threads",
+            "model_ms"}`` (rounds and runs count from 1, ``runs`` is this round's).
+        contested: Whether the order of two variants, by name, is worth more rounds; ``None``:
+            that of every pair.
+
+    Raises:
+        DatasetError: An image cannot be decoded.
+        StepError: A file is not what its sha256 says.
+        ChildFailed: The measuring process of the sentinel or of every variant failed, or one
+            was interrupted. A variant that fails alone is listed in ``failures`` instead.
+    """
+    emit: Emit = on_event or (lambda event: None)
+    for target in variants:
+        if sha256_of(target.onnx) != target.sha256:
+            raise StepError(STEP, f"{target.onnx} changed after it was made", variant=target.name)
+    work = folder / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        frames = _prepare_frames(images[: config.images], imgsz, work)
+        write_sentinel(work / "sentinel.onnx")
+        with host_lock(who, lambda sentence: emit({"event": "waiting", "sentence": sentence})):
+            host = fingerprint(config)
+            shared = {"realtime_fps": realtime_fps, "imgsz": imgsz, "nc": nc, "seed": seed}
+            protocol = {
+                **shared,
+                "host": host.digest(),
+                "variants": {target.name: target.sha256 for target in variants},
+                "images": [sha256_of(path) for path in images[: config.images]],
+                "settings": config.model_dump(mode="json", exclude=set(STOPPING_SETTINGS)),
+            }
+            rounds = _Rounds(
+                variants={target.name: target.onnx for target in variants},
+                threads=config.threads or default_threads(),
+                config=config,
+                frames=frames,
+                shared=shared,
+                work=work,
+                log=SampleLog(folder, json.loads(json.dumps(protocol))),
+                emit=emit,
+            )
+            load_average, noise = os.getloadavg(), load_before_start()
+            stopped = rounds.run(contested)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    samples = rounds.log.samples
+    return LatencyResult(
+        settings=config,
+        **shared,
+        fingerprint=host,
+        threads=rounds.threads,
+        variants=protocol["variants"],
+        failures=rounds.failures,
+        kind=rounds.kind,
+        rounds=1 + max(sample.round for sample in samples),
+        stopped=stopped,
+        pairs=rounds.judge(contested),
+        wall_s=sum(sample.elapsed_s for sample in samples),
+        asked_s=rounds.asked_s(),
+        load_average=load_average,
+        noise=(*noise, *noise_findings(samples, os.cpu_count() or 1)),
+        samples=FileRef.of(rounds.log.path, folder),
+    )
+
+
+class _Rounds:
+    """The loop over rounds. Every decision depends on the samples of earlier rounds alone, so
+    that a continued measurement decides as an uninterrupted one does.
+    """
+
+    def __init__(
+        self,
+        *,
+        variants: Mapping[str, Path],
+        threads: tuple[int, ...],
+        config: LatencyConfig,
+        frames: Sequence[Path],
+        shared: Mapping[str, Any],
+        work: Path,
+        log: SampleLog,
+        emit: Emit,
+    ) -> None:
+        self.variants = variants
+        self.threads = threads
+        self.config = config
+        self.kind: Kind = "end_to_end" if frames else "model"
+        self.frames = frames
+        self.shared = shared
+        self.work = work
+        self.log = log
+        self.emit = emit
+        self.failures: dict[str, str] = {}
+        self._ended = time.perf_counter()
+
+    def run(self, contested: Contested | None) -> StopReason:
+        """Measure round after round; says why it stopped."""
+        wanted = frozenset(itertools.product(self.variants, self.threads))
+        for index in range(self.config.rounds_max):
+            if is_look(index, self.config.rounds_min):
+                wanted = still_open(self.judge(contested, before=index))
+                if not wanted:
+                    return "settled"
+            if index >= self.config.rounds_min and self._spent_after(index) > self._budget_s():
+                return "budget"
+            self._measure_round(index, wanted)
+        return "rounds" if still_open(self.judge(contested)) else "settled"
+
+    def judge(self, contested: Contested | None, before: int | None = None) -> tuple[Pair, ...]:
+        """Every pair of the variants that did not fail, by the rounds before ``before``."""
+        return judge_pairs(
+            round_medians(self._samples(before), self.kind),
+            [name for name in self.variants if name not in self.failures],
+            self.threads,
+            self.config.smallest_difference_percent,
+            contested,
+        )
+
+    def asked_s(self) -> float:
+        """Seconds of timed inference the child runs so far were asked for."""
+        each = self.config.seconds
+        if self.frames:
+            each += self.config.seconds + self._paced_seconds()
+        return each * sum(sample.variant != SENTINEL for sample in self.log.samples)
+
+    def _measure_round(self, index: int, wanted: Collection[tuple[str, int]]) -> None:
+        everything = [(SENTINEL, 1), *itertools.product(self.variants, self.threads)]
+        order = [run for run in everything if run in wanted or run[0] == SENTINEL]
+        random.Random(f"{self.shared['seed']} {index}").shuffle(order)
+        for position, (name, threads) in enumerate(order):
+            if name in self.failures or self.log.has(index, name, threads):
+                continue
+            try:
+                sample = self._measure_once(index, position, name, threads)
+            except ChildFailed as error:
+                if name == SENTINEL or was_interrupted(error):
+                    raise
+                self.failures[name] = error.reason
+                if len(self.failures) == len(self.variants):
+                    raise
+                continue
+            self.log.append(sample)
+            self.emit(
+                {
+                    "event": "sample",
+                    "round": index + 1,
+                    "run": position + 1,
+                    "runs": len(order),
+                    "variant": name,
+                    "threads": threads,
+                    "model_ms": float(np.median(sample.model_ms)),
+                }
+            )
+
+    def _measure_once(self, index: int, position: int, name: str, threads: int) -> Sample:
+        request = {
+            **self.config.model_dump(mode="json"),
+            **self.shared,
+            "threads": threads,
+            "onnx": str(self.variants[name]) if name in self.variants else self._sentinel(),
+            "input": str(self.work / "input.npy") if self.frames else None,
+            "frames": [str(path) for path in self.frames],
+            "paced_seconds": self._paced_seconds(),
+        }
+        if name == SENTINEL:
+            seconds = min(SENTINEL_SECONDS, self.config.seconds)
+            request |= {"input": None, "frames": [], "seconds": seconds}
+        started_s = time.time()
+        raw, process_s = run_measuring_child(request, self.work, variant=name)
+        ended, before = time.perf_counter(), self._ended
+        self._ended = ended
+        return Sample(
+            round=index,
+            position=position,
+            variant=name,
+            threads=threads,
+            started_s=round(started_s, 3),
+            process_s=round(process_s, 3),
+            elapsed_s=round(ended - before, 3),
+            **raw,
+        )
+
+    def _samples(self, before: int | None) -> list[Sample]:
+        return [s for s in self.log.samples if before is None or s.round < before]
+
+    def _spent_after(self, index: int) -> float:
+        """Seconds this round would end at if it took as long as the one before it."""
+        past = self._samples(index)
+        last_round = sum(sample.elapsed_s for sample in past if sample.round == index - 1)
+        return sum(sample.elapsed_s for sample in past) + last_round
+
+    def _budget_s(self) -> float:
+        return self.config.budget_minutes * 60
+
+    def _paced_seconds(self) -> float:
+        return self.config.paced_seconds if self.config.paced else 0.0
+
+    def _sentinel(self) -> str:
+        return str(self.work / "sentinel.onnx")
+
+
+def _prepare_frames(images: Sequence[Path], imgsz: tuple[int, int], work: Path) -> list[Path]:
+    """Decode the images once, so that no child spends time on it, and letterbox the first."""
+    if not images:
+        return []
+    import cv2
+
+    from prunebench.latency.postprocess import letterbox
+
+    frames = []
+    for index, path in enumerate(images):
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if image is None:
+            raise DatasetError("the image cannot be decoded", where=path, fix="replace the file")
+        frames.append(work / f"frame-{index}.npy")
+        np.save(frames[-1], image)
+        if index == 0:
+            np.save(work / "input.npy", letterbox(image, imgsz)[0])
+    return frames

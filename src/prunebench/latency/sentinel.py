@@ -1,0 +1,64 @@
+"""The noise sentinel: a small fixed network measured in every round.
+
+It never changes, so whatever changes in its latency comes from the host.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+SENTINEL = "(sentinel)"
+"""Its name among the variants; the parentheses keep it apart from any real one."""
+
+CHANNELS = (3, 16, 32, 64, 64, 64)
+STRIDES = (2, 2, 2, 1, 1)
+INPUT_HW = (192, 320)
+
+
+def write_sentinel(path: Path) -> None:
+    """Write the reference model: five 3x3 convolutions with ReLU, 113 million MACs.
+
+    Its shape and weights are fixed by this function alone; the input is (1, 3, 192, 320)
+    float32, the channels are whole kernel blocks on every CPU.
+    """
+    rng = np.random.default_rng(20240229)
+    nodes, weights = [], []
+    current = "images"
+    for index, stride in enumerate(STRIDES):
+        fan_in = CHANNELS[index] * 9
+        kernel = rng.normal(0, (2 / fan_in) ** 0.5, (CHANNELS[index + 1], CHANNELS[index], 3, 3))
+        weights.append(numpy_helper.from_array(kernel.astype(np.float32), f"w{index}"))
+        nodes.append(
+            helper.make_node(
+                "Conv",
+                [current, f"w{index}"],
+                [f"c{index}"],
+                kernel_shape=[3, 3],
+                pads=[1, 1, 1, 1],
+                strides=[stride, stride],
+            )
+        )
+        nodes.append(helper.make_node("Relu", [f"c{index}"], [f"r{index}"]))
+        current = f"r{index}"
+    height, width = INPUT_HW
+    scale = int(np.prod(STRIDES))
+    graph = helper.make_graph(
+        nodes,
+        "sentinel",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, height, width])],
+        [
+            helper.make_tensor_value_info(
+                current, TensorProto.FLOAT, [1, CHANNELS[-1], height // scale, width // scale]
+            )
+        ],
+        initializer=weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(model.SerializeToString(deterministic=True))
+    partial.replace(path)

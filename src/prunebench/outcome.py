@@ -1,0 +1,149 @@
+"""From finished variants to a ranked run: measure, rank, write the tables and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from prunebench.child import Emit
+from prunebench.config import Config
+from prunebench.errors import InputError, StepError
+from prunebench.experiment import Experiment
+from prunebench.files import write_atomically
+from prunebench.gather import measured_from
+from prunebench.latency.measure import Target, measure
+from prunebench.latency.records import LatencyResult
+from prunebench.ranking import rank, ranking_rows_csv
+from prunebench.ranking.records import FailedVariant, Ranking
+from prunebench.records import Record, VariantRecord
+from prunebench.report.build import build_report
+from prunebench.runs import LATENCY_FOLDER, RANKING_FILE, read_run_config, save_variant
+
+R = TypeVar("R", bound=Record)
+
+LATENCY_FILE = "result.json"
+RANKING_CSV = "ranking.csv"
+
+
+class RunRanking(Record):
+    """The outcome of a run.
+
+    Attributes:
+        name: Name of the configuration.
+        run: Name of the run's folder.
+        rankings: One ranking per thread count, the first is the one shown first.
+        noise: What was seen on the host that may have falsified the measurement.
+        stopped: Why measuring stopped: ``settled``, ``rounds`` or ``budget``.
+        rounds: Rounds measured.
+    """
+
+    name: str
+    run: str
+    rankings: tuple[Ranking, ...]
+    noise: tuple[str, ...]
+    stopped: str
+    rounds: int
+
+
+def measure_latency(
+    experiment: Experiment, variants: Sequence[VariantRecord], announce: Emit
+) -> LatencyResult:
+    """Measure every variant that has an ONNX file, or go on with an interrupted measurement.
+
+    Raises:
+        StepError: No variant has an ONNX file, or nothing could be measured.
+    """
+    folder = experiment.run_folder
+    targets = [
+        Target(v.name, folder / v.exported.onnx.path, v.exported.onnx.sha256)
+        for v in variants
+        if v.exported is not None and v.failure is None
+    ]
+    if not targets:
+        reasons = "; ".join(f"{v.name}: {v.failure.reason}" for v in variants if v.failure)
+        raise StepError("latency", f"no variant is left to measure ({reasons})")
+    config = experiment.config
+    result = measure(
+        targets,
+        [Path(image) for image in experiment.images[: config.latency.images]],
+        config.latency,
+        realtime_fps=config.ranking.realtime_fps,
+        imgsz=config.image.hw,
+        nc=len(experiment.class_names),
+        seed=config.seed,
+        folder=folder / LATENCY_FOLDER,
+        on_event=announce,
+    )
+    write_atomically(folder / LATENCY_FOLDER / LATENCY_FILE, result.model_dump_json(indent=2))
+    return result
+
+
+def rank_run(
+    folder: Path, config: Config, variants: Sequence[VariantRecord], latency: LatencyResult
+) -> RunRanking:
+    """Rank what was measured and write ``ranking.csv``, the report and ``ranking.json``.
+
+    ``ranking.json`` is written last: a run that has it is finished.
+
+    Raises:
+        StepError: The run was noisy and the configuration refuses to rank such a run.
+    """
+    for variant in variants:
+        save_variant(folder, variant)
+    if latency.noisy and config.latency.strict:
+        raise StepError("rank", f"the run was noisy and strict is set: {'; '.join(latency.noise)}")
+    measured = measured_from(variants, latency, folder, config)
+    failures = [
+        FailedVariant(name=v.name, step=v.failure.step, reason=v.failure.reason)
+        for v in variants
+        if v.failure is not None
+    ]
+    rankings = tuple(
+        rank(measured, config=config.ranking, threads=threads, failures=failures)
+        for threads in latency.threads
+    )
+    outcome = RunRanking(
+        name=config.name,
+        run=folder.name,
+        rankings=rankings,
+        noise=latency.noise,
+        stopped=latency.stopped,
+        rounds=latency.rounds,
+    )
+    write_atomically(folder / RANKING_CSV, "".join(ranking_rows_csv(r) for r in rankings))
+    build_report(folder, outcome)
+    write_atomically(folder / RANKING_FILE, outcome.model_dump_json(indent=2))
+    return outcome
+
+
+def read_latency(folder: Path) -> LatencyResult:
+    """The latency of a run.
+
+    Raises:
+        InputError: The run has none, or it cannot be read.
+    """
+    return _read(folder / LATENCY_FOLDER / LATENCY_FILE, LatencyResult)
+
+
+def read_outcome(folder: Path) -> RunRanking:
+    """The outcome of a finished run.
+
+    Raises:
+        InputError: The run is not finished, or its outcome cannot be read.
+    """
+    read_run_config(folder)
+    return _read(folder / RANKING_FILE, RunRanking)
+
+
+def _read(path: Path, kind: type[R]) -> R:
+    try:
+        return kind.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise InputError(
+            "the run is not finished, or was written by another version",
+            where=path,
+            fix="run it again",
+        ) from error

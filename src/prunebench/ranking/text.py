@@ -1,0 +1,157 @@
+"""A ranking's sentences and its CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+from prunebench.records import Interval
+
+if TYPE_CHECKING:
+    from prunebench.ranking.records import Change, Difference, Ranking
+
+COMPARATIVE = {
+    "speed": "faster end to end",
+    "latency": "faster (model only)",
+    "accuracy": "more accurate",
+    "efficiency": "more efficient",
+}
+NOUN = {
+    "speed": "end-to-end speed",
+    "latency": "model latency",
+    "accuracy": "accuracy",
+    "efficiency": "efficiency",
+}
+CSV_COLUMNS = (
+    "variant",
+    "rank",
+    "params",
+    "size_mb",
+    "map50",
+    "map50_low",
+    "map50_high",
+    "latency_ms",
+    "latency_ms_low",
+    "latency_ms_high",
+    "fps",
+    "fps_low",
+    "fps_high",
+    "efficiency",
+    "efficiency_low",
+    "efficiency_high",
+    "map50_per_fps",
+    "threads",
+    "verdict",
+    "realtime",
+    "keeps_accuracy",
+    "pareto",
+    "failure",
+)
+
+
+def percent(interval: Interval, *, signed: bool = False) -> str:
+    """ "38 % [36, 41]", or with signs "-0.4 % [-1.9, +1.1]"."""
+    width = interval.high - interval.low
+    digits = 2 if width < 0.2 else 1 if width < 2 or abs(interval.estimate) < 10 else 0
+    sign = "+" if signed else ""
+    low, high = f"{interval.low:{sign}.{digits}f}", f"{interval.high:{sign}.{digits}f}"
+    return f"{interval.estimate:{sign}.{digits}f} % [{low}, {high}]"
+
+
+def points(interval: Interval, *, signed: bool = False) -> str:
+    """mAP50 with three digits: "0.021 [0.003, 0.040]"."""
+    sign = "+" if signed else ""
+    low, high = f"{interval.low:{sign}.3f}", f"{interval.high:{sign}.3f}"
+    return f"{interval.estimate:{sign}.3f} [{low}, {high}]"
+
+
+def counted(number: int, noun: str) -> str:
+    """ "1 round", "40 rounds"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def listed(names: tuple[str, ...] | list[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def difference_sentence(difference: Difference, smallest_difference: float) -> str:
+    """One comparison in words.
+
+    Args:
+        difference: The comparison; its ``sentence`` is ignored.
+        smallest_difference: Smallest difference that matters, as a share.
+    """
+    first, second, noun = difference.first, difference.second, NOUN[difference.metric]
+    measured = difference.interval
+    if measured is None:
+        shared = counted(difference.rounds, "round")
+        return f"{first} and {second} cannot be compared in {noun}: they share only {shared}."
+    in_points = difference.metric == "accuracy"
+    shown = points(measured) if in_points else percent(measured)
+    if difference.told_apart:
+        unit = " mAP50" if in_points else ""
+        return f"{first} is {COMPARATIVE[difference.metric]} than {second} by {shown}{unit}."
+    signed = points(measured, signed=True) if in_points else percent(measured, signed=True)
+    if difference.same_network and difference.metric in ("speed", "latency"):
+        return (
+            f"{first} and {second} are the same network: the difference in {noun}, {signed}, "
+            "cannot come from the models."
+        )
+    text = f"{first} and {second} cannot be told apart in {noun} (difference {signed})"
+    limit = 100 * smallest_difference
+    if not in_points and -limit < measured.low and measured.high < limit:
+        text += f"; any difference is below {limit:g} %"
+    elif measured.low > 0 or measured.high < 0:
+        text += "; taken alone it would differ, among this many comparisons that is not enough"
+    if difference.more_rounds is not None:
+        more = counted(difference.more_rounds, "more round")
+        text += f"; {more} would settle {difference.settles_percent:g} %"
+    return f"{text}."
+
+
+def change_phrase(change: Change, noun: str) -> str:
+    """ "accuracy +2.4 % [+0.3, +4.4]", with "(not shown)" where it could be nothing."""
+    doubt = "" if change.shown else " (not shown)"
+    return f"{noun} {percent(change.percent, signed=True)}{doubt}"
+
+
+def ranking_rows_csv(ranking: Ranking) -> str:
+    """The ranking as CSV; ``prunebench rank`` reads it back.
+
+    Failed variants follow the ranked ones with their reason and without figures.
+    """
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, CSV_COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in ranking.rows:
+        values: dict[str, object] = {
+            "variant": row.name,
+            "rank": row.label,
+            "params": "" if row.parameters is None else row.parameters,
+            "size_mb": f"{row.size_mb:.4f}",
+            "map50_per_fps": f"{row.map50_per_fps:.5f}",
+            "threads": ranking.threads,
+            "verdict": row.verdict or "",
+            "realtime": row.realtime,
+            "keeps_accuracy": row.keeps_accuracy or "",
+            "pareto": row.pareto,
+        }
+        for column in ("map50", "latency_ms", "fps", "efficiency"):
+            interval: Interval = getattr(row, column)
+            values[column] = f"{interval.estimate:.5g}"
+            values[f"{column}_low"] = f"{interval.low:.5g}"
+            values[f"{column}_high"] = f"{interval.high:.5g}"
+        writer.writerow(values)
+    for failed in ranking.failures:
+        writer.writerow(
+            {
+                "variant": failed.name,
+                "threads": ranking.threads,
+                "failure": f"{failed.step}: {failed.reason}",
+            }
+        )
+    return stream.getvalue()

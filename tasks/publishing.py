@@ -1,0 +1,87 @@
+"""The task that shows a run in the Prefect UI."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prunebench.report.build import report_markdown
+
+from prunebench.outcome import RunRanking
+from prunebench.ranking.records import Ranking
+from prunebench.records import Interval, VariantRecord
+
+
+def artifact_key(*parts: str) -> str:
+    """A key as Prefect takes it: lower case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+
+
+@task(task_run_name="publish", persist_result=False)
+def publish(folder: str, variants: Sequence[VariantRecord], outcome: RunRanking) -> None:
+    """Keep the ranked tables, the audit and the report as artifacts."""
+    for ranking in outcome.rankings:
+        create_table_artifact(
+            key=artifact_key("ranking", outcome.name, f"{ranking.threads}-threads"),
+            table=ranking_rows(ranking),
+            description=f"Ranked variants, {ranking.threads} thread(s), run {outcome.run}",
+        )
+    create_table_artifact(
+        key=artifact_key("audit", outcome.name),
+        table=audit_rows(variants),
+        description=f"What each variant is, run {outcome.run}",
+    )
+    create_markdown_artifact(
+        key=artifact_key("report", outcome.name),
+        markdown=report_markdown(Path(folder), outcome),
+        description=f"Report of run {outcome.run}",
+    )
+
+
+def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
+    """Rows of the ranking as plain values, failed variants last."""
+    rows: list[dict[str, Any]] = [
+        {
+            "rank": row.label,
+            "variant": row.name,
+            "verdict": row.verdict,
+            "efficiency": _shown(row.efficiency),
+            "mAP50": _shown(row.map50),
+            "FPS": _shown(row.fps),
+            "latency ms": _shown(row.latency_ms),
+            "size MB": round(row.size_mb, 2),
+            "parameters": row.parameters,
+            "real-time": row.realtime,
+            "Pareto": row.pareto,
+        }
+        for row in ranking.rows
+    ]
+    rows.extend(
+        {"rank": "failed", "variant": failed.name, "verdict": f"{failed.step}: {failed.reason}"}
+        for failed in ranking.failures
+    )
+    return rows
+
+
+def audit_rows(variants: Sequence[VariantRecord]) -> list[dict[str, Any]]:
+    """What each variant is, as plain values."""
+    return [
+        {
+            "variant": variant.name,
+            "verdict": variant.audit.verdict,
+            "parameters": variant.audit.structure.parameters,
+            "parameters, BatchNorm folded": variant.audit.structure.parameters_fused,
+            "MACs": variant.audit.structure.macs,
+            "why": variant.audit.why,
+        }
+        for variant in variants
+        if variant.audit is not None
+    ]
+
+
+def _shown(interval: Interval) -> str:
+    return f"{interval.estimate:.4g} [{interval.low:.4g}, {interval.high:.4g}]"

@@ -1,0 +1,57 @@
+"""What every level of the tests shares: a small real model on small real data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ASSET = ROOT / "assets" / "scenes-yolov8n.pt"
+
+REQUIRE_SYSTEM_PACKAGES = "PRUNEBENCH_TESTS_REQUIRE_SYSTEM_PACKAGES"
+
+
+def missing_system_package(reason: str) -> None:
+    """Skip a test for want of a system package; fail it where CI has installed them all."""
+    if os.environ.get(REQUIRE_SYSTEM_PACKAGES):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def tiny_values(out: Path, **changes: Any) -> dict[str, Any]:
+    """A configuration that runs the whole chain in about a minute."""
+    values: dict[str, Any] = {
+        "name": "tiny",
+        "model": str(ASSET),
+        "data": "scenes:train=16,val=8,test=8",
+        "out": str(out),
+        "image": {"height": 64, "width": 96},
+        "prune": {"ratio": 0.3, "bn_batches": 1},
+        "retrain": {
+            "rounds": 1,
+            "epochs": 1,
+            "imgsz": 64,
+            "batch": 8,
+            "strategies": {"standard": {}, "preserving": {"lr0": 0.001}},
+        },
+        "export": {"parity_images": 2},
+        "latency": {
+            "threads": [1],
+            "rounds_min": 3,
+            "rounds_max": 3,
+            "seconds": 0.05,
+            "warmup": 1,
+            "images": 2,
+            "paced": False,
+        },
+        "ranking": {"bootstrap": 200},
+    }
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(values.get(key), dict):
+            values[key] = {**values[key], **value}
+        else:
+            values[key] = value
+    return values

@@ -1,0 +1,97 @@
+"""A tiny dataset and a tiny pruned network for the retraining tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+
+from prunebench.checkpoint import load_checkpoint, save_checkpoint
+from prunebench.config import StrategyConfig
+from prunebench.retraining.step import Request
+
+NAMES = {0: "green", 1: "blue"}
+
+
+def make_dataset(root: Path, *, names: dict[int, str] = NAMES, train: int = 6, val: int = 3) -> Path:
+    """Write 64x36 images with one coloured box each and return the data YAML."""
+    rng = np.random.default_rng(7)
+    for split, count in (("train", train), ("val", val)):
+        (root / "images" / split).mkdir(parents=True)
+        (root / "labels" / split).mkdir(parents=True)
+        for index in range(count):
+            image = rng.integers(0, 255, (36, 64, 3), dtype=np.uint8)
+            x, y = int(rng.integers(0, 44)), int(rng.integers(0, 16))
+            kind = index % len(names)
+            image[y : y + 20, x : x + 20] = (0, 255, 0) if kind == 0 else (255, 0, 0)
+            cv2.imwrite(str(root / "images" / split / f"{index}.png"), image)
+            label = f"{kind} {(x + 10) / 64} {(y + 10) / 36} {20 / 64} {20 / 36}\n"
+            (root / "labels" / split / f"{index}.txt").write_text(label)
+    data_yaml = root / "data.yaml"
+    data = {"path": str(root), "train": "images/train", "val": "images/val", "names": names}
+    data_yaml.write_text(yaml.safe_dump(data))
+    return data_yaml
+
+
+def make_network(path: Path, *, task: str = "detect", names: dict[int, str] = NAMES) -> Path:
+    """Write a YOLOv8 with an eighth of the stock width and random weights."""
+    import torch
+    from ultralytics.nn.tasks import DetectionModel, SegmentationModel
+    from ultralytics.utils import ROOT, YAML
+
+    torch.manual_seed(0)
+    file = "yolov8.yaml" if task == "detect" else "yolov8-seg.yaml"
+    description: dict[str, Any] = YAML.load(ROOT / "cfg/models/v8" / file)
+    description.update(scales={"n": [0.33, 0.125, 1024]}, scale="n", nc=len(names))
+    build: Any = DetectionModel if task == "detect" else SegmentationModel
+    network = build(description, verbose=False)
+    network.names = dict(names)
+    network.task = task
+    save_checkpoint(network, path, {})
+    return path
+
+
+def prune_bottlenecks(source: Path, target: Path) -> Path:
+    """Halve the inner width of every bottleneck: a pruned structure no description gives."""
+    from torch import nn
+    from ultralytics.nn.modules.block import Bottleneck
+
+    network: Any = load_checkpoint(source)
+    for module in network.modules():
+        if not isinstance(module, Bottleneck):
+            continue
+        first, second = module.cv1, module.cv2
+        width = first.conv.out_channels // 2
+        first.conv.weight = nn.Parameter(first.conv.weight[:width].clone())
+        second.conv.weight = nn.Parameter(second.conv.weight[:, :width].clone())
+        first.conv.out_channels = second.conv.in_channels = first.bn.num_features = width
+        for name in ("weight", "bias"):
+            setattr(first.bn, name, nn.Parameter(getattr(first.bn, name)[:width].clone()))
+        for name in ("running_mean", "running_var"):
+            setattr(first.bn, name, getattr(first.bn, name)[:width].clone())
+    save_checkpoint(network, target, {})
+    return target
+
+
+def request(checkpoint: Path, data_yaml: Path, strategy: str, **changes: Any) -> Request:
+    """A training of two epochs at 32 pixels."""
+    values: dict[str, Any] = {
+        "strategy": strategy,
+        "settings": StrategyConfig(lr0=0.001, warmup_epochs=0, close_mosaic=1),
+        "checkpoint": str(checkpoint),
+        "data_yaml": str(data_yaml),
+        "round": 1,
+        "epochs": 2,
+        "imgsz": 32,
+        "batch": 3,
+        "threads": 1,
+    }
+    return Request(**{**values, **changes})
+
+
+def parameters_in(path: Path) -> int:
+    """Parameters of the network in a checkpoint."""
+    return sum(parameter.numel() for parameter in load_checkpoint(path).parameters())

@@ -1,0 +1,17 @@
+"""The only place that starts Prefect's test harness: once per session, for the flow tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+SERVER_STARTUP_S = 180
+"""The first start migrates a fresh database, which takes a while on a loaded machine."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prefect_harness() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=SERVER_STARTUP_S):
+        yield
