@@ -74,7 +74,7 @@ def plan(
 ) -> None:
     """Resolve the configuration and list the variants and their steps; run nothing."""
     from prunebench.plan import plan_variants
-    from prunebench.terminal import plan_table
+    from prunebench.views import plan_view
 
     resolved = config_from(config, model, data, out)
     variants = plan_variants(resolved)
@@ -86,7 +86,7 @@ def plan(
             }
         )
         return
-    Console().print(plan_table(resolved, variants))
+    Console().print(plan_view(resolved, variants))
 
 
 @app.command()
@@ -114,7 +114,7 @@ def audit(
 ) -> None:
     """Say what each file, or each number of parameters, is."""
     from prunebench.audit import audit_file, audit_number
-    from prunebench.terminal import findings_view
+    from prunebench.views import audit_view
 
     findings = []
     for subject in subjects:
@@ -125,7 +125,7 @@ def audit(
     if as_json:
         _print_json([finding.model_dump(mode="json") for finding in findings])
         return
-    Console().print(findings_view(findings))
+    Console().print(audit_view(findings))
 
 
 @app.command()
@@ -176,11 +176,11 @@ def report(
 def doctor(as_json: JsonOption = False) -> None:
     """Say what on this machine would falsify a measurement."""
     from prunebench.doctor import examine
-    from prunebench.terminal import doctor_view
+    from prunebench.views import doctor_view
 
     findings = examine()
     if as_json:
-        _print_json([finding.model_dump(mode="json") for finding in findings])
+        _print_json([finding._asdict() for finding in findings])
         return
     Console().print(doctor_view(findings))
 

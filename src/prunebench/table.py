@@ -18,7 +18,7 @@ from prunebench.catalogue import recognise
 from prunebench.ranking.records import FailedVariant, Shown
 from prunebench.ranking.text import listed
 from prunebench.records import Record
-from prunebench.table_reader import TableEntry, read_table
+from prunebench.table_reader import Table, TableEntry, read_table
 
 FOLDED = ", BatchNorm folded"
 
@@ -30,8 +30,8 @@ class TableRow(Record):
     """One ranked row.
 
     Attributes:
-        rank: 1 + the number of variants more efficient by more than the noise; the order of
-            the efficiencies where the table shows no noise.
+        rank: 1 + the number of other networks' variants that are more efficient by more than
+            the noise; the order as given where the table shows no noise.
         label: The rank as printed, with ``=`` where it is shared.
         variant: Name.
         parameters: Parameter count as given.
@@ -143,7 +143,8 @@ def rank_table(path: Path, *, realtime_fps: float = 20.0) -> TableRanking:
     Raises:
         TableError: With the line and column of the first bad value.
     """
-    entries, failures = read_table(path)
+    table = read_table(path)
+    entries = table.entries
     networks = _networks(entries)
     repeated = [network for network in networks if len(network.entries) > 1]
     noise = max((n.fastest / n.slowest for n in repeated), default=None)
@@ -154,10 +155,10 @@ def rank_table(path: Path, *, realtime_fps: float = 20.0) -> TableRanking:
         rows=_rows(entries, networks, noise, realtime_fps),
         failures=tuple(
             FailedVariant(name=name, step=reason.partition(": ")[0], reason=reason)
-            for name, reason in failures.items()
+            for name, reason in table.failures.items()
         ),
         effects=_effects(entries, networks, noise),
-        notes=tuple(_notes(entries, networks, noise)),
+        notes=(*_left_out_note(table), *_notes(entries, networks, noise)),
     )
 
 
@@ -194,10 +195,13 @@ def _rows(
 ) -> tuple[TableRow, ...]:
     ordered = sorted(entries, key=_efficiency, reverse=True)
     factor = 1.0 if noise is None else noise
-    ranks = [
-        1 + sum(_efficiency(other) > _efficiency(entry) * factor for other in ordered)
-        for entry in ordered
-    ]
+
+    def is_better(one: TableEntry, other: TableEntry) -> bool:
+        # Nothing tells variants of one network apart: speed cannot, accuracy has no interval.
+        same = _network_of(one, networks) is _network_of(other, networks)
+        return not same and _efficiency(one) > _efficiency(other) * factor
+
+    ranks = [1 + sum(is_better(other, entry) for other in ordered) for entry in ordered]
     return tuple(
         TableRow(
             rank=rank,
@@ -295,6 +299,12 @@ def _effect(
     )
 
 
+def _left_out_note(table: Table) -> list[str]:
+    if not table.left_out:
+        return []
+    return [f"Only the first thread count is ranked; left out: {listed(table.left_out)}."]
+
+
 def _notes(
     entries: Sequence[TableEntry], networks: Sequence[_Network], noise: float | None
 ) -> list[str]:
@@ -310,7 +320,7 @@ def _notes(
     else:
         notes.append(
             f"FPS figures of the same network differ by up to a factor {noise:.2f}: that is "
-            "this table's noise, and efficiencies closer than that share a rank."
+            "this table's noise. Smaller differences, and those inside one network, are ties."
         )
     notes += _pruning_notes(networks)
     for entry in entries:
@@ -352,7 +362,7 @@ def _pruning_notes(networks: Sequence[_Network]) -> list[str]:
         if entry.is_called_pruned
     ]
     kept = [
-        entry.variant
+        f"{entry.variant} ({entry.parameters:,} parameters, no stock network)"
         for network in networks
         if network.stock is None
         for entry in network.entries

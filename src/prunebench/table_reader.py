@@ -13,7 +13,6 @@ from prunebench.errors import TableError
 from prunebench.records import Record
 
 NEEDED_COLUMNS = ("variant", "params", "size_mb", "map50", "fps")
-OPTIONAL_COLUMNS = ("efficiency", "latency_ms", "description", "strategy", "round", "parent")
 
 _ROUND_IN_TEXT = re.compile(r"\bround\s*(\d+)\b|\b(\d+)(?:st|nd|rd|th)\s+round\b|(\d+)차", re.I)
 _ROUND_IN_NAME = re.compile(r"(.+)-(\d{1,2})")
@@ -55,37 +54,48 @@ class TableEntry(Record):
         return bool(_PRUNED.search(f"{self.variant} {self.description}"))
 
 
-def read_table(path: Path) -> tuple[tuple[TableEntry, ...], dict[str, str]]:
+class Table(Record):
+    """A table as it was given.
+
+    Attributes:
+        entries: Rows with figures, in order.
+        failures: Variants that have a ``failure`` instead.
+        left_out: Thread counts other than the first row's; their rows are not read.
+    """
+
+    entries: tuple[TableEntry, ...]
+    failures: dict[str, str]
+    left_out: tuple[str, ...]
+
+
+def read_table(path: Path) -> Table:
     """Read and check a table.
+
+    Needed are ``NEEDED_COLUMNS``; used where they are: efficiency, latency_ms, description,
+    strategy, round, parent, threads (the first row's count is read) and failure.
 
     Strategy and round come from the columns of these names where the table has them. Otherwise
     "round N" (also "2nd round") in the description gives the round, and the words between it and
     the last ``+`` or comma before it the strategy: "pruned + train_code round 1". Otherwise a
     variant named ``<strategy>-<N>`` does, as this program names its own.
 
-    Returns:
-        The entries in order, and variants that have a ``failure`` instead of figures.
-
     Raises:
         TableError: With the line and column of the first bad value.
     """
-    reader = csv.DictReader(io.StringIO(_read_text(path), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
     entries: list[TableEntry] = []
     failures: dict[str, str] = {}
+    threads: list[str] = []
     try:
-        columns = [name.strip().lower() for name in reader.fieldnames or ()]
+        columns = [name.strip().lower() for name in next(reader)]
         _check_header(columns, path)
-        reader.fieldnames = columns
-        for row in reader:
-            if None in row or None in row.values():
-                cells = len([v for k, v in row.items() if k and v is not None])
-                cells += len(row.get(None) or ())  # type: ignore[call-overload]
-                raise TableError(
-                    f"the line has {cells} values, the header has {len(columns)}",
-                    where=f"{path}, line {reader.line_num}",
-                    fix="give every column one value",
-                )
-            values = {key: value.strip() for key, value in row.items()}
+        for cells in reader:
+            if not any(cells):
+                continue
+            values = _values(columns, cells, path, reader.line_num)
+            threads.append(values.get("threads", ""))
+            if threads[-1] != threads[0]:
+                continue
             name = values["variant"]
             if name in failures or any(name == entry.variant for entry in entries):
                 raise _bad(path, reader.line_num, "variant", f"{name!r} occurs a second time")
@@ -99,7 +109,18 @@ def read_table(path: Path) -> tuple[tuple[TableEntry, ...], dict[str, str]]:
         ) from error
     if not entries:
         raise TableError("the table has no rows with figures", where=path, fix="add measurements")
-    return tuple(entries), failures
+    left_out = sorted(set(threads) - {threads[0]})
+    return Table(entries=tuple(entries), failures=failures, left_out=tuple(left_out))
+
+
+def _values(columns: list[str], cells: list[str], path: Path, line: int) -> dict[str, str]:
+    if len(cells) != len(columns):
+        raise TableError(
+            f"the line has {len(cells)} values, the header has {len(columns)}",
+            where=f"{path}, line {line}",
+            fix="give every column one value",
+        )
+    return {column: cell.strip() for column, cell in zip(columns, cells, strict=True)}
 
 
 def _read_text(path: Path) -> str:

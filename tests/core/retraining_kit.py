@@ -16,7 +16,9 @@ from prunebench.retraining.step import Request
 NAMES = {0: "green", 1: "blue"}
 
 
-def make_dataset(root: Path, *, names: dict[int, str] = NAMES, train: int = 6, val: int = 3) -> Path:
+def make_dataset(
+    root: Path, *, names: dict[int, str] = NAMES, train: int = 6, val: int = 3
+) -> Path:
     """Write 64x36 images with one coloured box each and return the data YAML."""
     rng = np.random.default_rng(7)
     for split, count in (("train", train), ("val", val)):
@@ -37,15 +39,25 @@ def make_dataset(root: Path, *, names: dict[int, str] = NAMES, train: int = 6, v
 
 
 def make_network(path: Path, *, task: str = "detect", names: dict[int, str] = NAMES) -> Path:
-    """Write a YOLOv8 with an eighth of the stock width and random weights."""
+    """Write a tiny network of YOLOv8's modules with random weights."""
     import torch
     from ultralytics.nn.tasks import DetectionModel, SegmentationModel
-    from ultralytics.utils import ROOT, YAML
 
     torch.manual_seed(0)
-    file = "yolov8.yaml" if task == "detect" else "yolov8-seg.yaml"
-    description: dict[str, Any] = YAML.load(ROOT / "cfg/models/v8" / file)
-    description.update(scales={"n": [0.33, 0.125, 1024]}, scale="n", nc=len(names))
+    head: list[Any] = ["nc"] if task == "detect" else ["nc", 8, 16]
+    description: dict[str, Any] = {
+        "nc": len(names),
+        "backbone": [
+            [-1, 1, "Conv", [8, 3, 2]],
+            [-1, 1, "Conv", [16, 3, 2]],
+            [-1, 1, "C2f", [16, True]],
+            [-1, 1, "Conv", [32, 3, 2]],
+            [-1, 1, "C2f", [32, True]],
+            [-1, 1, "Conv", [32, 3, 2]],
+            [-1, 1, "C2f", [32, True]],
+        ],
+        "head": [[[4, 6], 1, "Detect" if task == "detect" else "Segment", head]],
+    }
     build: Any = DetectionModel if task == "detect" else SegmentationModel
     network = build(description, verbose=False)
     network.names = dict(names)

@@ -341,6 +341,8 @@ def _check_names(dataset: Dataset, class_names: Mapping[int, str]) -> None:
 
 
 def _suggestion(spec: str) -> str | None:
+    if Path(spec).name != spec:
+        return None
     folder = yaml_folder()
     known = ["scenes", "neontrees"]
     if folder is not None:

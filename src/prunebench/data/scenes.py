@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from prunebench.data.folder import label_line, make_once, write_data_yaml
 from prunebench.errors import DatasetError
+from prunebench.progress import announce
 
 GENERATOR_VERSION: Final = 1
 """Raise it with every change that alters an image or a label: older sets are then made again."""
@@ -39,6 +40,7 @@ SPLITS: Final = ("train", "val", "test")
 _HUES: Final = (12.0, 20.0, 45.0, 52.0, 85.0, 118.0, 128.0)  # OpenCV hue, 0..180, by class
 _MIN_VISIBLE: Final = 0.4  # an object of which less is seen gets no label and is not drawn
 _JPEG_QUALITY: Final = 95
+_PROGRESS_EVERY: Final = 25  # scenes between two events, well under a second
 _SHIFT: Final = 4  # fixed-point bits of the sub-pixel polygon coordinates
 
 Image = NDArray[np.uint8]
@@ -162,11 +164,15 @@ def generate_scenes(
 
 
 def _write_set(root: Path, counts: dict[str, int], width: int, height: int, seed: int) -> None:
+    done, total = 0, sum(counts.values())
     for split_index, split in enumerate(SPLITS):
         images, labels = root / "images" / split, root / "labels" / split
         images.mkdir(parents=True)
         labels.mkdir(parents=True)
         for index in range(counts[split]):
+            if done % _PROGRESS_EVERY == 0:
+                announce({"kind": "progress", "done": done, "total": total, "unit": "scenes"})
+            done += 1
             rng = np.random.default_rng([seed, split_index, index])
             image, objects = render_scene(rng, width=width, height=height)
             _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])

@@ -29,6 +29,9 @@ from numpy.typing import NDArray
 MIN_ITERATIONS = 3
 """However slow the model, this many are timed: a median of fewer says nothing."""
 
+FRAME_WARMUP = 2
+"""The session is warm by then; this touches OpenCV and the NMS once."""
+
 PACED_OVERRUN = 2.0
 """A model too slow for the pace is given up after this multiple of the paced seconds."""
 
@@ -176,7 +179,7 @@ def _time_frames(request: Request, infer: Infer) -> dict[str, Any]:
         decode_and_nms(outputs[0], *nms)
         return began, boxed, inferred, time.perf_counter_ns()
 
-    for frame in frames[: request["warmup"]]:
+    for frame in frames[:FRAME_WARMUP]:
         answer(frame)
     stages: list[tuple[int, int, int, int]] = []
     until = time.perf_counter_ns() + int(request["seconds"] * 1e9)

@@ -132,7 +132,9 @@ def measure(
                 log=SampleLog(folder, json.loads(json.dumps(protocol))),
                 emit=emit,
             )
-            load_average, noise = os.getloadavg(), load_before_start()
+            load_average = os.getloadavg()
+            # A continued run has its own children's samples to tell of the load.
+            noise = [] if rounds.log.samples else load_before_start()
             stopped = rounds.run(contested)
     finally:
         shutil.rmtree(work, ignore_errors=True)

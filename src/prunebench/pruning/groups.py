@@ -152,7 +152,7 @@ def _build(network: nn.Module, predictions: Sequence[str]) -> tp.DependencyGraph
         proto = getattr(model.model[-1], "proto", None)
         if hasattr(proto, "semseg"):
             # An auxiliary branch that only training runs, yet it reads channels that are pruned.
-            hooks.append(proto.feat_fuse.register_forward_pre_hook(lambda _, i: proto.semseg(*i)))
+            hooks.append(proto.feat_fuse.register_forward_hook(_then(proto.semseg)))
         try:
             model(image)
         finally:
@@ -175,6 +175,15 @@ def _build(network: nn.Module, predictions: Sequence[str]) -> tp.DependencyGraph
     return dependencies
 
 
+def _then(module: nn.Module) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
+    """A forward hook that runs ``module`` on the same input."""
+
+    def run(_: nn.Module, inputs: tuple[Tensor], __: Tensor) -> None:
+        module(*inputs)
+
+    return run
+
+
 def _candidates(network: nn.Module, dependencies: tp.DependencyGraph) -> Iterator[ChannelGroup]:
     """Every channel group, each once, in forward order."""
     names = {module: name for name, module in network.named_modules()}
@@ -185,6 +194,8 @@ def _candidates(network: nn.Module, dependencies: tp.DependencyGraph) -> Iterato
             continue
         width = module.out_channels
         layers = _group_of(dependencies, network, name, list(range(width)))
+        if not _is_consistent(layers, dependencies):
+            raise _untraceable(network, name, "they are divided where no graph edge shows it")
         members = tuple(
             dict.fromkeys(
                 names[dep.target.module]
@@ -195,6 +206,17 @@ def _candidates(network: nn.Module, dependencies: tp.DependencyGraph) -> Iterato
         )
         seen.update(members)
         yield ChannelGroup(name, width, members, layers)
+
+
+def _is_consistent(layers: tp.dependency.Group, dependencies: tp.DependencyGraph) -> bool:
+    """Whether every channel of a group exists in every layer of it."""
+    for dependency, channels in layers:
+        module = dependency.target.module
+        if isinstance(module, CONVOLUTIONS) and channels:
+            outgoing = dependencies.is_out_channel_pruning_fn(dependency.handler)
+            if max(channels) >= (module.out_channels if outgoing else module.in_channels):
+                return False
+    return True
 
 
 def _group_of(

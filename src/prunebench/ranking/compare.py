@@ -72,7 +72,7 @@ def compare_all(
     threads: int,
     config: RankingConfig,
     smallest_difference: float,
-    penalty: float,
+    looks: int,
     rng: np.random.Generator,
 ) -> tuple[list[Difference], dict[tuple[Metric, str, str], Raw]]:
     """Compare every pair in every metric.
@@ -82,7 +82,8 @@ def compare_all(
         threads: The thread count.
         config: Level and resamples.
         smallest_difference: Smallest difference that matters, as a share.
-        penalty: Factor on the p-values of the speed metrics (``statistics.look_penalty``).
+        looks: How often the measuring could have stopped on what it saw. Every look is a chance
+            of a false alarm, so the p-values that rest on rounds are multiplied by it.
         rng: Source of randomness.
 
     Returns:
@@ -94,7 +95,7 @@ def compare_all(
     differences = []
     for metric in ("speed", "latency", "accuracy", "efficiency"):
         family = [raw for raw in raws if raw.metric == metric]
-        multiplier = 1.0 if metric == "accuracy" else penalty
+        multiplier = 1 if metric == "accuracy" else looks
         tested = [raw for raw in family if not _has_nothing_to_find(raw)]
         corrected = holm([min(1.0, raw.p * multiplier) for raw in tested])
         by_pair = {(raw.a, raw.b): p for raw, p in zip(tested, corrected, strict=True)}
@@ -207,7 +208,7 @@ def _sum(first: Location, second: Location) -> Location:
 
 
 def _difference(
-    raw: Raw, p_corrected: float, comparisons: float, level: float, smallest_difference: float
+    raw: Raw, p_corrected: float, comparisons: int, level: float, smallest_difference: float
 ) -> Difference:
     if raw.estimate < 0:
         raw = _swapped(raw)

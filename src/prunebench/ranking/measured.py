@@ -35,6 +35,7 @@ class Measured:
         latency_ms: Thread count to model-only milliseconds by round.
         end_to_end_ms: Thread count to milliseconds of a whole frame by round.
         realtime: Thread count to the verdict of the paced measurement.
+        failure: Why its latency could not be measured, where it could not.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Measured:
     latency_ms: Mapping[int, Rounds]
     end_to_end_ms: Mapping[int, Rounds]
     realtime: Mapping[int, Shown] = field(default_factory=dict)
+    failure: str | None = None
 
     def is_same_network(self, other: Measured) -> bool:
         """Whether both run the same operations, so that speed cannot tell them apart."""

@@ -38,7 +38,7 @@ def rank(
     threads: int,
     failures: Sequence[FailedVariant] = (),
     smallest_difference_percent: float = 3.0,
-    penalty: float = 1.0,
+    looks: int = 1,
     warnings: Sequence[str] = (),
     seed: int = 0,
 ) -> Ranking:
@@ -50,8 +50,7 @@ def rank(
         threads: Thread count whose figures are ranked.
         failures: Variants that have no figures.
         smallest_difference_percent: Smallest difference that matters, in percent.
-        penalty: Factor on p-values where the measuring chose when to stop
-            (``statistics.look_penalty``).
+        looks: How often the measuring could have stopped on what it saw.
         warnings: What the measuring found wrong with itself; comes first in the result.
         seed: Seed of the bootstrap over rounds.
 
@@ -68,7 +67,7 @@ def rank(
         threads=threads,
         config=config,
         smallest_difference=smallest_difference_percent / 100,
-        penalty=penalty,
+        looks=looks,
         rng=rng,
     )
     rows = _rows(usable, differences, raws, config, threads, rng)
@@ -93,7 +92,7 @@ def _rounds_of(variant: Measured, threads: int) -> int:
 def _unmeasured(variant: Measured, threads: int) -> FailedVariant:
     found = _rounds_of(variant, threads)
     reason = f"{found} rounds were measured with {threads} threads, {FEWEST_ROUNDS} are needed"
-    return FailedVariant(name=variant.name, step="latency", reason=reason)
+    return FailedVariant(name=variant.name, step="latency", reason=variant.failure or reason)
 
 
 def _rows(

@@ -119,14 +119,20 @@ def change_phrase(change: Change, noun: str) -> str:
     return f"{noun} {percent(change.percent, signed=True)}{doubt}"
 
 
-def ranking_rows_csv(ranking: Ranking) -> str:
-    """The ranking as CSV; ``prunebench rank`` reads it back.
+def ranking_rows_csv(*rankings: Ranking) -> str:
+    """Rankings of one or several thread counts as one CSV; ``prunebench rank`` reads it back.
 
     Failed variants follow the ranked ones with their reason and without figures.
     """
     stream = io.StringIO()
     writer = csv.DictWriter(stream, CSV_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
+    for ranking in rankings:
+        _write_rows(writer, ranking)
+    return stream.getvalue()
+
+
+def _write_rows(writer: csv.DictWriter[str], ranking: Ranking) -> None:
     for row in ranking.rows:
         values: dict[str, object] = {
             "variant": row.name,
@@ -154,4 +160,3 @@ def ranking_rows_csv(ranking: Ranking) -> str:
                 "failure": f"{failed.step}: {failed.reason}",
             }
         )
-    return stream.getvalue()

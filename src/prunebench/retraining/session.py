@@ -185,12 +185,13 @@ class Session:
     def _after_save(self, trainer: Any) -> None:
         epochs = trainer.epoch + 1
         if trainer.stop and self._stopped is None and epochs < trainer.epochs:
-            best = trainer.stopper.best_epoch
-            self._stopped = (
-                f"no gain in {trainer.args.patience} epochs after epoch {best} (patience)"
-            )
+            best, patience = trainer.stopper.best_epoch, trainer.args.patience
+            self._stopped = f"no gain since epoch {best} (patience {patience})"
         self._check_saved(trainer)
         self._store.save_epoch(epochs, finished=bool(trainer.stop), stopped=self._stopped)
+        if trainer.stop:
+            # Ultralytics would validate the best epoch once more; its metrics are in the copy.
+            trainer.best.unlink(missing_ok=True)
         map50 = trainer.metrics.get(MAP50)
         self._progress.epoch(trainer.epoch, _loss(trainer), None if map50 is None else float(map50))
 

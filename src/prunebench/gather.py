@@ -1,0 +1,122 @@
+"""From a run's records and raw files to what a ranking starts from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from prunebench.config import Config
+from prunebench.errors import StepError
+from prunebench.latency.records import LatencyResult
+from prunebench.latency.samples import read_samples
+from prunebench.latency.stopping import is_look, round_medians
+from prunebench.latency.summary import summarise
+from prunebench.map_bootstrap import image_weights, load_detections, mean_ap
+from prunebench.plan import plan_variants
+from prunebench.ranking.measured import Measured, Rounds
+from prunebench.ranking.records import Shown
+from prunebench.records import Structure, VariantRecord
+from prunebench.runs import LATENCY_FOLDER
+from prunebench.statistics import Array
+
+
+def measured_from(
+    variants: Sequence[VariantRecord], latency: LatencyResult, root: Path, config: Config
+) -> list[Measured]:
+    """Gather every variant that has an accuracy and an ONNX file.
+
+    Args:
+        variants: The run's variants; failed ones are left out.
+        latency: The run's measurement.
+        root: The run's folder.
+        config: The run's configuration.
+
+    Raises:
+        StepError: Two variants were evaluated on different images.
+    """
+    folder = root / LATENCY_FOLDER
+    samples = read_samples(folder / latency.samples.path)
+    model, frames = round_medians(samples, "model"), round_medians(samples, "end_to_end")
+    realtime = {
+        (summary.variant, summary.threads): summary.paced.realtime
+        for summary in summarise(latency, folder, level=config.ranking.level)
+        if summary.paced is not None
+    }
+    planned = {variant.name: variant for variant in plan_variants(config)}
+    weights: Array | None = None
+    measured: list[Measured] = []
+    for variant in variants:
+        if variant.failure or variant.accuracy is None or variant.exported is None:
+            continue
+        detections = load_detections(root / variant.accuracy.detections.path)
+        if weights is None:
+            weights = image_weights(detections.images, config.ranking.bootstrap, config.seed)
+        if detections.images != weights.shape[1]:
+            reason = f"{detections.images} images instead of {weights.shape[1]} were evaluated"
+            raise StepError("rank", reason, variant=variant.name)
+        plan, audit = planned.get(variant.name), variant.audit
+        measured.append(
+            Measured(
+                name=variant.name,
+                parent=variant.parent,
+                strategy=None if plan is None else plan.strategy,
+                round=0 if plan is None else plan.round,
+                parameters=None if audit is None else audit.structure.parameters,
+                verdict=None if audit is None else audit.verdict,
+                why=None if audit is None else audit.why,
+                network=None if audit is None else network_key(audit.structure, variant.steps),
+                size_mb=_size_mb(variant, config),
+                map50=variant.accuracy.map50,
+                map50_draws=mean_ap(detections, weights),
+                images=detections.images,
+                latency_ms=_rounds_of(variant.name, latency.threads, model),
+                end_to_end_ms=_rounds_of(variant.name, latency.threads, frames),
+                realtime=_verdicts(variant.name, latency.threads, realtime),
+                failure=latency.failures.get(variant.name),
+            )
+        )
+    return measured
+
+
+def possible_looks(latency: LatencyResult) -> int:
+    """How often the measuring could have stopped on what it saw, whether it came to it or not."""
+    first, last = latency.settings.rounds_min, latency.settings.rounds_max
+    return sum(is_look(rounds, first) or rounds == last for rounds in range(first, last + 1))
+
+
+def network_key(structure: Structure, steps: Sequence[str]) -> str:
+    """Identity of the compute graph: same key, same operations, whatever the weights.
+
+    Args:
+        structure: Task, classes and the width of every convolution.
+        steps: The variant's chain of steps; a quantized graph is another one.
+    """
+    parts = {
+        "task": structure.task,
+        "classes": len(structure.names),
+        "widths": structure.widths,
+        "int8": any("int8" in step for step in steps),
+    }
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _size_mb(variant: VariantRecord, config: Config) -> float:
+    onnx = None if variant.exported is None else variant.exported.onnx
+    file = onnx if config.ranking.size_of == "onnx" else variant.checkpoint
+    if file is None:
+        raise StepError("rank", f"there is no {config.ranking.size_of} file", variant=variant.name)
+    return file.bytes / 1e6
+
+
+def _rounds_of(
+    name: str, threads: Sequence[int], medians: dict[tuple[str, int], dict[int, float]]
+) -> dict[int, Rounds]:
+    return {count: medians.get((name, count), {}) for count in threads}
+
+
+def _verdicts(
+    name: str, threads: Sequence[int], verdicts: dict[tuple[str, int], Shown]
+) -> dict[int, Shown]:
+    return {count: verdicts[name, count] for count in threads if (name, count) in verdicts}

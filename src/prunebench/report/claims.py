@@ -1,0 +1,94 @@
+"""What a ranking supports saying: who leads a metric, and who is shown to beat whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prunebench.ranking.records import Difference, Metric, RankedVariant, Ranking
+
+
+@dataclass(frozen=True)
+class Leaders:
+    """The best estimate in a metric, and everything that cannot be told apart from it."""
+
+    first: RankedVariant
+    tied: tuple[RankedVariant, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The leader and those level with it."""
+        return (self.first.name, *(row.name for row in self.tied))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One variant among the others in one metric.
+
+    Attributes:
+        above: Comparisons that show it to be better.
+        below: Comparisons that show it to be worse.
+        level: Comparisons that show neither.
+    """
+
+    above: tuple[Difference, ...]
+    below: tuple[Difference, ...]
+    level: tuple[Difference, ...]
+
+
+def estimate(row: RankedVariant, metric: Metric) -> float:
+    """A row's point estimate in a metric, higher is better."""
+    return {
+        "accuracy": row.map50.estimate,
+        "speed": row.fps.estimate,
+        "latency": -row.latency_ms.estimate,
+        "efficiency": row.efficiency.estimate,
+    }[metric]
+
+
+def leaders(ranking: Ranking, metric: Metric) -> Leaders | None:
+    """Who leads a metric; ``None`` where nothing was ranked."""
+    if not ranking.rows:
+        return None
+    first = max(ranking.rows, key=lambda row: estimate(row, metric))
+    level = {other_of(d, first.name) for d in standing(ranking, metric, first.name).level}
+    return Leaders(first, tuple(row for row in ranking.rows if row.name in level))
+
+
+def standing(ranking: Ranking, metric: Metric, name: str) -> Standing:
+    """How a variant stands against every other one."""
+    own = [d for d in ranking.differences if d.metric == metric and name in (d.first, d.second)]
+    return Standing(
+        above=tuple(d for d in own if d.told_apart and d.first == name),
+        below=tuple(d for d in own if d.told_apart and d.second == name),
+        level=tuple(d for d in own if not d.told_apart),
+    )
+
+
+def other_of(difference: Difference, name: str) -> str:
+    """The other variant of a comparison."""
+    return difference.second if difference.first == name else difference.first
+
+
+def dominators(ranking: Ranking, name: str) -> tuple[str, ...]:
+    """Variants shown to be better in accuracy and in speed."""
+    more_accurate = _better(ranking, "accuracy", name)
+    faster = _better(ranking, "speed", name)
+    return tuple(row.name for row in ranking.rows if row.name in more_accurate & faster)
+
+
+def _better(ranking: Ranking, metric: Metric, name: str) -> set[str]:
+    return {d.first for d in standing(ranking, metric, name).below}
+
+
+def compared(ranking: Ranking, metric: Metric, a: str, b: str) -> Difference | None:
+    """The comparison of two variants, ``None`` where there is none."""
+    try:
+        return ranking.difference(metric, a, b)
+    except KeyError:
+        return None
+
+
+def sentences(differences: Sequence[Difference | None]) -> tuple[str, ...]:
+    """The sentences of those comparisons that exist."""
+    return tuple(d.sentence for d in differences if d is not None)

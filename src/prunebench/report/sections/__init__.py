@@ -1,0 +1,1 @@
+"""The report's sections, each computed from a stored run."""

@@ -1,0 +1,131 @@
+"""The answer first: what to ship for each use, why, and how sure that is; and a guide by use."""
+
+from __future__ import annotations
+
+from prunebench.ranking.advice import PREFERENCE
+from prunebench.ranking.records import Advice, Difference, Metric, RankedVariant, Use
+from prunebench.report.claims import compared, other_of, standing
+from prunebench.report.document import Block, Card, Cards, Item, Items, Notice, Paragraph, Section
+from prunebench.report.messages import Messages
+from prunebench.report.numbers import with_interval
+from prunebench.report.stored import StoredRun
+
+METRICS: tuple[Metric, ...] = ("speed", "accuracy", "efficiency")
+
+
+def answer(run: StoredRun, m: Messages) -> Section:
+    """Which variant to ship, by use, and what to know before trusting that."""
+    ranking = run.ranking
+    blocks: list[Block] = []
+    if run.outcome.noise:
+        blocks.append(Notice(m("answer.noisy", findings=" ".join(run.outcome.noise))))
+    if ranking.rows:
+        blocks.append(Cards(tuple(_card(run, advice, m) for advice in ranking.advice)))
+        blocks.append(Paragraph(_basis(run, m)))
+    else:
+        blocks.append(Paragraph(m("answer.nothing")))
+    blocks += [Notice(warning) for warning in ranking.warnings]
+    if ranking.failures:
+        failed = m.listed([failure.name for failure in ranking.failures])
+        blocks.append(Notice(m.counted("answer.failed", len(ranking.failures), names=failed)))
+    return Section("answer", m("answer.title"), tuple(blocks))
+
+
+def guide(run: StoredRun, m: Messages) -> Section:
+    """For each use the recommendation, its grounds, what speaks for it and what against."""
+    blocks: list[Block] = []
+    for advice in run.ranking.advice:
+        items = [Item(advice.sentence, m(f"use.{advice.use}"))]
+        if advice.recommended is not None:
+            row = run.ranking.row(advice.recommended)
+            items += [
+                Item(_grounds(row, m), m("guide.grounds")),
+                Item(" ".join(_pros(run, row)) or m("guide.nothing"), m("guide.pros")),
+                Item(" ".join(_cons(run, row, m)) or m("guide.nothing"), m("guide.cons")),
+            ]
+        blocks.append(Items(tuple(items)))
+    return Section("guide", m("guide.title"), tuple(blocks))
+
+
+def _card(run: StoredRun, advice: Advice, m: Messages) -> Card:
+    title = m(f"use.{advice.use}")
+    if advice.recommended is None:
+        return Card(title, m("answer.none"), False, advice.sentence, ())
+    row = run.ranking.row(advice.recommended)
+    against = tuple(d.sentence for d in _against_baseline(run, row, ("speed", "accuracy")))
+    points = (
+        (m("answer.why"), (_grounds(row, m), *against)),
+        (m("answer.sure"), _certainty(run, advice.use, row, m)),
+    )
+    return Card(title, row.name, True, advice.sentence, points)
+
+
+def _basis(run: StoredRun, m: Messages) -> str:
+    images = max((v.accuracy.images for v in run.variants if v.accuracy is not None), default=0)
+    return m(
+        "answer.basis",
+        threads=m.counted("threads", run.ranking.threads),
+        rounds=m.counted("rounds", run.outcome.rounds),
+        images=m.counted("images", images),
+        level=f"{100 * run.ranking.level:g}",
+    )
+
+
+def _certainty(
+    run: StoredRun, use: Use, row: RankedVariant, m: Messages
+) -> tuple[str, ...]:
+    """How many of the others it is shown to beat in the metrics that decided."""
+    texts = []
+    for metric in PREFERENCE[use]:
+        found = standing(run.ranking, metric, row.name)
+        others = len(found.above) + len(found.below) + len(found.level)
+        if not others:
+            continue
+        parts = [m(f"sure.{metric}", above=len(found.above), others=others)]
+        if found.level:
+            names = m.listed([other_of(d, row.name) for d in found.level])
+            parts.append(m("sure.level", names=names))
+        if found.below:
+            names = m.listed([other_of(d, row.name) for d in found.below])
+            parts.append(m(f"sure.below.{metric}", names=names))
+        texts.append(" ".join(parts))
+    return tuple(texts)
+
+
+def _grounds(row: RankedVariant, m: Messages) -> str:
+    return m(
+        "grounds",
+        map50=with_interval(row.map50, digits=3),
+        fps=with_interval(row.fps),
+        size=f"{row.size_mb:.2f}",
+        rank=row.label,
+        realtime=m(f"realtime.clause.{row.realtime}"),
+    )
+
+
+def _pros(run: StoredRun, row: RankedVariant) -> list[str]:
+    found = _against_baseline(run, row, METRICS)
+    return [d.sentence for d in found if d.told_apart and d.first == row.name]
+
+
+def _cons(run: StoredRun, row: RankedVariant, m: Messages) -> list[str]:
+    found = _against_baseline(run, row, METRICS)
+    texts = [d.sentence for d in found if d.told_apart and d.second == row.name]
+    if row.realtime != "yes":
+        fps = f"{run.ranking.realtime_fps:g}"
+        texts.append(m(f"guide.realtime.{row.realtime}", fps=fps))
+    if row.keeps_accuracy == "not shown":
+        texts.append(m("guide.accuracy"))
+    if row.verdict == "restored":
+        texts.append(m("guide.restored"))
+    return texts
+
+
+def _against_baseline(
+    run: StoredRun, row: RankedVariant, metrics: tuple[Metric, ...]
+) -> list[Difference]:
+    baseline = run.baseline
+    if baseline is None or baseline.name == row.name:
+        return []
+    found = (compared(run.ranking, metric, row.name, baseline.name) for metric in metrics)
+    return [difference for difference in found if difference is not None]

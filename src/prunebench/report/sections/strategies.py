@@ -1,0 +1,146 @@
+"""Strategy against strategy, and what each further round gave."""
+
+from __future__ import annotations
+
+import itertools
+
+from prunebench.ranking.records import Change, Effect, Metric
+from prunebench.ranking.text import percent
+from prunebench.report.claims import compared
+from prunebench.report.document import (
+    Block,
+    Cell,
+    Column,
+    Item,
+    Items,
+    Paragraph,
+    Section,
+    Table,
+    cells,
+)
+from prunebench.report.messages import Messages
+from prunebench.report.stored import StoredRun
+
+METRICS: tuple[Metric, ...] = ("accuracy", "speed", "efficiency")
+
+
+def strategies(run: StoredRun, m: Messages) -> Section | None:
+    """What each strategy made of the pruned network, ``None`` without retraining."""
+    effects = [effect for effect in run.ranking.effects if effect.kind == "strategy"]
+    if not effects:
+        return None
+    columns = (
+        Column(m("column.variant")),
+        Column(m("column.against")),
+        Column(m("column.parameters_change"), True),
+        Column(m("column.accuracy_change"), True),
+        Column(m("column.speed_change"), True),
+        Column(m("column.retention"), True),
+        Column(m("column.efficiency_change"), True),
+        Column(m("column.verdict")),
+    )
+    rows = tuple(_strategy_row(run, effect, m) for effect in effects)
+    blocks: list[Block] = [Table(m("strategies.caption"), columns, rows)]
+    pairs = [Item(text) for text in _head_to_head(run, effects)]
+    if pairs:
+        blocks += [Paragraph(m("strategies.pairs")), Items(tuple(pairs))]
+    settings = _settings(run, m)
+    if settings is not None:
+        blocks.append(settings)
+    return Section("strategies", m("strategies.title"), tuple(blocks))
+
+
+def rounds(run: StoredRun, m: Messages) -> Section | None:
+    """What a further round of retraining gave, ``None`` where there was none."""
+    effects = [effect for effect in run.ranking.effects if effect.kind == "round"]
+    if not effects:
+        return None
+    columns = (
+        Column(m("column.variant")),
+        Column(m("column.against")),
+        Column(m("column.accuracy_change"), True),
+        Column(m("column.speed_change"), True),
+        Column(m("column.efficiency_change"), True),
+    )
+    rows = tuple(
+        cells(
+            effect.variant,
+            effect.reference,
+            _change(effect.accuracy, m),
+            _change(effect.speed, m),
+            _change(effect.efficiency, m),
+        )
+        for effect in effects
+    )
+    verdicts = Items(tuple(Item(round_verdict(effect, m), effect.variant) for effect in effects))
+    return Section(
+        "rounds", m("rounds.title"), (Table(m("rounds.caption"), columns, rows), verdicts)
+    )
+
+
+def round_verdict(effect: Effect, m: Messages) -> str:
+    """Whether a further round was worth it, as far as that is shown."""
+    change = percent(effect.accuracy.percent, signed=True)
+    if not effect.accuracy.shown:
+        return m("rounds.not_shown", change=change, reference=effect.reference)
+    key = "rounds.gain" if effect.accuracy.percent.estimate > 0 else "rounds.loss"
+    return m(key, change=change, reference=effect.reference)
+
+
+def _strategy_row(run: StoredRun, effect: Effect, m: Messages) -> tuple[Cell, ...]:
+    verdict = run.ranking.row(effect.variant).verdict
+    grown = effect.parameters_percent
+    speed = effect.speed.percent
+    retention = speed.model_copy(
+        update={
+            "estimate": 100 + speed.estimate,
+            "low": 100 + speed.low,
+            "high": 100 + speed.high,
+        }
+    )
+    return cells(
+        effect.variant,
+        effect.reference,
+        "–" if grown is None else f"{grown:+.1f} %",
+        _change(effect.accuracy, m),
+        _change(effect.speed, m),
+        percent(retention),
+        _change(effect.efficiency, m),
+        "–" if verdict is None else m(f"verdict.{verdict}"),
+    )
+
+
+def _change(change: Change, m: Messages) -> Cell:
+    text = percent(change.percent, signed=True)
+    if not change.shown:
+        return Cell(m("change.not_shown", change=text), "open")
+    return Cell(text, "good" if change.percent.estimate > 0 else "bad")
+
+
+def _head_to_head(run: StoredRun, effects: list[Effect]) -> list[str]:
+    """The strategies' variants of the same round against each other."""
+    found = []
+    numbers = {v.name: v.training.round for v in run.variants if v.training is not None}
+    for a, b in itertools.combinations(effects, 2):
+        if a.strategy == b.strategy or numbers.get(a.variant) != numbers.get(b.variant):
+            continue
+        pairs = (compared(run.ranking, metric, a.variant, b.variant) for metric in METRICS)
+        found += [pair.sentence for pair in pairs if pair is not None]
+    return found
+
+
+def _settings(run: StoredRun, m: Messages) -> Table | None:
+    """Hyper-parameters of the strategies, those that differ first."""
+    chosen = {
+        name: settings.model_dump() for name, settings in run.config.retrain.strategies.items()
+    }
+    if not chosen:
+        return None
+    keys = list(next(iter(chosen.values())))
+    differing = [key for key in keys if len({str(s[key]) for s in chosen.values()}) > 1]
+    ordered = [*differing, *(key for key in keys if key not in differing)]
+    columns = (Column(m("column.setting")), *(Column(name, True) for name in chosen))
+    rows = tuple(
+        cells(key, *(str(settings[key]) for settings in chosen.values())) for key in ordered
+    )
+    return Table(m("strategies.settings"), columns, rows)

@@ -1,0 +1,125 @@
+"""What happened to the parameters: the audit told as a story, and the training behind it."""
+
+from __future__ import annotations
+
+from prunebench.records import Audit, TrainingSummary, VariantRecord
+from prunebench.report import figures
+from prunebench.report.document import Block, Item, Items, Paragraph, Section
+from prunebench.report.messages import Messages
+from prunebench.report.numbers import count, relative
+from prunebench.report.stored import StoredRun
+
+
+def structure(run: StoredRun, m: Messages) -> Section:
+    """Pruned here, kept or restored there, and by which step."""
+    stories = Items(tuple(Item(_story(run, v, m), v.name) for v in run.variants))
+    blocks: list[Block] = [Paragraph(m("structure.how")), stories]
+    if any(_was_rebuilt(variant) for variant in run.variants):
+        blocks.append(Paragraph(m("structure.cause")))
+    drawn = figures.widths(run, m)
+    if drawn is not None:
+        blocks.append(drawn)
+    return Section("structure", m("structure.title"), tuple(blocks))
+
+
+def training(run: StoredRun, m: Messages) -> Section | None:
+    """The curves of every training, ``None`` where nothing was trained."""
+    drawn = figures.training_curves(run, m)
+    trained = [
+        Item(_course(v.training, m), v.name) for v in run.variants if v.training is not None
+    ]
+    if not trained:
+        return None
+    blocks: tuple[Block, ...] = (Items(tuple(trained)),)
+    if drawn is not None:
+        blocks = (*blocks, drawn)
+    return Section("training", m("training.title"), blocks)
+
+
+def _story(run: StoredRun, variant: VariantRecord, m: Messages) -> str:
+    parent = None if variant.parent is None else run.variant(variant.parent)
+    parts = [_made(variant, parent, m)]
+    if variant.audit is not None:
+        parts.append(_counts(variant.audit, None if parent is None else parent.audit, m))
+        parts.append(variant.audit.why)
+        if variant.audit.left_alone:
+            parts.append(_left_alone(variant.audit, m))
+        if variant.audit.verdict == "restored":
+            parts.append(m("structure.lost", step=variant.steps[-1]))
+    if variant.failure is not None:
+        reason = _sentence(variant.failure.reason)
+        parts.append(m("structure.failed", step=variant.failure.step, reason=reason))
+    return " ".join(parts)
+
+
+def _made(variant: VariantRecord, parent: VariantRecord | None, m: Messages) -> str:
+    if parent is None:
+        return m("structure.given", step=variant.steps[-1])
+    if variant.training is None:
+        return m("structure.made", parent=parent.name, step=variant.steps[-1])
+    trained = variant.training
+    return m(
+        "structure.trained",
+        parent=parent.name,
+        step=variant.steps[-1],
+        transferred=f"{trained.transferred:,}",
+        tensors=f"{trained.tensors:,}",
+    )
+
+
+def _counts(audit: Audit, before: Audit | None, m: Messages) -> str:
+    now = audit.structure
+    values = {
+        "now": count(now.parameters),
+        "fused": count(now.parameters_fused),
+        "kept": f"{100 * audit.kept_share:.1f}",
+    }
+    if before is None:
+        return m("structure.counts", **values)
+    was = before.structure
+    changed = sum(was.widths.get(layer) != width for layer, width in now.widths.items())
+    return m(
+        "structure.counts.changed",
+        was=count(was.parameters),
+        change=relative(now.parameters, was.parameters),
+        layers=changed,
+        total=len(now.widths),
+        **values,
+    )
+
+
+def _left_alone(audit: Audit, m: Messages) -> str:
+    reasons: dict[str, list[str]] = {}
+    for module, reason in audit.left_alone.items():
+        reasons.setdefault(reason, []).append(module)
+    told = "; ".join(f"{', '.join(modules)}: {reason}" for reason, modules in reasons.items())
+    return m("structure.left_alone", modules=told)
+
+
+def _was_rebuilt(variant: VariantRecord) -> bool:
+    return (
+        variant.audit is not None
+        and variant.audit.verdict == "restored"
+        and variant.training is not None
+        and variant.training.transferred < variant.training.tensors
+    )
+
+
+def _course(trained: TrainingSummary, m: Messages) -> str:
+    parts = [
+        m(
+            "training.course",
+            strategy=trained.strategy,
+            epochs=m.counted("epochs", trained.epochs),
+            minutes=f"{trained.minutes:.1f}",
+        )
+    ]
+    if trained.stopped is not None:
+        parts.append(m("training.stopped", reason=_sentence(trained.stopped)))
+    if trained.resumed:
+        parts.append(m.counted("training.resumed", trained.resumed))
+    return " ".join(parts)
+
+
+def _sentence(reason: str) -> str:
+    return reason.strip().rstrip(".")

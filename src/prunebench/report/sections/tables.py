@@ -1,0 +1,239 @@
+"""The sections that compare every variant: ranks, real-time, memory, Pareto."""
+
+from __future__ import annotations
+
+from prunebench.ranking.records import RankedVariant, Ranking, Shown
+from prunebench.records import VariantRecord
+from prunebench.report import figures
+from prunebench.report.claims import dominators
+from prunebench.report.document import (
+    Block,
+    Cell,
+    Column,
+    Figure,
+    Item,
+    Items,
+    Paragraph,
+    Section,
+    Table,
+    Tone,
+    cells,
+)
+from prunebench.report.messages import Messages
+from prunebench.report.numbers import count, relative, with_interval
+from prunebench.report.stored import StoredRun
+
+TONE: dict[Shown, Tone] = {"yes": "good", "no": "bad", "not shown": "open"}
+MEGA = 1e6
+
+
+def comparison(run: StoredRun, m: Messages) -> Section:
+    """Every variant with its rank, ties and intervals."""
+    ranking = run.ranking
+    blocks: list[Block] = [Paragraph(m("comparison.how")), _ranks(run, ranking, m)]
+    if len(run.outcome.rankings) > 1:
+        blocks.append(_by_threads(run, m))
+    drawn = (figures.accuracy_against_latency(run, each, m) for each in run.outcome.rankings)
+    blocks += [figure for figure in drawn if figure is not None]
+    ties = [
+        Item(difference.sentence)
+        for difference in ranking.differences
+        if difference.metric == "efficiency" and not difference.told_apart
+    ]
+    if ties:
+        blocks += [Paragraph(m("comparison.ties")), Items(tuple(ties))]
+    return Section("comparison", m("comparison.title"), tuple(blocks))
+
+
+def real_time(run: StoredRun, m: Messages) -> Section:
+    """Whether each variant keeps the real-time limit, and where its time goes."""
+    limit = f"{run.ranking.realtime_fps:g}"
+    deadline = f"{1000 / run.ranking.realtime_fps:g}"
+    blocks: list[Block] = [Paragraph(m("realtime.how", fps=limit, deadline=deadline))]
+    blocks += [_paced(run, ranking, m) for ranking in run.outcome.rankings if ranking.rows]
+    for threads in run.latency.threads:
+        blocks += _drawn(figures.latency_distribution(run, threads, m))
+        blocks += _drawn(figures.stage_times(run, threads, m))
+    return Section("realtime", m("realtime.title"), tuple(blocks))
+
+
+def memory(run: StoredRun, m: Messages) -> Section:
+    """Sizes on disk and in memory, parameters in both states, MACs."""
+    baseline = run.baseline
+    columns = (
+        Column(m("column.variant")),
+        Column(m("column.onnx_mb"), True),
+        Column(m("column.checkpoint_mb"), True),
+        Column(m("column.parameters"), True),
+        Column(m("column.parameters_fused"), True),
+        Column(m("column.macs"), True),
+        Column(m("column.against_baseline"), True),
+        Column(m("column.rss"), True),
+    )
+    rows = tuple(_memory_row(run, variant, baseline) for variant in run.variants)
+    table = Table(m("memory.caption"), columns, rows)
+    return Section("memory", m("memory.title"), (Paragraph(m("memory.how")), table))
+
+
+def pareto(run: StoredRun, m: Messages) -> Section:
+    """Who is on the front of accuracy and speed, and the accuracy/speed ratio."""
+    ranking = run.ranking
+    uses: dict[str, list[str]] = {}
+    for advice in ranking.advice:
+        if advice.recommended is not None:
+            uses.setdefault(advice.recommended, []).append(m(f"use.{advice.use}"))
+    columns = (
+        Column(m("column.variant")),
+        Column(m("column.rank")),
+        Column(m("column.ratio"), True),
+        Column(m("column.pareto")),
+        Column(m("column.dominated")),
+        Column(m("column.use")),
+    )
+    tones: dict[str, Tone] = {"certain": "good", "possible": "open", "no": "bad"}
+    rows = tuple(
+        cells(
+            row.name,
+            row.label,
+            f"{row.map50_per_fps:.4f}",
+            Cell(m(f"pareto.{row.pareto}"), tones[row.pareto]),
+            m.listed(dominators(ranking, row.name)) or "–",
+            ", ".join(uses.get(row.name, [])) or "–",
+        )
+        for row in ranking.rows
+    )
+    table = Table(m("pareto.caption"), columns, rows)
+    return Section("pareto", m("pareto.title"), (Paragraph(m("pareto.how")), table))
+
+
+def _ranks(run: StoredRun, ranking: Ranking, m: Messages) -> Table:
+    columns = (
+        Column(m("column.variant")),
+        Column(m("column.rank")),
+        Column(m("column.efficiency"), True),
+        Column("mAP50", True),
+        Column("FPS", True),
+        Column(m("column.model_ms"), True),
+        Column("MB", True),
+        Column(m("column.parameters"), True),
+        Column(m("column.verdict")),
+        Column(m("column.realtime", fps=f"{ranking.realtime_fps:g}")),
+        Column(m("column.tied")),
+    )
+    rows = [
+        cells(
+            row.name,
+            row.label,
+            with_interval(row.efficiency),
+            with_interval(row.map50, digits=3),
+            with_interval(row.fps),
+            with_interval(row.latency_ms),
+            f"{row.size_mb:.2f}",
+            count(row.parameters),
+            _verdict(row, m),
+            _shown(row.realtime, m),
+            m.listed(row.tied_with) or "–",
+        )
+        for row in ranking.rows
+    ]
+    for failed in ranking.failures:
+        reason = m("comparison.failed", step=failed.step, reason=failed.reason)
+        blank = ("–",) * (len(columns) - 3)
+        rows.append(cells(failed.name, "–", *blank, Cell(reason, "bad")))
+    threads = m.counted("threads", ranking.threads)
+    level = f"{100 * ranking.level:g}"
+    caption = m("comparison.caption", threads=threads, level=level)
+    return Table(caption, columns, tuple(rows))
+
+
+def _by_threads(run: StoredRun, m: Messages) -> Table:
+    rankings = run.outcome.rankings
+    columns = [Column(m("column.variant"))]
+    for ranking in rankings:
+        threads = m.counted("threads", ranking.threads)
+        columns.append(Column(m("column.rank_at", threads=threads)))
+        columns.append(Column(m("column.fps_at", threads=threads), True))
+        columns.append(Column(m("column.model_ms_at", threads=threads), True))
+    rows = []
+    for name in run.names:
+        row = [Cell(name)]
+        for ranking in rankings:
+            found = next((each for each in ranking.rows if each.name == name), None)
+            if found is None:
+                row += cells("–", "–", "–")
+                continue
+            row += cells(found.label, with_interval(found.fps), with_interval(found.latency_ms))
+        rows.append(tuple(row))
+    return Table(m("comparison.threads"), tuple(columns), tuple(rows))
+
+
+def _paced(run: StoredRun, ranking: Ranking, m: Messages) -> Table:
+    columns = (
+        Column(m("column.variant")),
+        Column(m("column.realtime", fps=f"{ranking.realtime_fps:g}")),
+        Column(m("column.p95"), True),
+        Column(m("column.missed"), True),
+        Column(m("column.frames"), True),
+        Column(m("column.fps_back_to_back"), True),
+        Column(m("column.first_ms"), True),
+        Column(m("column.load_ms"), True),
+    )
+    rows = tuple(_paced_row(run, row, ranking.threads, m) for row in ranking.rows)
+    return Table(
+        m("realtime.caption", threads=m.counted("threads", ranking.threads)), columns, rows
+    )
+
+
+def _paced_row(
+    run: StoredRun, row: RankedVariant, threads: int, m: Messages
+) -> tuple[Cell, ...]:
+    summary = run.summaries.get((row.name, threads))
+    paced = None if summary is None else summary.paced
+    return cells(
+        row.name,
+        _shown(row.realtime, m),
+        m("realtime.unsupported") if paced is None or paced.p95_ms is None
+        else with_interval(paced.p95_ms),
+        "–" if paced is None else with_interval(paced.missed, factor=100, digits=1),
+        "–" if paced is None else f"{paced.frames:,}",
+        with_interval(row.fps),
+        "–" if summary is None else f"{summary.first_ms:.1f}",
+        "–" if summary is None else f"{summary.load_ms:.0f}",
+    )
+
+
+def _memory_row(
+    run: StoredRun, variant: VariantRecord, baseline: VariantRecord | None
+) -> tuple[Cell, ...]:
+    onnx = None if variant.exported is None else variant.exported.onnx.bytes
+    structure = None if variant.audit is None else variant.audit.structure
+    reference = None if baseline is None or baseline.audit is None else baseline.audit.structure
+    summary = run.summaries.get((variant.name, run.ranking.threads))
+    against = "–"
+    if structure is not None and reference is not None and variant is not baseline:
+        against = relative(structure.parameters, reference.parameters)
+    return cells(
+        variant.name,
+        "–" if onnx is None else f"{onnx / MEGA:.2f}",
+        "–" if variant.checkpoint is None else f"{variant.checkpoint.bytes / MEGA:.2f}",
+        count(None if structure is None else structure.parameters),
+        count(None if structure is None else structure.parameters_fused),
+        "–" if structure is None else f"{structure.macs / MEGA:,.0f}",
+        against,
+        "–" if summary is None else f"{summary.rss_peak_mb:.0f} ({summary.rss_model_mb:+.0f})",
+    )
+
+
+def _verdict(row: RankedVariant, m: Messages) -> Cell:
+    if row.verdict is None:
+        return Cell("–")
+    tones: dict[str, Tone] = {"restored": "bad", "altered": "open"}
+    return Cell(m(f"verdict.{row.verdict}"), tones.get(row.verdict, "plain"))
+
+
+def _shown(value: Shown, m: Messages) -> Cell:
+    return Cell(m(f"shown.{value}"), TONE[value])
+
+
+def _drawn(figure: Figure | None) -> list[Block]:
+    return [] if figure is None else [figure]

@@ -1,0 +1,95 @@
+"""How figures look: colours that hold on light and dark ground, and one common layout.
+
+The page's script sets the colours of texts and grids, because they follow the reader's scheme.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#b65fa0",
+    "#8a7400",
+    "#3f8fc4",
+    "#a3502b",
+    "#5a8f29",
+    "#7a6fc0",
+    "#6f7a83",
+)
+"""Okabe and Ito's palette for colour-blind readers, extended, and without the colours whose
+contrast on white or on dark grey is below 3 to 1."""
+
+NEUTRAL = "#7b838a"
+LABELLED = 12
+"""Most points that get their name written beside them; with more, names are shown on hover."""
+
+ROW_PX = 30
+
+
+def colour(index: int) -> str:
+    """Colour of the variant at this place of the run."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def new_figure(height: int, *, left: int = 60) -> go.Figure:
+    """An empty figure in the common layout.
+
+    Args:
+        height: Pixels.
+        left: Left margin in pixels.
+    """
+    figure = go.Figure()
+    figure.update_layout(
+        template="none",
+        height=height,
+        margin={"l": left, "r": 16, "t": 36, "b": 52},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        hoverlabel={"namelength": -1},
+    )
+    figure.update_xaxes(automargin=True, zeroline=False)
+    figure.update_yaxes(automargin=True, zeroline=False)
+    return figure
+
+
+def by_rows(names: Sequence[str]) -> dict[str, Any]:
+    """A y axis with one variant per row, the first on top."""
+    return {
+        "type": "category",
+        "categoryorder": "array",
+        "categoryarray": list(reversed(names)),
+        "tickmode": "array",
+        "tickvals": list(names),
+        "ticktext": [shortened(name) for name in names],
+    }
+
+
+def rows_height(rows: int) -> int:
+    """Height in pixels of a figure with one variant per row."""
+    return 130 + ROW_PX * rows
+
+
+def shortened(name: str, length: int = 22) -> str:
+    """A name that fits beside an axis; Plotly would read "<b>" as markup."""
+    text = plain(name)
+    return text if len(name) <= length else f"{plain(name[: length - 1])}…"
+
+
+def plain(text: str) -> str:
+    """Text for Plotly's labels, which understand a few HTML tags."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def spec_of(figure: go.Figure) -> Mapping[str, Any]:
+    """Plotly's JSON of a figure."""
+    spec: dict[str, Any] = json.loads(figure.to_json(engine="json"))
+    spec["layout"].pop("template", None)
+    return spec

@@ -1,0 +1,143 @@
+"""What the commands print: rich renderables, wide enough for a terminal of 100 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from prunebench.ranking.records import Ranking
+from prunebench.ranking.text import counted
+from prunebench.records import Interval
+
+if TYPE_CHECKING:
+    from prunebench.config import Config
+    from prunebench.outcome import RunRanking
+    from prunebench.plan import PlannedVariant
+    from prunebench.table import TableRanking
+
+STYLE_OF = {"yes": "green", "no": "red", "not shown": "yellow"}
+
+
+def run_ranking_view(outcome: RunRanking) -> RenderableType:
+    """The outcome of a run: a table per thread count, what it means, and what to doubt."""
+    parts: list[RenderableType] = []
+    if outcome.noise:
+        parts.append(_sentences("The host was noisy while measuring", outcome.noise, "red"))
+    parts += [ranking_view(ranking) for ranking in outcome.rankings]
+    rounds = counted(outcome.rounds, "round")
+    parts.append(Text(f"Measured in {rounds}; stopped: {outcome.stopped}.", style="dim"))
+    return Group(*parts)
+
+
+def ranking_view(ranking: Ranking) -> RenderableType:
+    """A ranking for one thread count with its advice, warnings and telling comparisons."""
+    threads = counted(ranking.threads, "thread")
+    table = _table(
+        f"{threads}; intervals at {100 * ranking.level:g} %, ranks share what is not told apart",
+        ("rank", "variant", "efficiency", "mAP50", "FPS", "model ms", "MB"),
+        (f"{ranking.realtime_fps:g} FPS", "Pareto"),
+    )
+    for row in ranking.rows:
+        table.add_row(
+            row.label,
+            Text.assemble(row.name, (f"\n{row.verdict or ''}", "dim")),
+            _two_lines(row.efficiency, 2),
+            _two_lines(row.map50, 3),
+            _two_lines(row.fps, 1),
+            _two_lines(row.latency_ms, 2),
+            f"{row.size_mb:.2f}",
+            Text(row.realtime, style=STYLE_OF[row.realtime]),
+            row.pareto,
+        )
+    for failed in ranking.failures:
+        table.add_row("-", Text.assemble(failed.name, ("\nfailed", "red")))
+    parts: list[RenderableType] = [table]
+    failures = [f"{failed.name}: {failed.step}: {failed.reason}" for failed in ranking.failures]
+    parts.append(_sentences("Failed", failures, "red"))
+    parts.append(_sentences("Before you trust the table", ranking.warnings, "yellow"))
+    parts.append(_sentences("What to ship", [a.sentence for a in ranking.advice], "green"))
+    parts.append(_sentences("What retraining did", [e.sentence for e in ranking.effects], "cyan"))
+    parts.append(_sentences("Neighbours in the table", neighbour_sentences(ranking), "cyan"))
+    return Group(*parts)
+
+
+def neighbour_sentences(ranking: Ranking) -> list[str]:
+    """Comparisons of each row with the next: in efficiency, and in speed of two networks."""
+    sentences = []
+    for upper, lower in zip(ranking.rows, ranking.rows[1:], strict=False):
+        sentences.append(ranking.difference("efficiency", upper.name, lower.name).sentence)
+        speed = ranking.difference("speed", upper.name, lower.name)
+        if not speed.same_network:
+            sentences.append(speed.sentence)
+    return sentences
+
+
+def table_ranking_view(ranking: TableRanking) -> RenderableType:
+    """A ranked table of measurements taken elsewhere."""
+    table = _table(
+        f"{ranking.source}: figures as given, without intervals",
+        ("rank", "variant", "efficiency", "mAP50", "FPS", "mAP50/FPS", "MB", "parameters"),
+        (f"{ranking.realtime_fps:g} FPS", "network"),
+    )
+    for row in ranking.rows:
+        table.add_row(
+            row.label,
+            Text(row.variant),
+            f"{row.efficiency:.2f}",
+            f"{row.map50:.3f}",
+            f"{row.fps:.1f}",
+            f"{row.map50_per_fps:.3f}",
+            f"{row.size_mb:.1f}",
+            f"{row.parameters:,}",
+            Text(row.realtime, style=STYLE_OF[row.realtime]),
+            row.network or "no stock network",
+        )
+    failures = [f"{failed.name}: {failed.reason}" for failed in ranking.failures]
+    return Group(
+        table,
+        _sentences("Failed", failures, "red"),
+        _sentences("What the table does not say", ranking.notes, "yellow"),
+        _sentences("What retraining did", [e.sentence for e in ranking.effects], "cyan"),
+    )
+
+
+def plan_table(config: Config, variants: Sequence[PlannedVariant]) -> RenderableType:
+    """The variants a run will make and the chain of steps of each."""
+    table = _table(
+        f"{config.name}: {config.model} on {config.data}, {config.image.width}x"
+        f"{config.image.height} pixels",
+        ("variant", "from"),
+        ("steps",),
+    )
+    for variant in variants:
+        steps = (*variant.steps, "export", "accuracy", "latency")
+        table.add_row(Text(variant.name), variant.parent or "", " > ".join(steps))
+    return table
+
+
+def _table(title: str, figures: Sequence[str], words: Sequence[str]) -> Table:
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, padding=(0, 1))
+    for name in figures:
+        justify: Literal["left", "right"] = "left" if name in ("variant", "from") else "right"
+        table.add_column(name, justify=justify, no_wrap=True)
+    for name in words:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _two_lines(interval: Interval, digits: int) -> Text:
+    """The estimate above its interval."""
+    bounds = f"[{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+    return Text.assemble(f"{interval.estimate:.{digits}f}\n", (bounds, "dim"))
+
+
+def _sentences(heading: str, sentences: Sequence[str], style: str) -> RenderableType:
+    if not sentences:
+        return Group()
+    lines = [Padding(Text(sentence), (0, 0, 0, 2)) for sentence in sentences]
+    return Group(Text(f"\n{heading}", style=f"bold {style}"), *lines)

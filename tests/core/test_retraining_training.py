@@ -1,0 +1,356 @@
+"""Real trainings of a tiny pruned network: what each strategy does to it, and how it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from retraining_kit import (
+    make_dataset,
+    make_network,
+    parameters_in,
+    prune_bottlenecks,
+    request,
+)
+
+from prunebench.checkpoint import load_checkpoint
+from prunebench.child import Event
+from prunebench.config import StrategyConfig
+from prunebench.errors import DatasetError, StepError, StructureChanged
+from prunebench.records import sha256_of
+from prunebench.retraining.common import shape_signature
+from prunebench.retraining.step import Result, run
+
+TENSORS = 16 * 6 + 2 * 2 * (2 * 6 + 2) + 1
+"""16 convolutions with BatchNorm (6 tensors each), two levels of two branches, DFL."""
+
+LOST = 3 * 6
+"""Each of three bottlenecks: weight and 4 BatchNorm vectors, and the next layer's weight."""
+
+
+@pytest.fixture(scope="module")
+def data_yaml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def unpruned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_network(tmp_path_factory.mktemp("network") / "unpruned.pt")
+
+
+@pytest.fixture(scope="module")
+def pruned(unpruned: Path) -> Path:
+    return prune_bottlenecks(unpruned, unpruned.with_name("pruned.pt"))
+
+
+class Recorder:
+    """Receives events and notes the batches that reach the network."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.batches: list[tuple[int, str]] = []
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+
+    def kinds(self) -> list[str]:
+        return [event["kind"] for event in self.events]
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
+    """(epoch, digest of the images and boxes) of every training batch, in order."""
+    import hashlib
+
+    from ultralytics.models.yolo.detect import DetectionTrainer
+
+    batches: list[tuple[int, str]] = []
+    original = DetectionTrainer.preprocess_batch
+
+    def note(trainer: Any, batch: Any) -> Any:
+        content = batch["img"].numpy().tobytes() + batch["bboxes"].numpy().tobytes()
+        batches.append((trainer.epoch, hashlib.sha256(content).hexdigest()))
+        return original(trainer, batch)
+
+    monkeypatch.setattr(DetectionTrainer, "preprocess_batch", note)
+    return batches
+
+
+class Undisturbed:
+    """Both strategies trained for two epochs, with what they saw and said."""
+
+    def __init__(self, folder: Path, result: Result, recorder: Recorder) -> None:
+        self.folder = folder
+        self.result = result
+        self.recorder = recorder
+
+    @property
+    def model(self) -> Path:
+        return self.folder / self.result.checkpoint.path
+
+
+def train(folder: Path, recorder: Recorder, *args: Any, **changes: Any) -> Undisturbed:
+    return Undisturbed(folder, run(request(*args, **changes), folder, recorder), recorder)
+
+
+@pytest.fixture(scope="module")
+def preserved(
+    pruned: Path, data_yaml: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Undisturbed:
+    folder = tmp_path_factory.mktemp("preserving")
+    return train(folder, Recorder(), pruned, data_yaml, "preserving")
+
+
+def test_preserving_keeps_the_structure_in_both_rounds(
+    preserved: Undisturbed, pruned: Path, data_yaml: Path, tmp_path: Path
+) -> None:
+    second = train(tmp_path, Recorder(), preserved.model, data_yaml, "preserving", round=2)
+    expected = shape_signature(load_checkpoint(pruned))
+    for done in (preserved, second):
+        assert shape_signature(load_checkpoint(done.model)) == expected
+        assert parameters_in(done.model) == parameters_in(pruned)
+        training = done.result.training
+        assert (training.transferred, training.tensors) == (TENSORS, TENSORS)
+        assert (training.epochs, training.resumed, training.stopped) == (2, 0, None)
+        assert done.result.checkpoint.holds(done.folder)
+        assert 0 < training.minutes < 2
+        assert "metrics/mAP50(B)" in done.result.metrics
+    assert sha256_of(second.model) != sha256_of(preserved.model)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["curves.csv", "model.pt", "state.json"]
+
+
+def test_progress_is_told_as_it_happens(preserved: Undisturbed) -> None:
+    events = preserved.recorder.events
+    assert preserved.recorder.kinds()[:2] == ["stage", "stage"]
+    epochs = [event for event in events if event["kind"] == "epoch"]
+    assert [event["epoch"] for event in epochs] == [1, 2]
+    assert all(event["epochs"] == 2 and event["loss"] > 0 for event in epochs)
+    assert epochs[-1]["seconds_left"] == 0
+    assert "restored" not in preserved.recorder.kinds()
+    curves = (preserved.folder / "curves.csv").read_text().splitlines()
+    assert len(curves) == 3
+    assert curves[0].startswith("epoch,time,train/box_loss")
+
+
+def test_the_saved_file_needs_plain_ultralytics_only(preserved: Undisturbed) -> None:
+    code = (
+        "import sys; sys.modules['prunebench'] = None\n"
+        "from ultralytics import YOLO\n"
+        "import numpy as np\n"
+        "model = YOLO(sys.argv[1])\n"
+        "model.predict(np.zeros((32, 32, 3), np.uint8), imgsz=32, verbose=False)\n"
+        "print(sum(p.numel() for p in YOLO(sys.argv[1]).model.parameters()))\n"
+    )
+    command = [sys.executable, "-I", "-c", code, str(preserved.model)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout.split()[-1]) == parameters_in(preserved.model)
+
+
+def test_the_saved_file_names_no_path_of_this_machine(
+    preserved: Undisturbed, data_yaml: Path
+) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(preserved.model) as archive:
+        pickle = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+        content = archive.read(pickle)
+    assert str(data_yaml.parent).encode() not in content
+    assert str(preserved.folder).encode() not in content
+
+
+def test_standard_rebuilds_the_unpruned_network_and_says_so(
+    preserved: Undisturbed,
+    pruned: Path,
+    unpruned: Path,
+    data_yaml: Path,
+    tmp_path: Path,
+    seen: list[tuple[int, str]],
+) -> None:
+    done = train(tmp_path / "standard", Recorder(), pruned, data_yaml, "standard")
+    assert parameters_in(done.model) == parameters_in(unpruned)
+    training = done.result.training
+    assert (training.transferred, training.tensors) == (TENSORS - LOST, TENSORS)
+    kinds = done.recorder.kinds()
+    assert kinds.index("restored") < kinds.index("epoch")
+    restored = done.recorder.events[kinds.index("restored")]
+    assert (restored["transferred"], restored["tensors"]) == (TENSORS - LOST, TENSORS)
+    assert restored["parameters"] == parameters_in(unpruned)
+    assert restored["parent_parameters"] == parameters_in(pruned)
+
+    standard_saw = list(seen)
+    seen.clear()
+    train(tmp_path / "preserving", Recorder(), pruned, data_yaml, "preserving")
+    assert standard_saw == seen, "both strategies train on the same images"
+    assert len({digest for _, digest in seen}) == 4, "and each epoch sees others"
+
+
+class Interrupted(Exception):
+    """Stands for a kill right after an epoch was saved."""
+
+
+def interrupt_after_first_epoch(event: Event) -> None:
+    if event["kind"] == "epoch":
+        raise Interrupted
+
+
+@pytest.mark.parametrize("strategy", ["preserving", "standard"])
+def test_an_interrupted_training_continues_at_its_epoch(
+    strategy: str,
+    preserved: Undisturbed,
+    pruned: Path,
+    unpruned: Path,
+    data_yaml: Path,
+    tmp_path: Path,
+    seen: list[tuple[int, str]],
+) -> None:
+    arguments = request(pruned, data_yaml, strategy)
+    with pytest.raises(StepError, match="Interrupted"):
+        run(arguments, tmp_path, interrupt_after_first_epoch)
+    last = tmp_path / "fit" / "weights" / "last.pt"
+    last.write_bytes(last.read_bytes()[:1000])  # killed while it saved the next epoch
+    first_epoch = list(seen)
+    seen.clear()
+
+    recorder = Recorder()
+    result = run(arguments, tmp_path, recorder)
+    assert [e["epoch"] for e in recorder.events if e["kind"] == "epoch"] == [2]
+    assert {epoch for epoch, _ in first_epoch} == {0}
+    assert {epoch for epoch, _ in seen} == {1}
+    expected = pruned if strategy == "preserving" else unpruned
+    assert parameters_in(tmp_path / "model.pt") == parameters_in(expected)
+    assert (result.training.resumed, result.training.epochs) == (1, 2)
+    assert result.training.transferred == (TENSORS if strategy == "preserving" else TENSORS - LOST)
+    assert len((tmp_path / "curves.csv").read_text().splitlines()) == 3
+    resumed_epoch = list(seen)
+    seen.clear()
+    train(tmp_path / "undisturbed", Recorder(), pruned, data_yaml, strategy)
+    assert first_epoch + resumed_epoch == seen, "the same images as an undisturbed training"
+
+
+def test_a_finished_training_is_not_repeated(
+    preserved: Undisturbed, pruned: Path, data_yaml: Path
+) -> None:
+    recorder = Recorder()
+    again = run(request(pruned, data_yaml, "preserving"), preserved.folder, recorder)
+    assert again == preserved.result
+    assert recorder.kinds() == ["stage"]
+
+
+def test_max_minutes_ends_it_with_what_it_has(
+    pruned: Path, data_yaml: Path, tmp_path: Path
+) -> None:
+    done = train(tmp_path, Recorder(), pruned, data_yaml, "preserving", epochs=50, max_minutes=1e-4)
+    assert done.result.training.stopped == "max_minutes (0.0001) reached in epoch 1 of 50"
+    assert done.result.training.epochs == 1
+    assert parameters_in(done.model) == parameters_in(pruned)
+
+
+def test_patience_ends_it_and_is_named(
+    pruned: Path, data_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ultralytics.models.yolo.detect import DetectionTrainer
+
+    fitness = iter([0.5, 0.6, 0.55])
+    original = DetectionTrainer.validate
+
+    def validate(trainer: Any) -> Any:
+        metrics, _ = original(trainer)
+        value = next(fitness)
+        trainer.best_fitness = max(value, trainer.best_fitness)
+        return metrics, value
+
+    monkeypatch.setattr(DetectionTrainer, "validate", validate)
+    done = train(tmp_path, Recorder(), pruned, data_yaml, "preserving", epochs=50, patience=1)
+    assert done.result.training.stopped == "no gain since epoch 2 (patience 1)"
+    assert done.result.training.epochs == 3
+    assert done.result.metrics["fitness"] == 0.6
+
+
+def test_a_diverging_training_fails_with_the_reason(
+    pruned: Path, data_yaml: Path, tmp_path: Path
+) -> None:
+    settings = StrategyConfig(lr0=1e30, warmup_epochs=0, close_mosaic=0)
+    with pytest.raises(StepError, match=r"lower the learning rate \(lr0\)"):
+        run(
+            request(pruned, data_yaml, "preserving", settings=settings, epochs=3),
+            tmp_path,
+            Recorder(),
+        )
+    assert not (tmp_path / "model.pt").exists()
+
+
+def test_a_structure_that_changes_stops_the_training_at_once(
+    pruned: Path, unpruned: Path, data_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ultralytics.models.yolo.detect import DetectionTrainer
+
+    from prunebench.retraining.trainers import PreservingDetectionTrainer
+
+    monkeypatch.setattr(PreservingDetectionTrainer, "get_model", DetectionTrainer.get_model)
+    recorder = Recorder()
+    with pytest.raises(StructureChanged, match=f"{parameters_in(unpruned):,}"):
+        run(request(pruned, data_yaml, "preserving"), tmp_path, recorder)
+    assert "epoch" not in recorder.kinds()
+    assert not (tmp_path / "model.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({0: "green", 1: "blue", 2: "red"}, "the data has 3 classes, the checkpoint 2"),
+        ({0: "blue", 1: "green"}, "class 0 is 'blue', in the checkpoint 'green'"),
+    ],
+)
+def test_preserving_refuses_other_classes(
+    names: dict[int, str], message: str, pruned: Path, tmp_path: Path
+) -> None:
+    other = make_dataset(tmp_path / "data", names=names)
+    with pytest.raises(DatasetError, match=message):
+        run(request(pruned, other, "preserving"), tmp_path / "work", Recorder())
+
+
+def test_missing_images_are_the_datasets_fault(
+    pruned: Path, data_yaml: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(data_yaml.read_text().replace("images/train", "images/gone"))
+    with pytest.raises(DatasetError, match="gone"):
+        run(request(pruned, broken, "standard"), tmp_path / "work", Recorder())
+
+
+def test_a_full_disk_is_named_and_the_training_continues_later(
+    pruned: Path, data_yaml: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=18m", "tmpfs", str(work)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root and the right to mount")
+    arguments = request(pruned, data_yaml, "preserving")
+
+    def fill(event: Event) -> None:
+        if event["kind"] == "epoch" and event["epoch"] == 1:
+            with (work / "ballast").open("wb", buffering=0) as stream:
+                try:
+                    while stream.write(b"\0" * 65536):
+                        pass
+                except OSError:
+                    pass
+
+    try:
+        with pytest.raises(StepError, match="the disk is full"):
+            run(arguments, work, fill)
+        assert not (work / "model.pt").exists()
+        (work / "ballast").unlink()
+        result = run(arguments, work, Recorder())
+        assert result.training.resumed == 1
+        assert parameters_in(work / "model.pt") == parameters_in(pruned)
+    finally:
+        subprocess.run(["umount", "-l", str(work)], check=True)
