@@ -51,7 +51,7 @@ def compare(config: Config) -> State[Any]:
         variants = [_collected(planned, finished[planned.name]) for planned in plan]
         latency = measure(experiment, variants)
         ranking = rank_variants(experiment, variants, latency)
-        publish(experiment, variants, ranking)
+        publish(experiment.folder, variants, ranking)
     failed = [variant.name for variant in variants if variant.failure is not None]
     message = f"{len(variants) - len(failed)} of {len(variants)} variants ranked"
     return Completed(

@@ -9,11 +9,12 @@ from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prunebench.report.build import report_markdown
 
 from prunebench.outcome import RunRanking
 from prunebench.ranking.records import Ranking
+from prunebench.rebenchmark import Comparison
 from prunebench.records import Interval, VariantRecord
+from prunebench.report.build import report_markdown
 
 
 def artifact_key(*parts: str) -> str:
@@ -85,3 +86,23 @@ def audit_rows(variants: Sequence[VariantRecord]) -> list[dict[str, Any]]:
 
 def _shown(interval: Interval) -> str:
     return f"{interval.estimate:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
+
+
+@task(task_run_name="publish the comparison", persist_result=False)
+def publish_comparison(name: str, comparison: Comparison) -> None:
+    """Keep the comparison with an earlier run as an artifact."""
+    create_table_artifact(
+        key=artifact_key("changes", name),
+        table=[
+            {
+                "variant": change.variant,
+                "threads": change.threads,
+                "change %": _shown(change.percent),
+                "verdict": change.verdict,
+                "what": change.sentence,
+            }
+            for change in comparison.changes
+        ],
+        description=f"Run {comparison.after} against {comparison.before}. "
+        + " ".join(comparison.host_differences),
+    )

@@ -12,15 +12,15 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
 
 from prunebench.errors import PrunebenchError
-from prunebench.experiment import (
-    Experiment,
+from prunebench.experiment import Experiment
+from prunebench.plan import PlannedVariant
+from prunebench.progress import announce
+from prunebench.records import VariantRecord
+from prunebench.variants import (
     evaluate_variant,
     export_variant,
     make_variant,
 )
-from prunebench.plan import PlannedVariant
-from prunebench.progress import announce
-from prunebench.records import VariantRecord
 
 IO_RETRIES = 2
 RETRY_DELAY_S = 5

@@ -19,7 +19,8 @@ from prunebench.records import Audit, Record, Structure, Verdict
 
 if TYPE_CHECKING:
     import onnx
-    from torch import nn
+
+    from prunebench.checkpoint import Network
 
 UNPRUNED = ", unpruned"
 DEFAULT_HW = (640, 640)
@@ -64,7 +65,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Structure:
     return structure_of(load_checkpoint(Path(request.checkpoint)), request.imgsz)
 
 
-def structure_of(network: nn.Module, imgsz: tuple[int, int]) -> Structure:
+def structure_of(network: Network, imgsz: tuple[int, int]) -> Structure:
     """Count a network, BatchNorm apart and folded. The network is left unchanged.
 
     Args:
@@ -174,11 +175,11 @@ def _narrower(widths: Mapping[str, int], others: Mapping[str, int]) -> int:
     return sum(widths[name] < others[name] for name in widths)
 
 
-def _parameters(network: nn.Module) -> int:
+def _parameters(network: Network) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _widths(network: nn.Module) -> dict[str, int]:
+def _widths(network: Network) -> dict[str, int]:
     """Output channels of every convolution, in the order they run in."""
     import torch
     from torch import nn
@@ -203,7 +204,7 @@ def _widths(network: nn.Module) -> dict[str, int]:
     return widths | {n: m.out_channels for n, m in convolutions.items() if n not in widths}
 
 
-def _macs(network: nn.Module, imgsz: tuple[int, int]) -> int:
+def _macs(network: Network, imgsz: tuple[int, int]) -> int:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -212,7 +213,7 @@ def _macs(network: nn.Module, imgsz: tuple[int, int]) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def _own_description(network: nn.Module, widths: Mapping[str, int]) -> str | None:
+def _own_description(network: Network, widths: Mapping[str, int]) -> str | None:
     """Name of the description the network carries, where it is as wide as that builds it."""
     if widths != _widths(_built(network)):
         return None
@@ -220,11 +221,11 @@ def _own_description(network: nn.Module, widths: Mapping[str, int]) -> str | Non
     return f"{name}, {len(network.names)} classes"
 
 
-def _built(network: nn.Module) -> nn.Module:
+def _built(network: Network) -> Network:
     """The network its description builds, with random weights and the same names."""
     description = copy.deepcopy(network.yaml)
     channels = description.get("channels", 3)
-    built: nn.Module = type(network)(description, ch=channels, verbose=False)
+    built: Network = type(network)(description, ch=channels, verbose=False)
     built.names, built.task = network.names, network.task
     return built.eval()
 
@@ -301,4 +302,3 @@ def _onnx_structure(model: onnx.ModelProto, path: Path) -> Structure:
         fused=True,
         stock=None if stock is None else stock.split(UNPRUNED)[0],
     )
-

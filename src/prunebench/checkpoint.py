@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prunebench.errors import CheckpointError
 from prunebench.files import write_atomically
@@ -20,6 +20,9 @@ from prunebench.records import Record
 
 if TYPE_CHECKING:
     from torch import nn
+
+Network: TypeAlias = Any
+"""A network of Ultralytics: a torch module whose ``yaml``, ``names`` ... are untyped there."""
 
 SUPPORTED_HEADS: Mapping[str, str] = {"Detect": "detect"}
 """Class of the last layer to the task it performs."""
@@ -58,7 +61,8 @@ def load_checkpoint(path: Path) -> nn.Module:
         CheckpointError: The file is missing, damaged, of another kind, of an unsupported task,
             or its BatchNorm layers are folded already.
     """
-    return _load(path)[0]
+    network: nn.Module = _load(path)[0]
+    return network
 
 
 def inspect_checkpoint(path: Path) -> CheckpointInfo:
@@ -77,7 +81,7 @@ def inspect_checkpoint(path: Path) -> CheckpointInfo:
     )
 
 
-def save_checkpoint(network: nn.Module, path: Path, provenance: Mapping[str, Any]) -> None:
+def save_checkpoint(network: Network, path: Path, provenance: Mapping[str, Any]) -> None:
     """Write a network as Ultralytics does: the whole module in FP16, without training state.
 
     The same network and provenance give the same bytes, so a step that is repeated does not
@@ -124,20 +128,21 @@ def save_checkpoint(network: nn.Module, path: Path, provenance: Mapping[str, Any
     write_atomically(path, buffer.getvalue())
 
 
-def _arguments(network: nn.Module) -> dict[str, Any]:
+def _arguments(network: Network) -> dict[str, Any]:
     arguments = getattr(network, "args", {})
     return dict(arguments if isinstance(arguments, Mapping) else vars(arguments))
 
 
-def _load(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+def _load(path: Path) -> tuple[Network, dict[str, Any]]:
     _check_container(path)
     from torch import nn
-    from ultralytics.nn.tasks import guess_model_task, torch_safe_load
+    from ultralytics.nn import tasks
     from ultralytics.utils import DEFAULT_CFG_DICT
 
+    ultralytics_tasks: Any = tasks
     try:
-        content, _ = torch_safe_load(path, safe_only=True)
-        network = content.get("ema") or content.get("model")
+        content, _ = ultralytics_tasks.torch_safe_load(path, safe_only=True)
+        network: Network = content.get("ema") or content.get("model")
     except Exception as error:  # a damaged pickle can raise anything
         raise CheckpointError(
             f"it cannot be read as an Ultralytics checkpoint ({_first_line(error)})",
@@ -155,7 +160,7 @@ def _load(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     network.requires_grad_(False)
     network.args = {**DEFAULT_CFG_DICT, **content.get("train_args", {})}
     network.pt_path = str(path)
-    network.task = getattr(network, "task", None) or guess_model_task(network)
+    network.task = getattr(network, "task", None) or ultralytics_tasks.guess_model_task(network)
     network.names = {int(index): str(name) for index, name in dict(network.names).items()}
     return network, dict(content.get(PROVENANCE_KEY) or {})
 

@@ -94,14 +94,14 @@ class StrategyConfig(_Section):
     """Hyper-parameters of one retraining strategy, in Ultralytics' names."""
 
     optimizer: Literal["SGD", "Adam", "AdamW"] = Field("SGD", description="Optimizer.")
-    lr0: float = Field(0.01, gt=0, description="Initial learning rate.")
-    lrf: float = Field(0.01, gt=0, description="Final learning rate as a share of lr0.")
+    lr0: float = Field(0.01, gt=0, le=1, description="Initial learning rate.")
+    lrf: float = Field(0.01, gt=0, le=1, description="Final learning rate as a share of lr0.")
     warmup_epochs: float = Field(3.0, ge=0, description="Warm-up epochs.")
     close_mosaic: int = Field(10, ge=0, description="Last epochs trained without mosaic.")
     mosaic: float = Field(1.0, ge=0, le=1, description="Probability of mosaic augmentation.")
     freeze: int = Field(0, ge=0, description="Number of leading layers kept frozen.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout (classification heads only).")
-    weight_decay: float = Field(0.0005, ge=0, description="Weight decay.")
+    weight_decay: float = Field(0.0005, ge=0, le=1, description="Weight decay.")
 
 
 def _default_strategies() -> dict[str, StrategyConfig]:

@@ -29,20 +29,27 @@ ENVIRONMENT_FILE = "environment.json"
 RANKING_FILE = "ranking.json"
 VARIANT_FILE = "record.json"
 LATENCY_FOLDER = "latency"
+REBENCHMARK = "rebenchmark"
 
 
-def open_run(config: Config, out: Path) -> Path:
-    """Folder of a new run of ``config``, or of its unfinished one."""
-    digest = config.digest()
-    for folder in sorted(out.glob(f"*-{digest}"), reverse=True):
+def open_run(config: Config, out: Path, *, kind: str | None = None) -> Path:
+    """Folder of a new run of ``config``, or of its unfinished one.
+
+    Args:
+        config: The configuration.
+        out: Folder of all runs.
+        kind: Ends the folder's name, ``None`` for the main flow's runs.
+    """
+    ending = config.digest() if kind is None else f"{config.digest()}-{kind}"
+    for folder in sorted(out.glob(f"*-{ending}"), reverse=True):
         if (folder / CONFIG_FILE).is_file() and not (folder / RANKING_FILE).exists():
             return folder
     started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    folder = out / f"{started}-{digest}"
+    folder = out / f"{started}-{ending}"
     suffix = 1
     while folder.exists():
         suffix += 1
-        folder = out / f"{started}.{suffix}-{digest}"
+        folder = out / f"{started}.{suffix}-{ending}"
     folder.mkdir(parents=True)
     values = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     write_atomically(folder / CONFIG_FILE, values)
@@ -104,12 +111,16 @@ def read_variants(folder: Path) -> tuple[VariantRecord, ...]:
 
 
 def latest_run(out: Path) -> Path:
-    """The newest finished run below ``out``.
+    """The newest finished run of the main flow below ``out``.
 
     Raises:
         InputError: There is none.
     """
-    finished = sorted(path.parent for path in out.glob(f"*/{RANKING_FILE}"))
+    finished = sorted(
+        path.parent
+        for path in out.glob(f"*/{RANKING_FILE}")
+        if not path.parent.name.endswith(f"-{REBENCHMARK}")
+    )
     if not finished:
         raise InputError("no finished run there", where=out, fix="run `prunebench run` first")
     return finished[-1]

@@ -113,10 +113,10 @@ def bootstrap_draws(
     )
     deviations: Array = result.bootstrap_distribution - location.centre
     tail = (1 - level) / 2
-    below, above = -np.quantile(deviations, tail), np.quantile(deviations, 1 - tail)
-    if below <= 0 or above <= 0:
-        quantiles = stats.norm.ppf((np.arange(resamples) + 0.5) / resamples)
-        deviations = rng.permutation(quantiles)
+    below, above = (float(abs(np.quantile(deviations, q))) for q in (tail, 1 - tail))
+    if below == 0 or above == 0:
+        # Too few distinct values to have a shape: take that of the normal distribution.
+        deviations = rng.standard_normal(resamples)
         below = above = float(stats.norm.ppf(1 - tail))
     half_width = location.half_width(level)
     stretch = np.where(deviations < 0, half_width / below, half_width / above)

@@ -100,6 +100,7 @@ def request(checkpoint: Path, data_yaml: Path, strategy: str, **changes: Any) ->
         "imgsz": 32,
         "batch": 3,
         "threads": 1,
+        "image_hw": (32, 32),
     }
     return Request(**{**values, **changes})
 

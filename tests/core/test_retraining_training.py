@@ -18,7 +18,6 @@ from retraining_kit import (
 
 from prunebench.checkpoint import load_checkpoint
 from prunebench.child import Event
-from prunebench.config import StrategyConfig
 from prunebench.errors import DatasetError, StepError, StructureChanged
 from prunebench.records import sha256_of
 from prunebench.retraining.common import shape_signature
@@ -269,17 +268,45 @@ def test_patience_ends_it_and_is_named(
     assert done.result.metrics["fitness"] == 0.6
 
 
+@pytest.fixture
+def poison(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Epochs, counted from 0, at whose next batch a weight becomes NaN; each entry works once."""
+    import torch
+    from ultralytics.models.yolo.detect import DetectionTrainer
+
+    epochs: list[int] = []
+    original = DetectionTrainer.preprocess_batch
+
+    def preprocess(trainer: Any, batch: Any) -> Any:
+        if trainer.epoch in epochs:
+            epochs.remove(trainer.epoch)
+            with torch.no_grad():
+                next(trainer.model.parameters()).fill_(float("nan"))
+        return original(trainer, batch)
+
+    monkeypatch.setattr(DetectionTrainer, "preprocess_batch", preprocess)
+    return epochs
+
+
+@pytest.mark.parametrize("epochs", [[0], [1] * 8])
 def test_a_diverging_training_fails_with_the_reason(
-    pruned: Path, data_yaml: Path, tmp_path: Path
+    epochs: list[int], poison: list[int], pruned: Path, data_yaml: Path, tmp_path: Path
 ) -> None:
-    settings = StrategyConfig(lr0=1e30, warmup_epochs=0, close_mosaic=0)
+    poison.extend(epochs)
     with pytest.raises(StepError, match=r"lower the learning rate \(lr0\)"):
-        run(
-            request(pruned, data_yaml, "preserving", settings=settings, epochs=3),
-            tmp_path,
-            Recorder(),
-        )
+        run(request(pruned, data_yaml, "preserving"), tmp_path, Recorder())
     assert not (tmp_path / "model.pt").exists()
+
+
+def test_a_passing_nan_is_recovered_from_the_last_epoch(
+    poison: list[int], pruned: Path, data_yaml: Path, tmp_path: Path
+) -> None:
+    poison.append(1)
+    done = train(tmp_path, Recorder(), pruned, data_yaml, "preserving")
+    assert poison == []
+    assert parameters_in(done.model) == parameters_in(pruned)
+    weights = load_checkpoint(done.model).state_dict().values()
+    assert all(bool(tensor.isfinite().all()) for tensor in weights)
 
 
 def test_a_structure_that_changes_stops_the_training_at_once(

@@ -60,7 +60,9 @@ def session_options(request: Request) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = request["threads"]
-    options.inter_op_num_threads = 1
+    # onnxruntime falls back to sequential execution when parallel has one thread to share.
+    parallel = request["execution_mode"] == "parallel"
+    options.inter_op_num_threads = request["threads"] if parallel else 1
     options.graph_optimization_level = GRAPH_LEVELS[request["graph_level"]]
     options.execution_mode = EXECUTION_MODES[request["execution_mode"]]
     options.enable_cpu_mem_arena = request["arena"]

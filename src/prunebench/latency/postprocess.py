@@ -24,6 +24,9 @@ MAX_NMS_CANDIDATES = 30_000
 CLASS_OFFSET_PX = np.float32(7680)
 """Boxes of different classes are moved apart by this much, so that one NMS handles them all."""
 
+NMS_BLOCK = 128
+"""Candidates compared with each other at once: more than a deployed model usually has."""
+
 END_TO_END_COLUMNS = (6, 38)
 """x1 y1 x2 y2 score class, for segmentation followed by 32 mask coefficients."""
 
@@ -123,22 +126,38 @@ def _candidates(channels: FloatArray, nc: int, conf: float, multi_label: bool) -
 
 
 def _greedy_nms(boxes: FloatArray, iou: float, max_det: int) -> NDArray[np.intp]:
-    """Indices of the boxes (n, 4) that survive, given best first.
+    """Indices of the boxes (n, 4), given best first, that no better survivor overlaps too much.
+
+    Works in blocks: overlaps inside a block at once, then those of its survivors with the rest.
+    """
+    kept: list[NDArray[np.intp]] = []
+    count, left = 0, np.arange(len(boxes))
+    while len(left) and count < max_det:
+        block, left = left[:NMS_BLOCK], left[NMS_BLOCK:]
+        apart = ~_overlap_more(boxes[block], boxes[block], iou)
+        alive = np.ones(len(block), dtype=np.bool_)
+        chosen = []
+        for index in range(len(block)):
+            if alive[index]:
+                chosen.append(index)
+                alive &= apart[index]
+        kept.append(block[chosen])
+        count += len(chosen)
+        if len(left):
+            left = left[~_overlap_more(boxes[kept[-1]], boxes[left], iou).any(axis=0)]
+    return np.concatenate(kept)[:max_det]
+
+
+def _overlap_more(first: FloatArray, second: FloatArray, iou: float) -> NDArray[np.bool_]:
+    """(n, m) whether boxes (n, 4) and (m, 4) overlap by more than ``iou``.
 
     The arithmetic is torchvision's: float32 overlaps compared with a float64 limit.
     """
-    x1, y1, x2, y2 = np.ascontiguousarray(boxes.T)
-    areas = (x2 - x1) * (y2 - y1)
-    limit = np.float64(iou)
-    kept: list[int] = []
-    left = np.arange(len(boxes))
-    while len(left) and len(kept) < max_det:
-        best, left = left[0], left[1:]
-        kept.append(int(best))
-        overlap_w = np.minimum(x2[best], x2[left]) - np.maximum(x1[best], x1[left])
-        overlap_h = np.minimum(y2[best], y2[left]) - np.maximum(y1[best], y1[left])
-        overlap = np.maximum(overlap_w, np.float32(0)) * np.maximum(overlap_h, np.float32(0))
-        union = areas[best] + areas[left] - overlap
-        with np.errstate(invalid="ignore"):
-            left = left[~(overlap / union > limit)]
-    return np.asarray(kept, dtype=np.intp)
+    x1, y1, x2, y2 = first.T[:, :, None]
+    u1, v1, u2, v2 = second.T[:, None, :]
+    width = np.maximum(np.minimum(x2, u2) - np.maximum(x1, u1), np.float32(0))
+    height = np.maximum(np.minimum(y2, v2) - np.maximum(y1, v1), np.float32(0))
+    overlap = width * height
+    union = (x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1) - overlap
+    with np.errstate(invalid="ignore"):
+        return np.asarray(overlap / union > np.float64(iou), dtype=np.bool_)

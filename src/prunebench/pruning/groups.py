@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
+from prunebench.checkpoint import Network
 from prunebench.errors import ConfigError, StepError
 from prunebench.pruning.surgery import SplitC2f, opaque_attention
 
@@ -88,7 +90,7 @@ class PruningGraph:
             layers.prune(record_history=False)
 
 
-def trace(network: nn.Module, ignore: Sequence[str] = ()) -> PruningGraph:
+def trace(network: Network, ignore: Sequence[str] = ()) -> PruningGraph:
     """Find the channel groups of a network whose ``C2f`` modules are split.
 
     Args:
@@ -119,7 +121,8 @@ def trace(network: nn.Module, ignore: Sequence[str] = ()) -> PruningGraph:
     left_alone = {stock(name): IS_UNTRACED for name in untraced}
     groups = []
     bundles = _bundles(network, candidates)
-    reasons = [_refusal(group, fixed, stock) for group in candidates]
+    opaque = frozenset(stand_in.conv for stand_in in attention.values())
+    reasons = [_refusal(group, fixed, opaque, stock) for group in candidates]
     for group, bundle, reason in zip(candidates, bundles, reasons, strict=True):
         shared = any(
             other is not None and number == bundle
@@ -133,14 +136,14 @@ def trace(network: nn.Module, ignore: Sequence[str] = ()) -> PruningGraph:
     return PruningGraph(network, tuple(groups), left_alone, dependencies)
 
 
-def _build(network: nn.Module, predictions: Sequence[str]) -> tp.DependencyGraph:
+def _build(network: Network, predictions: Sequence[str]) -> tp.DependencyGraph:
     """Trace the network up to its predictions, leaving out how boxes are decoded."""
     # Checkpoints load without gradients; torch-pruning would then find no graph, silently.
     network.requires_grad_(True)
     ends = [network.get_submodule(name) for name in predictions]
     entered = [""]
 
-    def forward(model: nn.Module, image: Tensor) -> list[Tensor]:
+    def forward(model: Network, image: Tensor) -> list[Tensor]:
         outputs: dict[nn.Module, Tensor] = {}
         hooks = [
             end.register_forward_hook(lambda m, _, out: outputs.__setitem__(m, out)) for end in ends
@@ -149,7 +152,7 @@ def _build(network: nn.Module, predictions: Sequence[str]) -> tp.DependencyGraph
             module.register_forward_pre_hook(lambda _m, _i, n=name: entered.append(n))
             for name, module in model.named_modules()
         ]
-        proto = getattr(model.model[-1], "proto", None)
+        proto: Any = getattr(model.model[-1], "proto", None)
         if hasattr(proto, "semseg"):
             # An auxiliary branch that only training runs, yet it reads channels that are pruned.
             hooks.append(proto.feat_fuse.register_forward_hook(_then(proto.semseg)))
@@ -231,7 +234,10 @@ def _group_of(
 
 
 def _refusal(
-    group: ChannelGroup, fixed: Mapping[str, str], stock: Callable[[str], str]
+    group: ChannelGroup,
+    fixed: Mapping[str, str],
+    opaque: frozenset[nn.Module],
+    stock: Callable[[str], str],
 ) -> str | None:
     """Why none of a group's channels may be removed, or ``None``."""
     for member in group.members:
@@ -239,6 +245,8 @@ def _refusal(
             return f"it shares its channels with {stock(member)}: {fixed[member]}"
     for dependency, _ in group.layers:
         module = dependency.target.module
+        if module in opaque:
+            return IS_ATTENTION
         if isinstance(module, CONVOLUTIONS) and 1 < module.groups < module.out_channels:
             return IS_GROUPED
     return None
@@ -255,7 +263,7 @@ def _bundles(network: nn.Module, candidates: Sequence[ChannelGroup]) -> list[int
     return bundles
 
 
-def _prediction_convolutions(network: nn.Module) -> list[str]:
+def _prediction_convolutions(network: Network) -> list[str]:
     """Names of the convolutions whose outputs the loss and the decoding read."""
     layers = len(network.model)
     head = network.model[-1]
@@ -264,7 +272,7 @@ def _prediction_convolutions(network: nn.Module) -> list[str]:
         for branch in PREDICTION_BRANCHES
         for level, convolutions in enumerate(getattr(head, branch, None) or ())
     ]
-    proto = getattr(head, "proto", None)
+    proto: Any = getattr(head, "proto", None)
     if proto is not None:
         names.append(f"model.{layers - 1}.proto.cv3.conv")
     if hasattr(proto, "semseg"):

@@ -9,6 +9,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
+from prunebench.checkpoint import Network
 from prunebench.config import Importance
 from prunebench.pruning.batches import Batch
 from prunebench.pruning.groups import ChannelGroup
@@ -17,7 +18,7 @@ TAYLOR_BATCHES = 8
 """Batches the gradient of the loss is summed over."""
 
 
-class FilterDistance(tp.importance.GroupMagnitudeImportance):
+class FilterDistance(tp.importance.GroupMagnitudeImportance):  # type: ignore[misc]
     """FPGM: the summed Euclidean distance of a filter to all others of its layer.
 
     He et al., "Filter Pruning via Geometric Median", CVPR 2019: a filter near the geometric median
@@ -79,7 +80,7 @@ def score_groups(
     return scores
 
 
-def accumulate_gradients(network: nn.Module, batches: Iterable[Batch]) -> None:
+def accumulate_gradients(network: Network, batches: Iterable[Batch]) -> None:
     """Add the gradient of the training loss to ``grad`` of every parameter.
 
     The network stays in eval mode, so BatchNorm uses the statistics it is deployed with.

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.audit import structure_of
 from prunebench.child import Emit
 from prunebench.config import Importance
-from prunebench.errors import StepError
 from prunebench.records import FileRef, Record, Structure, sha256_of
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from prunebench.pruning.groups import PruningGraph
+    from prunebench.pruning.batches import Batch
 
 CHECKPOINT_FILE = "model.pt"
 
@@ -79,9 +77,52 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
     from prunebench.data.dataset import images_of, read_dataset
     from prunebench.pruning.batches import sample_batches
     from prunebench.pruning.bn import reestimate_batchnorm
+    from prunebench.pruning.importance import TAYLOR_BATCHES
+    from prunebench.pruning.pruner import prune_network
 
-    emit({"kind": "stage", "text": "following the channels through the network"})
-    network = load_checkpoint(Path(request.checkpoint))
+    emit({"kind": "stage", "text": "reading the checkpoint"})
+    checkpoint = Path(request.checkpoint)
+    network = load_checkpoint(checkpoint)
     before = structure_of(network, request.imgsz)
     images = images_of(read_dataset(Path(request.data_yaml)), "train")
 
+    def batches(count: int) -> Iterator[Batch]:
+        for index, batch in enumerate(
+            sample_batches(
+                images, count, imgsz=request.imgsz, classes=len(before.names), seed=request.seed
+            )
+        ):
+            emit({"kind": "progress", "done": index, "total": count, "unit": "batch"})
+            yield batch
+
+    emit({"kind": "stage", "text": "removing channels"})
+    outcome = prune_network(
+        network,
+        ratio=request.ratio,
+        round_to=request.round_to,
+        importance=request.importance,
+        ignore=request.ignore,
+        gradient_batches=batches(TAYLOR_BATCHES),
+        seed=request.seed,
+    )
+    emit({"kind": "stage", "text": "re-estimating BatchNorm statistics"})
+    used = reestimate_batchnorm(network, batches(request.bn_batches))
+    target = workdir / CHECKPOINT_FILE
+    provenance = {
+        "step": "prune",
+        "parent_sha256": sha256_of(checkpoint),
+        "left_alone": outcome.left_alone,
+        **request.model_dump(mode="json", exclude={"checkpoint", "data_yaml"}),
+    }
+    save_checkpoint(network, target, provenance)
+    # Read back, so that what is described is what the file holds.
+    structure = structure_of(load_checkpoint(target), request.imgsz)
+    return Pruned(
+        checkpoint=FileRef.of(target, workdir),
+        structure=structure,
+        widths_before=before.widths,
+        left_alone=outcome.left_alone,
+        channels_removed=1 - outcome.channels_after / outcome.channels_before,
+        parameters_removed=1 - structure.parameters / before.parameters,
+        bn_batches=used,
+    )

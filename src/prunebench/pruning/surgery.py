@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ from ultralytics.nn.modules.block import AAttn, Attention, C2f
 from ultralytics.nn.modules.conv import Conv
 
 from prunebench.errors import StepError
+
+PER_CHANNEL = ("weight", "bias", "running_mean", "running_var")
+"""Tensors of a BatchNorm layer that hold one value per channel."""
 
 
 class SplitC2f(nn.Module):
@@ -46,9 +50,9 @@ class SplitC2f(nn.Module):
         output: Tensor = self.cv2(torch.cat(halves, 1))
         return output
 
-    def fold(self) -> C2f:
+    def fold(self) -> nn.Module:
         """The stock module with the present weights; both halves must be equally wide."""
-        stock = self._stock[0]
+        stock: Any = self._stock[0]
         width = self.cv0.conv.out_channels
         if self.cv1.conv.out_channels != width:
             raise StepError(
@@ -60,8 +64,8 @@ class SplitC2f(nn.Module):
         # forward_split, which export uses, cuts at ``c``; forward does not and would hide an error.
         stock.c = width
         stock.np = sum(p.numel() for p in stock.parameters())
-        stock.train(self.training)
-        return stock
+        folded: nn.Module = stock.train(self.training)
+        return folded
 
 
 class OpaqueAttention(nn.Module):
@@ -121,33 +125,35 @@ def opaque_attention(network: nn.Module) -> Iterator[dict[str, OpaqueAttention]]
             network.set_submodule(name, stand_in.restore())
 
 
-def _slice_of(stock: Conv, start: int, end: int) -> Conv:
+def _slice_of(stock: Any, start: int, end: int) -> Any:
     """A convolution with output channels ``start`` to ``end`` of ``stock``."""
-    conv = stock.conv
-    part = Conv(conv.in_channels, end - start, conv.kernel_size, conv.stride, act=stock.act)
-    part.bn.eps, part.bn.momentum = stock.bn.eps, stock.bn.momentum
+    part = _pointwise_like(stock, end - start)
     with torch.no_grad():
-        part.conv.weight.copy_(conv.weight[start:end])
-        for name in ("weight", "bias", "running_mean", "running_var"):
+        part.conv.weight.copy_(stock.conv.weight[start:end])
+        for name in PER_CHANNEL:
             getattr(part.bn, name).copy_(getattr(stock.bn, name)[start:end])
-        part.bn.num_batches_tracked.copy_(stock.bn.num_batches_tracked)
-    # A fresh module is in training mode, where BatchNorm would use the batch's statistics.
-    return part.train(stock.training)
+    return part
 
 
-def _stacked(first: Conv, second: Conv) -> Conv:
+def _stacked(first: Any, second: Any) -> Any:
     """One convolution with the output channels of both."""
-    conv = first.conv
-    width = conv.out_channels + second.conv.out_channels
-    both = Conv(conv.in_channels, width, conv.kernel_size, conv.stride, act=first.act)
-    both.bn.eps, both.bn.momentum = first.bn.eps, first.bn.momentum
+    both = _pointwise_like(first, first.conv.out_channels + second.conv.out_channels)
     with torch.no_grad():
-        both.conv.weight.copy_(torch.cat((conv.weight, second.conv.weight)))
-        for name in ("weight", "bias", "running_mean", "running_var"):
+        both.conv.weight.copy_(torch.cat((first.conv.weight, second.conv.weight)))
+        for name in PER_CHANNEL:
             parts = getattr(first.bn, name), getattr(second.bn, name)
             getattr(both.bn, name).copy_(torch.cat(parts))
-        both.bn.num_batches_tracked.copy_(first.bn.num_batches_tracked)
-    return both.train(first.training)
+    return both
+
+
+def _pointwise_like(stock: Any, width: int) -> Any:
+    """A 1x1 ``Conv`` with the inputs and settings of ``stock``, ``width`` outputs wide."""
+    stock_class: Any = Conv
+    conv = stock_class(stock.conv.in_channels, width, 1, act=stock.act)
+    conv.bn.eps, conv.bn.momentum = stock.bn.eps, stock.bn.momentum
+    conv.bn.num_batches_tracked.copy_(stock.bn.num_batches_tracked)
+    # A fresh module is in training mode, where BatchNorm would use the batch's statistics.
+    return conv.train(stock.training)
 
 
 def _copy_position(source: nn.Module, target: nn.Module) -> None:

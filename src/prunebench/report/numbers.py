@@ -7,6 +7,8 @@ import math
 from prunebench.records import Interval
 
 MOST_DIGITS = 4
+BLANK = "\N{EM DASH}"
+"""Stands in a cell that has nothing to say."""
 
 
 def digits_for(interval: Interval) -> int:
@@ -39,7 +41,7 @@ def with_interval(
 
 def count(value: int | None) -> str:
     """ "3,012,213", or a dash where unknown."""
-    return "–" if value is None else f"{value:,}"
+    return BLANK if value is None else f"{value:,}"
 
 
 def relative(value: float, reference: float) -> str:

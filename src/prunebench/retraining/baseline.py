@@ -13,12 +13,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from prunebench.checkpoint import save_checkpoint
+from prunebench.audit import structure_of
+from prunebench.checkpoint import load_checkpoint, save_checkpoint
 from prunebench.child import Emit, Event
 from prunebench.data.dataset import read_dataset
 from prunebench.errors import ConfigError
 from prunebench.files import write_atomically
-from prunebench.records import FileRef, Record, TrainingSummary, sha256_of
+from prunebench.records import FileRef, Record, Structure, TrainingSummary, sha256_of
 from prunebench.retraining.fit import fit
 from prunebench.retraining.job import Job, Trained
 
@@ -41,6 +42,7 @@ class Request(Record):
         lr0: Initial learning rate.
         optimizer: Ultralytics' name of the optimizer.
         threads: Threads of torch.
+        image_hw: (height, width) in pixels the MACs of the result are counted at.
     """
 
     model: str
@@ -52,6 +54,7 @@ class Request(Record):
     lr0: float = LR0
     optimizer: str = OPTIMIZER
     threads: int = 1
+    image_hw: tuple[int, int]
 
 
 class Result(Record):
@@ -59,11 +62,13 @@ class Result(Record):
 
     Attributes:
         checkpoint: The best epoch's network, EMA weights in FP16 (``model.pt``).
+        structure: The trained network, read back from that file.
         training: What the training did and cost; its ``round`` is 0.
         metrics: Ultralytics' validation metrics of that epoch, by its names.
     """
 
     checkpoint: FileRef
+    structure: Structure
     training: TrainingSummary
     metrics: dict[str, float]
 
@@ -80,6 +85,9 @@ def run(request: Request, workdir: Path, emit: Emit) -> Result:
     state = trained.state
     return Result(
         checkpoint=trained.checkpoint,
+        structure=structure_of(
+            load_checkpoint(workdir / trained.checkpoint.path), request.image_hw
+        ),
         training=TrainingSummary(
             strategy="baseline",
             round=0,
@@ -148,6 +156,7 @@ def train_baseline(
         lr0=lr0,
         optimizer=optimizer,
         threads=threads,
+        image_hw=(imgsz, imgsz),
     )
     folder = out.parent / f".{out.stem}-training"
     trained = _train(request, folder, emit or _silent)
@@ -211,7 +220,7 @@ def _write_untrained(request: Request, path: Path) -> None:
 
 def _settings(request: Request) -> dict[str, Any]:
     """What was asked for, without paths of this machine and without what changes no result."""
-    settings = request.model_dump(exclude={"data_yaml", "threads"})
+    settings = request.model_dump(exclude={"data_yaml", "threads", "image_hw"})
     return {**settings, "model": Path(request.model).name}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.checkpoint import load_checkpoint
+from prunebench.data.dataset import Split, images_of, read_dataset
 from prunebench.errors import DatasetError, PrunebenchError, StepError, StructureChanged
 from prunebench.files import write_atomically
 from prunebench.records import FileRef
@@ -26,6 +27,9 @@ from prunebench.retraining.state import StateStore
 MODEL_FILE = "model.pt"
 CURVES_FILE = "curves.csv"
 
+USED_SPLITS: tuple[Split, ...] = ("train", "val")
+"""Splits a training reads: Ultralytics chooses the best epoch by ``val``."""
+
 
 def fit(job: Job, *, trainer: type[Any] | None = None, keep_structure: bool = False) -> Trained:
     """Train as ``YOLO(checkpoint).train(...)`` does and return the best epoch.
@@ -41,7 +45,7 @@ def fit(job: Job, *, trainer: type[Any] | None = None, keep_structure: bool = Fa
 
     Raises:
         CheckpointError: The checkpoint cannot be trained.
-        DatasetError: Ultralytics cannot read the dataset.
+        DatasetError: The dataset cannot be used.
         StructureChanged: See ``keep_structure``.
         StepError: The training failed for another reason, told in one sentence.
     """
@@ -50,6 +54,9 @@ def fit(job: Job, *, trainer: type[Any] | None = None, keep_structure: bool = Fa
     progress = Progress(job.emit, job.epochs)
     progress.stage("loading the checkpoint")
     parent = load_checkpoint(job.checkpoint)
+    dataset = read_dataset(job.data_yaml)
+    for split in USED_SPLITS:
+        images_of(dataset, split)
     store = StateStore(job.folder, job.digest())
     with _told_as_step_errors(job):
         if not store.state.finished:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from prunebench.audit import structure_of
+from prunebench.checkpoint import load_checkpoint
 from prunebench.child import Emit
 from prunebench.config import StrategyConfig
 from prunebench.errors import ConfigError
-from prunebench.records import FileRef, Record, TrainingSummary
+from prunebench.records import FileRef, Record, Structure, TrainingSummary
 from prunebench.retraining.job import Job
 from prunebench.retraining.preserving import Preserving
 from prunebench.retraining.standard import Standard
@@ -31,6 +34,7 @@ class Request(Record):
         seed: Seed of everything random.
         patience: Epochs without gain that end the training, 0 for never.
         max_minutes: Longest wall time over all attempts, or ``None``.
+        image_hw: (height, width) in pixels the MACs of the result are counted at.
     """
 
     strategy: str
@@ -46,6 +50,7 @@ class Request(Record):
     seed: int = 0
     patience: int = 100
     max_minutes: float | None = None
+    image_hw: tuple[int, int]
 
 
 class Result(Record):
@@ -53,11 +58,13 @@ class Result(Record):
 
     Attributes:
         checkpoint: The best epoch's network, EMA weights in FP16 (``model.pt``).
+        structure: The trained network, read back from that file.
         training: What the training did and cost.
         metrics: Ultralytics' validation metrics of that epoch, by its names.
     """
 
     checkpoint: FileRef
+    structure: Structure
     training: TrainingSummary
     metrics: dict[str, float]
 
@@ -72,6 +79,9 @@ def run(request: Request, workdir: Path, emit: Emit) -> Result:
         InputError: The checkpoint, the data or the strategy's name cannot be used.
         StepError: The training failed; a saved epoch in ``workdir`` stays for another attempt.
     """
+    # OpenMP's threads spin while they wait; on a host with other work that made two threads four
+    # times slower than one. It is read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     strategy = STRATEGIES.get(request.strategy)
     if strategy is None:
         raise ConfigError(
@@ -98,6 +108,9 @@ def run(request: Request, workdir: Path, emit: Emit) -> Result:
     state = trained.state
     return Result(
         checkpoint=trained.checkpoint,
+        structure=structure_of(
+            load_checkpoint(workdir / trained.checkpoint.path), request.image_hw
+        ),
         training=TrainingSummary(
             strategy=request.strategy,
             round=request.round,

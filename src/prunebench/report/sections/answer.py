@@ -71,9 +71,7 @@ def _basis(run: StoredRun, m: Messages) -> str:
     )
 
 
-def _certainty(
-    run: StoredRun, use: Use, row: RankedVariant, m: Messages
-) -> tuple[str, ...]:
+def _certainty(run: StoredRun, use: Use, row: RankedVariant, m: Messages) -> tuple[str, ...]:
     """How many of the others it is shown to beat in the metrics that decided."""
     texts = []
     for metric in PREFERENCE[use]:

@@ -19,6 +19,7 @@ from prunebench.report.document import (
     cells,
 )
 from prunebench.report.messages import Messages
+from prunebench.report.numbers import BLANK
 from prunebench.report.stored import StoredRun
 
 METRICS: tuple[Metric, ...] = ("accuracy", "speed", "efficiency")
@@ -101,12 +102,12 @@ def _strategy_row(run: StoredRun, effect: Effect, m: Messages) -> tuple[Cell, ..
     return cells(
         effect.variant,
         effect.reference,
-        "–" if grown is None else f"{grown:+.1f} %",
+        BLANK if grown is None else f"{grown:+.1f} %",
         _change(effect.accuracy, m),
         _change(effect.speed, m),
         percent(retention),
         _change(effect.efficiency, m),
-        "–" if verdict is None else m(f"verdict.{verdict}"),
+        BLANK if verdict is None else m(f"verdict.{verdict}"),
     )
 
 

@@ -25,9 +25,7 @@ def structure(run: StoredRun, m: Messages) -> Section:
 def training(run: StoredRun, m: Messages) -> Section | None:
     """The curves of every training, ``None`` where nothing was trained."""
     drawn = figures.training_curves(run, m)
-    trained = [
-        Item(_course(v.training, m), v.name) for v in run.variants if v.training is not None
-    ]
+    trained = [Item(_course(v.training, m), v.name) for v in run.variants if v.training is not None]
     if not trained:
         return None
     blocks: tuple[Block, ...] = (Items(tuple(trained)),)

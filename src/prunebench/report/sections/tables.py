@@ -20,7 +20,7 @@ from prunebench.report.document import (
     cells,
 )
 from prunebench.report.messages import Messages
-from prunebench.report.numbers import count, relative, with_interval
+from prunebench.report.numbers import BLANK, count, relative, with_interval
 from prunebench.report.stored import StoredRun
 
 TONE: dict[Shown, Tone] = {"yes": "good", "no": "bad", "not shown": "open"}
@@ -97,8 +97,8 @@ def pareto(run: StoredRun, m: Messages) -> Section:
             row.label,
             f"{row.map50_per_fps:.4f}",
             Cell(m(f"pareto.{row.pareto}"), tones[row.pareto]),
-            m.listed(dominators(ranking, row.name)) or "–",
-            ", ".join(uses.get(row.name, [])) or "–",
+            m.listed(dominators(ranking, row.name)) or BLANK,
+            ", ".join(uses.get(row.name, [])) or BLANK,
         )
         for row in ranking.rows
     )
@@ -132,14 +132,14 @@ def _ranks(run: StoredRun, ranking: Ranking, m: Messages) -> Table:
             count(row.parameters),
             _verdict(row, m),
             _shown(row.realtime, m),
-            m.listed(row.tied_with) or "–",
+            m.listed(row.tied_with) or BLANK,
         )
         for row in ranking.rows
     ]
     for failed in ranking.failures:
         reason = m("comparison.failed", step=failed.step, reason=failed.reason)
-        blank = ("–",) * (len(columns) - 3)
-        rows.append(cells(failed.name, "–", *blank, Cell(reason, "bad")))
+        blank = (BLANK,) * (len(columns) - 3)
+        rows.append(cells(failed.name, BLANK, *blank, Cell(reason, "bad")))
     threads = m.counted("threads", ranking.threads)
     level = f"{100 * ranking.level:g}"
     caption = m("comparison.caption", threads=threads, level=level)
@@ -160,7 +160,7 @@ def _by_threads(run: StoredRun, m: Messages) -> Table:
         for ranking in rankings:
             found = next((each for each in ranking.rows if each.name == name), None)
             if found is None:
-                row += cells("–", "–", "–")
+                row += cells(BLANK, BLANK, BLANK)
                 continue
             row += cells(found.label, with_interval(found.fps), with_interval(found.latency_ms))
         rows.append(tuple(row))
@@ -184,21 +184,20 @@ def _paced(run: StoredRun, ranking: Ranking, m: Messages) -> Table:
     )
 
 
-def _paced_row(
-    run: StoredRun, row: RankedVariant, threads: int, m: Messages
-) -> tuple[Cell, ...]:
+def _paced_row(run: StoredRun, row: RankedVariant, threads: int, m: Messages) -> tuple[Cell, ...]:
     summary = run.summaries.get((row.name, threads))
     paced = None if summary is None else summary.paced
     return cells(
         row.name,
         _shown(row.realtime, m),
-        m("realtime.unsupported") if paced is None or paced.p95_ms is None
+        m("realtime.unsupported")
+        if paced is None or paced.p95_ms is None
         else with_interval(paced.p95_ms),
-        "–" if paced is None else with_interval(paced.missed, factor=100, digits=1),
-        "–" if paced is None else f"{paced.frames:,}",
+        BLANK if paced is None else with_interval(paced.missed, factor=100, digits=1),
+        BLANK if paced is None else f"{paced.frames:,}",
         with_interval(row.fps),
-        "–" if summary is None else f"{summary.first_ms:.1f}",
-        "–" if summary is None else f"{summary.load_ms:.0f}",
+        BLANK if summary is None else f"{summary.first_ms:.1f}",
+        BLANK if summary is None else f"{summary.load_ms:.0f}",
     )
 
 
@@ -209,24 +208,24 @@ def _memory_row(
     structure = None if variant.audit is None else variant.audit.structure
     reference = None if baseline is None or baseline.audit is None else baseline.audit.structure
     summary = run.summaries.get((variant.name, run.ranking.threads))
-    against = "–"
+    against = BLANK
     if structure is not None and reference is not None and variant is not baseline:
         against = relative(structure.parameters, reference.parameters)
     return cells(
         variant.name,
-        "–" if onnx is None else f"{onnx / MEGA:.2f}",
-        "–" if variant.checkpoint is None else f"{variant.checkpoint.bytes / MEGA:.2f}",
+        BLANK if onnx is None else f"{onnx / MEGA:.2f}",
+        BLANK if variant.checkpoint is None else f"{variant.checkpoint.bytes / MEGA:.2f}",
         count(None if structure is None else structure.parameters),
         count(None if structure is None else structure.parameters_fused),
-        "–" if structure is None else f"{structure.macs / MEGA:,.0f}",
+        BLANK if structure is None else f"{structure.macs / MEGA:,.0f}",
         against,
-        "–" if summary is None else f"{summary.rss_peak_mb:.0f} ({summary.rss_model_mb:+.0f})",
+        BLANK if summary is None else f"{summary.rss_peak_mb:.0f} ({summary.rss_model_mb:+.0f})",
     )
 
 
 def _verdict(row: RankedVariant, m: Messages) -> Cell:
     if row.verdict is None:
-        return Cell("–")
+        return Cell(BLANK)
     tones: dict[str, Tone] = {"restored": "bad", "altered": "open"}
     return Cell(m(f"verdict.{row.verdict}"), tones.get(row.verdict, "plain"))
 

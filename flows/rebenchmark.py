@@ -1,0 +1,47 @@
+"""Measures the exported variants of an earlier run again, trains nothing, and compares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.states import Completed, State
+
+from prunebench.files import sole_user
+from prunebench.runs import latest_run
+from tasks.comparing import compare_with_earlier, reopen
+from tasks.measuring import measure
+from tasks.publishing import publish, publish_comparison
+from tasks.ranking import rank_variants
+
+
+@flow(name="rebenchmark", flow_run_name="rebenchmark", persist_result=False)
+def rebenchmark(run: str | None = None, out: str = "runs") -> State[Any]:
+    """Measure the variants of a finished run again on this host.
+
+    Args:
+        run: Folder of the run; the newest finished one below ``out`` where none is given.
+        out: Folder of all runs.
+
+    Returns:
+        A completed state whose data is the new run's folder, its ranking and the comparison.
+    """
+    source = Path(run).resolve() if run else latest_run(Path(out).expanduser().resolve())
+    with sole_user(source.parent):
+        experiment, variants = reopen(str(source))
+        latency = measure(experiment, variants)
+        ranking = rank_variants(experiment, variants, latency)
+        comparison = compare_with_earlier(str(source), experiment.folder)
+        publish(experiment.folder, variants, ranking)
+        publish_comparison(ranking.name, comparison)
+    slower = [c.variant for c in comparison.changes if c.verdict == "slower"]
+    return Completed(
+        message=f"slower than before: {', '.join(slower)}" if slower else "no slowdown is shown",
+        data={
+            "folder": experiment.folder,
+            "failed": [v.name for v in variants if v.failure is not None],
+            "ranking": ranking.model_dump(mode="json"),
+            "comparison": comparison.model_dump(mode="json"),
+        },
+    )

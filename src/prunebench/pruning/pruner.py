@@ -1,0 +1,131 @@
+"""Prune a network in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from prunebench.checkpoint import Network
+from prunebench.config import Importance
+from prunebench.errors import StepError
+from prunebench.pruning.align import uniform_widths
+from prunebench.pruning.batches import Batch
+from prunebench.pruning.groups import TRACE_HW, ChannelGroup, PruningGraph, trace
+from prunebench.pruning.importance import accumulate_gradients, score_groups
+from prunebench.pruning.surgery import fold_c2f, split_c2f
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What pruning did.
+
+    Attributes:
+        left_alone: Modules that kept their width, by name in the stock network, with reasons.
+        channels_before: Channels of all prunable groups.
+        channels_after: Channels that are left of them.
+    """
+
+    left_alone: dict[str, str]
+    channels_before: int
+    channels_after: int
+
+
+def prune_network(
+    network: Network,
+    *,
+    ratio: float,
+    round_to: int | None,
+    importance: Importance = "magnitude",
+    ignore: Sequence[str] = (),
+    gradient_batches: Iterable[Batch] = (),
+    seed: int = 0,
+) -> Outcome:
+    """Remove the same share of channels from every prunable layer, in place.
+
+    What is left consists of stock Ultralytics classes only, in eval mode.
+
+    Args:
+        network: A network as ``load_checkpoint`` returns it.
+        ratio: Share of channels to remove, 0 < ratio < 1; alignment can remove more.
+        round_to: Widths become multiples of it, ``None``: no alignment.
+        importance: How a channel's worth is judged.
+        ignore: Names of modules whose output widths stay.
+        gradient_batches: Labelled batches, needed for ``taylor`` alone.
+        seed: Seed of ``random`` importance.
+
+    Raises:
+        ConfigError: A name in ``ignore`` is no module of the network.
+        StepError: A module cannot be traced, or nothing could be removed.
+    """
+    network.eval()
+    parameters, shapes = _parameters(network), _output_shapes(network)
+    split_c2f(network)
+    graph = trace(network, ignore)
+    if importance == "taylor":
+        accumulate_gradients(network, gradient_batches)
+    scores = score_groups(graph.groups, importance, seed=seed)
+    kept = uniform_widths(graph.groups, ratio, round_to)
+    _check_something_goes(graph.groups, kept, ratio, round_to)
+    left_alone = {**graph.left_alone, **_kept_whole(graph, kept, round_to)}
+    graph.prune(scores, kept)
+    fold_c2f(network)
+    network.zero_grad(set_to_none=True)
+    network.requires_grad_(False)
+    if _parameters(network) >= parameters or _output_shapes(network) != shapes:
+        raise StepError("prune", "the pruned network is not a smaller one with the same outputs")
+    return Outcome(
+        left_alone=left_alone,
+        channels_before=sum(group.width for group in graph.groups),
+        channels_after=sum(kept.values()),
+    )
+
+
+def _check_something_goes(
+    groups: Sequence[ChannelGroup], kept: Mapping[str, int], ratio: float, round_to: int | None
+) -> None:
+    if any(kept[group.root] < group.width for group in groups):
+        return
+    if not groups:
+        raise StepError("prune", "every layer is left alone, so there is nothing to prune")
+    widest = max(group.width for group in groups)
+    block = "" if round_to is None else f" aligned to {round_to}"
+    raise StepError(
+        "prune",
+        f"a ratio of {ratio:g}{block} removes no channel: the widest layer has {widest}",
+    )
+
+
+def _kept_whole(
+    graph: PruningGraph, kept: Mapping[str, int], round_to: int | None
+) -> dict[str, str]:
+    reasons = {}
+    for group in graph.groups:
+        if kept[group.root] == group.width:
+            narrow = round_to is not None and group.width <= round_to
+            why = f"no wider than a block of {round_to}" if narrow else "too narrow for the ratio"
+            for member in group.members:
+                reasons[graph.stock_name(member)] = f"its {group.width} channels are {why}"
+    return reasons
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _output_shapes(network: Network) -> list[tuple[int, ...]]:
+    """Shapes of what the network predicts for one small image."""
+    with torch.no_grad():
+        outputs = network(torch.zeros(1, network.yaml.get("channels", 3), *TRACE_HW))
+    return [tuple(tensor.shape) for tensor in _tensors(outputs[0])]
+
+
+def _tensors(outputs: Any) -> Iterable[torch.Tensor]:
+    if isinstance(outputs, torch.Tensor):
+        yield outputs
+    elif isinstance(outputs, list | tuple):
+        for output in outputs:
+            yield from _tensors(output)

@@ -1,0 +1,87 @@
+"""Make a run's report from what the run keeps; nothing is measured again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prunebench.files import write_atomically
+from prunebench.report.document import Document, Section
+from prunebench.report.messages import Messages
+from prunebench.report.render import to_html, to_markdown
+from prunebench.report.sections.answer import answer, guide
+from prunebench.report.sections.conclusions import conclusions, findings
+from prunebench.report.sections.settings import settings
+from prunebench.report.sections.strategies import rounds, strategies
+from prunebench.report.sections.structure import structure, training
+from prunebench.report.sections.tables import comparison, memory, pareto, real_time
+from prunebench.report.stored import StoredRun, read_stored_run
+
+if TYPE_CHECKING:
+    from prunebench.outcome import RunRanking
+
+REPORT_HTML = "report.html"
+REPORT_MARKDOWN = "report.md"
+DEFAULT_LANG = "en"
+
+
+def build_report(
+    folder: Path, outcome: RunRanking | None = None, *, lang: str = DEFAULT_LANG
+) -> Path:
+    """Write ``report.html`` and ``report.md`` into a run's folder.
+
+    Args:
+        folder: The run's folder.
+        outcome: Its rankings; ``None``: read from the folder.
+        lang: Language of the report.
+
+    Returns:
+        The HTML file.
+
+    Raises:
+        InputError: The run is not finished, something in it cannot be read, or there is no
+            report in that language.
+    """
+    messages = Messages(lang)
+    document = compose(read_stored_run(folder, outcome), messages)
+    write_atomically(folder / REPORT_MARKDOWN, to_markdown(document, messages))
+    path = folder / REPORT_HTML
+    write_atomically(path, to_html(document, messages))
+    return path
+
+
+def report_markdown(
+    folder: Path, outcome: RunRanking | None = None, *, lang: str = DEFAULT_LANG
+) -> str:
+    """The report as Markdown, nothing is written.
+
+    Raises:
+        InputError: As ``build_report``.
+    """
+    messages = Messages(lang)
+    return to_markdown(compose(read_stored_run(folder, outcome), messages), messages)
+
+
+def compose(run: StoredRun, m: Messages) -> Document:
+    """The report's sections in order, the answer first."""
+    sections: tuple[Section | None, ...] = (
+        answer(run, m),
+        comparison(run, m),
+        findings(run, m),
+        real_time(run, m),
+        memory(run, m),
+        strategies(run, m),
+        structure(run, m),
+        rounds(run, m),
+        pareto(run, m),
+        guide(run, m),
+        training(run, m),
+        conclusions(run, m),
+        settings(run, m),
+    )
+    return Document(
+        lang=m.lang,
+        title=m("title", name=run.config.name),
+        subtitle=m("subtitle", run=run.outcome.run, model=run.config.model, data=run.config.data),
+        sections=tuple(section for section in sections if section is not None),
+    )

@@ -1,0 +1,64 @@
+"""A document as one self-contained HTML file, or as Markdown."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from prunebench.report.document import Document, Figure
+from prunebench.report.messages import Messages
+
+TEMPLATES = files("prunebench.report") / "templates"
+MARKDOWN_MARKS = re.compile(r"([\\`*|])|(?<![^\W_])_|_(?![^\W_])|\](?=\()")
+
+
+def to_html(document: Document, messages: Messages) -> str:
+    """The document with its styles, scripts and figures inside; it loads nothing."""
+    environment = _environment(autoescape=True)
+    drawn = any(isinstance(b, Figure) for section in document.sections for b in section.blocks)
+    return environment.get_template("report.html.j2").render(
+        document=document,
+        m=messages,
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
+        plotly=Markup(get_plotlyjs()) if drawn else "",
+    )
+
+
+def to_markdown(document: Document, messages: Messages) -> str:
+    """The document as GitHub-flavoured Markdown; figures are told in words."""
+    environment = _environment(autoescape=False)
+    return environment.get_template("report.md.j2").render(document=document, m=messages)
+
+
+def _environment(*, autoescape: bool) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("prunebench.report"),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["md"] = escape_markdown
+    environment.filters["script_json"] = script_json
+    return environment
+
+
+def escape_markdown(text: str) -> str:
+    """Plain text as Markdown that shows just that text, on one line."""
+    escaped = MARKDOWN_MARKS.sub(lambda match: f"\\{match.group(0)}", " ".join(text.split()))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def script_json(value: Mapping[str, Any]) -> Markup:
+    """JSON that may stand inside a script element: nothing in it can end the element."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

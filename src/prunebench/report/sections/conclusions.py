@@ -1,0 +1,145 @@
+"""Key findings and conclusions, as far as the figures support them."""
+
+from __future__ import annotations
+
+from prunebench.ranking.records import Metric, RankedVariant, Ranking
+from prunebench.report.claims import compared, leaders, standing
+from prunebench.report.document import Item, Items, Section
+from prunebench.report.messages import Messages
+from prunebench.report.numbers import with_interval
+from prunebench.report.sections.strategies import round_verdict
+from prunebench.report.stored import StoredRun
+
+LEADING: tuple[Metric, ...] = ("efficiency", "accuracy", "speed")
+
+
+def findings(run: StoredRun, m: Messages) -> Section | None:
+    """Who leads in what, ``None`` where nothing was ranked."""
+    ranking = run.ranking
+    if not ranking.rows:
+        return None
+    items = [_leader(ranking, metric, m) for metric in LEADING]
+    smallest = min(ranking.rows, key=lambda row: row.size_mb)
+    size = m("findings.size.text", name=smallest.name, size=f"{smallest.size_mb:.2f}")
+    items.append(Item(size, m("findings.size")))
+    kept = [row.name for row in ranking.rows if row.verdict in ("pruned", "preserved")]
+    lost = [row.name for row in ranking.rows if row.verdict == "restored"]
+    texts = [m("findings.kept", names=m.listed(kept))] if kept else []
+    texts += [m("findings.lost", names=m.listed(lost))] if lost else []
+    if texts:
+        items.append(Item(" ".join(texts), m("findings.structure")))
+    return Section("findings", m("findings.title"), (Items(tuple(items)),))
+
+
+def conclusions(run: StoredRun, m: Messages) -> Section | None:
+    """What follows: pruning, strategies, rounds, and what to do; ``None`` without a ranking."""
+    if not run.ranking.rows:
+        return None
+    items = [
+        *_pruning(run, m),
+        *_strategies(run, m),
+        *_rounds(run, m),
+        *_deployment(run, m),
+        *_open_questions(run, m),
+    ]
+    return Section("conclusions", m("conclusions.title"), (Items(tuple(items)),))
+
+
+def _leader(ranking: Ranking, metric: Metric, m: Messages) -> Item:
+    found = leaders(ranking, metric)
+    if found is None:
+        raise ValueError("an empty ranking has no leader")
+    values = {"name": found.first.name, "figure": _figure(found.first, metric)}
+    lead = m(f"findings.{metric}")
+    if found.tied:
+        tied = m.listed([row.name for row in found.tied])
+        return Item(m("findings.tied", tied=tied, **values), lead)
+    key = "findings.alone" if len(ranking.rows) > 1 else "findings.only"
+    return Item(m(key, **values), lead)
+
+
+def _figure(row: RankedVariant, metric: Metric) -> str:
+    if metric == "accuracy":
+        return f"mAP50 {with_interval(row.map50, digits=3)}"
+    if metric == "speed":
+        return f"{with_interval(row.fps)} FPS"
+    return with_interval(row.efficiency)
+
+
+def _pruning(run: StoredRun, m: Messages) -> list[Item]:
+    """Whether the narrower networks are faster than the unpruned one."""
+    baseline = run.baseline
+    if baseline is None:
+        return []
+    items = []
+    for row in run.ranking.rows:
+        if row.verdict not in ("pruned", "preserved"):
+            continue
+        pairs = [
+            compared(run.ranking, metric, row.name, baseline.name)
+            for metric in ("speed", "accuracy")
+        ]
+        text = " ".join(pair.sentence for pair in pairs if pair is not None)
+        if text:
+            items.append(Item(text, m("conclusions.pruning", name=row.name)))
+    return items
+
+
+def _strategies(run: StoredRun, m: Messages) -> list[Item]:
+    """Which strategy kept the pruning."""
+    verdicts: dict[str, list[str]] = {}
+    for variant in run.variants:
+        if variant.training is not None and variant.training.round and variant.audit is not None:
+            verdicts.setdefault(variant.training.strategy, []).append(variant.audit.verdict)
+    items = []
+    for strategy, found in verdicts.items():
+        lost = found.count("restored")
+        key = "conclusions.lost" if lost else "conclusions.kept"
+        if not lost and set(found) != {"preserved"}:
+            continue
+        text = m(key, lost=lost, total=len(found))
+        items.append(Item(text, m("conclusions.strategy", name=strategy)))
+    return items
+
+
+def _rounds(run: StoredRun, m: Messages) -> list[Item]:
+    return [
+        Item(round_verdict(effect, m), m("conclusions.round", name=effect.variant))
+        for effect in run.ranking.effects
+        if effect.kind == "round"
+    ]
+
+
+def _deployment(run: StoredRun, m: Messages) -> list[Item]:
+    """Which variants keep the real-time limit, which do not, and which is not shown."""
+    groups = {
+        shown: [row.name for row in run.ranking.rows if row.realtime == shown]
+        for shown in ("yes", "no", "not shown")
+    }
+    texts = [
+        m(f"conclusions.realtime.{shown}", names=m.listed(names))
+        for shown, names in groups.items()
+        if names
+    ]
+    fps = f"{run.ranking.realtime_fps:g}"
+    return [Item(" ".join(texts), m("conclusions.realtime", fps=fps))]
+
+
+def _open_questions(run: StoredRun, m: Messages) -> list[Item]:
+    """What more rounds would settle, and what they would not."""
+    open_pairs = [
+        difference
+        for row in run.ranking.rows
+        for difference in standing(run.ranking, "speed", row.name).level
+        if difference.more_rounds is not None and difference.first == row.name
+    ]
+    if not open_pairs:
+        return []
+    hardest = max(open_pairs, key=lambda difference: difference.more_rounds or 0)
+    text = m(
+        "conclusions.more",
+        pairs=len(open_pairs),
+        rounds=m.counted("rounds", hardest.more_rounds or 0),
+        percent=f"{hardest.settles_percent:g}",
+    )
+    return [Item(text, m("conclusions.open"))]

@@ -1,0 +1,23 @@
+"""Tasks around an earlier run: open it again, compare with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task
+
+from prunebench.experiment import Experiment
+from prunebench.rebenchmark import Comparison, compare_measurements, open_rebenchmark
+from prunebench.records import VariantRecord
+
+
+@task(task_run_name="reopen", persist_result=False)
+def reopen(source: str) -> tuple[Experiment, tuple[VariantRecord, ...]]:
+    """Open a new run folder that holds an earlier run's exported variants."""
+    return open_rebenchmark(Path(source))
+
+
+@task(task_run_name="compare with the earlier run", persist_result=False)
+def compare_with_earlier(before: str, after: str) -> Comparison:
+    """Compare the latency of two runs of the same files."""
+    return compare_measurements(Path(before), Path(after))

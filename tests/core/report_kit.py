@@ -1,0 +1,368 @@
+"""Run folders made of valid records and synthetic measurements, ranked by the real ranking.
+
+The networks' counts and milliseconds are those of a yolov8n with 7 classes and of its pruned
+and naively retrained variants; the samples around them are drawn.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from prunebench.config import Config, LatencyConfig
+from prunebench.latency.fingerprint import Fingerprint, SessionSettings
+from prunebench.latency.records import LatencyResult, Sample
+from prunebench.outcome import LATENCY_FILE, RunRanking, rank_run
+from prunebench.records import (
+    Accuracy,
+    Audit,
+    Exported,
+    Failure,
+    FileRef,
+    Parity,
+    Structure,
+    TrainingSummary,
+    VariantRecord,
+    Verdict,
+)
+from prunebench.runs import LATENCY_FOLDER, save_variant
+
+CLASSES = ("cat", "dog", "bird", "<script>alert(1)</script>", "car_*x*_", "a|b", "tree")
+IMAGES = 60
+OBJECTS = 4
+FULL, PRUNED = (3_012_213, 3_007_013), (1_908_445, 1_904_197)
+LAYERS = tuple(
+    f"model.{block}.{part}.conv" for block in range(22) for part in ("cv1", "cv2", "m.0.cv1")
+)[:63]
+STRUCTURES: dict[str, tuple[int, int]] = {"full": FULL, "pruned": PRUNED}
+
+
+@dataclass(frozen=True)
+class Maker:
+    """How a variant of a synthetic run comes out.
+
+    Attributes:
+        name: Its name.
+        parent: Its parent's name.
+        steps: Its chain of steps.
+        verdict: The audit's verdict.
+        ms: Milliseconds of an inference with one thread.
+        found: Share of the objects it finds.
+        strategy: Retraining strategy, or ``None``.
+        round: Retraining round.
+        failure: Why it has no figures, or ``None``.
+    """
+
+    name: str
+    parent: str | None
+    steps: tuple[str, ...]
+    verdict: Verdict
+    ms: float
+    found: float
+    strategy: str | None = None
+    round: int = 0
+    failure: Failure | None = None
+
+
+LOADED = ("load checkpoint",)
+CUT = (*LOADED, "prune")
+
+
+def retrained(strategy: str, number: int, verdict: Verdict, ms: float, found: float) -> Maker:
+    parent = "pruned" if number == 1 else f"{strategy}-{number - 1}"
+    steps = (*CUT, *(f"retrain {strategy} round {n}" for n in range(1, number + 1)))
+    name = f"{strategy}-{number}"
+    return Maker(name, parent, steps, verdict, ms, found, strategy, number)
+
+
+MIXED = (
+    Maker("baseline", None, LOADED, "unpruned", 13.15, 0.86),
+    Maker("pruned", "baseline", CUT, "pruned", 9.49, 0.55),
+    retrained("standard", 1, "restored", 13.15, 0.75),
+    retrained("standard", 2, "restored", 13.15, 0.78),
+    retrained("preserving", 1, "preserved", 9.49, 0.85),
+    Maker(
+        "preserving-2",
+        "preserving-1",
+        (*CUT, "retrain preserving round 1", "retrain preserving round 2"),
+        "preserved",
+        9.49,
+        0.85,
+        "preserving",
+        2,
+        Failure(step="export", reason="parity: boxes differ by 3.1 px <b>here</b>"),
+    ),
+)
+
+
+def many(count: int) -> tuple[Maker, ...]:
+    """A baseline and ``count - 1`` pruned variants, each slower and more accurate than the last."""
+    cut = (
+        Maker(f"pruned-{n}", "baseline", CUT, "pruned", 5 + 8 * n / count, 0.4 + 0.45 * n / count)
+        for n in range(1, count)
+    )
+    return (MIXED[0], *cut)
+
+
+def make_run(
+    folder: Path,
+    makers: tuple[Maker, ...] = MIXED,
+    *,
+    threads: tuple[int, ...] = (1, 2),
+    rounds: int = 10,
+    noise: tuple[str, ...] = (),
+    realtime_fps: float = 20.0,
+    frames: int = 12,
+) -> RunRanking:
+    """Write a run folder as a finished run leaves it, and return its outcome."""
+    config = Config.model_validate(
+        {
+            "model": "best.pt",
+            "data": "data.yaml",
+            "latency": {"threads": threads, "rounds_min": rounds, "rounds_max": rounds},
+            "ranking": {"realtime_fps": realtime_fps, "bootstrap": 400},
+        }
+    )
+    folder.mkdir(parents=True)
+    values = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    (folder / "config.yaml").write_text(values)
+    environment = {"python": "3.11.9", "platform": "Linux", "versions": {"torch": "2.14.1"}}
+    (folder / "environment.json").write_text(json.dumps(environment))
+    variants = [_variant(folder, maker, makers) for maker in makers]
+    for variant in variants:
+        save_variant(folder, variant)
+    latency = _latency(folder, makers, config, threads, rounds, noise, frames)
+    (folder / LATENCY_FOLDER / LATENCY_FILE).write_text(latency.model_dump_json())
+    return rank_run(folder, config, variants, latency)
+
+
+def _variant(folder: Path, maker: Maker, makers: tuple[Maker, ...]) -> VariantRecord:
+    home = folder / "variants" / maker.name
+    home.mkdir(parents=True)
+    full = maker.verdict in ("unpruned", "restored")
+    parameters, fused = FULL if full else PRUNED
+    widths = {layer: (16 if full else 8) * (1 + i // 8) for i, layer in enumerate(LAYERS)}
+    structure = Structure(
+        task="detect",
+        names=dict(enumerate(CLASSES)),
+        parameters=parameters,
+        parameters_fused=fused,
+        macs=611_000_000 if full else 351_000_000,
+        macs_imgsz=(192, 320),
+        widths=widths,
+        fused=False,
+        stock="yolov8n, 7 classes, unpruned" if full else None,
+    )
+    audit = Audit(
+        structure=structure,
+        verdict=maker.verdict,
+        why=f"{maker.verdict}: {parameters:,} parameters against {FULL[0]:,}.",
+        kept_share=parameters / FULL[0],
+        left_alone={"model.22.dfl": "fixed weights"} if maker.verdict == "pruned" else {},
+    )
+    (home / "model.pt").write_bytes(bytes(2 * parameters // 100))
+    (home / "model.onnx").write_bytes(bytes(4 * parameters // 100))
+    training = None
+    if maker.strategy is not None:
+        training = _training(folder, home, maker)
+    record = VariantRecord(
+        name=maker.name,
+        parent=maker.parent,
+        steps=maker.steps,
+        checkpoint=FileRef.of(home / "model.pt", folder),
+        audit=audit,
+        training=training,
+        failure=maker.failure,
+    )
+    if maker.failure is not None:
+        return record
+    parity = Parity(
+        images=4, max_box_px=0.01, max_score=0.001, box_tolerance_px=0.5, score_tolerance=0.005
+    )
+    exported = Exported(
+        onnx=FileRef.of(home / "model.onnx", folder), parity=parity, opset=17, imgsz=(192, 320)
+    )
+    return record.model_copy(
+        update={"exported": exported, "accuracy": _accuracy(folder, home, maker)}
+    )
+
+
+def _training(folder: Path, home: Path, maker: Maker) -> TrainingSummary:
+    lines = ["epoch,time,train/box_loss,metrics/mAP50(B),metrics/mAP50-95(B)"]
+    for epoch in range(1, 6):
+        value = maker.found * epoch / 5
+        lines.append(f"{epoch},{12.5 * epoch},{1 / epoch},{value},{value / 2}")
+    (home / "curves.csv").write_text("\n".join(lines))
+    return TrainingSummary(
+        strategy=maker.strategy or "",
+        round=maker.round,
+        epochs=5,
+        minutes=1.2,
+        transferred=65 if maker.strategy == "standard" else 355,
+        tensors=355,
+        curves=FileRef.of(home / "curves.csv", folder),
+        resumed=1 if maker.round == 2 else 0,
+    )
+
+
+def _accuracy(folder: Path, home: Path, maker: Maker) -> Accuracy:
+    """Detections of objects whose difficulty is the same for every variant."""
+    shared = np.random.default_rng(7)
+    own = np.random.default_rng(abs(hash_of(maker.name)))
+    count = IMAGES * OBJECTS
+    image = np.repeat(np.arange(IMAGES), OBJECTS)
+    cls = shared.integers(0, len(CLASSES), count)
+    difficulty = shared.random(count)
+    hit = difficulty < maker.found + own.normal(0, 0.03, count)
+    targets = np.zeros((IMAGES, len(CLASSES)), dtype=np.int64)
+    np.add.at(targets, (image, cls), 1)
+    extra = own.integers(0, IMAGES, count // 5)
+    tp = np.zeros((count + len(extra), 10), dtype=bool)
+    tp[:count] = hit[:, None] & (np.arange(10) < 6)
+    confidence = np.concatenate((0.5 + 0.5 * own.random(count), 0.6 * own.random(len(extra))))
+    classes = np.concatenate((cls, own.integers(0, len(CLASSES), len(extra))))
+    path = home / "detections.npz"
+    np.savez(
+        path,
+        image=np.concatenate((image, extra)),
+        confidence=confidence,
+        cls=classes,
+        tp=tp,
+        target_counts=targets,
+    )
+    from prunebench.map_bootstrap import load_detections, mean_ap
+
+    loaded = load_detections(path)
+    map50 = float(mean_ap(loaded, np.ones((1, IMAGES)))[0])
+    return Accuracy(
+        map50=map50,
+        map50_95=0.6 * map50,
+        per_class=dict.fromkeys(CLASSES, map50),
+        per_class_50_95=dict.fromkeys(CLASSES, 0.6 * map50),
+        images=IMAGES,
+        instances=count,
+        imgsz=(192, 320),
+        detections=FileRef.of(path, folder),
+    )
+
+
+def hash_of(name: str) -> int:
+    """A seed that is the same in every process."""
+    return int.from_bytes(name.encode()[-6:], "little")
+
+
+def _latency(
+    folder: Path,
+    makers: tuple[Maker, ...],
+    config: Config,
+    threads: tuple[int, ...],
+    rounds: int,
+    noise: tuple[str, ...],
+    frames: int,
+) -> LatencyResult:
+    measured = [maker for maker in makers if maker.failure is None]
+    rng = np.random.default_rng(3)
+    home = folder / LATENCY_FOLDER
+    home.mkdir()
+    samples = []
+    for number in range(rounds):
+        for count in threads:
+            weather = rng.normal(0, 0.03)
+            for position, maker in enumerate(measured):
+                factor = np.exp(weather + rng.normal(0, 0.008)) / count**0.8
+                samples.append(_sample(maker, number, position, count, factor, frames, rng))
+    path = home / "samples.jsonl"
+    path.write_text("".join(f"{sample.model_dump_json()}\n" for sample in samples))
+    settings: LatencyConfig = config.latency
+    return LatencyResult(
+        settings=settings,
+        realtime_fps=config.ranking.realtime_fps,
+        imgsz=(192, 320),
+        nc=len(CLASSES),
+        seed=0,
+        fingerprint=host(settings),
+        threads=threads,
+        variants={m.name: "0" * 64 for m in measured},
+        failures={},
+        kind="end_to_end",
+        rounds=rounds,
+        stopped="rounds",
+        pairs=(),
+        wall_s=321.0,
+        asked_s=250.0,
+        load_average=(0.1, 0.1, 0.1),
+        noise=noise,
+        samples=FileRef.of(path, home),
+    )
+
+
+def _sample(
+    maker: Maker,
+    number: int,
+    position: int,
+    threads: int,
+    factor: float,
+    frames: int,
+    rng: np.random.Generator,
+) -> Sample:
+    def drawn(ms: float, count: int) -> tuple[float, ...]:
+        tail = 1 + 0.02 * rng.standard_exponential(count)
+        return tuple((ms * factor * tail).round(4).tolist())
+
+    return Sample(
+        round=number,
+        position=position,
+        variant=maker.name,
+        threads=threads,
+        started_s=1.7e9 + number,
+        process_s=2.0,
+        elapsed_s=2.1,
+        load_ms=60.0,
+        first_ms=2 * maker.ms,
+        model_ms=drawn(maker.ms, frames),
+        model_wall_s=0.5,
+        model_cpu_s=0.5,
+        model_preemptions=0,
+        letterbox_ms=drawn(0.4, frames),
+        inference_ms=drawn(maker.ms, frames),
+        nms_ms=drawn(1.1, frames),
+        response_ms=drawn(maker.ms + 3, frames),
+        steal_share=0.0,
+        other_cores=0.1,
+        rss_base_mb=50.0,
+        rss_peak_mb=50.0 + 4 * maker.ms,
+        session={},
+    )
+
+
+def host(settings: LatencyConfig) -> Fingerprint:
+    """A host with a name that is markup."""
+    return Fingerprint(
+        cpu="Test CPU <i>9000</i>",
+        isa=("AVX2", "FMA"),
+        physical_cores=2,
+        logical_cores=2,
+        quota=None,
+        governor=None,
+        turbo=None,
+        max_mhz=None,
+        memory_gib=8,
+        kernel="Linux 6.1",
+        container=True,
+        virtual=True,
+        python="3.11.9",
+        onnxruntime="1.32.0",
+        numpy="2.0.0",
+        opencv="4.12.0",
+        session=SessionSettings(
+            graph_level=settings.graph_level,
+            execution_mode=settings.execution_mode,
+            arena=settings.arena,
+            flush_denormals=settings.flush_denormals,
+            spinning=settings.spinning,
+        ),
+    )
