@@ -36,7 +36,7 @@ def run(
 ) -> None:
     """Prune, retrain, export and measure every variant, and rank them."""
     resolved = config_from(config, model, data, out)
-    _quiet_prefect()
+    _set_up_prefect()
     console = stderr_console()
     with shown_progress(console):
         _stage("checking the model, the data and the output folder")
@@ -57,7 +57,7 @@ def rebenchmark(
 ) -> None:
     """Measure the exported variants of a run again, train nothing, and compare."""
     folder = existing_run(run)
-    _quiet_prefect()
+    _set_up_prefect()
     console = stderr_console()
     with shown_progress(console):
         _stage("starting Prefect")
@@ -88,10 +88,15 @@ def _finish(state: Any, *, as_json: bool, console: Console) -> None:
     sys.exit(EXIT_SOME_VARIANTS_FAILED if outcome["failed"] else EXIT_DONE)
 
 
-def _quiet_prefect() -> None:
-    """Keep Prefect's log off the progress display unless the user asked for a level."""
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+def _set_up_prefect() -> None:
+    """Settings of a run by hand, each only where the user has not set it.
+
+    The log is kept off the progress display: failures are shown there and in the table.
+    """
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    # The first start of the temporary server migrates a database: 20 s do not do on a busy host.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
 
 
 def _stage(text: str) -> None:

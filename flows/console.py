@@ -61,6 +61,9 @@ def describe(event: dict[str, Any]) -> tuple[str, float | None]:
         share = event["done"] / event["total"] if event.get("total") else None
         what = event.get("text", event.get("unit", ""))
         return f"{subject}{what} {event['done']}/{event['total']}", share
+    if kind == "sample":
+        text = f"latency: round {event['round']}, {event['variant']}, {event['threads']} thread(s)"
+        return f"{text}, {event['model_ms']:.1f} ms", event["run"] / event["runs"]
     if kind == "restored":
         text = f"only {event['transferred']} of {event['tensors']} tensors were taken over"
         return f"{subject}{text}: the network is rebuilt unpruned", None
@@ -93,7 +96,7 @@ class _Lines:
         text, _ = describe(event)
         with self._lock:
             self._last_text = text
-            frequent = event["kind"] in ("batch", "progress")
+            frequent = event["kind"] in ("batch", "progress", "sample")
             if not frequent or time.monotonic() - self._last_line >= QUIET_LIMIT_S:
                 self._print(text)
 
@@ -131,7 +134,9 @@ class _Live:
 
     def on_event(self, event: dict[str, Any]) -> None:
         text, share = describe(event)
-        key = str(event.get("variant") or event.get("stage") or "run")
+        # One bar shows the whole measurement, whichever variant is measured just now.
+        own_bar = event["kind"] not in ("sample", "waiting")
+        key = str(event.get("variant", "run")) if own_bar else "latency"
         with self._lock:
             if event["kind"] in ("finished", "failed"):
                 bar = self._bars.pop(key, None)

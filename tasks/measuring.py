@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from prefect import task
 
 from prunebench.experiment import Experiment
-from prunebench.latency.lock import host_lock
 from prunebench.latency.records import LatencyResult
 from prunebench.outcome import measure_latency
 from prunebench.progress import announce
@@ -18,9 +17,4 @@ from tasks.hosts import measuring_slot
 @task(task_run_name="latency of every variant", persist_result=False)
 def measure(experiment: Experiment, variants: Sequence[VariantRecord]) -> LatencyResult:
     """Measure every exported variant in shuffled, interleaved rounds of fresh processes."""
-
-    def on_wait(sentence: str) -> None:
-        announce({"kind": "stage", "stage": "latency", "text": sentence})
-
-    with host_lock(f"run {experiment.run_folder.name}", on_wait), measuring_slot():
-        return measure_latency(experiment, variants, announce)
+    return measure_latency(experiment, variants, announce, exclusive=measuring_slot)

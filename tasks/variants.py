@@ -56,7 +56,7 @@ def make(
     baseline: VariantRecord | None,
 ) -> VariantRecord:
     """Make a variant's checkpoint and audit it; its training reports to the UI as it goes."""
-    with heavy, _progress_in_ui(planned.name) as emit:
+    with heavy, _failure_announced(planned.name), _progress_in_ui(planned.name) as emit:
         return make_variant(experiment, planned, parent, baseline, emit)
 
 
@@ -69,7 +69,7 @@ def make(
 )
 def export(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
     """Export a variant to ONNX, parity checked."""
-    with heavy:
+    with heavy, _failure_announced(variant.name):
         return export_variant(experiment, variant, announce)
 
 
@@ -82,8 +82,17 @@ def export(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
 )
 def evaluate(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
     """Measure the accuracy of a variant's ONNX file."""
-    with heavy:
+    with heavy, _failure_announced(variant.name):
         return evaluate_variant(experiment, variant, announce)
+
+
+@contextmanager
+def _failure_announced(variant: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        announce({"kind": "failed", "variant": variant, "reason": str(error)})
+        raise
 
 
 @contextmanager

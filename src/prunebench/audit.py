@@ -279,7 +279,7 @@ def _onnx_structure(model: onnx.ModelProto, path: Path) -> Structure:
         if node.op_type not in ("Conv", "ConvTranspose"):
             continue
         kernel, *bias = (weights[name] for name in node.input[1:])
-        name = node.name.strip("/").rpartition("/")[0].replace("/", ".")
+        name = node.input[1].removesuffix(".weight")
         size = math.prod(kernel)
         fused += size + sum(math.prod(dims) for dims in bias)
         # Every weight meets each output pixel, in a transposed convolution each input pixel.

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 Network: TypeAlias = Any
 """A network of Ultralytics: a torch module whose ``yaml``, ``names`` ... are untyped there."""
 
-SUPPORTED_HEADS: Mapping[str, str] = {"Detect": "detect"}
+SUPPORTED_HEADS: Mapping[str, str] = {
+    "Detect": "detect",
+    "Segment": "segment",
+    "Segment26": "segment",
+}
 """Class of the last layer to the task it performs."""
 
 PROVENANCE_KEY = "prunebench"
@@ -222,7 +226,7 @@ def _check_network(network: nn.Module, quantized: bool, path: Path) -> None:
         raise CheckpointError(
             f"{what}, but only {tasks} models are supported",
             where=path,
-            fix="give a YOLOv8, YOLO11 or YOLO26 detection checkpoint",
+            fix="give a YOLOv8, YOLO11 or YOLO26 checkpoint of such a task",
         )
     if quantized:
         raise CheckpointError(

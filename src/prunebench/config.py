@@ -16,9 +16,25 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
 
 from prunebench.errors import ConfigError
+from prunebench.strategies import (
+    BUILT_IN,
+    PreservingSettings,
+    StandardSettings,
+    StrategySettings,
+    settings_model,
+)
 
 ENV_PREFIX = "PRUNEBENCH_"
 ENV_NESTING = "__"
@@ -90,25 +106,8 @@ class PruneConfig(_Section):
         return value
 
 
-class StrategyConfig(_Section):
-    """Hyper-parameters of one retraining strategy, in Ultralytics' names."""
-
-    optimizer: Literal["SGD", "Adam", "AdamW"] = Field("SGD", description="Optimizer.")
-    lr0: float = Field(0.01, gt=0, le=1, description="Initial learning rate.")
-    lrf: float = Field(0.01, gt=0, le=1, description="Final learning rate as a share of lr0.")
-    warmup_epochs: float = Field(3.0, ge=0, description="Warm-up epochs.")
-    close_mosaic: int = Field(10, ge=0, description="Last epochs trained without mosaic.")
-    mosaic: float = Field(1.0, ge=0, le=1, description="Probability of mosaic augmentation.")
-    freeze: int = Field(0, ge=0, description="Number of leading layers kept frozen.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout (classification heads only).")
-    weight_decay: float = Field(0.0005, ge=0, le=1, description="Weight decay.")
-
-
-def _default_strategies() -> dict[str, StrategyConfig]:
-    return {
-        "standard": StrategyConfig(),
-        "preserving": StrategyConfig(lr0=0.001),
-    }
+def _default_strategies() -> dict[str, StrategySettings]:
+    return {"standard": StandardSettings(), "preserving": PreservingSettings()}
 
 
 class RetrainConfig(_Section):
@@ -126,9 +125,10 @@ class RetrainConfig(_Section):
     max_minutes: float | None = Field(
         None, gt=0, description="Longest wall time of one training, in minutes."
     )
-    strategies: dict[str, StrategyConfig] = Field(
+    strategies: dict[str, SerializeAsAny[StrategySettings]] = Field(
         default_factory=_default_strategies,
-        description="Strategies by name: standard (plain Ultralytics) and preserving.",
+        description="Settings of each strategy by its name: standard (plain Ultralytics), "
+        "preserving, or one that another package registers.",
     )
 
     @field_validator("imgsz")
@@ -136,13 +136,33 @@ class RetrainConfig(_Section):
     def _multiple_of_stride(cls, value: int) -> int:
         return ImageConfig._multiple_of_stride(value)
 
-    @field_validator("strategies")
+    @field_validator("strategies", mode="before")
     @classmethod
-    def _known(cls, value: dict[str, StrategyConfig]) -> dict[str, StrategyConfig]:
-        for name in value:
-            if name not in ("standard", "preserving"):
-                raise ValueError(f"unknown strategy {name!r}, use standard or preserving")
-        return value
+    def _by_name(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {name: _strategy_settings(str(name), given) for name, given in value.items()}
+
+
+def _strategy_settings(name: str, given: Any) -> Any:
+    if isinstance(given, StrategySettings):
+        return given
+    model = settings_model(name)
+    try:
+        return model.model_validate({} if given is None else given)
+    except ValidationError as error:
+        raise ValidationError.from_exception_data(
+            error.title,
+            [
+                InitErrorDetails(
+                    type=details["type"],
+                    loc=(name, *details["loc"]),
+                    input=details["input"],
+                    ctx=details.get("ctx", {}),
+                )
+                for details in error.errors()
+            ],
+        ) from error
 
 
 class ExportConfig(_Section):
@@ -182,7 +202,11 @@ class LatencyConfig(_Section):
         0.5, gt=0, description="Timed seconds per variant, round and kind of measurement."
     )
     warmup: int = Field(5, ge=1, description="Untimed inferences in each fresh process.")
-    budget_minutes: float = Field(10.0, gt=0, description="Wall time at most, in minutes.")
+    budget_minutes: float = Field(
+        10.0,
+        gt=0,
+        description="Wall time in minutes after which no round starts but the rounds_min.",
+    )
     smallest_difference_percent: float = Field(
         3.0, gt=0, description="Smallest latency difference that matters, in percent."
     )
@@ -378,7 +402,7 @@ def _is_union_tag(part: int | str) -> bool:
 
 
 def _nearest(path: str) -> str | None:
-    known = list(key_paths(Config))
+    known = [*key_paths(Config), *_strategy_key_paths()]
     direct = difflib.get_close_matches(path, known, n=1, cutoff=0.6)
     if direct:
         return direct[0]
@@ -395,6 +419,11 @@ def key_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         yield path
         for section in _sections_in(field.annotation):
             yield from key_paths(section, f"{path}.")
+
+
+def _strategy_key_paths() -> Iterator[str]:
+    for name, model in BUILT_IN.items():
+        yield from key_paths(model, f"retrain.strategies.{name}.")
 
 
 def _sections_in(annotation: Any) -> Sequence[type[BaseModel]]:

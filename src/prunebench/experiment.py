@@ -1,4 +1,4 @@
-"""An experiment: a configuration whose inputs are found, checked and digested before work starts."""
+"""An experiment: a configuration whose inputs were found, checked and digested before work."""
 
 from __future__ import annotations
 

@@ -7,19 +7,20 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from prunebench.config import Config
 from prunebench.errors import StepError
 from prunebench.latency.records import LatencyResult
 from prunebench.latency.samples import read_samples
 from prunebench.latency.stopping import is_look, round_medians
 from prunebench.latency.summary import summarise
-from prunebench.map_bootstrap import image_weights, load_detections, mean_ap
+from prunebench.map_bootstrap import Detections, image_weights, load_detections, mean_ap
 from prunebench.plan import plan_variants
 from prunebench.ranking.measured import Measured, Rounds
 from prunebench.ranking.records import Shown
 from prunebench.records import Structure, VariantRecord
 from prunebench.runs import LATENCY_FOLDER
-from prunebench.statistics import Array
 
 
 def measured_from(
@@ -45,16 +46,17 @@ def measured_from(
         if summary.paced is not None
     }
     planned = {variant.name: variant for variant in plan_variants(config)}
-    weights: Array | None = None
+    first: Detections | None = None
     measured: list[Measured] = []
     for variant in variants:
         if variant.failure or variant.accuracy is None or variant.exported is None:
             continue
         detections = load_detections(root / variant.accuracy.detections.path)
-        if weights is None:
-            weights = image_weights(detections.images, config.ranking.bootstrap, config.seed)
-        if detections.images != weights.shape[1]:
-            reason = f"{detections.images} images instead of {weights.shape[1]} were evaluated"
+        if first is None:
+            first = detections
+            weights = image_weights(first.images, config.ranking.bootstrap, config.seed)
+        if not np.array_equal(detections.target_counts, first.target_counts):
+            reason = "it was evaluated on other images or labels than the first variant"
             raise StepError("rank", reason, variant=variant.name)
         plan, audit = planned.get(variant.name), variant.audit
         measured.append(

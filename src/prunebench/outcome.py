@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,9 +50,18 @@ class RunRanking(Record):
 
 
 def measure_latency(
-    experiment: Experiment, variants: Sequence[VariantRecord], announce: Emit
+    experiment: Experiment,
+    variants: Sequence[VariantRecord],
+    announce: Emit,
+    exclusive: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> LatencyResult:
     """Measure every variant that has an ONNX file, or go on with an interrupted measurement.
+
+    Args:
+        experiment: The prepared experiment.
+        variants: Its variants.
+        announce: Receives progress events.
+        exclusive: Entered with the host's measuring lock held.
 
     Raises:
         StepError: No variant has an ONNX file, or nothing could be measured.
@@ -75,7 +85,9 @@ def measure_latency(
         nc=len(experiment.class_names),
         seed=config.seed,
         folder=folder / LATENCY_FOLDER,
+        who=f"run {folder.name}",
         on_event=announce,
+        exclusive=exclusive,
     )
     write_atomically(folder / LATENCY_FOLDER / LATENCY_FILE, result.model_dump_json(indent=2))
     return result
@@ -102,7 +114,14 @@ def rank_run(
         if v.failure is not None
     ]
     rankings = tuple(
-        rank(measured, config=config.ranking, threads=threads, failures=failures)
+        rank(
+            measured,
+            config=config.ranking,
+            threads=threads,
+            failures=failures,
+            smallest_difference_percent=config.latency.smallest_difference_percent,
+            seed=config.seed,
+        )
         for threads in latency.threads
     )
     outcome = RunRanking(
@@ -113,10 +132,17 @@ def rank_run(
         stopped=latency.stopped,
         rounds=latency.rounds,
     )
-    write_atomically(folder / RANKING_CSV, "".join(ranking_rows_csv(r) for r in rankings))
+    write_atomically(folder / RANKING_CSV, _csv(rankings))
     build_report(folder, outcome)
     write_atomically(folder / RANKING_FILE, outcome.model_dump_json(indent=2))
     return outcome
+
+
+def _csv(rankings: Sequence[Ranking]) -> str:
+    """Every thread count's rows below one header."""
+    header, *_ = ranking_rows_csv(rankings[0]).splitlines(keepends=True)
+    tables = (ranking_rows_csv(ranking).splitlines(keepends=True)[1:] for ranking in rankings)
+    return "".join([header, *(line for table in tables for line in table)])
 
 
 def read_latency(folder: Path) -> LatencyResult:

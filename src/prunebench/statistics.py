@@ -21,7 +21,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -123,10 +122,12 @@ def bootstrap_draws(
     return location.centre + deviations * stretch
 
 
-def _trimmed_mean(values: Array, axis: int = -1) -> Any:
-    cut = trimmed_at_each_end(values.shape[axis])
-    ordered = np.sort(values, axis=axis)
-    return np.take(ordered, range(cut, values.shape[axis] - cut), axis=axis).mean(axis=axis)
+def _trimmed_mean(values: Array, axis: int = -1) -> Array:
+    ordered = np.moveaxis(np.sort(values, axis=axis), axis, -1)
+    n = ordered.shape[-1]
+    cut = trimmed_at_each_end(n)
+    mean: Array = ordered[..., cut : n - cut].mean(axis=-1)
+    return mean
 
 
 def interval(estimate: float, draws: Array, level: float) -> Interval:

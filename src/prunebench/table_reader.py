@@ -75,9 +75,9 @@ def read_table(path: Path) -> Table:
     strategy, round, parent, threads (the first row's count is read) and failure.
 
     Strategy and round come from the columns of these names where the table has them. Otherwise
-    "round N" (also "2nd round") in the description gives the round, and the words between it and
-    the last ``+`` or comma before it the strategy: "pruned + train_code round 1". Otherwise a
-    variant named ``<strategy>-<N>`` does, as this program names its own.
+    "round N" (also "2nd round") in the description gives the round, and the words before it, from
+    the last ``+``, comma or semicolon on, the strategy: "pruned + train_code round 1". Otherwise
+    a variant named ``<strategy>-<N>`` does, as this program names its own.
 
     Raises:
         TableError: With the line and column of the first bad value.
@@ -190,8 +190,9 @@ def _strategy_and_round(values: Mapping[str, str], path: Path, line: int) -> tup
     found = _ROUND_IN_TEXT.search(description)
     if found:
         number = int(next(group for group in found.groups() if group))
-        before = re.split(r"[+,;]", description[: found.start()])[-1].strip(" :-")
-        return values.get("strategy") or before or None, number
+        parts = [part.strip(" :-") for part in re.split(r"[+,;]", description[: found.start()])]
+        named_before = [part for part in parts if part]
+        return values.get("strategy") or (named_before[-1] if named_before else None), number
     named = _ROUND_IN_NAME.fullmatch(values["variant"])
     if named:
         return named.group(1), int(named.group(2))

@@ -1,4 +1,4 @@
-"""What the commands print: rich renderables, wide enough for a terminal of 100 columns."""
+"""Rankings as rich renderables, for a terminal of 100 columns."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from prunebench.ranking.text import counted
 from prunebench.records import Interval
 
 if TYPE_CHECKING:
-    from prunebench.config import Config
     from prunebench.outcome import RunRanking
-    from prunebench.plan import PlannedVariant
     from prunebench.table import TableRanking
 
 STYLE_OF = {"yes": "green", "no": "red", "not shown": "yellow"}
@@ -106,24 +104,10 @@ def table_ranking_view(ranking: TableRanking) -> RenderableType:
     )
 
 
-def plan_table(config: Config, variants: Sequence[PlannedVariant]) -> RenderableType:
-    """The variants a run will make and the chain of steps of each."""
-    table = _table(
-        f"{config.name}: {config.model} on {config.data}, {config.image.width}x"
-        f"{config.image.height} pixels",
-        ("variant", "from"),
-        ("steps",),
-    )
-    for variant in variants:
-        steps = (*variant.steps, "export", "accuracy", "latency")
-        table.add_row(Text(variant.name), variant.parent or "", " > ".join(steps))
-    return table
-
-
 def _table(title: str, figures: Sequence[str], words: Sequence[str]) -> Table:
     table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, padding=(0, 1))
     for name in figures:
-        justify: Literal["left", "right"] = "left" if name in ("variant", "from") else "right"
+        justify: Literal["left", "right"] = "left" if name == "variant" else "right"
         table.add_column(name, justify=justify, no_wrap=True)
     for name in words:
         table.add_column(name, overflow="fold")

@@ -295,6 +295,7 @@ def _latency(
         wall_s=321.0,
         asked_s=250.0,
         load_average=(0.1, 0.1, 0.1),
+        sentinel=None,
         noise=noise,
         samples=FileRef.of(path, home),
     )

@@ -10,14 +10,19 @@ import numpy as np
 import yaml
 
 from prunebench.checkpoint import load_checkpoint, save_checkpoint
-from prunebench.config import StrategyConfig
 from prunebench.retraining.step import Request
+from prunebench.strategies import settings_model
 
 NAMES = {0: "green", 1: "blue"}
 
 
 def make_dataset(
-    root: Path, *, names: dict[int, str] = NAMES, train: int = 6, val: int = 3
+    root: Path,
+    *,
+    names: dict[int, str] = NAMES,
+    train: int = 6,
+    val: int = 3,
+    polygons: bool = False,
 ) -> Path:
     """Write 64x36 images with one coloured box each and return the data YAML."""
     rng = np.random.default_rng(7)
@@ -30,7 +35,11 @@ def make_dataset(
             kind = index % len(names)
             image[y : y + 20, x : x + 20] = (0, 255, 0) if kind == 0 else (255, 0, 0)
             cv2.imwrite(str(root / "images" / split / f"{index}.png"), image)
-            label = f"{kind} {(x + 10) / 64} {(y + 10) / 36} {20 / 64} {20 / 36}\n"
+            left, right, top, bottom = x / 64, (x + 20) / 64, y / 36, (y + 20) / 36
+            if polygons:
+                label = f"{kind} {left} {top} {right} {top} {right} {bottom} {left} {bottom}\n"
+            else:
+                label = f"{kind} {(x + 10) / 64} {(y + 10) / 36} {20 / 64} {20 / 36}\n"
             (root / "labels" / split / f"{index}.txt").write_text(label)
     data_yaml = root / "data.yaml"
     data = {"path": str(root), "train": "images/train", "val": "images/val", "names": names}
@@ -38,7 +47,9 @@ def make_dataset(
     return data_yaml
 
 
-def make_network(path: Path, *, task: str = "detect", names: dict[int, str] = NAMES) -> Path:
+def make_network(
+    path: Path, *, pruned: bool = False, task: str = "detect", names: dict[int, str] = NAMES
+) -> Path:
     """Write a tiny network of YOLOv8's modules with random weights."""
     import torch
     from ultralytics.nn.tasks import DetectionModel, SegmentationModel
@@ -62,16 +73,17 @@ def make_network(path: Path, *, task: str = "detect", names: dict[int, str] = NA
     network = build(description, verbose=False)
     network.names = dict(names)
     network.task = task
+    if pruned:
+        halve_bottlenecks(network)
     save_checkpoint(network, path, {})
     return path
 
 
-def prune_bottlenecks(source: Path, target: Path) -> Path:
-    """Halve the inner width of every bottleneck: a pruned structure no description gives."""
+def halve_bottlenecks(network: Any) -> None:
+    """Halve the inner width of every bottleneck: a structure that no description gives."""
     from torch import nn
     from ultralytics.nn.modules.block import Bottleneck
 
-    network: Any = load_checkpoint(source)
     for module in network.modules():
         if not isinstance(module, Bottleneck):
             continue
@@ -84,15 +96,15 @@ def prune_bottlenecks(source: Path, target: Path) -> Path:
             setattr(first.bn, name, nn.Parameter(getattr(first.bn, name)[:width].clone()))
         for name in ("running_mean", "running_var"):
             setattr(first.bn, name, getattr(first.bn, name)[:width].clone())
-    save_checkpoint(network, target, {})
-    return target
 
 
 def request(checkpoint: Path, data_yaml: Path, strategy: str, **changes: Any) -> Request:
-    """A training of two epochs at 32 pixels."""
+    """A training of two epochs at 32 pixels; ``settings`` adds to the kit's own."""
+    settings = {"lr0": 0.001, "warmup_epochs": 0, "close_mosaic": 1}
+    settings |= changes.pop("settings", {})
     values: dict[str, Any] = {
         "strategy": strategy,
-        "settings": StrategyConfig(lr0=0.001, warmup_epochs=0, close_mosaic=1),
+        "settings": settings_model(strategy).model_validate(settings),
         "checkpoint": str(checkpoint),
         "data_yaml": str(data_yaml),
         "round": 1,

@@ -77,7 +77,7 @@ def test_every_round_holds_everything_once_in_its_own_order(
         orders.append([s.variant for s in of_round])
         assert sorted(orders[-1]) == sorted([SENTINEL, "a", "twin", "slow"])
     assert len({tuple(order) for order in orders}) > 1
-    assert [e["variant"] for e in events if e["event"] == "sample"] == [
+    assert [e["variant"] for e in events if e["kind"] == "sample"] == [
         name for order in orders for name in order
     ]
     assert result.rounds == 3
@@ -156,7 +156,7 @@ measure(
     LatencyConfig.model_validate(given["config"]),
     **given["fixed"],
     folder=Path(given["folder"]),
-    on_event=lambda event: print(event["event"], flush=True),
+    on_event=lambda event: print(event["kind"], flush=True),
 )
 """
 

@@ -6,7 +6,7 @@ import pytest
 from latency_kit import quiet_rounds
 
 from prunebench.latency import noise
-from prunebench.latency.noise import load_before_start, noise_findings
+from prunebench.latency.noise import load_before_start, noise_findings, sentinel_report
 from prunebench.latency.records import Sample
 from prunebench.latency.sentinel import SENTINEL
 
@@ -58,8 +58,15 @@ def test_an_unsteady_sentinel_is_told() -> None:
 
 
 def test_a_drifting_sentinel_is_told() -> None:
-    findings = noise_findings(_sentinel_at([1, 1, 1, 1.03, 1.03, 1.06, 1.06, 1.06, 1.06]), 2)
-    assert any("became 6.0% slower from the first 3 to the last 3" in f for f in findings)
+    samples = _sentinel_at([1, 1, 1, 1.03, 1.03, 1.03, 1.06, 1.06, 1.06])
+    (finding,) = noise_findings(samples, 2)
+    assert "became 6.0% slower from the first third of the rounds" in finding
+    report = sentinel_report(samples)
+    assert report is not None
+    assert (report.rounds, report.rounds_off) == (9, 0)
+    assert report.median_ms == pytest.approx(3.09)
+    assert report.drift == pytest.approx(0.06)
+    assert sentinel_report(samples[:4]) is None
 
 
 def test_load_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

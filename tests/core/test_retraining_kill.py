@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from retraining_kit import make_dataset, make_network, parameters_in, prune_bottlenecks, request
+from retraining_kit import make_dataset, make_network, parameters_in, request
 
 from prunebench.child import Event, run_child
 from prunebench.errors import ChildFailed
@@ -23,7 +23,7 @@ def kill_the_child() -> None:
 
 def test_a_killed_child_continues_and_keeps_the_structure(tmp_path: Path) -> None:
     data_yaml = make_dataset(tmp_path / "data")
-    pruned = prune_bottlenecks(make_network(tmp_path / "unpruned.pt"), tmp_path / "pruned.pt")
+    pruned = make_network(tmp_path / "pruned.pt", pruned=True)
     arguments = request(pruned, data_yaml, "preserving", epochs=3)
     events: list[Event] = []
 

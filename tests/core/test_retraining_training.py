@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -12,15 +13,14 @@ from retraining_kit import (
     make_dataset,
     make_network,
     parameters_in,
-    prune_bottlenecks,
     request,
 )
 
 from prunebench.checkpoint import load_checkpoint
 from prunebench.child import Event
-from prunebench.errors import DatasetError, StepError, StructureChanged
+from prunebench.errors import ConfigError, DatasetError, StepError, StructureChanged
 from prunebench.records import sha256_of
-from prunebench.retraining.common import shape_signature
+from prunebench.retraining.common import shapes_of
 from prunebench.retraining.step import Result, run
 
 TENSORS = 16 * 6 + 2 * 2 * (2 * 6 + 2) + 1
@@ -42,7 +42,13 @@ def unpruned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pruned(unpruned: Path) -> Path:
-    return prune_bottlenecks(unpruned, unpruned.with_name("pruned.pt"))
+    return make_network(unpruned.with_name("pruned.pt"), pruned=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_garbage_collection(unpruned: Path) -> None:
+    """Ultralytics collects garbage several times a training: spare it what is imported by now."""
+    gc.freeze()
 
 
 class Recorder:
@@ -107,9 +113,9 @@ def test_preserving_keeps_the_structure_in_both_rounds(
     preserved: Undisturbed, pruned: Path, data_yaml: Path, tmp_path: Path
 ) -> None:
     second = train(tmp_path, Recorder(), preserved.model, data_yaml, "preserving", round=2)
-    expected = shape_signature(load_checkpoint(pruned))
+    expected = shapes_of(load_checkpoint(pruned))
     for done in (preserved, second):
-        assert shape_signature(load_checkpoint(done.model)) == expected
+        assert shapes_of(load_checkpoint(done.model)) == expected
         assert parameters_in(done.model) == parameters_in(pruned)
         training = done.result.training
         assert (training.transferred, training.tensors) == (TENSORS, TENSORS)
@@ -310,18 +316,43 @@ def test_a_passing_nan_is_recovered_from_the_last_epoch(
 
 
 def test_a_structure_that_changes_stops_the_training_at_once(
-    pruned: Path, unpruned: Path, data_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pruned: Path, data_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from torch import nn
     from ultralytics.models.yolo.detect import DetectionTrainer
 
-    from prunebench.retraining.trainers import PreservingDetectionTrainer
+    original = DetectionTrainer.save_model
 
-    monkeypatch.setattr(PreservingDetectionTrainer, "get_model", DetectionTrainer.get_model)
+    def save(trainer: Any) -> Any:
+        trainer.ema.ema.model[0].conv.bias = nn.Parameter(trainer.ema.ema.model[0].bn.bias.clone())
+        return original(trainer)
+
+    monkeypatch.setattr(DetectionTrainer, "save_model", save)
     recorder = Recorder()
-    with pytest.raises(StructureChanged, match=f"{parameters_in(unpruned):,}"):
+    with pytest.raises(StructureChanged, match="the checkpoint of epoch 1 has"):
         run(request(pruned, data_yaml, "preserving"), tmp_path, recorder)
     assert "epoch" not in recorder.kinds()
     assert not (tmp_path / "model.pt").exists()
+
+
+def test_standard_fails_before_the_first_epoch_where_it_is_told_to(
+    pruned: Path, unpruned: Path, data_yaml: Path, tmp_path: Path
+) -> None:
+    recorder = Recorder()
+    arguments = request(pruned, data_yaml, "standard", settings={"on_restore": "fail"})
+    with pytest.raises(StructureChanged, match=f"{parameters_in(unpruned):,}"):
+        run(arguments, tmp_path, recorder)
+    assert recorder.kinds()[-1] == "restored"
+    done = train(
+        tmp_path / "unpruned",
+        Recorder(),
+        unpruned,
+        data_yaml,
+        "standard",
+        settings={"on_restore": "fail"},
+        epochs=1,
+    )
+    assert done.result.training.transferred == TENSORS, "an unpruned network loses nothing"
 
 
 @pytest.mark.parametrize(
@@ -337,6 +368,63 @@ def test_preserving_refuses_other_classes(
     other = make_dataset(tmp_path / "data", names=names)
     with pytest.raises(DatasetError, match=message):
         run(request(pruned, other, "preserving"), tmp_path / "work", Recorder())
+
+
+def test_new_classes_replace_the_last_layers_only(
+    pruned: Path, data_yaml: Path, tmp_path: Path
+) -> None:
+    names = {0: "red", 1: "blue", 2: "green"}
+    other = make_dataset(tmp_path / "data", names=names)
+    arguments = request(pruned, other, "preserving", new_classes=True)
+    with pytest.raises(StepError, match="Interrupted"):
+        run(arguments, tmp_path / "work", interrupt_after_first_epoch)
+    result = run(arguments, tmp_path / "work", Recorder())
+    assert result.training.resumed == 1
+    before = shapes_of(load_checkpoint(pruned))
+    network: Any = load_checkpoint(tmp_path / "work" / "model.pt")
+    changed = {
+        name: (shape, before[name])
+        for name, shape in shapes_of(network).items()
+        if shape != before[name]
+    }
+    assert sorted(changed) == [
+        f"model.7.cv3.{level}.2.{part}" for level in (0, 1) for part in ("bias", "weight")
+    ]
+    assert {(after[0], parent[0]) for after, parent in changed.values()} == {(3, 2)}
+    assert network.names == names
+    assert network.model[-1].nc == 3
+
+
+def test_distillation_keeps_the_structure_and_continues(
+    pruned: Path, unpruned: Path, data_yaml: Path, tmp_path: Path
+) -> None:
+    arguments = request(
+        pruned,
+        data_yaml,
+        "preserving",
+        teacher=str(unpruned),
+        settings={"distill": True, "distill_warmup_epochs": 1},
+    )
+    with pytest.raises(StepError, match="Interrupted"):
+        run(arguments, tmp_path, interrupt_after_first_epoch)
+    result = run(arguments, tmp_path, Recorder())
+    assert (result.training.resumed, result.training.epochs) == (1, 2)
+    network: Any = load_checkpoint(tmp_path / "model.pt")
+    assert shapes_of(network) == shapes_of(load_checkpoint(pruned))
+    assert not any(module._forward_hooks for module in network.modules())
+    header, *rows = (tmp_path / "curves.csv").read_text().splitlines()
+    losses = [float(row.split(",")[header.split(",").index("train/dis_loss")]) for row in rows]
+    assert all(loss > 0 for loss in losses)
+    # The weight was half in the first epoch and is whole in the second.
+    assert losses[1] / losses[0] == pytest.approx(2, rel=0.3)
+
+
+def test_distillation_without_a_teacher_is_refused(
+    pruned: Path, data_yaml: Path, tmp_path: Path
+) -> None:
+    arguments = request(pruned, data_yaml, "preserving", settings={"distill": True})
+    with pytest.raises(ConfigError, match="teacher"):
+        run(arguments, tmp_path, Recorder())
 
 
 def test_missing_images_are_the_datasets_fault(

@@ -98,7 +98,19 @@ def options_in_force(session: ort.InferenceSession) -> dict[str, str]:
 
 
 def measure(request: Request) -> dict[str, Any]:
-    """Everything one round wants to know of one variant; durations in milliseconds."""
+    """Everything one round wants to know of one variant; durations in milliseconds.
+
+    Args:
+        request: ``onnx`` (path), ``input`` (path of a (1, 3, height, width) float32 ``.npy``, or
+            ``None`` for random pixels), ``frames`` (paths of decoded (H, W, 3) BGR ``.npy``
+            images; none: no end-to-end frames), ``seconds`` per back-to-back part, ``warmup``
+            inferences, ``realtime_fps`` and ``paced_seconds`` (0: no paced frames), ``imgsz``
+            (height, width), ``nc``, ``confidence``, ``iou``, ``max_det``, and what
+            ``session_options`` needs.
+
+    Returns:
+        The fields of ``records.Sample`` that a child knows.
+    """
     if request["input"] is not None:
         tensor = np.load(request["input"])
     rss_base_mb = _rss_now_mb()

@@ -14,6 +14,8 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +25,7 @@ from prunebench.config import LatencyConfig
 from prunebench.errors import ChildFailed, DatasetError, StepError
 from prunebench.latency.fingerprint import default_threads, fingerprint
 from prunebench.latency.lock import host_lock
-from prunebench.latency.noise import load_before_start, noise_findings
+from prunebench.latency.noise import load_before_start, noise_findings, sentinel_report
 from prunebench.latency.records import Kind, LatencyResult, Pair, Sample, StopReason
 from prunebench.latency.runner import STEP, run_measuring_child, was_interrupted
 from prunebench.latency.samples import SampleLog
@@ -37,6 +39,7 @@ from prunebench.latency.stopping import (
 )
 from prunebench.records import FileRef, sha256_of
 
+SENTINEL_FILE = "sentinel.onnx"
 SENTINEL_SECONDS = 0.25
 """Timed seconds of the sentinel in a round: some 70 inferences."""
 
@@ -73,6 +76,7 @@ def measure(
     folder: Path,
     who: str = "a measurement",
     on_event: Emit | None = None,
+    exclusive: Callable[[], AbstractContextManager[None]] = nullcontext,
     contested: Contested | None = None,
 ) -> LatencyResult:
     """Measure the latency of several ONNX files on this host.
@@ -91,9 +95,10 @@ def measure(
         seed: Seed of the rounds' order.
         folder: Where the raw samples go.
         who: Name of the run, for others who wait for this host.
-        on_event: Receives plain dictionaries: ``{"event": "waiting", "sentence"}`` and, after
-            every child run, ``{"event": "sample", "round", "run", "runs", "variant", "threads",
-            "model_ms"}`` (rounds and runs count from 1, ``runs`` is this round's).
+        on_event: Receives ``{"kind": "waiting", "text"}`` and, after every child run,
+            ``{"kind": "sample", "round", "run", "runs", "variant", "threads", "model_ms"}``
+            (rounds and runs count from 1, ``runs`` is this round's).
+        exclusive: Entered with the host's lock held, for whoever else keeps account of it.
         contested: Whether the order of two variants, by name, is worth more rounds; ``None``:
             that of every pair.
 
@@ -104,29 +109,34 @@ def measure(
             was interrupted. A variant that fails alone is listed in ``failures`` instead.
     """
     emit: Emit = on_event or (lambda event: None)
-    for target in variants:
-        if sha256_of(target.onnx) != target.sha256:
-            raise StepError(STEP, f"{target.onnx} changed after it was made", variant=target.name)
-    work = folder / "work"
-    work.mkdir(parents=True, exist_ok=True)
-    try:
-        frames = _prepare_frames(images[: config.images], imgsz, work)
-        write_sentinel(work / "sentinel.onnx")
-        with host_lock(who, lambda sentence: emit({"event": "waiting", "sentence": sentence})):
-            host = fingerprint(config)
-            shared = {"realtime_fps": realtime_fps, "imgsz": imgsz, "nc": nc, "seed": seed}
-            protocol = {
-                **shared,
-                "host": host.digest(),
-                "variants": {target.name: target.sha256 for target in variants},
-                "images": [sha256_of(path) for path in images[: config.images]],
-                "settings": config.model_dump(mode="json", exclude=set(STOPPING_SETTINGS)),
-            }
+    # Preparing uses the CPU too, so it waits for a measurement that is under way.
+    with (
+        host_lock(who, lambda sentence: emit({"kind": "waiting", "text": sentence})),
+        exclusive(),
+    ):
+        for target in variants:
+            if sha256_of(target.onnx) != target.sha256:
+                reason = f"{target.onnx} changed after it was made"
+                raise StepError(STEP, reason, variant=target.name)
+        used = images[: config.images]
+        host = fingerprint(config)
+        shared = {"realtime_fps": realtime_fps, "imgsz": imgsz, "nc": nc, "seed": seed}
+        protocol = {
+            **shared,
+            "host": host.digest(),
+            "variants": {target.name: target.sha256 for target in variants},
+            "images": [sha256_of(path) for path in used],
+            "settings": config.model_dump(mode="json", exclude=set(STOPPING_SETTINGS)),
+        }
+        work = folder / "work"
+        work.mkdir(parents=True, exist_ok=True)
+        try:
+            write_sentinel(work / SENTINEL_FILE)
             rounds = _Rounds(
                 variants={target.name: target.onnx for target in variants},
                 threads=config.threads or default_threads(),
                 config=config,
-                frames=frames,
+                frames=_prepare_frames(used, imgsz, work),
                 shared=shared,
                 work=work,
                 log=SampleLog(folder, json.loads(json.dumps(protocol))),
@@ -136,8 +146,8 @@ def measure(
             # A continued run has its own children's samples to tell of the load.
             noise = [] if rounds.log.samples else load_before_start()
             stopped = rounds.run(contested)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
     samples = rounds.log.samples
     return LatencyResult(
         settings=config,
@@ -153,39 +163,33 @@ def measure(
         wall_s=sum(sample.elapsed_s for sample in samples),
         asked_s=rounds.asked_s(),
         load_average=load_average,
+        sentinel=sentinel_report(samples),
         noise=(*noise, *noise_findings(samples, os.cpu_count() or 1)),
         samples=FileRef.of(rounds.log.path, folder),
     )
 
 
+@dataclass
 class _Rounds:
     """The loop over rounds. Every decision depends on the samples of earlier rounds alone, so
     that a continued measurement decides as an uninterrupted one does.
     """
 
-    def __init__(
-        self,
-        *,
-        variants: Mapping[str, Path],
-        threads: tuple[int, ...],
-        config: LatencyConfig,
-        frames: Sequence[Path],
-        shared: Mapping[str, Any],
-        work: Path,
-        log: SampleLog,
-        emit: Emit,
-    ) -> None:
-        self.variants = variants
-        self.threads = threads
-        self.config = config
-        self.kind: Kind = "end_to_end" if frames else "model"
-        self.frames = frames
-        self.shared = shared
-        self.work = work
-        self.log = log
-        self.emit = emit
-        self.failures: dict[str, str] = {}
-        self._ended = time.perf_counter()
+    variants: Mapping[str, Path]
+    threads: tuple[int, ...]
+    config: LatencyConfig
+    frames: Sequence[Path]
+    shared: Mapping[str, Any]
+    work: Path
+    log: SampleLog
+    emit: Emit
+    failures: dict[str, str] = field(default_factory=dict)
+    _ended: float = field(default_factory=time.perf_counter)
+
+    @property
+    def kind(self) -> Kind:
+        """Durations the stopping rule compares: whole frames, where there are any."""
+        return "end_to_end" if self.frames else "model"
 
     def run(self, contested: Contested | None) -> StopReason:
         """Measure round after round; says why it stopped."""
@@ -236,7 +240,7 @@ class _Rounds:
             self.log.append(sample)
             self.emit(
                 {
-                    "event": "sample",
+                    "kind": "sample",
                     "round": index + 1,
                     "run": position + 1,
                     "runs": len(order),
@@ -247,11 +251,12 @@ class _Rounds:
             )
 
     def _measure_once(self, index: int, position: int, name: str, threads: int) -> Sample:
+        sentinel = str(self.work / SENTINEL_FILE)
         request = {
             **self.config.model_dump(mode="json"),
             **self.shared,
             "threads": threads,
-            "onnx": str(self.variants[name]) if name in self.variants else self._sentinel(),
+            "onnx": str(self.variants[name]) if name in self.variants else sentinel,
             "input": str(self.work / "input.npy") if self.frames else None,
             "frames": [str(path) for path in self.frames],
             "paced_seconds": self._paced_seconds(),
@@ -288,9 +293,6 @@ class _Rounds:
 
     def _paced_seconds(self) -> float:
         return self.config.paced_seconds if self.config.paced else 0.0
-
-    def _sentinel(self) -> str:
-        return str(self.work / "sentinel.onnx")
 
 
 def _prepare_frames(images: Sequence[Path], imgsz: tuple[int, int], work: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import psutil
 
-from prunebench.latency.records import Sample
+from prunebench.latency.records import Sample, SentinelReport
 from prunebench.latency.sentinel import SENTINEL
 
 SENTINEL_LIMIT = 0.05
@@ -42,7 +42,7 @@ def noise_findings(samples: Sequence[Sample], cpus: int) -> list[str]:
         samples: All child runs, the sentinel's included.
         cpus: Logical CPUs of the host.
     """
-    findings = _sentinel_findings(samples)
+    findings = _sentinel_findings(sentinel_report(samples))
     single = [s for s in samples if s.threads == 1]
     checks: list[tuple[Sequence[Sample], Callable[[Sample], float | None], float, str]] = [
         (
@@ -89,26 +89,37 @@ def load_before_start() -> list[str]:
     ]
 
 
-def _sentinel_findings(samples: Sequence[Sample]) -> list[str]:
+def sentinel_report(samples: Sequence[Sample]) -> SentinelReport | None:
+    """What the sentinel did over the rounds; ``None`` with fewer than three of them."""
     by_round = {s.round: float(np.median(s.model_ms)) for s in samples if s.variant == SENTINEL}
     medians = np.array([by_round[index] for index in sorted(by_round)])
     if len(medians) < 3:
+        return None
+    off = medians / np.median(medians) - 1
+    third = max(1, len(medians) // 3)
+    return SentinelReport(
+        rounds=len(medians),
+        median_ms=float(np.median(medians)),
+        rounds_off=int((np.abs(off) > SENTINEL_LIMIT).sum()),
+        worst_off=float(off[np.abs(off).argmax()]),
+        drift=float(np.median(medians[-third:]) / np.median(medians[:third])) - 1,
+    )
+
+
+def _sentinel_findings(report: SentinelReport | None) -> list[str]:
+    if report is None:
         return []
     findings = []
-    off = medians / np.median(medians) - 1
-    hit = off[np.abs(off) > SENTINEL_LIMIT]
-    if len(hit) >= _many(len(medians)):
-        worst = hit[np.abs(hit).argmax()]
+    if report.rounds_off >= _many(report.rounds):
         findings.append(
-            f"the reference model was off its median in {len(hit)} of {len(medians)} rounds "
-            f"(worst {worst:+.1%}, limit {SENTINEL_LIMIT:.0%})"
+            f"the reference model was off its median in {report.rounds_off} of {report.rounds} "
+            f"rounds (worst {report.worst_off:+.1%}, limit {SENTINEL_LIMIT:.0%})"
         )
-    third = max(1, len(medians) // 3)
-    drift = float(np.median(medians[-third:]) / np.median(medians[:third])) - 1
-    if abs(drift) > SENTINEL_DRIFT_LIMIT:
+    if abs(report.drift) > SENTINEL_DRIFT_LIMIT:
         findings.append(
-            f"the reference model became {abs(drift):.1%} {'slower' if drift > 0 else 'faster'} "
-            f"from the first {third} to the last {third} rounds (limit {SENTINEL_DRIFT_LIMIT:.0%})"
+            f"the reference model became {abs(report.drift):.1%} "
+            f"{'slower' if report.drift > 0 else 'faster'} from the first third of the rounds "
+            f"to the last (limit {SENTINEL_DRIFT_LIMIT:.0%})"
         )
     return findings
 

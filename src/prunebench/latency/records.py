@@ -98,6 +98,24 @@ class Pair(Record):
     state: PairState
 
 
+class SentinelReport(Record):
+    """What the reference model did over the rounds, by its median inference in each.
+
+    Attributes:
+        rounds: Rounds it was measured in.
+        median_ms: Median over rounds.
+        rounds_off: Rounds in which it was further off that than ``noise.SENTINEL_LIMIT``.
+        worst_off: The largest deviation, as a share of the median, with its sign.
+        drift: Change from the first third of the rounds to the last, as a share.
+    """
+
+    rounds: int
+    median_ms: float
+    rounds_off: int
+    worst_off: float
+    drift: float
+
+
 class LatencyResult(Record):
     """One measurement of several variants.
 
@@ -118,6 +136,7 @@ class LatencyResult(Record):
         wall_s: Wall time spent in seconds, over all attempts.
         asked_s: Seconds of timed inference asked for, without the sentinel's.
         load_average: Load averages over 1, 5 and 15 minutes at the start.
+        sentinel: What the reference model did, ``None`` with fewer than three rounds.
         noise: What was seen on the host that may have falsified the measurement.
         samples: The raw samples, JSON lines in the measurement's folder.
     """
@@ -138,6 +157,7 @@ class LatencyResult(Record):
     wall_s: float
     asked_s: float
     load_average: tuple[float, float, float]
+    sentinel: SentinelReport | None
     noise: tuple[str, ...]
     samples: FileRef
 

@@ -6,13 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
 from prunebench.data.labels import labels_of, read_labels
-from prunebench.errors import DatasetError
-from prunebench.latency.postprocess import letterbox
+from prunebench.inference import read_letterboxed
 
 BATCH = 16
 """Images per batch."""
@@ -50,17 +48,13 @@ def sample_batches(
 
 def _batch(images: Sequence[Path], imgsz: tuple[int, int], classes: int) -> Batch:
     tensors, objects, owners = [], [], []
+    frame = np.array([imgsz[1], imgsz[0]] * 2)
     for index, path in enumerate(images):
-        image = cv2.imread(str(path))
-        if image is None:
-            raise DatasetError("the image cannot be read", where=path, fix="replace or remove it")
-        tensor, scale, padding = letterbox(image, imgsz)
+        tensor, factor, offset = read_letterboxed(path, imgsz)
         tensors.append(torch.from_numpy(tensor))
         file = labels_of(path)
         rows = read_labels(file, classes=classes) if file.is_file() else np.zeros((0, 5))
-        size = np.array([image.shape[1], image.shape[0]] * 2) * scale
-        rows[:, 1:] = rows[:, 1:] * size + [*padding, 0, 0]
-        rows[:, 1:] /= [imgsz[1], imgsz[0]] * 2
+        rows[:, 1:] = (rows[:, 1:] * factor + offset) / frame
         objects.append(rows)
         owners.append(np.full(len(rows), index))
     rows = np.concatenate(objects)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,7 +76,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
     """
     from prunebench.checkpoint import load_checkpoint, save_checkpoint
     from prunebench.data.dataset import images_of, read_dataset
-    from prunebench.pruning.batches import sample_batches
+    from prunebench.pruning.batches import BATCH, sample_batches
     from prunebench.pruning.bn import reestimate_batchnorm
     from prunebench.pruning.importance import TAYLOR_BATCHES
     from prunebench.pruning.pruner import prune_network
@@ -87,13 +88,13 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
     images = images_of(read_dataset(Path(request.data_yaml)), "train")
 
     def batches(count: int) -> Iterator[Batch]:
-        for index, batch in enumerate(
-            sample_batches(
-                images, count, imgsz=request.imgsz, classes=len(before.names), seed=request.seed
-            )
-        ):
-            emit({"kind": "progress", "done": index, "total": count, "unit": "batch"})
+        sample = sample_batches(
+            images, count, imgsz=request.imgsz, classes=len(before.names), seed=request.seed
+        )
+        total = min(count, math.ceil(len(images) / BATCH))
+        for done, batch in enumerate(sample, start=1):
             yield batch
+            emit({"kind": "progress", "done": done, "total": total, "unit": "batch"})
 
     emit({"kind": "stage", "text": "removing channels"})
     outcome = prune_network(

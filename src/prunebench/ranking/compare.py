@@ -34,7 +34,7 @@ from prunebench.statistics import (
 SMALLEST_MAP50 = 1e-3
 """A lower mAP50 counts as this in a relative comparison, where 0 would have no logarithm."""
 
-FEWEST_IMAGES = 10
+FEWEST_IMAGES = 20
 """Images below which nothing is said about a difference in accuracy."""
 
 SETTLE_LADDER = (0.03, 0.02, 0.01, 0.005, 0.002, 0.001)

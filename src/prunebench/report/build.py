@@ -10,6 +10,7 @@ from prunebench.report.document import Document, Section
 from prunebench.report.messages import Messages
 from prunebench.report.render import to_html, to_markdown
 from prunebench.report.sections.answer import answer, guide
+from prunebench.report.sections.classes import classes
 from prunebench.report.sections.conclusions import conclusions, findings
 from prunebench.report.sections.settings import settings
 from prunebench.report.sections.strategies import rounds, strategies
@@ -75,6 +76,7 @@ def compose(run: StoredRun, m: Messages) -> Document:
         rounds(run, m),
         pareto(run, m),
         guide(run, m),
+        classes(run, m),
         training(run, m),
         conclusions(run, m),
         settings(run, m),

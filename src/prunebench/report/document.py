@@ -23,10 +23,11 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something the reader must not miss."""
+    """What the reader must know before trusting the rest."""
 
     kind: ClassVar[str] = "notice"
-    text: str
+    title: str
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,17 @@ class Cards:
 
 @dataclass(frozen=True)
 class Cell:
-    """A table's cell."""
+    """A table's cell.
+
+    Attributes:
+        text: What it says.
+        tone: How that is marked.
+        span: Columns it takes.
+    """
 
     text: str
     tone: Tone = "plain"
+    span: int = 1
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
+import plotly.graph_objects as go
 
 from prunebench.ranking.records import Pareto, RankedVariant, Ranking
+from prunebench.ranking.text import points
 from prunebench.records import Interval
 from prunebench.report.document import Figure
 from prunebench.report.messages import Messages
 from prunebench.report.numbers import with_interval
+from prunebench.report.per_class import ClassChange
 from prunebench.report.stored import StoredRun
 from prunebench.report.style import (
     COLOURS,
@@ -34,6 +38,15 @@ PARETO_LOOK: dict[Pareto, tuple[str, str]] = {
 }
 FAR = 2.0
 """A deadline further than this factor from every variant needs a logarithmic axis."""
+
+DIVERGING = ("rgba(213,94,0,0.85)", "rgba(0,114,178,0.85)")
+SMALLEST_SCALE = 0.05
+"""Changes of AP50 below this never get the full colour."""
+
+WRITTEN_CLASSES = 14
+"""Most classes whose changes are written into the cells."""
+
+TICK_DIGITS = (1, 1.5, 2, 3, 4, 5, 7)
 
 
 def accuracy_against_latency(run: StoredRun, ranking: Ranking, m: Messages) -> Figure | None:
@@ -71,11 +84,8 @@ def accuracy_against_latency(run: StoredRun, ranking: Ranking, m: Messages) -> F
         name=m("figure.pareto.front"),
     )
     deadline = MILLISECONDS / ranking.realtime_fps
+    _scale_time(figure, list(frames.values()), deadline)
     _add_deadline(figure, deadline, m("figure.deadline", fps=f"{ranking.realtime_fps:g}"))
-    slowest = max(frame.high for frame in frames.values())
-    fastest = min(frame.low for frame in frames.values())
-    if deadline > FAR * slowest or deadline < fastest / FAR:
-        figure.update_xaxes(type="log", dtick="D2")
     figure.update_xaxes(title=m("figure.pareto.x"))
     figure.update_yaxes(title="mAP50")
     threads = m.counted("threads", ranking.threads)
@@ -232,6 +242,50 @@ def training_curves(run: StoredRun, m: Messages) -> Figure | None:
     )
 
 
+def class_changes(changes: Sequence[ClassChange], m: Messages) -> Figure | None:
+    """Change of each class's AP50 against the baseline, variants by classes."""
+    if not changes:
+        return None
+    variants = list(dict.fromkeys(change.variant for change in changes))
+    classes = list(dict.fromkeys(change.name for change in changes))
+    cells = {(change.variant, change.name): change for change in changes}
+    rows = [[cells[variant, name] for name in classes] for variant in variants]
+    height = rows_height(len(variants)) + 60
+    limit = max(SMALLEST_SCALE, *(abs(change.change.estimate) for change in changes))
+    figure = new_figure(height)
+    figure.add_heatmap(
+        x=[shortened(name, 16) for name in classes],
+        y=variants,
+        z=[[change.change.estimate for change in row] for row in rows],
+        text=[[_class_text(change) for change in row] for row in rows],
+        texttemplate="%{text}" if len(classes) <= WRITTEN_CLASSES else None,
+        customdata=[[points(change.change, signed=True) for change in row] for row in rows],
+        hovertemplate="%{y}, %{x}: %{customdata}<extra></extra>",
+        colorscale=[[0, DIVERGING[0]], [0.5, "rgba(128,128,128,0)"], [1, DIVERGING[1]]],
+        zmin=-limit,
+        zmax=limit,
+        xgap=1,
+        ygap=1,
+        showscale=False,
+    )
+    figure.update_yaxes(**by_rows(variants))
+    figure.update_xaxes(type="category")
+    return Figure(
+        id="class-changes",
+        caption=m("figure.classes.caption"),
+        description=m(
+            "figure.classes.description", variants=len(variants), classes=m.listed(classes)
+        ),
+        spec=spec_of(figure),
+        height=height,
+    )
+
+
+def _class_text(change: ClassChange) -> str:
+    text = f"{change.change.estimate:+.2f}"
+    return f"<b>{text}*</b>" if change.shown else text
+
+
 def _frame_ms(fps: Interval) -> Interval:
     return Interval(
         estimate=MILLISECONDS / fps.estimate,
@@ -281,12 +335,48 @@ def _front(rows: Sequence[RankedVariant]) -> list[RankedVariant]:
     return front
 
 
-def _add_deadline(figure: object, deadline: float, text: str) -> None:
-    figure.add_vline(  # type: ignore[attr-defined]
-        x=deadline,
+def _scale_time(figure: go.Figure, frames: Sequence[Interval], deadline: float) -> None:
+    """A time axis that shows every variant and the deadline, logarithmic where they lie apart."""
+    slowest = max(frame.high for frame in frames)
+    fastest = min(frame.low for frame in frames)
+    if fastest / FAR <= deadline <= FAR * slowest:
+        return
+    low, high = math.log10(min(fastest, deadline)), math.log10(max(slowest, deadline))
+    margin = 0.06 * (high - low)
+    ticks = [
+        digit * 10.0**power
+        for power in range(math.floor(low), math.ceil(high) + 1)
+        for digit in TICK_DIGITS
+    ]
+    figure.update_xaxes(
+        type="log",
+        range=[low - margin, high + margin],
+        tickvals=ticks,
+        ticktext=[f"{tick:g}" for tick in ticks],
+    )
+
+
+def _add_deadline(figure: go.Figure, deadline: float, text: str) -> None:
+    logarithmic = figure.layout.xaxis.type == "log"
+    figure.add_shape(
+        type="line",
+        x0=deadline,
+        x1=deadline,
+        y0=0,
+        y1=1,
+        yref="paper",
         line={"color": COLOURS[1], "dash": "dash", "width": 1.5},
-        annotation={"text": text, "textangle": -90, "yanchor": "top", "showarrow": False},
-        annotation_position="top left",
+    )
+    # A shape takes a logarithmic axis's value, an annotation its logarithm.
+    figure.add_annotation(
+        x=math.log10(deadline) if logarithmic else deadline,
+        y=0,
+        yref="paper",
+        text=text,
+        textangle=-90,
+        xanchor="right",
+        yanchor="bottom",
+        showarrow=False,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,8 +59,11 @@ def read_saved(path: Path) -> Saved:
         metrics = content["train_metrics"]
     except Exception as error:  # a damaged pickle can raise anything
         raise CheckpointError("the saved checkpoint cannot be read back", where=path) from error
+    if isinstance(network, DistillationModel):
+        network._remove_feature_hooks()
+        network = network.student_model
     return Saved(
-        network=network.student_model if isinstance(network, DistillationModel) else network,
+        network=network,
         metrics={name: float(value) for name, value in metrics.items() if value is not None},
     )
 
@@ -69,12 +71,6 @@ def read_saved(path: Path) -> Saved:
 def shapes_of(network: Any) -> dict[str, tuple[int, ...]]:
     """Shape of every tensor of a network (parameters and buffers), by name."""
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-
-
-def shape_signature(network: Any) -> str:
-    """SHA-256 of the names and shapes of a network's tensors: equal for equal structures."""
-    lines = (f"{name} {shape}\n" for name, shape in sorted(shapes_of(network).items()))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def parameter_count(network: Any) -> int:

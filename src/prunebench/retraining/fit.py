@@ -17,11 +17,11 @@ from prunebench.retraining.common import (
     finish_checkpoint,
     isolate_ultralytics,
     parameter_count,
-    shape_signature,
+    shapes_of,
 )
 from prunebench.retraining.events import Progress
 from prunebench.retraining.job import Job, Trained
-from prunebench.retraining.session import STEP, Session
+from prunebench.retraining.session import STEP, Callbacks, Session
 from prunebench.retraining.state import StateStore
 
 MODEL_FILE = "model.pt"
@@ -31,7 +31,13 @@ USED_SPLITS: tuple[Split, ...] = ("train", "val")
 """Splits a training reads: Ultralytics chooses the best epoch by ``val``."""
 
 
-def fit(job: Job, *, trainer: type[Any] | None = None, keep_structure: bool = False) -> Trained:
+def fit(
+    job: Job,
+    *,
+    trainer: type[Any] | None = None,
+    keep_structure: bool = False,
+    callbacks: Callbacks | None = None,
+) -> Trained:
     """Train as ``YOLO(checkpoint).train(...)`` does and return the best epoch.
 
     Every epoch is seeded by itself, so that two strategies, and a continued training, see the
@@ -40,8 +46,10 @@ def fit(job: Job, *, trainer: type[Any] | None = None, keep_structure: bool = Fa
     Args:
         job: What to train.
         trainer: Ultralytics trainer class; ``None`` for the stock one of the checkpoint's task.
-        keep_structure: Stop at once when a saved checkpoint's tensors differ in name or shape
-            from those of ``job.checkpoint``.
+        keep_structure: Stop at once when the tensors of the trained network or of a saved
+            checkpoint differ in name or shape from those of ``job.checkpoint``.
+        callbacks: Called by the trainer besides our own. What they do must follow from
+            ``job.provenance``, or an interrupted training is continued wrongly.
 
     Raises:
         CheckpointError: The checkpoint cannot be trained.
@@ -60,7 +68,15 @@ def fit(job: Job, *, trainer: type[Any] | None = None, keep_structure: bool = Fa
     store = StateStore(job.folder, job.digest())
     with _told_as_step_errors(job):
         if not store.state.finished:
-            Session(job, store, progress, parent, keep_structure=keep_structure).run(trainer)
+            session = Session(
+                job,
+                store,
+                progress,
+                parent,
+                keep_structure=keep_structure,
+                callbacks=callbacks or {},
+            )
+            session.run(trainer)
         trained = _finish(job, store)
         if keep_structure:
             _check_final(job.folder / trained.checkpoint.path, parent)
@@ -85,11 +101,11 @@ def _finish(job: Job, store: StateStore) -> Trained:
 
 def _check_final(model: Path, parent: Any) -> None:
     network = load_checkpoint(model)
-    if shape_signature(network) != shape_signature(parent):
+    if shapes_of(network) != shapes_of(parent):
         raise StructureChanged(
             STEP,
-            f"the final file has another structure with {parameter_count(network):,} parameters, "
-            f"the training started with {parameter_count(parent):,}",
+            f"the final file has {parameter_count(network):,} parameters in another structure, "
+            f"its parent {parameter_count(parent):,}",
         )
 
 

@@ -22,7 +22,7 @@ class Job:
         checkpoint: Checkpoint to start from; never written to.
         data_yaml: Ultralytics data YAML.
         folder: The training's own folder; an interrupted training is continued from it.
-        arguments: The strategy's hyper-parameters as Ultralytics training arguments.
+        arguments: Hyper-parameters as Ultralytics training arguments.
         epochs: Epochs to train.
         imgsz: Square training size in pixels.
         batch: Images per batch.
@@ -31,8 +31,11 @@ class Job:
         seed: Seed of everything random.
         patience: Epochs without gain that end the training, 0 for never.
         max_minutes: Longest wall time over all attempts, or ``None``.
-        provenance: Kept in the final file, see ``prunebench.checkpoint.save_checkpoint``.
+        provenance: What is done, settings included; kept in the final file, see
+            ``prunebench.checkpoint.save_checkpoint``.
         emit: Receives progress events.
+        teacher: Checkpoint of the unpruned baseline, where there is one.
+        new_classes: Whether the data may have other classes than the checkpoint.
     """
 
     checkpoint: Path
@@ -49,13 +52,17 @@ class Job:
     max_minutes: float | None
     provenance: Mapping[str, Any]
     emit: Emit = field(repr=False)
+    teacher: Path | None = None
+    new_classes: bool = False
 
     def digest(self) -> str:
         """Digest of all that decides the result; an interrupted training of it may continue."""
         parts = {
             "checkpoint": sha256_of(self.checkpoint),
             "data": sha256_of(self.data_yaml),
+            "teacher": None if self.teacher is None else sha256_of(self.teacher),
             "arguments": dict(self.arguments),
+            "provenance": dict(self.provenance),
             "budget": [self.epochs, self.imgsz, self.batch, self.patience, self.max_minutes],
             "seed": self.seed,
         }

@@ -2,21 +2,77 @@
 
 from __future__ import annotations
 
-from prunebench.checkpoint import load_checkpoint
-from prunebench.config import StrategyConfig
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from prunebench.checkpoint import load_checkpoint, save_checkpoint
+from prunebench.data.dataset import read_dataset
+from prunebench.errors import ConfigError
+from prunebench.retraining.classes import give_classes
 from prunebench.retraining.fit import fit
 from prunebench.retraining.job import Job, Trained
+from prunebench.strategies import PreservingSettings
+
+START_FILE = "start.pt"
 
 
 class Preserving:
     """The strategy that trains the pruned network itself."""
 
     name = "preserving"
-    settings = StrategyConfig
+    settings = PreservingSettings
 
-    def train(self, job: Job) -> Trained:
-        """Train with a trainer that keeps the structure, checked after every saved epoch."""
+    def train(self, job: Job, settings: PreservingSettings) -> Trained:
+        """Train with a trainer that keeps the structure, checked after every saved epoch.
+
+        Raises:
+            ConfigError: Distillation is asked for and there is no teacher.
+        """
         from prunebench.retraining.trainers import preserving_trainer
 
-        task = str(load_checkpoint(job.checkpoint).task)
-        return fit(job, trainer=preserving_trainer(task), keep_structure=True)
+        arguments, callbacks = settings.arguments(), {}
+        if settings.distill:
+            if job.teacher is None:
+                raise ConfigError(
+                    "distillation needs the unpruned baseline as its teacher",
+                    where="distill",
+                    fix="give the training a teacher or set distill to false",
+                )
+            arguments |= {"distill_model": str(job.teacher), "dis": settings.distill_weight}
+            callbacks["on_train_epoch_start"] = _grow_weight(settings)
+        network: Any = load_checkpoint(job.checkpoint)
+        return fit(
+            replace(job, arguments=arguments, checkpoint=_start_of(job, network)),
+            trainer=preserving_trainer(network.task),
+            keep_structure=True,
+            callbacks=callbacks,
+        )
+
+
+def _start_of(job: Job, network: Any) -> Path:
+    """The checkpoint to start from: the job's, or one whose last layers are for other classes."""
+    import torch
+
+    names = read_dataset(job.data_yaml).names
+    if not job.new_classes or network.names == names:
+        return job.checkpoint
+    torch.manual_seed(job.seed)
+    give_classes(network, names)
+    start = job.folder / START_FILE
+    save_checkpoint(network, start, {**job.provenance, "step": "new classes"})
+    return start
+
+
+def _grow_weight(settings: PreservingSettings) -> Callable[[Any], None]:
+    """Callback that raises the weight of the distillation loss linearly, epoch by epoch."""
+
+    def grow(trainer: Any) -> None:
+        from ultralytics.utils.torch_utils import unwrap_model
+
+        epochs = settings.distill_warmup_epochs
+        share = min(1.0, (trainer.epoch + 1) / (epochs + 1))
+        unwrap_model(trainer.model).dis = settings.distill_weight * share
+
+    return grow

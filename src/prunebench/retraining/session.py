@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prunebench.errors import StepError, StructureChanged
@@ -12,7 +13,6 @@ from prunebench.retraining.common import (
     count_transferred,
     parameter_count,
     read_saved,
-    shape_signature,
     shapes_of,
 )
 from prunebench.retraining.events import Progress
@@ -26,6 +26,9 @@ SEED_STRIDE = 100_003
 
 MAP50 = "metrics/mAP50(B)"
 
+Callbacks = Mapping[str, Callable[[Any], None]]
+"""Ultralytics' name of a moment (``on_train_epoch_start``) to what is called with the trainer."""
+
 
 class Session:
     """Runs one attempt and keeps its state.
@@ -35,18 +38,27 @@ class Session:
         store: Where its state is kept.
         progress: Receives what happens.
         parent: The network of ``job.checkpoint``.
-        keep_structure: Stop when a saved checkpoint's structure is not the parent's.
+        keep_structure: Stop when the structure is not the parent's.
+        callbacks: Called besides our own.
     """
 
     def __init__(
-        self, job: Job, store: StateStore, progress: Progress, parent: Any, *, keep_structure: bool
+        self,
+        job: Job,
+        store: StateStore,
+        progress: Progress,
+        parent: Any,
+        *,
+        keep_structure: bool,
+        callbacks: Callbacks,
     ) -> None:
         self._job = job
         self._store = store
         self._progress = progress
         self._parent_shapes = shapes_of(parent)
         self._parent_parameters = parameter_count(parent)
-        self._signature = shape_signature(parent) if keep_structure else None
+        self._keep_structure = keep_structure
+        self._extra_callbacks = callbacks
         self._stopped: str | None = None
         self._started = time.monotonic()
         self._seconds_before = store.state.seconds
@@ -60,6 +72,8 @@ class Session:
         model = YOLO(self._job.checkpoint if last is None else last)
         for event, callback in self._callbacks().items():
             model.add_callback(event, callback)
+        for event, callback in self._extra_callbacks.items():
+            model.add_callback(event, callback)
         self._progress.stage("reading the images")
         try:
             model.train(trainer=trainer, resume=last is not None, **self._arguments())
@@ -69,6 +83,9 @@ class Session:
     def _arguments(self) -> dict[str, Any]:
         job = self._job
         return {
+            # Never Ultralytics' "auto", which chooses behind the user's back.
+            "optimizer": "SGD",
+            "amp": False,
             **job.arguments,
             "data": str(job.data_yaml),
             "epochs": job.epochs,
@@ -79,7 +96,6 @@ class Session:
             "patience": job.patience,
             "save_dir": str(self._store.fit),
             "device": "cpu",
-            "amp": False,
             "cache": "ram",
             "deterministic": True,
             "plots": False,
@@ -108,22 +124,23 @@ class Session:
         torch.set_num_threads(self._job.threads)
 
     def _compare_with_parent(self, trainer: Any) -> None:
+        """Count what was taken over from the checkpoint, before the first epoch."""
         from ultralytics.utils.torch_utils import unwrap_model
 
         network = unwrap_model(trainer.model)
         network = getattr(network, "student_model", network)
-        if trainer.start_epoch:
-            return
         shapes = shapes_of(network)
-        transferred = count_transferred(self._parent_shapes, shapes)
-        self._store.update(transferred=transferred, tensors=len(shapes))
-        if transferred < len(shapes):
+        if not trainer.start_epoch:
+            transferred = count_transferred(self._parent_shapes, shapes)
+            self._store.update(transferred=transferred, tensors=len(shapes))
+        if shapes != self._parent_shapes:
             self._progress.restored(
-                transferred=transferred,
+                transferred=self._store.state.transferred,
                 tensors=len(shapes),
                 parameters=parameter_count(network),
                 parent_parameters=self._parent_parameters,
             )
+        self._check_structure(network, "the network to be trained")
 
     def _start_clock(self, trainer: Any) -> None:
         self._progress.start(trainer.start_epoch)
@@ -202,12 +219,14 @@ class Session:
             # Ultralytics replaces them by zeros in the file.
             raise StepError(STEP, f"weights are no finite numbers after epoch {trainer.epoch + 1}")
         saved = read_saved(trainer.last).network
-        if self._signature is not None and shape_signature(saved) != self._signature:
+        self._check_structure(saved, f"the checkpoint of epoch {trainer.epoch + 1}")
+
+    def _check_structure(self, network: Any, what: str) -> None:
+        if self._keep_structure and shapes_of(network) != self._parent_shapes:
             raise StructureChanged(
                 STEP,
-                f"epoch {trainer.epoch + 1} saved another structure with "
-                f"{parameter_count(saved):,} parameters, the training started with "
-                f"{self._parent_parameters:,}",
+                f"{what} has {parameter_count(network):,} parameters in another structure, "
+                f"its parent {self._parent_parameters:,}",
             )
 
     def _seconds(self) -> float:

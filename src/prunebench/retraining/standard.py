@@ -6,17 +6,24 @@ unpruned network, and takes over only the tensors whose shapes happen to match.
 
 from __future__ import annotations
 
-from prunebench.config import StrategyConfig
+from dataclasses import replace
+
 from prunebench.retraining.fit import fit
 from prunebench.retraining.job import Job, Trained
+from prunebench.strategies import StandardSettings
 
 
 class Standard:
     """The strategy that shows what happens to a pruned structure."""
 
     name = "standard"
-    settings = StrategyConfig
+    settings = StandardSettings
 
-    def train(self, job: Job) -> Trained:
-        """Train with Ultralytics' stock trainer."""
-        return fit(job)
+    def train(self, job: Job, settings: StandardSettings) -> Trained:
+        """Train with Ultralytics' stock trainer.
+
+        Raises:
+            StructureChanged: The pruning is lost and ``on_restore`` is ``fail``.
+        """
+        job = replace(job, arguments=settings.arguments())
+        return fit(job, keep_structure=settings.on_restore == "fail")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
 from prunebench.audit import structure_of
 from prunebench.checkpoint import load_checkpoint
 from prunebench.child import Emit
-from prunebench.config import StrategyConfig
-from prunebench.errors import ConfigError
 from prunebench.records import FileRef, Record, Structure, TrainingSummary
 from prunebench.retraining.job import Job
-from prunebench.retraining.preserving import Preserving
-from prunebench.retraining.standard import Standard
-from prunebench.retraining.strategy import Strategy
+from prunebench.retraining.strategy import find_strategy
+from prunebench.strategies import StrategySettings, plugin_digest, settings_model
 
 
 class Request(Record):
@@ -22,7 +22,7 @@ class Request(Record):
 
     Attributes:
         strategy: Name of the strategy.
-        settings: Its hyper-parameters.
+        settings: Its settings.
         checkpoint: Absolute path of the pruned checkpoint, or of the previous round's.
         data_yaml: Absolute path of the data YAML.
         round: 1 for the first retraining after pruning.
@@ -35,10 +35,13 @@ class Request(Record):
         patience: Epochs without gain that end the training, 0 for never.
         max_minutes: Longest wall time over all attempts, or ``None``.
         image_hw: (height, width) in pixels the MACs of the result are counted at.
+        teacher: Absolute path of the unpruned baseline, for strategies that learn from it.
+        new_classes: Whether the data may have other classes than the checkpoint.
+        source: Digest of the strategy's source where another package brings it.
     """
 
     strategy: str
-    settings: StrategyConfig
+    settings: SerializeAsAny[StrategySettings]
     checkpoint: str
     data_yaml: str
     round: int
@@ -51,6 +54,16 @@ class Request(Record):
     patience: int = 100
     max_minutes: float | None = None
     image_hw: tuple[int, int]
+    teacher: str | None = None
+    new_classes: bool = False
+    source: str = Field(default_factory=lambda data: plugin_digest(data["strategy"]))
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _by_strategy(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, StrategySettings):
+            return value
+        return settings_model(info.data["strategy"]).model_validate(value)
 
 
 class Result(Record):
@@ -69,9 +82,6 @@ class Result(Record):
     metrics: dict[str, float]
 
 
-STRATEGIES: dict[str, Strategy] = {s.name: s for s in (Standard(), Preserving())}
-
-
 def run(request: Request, workdir: Path, emit: Emit) -> Result:
     """Train, or continue the training that an earlier attempt left in ``workdir``.
 
@@ -82,17 +92,13 @@ def run(request: Request, workdir: Path, emit: Emit) -> Result:
     # OpenMP's threads spin while they wait; on a host with other work that made two threads four
     # times slower than one. It is read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    strategy = STRATEGIES.get(request.strategy)
-    if strategy is None:
-        raise ConfigError(
-            f"unknown strategy {request.strategy!r}", fix=f"use {' or '.join(STRATEGIES)}"
-        )
+    strategy = find_strategy(request.strategy)
     trained = strategy.train(
         Job(
             checkpoint=Path(request.checkpoint),
             data_yaml=Path(request.data_yaml),
             folder=workdir,
-            arguments=request.settings.model_dump(mode="json"),
+            arguments={},
             epochs=request.epochs,
             imgsz=request.imgsz,
             batch=request.batch,
@@ -101,9 +107,17 @@ def run(request: Request, workdir: Path, emit: Emit) -> Result:
             seed=request.seed,
             patience=request.patience,
             max_minutes=request.max_minutes,
-            provenance={"step": "train", "strategy": request.strategy, "round": request.round},
+            provenance={
+                "step": "train",
+                "strategy": request.strategy,
+                "round": request.round,
+                "settings": request.settings.model_dump(mode="json"),
+            },
             emit=emit,
-        )
+            teacher=None if request.teacher is None else Path(request.teacher),
+            new_classes=request.new_classes,
+        ),
+        request.settings,
     )
     state = trained.state
     return Result(

@@ -1,15 +1,19 @@
-"""The protocol of a retraining strategy."""
+"""The protocol of a retraining strategy, and where strategies are found."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
-from pydantic import BaseModel
-
+from prunebench.errors import ConfigError
 from prunebench.retraining.job import Job, Trained
+from prunebench.retraining.preserving import Preserving
+from prunebench.retraining.standard import Standard
+from prunebench.strategies import StrategySettings, load_plugin
+
+Settings = TypeVar("Settings", bound=StrategySettings)
 
 
-class Strategy(Protocol):
+class Strategy(Protocol[Settings]):
     """How a pruned checkpoint is trained.
 
     Attributes:
@@ -17,12 +21,31 @@ class Strategy(Protocol):
         settings: Model of its section in the configuration.
     """
 
-    @property
-    def name(self) -> str: ...  # noqa: D102
+    name: str
+    settings: type[Settings]
 
-    @property
-    def settings(self) -> type[BaseModel]: ...  # noqa: D102
+    def train(self, job: Job, settings: Settings) -> Trained:
+        """Train ``job.checkpoint`` within the job's budget.
 
-    def train(self, job: Job) -> Trained:
-        """Train ``job.checkpoint`` within the job's budget, usually by ``fit``."""
+        Usually by ``prunebench.retraining.fit.fit``, which seeds, watches, limits and continues
+        a training by Ultralytics.
+        """
         ...
+
+
+BUILT_IN: dict[str, Strategy[Any]] = {s.name: s for s in (Standard(), Preserving())}
+
+
+def find_strategy(name: str) -> Strategy[Any]:
+    """The strategy of a name: built in, or registered by another package.
+
+    Raises:
+        ConfigError: There is none, or its package cannot be imported.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    try:
+        strategy: Strategy[Any] = load_plugin(name)
+    except ValueError as error:
+        raise ConfigError(str(error), where="retrain.strategies") from error
+    return strategy

@@ -18,16 +18,18 @@ def answer(run: StoredRun, m: Messages) -> Section:
     ranking = run.ranking
     blocks: list[Block] = []
     if run.outcome.noise:
-        blocks.append(Notice(m("answer.noisy", findings=" ".join(run.outcome.noise))))
+        blocks.append(Notice(m("answer.noisy"), run.outcome.noise))
     if ranking.rows:
         blocks.append(Cards(tuple(_card(run, advice, m) for advice in ranking.advice)))
         blocks.append(Paragraph(_basis(run, m)))
     else:
         blocks.append(Paragraph(m("answer.nothing")))
-    blocks += [Notice(warning) for warning in ranking.warnings]
+    doubts = list(ranking.warnings)
     if ranking.failures:
         failed = m.listed([failure.name for failure in ranking.failures])
-        blocks.append(Notice(m.counted("answer.failed", len(ranking.failures), names=failed)))
+        doubts.append(m.counted("answer.failed", len(ranking.failures), names=failed))
+    if doubts:
+        blocks.append(Notice(m("answer.doubts"), tuple(doubts)))
     return Section("answer", m("answer.title"), tuple(blocks))
 
 

@@ -137,11 +137,12 @@ def _settings(run: StoredRun, m: Messages) -> Table | None:
     }
     if not chosen:
         return None
-    keys = list(next(iter(chosen.values())))
-    differing = [key for key in keys if len({str(s[key]) for s in chosen.values()}) > 1]
-    ordered = [*differing, *(key for key in keys if key not in differing)]
+    keys = list(dict.fromkeys(key for settings in chosen.values() for key in settings))
+    texts = {
+        key: tuple(str(settings[key]) if key in settings else BLANK for settings in chosen.values())
+        for key in keys
+    }
+    ordered = sorted(keys, key=lambda key: len(set(texts[key])) == 1)
     columns = (Column(m("column.setting")), *(Column(name, True) for name in chosen))
-    rows = tuple(
-        cells(key, *(str(settings[key]) for settings in chosen.values())) for key in ordered
-    )
+    rows = tuple(cells(key, *texts[key]) for key in ordered)
     return Table(m("strategies.settings"), columns, rows)

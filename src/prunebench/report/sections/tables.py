@@ -97,7 +97,7 @@ def pareto(run: StoredRun, m: Messages) -> Section:
             row.label,
             f"{row.map50_per_fps:.4f}",
             Cell(m(f"pareto.{row.pareto}"), tones[row.pareto]),
-            m.listed(dominators(ranking, row.name)) or BLANK,
+            ", ".join(dominators(ranking, row.name)) or BLANK,
             ", ".join(uses.get(row.name, [])) or BLANK,
         )
         for row in ranking.rows
@@ -132,14 +132,13 @@ def _ranks(run: StoredRun, ranking: Ranking, m: Messages) -> Table:
             count(row.parameters),
             _verdict(row, m),
             _shown(row.realtime, m),
-            m.listed(row.tied_with) or BLANK,
+            ", ".join(row.tied_with) or BLANK,
         )
         for row in ranking.rows
     ]
     for failed in ranking.failures:
         reason = m("comparison.failed", step=failed.step, reason=failed.reason)
-        blank = (BLANK,) * (len(columns) - 3)
-        rows.append(cells(failed.name, BLANK, *blank, Cell(reason, "bad")))
+        rows.append(cells(failed.name, Cell(reason, "bad", span=len(columns) - 1)))
     threads = m.counted("threads", ranking.threads)
     level = f"{100 * ranking.level:g}"
     caption = m("comparison.caption", threads=threads, level=level)

@@ -17,6 +17,9 @@
     const result = {
       ...layout,
       font: { family: "system-ui, sans-serif", size: 13, color: colours.text },
+      modebar: { bgcolor: "transparent", color: colours.quiet, activecolor: colours.text },
+      // A finger scrolls the page; only a mouse zooms by dragging.
+      dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
       hoverlabel: { ...layout.hoverlabel, bgcolor: colours.ground, bordercolor: colours.quiet, font: { color: colours.text } },
     };
     for (const name of Object.keys(layout).filter((key) => /^[xy]axis/.test(key))) {
@@ -35,7 +38,9 @@
   function draw({ node, spec }) {
     node.drawn = true;
     const file = { ...config.toImageButtonOptions, filename: node.id };
-    window.Plotly.react(node, spec.data, themed(spec.layout), { ...config, toImageButtonOptions: file });
+    const colours = scheme();
+    const data = spec.data.map((trace) => (trace.texttemplate ? { ...trace, textfont: { color: colours.text } } : trace));
+    window.Plotly.react(node, data, themed(spec.layout), { ...config, toImageButtonOptions: file });
   }
 
   // Figures in view come first, the others when the browser has time.
@@ -44,7 +49,7 @@
     const next = plots.find(({ node }) => !node.drawn);
     if (next) {
       draw(next);
-      idle(drawRest);
+      idle(drawRest, { timeout: 300 });
     }
   }
   const watcher = new IntersectionObserver((entries) => {
@@ -54,7 +59,7 @@
     }
   }, { rootMargin: "200px" });
   plots.forEach(({ node }) => watcher.observe(node));
-  idle(drawRest);
+  idle(drawRest, { timeout: 300 });
 
   const redraw = () => plots.forEach(draw);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);

@@ -1,0 +1,150 @@
+"""The main flow on tiny real data: every step real, under one Prefect server."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+from flows.compare import compare
+from flows.rebenchmark import rebenchmark
+from prunebench.config import parse_config
+from prunebench.outcome import read_outcome
+from prunebench.progress import listening
+from prunebench.runs import read_variants
+from tests.conftest import tiny_values
+
+NAMES = ("baseline", "pruned", "standard-1", "preserving-1")
+
+
+def run(out: Path, **changes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Outcome and progress events of one run of the flow."""
+    events: list[dict[str, Any]] = []
+    with listening(events.append):
+        state = compare(parse_config(tiny_values(out, **changes)), return_state=True)
+    return state.result(), events
+
+
+def trained(events: list[dict[str, Any]]) -> set[str]:
+    """Variants whose training did at least one epoch."""
+    return {event["variant"] for event in events if event["kind"] == "epoch"}
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def first(out: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    return run(out)
+
+
+def test_every_variant_is_made_measured_and_ranked(first: Any) -> None:
+    outcome, events = first
+    folder = Path(outcome["folder"])
+    assert outcome["failed"] == []
+    assert trained(events) == {"standard-1", "preserving-1"}
+    ranking = read_outcome(folder).rankings[0]
+    assert {row.name for row in ranking.rows} == set(NAMES)
+    for name in NAMES:
+        files = {path.name for path in (folder / "variants" / name).iterdir()}
+        assert {"model.pt", "model.onnx", "detections.npz", "record.json"} <= files
+    for name in ("config.yaml", "environment.json", "ranking.csv", "report.html", "report.md"):
+        assert (folder / name).stat().st_size > 0
+    with (folder / "ranking.csv").open() as stream:
+        assert {row["variant"] for row in csv.DictReader(stream)} == set(NAMES)
+
+
+def test_the_audit_says_what_each_variant_is(first: Any) -> None:
+    variants = {v.name: v for v in read_variants(Path(first[0]["folder"]))}
+    verdicts = {name: variants[name].audit.verdict for name in NAMES}
+    assert verdicts == {
+        "baseline": "unpruned",
+        "pruned": "pruned",
+        "standard-1": "restored",
+        "preserving-1": "preserved",
+    }
+    counts = {name: variants[name].audit.structure.parameters for name in NAMES}
+    assert counts["baseline"] == counts["standard-1"] == 3_012_213
+    assert counts["pruned"] == counts["preserving-1"] < counts["baseline"]
+
+
+def test_the_result_is_json_and_the_ui_has_the_tables(first: Any) -> None:
+    json.dumps(first[0])
+    keys = ["ranking-tiny-1-threads", "audit-tiny", "report-tiny", "training-preserving-1"]
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=keys))
+        )
+    assert {artifact.key for artifact in found} == set(keys)
+
+
+def test_a_second_run_trains_nothing_and_measures_again(out: Path, first: Any) -> None:
+    outcome, events = run(out)
+    assert outcome["folder"] != first[0]["folder"]
+    assert trained(events) == set()
+    before = read_outcome(Path(first[0]["folder"])).rankings[0]
+    after = read_outcome(Path(outcome["folder"])).rankings[0]
+    assert {r.name: r.map50 for r in after.rows} == {r.name: r.map50 for r in before.rows}
+    assert {r.name: r.fps for r in after.rows} != {r.name: r.fps for r in before.rows}
+
+
+def test_a_changed_hyper_parameter_runs_only_its_strategy_again(out: Path, first: Any) -> None:
+    strategies = {"standard": {}, "preserving": {"lr0": 0.0005}}
+    retrain = {**tiny_values(out)["retrain"], "strategies": strategies}
+    _, events = run(out, retrain=retrain)
+    assert trained(events) == {"preserving-1"}
+
+
+def test_a_file_that_changed_is_not_trusted(out: Path, first: Any) -> None:
+    done = list(out.glob(".steps/train-*/model.pt"))
+    damaged = next(
+        p
+        for p in done
+        if json.loads((p.parent / "done.json").read_text())["result"]["training"]["strategy"]
+        == "standard"
+    )
+    damaged.unlink()
+    damaged.write_bytes(b"damaged")
+    _, events = run(out)
+    assert "standard-1" in trained(events)
+    assert damaged.stat().st_size > 1000
+
+
+def test_a_failed_variant_takes_down_only_what_depends_on_it(out: Path, first: Any) -> None:
+    # A learning rate that blows the weights up: the loss is NaN in the first epoch.
+    strategies = {
+        "standard": {"lr0": 1e30, "warmup_epochs": 0},
+        "preserving": {"lr0": 0.001},
+    }
+    retrain = {**tiny_values(out)["retrain"], "rounds": 2, "strategies": strategies}
+    outcome, _ = run(out, retrain=retrain)
+    assert outcome["failed"] == ["standard-1", "standard-2"]
+    ranking = read_outcome(Path(outcome["folder"])).rankings[0]
+    assert {row.name for row in ranking.rows} == {
+        "baseline",
+        "pruned",
+        "preserving-1",
+        "preserving-2",
+    }
+    reasons = {failed.name: failed.reason for failed in ranking.failures}
+    assert "loss" in reasons["standard-1"].lower()
+    assert reasons["standard-2"] == "the variant it is made from failed"
+
+
+def test_rebenchmark_trains_nothing_and_compares(first: Any) -> None:
+    events: list[dict[str, Any]] = []
+    with listening(events.append):
+        state = rebenchmark(first[0]["folder"], return_state=True)
+    outcome = state.result()
+    assert trained(events) == set()
+    comparison = outcome["comparison"]
+    assert comparison["host_differences"] == []
+    assert {change["variant"] for change in comparison["changes"]} == set(NAMES)
+    assert (Path(outcome["folder"]) / "comparison.json").is_file()
