@@ -22,6 +22,7 @@ from prunebench.cli import (
     config_from,
     existing_run,
     run_app,
+    stdout_console,
 )
 from prunebench.errors import EXIT_DONE, EXIT_FAILED, EXIT_SOME_VARIANTS_FAILED, PrunebenchError
 
@@ -83,7 +84,7 @@ def _finish(state: Any, *, as_json: bool, console: Console) -> None:
         from prunebench.terminal import run_ranking_view
 
         ranking = RunRanking.model_validate(outcome["ranking"])
-        Console().print(run_ranking_view(ranking))
+        stdout_console().print(run_ranking_view(ranking))
         typer.echo(f"Report: {Path(outcome['folder']) / 'report.html'}")
     sys.exit(EXIT_SOME_VARIANTS_FAILED if outcome["failed"] else EXIT_DONE)
 

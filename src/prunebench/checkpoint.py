@@ -106,7 +106,8 @@ def save_checkpoint(network: Network, path: Path, provenance: Mapping[str, Any])
     # What the last forward pass or loading left behind belongs to this process, not to the file.
     network.criterion = None
     network.pt_path = None
-    network.model[-1].shape = None
+    head = network.model[-1]
+    head.shape, head.anchors, head.strides = None, torch.empty(0), torch.empty(0)
     network.half().to(memory_format=torch.contiguous_format)
     for parameter in network.parameters():
         parameter.requires_grad = False

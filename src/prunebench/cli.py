@@ -21,6 +21,9 @@ from prunebench.errors import InputError, PrunebenchError
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as a shell gives it: 128 + SIGINT."""
 
+PIPED_WIDTH = 100
+"""Columns the tables are laid out for, used where standard output is no terminal."""
+
 app = typer.Typer(
     name="prunebench",
     help="Which pruned YOLO do I ship on this CPU, and is the difference real?",
@@ -57,6 +60,12 @@ def run_app(application: typer.Typer) -> None:
         sys.exit(INTERRUPTED)
 
 
+def stdout_console() -> Console:
+    """The console of results: 100 columns wide where no terminal says otherwise."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPED_WIDTH)
+
+
 def config_from(
     config: Path | None, model: str | None, data: str | None, out: str | None
 ) -> Config:
@@ -86,7 +95,7 @@ def plan(
             }
         )
         return
-    Console().print(plan_view(resolved, variants))
+    stdout_console().print(plan_view(resolved, variants))
 
 
 @app.command()
@@ -102,7 +111,7 @@ def rank(
     if as_json:
         _print_json(ranking.model_dump(mode="json"))
         return
-    Console().print(table_ranking_view(ranking))
+    stdout_console().print(table_ranking_view(ranking))
 
 
 @app.command()
@@ -125,7 +134,7 @@ def audit(
     if as_json:
         _print_json([finding.model_dump(mode="json") for finding in findings])
         return
-    Console().print(audit_view(findings))
+    stdout_console().print(audit_view(findings))
 
 
 @app.command()
@@ -182,7 +191,7 @@ def doctor(as_json: JsonOption = False) -> None:
     if as_json:
         _print_json([finding._asdict() for finding in findings])
         return
-    Console().print(doctor_view(findings))
+    stdout_console().print(doctor_view(findings))
 
 
 def _print_json(value: Any) -> None:

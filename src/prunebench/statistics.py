@@ -53,6 +53,10 @@ class Location:
     df: float
     n: int
 
+    def __neg__(self) -> Location:
+        """The same estimate with the opposite sign."""
+        return Location(-self.centre, self.se, self.df, self.n)
+
     def half_width(self, level: float) -> float:
         """Half the width of the confidence interval."""
         return float(stats.t.ppf(0.5 + level / 2, self.df)) * self.se
@@ -85,6 +89,15 @@ def locate(values: Array) -> Location:
     spread = float(winsorised.std(ddof=1)) * n / (n - 1)
     se = spread * math.sqrt(n) / len(kept)
     return Location(centre=float(kept.mean()), se=se, df=len(kept) - 1, n=n)
+
+
+def add(first: Location, second: Location) -> Location:
+    """Sum of two independent estimates, degrees of freedom by Welch and Satterthwaite."""
+    variance = first.se**2 + second.se**2
+    parts = first.se**4 / first.df + second.se**4 / second.df
+    df = variance**2 / parts if parts > 0 else first.df
+    centre = first.centre + second.centre
+    return Location(centre, math.sqrt(variance), df, min(first.n, second.n))
 
 
 def bootstrap_draws(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from typing import Any
 
 import torch
@@ -17,14 +19,19 @@ def stock_network(name: str, *, names: dict[int, str] = NAMES) -> Any:
     return _build(yaml_model_load(f"{name}.yaml"), names, task(name))
 
 
-def tiny_network(name: str, *, seed: int = 0, names: dict[int, str] = NAMES) -> Any:
+def tiny_network(name: str) -> Any:
     """The same layers at width 0.125, with random weights and BatchNorm statistics."""
+    return copy.deepcopy(_tiny_network(name))
+
+
+@functools.cache
+def _tiny_network(name: str) -> Any:
     description = yaml_model_load(f"{name}.yaml")
     description["scales"] = {"t": [0.33, 0.125, 1024]}
     description["scale"] = "t"
     description["yaml_file"] = f"tiny-{name}.yaml"
-    torch.manual_seed(seed)
-    network = _build(description, names, task(name))
+    torch.manual_seed(0)
+    network = _build(description, NAMES, task(name))
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)

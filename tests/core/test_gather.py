@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,7 @@ def test_looks_are_those_the_measuring_could_have_stopped_at(run: tuple[Path, Ru
 
 def test_view_shows_ranks_failures_noise_and_advice(run: tuple[Path, RunRanking]) -> None:
     _, outcome = run
-    console = Console(width=100, record=True, quiet=True)
+    console = Console(width=100, record=True, file=io.StringIO())
     console.print(run_ranking_view(outcome.model_copy(update={"noise": ("steal was seen",)})))
     text = console.export_text()
     first = outcome.rankings[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import nullcontext
 from typing import Any
 
@@ -16,6 +17,7 @@ from prunebench.pruning.groups import IS_ATTENTION, IS_IGNORED, IS_PREDICTION, P
 from prunebench.pruning.surgery import SplitC2f, split_c2f
 
 
+@functools.cache
 def traced(name: str, ignore: tuple[str, ...] = ()) -> PruningGraph:
     network = tiny_network(name)
     split_c2f(network)
@@ -104,8 +106,10 @@ def test_mask_prototypes_and_coefficients_are_predictions(name: str) -> None:
 
 def test_a_module_that_reshapes_its_channels_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(groups_module, "opaque_attention", lambda network: nullcontext({}))
+    network = tiny_network("yolo11n")
+    split_c2f(network)
     with pytest.raises(StepError, match=r"model\.10\.m\.0\.attn \(Attention\).*reshapes"):
-        traced("yolo11n")
+        trace(network)
 
 
 def test_a_module_that_divides_its_channels_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def test_does_not_rank_the_reports_noise(report: TableRanking) -> None:
 
 
 def test_view_prints_the_table_and_what_it_misses(report: TableRanking) -> None:
-    console = Console(width=100, record=True, quiet=True)
+    console = Console(width=100, record=True, file=io.StringIO())
     console.print(table_ranking_view(report))
     text = " ".join(console.export_text().split())
     assert "2= model_3 2.98 0.860 20.1 0.043 5.8 3,007,013 not shown" in text

@@ -23,6 +23,7 @@ from prunebench.statistics import (
     FEWEST_ROUNDS,
     Array,
     Location,
+    add,
     bootstrap_draws,
     holm,
     interval,
@@ -116,9 +117,7 @@ def _has_nothing_to_find(raw: Raw) -> bool:
 
 
 def _swapped(raw: Raw) -> Raw:
-    location = raw.location
-    if location is not None:
-        location = Location(-location.centre, location.se, location.df, location.n)
+    location = None if raw.location is None else -raw.location
     return Raw(
         raw.metric, raw.b, raw.a, -raw.estimate, -raw.draws, raw.p, raw.same_network, location
     )
@@ -178,7 +177,7 @@ def _efficiency(a: Measured, b: Measured, speed: Raw) -> Raw:
     without_speed = _of_draws(estimate, draws, a.images)
     p = 1.0
     if speed.location is not None and a.images >= FEWEST_IMAGES:
-        both = _sum(without_speed, speed.location)
+        both = add(without_speed, speed.location)
         p = both.p_value()
         if speed.same_network:
             agree = both.centre * without_speed.centre > 0
@@ -197,14 +196,6 @@ def _efficiency(a: Measured, b: Measured, speed: Raw) -> Raw:
 
 def _log_map(values: Array) -> Array:
     return np.log(np.maximum(values, SMALLEST_MAP50))
-
-
-def _sum(first: Location, second: Location) -> Location:
-    """Sum of two independent estimates, degrees of freedom by Welch and Satterthwaite."""
-    variance = first.se**2 + second.se**2
-    parts = first.se**4 / first.df + second.se**4 / second.df
-    df = variance**2 / parts if parts > 0 else first.df
-    return Location(first.centre + second.centre, math.sqrt(variance), df, min(first.n, second.n))
 
 
 def _difference(

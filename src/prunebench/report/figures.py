@@ -90,7 +90,7 @@ def accuracy_against_latency(run: StoredRun, ranking: Ranking, m: Messages) -> F
     figure.update_yaxes(title="mAP50")
     threads = m.counted("threads", ranking.threads)
     return Figure(
-        id=f"accuracy-latency-{ranking.threads}",
+        id=f"figure-accuracy-latency-{ranking.threads}",
         caption=m("figure.pareto.caption", threads=threads),
         description=m(
             "figure.pareto.description",
@@ -136,7 +136,7 @@ def latency_distribution(run: StoredRun, threads: int, m: Messages) -> Figure | 
     figure.update_yaxes(**by_rows(names))
     figure.update_xaxes(title=m("figure.distribution.x"))
     return Figure(
-        id=f"latency-distribution-{threads}",
+        id=f"figure-latency-distribution-{threads}",
         caption=m("figure.distribution.caption", threads=m.counted("threads", threads)),
         description=m("figure.distribution.description", count=len(names)),
         spec=spec_of(figure),
@@ -168,7 +168,7 @@ def stage_times(run: StoredRun, threads: int, m: Messages) -> Figure | None:
     figure.update_yaxes(**by_rows(list(found)))
     figure.update_xaxes(title=m("figure.stages.x"))
     return Figure(
-        id=f"stage-times-{threads}",
+        id=f"figure-stage-times-{threads}",
         caption=m("figure.stages.caption", threads=m.counted("threads", threads)),
         description=m("figure.stages.description", count=len(found)),
         spec=spec_of(figure),
@@ -200,7 +200,7 @@ def widths(run: StoredRun, m: Messages) -> Figure | None:
     figure.update_xaxes(title=m("figure.widths.x"))
     figure.update_yaxes(title=m("figure.widths.y"), rangemode="tozero")
     return Figure(
-        id="widths",
+        id="figure-widths",
         caption=m("figure.widths.caption"),
         description=m(
             "figure.widths.description",
@@ -234,7 +234,7 @@ def training_curves(run: StoredRun, m: Messages) -> Figure | None:
     figure.update_xaxes(title=m("figure.training.x"))
     figure.update_yaxes(title=m("figure.training.y"), rangemode="tozero")
     return Figure(
-        id="training",
+        id="figure-training",
         caption=m("figure.training.caption"),
         description=m("figure.training.description", names=m.listed(drawn)),
         spec=spec_of(figure),
@@ -271,7 +271,7 @@ def class_changes(changes: Sequence[ClassChange], m: Messages) -> Figure | None:
     figure.update_yaxes(**by_rows(variants))
     figure.update_xaxes(type="category")
     return Figure(
-        id="class-changes",
+        id="figure-class-changes",
         caption=m("figure.classes.caption"),
         description=m(
             "figure.classes.description", variants=len(variants), classes=m.listed(classes)

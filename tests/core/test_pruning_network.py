@@ -1,0 +1,283 @@
+"""Pruning as a whole: exact counts, laws over models, ratios and alignments, and its steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pruning_kit import HW, NAMES, parameters, predictions, stock_network, tiny_network
+from torch import nn
+from ultralytics.nn.modules.block import C2f
+
+from prunebench.checkpoint import load_checkpoint, save_checkpoint
+from prunebench.config import Importance
+from prunebench.data.scenes import generate_scenes
+from prunebench.errors import ConfigError, DatasetError, StepError
+from prunebench.pruning.align import aligned_width
+from prunebench.pruning.batches import Batch, sample_batches
+from prunebench.pruning.bn import reestimate_batchnorm
+from prunebench.pruning.groups import trace
+from prunebench.pruning.importance import accumulate_gradients, score_groups
+from prunebench.pruning.pruner import prune_network
+from prunebench.pruning.step import Request, run
+from prunebench.pruning.surgery import split_c2f
+
+
+@pytest.fixture(scope="module")
+def data_yaml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("scenes") / "set"
+    return generate_scenes(root, train=20, val=1, test=1, width=96, height=64)
+
+
+@pytest.fixture(scope="module")
+def images(data_yaml: Path) -> list[Path]:
+    return sorted((data_yaml.parent / "images" / "train").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("ratio", "round_to", "expected"), [(0.15, 8, 1_908_445), (0.15, 16, 1_726_437)]
+)
+def test_yolov8n_ends_where_torch_prunings_own_pruner_ends(
+    ratio: float, round_to: int, expected: int
+) -> None:
+    """The counts were measured with ``tp.pruner.MetaPruner`` and the same two splits."""
+    network = stock_network("yolov8n")
+    outcome = prune_network(network, ratio=ratio, round_to=round_to)
+    assert parameters(network) == expected
+    assert outcome.channels_after < (1 - ratio) * outcome.channels_before
+
+
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    name=st.sampled_from(["yolov8n", "yolo11n", "yolo26n", "yolov8n-seg"]),
+    ratio=st.floats(0.1, 0.9),
+    round_to=st.sampled_from([None, 4, 8]),
+)
+def test_laws(name: str, ratio: float, round_to: int | None) -> None:
+    network = tiny_network(name)
+    stock = tiny_network(name)
+    try:
+        outcome = prune_network(network, ratio=ratio, round_to=round_to)
+    except StepError as error:
+        # At this width a small ratio may be less than every layer's last block.
+        assert "removes no channel" in error.reason
+        return
+    assert parameters(network) < parameters(stock)
+    assert [p.shape for p in predictions(network)] == [p.shape for p in predictions(stock)]
+    assert {type(m) for m in network.modules()} == {type(m) for m in stock.modules()}
+    assert not any(module.training for module in network.modules())
+    for name, module in network.named_modules():
+        original = stock.get_submodule(name)
+        if isinstance(module, C2f):
+            assert module.cv1.conv.out_channels == 2 * module.c
+        if isinstance(module, nn.Conv2d):
+            inside_c2f = name.endswith("cv1.conv") and isinstance(
+                stock.get_submodule(name.removesuffix(".cv1.conv")), C2f
+            )
+            parts = 2 if inside_c2f else 1
+            width = original.out_channels // parts
+            untouched = any(name == n or name.startswith(f"{n}.") for n in outcome.left_alone)
+            wanted = width if untouched else aligned_width(width, ratio, round_to)
+            assert module.out_channels == parts * wanted
+    # What only training runs has to fit as well.
+    network.train()
+    outputs = network(torch.zeros(2, 3, *HW))
+    assert outputs
+
+
+def test_importance_decides_which_channels_stay() -> None:
+    network: Any = tiny_network("yolov8n")
+    conv = network.model[0]
+    with torch.no_grad():
+        conv.conv.weight[3] *= 100
+        network.model[1].conv.weight[:, 3] *= 100
+        conv.bn.weight[3] *= 100
+        strongest = conv.conv.weight[3].clone()
+    prune_network(network, ratio=0.9, round_to=None)
+    assert conv.conv.out_channels < 8
+    assert any(torch.equal(weight, strongest) for weight in conv.conv.weight)
+
+
+def test_ignored_modules_keep_their_width() -> None:
+    network: Any = tiny_network("yolov8n")
+    width = network.model[0].conv.out_channels
+    outcome = prune_network(network, ratio=0.5, round_to=None, ignore=("model.0",))
+    assert network.model[0].conv.out_channels == width
+    assert network.model[1].conv.out_channels == 8
+    assert outcome.left_alone["model.0.conv"] == "it is named in prune.ignore"
+
+
+def test_a_layer_no_wider_than_a_block_says_so() -> None:
+    outcome = prune_network(tiny_network("yolov8n"), ratio=0.5, round_to=16)
+    assert outcome.left_alone["model.0.conv"] == "its 8 channels are no wider than a block of 16"
+
+
+def test_removing_nothing_is_an_error() -> None:
+    with pytest.raises(StepError, match="ratio of 0.5 aligned to 512 removes no channel"):
+        prune_network(tiny_network("yolov8n"), ratio=0.5, round_to=512)
+    with pytest.raises(StepError, match="every layer is left alone"):
+        prune_network(tiny_network("yolov8n"), ratio=0.5, round_to=8, ignore=("model",))
+
+
+def test_every_estimator_scores_every_channel(images: list[Path]) -> None:
+    network: Any = tiny_network("yolov8n-seg")
+    split_c2f(network)
+    graph = trace(network)
+    detector: Any = tiny_network("yolov8n")
+    split_c2f(detector)
+    labelled = trace(detector)
+    batches = sample_batches(images, 1, imgsz=HW, classes=7, seed=0)
+    accumulate_gradients(detector, batches)
+    assert detector.args if hasattr(detector, "args") else True
+    names: tuple[Importance, ...] = ("magnitude", "lamp", "bn_scale", "fpgm", "random", "taylor")
+    for name in names:
+        groups = labelled.groups if name == "taylor" else graph.groups
+        scores = score_groups(groups, name, seed=0)
+        for group in groups:
+            assert scores[group.root].shape == (group.width,)
+            assert torch.isfinite(scores[group.root]).all()
+            assert scores[group.root].min() >= 0
+
+
+def test_random_importance_follows_the_seed() -> None:
+    network: Any = tiny_network("yolov8n")
+    split_c2f(network)
+    groups = trace(network).groups
+    first, same, other = (score_groups(groups, "random", seed=seed) for seed in (1, 1, 2))
+    root = groups[0].root
+    assert torch.equal(first[root], same[root])
+    assert not torch.equal(first[root], other[root])
+
+
+def test_filter_distance_is_the_sum_of_distances_to_all_others() -> None:
+    network: Any = tiny_network("yolov8n")
+    split_c2f(network)
+    group = next(g for g in trace(network).groups if g.members == ("model.22.cv2.0.0.conv",))
+    out = network.get_submodule("model.22.cv2.0.0.conv").weight
+    into = network.get_submodule("model.22.cv2.0.1.conv").weight.transpose(0, 1)
+    expected = torch.zeros(group.width)
+    for filters in (out, into):
+        for i in range(group.width):
+            for j in range(group.width):
+                expected[i] += (filters[i] - filters[j]).pow(2).sum().sqrt() / 2
+    scores = score_groups([group], "fpgm", seed=0)[group.root]
+    torch.testing.assert_close(scores, (expected / expected.mean()).detach(), rtol=1e-3, atol=1e-3)
+
+
+def test_batches_hold_each_image_once_with_its_boxes(images: list[Path]) -> None:
+    batches = list(sample_batches(images, 5, imgsz=(64, 96), classes=7, seed=3))
+    assert [len(batch["img"]) for batch in batches] == [16, 4]
+    again = list(sample_batches(images, 5, imgsz=(64, 96), classes=7, seed=3))
+    assert torch.equal(batches[0]["img"], again[0]["img"])
+    # A 96x64 image fills a 64x96 letterbox, so its labels stay as they are in the files.
+    lines = [
+        [float(value) for value in line.split()]
+        for image in images
+        for line in (image.parents[2] / "labels" / "train" / f"{image.stem}.txt")
+        .read_text()
+        .splitlines()
+    ]
+    found = torch.cat([torch.cat((b["cls"], b["bboxes"]), 1) for b in batches]).numpy()
+    assert np.allclose(sorted(found.tolist()), sorted(lines), atol=1e-5)
+
+
+def test_boxes_move_with_the_letterbox(images: list[Path]) -> None:
+    plain = next(sample_batches(images, 1, imgsz=(64, 96), classes=7, seed=0))
+    padded = next(sample_batches(images, 1, imgsz=(96, 96), classes=7, seed=0))
+    expected = plain["bboxes"] * torch.tensor([1, 64 / 96, 1, 64 / 96])
+    expected[:, 1] += 16 / 96
+    torch.testing.assert_close(padded["bboxes"], expected)
+
+
+def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "images" / "broken.jpg"
+    broken.parent.mkdir()
+    broken.write_bytes(b"no image")
+    with pytest.raises(DatasetError, match=r"broken\.jpg: the image cannot be read"):
+        next(sample_batches([broken], 1, imgsz=HW, classes=7, seed=0))
+
+
+def test_batchnorm_statistics_are_averages_over_the_batches() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(3, momentum=0.03)).eval()
+    norm: Any = network[0]
+    generator = torch.Generator().manual_seed(0)
+    batches: list[Batch] = [
+        {"img": torch.rand(4, 3, 8, 8, generator=generator) * i} for i in (1, 2)
+    ]
+    assert reestimate_batchnorm(network, batches) == 2
+    means = torch.stack([batch["img"].mean((0, 2, 3)) for batch in batches]).mean(0)
+    variances = torch.stack([batch["img"].var((0, 2, 3)) for batch in batches]).mean(0)
+    torch.testing.assert_close(norm.running_mean, means)
+    torch.testing.assert_close(norm.running_var, variances)
+    assert (norm.momentum, norm.training) == (0.03, False)
+
+
+def test_no_batches_leave_batchnorm_alone() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(3)).eval()
+    norm: Any = network[0]
+    norm.running_mean.fill_(5)
+    assert reestimate_batchnorm(network, []) == 0
+    assert norm.running_mean.tolist() == [5, 5, 5]
+
+
+def test_the_step_writes_a_checkpoint_of_stock_classes(data_yaml: Path, tmp_path: Path) -> None:
+    source = tmp_path / "baseline.pt"
+    save_checkpoint(tiny_network("yolov8n"), source, {})
+    request = Request(
+        checkpoint=str(source),
+        data_yaml=str(data_yaml),
+        ratio=0.4,
+        round_to=4,
+        importance="taylor",
+        bn_batches=1,
+        ignore=("model.9",),
+        seed=1,
+        imgsz=HW,
+    )
+    events: list[dict[str, Any]] = []
+    pruned = run(request, tmp_path, events.append)
+    network: Any = load_checkpoint(tmp_path / pruned.checkpoint.path)
+    assert pruned.checkpoint.holds(tmp_path)
+    assert pruned.structure.parameters == parameters(network)
+    assert pruned.structure.names == NAMES
+    assert pruned.structure.stock is None
+    assert pruned.widths_before["model.0.conv"] == 8
+    assert pruned.structure.widths["model.0.conv"] == 4
+    assert pruned.left_alone["model.9.cv1.conv"] == "it is named in prune.ignore"
+    assert pruned.bn_batches == 1
+    before = parameters(tiny_network("yolov8n"))
+    assert pruned.parameters_removed == 1 - parameters(network) / before
+    assert pruned.channels_removed >= 0.4
+    # What plain training starts from is still the description of the unpruned network.
+    assert network.yaml == tiny_network("yolov8n").yaml
+    assert [event["kind"] for event in events].count("stage") == 3
+    assert {"kind": "progress", "done": 1, "total": 1, "unit": "batch"} in events
+
+    again = tmp_path / "again"
+    again.mkdir()
+    assert run(request, again, events.append).checkpoint.sha256 == pruned.checkpoint.sha256
+
+
+def test_the_step_refuses_unknown_names(data_yaml: Path, tmp_path: Path) -> None:
+    source = tmp_path / "baseline.pt"
+    save_checkpoint(tiny_network("yolov8n"), source, {})
+    request = Request(
+        checkpoint=str(source),
+        data_yaml=str(data_yaml),
+        ratio=0.4,
+        round_to=None,
+        importance="magnitude",
+        bn_batches=0,
+        ignore=("model.0.cnov",),
+        imgsz=HW,
+    )
+    with pytest.raises(ConfigError, match=r"nearest are model\.0\.conv"):
+        run(request, tmp_path, lambda event: None)
+    assert not (tmp_path / "model.pt").exists()

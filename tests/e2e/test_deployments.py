@@ -1,0 +1,134 @@
+"""The deployments, for real: a server, a process worker, and a run through each deployment."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prunebench.outcome import read_outcome
+from tests.conftest import ROOT, tiny_values
+
+BIN = Path(sys.executable).parent
+STARTUP_S = 120
+RUN_S = 400
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Environment of clients of a real Prefect server with its own database."""
+    home = tmp_path_factory.mktemp("prefect")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
+    for name in ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"):
+        environment.pop(name, None)
+    with running(["prefect", "server", "start", "--port", str(port)], environment, home / "server"):
+        deadline = time.monotonic() + STARTUP_S
+        while not healthy(environment["PREFECT_API_URL"]):
+            if time.monotonic() > deadline:
+                pytest.fail((home / "server").read_text())
+            time.sleep(0.5)
+        yield environment
+
+
+def healthy(api: str) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"{api}/health", timeout=2) as answer:
+        return bool(answer.status == 200)
+    return False
+
+
+@contextlib.contextmanager
+def running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [str(BIN / command[0]), *command[1:]],
+            cwd=ROOT,
+            env=environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def prefect(environment: dict[str, str], *arguments: str, timeout: float = 120) -> str:
+    done = subprocess.run(
+        [str(BIN / "prefect"), *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.timeout(2 * RUN_S + 3 * STARTUP_S)
+def test_both_deployments_run_in_a_process_worker(server: dict[str, str], tmp_path: Path) -> None:
+    prefect(server, "work-pool", "create", "--type", "process", "prunebench")
+    prefect(server, "deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
+    nightly = inspect(server, "rebenchmark/rebenchmark")["schedules"]
+    assert [s["schedule"]["cron"] for s in nightly] == ["30 2 * * *"]
+
+    out = tmp_path / "runs"
+    config = tiny_values(out)
+    config["retrain"] = {**config["retrain"], "strategies": {"preserving": {"lr0": 0.001}}}
+    worker = ["prefect", "worker", "start", "--pool", "prunebench"]
+    with running(worker, server, tmp_path / "worker"):
+        finish(server, "compare/compare", {"config": config}, tmp_path)
+        (first,) = [path.parent for path in out.glob("*/ranking.json")]
+        names = {row.name for row in read_outcome(first).rankings[0].rows}
+        assert names == {"baseline", "pruned", "preserving-1"}
+        finish(server, "rebenchmark/rebenchmark", {"out": str(out)}, tmp_path)
+    comparison = json.loads(next(out.glob("*-rebenchmark/comparison.json")).read_text())
+    assert comparison["before"] == first.name
+    assert len(comparison["changes"]) == len(names)
+
+
+def inspect(environment: dict[str, str], deployment: str) -> Any:
+    return json.loads(prefect(environment, "deployment", "inspect", deployment, "--output", "json"))
+
+
+def finish(
+    environment: dict[str, str], deployment: str, parameters: dict[str, Any], folder: Path
+) -> None:
+    """Run a deployment and wait until its flow run has completed."""
+    output = prefect(
+        environment,
+        "deployment",
+        "run",
+        deployment,
+        "--params",
+        json.dumps(parameters),
+        "--watch",
+        "--watch-timeout",
+        str(RUN_S),
+        timeout=RUN_S + 60,
+    )
+    assert "finished successfully" in output, output + (folder / "worker").read_text()
