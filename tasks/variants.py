@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,12 +20,10 @@ from prunebench.variants import (
     export_variant,
     make_variant,
 )
+from tasks.cores import cores
 
 IO_RETRIES = 2
 RETRY_DELAY_S = 5
-
-heavy = threading.Semaphore(1)
-"""A training, export or evaluation uses every core it may, so they take turns."""
 
 
 def is_io_error(task: Any, task_run: Any, state: Any) -> bool:
@@ -56,7 +53,11 @@ def make(
     baseline: VariantRecord | None,
 ) -> VariantRecord:
     """Make a variant's checkpoint and audit it; its training reports to the UI as it goes."""
-    with heavy, _failure_announced(planned.name), _progress_in_ui(planned.name) as emit:
+    with (
+        cores(experiment.threads, planned.name),
+        _failure_announced(planned.name),
+        _progress_in_ui(planned.name) as emit,
+    ):
         return make_variant(experiment, planned, parent, baseline, emit)
 
 
@@ -69,7 +70,7 @@ def make(
 )
 def export(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
     """Export a variant to ONNX, parity checked."""
-    with heavy, _failure_announced(variant.name):
+    with cores(1, variant.name), _failure_announced(variant.name):
         return export_variant(experiment, variant, announce)
 
 
@@ -82,7 +83,7 @@ def export(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
 )
 def evaluate(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
     """Measure the accuracy of a variant's ONNX file."""
-    with heavy, _failure_announced(variant.name):
+    with cores(1, variant.name), _failure_announced(variant.name):
         return evaluate_variant(experiment, variant, announce)
 
 

@@ -110,7 +110,7 @@ def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emi
         "checkpoint": sha256_of(checkpoint),
         "images": _images_digest(experiment, len(request.images)),
     }
-    run = _run(experiment, "export", request, inputs, _named(announce, variant.name))
+    run = _run(experiment, "export", request, inputs, _named(announce, variant.name), threads=1)
     exported = Exported.model_validate(run.result)
     onnx = _placed(experiment, variant.name, run, exported.onnx, "model.onnx")
     record = variant.model_copy(update={"exported": exported.model_copy(update={"onnx": onnx})})
@@ -141,7 +141,7 @@ def evaluate_variant(
     )
     emit = _named(announce, variant.name)
     inputs = {"onnx": onnx.sha256, "images": _images_digest(experiment, len(request.images))}
-    run = _run(experiment, "accuracy", request, inputs, emit)
+    run = _run(experiment, "accuracy", request, inputs, emit, threads=1)
     accuracy = Accuracy.model_validate(run.result)
     detections = _placed(experiment, variant.name, run, accuracy.detections, "detections.npz")
     accuracy = accuracy.model_copy(update={"detections": detections})
@@ -216,11 +216,22 @@ def _train_request(
 
 
 def _run(
-    experiment: Experiment, step: str, request: Record, inputs: Mapping[str, str], emit: Emit
+    experiment: Experiment,
+    step: str,
+    request: Record,
+    inputs: Mapping[str, str],
+    emit: Emit,
+    *,
+    threads: int | None = None,
 ) -> StepRun:
     emit({"kind": "stage", "text": step})
     return run_step(
-        experiment.steps_root, step, request, inputs, threads=experiment.threads, on_event=emit
+        experiment.steps_root,
+        step,
+        request,
+        inputs,
+        threads=threads or experiment.threads,
+        on_event=emit,
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.latency.lock import host_lock
+from prunebench.latency.lock import host_lock, working_on_host
 
 HOLDER = """
 import sys
@@ -90,3 +90,44 @@ def test_an_error_inside_frees_it(tmp_path: Path) -> None:
         raise RuntimeError
     with host_lock("me", pytest.fail, folder=tmp_path):
         pass
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from prunebench.latency.lock import working_on_host
+with working_on_host(print, folder=Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("how", ["ended", "killed"])
+def test_measuring_waits_for_a_step_that_works(tmp_path: Path, how: str) -> None:
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "held\n"
+    said = _release_when_waiting(worker, tmp_path, how)
+    assert any(f"process {worker.pid}" in sentence for sentence in said)
+    assert list(tmp_path.glob("prunebench-working-*")) == []
+
+
+def test_a_step_waits_for_a_measurement_but_not_for_another_step(
+    holder: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    said: list[str] = []
+
+    def on_wait(sentence: str) -> None:
+        said.append(sentence)
+        assert holder.stdin is not None
+        holder.stdin.close()
+
+    with working_on_host(on_wait, folder=tmp_path), working_on_host(on_wait, folder=tmp_path):
+        holder.wait(20)
+    assert len(said) == 1
+    assert "run nightly" in said[0]

@@ -1,16 +1,21 @@
-"""One measurement at a time on a host, whoever starts it.
+"""Measuring alone on a host, whoever starts it.
 
-An operating system lock on a file in the temporary folder; it ends with its process, however
-that ends. A file beside it says who holds it, for the sentence a waiting run prints.
+Operating system locks on files in the temporary folder; they end with their process, however that
+ends. A run that measures holds the measuring lock; a step that works (a training, an export) takes
+it only to sign in with a lock file of its own. So new work waits for a measurement, a measurement
+waits for the work that has begun, and neither starves the other. A file beside the lock says who
+measures, for the sentence a waiting run prints.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,35 +26,84 @@ POLL_S = 0.5
 
 ANYONE_MAY_WRITE = 0o666
 
+OnWait = Callable[[str], None]
+
 
 @contextlib.contextmanager
-def host_lock(
-    who: str, on_wait: Callable[[str], None], *, folder: Path | None = None
-) -> Iterator[None]:
-    """Hold the host's measuring lock; wait for it when another process has it.
+def host_lock(who: str, on_wait: OnWait, *, folder: Path | None = None) -> Iterator[None]:
+    """Hold the host's measuring lock; wait for another measurement and for work under way.
 
     It is not reentrant: holding it twice in one thread would wait for ever.
 
     Args:
         who: Name of the run, shown to those who wait for it.
-        on_wait: Called once, with a sentence that says for whom this run waits.
+        on_wait: Called with a sentence that says for whom this run waits.
         folder: Where the lock lies; the temporary folder of the host by default.
     """
     folder = folder or Path(tempfile.gettempdir())
-    holder = folder / "prunebench-measuring.json"
-    lock = FileLock(folder / "prunebench-measuring.lock", mode=ANYONE_MAY_WRITE)
+    holder = _holder(folder)
+    with _acquired(_measuring(folder), lambda: on_wait(_waiting_for(holder))):
+        _sign(holder, who)
+        try:
+            _wait_for_work(folder, on_wait)
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                holder.unlink()
+
+
+@contextlib.contextmanager
+def working_on_host(on_wait: OnWait, *, folder: Path | None = None) -> Iterator[None]:
+    """Work on the host while nobody measures; any number of steps may work at once.
+
+    Args:
+        on_wait: Called once, with a sentence that says whose measurement this step waits for.
+        folder: Where the locks lie; the temporary folder of the host by default.
+    """
+    folder = folder or Path(tempfile.gettempdir())
+    name = f"prunebench-working-{os.getpid()}-{uuid.uuid4().hex[:8]}.lock"
+    working = FileLock(folder / name, mode=ANYONE_MAY_WRITE)
+    with _acquired(_measuring(folder), lambda: on_wait(_waiting_for(_holder(folder)))):
+        working.acquire()
+    try:
+        yield
+    finally:
+        working.release()
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
+
+
+def _measuring(folder: Path) -> FileLock:
+    return FileLock(folder / "prunebench-measuring.lock", mode=ANYONE_MAY_WRITE)
+
+
+def _holder(folder: Path) -> Path:
+    return folder / "prunebench-measuring.json"
+
+
+@contextlib.contextmanager
+def _acquired(lock: FileLock, on_wait: Callable[[], None]) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        on_wait(_waiting_for(holder))
+        on_wait()
         lock.acquire(poll_interval=POLL_S)
     try:
-        _sign(holder, who)
         yield
     finally:
-        with contextlib.suppress(OSError):
-            holder.unlink()
         lock.release()
+
+
+def _wait_for_work(folder: Path, on_wait: OnWait) -> None:
+    """Wait until every step that signed in has ended; a killed one's file is only left over."""
+    for path in sorted(folder.glob("prunebench-working-*.lock")):
+        pid = path.name.split("-")[2]
+        sentence = f"Waiting for a training or export of process {pid} to end before measuring."
+        with (
+            contextlib.suppress(OSError),
+            _acquired(FileLock(path, mode=ANYONE_MAY_WRITE), functools.partial(on_wait, sentence)),
+        ):
+            path.unlink()
 
 
 def _sign(holder: Path, who: str) -> None:
