@@ -1,6 +1,6 @@
 """Simulate how often the ranking is wrong, with known truth.
 
-    python benchmarks/ranking_errors.py [--repetitions 4000]
+    python benchmarks/ranking_errors.py [--repetitions 2000]
 
 Three tables: false alarms and detection for six variants, coverage of one ratio's interval with
 and without the correction for few rounds, and false alarms when measuring stops on what it sees.
@@ -104,13 +104,13 @@ def stopping_table(repetitions: int, rng: np.random.Generator) -> Table:
 def main() -> None:
     """Print the three tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repetitions", type=int, default=4000)
+    parser.add_argument("--repetitions", type=int, default=2000)
     repetitions = parser.parse_args().repetitions
     console, rng = Console(), np.random.default_rng(20240229)
     console.print(f"Six variants, Holm, level {LEVEL:.0%}, {repetitions} repetitions")
     console.print(ranking_table(repetitions, rng))
     console.print("Coverage of a 95 % interval")
-    console.print(coverage_table(repetitions, rng))
+    console.print(coverage_table(repetitions // 2, rng))
     console.print("Two equal variants, measured until told apart or 40 rounds")
     console.print(stopping_table(repetitions, rng))
 

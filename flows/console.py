@@ -108,7 +108,8 @@ class _Lines:
     def _print(self, text: str) -> None:
         self._last_line = time.monotonic()
         elapsed = self._last_line - self._started
-        self._console.print(f"[{elapsed:5.0f} s] {text}", markup=False, highlight=False)
+        line = f"[{elapsed:5.0f} s] {text}"
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class _Live:

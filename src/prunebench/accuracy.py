@@ -203,7 +203,9 @@ def average_precision(matches: Detections) -> dict[int, NDArray[np.float64]]:
 
     counts = matches.target_counts.sum(axis=0)
     targets = np.repeat(np.arange(len(counts)), counts)
-    results = ap_per_class(matches.tp, matches.confidence, matches.cls, targets)
+    # In single precision, as Ultralytics keeps scores: it decides how ties are ordered.
+    confidence = matches.confidence.astype(np.float32)
+    results = ap_per_class(matches.tp, confidence, matches.cls, targets)
     values, classes = results[5], results[6]
     return {int(index): row for index, row in zip(classes, values, strict=True)}
 

@@ -34,6 +34,10 @@ SUPPORTED_HEADS: Mapping[str, str] = {
 PROVENANCE_KEY = "prunebench"
 """Key of our own entry in a checkpoint; Ultralytics keeps to its own keys and ignores it."""
 
+TRANSIENT = ("args", "criterion", "pt_path")
+TRANSIENT_IN_HEAD = ("shape", "anchors", "strides")
+"""The grid of the last input; the class has defaults for them."""
+
 ZIP_MAGIC = b"PK\x03\x04"
 
 
@@ -102,13 +106,12 @@ def save_checkpoint(network: Network, path: Path, provenance: Mapping[str, Any])
 
     network = copy.deepcopy(network).eval()
     train_args = {k: v for k, v in _arguments(network).items() if k in DEFAULT_CFG_KEYS}
-    network.args = train_args
-    # What the last forward pass or loading left behind belongs to this process, not to the file.
-    network.criterion = None
-    network.pt_path = None
-    head = network.model[-1]
-    head.shape, head.anchors, head.strides = None, torch.empty(0), torch.empty(0)
     network.half().to(memory_format=torch.contiguous_format)
+    # What loading and the last forward pass left behind belongs to this process, not to the file.
+    for owner, names in ((network, TRANSIENT), (network.model[-1], TRANSIENT_IN_HEAD)):
+        for name in names:
+            owner.__dict__.pop(name, None)
+    network.args = train_args
     for parameter in network.parameters():
         parameter.requires_grad = False
         parameter.grad = None

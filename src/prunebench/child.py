@@ -35,6 +35,7 @@ STEP_MODULES: Mapping[str, str] = {
     "train": "prunebench.retraining.step",
     "export": "prunebench.export",
     "accuracy": "prunebench.accuracy",
+    "diagnose": "prunebench.diagnosis",
 }
 """Step name to the module that holds its ``Request`` record and its ``run`` function."""
 
@@ -119,6 +120,8 @@ def thread_environment(threads: int) -> dict[str, str]:
         "OMP_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,
+        # A team of spinning threads stands still while one of them waits for a busy core.
+        "OMP_WAIT_POLICY": "PASSIVE",
         "PRUNEBENCH_CHILD_THREADS": count,
         # Ultralytics must never reach for the network or install packages behind our back.
         "YOLO_AUTOINSTALL": "false",

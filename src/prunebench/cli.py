@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -192,6 +193,38 @@ def doctor(as_json: JsonOption = False) -> None:
         _print_json([finding._asdict() for finding in findings])
         return
     stdout_console().print(doctor_view(findings))
+
+
+@app.command()
+def selftest(
+    onnx: Annotated[
+        Path | None, typer.Option("--onnx", help="Model to measure; default: a small built-in one.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="One short repetition (half a minute).")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what difference this host can tell: equal copies of a model, and known slowdowns."""
+    from prunebench import selftest as module
+    from prunebench.views import selftest_view
+
+    def show(event: dict[str, Any]) -> None:
+        if event["kind"] in ("stage", "waiting"):
+            typer.echo(event["text"], err=True)
+
+    with tempfile.TemporaryDirectory(prefix="prunebench-selftest-") as folder:
+        result = module.selftest(
+            onnx,
+            module.QUICK if quick else module.THOROUGH,
+            Path(folder),
+            repetitions=1 if quick else module.REPETITIONS,
+            on_event=show,
+        )
+    if as_json:
+        _print_json(result.model_dump(mode="json"))
+        return
+    stdout_console().print(selftest_view(result))
 
 
 def _print_json(value: Any) -> None:

@@ -225,7 +225,7 @@ class LatencyConfig(_Section):
     flush_denormals: bool = Field(False, description="Set denormals to zero in the session.")
     paced: bool = Field(True, description="Also measure frames arriving at the real-time limit.")
     paced_seconds: float = Field(
-        1.5, gt=0, description="Seconds of paced frames per variant and round."
+        2.0, gt=0, description="Seconds of paced frames per variant and round."
     )
     strict: bool = Field(False, description="Refuse to rank a run that was noisy.")
 

@@ -21,6 +21,7 @@ from prunebench.errors import CheckpointError, ConfigError, InputError
 from prunebench.files import check_output_folder, write_atomically
 from prunebench.latency.fingerprint import usable_cores
 from prunebench.plan import NETWORK_SUFFIXES
+from prunebench.progress import announce
 from prunebench.records import (
     Record,
     Structure,
@@ -92,7 +93,9 @@ def prepare(config: Config) -> Experiment:
     sha256 = None if checkpoint is None else sha256_of(checkpoint)
     structure = None
     if checkpoint is not None and sha256 is not None:
+        announce({"kind": "stage", "text": f"reading {checkpoint.name}"})
         structure = _inspect(checkpoint, sha256, config.image.hw)
+    announce({"kind": "stage", "text": f"checking the images and labels of {config.data}"})
     check_dataset(dataset, class_names=None if structure is None else structure.names)
     split = config.accuracy.split
     if split == "auto":

@@ -66,7 +66,9 @@ def make_variant(
             checkpoint = _placed(experiment, planned.name, run, source, "model.pt")
             left_alone = dict(run.result["left_alone"])
         else:
-            request = _train_request(experiment, planned, parent, planned.strategy)
+            teacher = baseline or parent
+            request = _train_request(experiment, planned, parent, teacher, planned.strategy)
+            inputs["teacher"] = sha256_of(_checkpoint(experiment, teacher))
             run = _run(experiment, "train", request, inputs, emit)
             checkpoint, training = _trained(experiment, planned.name, run)
         structure = Structure.model_validate(run.result["structure"])
@@ -194,7 +196,11 @@ def _prune_request(experiment: Experiment, parent: VariantRecord) -> PruneReques
 
 
 def _train_request(
-    experiment: Experiment, planned: PlannedVariant, parent: VariantRecord, strategy: str
+    experiment: Experiment,
+    planned: PlannedVariant,
+    parent: VariantRecord,
+    teacher: VariantRecord,
+    strategy: str,
 ) -> TrainRequest:
     settings = experiment.config.retrain
     return TrainRequest(
@@ -212,6 +218,7 @@ def _train_request(
         patience=settings.patience,
         max_minutes=settings.max_minutes,
         image_hw=experiment.config.image.hw,
+        teacher=str(_checkpoint(experiment, teacher)),
     )
 
 

@@ -1,7 +1,8 @@
-"""What ``plan``, ``audit`` and ``doctor`` print, as rich renderables."""
+"""What ``plan``, ``audit``, ``doctor`` and ``selftest`` print, as rich renderables."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
@@ -12,6 +13,8 @@ from prunebench.audit import Finding as AuditFinding
 from prunebench.config import Config
 from prunebench.doctor import Finding as DoctorFinding
 from prunebench.plan import PlannedVariant
+from prunebench.ranking.text import counted
+from prunebench.selftest import SelfTest
 
 LEVEL_STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
 
@@ -69,3 +72,41 @@ def doctor_view(findings: Sequence[DoctorFinding]) -> RenderableType:
         style = LEVEL_STYLES[finding.level]
         table.add_row(Text(finding.level, style=style), finding.topic, Text(finding.sentence))
     return table
+
+
+def selftest_view(result: SelfTest) -> RenderableType:
+    """How often copies of known speed were told apart, and what that says of this host."""
+    typical = sum(r.median_ms for r in result.repetitions) / len(result.repetitions)
+    table = Table(
+        title=f"{result.model}, {typical:.2f} ms, {counted(result.threads, 'thread')}",
+        title_justify="left",
+    )
+    table.add_column("true difference")
+    for column in ("measured, middle [lowest, highest]", "called different", "resampled", "rounds"):
+        table.add_column(column, justify="right")
+    for index, verdict in enumerate(result.verdicts):
+        pairs = [repetition.comparisons[index] for repetition in result.repetitions]
+        ratios = [100 * (pair.ratio.estimate - 1) for pair in pairs]
+        rounds = sorted({pair.rounds for pair in pairs})
+        table.add_row(
+            "none (A/A)" if verdict.slowdown == 1 else f"{verdict.slowdown - 1:.1%} slower",
+            f"{statistics.median(ratios):+.2f} % [{min(ratios):+.2f}, {max(ratios):+.2f}]",
+            f"{verdict.told_apart} of {verdict.repetitions}",
+            f"{verdict.resampled:.1%}",
+            " to ".join(str(count) for count in dict.fromkeys((rounds[0], rounds[-1]))),
+        )
+    alarms, settings = result.false_alarms.share, result.settings
+    facts = (
+        f"False alarms {alarms.estimate:.0%} [{alarms.low:.0%}, {alarms.high:.0%}], "
+        f"{result.false_alarms.resampled:.1%} in measurements resampled from these rounds.",
+        f"Smallest difference found 9 times in 10: {result.detectable_soon_percent:.2f} % after "
+        f"{settings.rounds_min} rounds, {result.detectable_percent:.2f} % after "
+        f"{settings.rounds_max}; "
+        f"half width of the A/A interval {result.half_width_percent:.2f} %.",
+        f"Measuring takes {result.overhead:.2f} times the timed inference asked for.",
+    )
+    doubts = [Text(doubt, style="bold red") for doubt in result.doubts]
+    if not doubts:
+        wanted = settings.smallest_difference_percent
+        doubts = [Text(f"Differences of {wanted:g} % measured here can be trusted.", style="green")]
+    return Group(table, *(Text(fact) for fact in facts), *doubts)

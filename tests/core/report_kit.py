@@ -16,6 +16,7 @@ import yaml
 from prunebench.config import Config, LatencyConfig
 from prunebench.latency.fingerprint import Fingerprint, SessionSettings
 from prunebench.latency.records import LatencyResult, Sample
+from prunebench.map_bootstrap import load_detections, mean_ap
 from prunebench.outcome import LATENCY_FILE, RunRanking, rank_run
 from prunebench.records import (
     Accuracy,
@@ -55,6 +56,7 @@ class Maker:
         strategy: Retraining strategy, or ``None``.
         round: Retraining round.
         failure: Why it has no figures, or ``None``.
+        width: Channels of its first layers where it is pruned.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Maker:
     strategy: str | None = None
     round: int = 0
     failure: Failure | None = None
+    width: int = 8
 
 
 LOADED = ("load checkpoint",)
@@ -102,7 +105,15 @@ MIXED = (
 def many(count: int) -> tuple[Maker, ...]:
     """A baseline and ``count - 1`` pruned variants, each slower and more accurate than the last."""
     cut = (
-        Maker(f"pruned-{n}", "baseline", CUT, "pruned", 5 + 8 * n / count, 0.4 + 0.45 * n / count)
+        Maker(
+            f"pruned-{n}",
+            "baseline",
+            CUT,
+            "pruned",
+            5 + 8 * n / count,
+            0.4 + 0.45 * n / count,
+            width=100 + n,
+        )
         for n in range(1, count)
     )
     return (MIXED[0], *cut)
@@ -113,18 +124,19 @@ def make_run(
     makers: tuple[Maker, ...] = MIXED,
     *,
     threads: tuple[int, ...] = (1, 2),
-    rounds: int = 10,
+    rounds: int = 8,
     noise: tuple[str, ...] = (),
     realtime_fps: float = 20.0,
-    frames: int = 12,
+    frames: int = 10,
+    paced: bool = True,
 ) -> RunRanking:
     """Write a run folder as a finished run leaves it, and return its outcome."""
     config = Config.model_validate(
         {
             "model": "best.pt",
             "data": "data.yaml",
-            "latency": {"threads": threads, "rounds_min": rounds, "rounds_max": rounds},
-            "ranking": {"realtime_fps": realtime_fps, "bootstrap": 400},
+            "latency": {"threads": threads, "rounds_min": max(3, rounds), "rounds_max": 40},
+            "ranking": {"realtime_fps": realtime_fps, "bootstrap": 200},
         }
     )
     folder.mkdir(parents=True)
@@ -145,7 +157,7 @@ def _variant(folder: Path, maker: Maker, makers: tuple[Maker, ...]) -> VariantRe
     home.mkdir(parents=True)
     full = maker.verdict in ("unpruned", "restored")
     parameters, fused = FULL if full else PRUNED
-    widths = {layer: (16 if full else 8) * (1 + i // 8) for i, layer in enumerate(LAYERS)}
+    widths = {layer: (16 if full else maker.width) * (1 + i // 8) for i, layer in enumerate(LAYERS)}
     structure = Structure(
         task="detect",
         names=dict(enumerate(CLASSES)),
@@ -160,12 +172,10 @@ def _variant(folder: Path, maker: Maker, makers: tuple[Maker, ...]) -> VariantRe
     audit = Audit(
         structure=structure,
         verdict=maker.verdict,
-        why=f"{maker.verdict}: {parameters:,} parameters against {FULL[0]:,}.",
+        why=f"The audit says {maker.verdict}.",
         kept_share=parameters / FULL[0],
         left_alone={"model.22.dfl": "fixed weights"} if maker.verdict == "pruned" else {},
     )
-    (home / "model.pt").write_bytes(bytes(2 * parameters // 100))
-    (home / "model.onnx").write_bytes(bytes(4 * parameters // 100))
     training = None
     if maker.strategy is not None:
         training = _training(folder, home, maker)
@@ -173,7 +183,7 @@ def _variant(folder: Path, maker: Maker, makers: tuple[Maker, ...]) -> VariantRe
         name=maker.name,
         parent=maker.parent,
         steps=maker.steps,
-        checkpoint=FileRef.of(home / "model.pt", folder),
+        checkpoint=_weights(maker, "model.pt", 2 * parameters),
         audit=audit,
         training=training,
         failure=maker.failure,
@@ -184,11 +194,16 @@ def _variant(folder: Path, maker: Maker, makers: tuple[Maker, ...]) -> VariantRe
         images=4, max_box_px=0.01, max_score=0.001, box_tolerance_px=0.5, score_tolerance=0.005
     )
     exported = Exported(
-        onnx=FileRef.of(home / "model.onnx", folder), parity=parity, opset=17, imgsz=(192, 320)
+        onnx=_weights(maker, "model.onnx", 4 * fused), parity=parity, opset=17, imgsz=(192, 320)
     )
     return record.model_copy(
         update={"exported": exported, "accuracy": _accuracy(folder, home, maker)}
     )
+
+
+def _weights(maker: Maker, name: str, size: int) -> FileRef:
+    """A file the report only names."""
+    return FileRef(path=f"variants/{maker.name}/{name}", sha256=f"{size:064x}", bytes=size)
 
 
 def _training(folder: Path, home: Path, maker: Maker) -> TrainingSummary:
@@ -234,8 +249,6 @@ def _accuracy(folder: Path, home: Path, maker: Maker) -> Accuracy:
         tp=tp,
         target_counts=targets,
     )
-    from prunebench.map_bootstrap import load_detections, mean_ap
-
     loaded = load_detections(path)
     map50 = float(mean_ap(loaded, np.ones((1, IMAGES)))[0])
     return Accuracy(

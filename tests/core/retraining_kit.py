@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import yaml
 from prunebench.checkpoint import load_checkpoint, save_checkpoint
 from prunebench.retraining.step import Request
 from prunebench.strategies import settings_model
+
+# Read when torch is imported: spinning threads take the cores from other tests and from children.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 NAMES = {0: "green", 1: "blue"}
 

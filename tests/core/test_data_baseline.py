@@ -53,21 +53,24 @@ def test_one_epoch_writes_a_checkpoint_and_says_how(data_yaml: Path, tmp_path: P
     assert str(data_yaml.parent) not in (tmp_path / "base.json").read_text(encoding="utf-8")
 
 
+def request_for(data_yaml: Path, model: str) -> Request:
+    return Request(
+        model=model, data_yaml=str(data_yaml), epochs=1, imgsz=32, batch=4, image_hw=(64, 96)
+    )
+
+
 def test_the_step_returns_what_a_training_does(data_yaml: Path, tmp_path: Path) -> None:
-    request = Request(model="yolov8n.yaml", data_yaml=str(data_yaml), epochs=1, imgsz=32, batch=4)
-    result = run(request, tmp_path, lambda event: None)
+    result = run(request_for(data_yaml, "yolov8n.yaml"), tmp_path, lambda event: None)
     assert result.checkpoint.holds(tmp_path)
+    assert result.structure.parameters == 3_012_213
+    assert result.structure.macs_imgsz == (64, 96)
     assert result.training.epochs == 1
     assert result.training.transferred == result.training.tensors
 
 
 def test_a_model_that_is_no_network_description(data_yaml: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no description of a detection network"):
-        run(
-            Request(model="absent.yaml", data_yaml=str(data_yaml), epochs=1, imgsz=32, batch=4),
-            tmp_path,
-            lambda event: None,
-        )
+        run(request_for(data_yaml, "absent.yaml"), tmp_path, lambda event: None)
 
 
 def test_a_checkpoint_must_end_in_pt(data_yaml: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from prunebench.errors import ConfigError, DatasetError, StepError
 from prunebench.pruning.align import aligned_width
 from prunebench.pruning.batches import Batch, sample_batches
 from prunebench.pruning.bn import reestimate_batchnorm
-from prunebench.pruning.groups import trace
+from prunebench.pruning.groups import PruningGraph, trace
 from prunebench.pruning.importance import accumulate_gradients, score_groups
 from prunebench.pruning.pruner import prune_network
 from prunebench.pruning.step import Request, run
@@ -53,7 +54,7 @@ def test_yolov8n_ends_where_torch_prunings_own_pruner_ends(
 
 
 @settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     name=st.sampled_from(["yolov8n", "yolo11n", "yolo26n", "yolov8n-seg"]),
@@ -63,12 +64,7 @@ def test_yolov8n_ends_where_torch_prunings_own_pruner_ends(
 def test_laws(name: str, ratio: float, round_to: int | None) -> None:
     network = tiny_network(name)
     stock = tiny_network(name)
-    try:
-        outcome = prune_network(network, ratio=ratio, round_to=round_to)
-    except StepError as error:
-        # At this width a small ratio may be less than every layer's last block.
-        assert "removes no channel" in error.reason
-        return
+    outcome = prune_network(network, ratio=ratio, round_to=round_to)
     assert parameters(network) < parameters(stock)
     assert [p.shape for p in predictions(network)] == [p.shape for p in predictions(stock)]
     assert {type(m) for m in network.modules()} == {type(m) for m in stock.modules()}
@@ -120,55 +116,61 @@ def test_a_layer_no_wider_than_a_block_says_so() -> None:
 
 
 def test_removing_nothing_is_an_error() -> None:
-    with pytest.raises(StepError, match="ratio of 0.5 aligned to 512 removes no channel"):
+    with pytest.raises(StepError, match="aligned to 512 removes no channel"):
         prune_network(tiny_network("yolov8n"), ratio=0.5, round_to=512)
     with pytest.raises(StepError, match="every layer is left alone"):
         prune_network(tiny_network("yolov8n"), ratio=0.5, round_to=8, ignore=("model",))
 
 
-def test_every_estimator_scores_every_channel(images: list[Path]) -> None:
+@pytest.fixture(scope="module")
+def graph(images: list[Path]) -> PruningGraph:
+    network: Any = tiny_network("yolov8n")
+    split_c2f(network)
+    traced = trace(network)
+    accumulate_gradients(network, sample_batches(images, 1, imgsz=HW, classes=7, seed=0))
+    return traced
+
+
+@pytest.mark.parametrize("name", typing.get_args(Importance))
+def test_every_estimator_scores_every_channel(graph: PruningGraph, name: Importance) -> None:
+    scores = score_groups(graph.groups, name, seed=0)
+    for group in graph.groups:
+        assert scores[group.root].shape == (group.width,)
+        assert torch.isfinite(scores[group.root]).all()
+        assert scores[group.root].min() >= 0
+        assert scores[group.root].max() > 0
+
+
+def test_channels_without_batchnorm_are_scored_by_magnitude() -> None:
     network: Any = tiny_network("yolov8n-seg")
     split_c2f(network)
-    graph = trace(network)
-    detector: Any = tiny_network("yolov8n")
-    split_c2f(detector)
-    labelled = trace(detector)
-    batches = sample_batches(images, 1, imgsz=HW, classes=7, seed=0)
-    accumulate_gradients(detector, batches)
-    assert detector.args if hasattr(detector, "args") else True
-    names: tuple[Importance, ...] = ("magnitude", "lamp", "bn_scale", "fpgm", "random", "taylor")
-    for name in names:
-        groups = labelled.groups if name == "taylor" else graph.groups
-        scores = score_groups(groups, name, seed=0)
-        for group in groups:
-            assert scores[group.root].shape == (group.width,)
-            assert torch.isfinite(scores[group.root]).all()
-            assert scores[group.root].min() >= 0
+    group = next(g for g in trace(network).groups if g.root == "model.22.proto.upsample")
+    by_scale, by_magnitude = (
+        score_groups([group], name, seed=0)[group.root] for name in ("bn_scale", "magnitude")
+    )
+    assert torch.equal(by_scale, by_magnitude)
 
 
-def test_random_importance_follows_the_seed() -> None:
-    network: Any = tiny_network("yolov8n")
-    split_c2f(network)
-    groups = trace(network).groups
-    first, same, other = (score_groups(groups, "random", seed=seed) for seed in (1, 1, 2))
-    root = groups[0].root
-    assert torch.equal(first[root], same[root])
-    assert not torch.equal(first[root], other[root])
+def test_random_importance_follows_the_seed(graph: PruningGraph) -> None:
+    group = graph.groups[0]
+    first, same, other = (
+        score_groups([group], "random", seed=seed)[group.root] for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
 
 
-def test_filter_distance_is_the_sum_of_distances_to_all_others() -> None:
-    network: Any = tiny_network("yolov8n")
-    split_c2f(network)
-    group = next(g for g in trace(network).groups if g.members == ("model.22.cv2.0.0.conv",))
-    out = network.get_submodule("model.22.cv2.0.0.conv").weight
-    into = network.get_submodule("model.22.cv2.0.1.conv").weight.transpose(0, 1)
+def test_filter_distance_is_the_sum_of_distances_to_all_others(graph: PruningGraph) -> None:
+    group = next(g for g in graph.groups if g.members == ("model.22.cv2.0.0.conv",))
+    out: Any = graph.network.get_submodule("model.22.cv2.0.0.conv").weight
+    into: Any = graph.network.get_submodule("model.22.cv2.0.1.conv").weight
     expected = torch.zeros(group.width)
-    for filters in (out, into):
+    for filters in (out.detach().double(), into.detach().double().transpose(0, 1)):
         for i in range(group.width):
-            for j in range(group.width):
-                expected[i] += (filters[i] - filters[j]).pow(2).sum().sqrt() / 2
+            distances = (filters[i] - filters).flatten(1).pow(2).sum(1).sqrt()
+            expected[i] += distances.sum() / 2
     scores = score_groups([group], "fpgm", seed=0)[group.root]
-    torch.testing.assert_close(scores, (expected / expected.mean()).detach(), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(scores, expected / expected.mean(), rtol=1e-4, atol=1e-4)
 
 
 def test_batches_hold_each_image_once_with_its_boxes(images: list[Path]) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +55,10 @@ def _quick_garbage_collection(unpruned: Path) -> None:
 
 
 class Recorder:
-    """Receives events and notes the batches that reach the network."""
+    """Receives events."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.batches: list[tuple[int, str]] = []
 
     def __call__(self, event: Event) -> None:
         self.events.append(event)
@@ -65,11 +67,23 @@ class Recorder:
         return [event["kind"] for event in self.events]
 
 
-@pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
-    """(epoch, digest of the images and boxes) of every training batch, in order."""
-    import hashlib
+@dataclass(frozen=True)
+class Done:
+    """A training that has ended, what it said, and the batches it saw."""
 
+    folder: Path
+    result: Result
+    recorder: Recorder
+    seen: list[tuple[int, str]]
+
+    @property
+    def model(self) -> Path:
+        return self.folder / self.result.checkpoint.path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def seen() -> Iterator[list[tuple[int, str]]]:
+    """(epoch, digest of the images and boxes) of every training batch, in order."""
     from ultralytics.models.yolo.detect import DetectionTrainer
 
     batches: list[tuple[int, str]] = []
@@ -80,46 +94,49 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
         batches.append((trainer.epoch, hashlib.sha256(content).hexdigest()))
         return original(trainer, batch)
 
-    monkeypatch.setattr(DetectionTrainer, "preprocess_batch", note)
-    return batches
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DetectionTrainer, "preprocess_batch", note)
+        yield batches
 
 
-class Undisturbed:
-    """Both strategies trained for two epochs, with what they saw and said."""
-
-    def __init__(self, folder: Path, result: Result, recorder: Recorder) -> None:
-        self.folder = folder
-        self.result = result
-        self.recorder = recorder
-
-    @property
-    def model(self) -> Path:
-        return self.folder / self.result.checkpoint.path
+Train = Callable[..., Done]
 
 
-def train(folder: Path, recorder: Recorder, *args: Any, **changes: Any) -> Undisturbed:
-    return Undisturbed(folder, run(request(*args, **changes), folder, recorder), recorder)
+@pytest.fixture(scope="module")
+def train(seen: list[tuple[int, str]]) -> Train:
+    def run_it(folder: Path, *args: Any, **changes: Any) -> Done:
+        seen.clear()
+        recorder = Recorder()
+        return Done(folder, run(request(*args, **changes), folder, recorder), recorder, [*seen])
+
+    return run_it
 
 
 @pytest.fixture(scope="module")
 def preserved(
-    pruned: Path, data_yaml: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Undisturbed:
-    folder = tmp_path_factory.mktemp("preserving")
-    return train(folder, Recorder(), pruned, data_yaml, "preserving")
+    pruned: Path, data_yaml: Path, train: Train, tmp_path_factory: pytest.TempPathFactory
+) -> Done:
+    return train(tmp_path_factory.mktemp("preserving"), pruned, data_yaml, "preserving")
+
+
+@pytest.fixture(scope="module")
+def restored(
+    pruned: Path, data_yaml: Path, train: Train, tmp_path_factory: pytest.TempPathFactory
+) -> Done:
+    return train(tmp_path_factory.mktemp("standard"), pruned, data_yaml, "standard")
 
 
 def test_preserving_keeps_the_structure_in_both_rounds(
-    preserved: Undisturbed, pruned: Path, data_yaml: Path, tmp_path: Path
+    preserved: Done, pruned: Path, data_yaml: Path, train: Train, tmp_path: Path
 ) -> None:
-    second = train(tmp_path, Recorder(), preserved.model, data_yaml, "preserving", round=2)
+    second = train(tmp_path, preserved.model, data_yaml, "preserving", round=2, epochs=1)
     expected = shapes_of(load_checkpoint(pruned))
-    for done in (preserved, second):
+    for done, epochs in ((preserved, 2), (second, 1)):
         assert shapes_of(load_checkpoint(done.model)) == expected
-        assert parameters_in(done.model) == parameters_in(pruned)
+        assert done.result.structure.parameters == parameters_in(pruned)
         training = done.result.training
         assert (training.transferred, training.tensors) == (TENSORS, TENSORS)
-        assert (training.epochs, training.resumed, training.stopped) == (2, 0, None)
+        assert (training.epochs, training.resumed, training.stopped) == (epochs, 0, None)
         assert done.result.checkpoint.holds(done.folder)
         assert 0 < training.minutes < 2
         assert "metrics/mAP50(B)" in done.result.metrics
@@ -127,7 +144,7 @@ def test_preserving_keeps_the_structure_in_both_rounds(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["curves.csv", "model.pt", "state.json"]
 
 
-def test_progress_is_told_as_it_happens(preserved: Undisturbed) -> None:
+def test_progress_is_told_as_it_happens(preserved: Done) -> None:
     events = preserved.recorder.events
     assert preserved.recorder.kinds()[:2] == ["stage", "stage"]
     epochs = [event for event in events if event["kind"] == "epoch"]
@@ -140,7 +157,7 @@ def test_progress_is_told_as_it_happens(preserved: Undisturbed) -> None:
     assert curves[0].startswith("epoch,time,train/box_loss")
 
 
-def test_the_saved_file_needs_plain_ultralytics_only(preserved: Undisturbed) -> None:
+def test_the_saved_file_needs_plain_ultralytics_only(preserved: Done) -> None:
     code = (
         "import sys; sys.modules['prunebench'] = None\n"
         "from ultralytics import YOLO\n"
@@ -154,9 +171,7 @@ def test_the_saved_file_needs_plain_ultralytics_only(preserved: Undisturbed) -> 
     assert int(done.stdout.split()[-1]) == parameters_in(preserved.model)
 
 
-def test_the_saved_file_names_no_path_of_this_machine(
-    preserved: Undisturbed, data_yaml: Path
-) -> None:
+def test_the_saved_file_names_no_path_of_this_machine(preserved: Done, data_yaml: Path) -> None:
     import zipfile
 
     with zipfile.ZipFile(preserved.model) as archive:
@@ -167,29 +182,23 @@ def test_the_saved_file_names_no_path_of_this_machine(
 
 
 def test_standard_rebuilds_the_unpruned_network_and_says_so(
-    preserved: Undisturbed,
-    pruned: Path,
-    unpruned: Path,
-    data_yaml: Path,
-    tmp_path: Path,
-    seen: list[tuple[int, str]],
+    restored: Done, pruned: Path, unpruned: Path
 ) -> None:
-    done = train(tmp_path / "standard", Recorder(), pruned, data_yaml, "standard")
-    assert parameters_in(done.model) == parameters_in(unpruned)
-    training = done.result.training
+    assert parameters_in(restored.model) == parameters_in(unpruned)
+    training = restored.result.training
     assert (training.transferred, training.tensors) == (TENSORS - LOST, TENSORS)
-    kinds = done.recorder.kinds()
+    kinds = restored.recorder.kinds()
     assert kinds.index("restored") < kinds.index("epoch")
-    restored = done.recorder.events[kinds.index("restored")]
-    assert (restored["transferred"], restored["tensors"]) == (TENSORS - LOST, TENSORS)
-    assert restored["parameters"] == parameters_in(unpruned)
-    assert restored["parent_parameters"] == parameters_in(pruned)
+    event = restored.recorder.events[kinds.index("restored")]
+    assert (event["transferred"], event["tensors"]) == (TENSORS - LOST, TENSORS)
+    assert event["parameters"] == parameters_in(unpruned)
+    assert event["parent_parameters"] == parameters_in(pruned)
 
-    standard_saw = list(seen)
-    seen.clear()
-    train(tmp_path / "preserving", Recorder(), pruned, data_yaml, "preserving")
-    assert standard_saw == seen, "both strategies train on the same images"
-    assert len({digest for _, digest in seen}) == 4, "and each epoch sees others"
+
+def test_both_strategies_see_the_same_images(preserved: Done, restored: Done) -> None:
+    assert preserved.seen == restored.seen
+    assert [epoch for epoch, _ in preserved.seen] == [0, 0, 1, 1]
+    assert len({digest for _, digest in preserved.seen}) == 4, "and each epoch sees others"
 
 
 class Interrupted(Exception):
@@ -204,39 +213,34 @@ def interrupt_after_first_epoch(event: Event) -> None:
 @pytest.mark.parametrize("strategy", ["preserving", "standard"])
 def test_an_interrupted_training_continues_at_its_epoch(
     strategy: str,
-    preserved: Undisturbed,
+    preserved: Done,
+    restored: Done,
     pruned: Path,
-    unpruned: Path,
     data_yaml: Path,
+    train: Train,
     tmp_path: Path,
     seen: list[tuple[int, str]],
 ) -> None:
-    arguments = request(pruned, data_yaml, strategy)
+    undisturbed = preserved if strategy == "preserving" else restored
+    seen.clear()
     with pytest.raises(StepError, match="Interrupted"):
-        run(arguments, tmp_path, interrupt_after_first_epoch)
+        run(request(pruned, data_yaml, strategy), tmp_path, interrupt_after_first_epoch)
+    before = [*seen]
     last = tmp_path / "fit" / "weights" / "last.pt"
     last.write_bytes(last.read_bytes()[:1000])  # killed while it saved the next epoch
-    first_epoch = list(seen)
-    seen.clear()
 
-    recorder = Recorder()
-    result = run(arguments, tmp_path, recorder)
-    assert [e["epoch"] for e in recorder.events if e["kind"] == "epoch"] == [2]
-    assert {epoch for epoch, _ in first_epoch} == {0}
-    assert {epoch for epoch, _ in seen} == {1}
-    expected = pruned if strategy == "preserving" else unpruned
-    assert parameters_in(tmp_path / "model.pt") == parameters_in(expected)
-    assert (result.training.resumed, result.training.epochs) == (1, 2)
-    assert result.training.transferred == (TENSORS if strategy == "preserving" else TENSORS - LOST)
+    done = train(tmp_path, pruned, data_yaml, strategy)
+    assert [e["epoch"] for e in done.recorder.events if e["kind"] == "epoch"] == [2]
+    assert before + done.seen == undisturbed.seen, "the same images as undisturbed"
+    assert done.result.structure == undisturbed.result.structure
+    training = done.result.training
+    assert (training.resumed, training.epochs) == (1, 2)
+    assert training.transferred == undisturbed.result.training.transferred
     assert len((tmp_path / "curves.csv").read_text().splitlines()) == 3
-    resumed_epoch = list(seen)
-    seen.clear()
-    train(tmp_path / "undisturbed", Recorder(), pruned, data_yaml, strategy)
-    assert first_epoch + resumed_epoch == seen, "the same images as an undisturbed training"
 
 
 def test_a_finished_training_is_not_repeated(
-    preserved: Undisturbed, pruned: Path, data_yaml: Path
+    preserved: Done, pruned: Path, data_yaml: Path
 ) -> None:
     recorder = Recorder()
     again = run(request(pruned, data_yaml, "preserving"), preserved.folder, recorder)
@@ -247,7 +251,7 @@ def test_a_finished_training_is_not_repeated(
 def test_max_minutes_ends_it_with_what_it_has(
     pruned: Path, data_yaml: Path, tmp_path: Path
 ) -> None:
-    done = train(tmp_path, Recorder(), pruned, data_yaml, "preserving", epochs=50, max_minutes=1e-4)
+    done = train(tmp_path, pruned, data_yaml, "preserving", epochs=50, max_minutes=1e-4)
     assert done.result.training.stopped == "max_minutes (0.0001) reached in epoch 1 of 50"
     assert done.result.training.epochs == 1
     assert parameters_in(done.model) == parameters_in(pruned)
@@ -268,7 +272,7 @@ def test_patience_ends_it_and_is_named(
         return metrics, value
 
     monkeypatch.setattr(DetectionTrainer, "validate", validate)
-    done = train(tmp_path, Recorder(), pruned, data_yaml, "preserving", epochs=50, patience=1)
+    done = train(tmp_path, pruned, data_yaml, "preserving", epochs=50, patience=1)
     assert done.result.training.stopped == "no gain since epoch 2 (patience 1)"
     assert done.result.training.epochs == 3
     assert done.result.metrics["fitness"] == 0.6
@@ -308,7 +312,7 @@ def test_a_passing_nan_is_recovered_from_the_last_epoch(
     poison: list[int], pruned: Path, data_yaml: Path, tmp_path: Path
 ) -> None:
     poison.append(1)
-    done = train(tmp_path, Recorder(), pruned, data_yaml, "preserving")
+    done = train(tmp_path, pruned, data_yaml, "preserving")
     assert poison == []
     assert parameters_in(done.model) == parameters_in(pruned)
     weights = load_checkpoint(done.model).state_dict().values()
@@ -345,7 +349,6 @@ def test_standard_fails_before_the_first_epoch_where_it_is_told_to(
     assert recorder.kinds()[-1] == "restored"
     done = train(
         tmp_path / "unpruned",
-        Recorder(),
         unpruned,
         data_yaml,
         "standard",
@@ -393,6 +396,15 @@ def test_new_classes_replace_the_last_layers_only(
     assert {(after[0], parent[0]) for after, parent in changed.values()} == {(3, 2)}
     assert network.names == names
     assert network.model[-1].nc == 3
+
+
+def test_segmentation_keeps_its_structure(tmp_path: Path) -> None:
+    data_yaml = make_dataset(tmp_path / "data", polygons=True)
+    pruned = make_network(tmp_path / "pruned.pt", pruned=True, task="segment")
+    done = train(tmp_path / "work", pruned, data_yaml, "preserving", epochs=1)
+    assert done.result.structure.task == "segment"
+    assert shapes_of(load_checkpoint(done.model)) == shapes_of(load_checkpoint(pruned))
+    assert "metrics/mAP50(M)" in done.result.metrics
 
 
 def test_distillation_keeps_the_structure_and_continues(

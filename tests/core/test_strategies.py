@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,46 +20,31 @@ from prunebench.strategies import (
     strategy_names,
 )
 
-PLUGIN = """
-from dataclasses import replace
-
-from pydantic import Field
-
-from prunebench.retraining.fit import fit
-from prunebench.retraining.trainers import preserving_trainer
-from prunebench.strategies import StrategySettings
+DOCUMENT = Path(__file__).parents[2] / "docs" / "strategies.md"
 
 
-class Settings(StrategySettings):
-    layers: int = Field(5, ge=1, description="Leading layers kept frozen.")
-
-
-class HeadOnly:
-    name = "head-only"
-    settings = Settings
-
-    def train(self, job, settings):
-        job = replace(job, arguments={"lr0": 0.001, "freeze": settings.layers})
-        return fit(job, trainer=preserving_trainer("detect"), keep_structure=True)
-"""
+def documented_plugin() -> str:
+    """The example of the document: what it shows is what is tested."""
+    blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    return next(block for block in blocks if "class HeadOnly" in block)
 
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An installed package with one strategy that works and one that cannot be imported."""
     site = tmp_path / "site"
-    info = site / "other_strategies-1.2.dist-info"
+    info = site / "my_strategies-1.2.dist-info"
     info.mkdir(parents=True)
-    module = site / "other_strategies.py"
-    module.write_text(PLUGIN)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other-strategies\nVersion: 1.2\n")
+    module = site / "my_strategies.py"
+    module.write_text(documented_plugin())
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-strategies\nVersion: 1.2\n")
     (info / "entry_points.txt").write_text(
         "[prunebench.strategies]\n"
-        "head-only = other_strategies:HeadOnly\n"
+        "head-only = my_strategies:HeadOnly\n"
         "broken = no_such_module:Strategy\n"
     )
     monkeypatch.syspath_prepend(site)
-    monkeypatch.delitem(__import__("sys").modules, "other_strategies", raising=False)
+    monkeypatch.delitem(sys.modules, "my_strategies", raising=False)
     return module
 
 
@@ -101,7 +88,7 @@ def test_wrong_settings_are_told_with_their_path(strategies: object, message: st
 
 def test_the_digest_follows_the_plugins_source(plugin: Path) -> None:
     before = plugin_digest("head-only")
-    plugin.write_text(PLUGIN + "# edited\n")
+    plugin.write_text(plugin.read_text() + "# edited\n")
     assert plugin_digest("head-only") != before
     assert plugin_digest("preserving") == "", "covered by the step's own source"
 

@@ -84,8 +84,8 @@ class Store:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that reads one consistent state."""
-        with Session(self.engine) as session, session.begin():
+        """A session that reads one consistent state; its rows can be used after it."""
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextlib.contextmanager

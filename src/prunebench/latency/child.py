@@ -105,8 +105,9 @@ def measure(request: Request) -> dict[str, Any]:
             ``None`` for random pixels), ``frames`` (paths of decoded (H, W, 3) BGR ``.npy``
             images; none: no end-to-end frames), ``seconds`` per back-to-back part, ``warmup``
             inferences, ``realtime_fps`` and ``paced_seconds`` (0: no paced frames), ``imgsz``
-            (height, width), ``nc``, ``confidence``, ``iou``, ``max_det``, and what
-            ``session_options`` needs.
+            (height, width), ``nc``, ``confidence``, ``iou``, ``max_det``, what
+            ``session_options`` needs, and from the selftest ``slowdown`` (a factor that every
+            inference is made slower by).
 
     Returns:
         The fields of ``records.Sample`` that a child knows.
@@ -123,10 +124,12 @@ def measure(request: Request) -> dict[str, Any]:
     if request["input"] is None:
         tensor = np.random.default_rng(0).random(feed.shape, dtype=np.float32)
 
-    def infer(image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    def run(image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         outputs: list[NDArray[np.float32]] = session.run(None, {feed.name: image})
         return outputs
 
+    slowdown = request.get("slowdown", 1.0)
+    infer: Infer = run if slowdown == 1 else _slowed(run, slowdown)
     gc.freeze()
     gc.disable()
     started = time.perf_counter_ns()
@@ -151,6 +154,20 @@ def measure(request: Request) -> dict[str, Any]:
     timed_s = (time.perf_counter_ns() - timed_from) / 1e9
     own_cpu_s = (time.process_time_ns() - cpu_before) / 1e9
     return result | _host_load(host_before, _host_jiffies(), timed_s, own_cpu_s)
+
+
+def _slowed(infer: Infer, factor: float) -> Infer:
+    """Let every inference take ``factor`` times as long, the CPU kept busy meanwhile."""
+
+    def slowed(image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        began = time.perf_counter_ns()
+        outputs = infer(image)
+        until = began + int(factor * (time.perf_counter_ns() - began))
+        while time.perf_counter_ns() < until:
+            pass
+        return outputs
+
+    return slowed
 
 
 def _time_model(infer: Infer, tensor: NDArray[np.float32], seconds: float) -> dict[str, Any]:

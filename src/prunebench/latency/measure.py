@@ -57,11 +57,19 @@ Emit = Callable[[dict[str, Any]], None]
 
 
 class Target(NamedTuple):
-    """A variant to measure: its name, its ONNX file and what that file's content must be."""
+    """A variant to measure.
+
+    Attributes:
+        name: Its name.
+        onnx: Its ONNX file.
+        sha256: What that file's content must be.
+        slowdown: Factor every inference is made slower by, for ``selftest`` to find again.
+    """
 
     name: str
     onnx: Path
     sha256: str
+    slowdown: float = 1.0
 
 
 def measure(
@@ -125,6 +133,7 @@ def measure(
             **shared,
             "host": host.digest(),
             "variants": {target.name: target.sha256 for target in variants},
+            "slowdowns": {target.name: target.slowdown for target in variants},
             "images": [sha256_of(path) for path in used],
             "settings": config.model_dump(mode="json", exclude=set(STOPPING_SETTINGS)),
         }
@@ -133,7 +142,7 @@ def measure(
         try:
             write_sentinel(work / SENTINEL_FILE)
             rounds = _Rounds(
-                variants={target.name: target.onnx for target in variants},
+                variants={target.name: target for target in variants},
                 threads=config.threads or default_threads(),
                 config=config,
                 frames=_prepare_frames(used, imgsz, work),
@@ -175,7 +184,7 @@ class _Rounds:
     that a continued measurement decides as an uninterrupted one does.
     """
 
-    variants: Mapping[str, Path]
+    variants: Mapping[str, Target]
     threads: tuple[int, ...]
     config: LatencyConfig
     frames: Sequence[Path]
@@ -251,12 +260,13 @@ class _Rounds:
             )
 
     def _measure_once(self, index: int, position: int, name: str, threads: int) -> Sample:
-        sentinel = str(self.work / SENTINEL_FILE)
+        target = self.variants.get(name)
         request = {
             **self.config.model_dump(mode="json"),
             **self.shared,
             "threads": threads,
-            "onnx": str(self.variants[name]) if name in self.variants else sentinel,
+            "onnx": str(self.work / SENTINEL_FILE if target is None else target.onnx),
+            "slowdown": 1.0 if target is None else target.slowdown,
             "input": str(self.work / "input.npy") if self.frames else None,
             "frames": [str(path) for path in self.frames],
             "paced_seconds": self._paced_seconds(),

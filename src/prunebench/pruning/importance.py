@@ -91,7 +91,7 @@ def accumulate_gradients(network: Network, batches: Iterable[Batch]) -> None:
     """
     from ultralytics.cfg import get_cfg
 
-    arguments = network.args
+    arguments = getattr(network, "args", None)
     network.args = get_cfg()
     try:
         for batch in batches:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prunebench.ranking.records import Difference, Metric, RankedVariant, Ranking
@@ -71,14 +70,17 @@ def other_of(difference: Difference, name: str) -> str:
 
 
 def dominators(ranking: Ranking, name: str) -> tuple[str, ...]:
-    """Variants shown to be better in accuracy and in speed."""
-    more_accurate = _better(ranking, "accuracy", name)
-    faster = _better(ranking, "speed", name)
-    return tuple(row.name for row in ranking.rows if row.name in more_accurate & faster)
-
-
-def _better(ranking: Ranking, metric: Metric, name: str) -> set[str]:
-    return {d.first for d in standing(ranking, metric, name).below}
+    """Variants shown to be more accurate, and shown to be faster or the same network."""
+    more_accurate = {
+        difference.first: difference for difference in standing(ranking, "accuracy", name).below
+    }
+    faster = {difference.first for difference in standing(ranking, "speed", name).below}
+    return tuple(
+        row.name
+        for row in ranking.rows
+        if row.name in more_accurate
+        and (row.name in faster or more_accurate[row.name].same_network)
+    )
 
 
 def compared(ranking: Ranking, metric: Metric, a: str, b: str) -> Difference | None:
@@ -87,8 +89,3 @@ def compared(ranking: Ranking, metric: Metric, a: str, b: str) -> Difference | N
         return ranking.difference(metric, a, b)
     except KeyError:
         return None
-
-
-def sentences(differences: Sequence[Difference | None]) -> tuple[str, ...]:
-    """The sentences of those comparisons that exist."""
-    return tuple(d.sentence for d in differences if d is not None)

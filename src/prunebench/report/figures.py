@@ -268,8 +268,8 @@ def class_changes(changes: Sequence[ClassChange], m: Messages) -> Figure | None:
         ygap=1,
         showscale=False,
     )
-    figure.update_yaxes(**by_rows(variants))
-    figure.update_xaxes(type="category")
+    figure.update_yaxes(**by_rows(variants), showgrid=False)
+    figure.update_xaxes(type="category", showgrid=False)
     return Figure(
         id="figure-class-changes",
         caption=m("figure.classes.caption"),
@@ -308,10 +308,11 @@ def _bars(intervals: Sequence[Interval], shade: str) -> dict[str, object]:
 
 
 def _position(row: RankedVariant, rows: Sequence[RankedVariant]) -> str:
-    """Names of neighbours go to different sides of their points."""
-    ordered = sorted(rows, key=lambda other: other.fps.estimate)
-    sides = ("top right", "bottom right", "top left", "bottom left")
-    return sides[ordered.index(row) % len(sides)]
+    """Names point inwards, and those of neighbours alternate above and below their points."""
+    by_speed = sorted(row.fps.estimate for row in rows)
+    inwards = "left" if row.fps.estimate < by_speed[len(rows) // 2] else "right"
+    by_accuracy = sorted(rows, key=lambda other: other.map50.estimate)
+    return f"{('top', 'bottom')[by_accuracy.index(row) % 2]} {inwards}"
 
 
 def _hover(row: RankedVariant, frame: Interval, m: Messages) -> str:

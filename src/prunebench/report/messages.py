@@ -47,6 +47,13 @@ class Messages:
             return "".join(names)
         return self("list.last", first=", ".join(names[:-1]), last=names[-1])
 
+    def some(self, names: Sequence[str], most: int = 5) -> str:
+        """As ``listed``, but with a count instead of the names beyond ``most``."""
+        if len(names) <= most:
+            return self.listed(names)
+        shown = names[: most - 1]
+        return self("list.more", first=", ".join(shown), n=len(names) - len(shown))
+
 
 def languages() -> tuple[str, ...]:
     """Codes of the languages there is a catalogue for."""

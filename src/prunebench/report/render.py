@@ -16,7 +16,17 @@ from prunebench.report.document import Document, Figure
 from prunebench.report.messages import Messages
 
 TEMPLATES = files("prunebench.report") / "templates"
-MARKDOWN_MARKS = re.compile(r"([\\`*|])|(?<![^\W_])_|_(?![^\W_])|\](?=\()")
+MARKDOWN_MARKS = re.compile(
+    r"""
+    [\\`*|~]              # code, emphasis, table cells, strikethrough
+    | (?<![^\W_])_ | _(?![^\W_])  # emphasis, but not inside a word
+    | \](?=\()            # a link
+    | (?:^|(?<=\s))\#     # a heading's start, or its end
+    | ^[-+=]              # a list, a rule or a heading's underline
+    """,
+    re.VERBOSE,
+)
+NUMBERED = re.compile(r"^(\d+)(?=[.)])")
 
 
 def to_html(document: Document, messages: Messages) -> str:
@@ -55,6 +65,7 @@ def _environment(*, autoescape: bool) -> Environment:
 def escape_markdown(text: str) -> str:
     """Plain text as Markdown that shows just that text, on one line."""
     escaped = MARKDOWN_MARKS.sub(lambda match: f"\\{match.group(0)}", " ".join(text.split()))
+    escaped = NUMBERED.sub(r"\1\\", escaped)
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -49,10 +49,10 @@ def new_figure(height: int, *, left: int = 60) -> go.Figure:
     figure.update_layout(
         template="none",
         height=height,
-        margin={"l": left, "r": 16, "t": 36, "b": 52},
+        margin={"l": left, "r": 16, "t": 36, "b": 60},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
         hoverlabel={"namelength": -1},
     )
     figure.update_xaxes(automargin=True, zeroline=False)

@@ -33,11 +33,11 @@ def isolate_ultralytics() -> None:
 
 @dataclass(frozen=True)
 class Saved:
-    """What Ultralytics' trainer saved after an epoch.
+    """What a checkpoint of our own making holds.
 
     Attributes:
-        network: The EMA network in FP16; of a distillation the student.
-        metrics: Validation metrics by Ultralytics' names, and ``fitness``.
+        network: The network, in FP16; of a training the EMA's, of a distillation the student.
+        metrics: Validation metrics by Ultralytics' names, and ``fitness``; empty in a final file.
     """
 
     network: Any
@@ -45,7 +45,7 @@ class Saved:
 
 
 def read_saved(path: Path) -> Saved:
-    """Read a checkpoint as a trainer has just saved it.
+    """Read back a checkpoint that has just been saved.
 
     Raises:
         CheckpointError: The file does not hold what was saved.
@@ -55,13 +55,13 @@ def read_saved(path: Path) -> Saved:
 
     try:
         content = torch.load(path, map_location="cpu", weights_only=False)
-        network = content["ema"]
-        metrics = content["train_metrics"]
+        network = content["ema"] or content["model"]
     except Exception as error:  # a damaged pickle can raise anything
         raise CheckpointError("the saved checkpoint cannot be read back", where=path) from error
     if isinstance(network, DistillationModel):
         network._remove_feature_hooks()
         network = network.student_model
+    metrics = content.get("train_metrics") or {}
     return Saved(
         network=network,
         metrics={name: float(value) for name, value in metrics.items() if value is not None},

@@ -17,6 +17,7 @@ from prunebench.retraining.common import (
     finish_checkpoint,
     isolate_ultralytics,
     parameter_count,
+    read_saved,
     shapes_of,
 )
 from prunebench.retraining.events import Progress
@@ -100,7 +101,7 @@ def _finish(job: Job, store: StateStore) -> Trained:
 
 
 def _check_final(model: Path, parent: Any) -> None:
-    network = load_checkpoint(model)
+    network = read_saved(model).network
     if shapes_of(network) != shapes_of(parent):
         raise StructureChanged(
             STEP,

@@ -74,7 +74,10 @@ class Session:
             model.add_callback(event, callback)
         for event, callback in self._extra_callbacks.items():
             model.add_callback(event, callback)
-        self._progress.stage("reading the images")
+        done = self._store.state.epochs
+        self._progress.stage(
+            f"continuing after epoch {done} of {self._job.epochs}" if done else "reading the images"
+        )
         try:
             model.train(trainer=trainer, resume=last is not None, **self._arguments())
         finally:
@@ -173,7 +176,8 @@ class Session:
             batches = len(trainer.train_loader)
             self._progress.batch("train", trainer.epoch, self._batch - 1, batches, _loss(trainer))
         limit = self._job.max_minutes
-        if limit is not None and self._seconds() > limit * 60:
+        last = trainer.epoch + 1 == trainer.epochs and self._batch == len(trainer.train_loader)
+        if limit is not None and self._seconds() > limit * 60 and not last:
             self._stopped = (
                 f"max_minutes ({limit:g}) reached in epoch {trainer.epoch + 1} of {trainer.epochs}"
             )

@@ -5,12 +5,23 @@ from __future__ import annotations
 from prunebench.ranking.advice import PREFERENCE
 from prunebench.ranking.records import Advice, Difference, Metric, RankedVariant, Use
 from prunebench.report.claims import compared, other_of, standing
-from prunebench.report.document import Block, Card, Cards, Item, Items, Notice, Paragraph, Section
+from prunebench.report.document import (
+    Block,
+    Card,
+    Cards,
+    Heading,
+    Item,
+    Items,
+    Notice,
+    Paragraph,
+    Section,
+)
 from prunebench.report.messages import Messages
 from prunebench.report.numbers import with_interval
 from prunebench.report.stored import StoredRun
 
 METRICS: tuple[Metric, ...] = ("speed", "accuracy", "efficiency")
+MOST_DOUBTS = 12
 
 
 def answer(run: StoredRun, m: Messages) -> Section:
@@ -24,12 +35,15 @@ def answer(run: StoredRun, m: Messages) -> Section:
         blocks.append(Paragraph(_basis(run, m)))
     else:
         blocks.append(Paragraph(m("answer.nothing")))
-    doubts = list(ranking.warnings)
+    doubts = []
     if ranking.failures:
-        failed = m.listed([failure.name for failure in ranking.failures])
+        failed = m.some([failure.name for failure in ranking.failures])
         doubts.append(m.counted("answer.failed", len(ranking.failures), names=failed))
+    doubts += ranking.warnings
     if doubts:
-        blocks.append(Notice(m("answer.doubts"), tuple(doubts)))
+        more = len(doubts) - MOST_DOUBTS
+        told = doubts if more <= 0 else [*doubts[:MOST_DOUBTS], m("answer.more", n=more)]
+        blocks.append(Notice(m("answer.doubts"), tuple(told)))
     return Section("answer", m("answer.title"), tuple(blocks))
 
 
@@ -37,15 +51,16 @@ def guide(run: StoredRun, m: Messages) -> Section:
     """For each use the recommendation, its grounds, what speaks for it and what against."""
     blocks: list[Block] = []
     for advice in run.ranking.advice:
-        items = [Item(advice.sentence, m(f"use.{advice.use}"))]
-        if advice.recommended is not None:
-            row = run.ranking.row(advice.recommended)
-            items += [
-                Item(_grounds(row, m), m("guide.grounds")),
-                Item(" ".join(_pros(run, row)) or m("guide.nothing"), m("guide.pros")),
-                Item(" ".join(_cons(run, row, m)) or m("guide.nothing"), m("guide.cons")),
-            ]
-        blocks.append(Items(tuple(items)))
+        blocks += [Heading(m(f"use.{advice.use}")), Paragraph(advice.sentence)]
+        if advice.recommended is None:
+            continue
+        row = run.ranking.row(advice.recommended)
+        items = (
+            Item(_grounds(row, m), m("guide.grounds")),
+            Item(" ".join(_pros(run, row)) or m("guide.nothing"), m("guide.pros")),
+            Item(" ".join(_cons(run, row, m)) or m("guide.nothing"), m("guide.cons")),
+        )
+        blocks.append(Items(items))
     return Section("guide", m("guide.title"), tuple(blocks))
 
 
@@ -83,10 +98,10 @@ def _certainty(run: StoredRun, use: Use, row: RankedVariant, m: Messages) -> tup
             continue
         parts = [m(f"sure.{metric}", above=len(found.above), others=others)]
         if found.level:
-            names = m.listed([other_of(d, row.name) for d in found.level])
+            names = m.some([other_of(d, row.name) for d in found.level])
             parts.append(m("sure.level", names=names))
         if found.below:
-            names = m.listed([other_of(d, row.name) for d in found.below])
+            names = m.some([other_of(d, row.name) for d in found.below])
             parts.append(m(f"sure.below.{metric}", names=names))
         texts.append(" ".join(parts))
     return tuple(texts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prunebench.ranking.records import Metric, RankedVariant, Ranking
-from prunebench.report.claims import compared, leaders, standing
+from prunebench.report.claims import compared, leaders, other_of, standing
 from prunebench.report.document import Item, Items, Section
 from prunebench.report.messages import Messages
 from prunebench.report.numbers import with_interval
@@ -11,6 +11,11 @@ from prunebench.report.sections.strategies import round_verdict
 from prunebench.report.stored import StoredRun
 
 LEADING: tuple[Metric, ...] = ("efficiency", "accuracy", "speed")
+WORDS: tuple[tuple[Metric, str, str], ...] = (
+    ("speed", "faster", "slower"),
+    ("accuracy", "more_accurate", "less_accurate"),
+)
+"""Keys of the sentences about variants shown to be better and shown to be worse."""
 
 
 def findings(run: StoredRun, m: Messages) -> Section | None:
@@ -24,8 +29,8 @@ def findings(run: StoredRun, m: Messages) -> Section | None:
     items.append(Item(size, m("findings.size")))
     kept = [row.name for row in ranking.rows if row.verdict in ("pruned", "preserved")]
     lost = [row.name for row in ranking.rows if row.verdict == "restored"]
-    texts = [m("findings.kept", names=m.listed(kept))] if kept else []
-    texts += [m("findings.lost", names=m.listed(lost))] if lost else []
+    texts = [m("findings.kept", names=m.some(kept))] if kept else []
+    texts += [m("findings.lost", names=m.some(lost))] if lost else []
     if texts:
         items.append(Item(" ".join(texts), m("findings.structure")))
     return Section("findings", m("findings.title"), (Items(tuple(items)),))
@@ -52,7 +57,7 @@ def _leader(ranking: Ranking, metric: Metric, m: Messages) -> Item:
     values = {"name": found.first.name, "figure": _figure(found.first, metric)}
     lead = m(f"findings.{metric}")
     if found.tied:
-        tied = m.listed([row.name for row in found.tied])
+        tied = m.some([row.name for row in found.tied])
         return Item(m("findings.tied", tied=tied, **values), lead)
     key = "findings.alone" if len(ranking.rows) > 1 else "findings.only"
     return Item(m(key, **values), lead)
@@ -67,22 +72,26 @@ def _figure(row: RankedVariant, metric: Metric) -> str:
 
 
 def _pruning(run: StoredRun, m: Messages) -> list[Item]:
-    """Whether the narrower networks are faster than the unpruned one."""
+    """Whether the narrower networks are faster than the unpruned one, and what they cost."""
     baseline = run.baseline
-    if baseline is None:
+    narrow = [row.name for row in run.ranking.rows if row.verdict in ("pruned", "preserved")]
+    if baseline is None or not narrow:
         return []
-    items = []
-    for row in run.ranking.rows:
-        if row.verdict not in ("pruned", "preserved"):
-            continue
-        pairs = [
-            compared(run.ranking, metric, row.name, baseline.name)
-            for metric in ("speed", "accuracy")
-        ]
-        text = " ".join(pair.sentence for pair in pairs if pair is not None)
-        if text:
-            items.append(Item(text, m("conclusions.pruning", name=row.name)))
-    return items
+    texts = []
+    for metric, gain, loss in WORDS:
+        found = [compared(run.ranking, metric, name, baseline.name) for name in narrow]
+        pairs = [pair for pair in found if pair is not None]
+        groups = {
+            gain: [p for p in pairs if p.told_apart and p.second == baseline.name],
+            loss: [p for p in pairs if p.told_apart and p.first == baseline.name],
+            f"{metric}.open": [p for p in pairs if not p.told_apart],
+        }
+        for group, members in groups.items():
+            if members:
+                names = m.some([other_of(pair, baseline.name) for pair in members])
+                texts.append(m(f"conclusions.pruning.{group}", names=names))
+                texts.append(members[0].sentence)
+    return [Item(" ".join(texts), m("conclusions.pruning"))]
 
 
 def _strategies(run: StoredRun, m: Messages) -> list[Item]:
@@ -117,7 +126,7 @@ def _deployment(run: StoredRun, m: Messages) -> list[Item]:
         for shown in ("yes", "no", "not shown")
     }
     texts = [
-        m(f"conclusions.realtime.{shown}", names=m.listed(names))
+        m(f"conclusions.realtime.{shown}", names=m.some(names))
         for shown, names in groups.items()
         if names
     ]

@@ -43,11 +43,17 @@ def _story(run: StoredRun, variant: VariantRecord, m: Messages) -> str:
         if variant.audit.left_alone:
             parts.append(_left_alone(variant.audit, m))
         if variant.audit.verdict == "restored":
-            parts.append(m("structure.lost", step=variant.steps[-1]))
+            parts.append(_loss(variant, parent, m))
     if variant.failure is not None:
         reason = _sentence(variant.failure.reason)
         parts.append(m("structure.failed", step=variant.failure.step, reason=reason))
     return " ".join(parts)
+
+
+def _loss(variant: VariantRecord, parent: VariantRecord | None, m: Messages) -> str:
+    """By which step the pruning was lost."""
+    already = parent is not None and parent.audit is not None and parent.audit.verdict == "restored"
+    return m("structure.lost_before" if already else "structure.lost", step=variant.steps[-1])
 
 
 def _made(variant: VariantRecord, parent: VariantRecord | None, m: Messages) -> str:
@@ -80,10 +86,15 @@ def _counts(audit: Audit, before: Audit | None, m: Messages) -> str:
         "structure.counts.changed",
         was=count(was.parameters),
         change=relative(now.parameters, was.parameters),
-        layers=changed,
-        total=len(now.widths),
+        widths=_widths(changed, len(now.widths), m),
         **values,
     )
+
+
+def _widths(changed: int, total: int, m: Messages) -> str:
+    if not changed:
+        return m("structure.widths.none")
+    return m("structure.widths.some", changed=changed, total=total)
 
 
 def _left_alone(audit: Audit, m: Messages) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 from prunebench.ranking.records import RankedVariant, Ranking, Shown
 from prunebench.records import VariantRecord
 from prunebench.report import figures
-from prunebench.report.claims import dominators
+from prunebench.report.claims import compared, dominators
 from prunebench.report.document import (
     Block,
     Cell,
@@ -25,6 +27,8 @@ from prunebench.report.stored import StoredRun
 
 TONE: dict[Shown, Tone] = {"yes": "good", "no": "bad", "not shown": "open"}
 MEGA = 1e6
+NEIGHBOURS = 12
+"""Most pairs of neighbours that are told in words."""
 
 
 def comparison(run: StoredRun, m: Messages) -> Section:
@@ -35,13 +39,7 @@ def comparison(run: StoredRun, m: Messages) -> Section:
         blocks.append(_by_threads(run, m))
     drawn = (figures.accuracy_against_latency(run, each, m) for each in run.outcome.rankings)
     blocks += [figure for figure in drawn if figure is not None]
-    ties = [
-        Item(difference.sentence)
-        for difference in ranking.differences
-        if difference.metric == "efficiency" and not difference.told_apart
-    ]
-    if ties:
-        blocks += [Paragraph(m("comparison.ties")), Items(tuple(ties))]
+    blocks += _neighbours(ranking, m)
     return Section("comparison", m("comparison.title"), tuple(blocks))
 
 
@@ -97,7 +95,7 @@ def pareto(run: StoredRun, m: Messages) -> Section:
             row.label,
             f"{row.map50_per_fps:.4f}",
             Cell(m(f"pareto.{row.pareto}"), tones[row.pareto]),
-            ", ".join(dominators(ranking, row.name)) or BLANK,
+            m.some(dominators(ranking, row.name)) or BLANK,
             ", ".join(uses.get(row.name, [])) or BLANK,
         )
         for row in ranking.rows
@@ -132,7 +130,7 @@ def _ranks(run: StoredRun, ranking: Ranking, m: Messages) -> Table:
             count(row.parameters),
             _verdict(row, m),
             _shown(row.realtime, m),
-            ", ".join(row.tied_with) or BLANK,
+            m.some(row.tied_with) or BLANK,
         )
         for row in ranking.rows
     ]
@@ -143,6 +141,14 @@ def _ranks(run: StoredRun, ranking: Ranking, m: Messages) -> Table:
     level = f"{100 * ranking.level:g}"
     caption = m("comparison.caption", threads=threads, level=level)
     return Table(caption, columns, tuple(rows))
+
+
+def _neighbours(ranking: Ranking, m: Messages) -> list[Block]:
+    """Each row against the next one in efficiency, as far as the list stays readable."""
+    pairs = itertools.pairwise(row.name for row in ranking.rows[: NEIGHBOURS + 1])
+    found = (compared(ranking, "efficiency", upper, lower) for upper, lower in pairs)
+    items = tuple(Item(difference.sentence) for difference in found if difference is not None)
+    return [Paragraph(m("comparison.neighbours")), Items(items)] if items else []
 
 
 def _by_threads(run: StoredRun, m: Messages) -> Table:

@@ -1,9 +1,21 @@
 (() => {
   "use strict";
+  const PRINTED_WIDTH = 660;
   const plots = [...document.querySelectorAll("script[data-figure]")].map((script) => ({
     node: document.getElementById(script.dataset.figure),
     spec: JSON.parse(script.textContent),
+    drawn: false,
   }));
+  const paper = matchMedia("print");
+  let printing = paper.matches;
+
+  // Plotly is text until the page has been painted, so that reading need not wait for it.
+  function load() {
+    if (window.Plotly) return;
+    const library = document.createElement("script");
+    library.textContent = document.getElementById("plotly").textContent;
+    document.head.append(library);
+  }
 
   // Texts and grids follow the page's scheme; the data's colours hold on both grounds.
   function scheme() {
@@ -12,57 +24,76 @@
     return { text: read("--text"), quiet: read("--quiet"), line: read("--line"), ground: read("--ground") };
   }
 
-  function themed(layout) {
-    const colours = scheme();
-    const result = {
-      ...layout,
+  function layoutOf(spec, colours) {
+    const layout = {
+      ...spec.layout,
       font: { family: "system-ui, sans-serif", size: 13, color: colours.text },
       modebar: { bgcolor: "transparent", color: colours.quiet, activecolor: colours.text },
       // A finger scrolls the page; only a mouse zooms by dragging.
       dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
-      hoverlabel: { ...layout.hoverlabel, bgcolor: colours.ground, bordercolor: colours.quiet, font: { color: colours.text } },
+      hoverlabel: {
+        ...spec.layout.hoverlabel,
+        bgcolor: colours.ground,
+        bordercolor: colours.quiet,
+        font: { color: colours.text },
+      },
     };
     for (const name of Object.keys(layout).filter((key) => /^[xy]axis/.test(key))) {
-      result[name] = { ...layout[name], gridcolor: colours.line, linecolor: colours.quiet, tickcolor: colours.quiet };
+      layout[name] = {
+        ...layout[name],
+        gridcolor: colours.line,
+        linecolor: colours.quiet,
+        tickcolor: colours.quiet,
+      };
     }
-    return result;
+    return printing ? { ...layout, width: PRINTED_WIDTH } : { ...layout, autosize: true };
   }
 
-  const config = {
-    responsive: true,
-    displaylogo: false,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
-    toImageButtonOptions: { format: "svg" },
-  };
-
-  function draw({ node, spec }) {
-    node.drawn = true;
-    const file = { ...config.toImageButtonOptions, filename: node.id };
+  function draw(plot) {
+    load();
+    plot.drawn = true;
+    const { node, spec } = plot;
     const colours = scheme();
-    const data = spec.data.map((trace) => (trace.texttemplate ? { ...trace, textfont: { color: colours.text } } : trace));
-    window.Plotly.react(node, data, themed(spec.layout), { ...config, toImageButtonOptions: file });
+    const data = spec.data.map((trace) =>
+      trace.texttemplate ? { ...trace, textfont: { color: colours.text } } : trace);
+    const config = {
+      responsive: !printing,
+      displaylogo: false,
+      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+      toImageButtonOptions: { format: "svg", filename: node.id },
+    };
+    window.Plotly.react(node, data, layoutOf(spec, colours), config);
+    // The description of the figure stands for its drawing.
+    node.querySelectorAll(".main-svg").forEach((svg) => svg.setAttribute("aria-hidden", "true"));
   }
 
   // Figures in view come first, the others when the browser has time.
   const idle = window.requestIdleCallback ?? ((run) => setTimeout(run, 1));
   function drawRest() {
-    const next = plots.find(({ node }) => !node.drawn);
+    const next = plots.find((plot) => !plot.drawn);
     if (next) {
       draw(next);
       idle(drawRest, { timeout: 300 });
     }
   }
-  const watcher = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      const plot = plots.find(({ node }) => node === entry.target);
-      if (entry.isIntersecting && !plot.node.drawn) draw(plot);
-    }
-  }, { rootMargin: "200px" });
-  plots.forEach(({ node }) => watcher.observe(node));
-  idle(drawRest, { timeout: 300 });
+  function start() {
+    const watcher = new IntersectionObserver((entries) => {
+      for (const entry of entries.filter((each) => each.isIntersecting)) {
+        const plot = plots.find(({ node }) => node === entry.target);
+        if (!plot.drawn) draw(plot);
+      }
+    }, { rootMargin: "200px" });
+    plots.forEach(({ node }) => watcher.observe(node));
+    idle(drawRest, { timeout: 300 });
+  }
+  requestAnimationFrame(() => setTimeout(start));
 
-  const redraw = () => plots.forEach(draw);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  matchMedia("print").addEventListener("change", redraw);
-  addEventListener("beforeprint", redraw);
+  function redraw(onPaper) {
+    printing = onPaper;
+    plots.forEach(draw);
+  }
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw(printing));
+  paper.addEventListener("change", () => redraw(paper.matches));
+  addEventListener("beforeprint", () => redraw(true));
+  addEventListener("afterprint", () => redraw(false));
 })();

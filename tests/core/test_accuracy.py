@@ -1,0 +1,204 @@
+"""Mean average precision of an exported file agrees with Ultralytics' own validator.
+
+The network is random, so its labels are made from its own detections: scaled a little, some of
+them left out. That gives an average precision between 0 and 1.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pruning_kit import HW, NAMES, tiny_network
+from ultralytics.engine.validator import BaseValidator
+from ultralytics.models import YOLO
+from ultralytics.utils.metrics import box_iou
+from ultralytics.utils.ops import xywh2xyxy
+
+from prunebench.accuracy import Request, match, run
+from prunebench.checkpoint import save_checkpoint
+from prunebench.errors import CheckpointError, DatasetError
+from prunebench.export import export_onnx
+from prunebench.inference import OnnxNetwork, read_letterboxed
+from prunebench.latency.postprocess import decode_and_nms
+from prunebench.map_bootstrap import load_detections, mean_ap
+from prunebench.records import Accuracy
+
+IMAGES = 10
+EMPTY = 2
+"""Images at the end that show nothing; one has an empty label file, one has none."""
+
+
+@pytest.fixture(scope="module")
+def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("onnx")
+    network: Any = tiny_network("yolov8n")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for box, kind in zip(network.model[-1].cv2, network.model[-1].cv3, strict=True):
+            # Edges near one cell from the centre, so that boxes are small and lie in the image.
+            box[-1].bias.copy_(-2 * (torch.arange(16.0) - 1).abs().repeat(4))
+            kind[-1].weight.mul_(0.2)  # scores that do not saturate
+            kind[-1].bias.normal_(-2, 0.3, generator=generator)
+    save_checkpoint(network, folder / "source.pt", {})
+    return export_onnx(folder / "source.pt", folder, HW, opset=17)
+
+
+@pytest.fixture(scope="module")
+def data_yaml(onnx_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    for kind in ("images", "labels"):
+        (root / kind / "val").mkdir(parents=True)
+    rng = np.random.default_rng(5)
+    network = OnnxNetwork(onnx_file, HW)
+    for index in range(IMAGES):
+        path = root / "images" / "val" / f"{index}.png"
+        # Noise everywhere, so that no two scores are equal and their order is defined.
+        cv2.imwrite(str(path), rng.integers(0, 255, (54, 96, 3), dtype=np.uint8))
+        if index == IMAGES - 1:
+            continue
+        rows = _labels(network, path, rng) if index < IMAGES - EMPTY else []
+        (root / "labels" / "val" / f"{index}.txt").write_text("\n".join(rows))
+    file = root / "data.yaml"
+    data = {"path": str(root), "train": "images/val", "val": "images/val", "names": NAMES}
+    file.write_text(yaml.safe_dump(data))
+    return file
+
+
+def _labels(network: OnnxNetwork, path: Path, rng: np.random.Generator) -> list[str]:
+    tensor, factor, offset = read_letterboxed(path, HW)
+    found = decode_and_nms(network(tensor)[0], len(NAMES), 0.001, 0.3, 300, multi_label=True)
+    rows = []
+    for kind in range(len(NAMES)):
+        best = found[found[:, 5] == kind][:6, :4] * rng.uniform(0.96, 1.04)
+        boxes = np.column_stack(((best[:, :2] + best[:, 2:]) / 2, best[:, 2:] - best[:, :2]))
+        for row in (boxes - offset) / factor:
+            if row.min() >= 0 and row.max() <= 1 and rng.random() < 0.7:
+                rows.append(f"{kind} " + " ".join(f"{value:.6f}" for value in row))
+    # Ultralytics drops a repeated line.
+    return [*rows, rows[0]]
+
+
+def request(onnx_file: Path, data_yaml: Path, **changes: Any) -> Request:
+    images = sorted((data_yaml.parent / "images" / "val").iterdir())
+    values: dict[str, Any] = {
+        "onnx": str(onnx_file),
+        "images": tuple(str(image) for image in images),
+        "names": NAMES,
+        "imgsz": HW,
+        "confidence": 0.001,
+        "iou": 0.7,
+        "max_det": 300,
+    }
+    return Request.model_validate(values | changes)
+
+
+@pytest.fixture(scope="module")
+def evaluated(
+    onnx_file: Path, data_yaml: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Accuracy, list[dict[str, Any]]]:
+    workdir = tmp_path_factory.mktemp("accuracy")
+    events: list[dict[str, Any]] = []
+    return workdir, run(request(onnx_file, data_yaml), workdir, events.append), events
+
+
+def test_figures_are_those_of_ultralytics_validator(
+    onnx_file: Path,
+    data_yaml: Path,
+    evaluated: tuple[Path, Accuracy, list[dict[str, Any]]],
+    tmp_path: Path,
+) -> None:
+    metrics = YOLO(onnx_file, task="detect").val(
+        data=str(data_yaml),
+        split="val",
+        conf=0.001,
+        iou=0.7,
+        max_det=300,
+        plots=False,
+        verbose=False,
+        project=str(tmp_path),
+    )
+    accuracy = evaluated[1]
+    assert 0.05 < accuracy.map50 < 0.95
+    assert accuracy.map50 == pytest.approx(metrics.box.map50, abs=1e-4)
+    assert accuracy.map50_95 == pytest.approx(metrics.box.map, abs=1e-4)
+    per_class = {
+        NAMES[int(index)]: float(value)
+        for index, value in zip(metrics.box.ap_class_index, metrics.box.ap50, strict=True)
+    }
+    assert accuracy.per_class == pytest.approx(per_class, abs=1e-4)
+    assert accuracy.instances == int(metrics.nt_per_class.sum())
+
+
+def test_raw_matches_give_the_same_figure_again(
+    evaluated: tuple[Path, Accuracy, list[dict[str, Any]]],
+) -> None:
+    workdir, accuracy, _ = evaluated
+    assert accuracy.detections.holds(workdir)
+    detections = load_detections(workdir / accuracy.detections.path)
+    assert detections.target_counts.shape == (IMAGES, len(NAMES))
+    assert detections.target_counts.sum() == accuracy.instances
+    assert not detections.target_counts[-EMPTY:].any()
+    assert detections.tp.shape == (len(detections.confidence), 10)
+    again = mean_ap(detections, np.ones((1, IMAGES)))
+    assert again[0] == pytest.approx(accuracy.map50, abs=1e-6)
+    with np.load(workdir / accuracy.detections.path) as arrays:
+        assert [Path(path).name for path in arrays["paths"]] == [f"{i}.png" for i in range(IMAGES)]
+
+
+def test_progress_reaches_every_image(
+    evaluated: tuple[Path, Accuracy, list[dict[str, Any]]],
+) -> None:
+    events = evaluated[2]
+    assert events[0] == {"kind": "stage", "text": f"evaluating on {IMAGES} images"}
+    assert events[-1] == {"kind": "progress", "done": IMAGES, "total": IMAGES, "unit": "image"}
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), detections=st.integers(0, 12), labels=st.integers(0, 6))
+def test_matching_is_ultralytics_own(seed: int, detections: int, labels: int) -> None:
+    rng = np.random.default_rng(seed)
+    wanted = np.column_stack((rng.integers(0, 2, labels), rng.uniform(4, 20, (labels, 4))))
+    near = wanted[rng.integers(0, labels, detections)] if labels else np.zeros((detections, 5))
+    moved = near[:, 1:] + rng.uniform(-2, 2, (detections, 4))
+    boxes = np.column_stack((moved[:, :2] - moved[:, 2:] / 2, moved[:, :2] + moved[:, 2:] / 2))
+    scores = -np.sort(-rng.random(detections))
+    found = np.column_stack((boxes, scores, rng.integers(0, 2, detections))).astype(np.float32)
+
+    validator: Any = SimpleNamespace(iouv=torch.linspace(0.5, 0.95, 10))
+    targets = xywh2xyxy(torch.from_numpy(wanted[:, 1:]))
+    expected = BaseValidator.match_predictions(
+        validator,
+        torch.from_numpy(found[:, 5]),
+        torch.from_numpy(wanted[:, 0]),
+        box_iou(targets, torch.from_numpy(found[:, :4])),
+    )
+    assert np.array_equal(match(found, wanted), expected.numpy())
+
+
+def test_a_perfect_detection_counts_once() -> None:
+    label = np.array([[1, 20, 20, 10, 10]], dtype=np.float64)
+    box = [15, 15, 25, 25]
+    found = np.array([[*box, 0.9, 1], [*box, 0.8, 1], [*box, 0.7, 0]], dtype=np.float32)
+    assert match(found, label).all(axis=1).tolist() == [True, False, False]
+    assert match(found, label)[1:].any() == np.False_
+
+
+def test_bad_input(onnx_file: Path, data_yaml: Path, tmp_path: Path) -> None:
+    empty = [str(data_yaml.parent / "images" / "val" / f"{IMAGES - 1}.png")]
+    with pytest.raises(DatasetError, match="none of the 1 images has a labelled object"):
+        run(request(onnx_file, data_yaml, images=empty), tmp_path, lambda event: None)
+    two = {0: "a", 1: "b"}
+    with pytest.raises(CheckpointError, match="it predicts 7 classes, the dataset has 2"):
+        run(request(onnx_file, data_yaml, names=two), tmp_path, lambda event: None)
+    with pytest.raises(CheckpointError, match=r"its input is \[1, 3, 64, 96\]"):
+        run(request(onnx_file, data_yaml, imgsz=(64, 64)), tmp_path, lambda event: None)
+    assert not list(tmp_path.iterdir())

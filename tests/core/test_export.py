@@ -1,0 +1,153 @@
+"""The exported file is static, carries its names and computes what the checkpoint does."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+from pruning_kit import HW, NAMES, parameters, tiny_network
+
+from prunebench.audit import audit_file, structure_of
+from prunebench.checkpoint import load_checkpoint, save_checkpoint
+from prunebench.errors import CheckpointError, DatasetError, ParityError
+from prunebench.export import Request, compare, run
+from prunebench.inference import OnnxNetwork
+from prunebench.pruning.pruner import prune_network
+from prunebench.records import Exported
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("images") / "image.png"
+    pixels = np.random.default_rng(0).integers(0, 255, (50, 90, 3), dtype=np.uint8)
+    cv2.imwrite(str(path), pixels)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pruned") / "pruned.pt"
+    network = tiny_network("yolov8n")
+    prune_network(network, ratio=0.3, round_to=None)
+    save_checkpoint(network, path, {})
+    return path
+
+
+def request(checkpoint: Path, image: Path, **changes: Any) -> Request:
+    values: dict[str, Any] = {
+        "checkpoint": str(checkpoint),
+        "imgsz": HW,
+        "opset": 17,
+        "images": (str(image),),
+        "box_tolerance_px": 0.5,
+        "score_tolerance": 0.005,
+    }
+    return Request.model_validate(values | changes)
+
+
+@pytest.fixture(scope="module")
+def exported(
+    pruned: Path, image: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Exported]:
+    workdir = tmp_path_factory.mktemp("export")
+    result = run(request(pruned, image), workdir, lambda event: None)
+    return workdir / result.onnx.path, result
+
+
+def test_the_file_is_static_and_names_its_classes(exported: tuple[Path, Exported]) -> None:
+    path, result = exported
+    model = onnx.load(path)
+    shape = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert shape == [1, 3, *HW]
+    assert model.opset_import[0].version == result.opset == 17
+    assert ast.literal_eval(metadata["names"]) == NAMES
+    assert ast.literal_eval(metadata["imgsz"]) == list(HW)
+    assert "date" not in metadata
+    assert not {"Identity", "Constant", "Shape"} & {node.op_type for node in model.graph.node}
+
+
+def test_only_the_file_is_left(exported: tuple[Path, Exported], pruned: Path) -> None:
+    path, result = exported
+    assert [file.name for file in path.parent.iterdir()] == ["model.onnx"]
+    assert [file.name for file in pruned.parent.iterdir()] == ["pruned.pt"]
+    assert result.onnx.holds(path.parent)
+
+
+def test_parity_is_far_below_the_tolerances(exported: tuple[Path, Exported]) -> None:
+    parity = exported[1].parity
+    assert parity.images == 1
+    assert parity.max_box_px < 0.05
+    assert parity.max_score < 1e-4
+
+
+def test_the_same_checkpoint_gives_the_same_bytes(
+    exported: tuple[Path, Exported], pruned: Path, image: Path, tmp_path: Path
+) -> None:
+    assert run(request(pruned, image), tmp_path, lambda event: None).onnx == exported[1].onnx
+
+
+def test_an_onnx_file_is_counted_like_its_checkpoint(
+    exported: tuple[Path, Exported], pruned: Path
+) -> None:
+    audit = audit_file(exported[0]).audit
+    network = load_checkpoint(pruned)
+    expected = structure_of(network, HW)
+    assert audit is not None
+    assert audit.structure.fused
+    assert audit.structure.parameters == parameters(network)
+    assert audit.structure.parameters_fused == expected.parameters_fused
+    assert audit.structure.macs == expected.macs
+    assert audit.structure.widths == expected.widths
+    assert audit.structure.names == NAMES
+
+
+@pytest.mark.parametrize("value", [12.0, float("nan")])
+def test_a_file_that_computes_something_else_fails(
+    exported: tuple[Path, Exported], pruned: Path, image: Path, value: float
+) -> None:
+    network: Any = load_checkpoint(pruned)
+    with torch.no_grad():
+        network.model[-1].cv3[0][-1].bias += value
+    with pytest.raises(ParityError, match=r"differs from the checkpoint by .* px in a box edge"):
+        compare(network, exported[0], request(pruned, image))
+
+
+def test_a_failed_parity_leaves_no_file(pruned: Path, image: Path, tmp_path: Path) -> None:
+    strict = request(pruned, image, box_tolerance_px=1e-12, score_tolerance=1e-12)
+    with pytest.raises(ParityError, match=r"at most 1e-12 px and 1e-12 are allowed"):
+        run(strict, tmp_path, lambda event: None)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["yolo26n", "yolov8n-seg"])
+def test_other_heads(name: str, image: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "source" / "model.pt"
+    network = tiny_network(name)
+    prune_network(network, ratio=0.3, round_to=None)
+    save_checkpoint(network, checkpoint, {})
+    result = run(request(checkpoint, image), tmp_path, lambda event: None)
+    masks = 32 if name.endswith("seg") else 0
+    outputs = OnnxNetwork(tmp_path / result.onnx.path, HW)(np.zeros((1, 3, *HW), np.float32))
+    assert outputs[0].shape == (1, 4 + len(NAMES) + masks, 126)
+    assert len(outputs) == (2 if masks else 1)
+
+
+def test_bad_input(pruned: Path, image: Path, exported: tuple[Path, Exported]) -> None:
+    with pytest.raises(CheckpointError, match="does not exist"):
+        run(request(pruned.with_name("none.pt"), image), pruned.parent, lambda event: None)
+    missing = request(pruned, image.with_name("none.png"))
+    with pytest.raises(DatasetError, match=r"none\.png: the image cannot be read"):
+        compare(load_checkpoint(pruned), exported[0], missing)
+    with pytest.raises(
+        CheckpointError, match=r"its input is \[1, 3, 64, 96\], not \[1, 3, 32, 32\]"
+    ):
+        OnnxNetwork(exported[0], (32, 32))
+    with pytest.raises(CheckpointError, match="onnxruntime cannot load the file"):
+        OnnxNetwork(image, HW)

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from prunebench.config import Config
+from prunebench.plan import plan_variants
+
+
+def test_the_reference_experiment_has_six_variants() -> None:
+    variants = plan_variants(Config(model="best.pt"))
+    assert [v.name for v in variants] == [
+        "baseline",
+        "pruned",
+        "standard-1",
+        "standard-2",
+        "preserving-1",
+        "preserving-2",
+    ]
+
+
+def test_every_parent_comes_first_and_its_steps_are_the_start_of_its_childs() -> None:
+    seen = {}
+    for variant in plan_variants(Config(model="best.pt", retrain={"rounds": 4})):
+        if variant.parent is not None:
+            parent = seen[variant.parent]
+            assert variant.steps[:-1] == parent.steps
+        seen[variant.name] = variant
+    assert len(seen) == 2 + 2 * 4
+
+
+def test_no_rounds_leave_the_pruned_network_alone() -> None:
+    variants = plan_variants(Config(model="best.pt", retrain={"rounds": 0}))
+    assert [v.name for v in variants] == ["baseline", "pruned"]
+
+
+def test_a_network_description_is_trained_first() -> None:
+    baseline, *_ = plan_variants(Config(model="yolov8n.yaml"))
+    assert baseline.steps == ("train baseline",)
