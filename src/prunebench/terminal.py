@@ -110,7 +110,8 @@ def _table(title: str, figures: Sequence[str], words: Sequence[str]) -> Table:
         justify: Literal["left", "right"] = "left" if name == "variant" else "right"
         table.add_column(name, justify=justify, no_wrap=True)
     for name in words:
-        table.add_column(name, overflow="fold")
+        # Wide enough for "possible", the longest word of a narrow column.
+        table.add_column(name, overflow="fold", min_width=8)
     return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -13,8 +14,9 @@ from prunebench.audit import Finding as AuditFinding
 from prunebench.config import Config
 from prunebench.doctor import Finding as DoctorFinding
 from prunebench.plan import PlannedVariant
-from prunebench.ranking.text import counted
-from prunebench.selftest import SelfTest
+
+if TYPE_CHECKING:
+    from prunebench.selftest import SelfTest
 
 LEVEL_STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
 
@@ -76,34 +78,44 @@ def doctor_view(findings: Sequence[DoctorFinding]) -> RenderableType:
 
 def selftest_view(result: SelfTest) -> RenderableType:
     """How often copies of known speed were told apart, and what that says of this host."""
-    typical = sum(r.median_ms for r in result.repetitions) / len(result.repetitions)
+    settings, alarms = result.settings, result.false_alarms
+    typical = statistics.mean(repetition.median_ms for repetition in result.repetitions)
     table = Table(
-        title=f"{result.model}, {typical:.2f} ms, {counted(result.threads, 'thread')}",
-        title_justify="left",
+        title=f"{result.model}: {typical:.2f} ms, threads {result.threads}", title_justify="left"
     )
+    alone = len(result.repetitions) == 1
+    shown = f"{result.level:.0%} interval" if alone else "lowest, highest"
     table.add_column("true difference")
-    for column in ("measured, middle [lowest, highest]", "called different", "resampled", "rounds"):
-        table.add_column(column, justify="right")
+    for column in (f"measured [{shown}]", "called different", "resampled", "rounds"):
+        table.add_column(Text(column), justify="right")
     for index, verdict in enumerate(result.verdicts):
         pairs = [repetition.comparisons[index] for repetition in result.repetitions]
-        ratios = [100 * (pair.ratio.estimate - 1) for pair in pairs]
+        ratios = [pair.ratio.estimate for pair in pairs]
+        low, high = min(ratios), max(ratios)
+        if alone:
+            low, high = pairs[0].ratio.low, pairs[0].ratio.high
+        middle, low, high = (100 * (r - 1) for r in (statistics.median(ratios), low, high))
         rounds = sorted({pair.rounds for pair in pairs})
         table.add_row(
             "none (A/A)" if verdict.slowdown == 1 else f"{verdict.slowdown - 1:.1%} slower",
-            f"{statistics.median(ratios):+.2f} % [{min(ratios):+.2f}, {max(ratios):+.2f}]",
+            Text(f"{middle:+.2f} % [{low:+.2f}, {high:+.2f}]"),
             f"{verdict.told_apart} of {verdict.repetitions}",
             f"{verdict.resampled:.1%}",
             " to ".join(str(count) for count in dict.fromkeys((rounds[0], rounds[-1]))),
         )
-    alarms, settings = result.false_alarms.share, result.settings
+    detectable = {
+        settings.rounds_min: result.detectable_soon_percent,
+        settings.rounds_max: result.detectable_percent,
+    }
     facts = (
-        f"False alarms {alarms.estimate:.0%} [{alarms.low:.0%}, {alarms.high:.0%}], "
-        f"{result.false_alarms.resampled:.1%} in measurements resampled from these rounds.",
-        f"Smallest difference found 9 times in 10: {result.detectable_soon_percent:.2f} % after "
-        f"{settings.rounds_min} rounds, {result.detectable_percent:.2f} % after "
-        f"{settings.rounds_max}; "
-        f"half width of the A/A interval {result.half_width_percent:.2f} %.",
-        f"Measuring takes {result.overhead:.2f} times the timed inference asked for.",
+        f"False alarms: {alarms.told_apart} of {alarms.repetitions} measurements "
+        f"[{alarms.share.low:.0%}, {alarms.share.high:.0%}], and {alarms.resampled:.1%} of those "
+        "resampled from these rounds.",
+        "Smallest difference found 9 times in 10: "
+        + ", ".join(f"{percent:.2f} % in {rounds} rounds" for rounds, percent in detectable.items())
+        + f"; half width of the A/A interval {result.half_width_percent:.2f} %.",
+        f"Measuring takes {result.overhead:.2f} times the timed inference asked for "
+        f"({settings.seconds:g} s each time).",
     )
     doubts = [Text(doubt, style="bold red") for doubt in result.doubts]
     if not doubts:

@@ -41,13 +41,17 @@ EMPTY = 2
 def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("onnx")
     network: Any = tiny_network("yolov8n")
-    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for box, kind in zip(network.model[-1].cv2, network.model[-1].cv3, strict=True):
+        raw = network(torch.rand(1, 3, *HW, generator=torch.Generator().manual_seed(0)))[1]
+        cells = [HW[0] * HW[1] // int(stride) ** 2 for stride in network.stride]
+        for level, logits in enumerate(raw["scores"][0].split(cells, dim=1)):
+            box, kind = network.model[-1].cv2[level][-1], network.model[-1].cv3[level][-1]
+            # Scores spread over 0..1, so that no two are equal and their order is defined.
+            gain = 1.5 / logits.std(dim=1)
+            kind.weight.mul_(gain[:, None, None, None])
+            kind.bias.copy_(-2 - (logits.mean(dim=1) - kind.bias) * gain)
             # Edges near one cell from the centre, so that boxes are small and lie in the image.
-            box[-1].bias.copy_(-2 * (torch.arange(16.0) - 1).abs().repeat(4))
-            kind[-1].weight.mul_(0.2)  # scores that do not saturate
-            kind[-1].bias.normal_(-2, 0.3, generator=generator)
+            box.bias.copy_(-2 * (torch.arange(16.0) - 1).abs().repeat(4))
     save_checkpoint(network, folder / "source.pt", {})
     return export_onnx(folder / "source.pt", folder, HW, opset=17)
 
@@ -61,7 +65,6 @@ def data_yaml(onnx_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     network = OnnxNetwork(onnx_file, HW)
     for index in range(IMAGES):
         path = root / "images" / "val" / f"{index}.png"
-        # Noise everywhere, so that no two scores are equal and their order is defined.
         cv2.imwrite(str(path), rng.integers(0, 255, (54, 96, 3), dtype=np.uint8))
         if index == IMAGES - 1:
             continue

@@ -30,6 +30,7 @@ from prunebench.latency.sentinel import SENTINEL
 from prunebench.outcome import LATENCY_FILE, read_outcome
 from prunebench.records import FileRef
 from prunebench.runs import LATENCY_FOLDER
+from tests.conftest import missing_system_package
 
 WRITERS = 4
 RUNS_PER_WRITER = 3
@@ -61,7 +62,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server() -> Iterator[Server]:
     programs = installed()
     if programs is None:
-        pytest.skip("no PostgreSQL server is installed (Debian: apt-get install postgresql)")
+        missing_system_package(
+            "no PostgreSQL server is installed (Debian: apt-get install postgresql)"
+        )
     with running(programs) as started:
         yield started
 

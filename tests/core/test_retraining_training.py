@@ -249,7 +249,7 @@ def test_a_finished_training_is_not_repeated(
 
 
 def test_max_minutes_ends_it_with_what_it_has(
-    pruned: Path, data_yaml: Path, tmp_path: Path
+    pruned: Path, data_yaml: Path, train: Train, tmp_path: Path
 ) -> None:
     done = train(tmp_path, pruned, data_yaml, "preserving", epochs=50, max_minutes=1e-4)
     assert done.result.training.stopped == "max_minutes (0.0001) reached in epoch 1 of 50"
@@ -258,7 +258,7 @@ def test_max_minutes_ends_it_with_what_it_has(
 
 
 def test_patience_ends_it_and_is_named(
-    pruned: Path, data_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pruned: Path, data_yaml: Path, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ultralytics.models.yolo.detect import DetectionTrainer
 
@@ -309,7 +309,7 @@ def test_a_diverging_training_fails_with_the_reason(
 
 
 def test_a_passing_nan_is_recovered_from_the_last_epoch(
-    poison: list[int], pruned: Path, data_yaml: Path, tmp_path: Path
+    poison: list[int], pruned: Path, data_yaml: Path, train: Train, tmp_path: Path
 ) -> None:
     poison.append(1)
     done = train(tmp_path, pruned, data_yaml, "preserving")
@@ -340,7 +340,7 @@ def test_a_structure_that_changes_stops_the_training_at_once(
 
 
 def test_standard_fails_before_the_first_epoch_where_it_is_told_to(
-    pruned: Path, unpruned: Path, data_yaml: Path, tmp_path: Path
+    pruned: Path, unpruned: Path, data_yaml: Path, train: Train, tmp_path: Path
 ) -> None:
     recorder = Recorder()
     arguments = request(pruned, data_yaml, "standard", settings={"on_restore": "fail"})
@@ -398,7 +398,7 @@ def test_new_classes_replace_the_last_layers_only(
     assert network.model[-1].nc == 3
 
 
-def test_segmentation_keeps_its_structure(tmp_path: Path) -> None:
+def test_segmentation_keeps_its_structure(train: Train, tmp_path: Path) -> None:
     data_yaml = make_dataset(tmp_path / "data", polygons=True)
     pruned = make_network(tmp_path / "pruned.pt", pruned=True, task="segment")
     done = train(tmp_path / "work", pruned, data_yaml, "preserving", epochs=1)

@@ -22,15 +22,6 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
-class Notice:
-    """What the reader must know before trusting the rest."""
-
-    kind: ClassVar[str] = "notice"
-    title: str
-    texts: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Heading:
     """A heading below the section's own."""
 
@@ -40,10 +31,26 @@ class Heading:
 
 @dataclass(frozen=True)
 class Item:
-    """An entry of a list, with a lead-in where it has a subject."""
+    """An entry of a list.
+
+    Attributes:
+        text: What it says.
+        lead: What or who it is about, where that is written in front of it.
+        lang: Language of the text where it is not the report's own.
+    """
 
     text: str
     lead: str | None = None
+    lang: str | None = None
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What the reader must know before trusting the rest."""
+
+    kind: ClassVar[str] = "notice"
+    title: str
+    items: tuple[Item, ...]
 
 
 @dataclass(frozen=True)

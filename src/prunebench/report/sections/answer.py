@@ -18,6 +18,7 @@ from prunebench.report.document import (
 )
 from prunebench.report.messages import Messages
 from prunebench.report.numbers import with_interval
+from prunebench.report.sentences import RECORDED, advice_sentence, difference_sentence
 from prunebench.report.stored import StoredRun
 
 METRICS: tuple[Metric, ...] = ("speed", "accuracy", "efficiency")
@@ -29,7 +30,8 @@ def answer(run: StoredRun, m: Messages) -> Section:
     ranking = run.ranking
     blocks: list[Block] = []
     if run.outcome.noise:
-        blocks.append(Notice(m("answer.noisy"), run.outcome.noise))
+        findings = tuple(Item(finding, lang=RECORDED) for finding in run.outcome.noise)
+        blocks.append(Notice(m("answer.noisy"), findings))
     if ranking.rows:
         blocks.append(Cards(tuple(_card(run, advice, m) for advice in ranking.advice)))
         blocks.append(Paragraph(_basis(run, m)))
@@ -38,11 +40,11 @@ def answer(run: StoredRun, m: Messages) -> Section:
     doubts = []
     if ranking.failures:
         failed = m.some([failure.name for failure in ranking.failures])
-        doubts.append(m.counted("answer.failed", len(ranking.failures), names=failed))
-    doubts += ranking.warnings
+        doubts.append(Item(m.counted("answer.failed", len(ranking.failures), names=failed)))
+    doubts += [Item(warning, lang=RECORDED) for warning in ranking.warnings]
     if doubts:
         more = len(doubts) - MOST_DOUBTS
-        told = doubts if more <= 0 else [*doubts[:MOST_DOUBTS], m("answer.more", n=more)]
+        told = doubts if more <= 0 else [*doubts[:MOST_DOUBTS], Item(m("answer.more", n=more))]
         blocks.append(Notice(m("answer.doubts"), tuple(told)))
     return Section("answer", m("answer.title"), tuple(blocks))
 
@@ -51,13 +53,16 @@ def guide(run: StoredRun, m: Messages) -> Section:
     """For each use the recommendation, its grounds, what speaks for it and what against."""
     blocks: list[Block] = []
     for advice in run.ranking.advice:
-        blocks += [Heading(m(f"use.{advice.use}")), Paragraph(advice.sentence)]
+        blocks += [
+            Heading(m(f"use.{advice.use}")),
+            Paragraph(advice_sentence(advice, run.ranking, m)),
+        ]
         if advice.recommended is None:
             continue
         row = run.ranking.row(advice.recommended)
         items = (
             Item(_grounds(row, m), m("guide.grounds")),
-            Item(" ".join(_pros(run, row)) or m("guide.nothing"), m("guide.pros")),
+            Item(" ".join(_pros(run, row, m)) or m("guide.nothing"), m("guide.pros")),
             Item(" ".join(_cons(run, row, m)) or m("guide.nothing"), m("guide.cons")),
         )
         blocks.append(Items(items))
@@ -66,15 +71,17 @@ def guide(run: StoredRun, m: Messages) -> Section:
 
 def _card(run: StoredRun, advice: Advice, m: Messages) -> Card:
     title = m(f"use.{advice.use}")
+    sentence = advice_sentence(advice, run.ranking, m)
     if advice.recommended is None:
-        return Card(title, m("answer.none"), False, advice.sentence, ())
+        return Card(title, m("answer.none"), False, sentence, ())
     row = run.ranking.row(advice.recommended)
-    against = tuple(d.sentence for d in _against_baseline(run, row, ("speed", "accuracy")))
+    compared_with = _against_baseline(run, row, ("speed", "accuracy"))
+    against = tuple(difference_sentence(d, run, m) for d in compared_with)
     points = (
         (m("answer.why"), (_grounds(row, m), *against)),
         (m("answer.sure"), _certainty(run, advice.use, row, m)),
     )
-    return Card(title, row.name, True, advice.sentence, points)
+    return Card(title, row.name, True, sentence, points)
 
 
 def _basis(run: StoredRun, m: Messages) -> str:
@@ -118,14 +125,14 @@ def _grounds(row: RankedVariant, m: Messages) -> str:
     )
 
 
-def _pros(run: StoredRun, row: RankedVariant) -> list[str]:
+def _pros(run: StoredRun, row: RankedVariant, m: Messages) -> list[str]:
     found = _against_baseline(run, row, METRICS)
-    return [d.sentence for d in found if d.told_apart and d.first == row.name]
+    return [difference_sentence(d, run, m) for d in found if d.told_apart and d.first == row.name]
 
 
 def _cons(run: StoredRun, row: RankedVariant, m: Messages) -> list[str]:
     found = _against_baseline(run, row, METRICS)
-    texts = [d.sentence for d in found if d.told_apart and d.second == row.name]
+    texts = [difference_sentence(d, run, m) for d in found if d.told_apart and d.second == row.name]
     if row.realtime != "yes":
         fps = f"{run.ranking.realtime_fps:g}"
         texts.append(m(f"guide.realtime.{row.realtime}", fps=fps))

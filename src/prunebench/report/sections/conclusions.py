@@ -8,6 +8,7 @@ from prunebench.report.document import Item, Items, Section
 from prunebench.report.messages import Messages
 from prunebench.report.numbers import with_interval
 from prunebench.report.sections.strategies import round_verdict
+from prunebench.report.sentences import difference_sentence
 from prunebench.report.stored import StoredRun
 
 LEADING: tuple[Metric, ...] = ("efficiency", "accuracy", "speed")
@@ -90,7 +91,7 @@ def _pruning(run: StoredRun, m: Messages) -> list[Item]:
             if members:
                 names = m.some([other_of(pair, baseline.name) for pair in members])
                 texts.append(m(f"conclusions.pruning.{group}", names=names))
-                texts.append(members[0].sentence)
+                texts.append(difference_sentence(members[0], run, m))
     return [Item(" ".join(texts), m("conclusions.pruning"))]
 
 

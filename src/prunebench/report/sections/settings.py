@@ -18,6 +18,7 @@ from prunebench.report.document import (
 )
 from prunebench.report.messages import Messages
 from prunebench.report.numbers import BLANK
+from prunebench.report.sentences import RECORDED
 from prunebench.report.stored import StoredRun
 
 
@@ -36,7 +37,7 @@ def settings(run: StoredRun, m: Messages) -> Section:
     )
     noise: Block = Paragraph(m("settings.quiet"))
     if latency.noise:
-        noise = Items(tuple(Item(finding) for finding in latency.noise))
+        noise = Items(tuple(Item(finding, lang=RECORDED) for finding in latency.noise))
     blocks: list[Block] = [
         Paragraph(protocol),
         Heading(m("settings.noise")),

@@ -20,6 +20,7 @@ from prunebench.report.document import (
 )
 from prunebench.report.messages import Messages
 from prunebench.report.numbers import BLANK
+from prunebench.report.sentences import difference_sentence
 from prunebench.report.stored import StoredRun
 
 METRICS: tuple[Metric, ...] = ("accuracy", "speed", "efficiency")
@@ -42,7 +43,7 @@ def strategies(run: StoredRun, m: Messages) -> Section | None:
     )
     rows = tuple(_strategy_row(run, effect, m) for effect in effects)
     blocks: list[Block] = [Table(m("strategies.caption"), columns, rows)]
-    pairs = [Item(text) for text in _head_to_head(run, effects)]
+    pairs = [Item(text) for text in _head_to_head(run, effects, m)]
     if pairs:
         blocks += [Paragraph(m("strategies.pairs")), Items(tuple(pairs))]
     settings = _settings(run, m)
@@ -118,7 +119,7 @@ def _change(change: Change, m: Messages) -> Cell:
     return Cell(text, "good" if change.percent.estimate > 0 else "bad")
 
 
-def _head_to_head(run: StoredRun, effects: list[Effect]) -> list[str]:
+def _head_to_head(run: StoredRun, effects: list[Effect], m: Messages) -> list[str]:
     """The strategies' variants of the same round against each other."""
     found = []
     numbers = {v.name: v.training.round for v in run.variants if v.training is not None}
@@ -126,7 +127,7 @@ def _head_to_head(run: StoredRun, effects: list[Effect]) -> list[str]:
         if a.strategy == b.strategy or numbers.get(a.variant) != numbers.get(b.variant):
             continue
         pairs = (compared(run.ranking, metric, a.variant, b.variant) for metric in METRICS)
-        found += [pair.sentence for pair in pairs if pair is not None]
+        found += [difference_sentence(pair, run, m) for pair in pairs if pair is not None]
     return found
 
 

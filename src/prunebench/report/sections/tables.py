@@ -23,6 +23,7 @@ from prunebench.report.document import (
 )
 from prunebench.report.messages import Messages
 from prunebench.report.numbers import BLANK, count, relative, with_interval
+from prunebench.report.sentences import difference_sentence
 from prunebench.report.stored import StoredRun
 
 TONE: dict[Shown, Tone] = {"yes": "good", "no": "bad", "not shown": "open"}
@@ -39,7 +40,7 @@ def comparison(run: StoredRun, m: Messages) -> Section:
         blocks.append(_by_threads(run, m))
     drawn = (figures.accuracy_against_latency(run, each, m) for each in run.outcome.rankings)
     blocks += [figure for figure in drawn if figure is not None]
-    blocks += _neighbours(ranking, m)
+    blocks += _neighbours(run, ranking, m)
     return Section("comparison", m("comparison.title"), tuple(blocks))
 
 
@@ -143,11 +144,11 @@ def _ranks(run: StoredRun, ranking: Ranking, m: Messages) -> Table:
     return Table(caption, columns, tuple(rows))
 
 
-def _neighbours(ranking: Ranking, m: Messages) -> list[Block]:
+def _neighbours(run: StoredRun, ranking: Ranking, m: Messages) -> list[Block]:
     """Each row against the next one in efficiency, as far as the list stays readable."""
     pairs = itertools.pairwise(row.name for row in ranking.rows[: NEIGHBOURS + 1])
     found = (compared(ranking, "efficiency", upper, lower) for upper, lower in pairs)
-    items = tuple(Item(difference.sentence) for difference in found if difference is not None)
+    items = tuple(Item(difference_sentence(d, run, m)) for d in found if d is not None)
     return [Paragraph(m("comparison.neighbours")), Items(items)] if items else []
 
 

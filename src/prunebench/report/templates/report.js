@@ -1,12 +1,14 @@
 (() => {
   "use strict";
   const PRINTED_WIDTH = 660;
+  const NARROW = 520;
   const plots = [...document.querySelectorAll("script[data-figure]")].map((script) => ({
     node: document.getElementById(script.dataset.figure),
     spec: JSON.parse(script.textContent),
     drawn: false,
   }));
   const paper = matchMedia("print");
+  const touched = matchMedia("(pointer: coarse)");
   let printing = paper.matches;
 
   // Plotly is text until the page has been painted, so that reading need not wait for it.
@@ -30,7 +32,7 @@
       font: { family: "system-ui, sans-serif", size: 13, color: colours.text },
       modebar: { bgcolor: "transparent", color: colours.quiet, activecolor: colours.text },
       // A finger scrolls the page; only a mouse zooms by dragging.
-      dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+      dragmode: touched.matches ? false : "zoom",
       hoverlabel: {
         ...spec.layout.hoverlabel,
         bgcolor: colours.ground,
@@ -54,11 +56,15 @@
     plot.drawn = true;
     const { node, spec } = plot;
     const colours = scheme();
-    const data = spec.data.map((trace) =>
-      trace.texttemplate ? { ...trace, textfont: { color: colours.text } } : trace);
+    const narrow = !printing && node.clientWidth < NARROW;
+    const data = spec.data.map((trace) => {
+      if (!trace.texttemplate) return trace;
+      return { ...trace, texttemplate: narrow ? "" : trace.texttemplate, textfont: { color: colours.text } };
+    });
     const config = {
       responsive: !printing,
       displaylogo: false,
+      displayModeBar: touched.matches ? false : "hover",
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
       toImageButtonOptions: { format: "svg", filename: node.id },
     };
