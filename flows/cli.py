@@ -41,9 +41,9 @@ def run(
     console = stderr_console()
     with shown_progress(console):
         _stage("checking the model, the data and the output folder")
-        from prunebench.experiment import prepare
+        from prunebench.experiment import check
 
-        prepare(resolved)
+        check(resolved)
         _stage("starting Prefect")
         from flows.compare import compare
 

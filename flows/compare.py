@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -10,6 +9,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed, State
 
 from prunebench.config import Config
+from prunebench.experiment import output_folder
 from prunebench.files import sole_user
 from prunebench.plan import PlannedVariant, plan_variants
 from prunebench.records import Failure, VariantRecord
@@ -32,9 +32,8 @@ def compare(config: Config) -> State[Any]:
     Returns:
         A completed state whose data is the run's folder and the ranking as plain values.
     """
-    out = Path(config.out).expanduser().resolve()
-    experiment = prepare_experiment(config)
-    with sole_user(out):
+    with sole_user(output_folder(config)):
+        experiment = prepare_experiment(config)
         plan = plan_variants(config)
         made: dict[str, PrefectFuture[Any]] = {}
         finished: dict[str, tuple[PrefectFuture[Any], ...]] = {}

@@ -12,6 +12,7 @@ from prunebench.audit import Request as InspectRequest
 from prunebench.child import run_child
 from prunebench.config import Config
 from prunebench.data.dataset import (
+    Split,
     check_dataset,
     dataset_digest,
     images_of,
@@ -33,13 +34,11 @@ from prunebench.versions import check_versions
 EXPERIMENT_FILE = "experiment.json"
 
 
-class Experiment(Record):
-    """A configuration whose inputs were found, checked and digested.
+class Inputs(Record):
+    """What a configuration names, found, checked and digested.
 
     Attributes:
-        config: The configuration.
         out: Absolute path of the output folder.
-        folder: Absolute path of the run's folder below it.
         checkpoint: Absolute path of the given checkpoint, ``None`` where a baseline is trained.
         checkpoint_sha256: Digest of that file.
         structure: Structure of that checkpoint.
@@ -50,9 +49,7 @@ class Experiment(Record):
         images: Absolute paths of those images, in order.
     """
 
-    config: Config
     out: str
-    folder: str
     checkpoint: str | None
     checkpoint_sha256: str | None
     structure: Structure | None
@@ -61,6 +58,18 @@ class Experiment(Record):
     class_names: dict[int, str]
     split: str
     images: tuple[str, ...]
+
+
+class Experiment(Inputs):
+    """A configuration with its inputs and the folder of its run.
+
+    Attributes:
+        config: The configuration.
+        folder: Absolute path of the run's folder below the output folder.
+    """
+
+    config: Config
+    folder: str
 
     @property
     def run_folder(self) -> Path:
@@ -74,37 +83,35 @@ class Experiment(Record):
 
     @property
     def threads(self) -> int:
-        """Threads of a training, export or evaluation."""
+        """Threads of a training."""
         return self.config.retrain.threads or usable_cores()
 
 
-def prepare(config: Config) -> Experiment:
-    """Check everything a run needs and open its folder. Nothing is left behind on bad input.
+def check(config: Config) -> Inputs:
+    """Find and check everything a run needs, before any work starts.
 
     Raises:
         InputError: Of the kind that says what is wrong: a library version, the checkpoint, the
             dataset, the output folder.
     """
     check_versions()
-    out = Path(config.out).expanduser().resolve()
+    out = output_folder(config)
     checkpoint = _checkpoint_path(config.model)
     check_output_folder(out)
-    dataset = resolve_dataset(config.data, cache_dir=out / DATA_FOLDER)
-    sha256 = None if checkpoint is None else sha256_of(checkpoint)
-    structure = None
-    if checkpoint is not None and sha256 is not None:
+    sha256, structure = None, None
+    if checkpoint is not None:
         announce({"kind": "stage", "text": f"reading {checkpoint.name}"})
+        sha256 = sha256_of(checkpoint)
         structure = _inspect(checkpoint, sha256, config.image.hw)
     announce({"kind": "stage", "text": f"checking the images and labels of {config.data}"})
-    check_dataset(dataset, class_names=None if structure is None else structure.names)
-    split = config.accuracy.split
-    if split == "auto":
-        split = "test" if dataset.test else "val"
-    folder = open_run(config, out)
-    experiment = Experiment(
-        config=config,
+    dataset = resolve_dataset(config.data, cache_dir=out / DATA_FOLDER)
+    split: Split = "val"
+    if config.accuracy.split == "test" or (config.accuracy.split == "auto" and dataset.test):
+        split = "test"
+    names = None if structure is None else structure.names
+    check_dataset(dataset, class_names=names, splits=("train", "val", split))
+    return Inputs(
         out=str(out),
-        folder=str(folder),
         checkpoint=None if checkpoint is None else str(checkpoint),
         checkpoint_sha256=sha256,
         structure=structure,
@@ -114,8 +121,24 @@ def prepare(config: Config) -> Experiment:
         split=split,
         images=tuple(str(p) for p in images_of(dataset, split, limit=config.accuracy.images)),
     )
+
+
+def prepare(config: Config) -> Experiment:
+    """Check everything and open the run's folder. Call it as the output folder's sole user.
+
+    Raises:
+        InputError: As ``check``.
+    """
+    inputs = check(config)
+    folder = open_run(config, Path(inputs.out))
+    experiment = Experiment(config=config, folder=str(folder), **dict(inputs))
     write_atomically(folder / EXPERIMENT_FILE, experiment.model_dump_json(indent=2))
     return experiment
+
+
+def output_folder(config: Config) -> Path:
+    """Absolute path of the output folder."""
+    return Path(config.out).expanduser().resolve()
 
 
 def read_experiment(folder: Path) -> Experiment:

@@ -94,8 +94,9 @@ def sole_user(folder: Path) -> Iterator[None]:
     """Hold ``folder`` for this process; the system frees it when the process ends.
 
     Raises:
-        OutputError: Another process is running in the same folder.
+        OutputError: The folder cannot be written, or another process is running in it.
     """
+    check_output_folder(folder)
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)

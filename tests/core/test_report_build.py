@@ -334,6 +334,30 @@ def test_an_unfinished_run_has_no_report(tmp_path: Path) -> None:
         build_report(tmp_path)
 
 
+def test_korean_says_the_same_with_the_same_numbers(
+    run: Path, outcome: RunRanking, markdown: str
+) -> None:
+    text = report_markdown(run, outcome, lang="ko")
+    assert "preserving-1 배포 권장" in text
+    assert "구별되지 않음" in text
+    assert re.findall(r"\| [\d.,]+ \[[\d., ]+\] \|", text) == re.findall(
+        r"\| [\d.,]+ \[[\d., ]+\] \|", markdown
+    )
+    recorded = [*outcome.rankings[0].warnings]
+    own = "".join(line for line in text.splitlines() if not any(w[:20] in line for w in recorded))
+    for phrase in (" is ", " are ", "cannot", "shown"):
+        assert phrase not in re.sub(r"The audit says \w+\.", "", own)
+
+
+def test_korean_page_says_its_language(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    make_run(folder, MIXED[:3], threads=(1,), rounds=4, frames=4, noise=("busy",))
+    build_report(folder, lang="ko")
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    assert page.attributes("html")[0]["lang"] == "ko"
+    assert {values.get("lang") for values in page.attributes("li")} == {None, "en"}
+
+
 def test_an_unknown_language_is_bad_input(run: Path) -> None:
     with pytest.raises(ConfigError, match="not available in 'xx'"):
         build_report(run, lang="xx")

@@ -448,6 +448,30 @@ def test_missing_images_are_the_datasets_fault(
         run(request(pruned, broken, "standard"), tmp_path / "work", Recorder())
 
 
+ALLOCATOR_SAYS = (
+    "[enforce fail at alloc_cpu.cpp:130] err == 0. DefaultCPUAllocator: can't allocate memory: "
+    "you tried to allocate 68719476736 bytes. Error code 12 (Cannot allocate memory)"
+)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError(ALLOCATOR_SAYS)])
+def test_running_out_of_memory_is_named(
+    error: Exception,
+    pruned: Path,
+    data_yaml: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ultralytics.models.yolo.detect import DetectionTrainer
+
+    def allocate(trainer: Any, batch: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(DetectionTrainer, "preprocess_batch", allocate)
+    with pytest.raises(StepError, match="out of memory with batches of 3 images at 32 pixels"):
+        run(request(pruned, data_yaml, "preserving"), tmp_path, Recorder())
+
+
 def test_a_full_disk_is_named_and_the_training_continues_later(
     pruned: Path, data_yaml: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,103 @@
+"""What the latency benchmarks share: the shipped network, scenes, and a table of claims."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+os.environ.setdefault("YOLO_OFFLINE", "true")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from prunebench.latency.fingerprint import cpu_model, physical_cores
+from prunebench.latency.measure import Target
+from prunebench.records import sha256_of
+
+CHECKPOINT = Path(__file__).parent.parent / "assets" / "scenes-yolov8n.pt"
+IMGSZ = (192, 320)
+OPSET = 17
+CLASSES = 7
+
+Claim = tuple[str, str, bool]
+"""What is asked, what was found, whether it holds."""
+
+
+def export_network(folder: Path, imgsz: tuple[int, int] = IMGSZ) -> Path:
+    """The shipped network as ONNX.
+
+    Args:
+        folder: Where it goes.
+        imgsz: (height, width) in pixels.
+    """
+    from prunebench.export import export_onnx
+
+    height, width = imgsz
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        written = export_onnx(CHECKPOINT, Path(work), imgsz, opset=OPSET)
+        return written.rename(folder / f"network-{height}x{width}.onnx")
+
+
+def copies(onnx: Path, names: Sequence[str]) -> list[Target]:
+    """One file as several variants."""
+    digest = sha256_of(onnx)
+    return [Target(name, onnx, digest) for name in names]
+
+
+def write_scenes(folder: Path, count: int = 16) -> list[Path]:
+    """Built-in scenes to letterbox, 320 x 180."""
+    from prunebench.data.scenes import render_scene
+
+    paths = []
+    for index in range(count):
+        image, _ = render_scene(np.random.default_rng(index))
+        paths.append(folder / f"scene-{index}.png")
+        cv2.imwrite(str(paths[-1]), image)
+    return paths
+
+
+def arguments(description: str | None, repetitions: int | None = None) -> argparse.Namespace:
+    """``--quick``, and ``--repetitions`` where there are any."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="prove that it runs; proves no claim")
+    if repetitions is not None:
+        parser.add_argument("--repetitions", type=int, default=repetitions)
+    return parser.parse_args()
+
+
+def show(event: dict[str, object]) -> None:
+    """Print stages and waits on standard error."""
+    if event["kind"] in ("stage", "waiting"):
+        print(event["text"], file=sys.stderr, flush=True)
+
+
+def print_claims(console: Console, claims: Sequence[Claim]) -> int:
+    """Print what was asked and found; 1 where anything does not hold."""
+    table = Table("asked", "found", "holds", title=host_line(), title_justify="left")
+    for asked, found, holds in claims:
+        table.add_row(asked, found, "[green]yes" if holds else "[red]no")
+    console.print(table)
+    return 0 if all(holds for _, _, holds in claims) else 1
+
+
+def host_line() -> str:
+    """The host and its load, for the title of a table."""
+    load = os.getloadavg()[0]
+    return f"{cpu_model()}, {physical_cores()} cores, load average {load:.1f}"
+
+
+def in_workspace(main: Callable[[Path, Console], int]) -> None:
+    """Run ``main`` in a temporary folder and exit with what it returns."""
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="prunebench-benchmark-") as folder:
+        status = main(Path(folder), console if console.is_terminal else Console(width=110))
+    sys.exit(status)

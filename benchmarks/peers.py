@@ -1,0 +1,236 @@
+"""One network measured twice: how far apart do several tools see its two copies?
+
+    python benchmarks/peers.py [--repetitions 20] [--quick]
+
+In each repetition every tool measures both copies, the tools in random order:
+
+- ``prunebench``: the default settings at one thread, as ``benchmarks/aa.py``.
+- ``ProfileModels`` of Ultralytics: its own code with the 8 threads it fixes, both files in one
+  call.
+- ``sequential loop``: one process, onnxruntime's default session, the mean of a loop over the first
+  file, then over the second; the simplest way to a table like the reference report's.
+- ``pyperf``: its published protocol, 20 fresh processes of 3 values, one thread, first file first;
+  left out where it is not installed (``pip install pyperf``).
+
+ProfileModels and the loop get as many seconds for each copy as ``--seconds`` says. They have no
+test: a reader takes the lower number for the faster variant every time. pyperf's test is Student's
+t at 95 %, as its ``compare_to`` does. onnxruntime_perf_test is not part of onnxruntime's wheels,
+and optimum-benchmark measures Transformers models, no bare ONNX file. About an hour on a quiet
+host.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from kit import export_network, host_line, in_workspace
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
+
+from prunebench.config import LatencyConfig
+from prunebench.selftest import QUICK, THOROUGH, selftest
+
+PROFILE_MODELS = """
+import json, sys
+from ultralytics.utils.benchmarks import ProfileModels
+result, seconds, *files = sys.argv[1:]
+found = ProfileModels(files, min_time=float(seconds), imgsz=320, trt=False, device="cpu").run()
+times = [float(one["model/speed_ONNX(ms)"]) for one in found]
+open(result, "w").write(json.dumps(times))
+"""
+
+SEQUENTIAL_LOOP = """
+import json, sys, time
+import numpy as np, onnxruntime as ort
+result, seconds, *files = sys.argv[1:]
+means = []
+for file in files:
+    session = ort.InferenceSession(file, providers=["CPUExecutionProvider"])
+    feed = session.get_inputs()[0]
+    image = {feed.name: np.random.rand(*feed.shape).astype(np.float32)}
+    for _ in range(10):
+        session.run(None, image)
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() < began + float(seconds):
+        session.run(None, image)
+        count += 1
+    means.append(1000 * (time.perf_counter() - began) / count)
+open(result, "w").write(json.dumps(means))
+"""
+
+PYPERF = """
+import sys
+import numpy as np, onnxruntime as ort, pyperf
+def add(command, args):
+    command.extend(["--onnx", args.onnx])
+runner = pyperf.Runner(add_cmdline_args=add)
+runner.argparser.add_argument("--onnx")
+options = ort.SessionOptions()
+options.intra_op_num_threads = options.inter_op_num_threads = 1
+file = runner.parse_args().onnx
+session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+feed = session.get_inputs()[0]
+image = {feed.name: np.random.rand(*feed.shape).astype(np.float32)}
+runner.bench_func("inference", session.run, None, image)
+"""
+
+
+class Outcome(NamedTuple):
+    """What a tool said of two equal copies.
+
+    Attributes:
+        ratio: Milliseconds of the second divided by the first's.
+        different: Whether its own test calls them different; ``None`` where it has none.
+    """
+
+    ratio: float
+    different: bool | None
+
+
+class Task(NamedTuple):
+    """One use of a tool: two equal files, a folder of its own, seconds per file, a seed."""
+
+    files: tuple[Path, Path]
+    folder: Path
+    seconds: float
+    quick: bool
+    seed: int
+
+
+def own_protocol(task: Task) -> Outcome:
+    """This project."""
+    settings: LatencyConfig = QUICK if task.quick else THOROUGH
+    result = selftest(
+        task.files[0], settings, task.folder, repetitions=1, slowdowns=(), seed=task.seed
+    )
+    pair = result.repetitions[0].comparisons[0]
+    return Outcome(pair.ratio.estimate, pair.told_apart)
+
+
+def profile_models(task: Task) -> Outcome:
+    """Ultralytics' ProfileModels."""
+    return _of_script(PROFILE_MODELS, task)
+
+
+def sequential_loop(task: Task) -> Outcome:
+    """A loop over one file, then over the other."""
+    return _of_script(SEQUENTIAL_LOOP, task)
+
+
+def pyperf_protocol(task: Task) -> Outcome:
+    """pyperf's protocol and test."""
+    import pyperf  # type: ignore[import-untyped]
+
+    script = task.folder / "inference.py"
+    script.write_text(PYPERF, encoding="utf-8")
+    values = []
+    for index, file in enumerate(task.files):
+        out = task.folder / f"{index}.json"
+        few = ["--processes=2", "--values=2", "--min-time=0.02"] if task.quick else []
+        _run([str(script), "--quiet", "--onnx", str(file), "-o", str(out), *few], task.folder)
+        values.append(pyperf.BenchmarkSuite.load(str(out)).get_benchmarks()[0].get_values())
+    first, second = values
+    different = bool(stats.ttest_ind(first, second).pvalue < 0.05)
+    return Outcome(float(np.mean(second) / np.mean(first)), different)
+
+
+def _of_script(script: str, task: Task) -> Outcome:
+    result = task.folder / "result.json"
+    files = [str(file) for file in task.files]
+    _run(["-c", script, str(result), str(task.seconds), *files], task.folder)
+    first, second = json.loads(result.read_text(encoding="utf-8"))
+    return Outcome(second / first, None)
+
+
+def _run(arguments: list[str], folder: Path) -> None:
+    environment = {**os.environ, "YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true"}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{arguments[0]} failed:\n{done.stderr[-2000:]}")
+
+
+TOOLS: dict[str, Callable[[Task], Outcome]] = {
+    "prunebench": own_protocol,
+    "ProfileModels": profile_models,
+    "sequential loop": sequential_loop,
+    "pyperf": pyperf_protocol,
+}
+
+
+def main(folder: Path, console: Console) -> int:
+    """Let every tool measure the copies and print their spread."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repetitions", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=15.0, help="per copy, for two tools")
+    parser.add_argument("--quick", action="store_true", help="prove that it runs, no more")
+    asked = parser.parse_args()
+    tools = dict(TOOLS)
+    if importlib.util.find_spec("pyperf") is None:
+        console.print("pyperf is not installed and left out: pip install pyperf")
+        del tools["pyperf"]
+    first = export_network(folder)
+    second = folder / "same-network.onnx"
+    second.write_bytes(first.read_bytes())
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in tools}
+    seconds = dict.fromkeys(tools, 0.0)
+    rng = random.Random(0)
+    count = 1 if asked.quick else asked.repetitions
+    for index in range(count):
+        for name in rng.sample(list(tools), len(tools)):
+            print(f"repetition {index + 1} of {count}: {name}", file=sys.stderr, flush=True)
+            own = folder / f"{index}-{name.replace(' ', '-')}"
+            own.mkdir()
+            timed = 0.3 if asked.quick else asked.seconds
+            began = time.perf_counter()
+            task = Task((first, second), own, timed, asked.quick, seed=index)
+            outcomes[name].append(tools[name](task))
+            seconds[name] += time.perf_counter() - began
+    console.print(spread_table(outcomes, seconds, count))
+    return 0
+
+
+def spread_table(
+    outcomes: dict[str, list[Outcome]], seconds: dict[str, float], count: int
+) -> Table:
+    """How far from 1 each tool saw the ratio of two equal copies."""
+    title = f"One network as two variants, {count} times; {host_line()}"
+    table = Table("tool", title=title, title_justify="left")
+    for column in ("error, median", "worst", "95 % within", "called different", "s each time"):
+        table.add_column(column, justify="right")
+    for name, found in outcomes.items():
+        errors = np.abs([outcome.ratio - 1 for outcome in found])
+        verdicts = [outcome.different for outcome in found if outcome.different is not None]
+        table.add_row(
+            name,
+            f"{np.median(errors):.2%}",
+            f"{errors.max():.2%}",
+            f"{np.percentile(errors, 95):.2%}",
+            f"{sum(verdicts)} of {count}" if verdicts else "always (no test)",
+            f"{seconds[name] / count:.0f}",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    in_workspace(main)
