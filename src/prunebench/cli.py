@@ -51,14 +51,15 @@ def run_app(application: typer.Typer) -> None:
     try:
         application()
     except PrunebenchError as error:
-        Console(stderr=True).print(f"prunebench: {error}", markup=False, highlight=False)
+        _tell(f"prunebench: {error}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        Console(stderr=True).print(
-            "prunebench: interrupted; run the same command again to go on where it stopped.",
-            markup=False,
-        )
+        _tell("prunebench: interrupted; run the same command again to go on where it stopped.")
         sys.exit(INTERRUPTED)
+
+
+def _tell(sentence: str) -> None:
+    Console(stderr=True).print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def stdout_console() -> Console:

@@ -275,6 +275,12 @@ class Config(_Section):
     )
     seed: int = Field(0, ge=0, description="Seed of everything random.")
     out: str = Field("runs", description="Folder that runs and cached steps are written to.")
+    history: str | None = Field(
+        None,
+        description="SQLAlchemy URL of the history store (sqlite:/// or postgresql://); null: "
+        "history.db in `out`. Every run's folder shows it, so leave a password to PGPASSWORD or "
+        "~/.pgpass.",
+    )
     image: ImageConfig = Field(default_factory=ImageConfig)
     baseline: BaselineConfig = Field(default_factory=BaselineConfig)
     prune: PruneConfig = Field(default_factory=PruneConfig)

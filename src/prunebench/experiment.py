@@ -20,6 +20,7 @@ from prunebench.data.dataset import (
 )
 from prunebench.errors import CheckpointError, ConfigError, InputError
 from prunebench.files import check_output_folder, write_atomically
+from prunebench.history.store import Store, default_url
 from prunebench.latency.fingerprint import usable_cores
 from prunebench.plan import NETWORK_SUFFIXES
 from prunebench.progress import announce
@@ -82,6 +83,11 @@ class Experiment(Inputs):
         return Path(self.out) / STEPS_FOLDER
 
     @property
+    def history_url(self) -> str:
+        """URL of the history store the run is recorded in."""
+        return self.config.history or default_url(Path(self.out))
+
+    @property
     def threads(self) -> int:
         """Threads of a training."""
         return self.config.retrain.threads or usable_cores()
@@ -92,12 +98,13 @@ def check(config: Config) -> Inputs:
 
     Raises:
         InputError: Of the kind that says what is wrong: a library version, the checkpoint, the
-            dataset, the output folder.
+            dataset, the output folder, the history store.
     """
     check_versions()
     out = output_folder(config)
     checkpoint = _checkpoint_path(config.model)
     check_output_folder(out)
+    Store(config.history or default_url(out)).close()
     sha256, structure = None, None
     if checkpoint is not None:
         announce({"kind": "stage", "text": f"reading {checkpoint.name}"})

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
 from prunebench.child import Emit
 from prunebench.config import Config
 from prunebench.errors import InputError, StepError
-from prunebench.experiment import Experiment
 from prunebench.files import write_atomically
 from prunebench.gather import measured_from
 from prunebench.latency.measure import Target, measure
@@ -22,6 +21,9 @@ from prunebench.ranking.records import FailedVariant, Ranking
 from prunebench.records import Record, VariantRecord
 from prunebench.report.build import build_report
 from prunebench.runs import LATENCY_FOLDER, RANKING_FILE, read_run_config, save_variant
+
+if TYPE_CHECKING:
+    from prunebench.experiment import Experiment
 
 R = TypeVar("R", bound=Record)
 

@@ -44,15 +44,23 @@ class Store:
 
     Args:
         url: ``sqlite:///file`` or ``postgresql://user@host/database``.
+        create: Make the SQLite file where there is none.
 
     Raises:
-        InputError: The URL cannot be used, the database cannot be reached, or it was written
-            by a newer version of this program.
+        InputError: The URL cannot be used, the database cannot be reached or is not there, or
+            it was written by a newer version of this program.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, create: bool = True) -> None:
         parsed = _parse(url)
         self.shown_url = parsed.render_as_string(hide_password=True)
+        is_file = parsed.get_backend_name() == SQLITE
+        if is_file and not create and not Path(str(parsed.database)).is_file():
+            raise InputError(
+                "there is no history yet",
+                where=self.shown_url,
+                fix="finish a run with `prunebench run`, or name the history with --url or --out",
+            )
         self.engine = _engine(parsed, self.shown_url)
         try:
             self._migrate()

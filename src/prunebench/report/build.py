@@ -12,6 +12,7 @@ from prunebench.report.render import to_html, to_markdown
 from prunebench.report.sections.answer import answer, guide
 from prunebench.report.sections.classes import classes
 from prunebench.report.sections.conclusions import conclusions, findings
+from prunebench.report.sections.gallery import gallery
 from prunebench.report.sections.settings import settings
 from prunebench.report.sections.strategies import rounds, strategies
 from prunebench.report.sections.structure import structure, training
@@ -77,6 +78,7 @@ def compose(run: StoredRun, m: Messages) -> Document:
         pareto(run, m),
         guide(run, m),
         classes(run, m),
+        gallery(run, m),
         training(run, m),
         conclusions(run, m),
         settings(run, m),

@@ -146,7 +146,54 @@ class Figure:
     height: int
 
 
-Block = Paragraph | Notice | Heading | Items | Cards | Table | Figure
+@dataclass(frozen=True)
+class Mark:
+    """A box on a picture.
+
+    Attributes:
+        look: ``truth``, ``hit`` or ``false``.
+        text: What it says.
+        x: Left edge in pixels; top, width and height follow.
+    """
+
+    look: str
+    text: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture with its boxes, and the same in words."""
+
+    caption: str
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One image shown several times.
+
+    Attributes:
+        id: Unique in the report, usable as an HTML id.
+        title: The image's name.
+        jpeg: The image, base64.
+        width: Pixels; the height follows.
+        shots: Once per set of boxes.
+    """
+
+    kind: ClassVar[str] = "pictures"
+    id: str
+    title: str
+    jpeg: str
+    width: int
+    height: int
+    shots: tuple[Shot, ...]
+
+
+Block = Paragraph | Notice | Heading | Items | Cards | Table | Figure | Pictures
 
 
 @dataclass(frozen=True)
