@@ -12,11 +12,13 @@ from prunebench.config import Config
 from prunebench.experiment import output_folder
 from prunebench.files import sole_user
 from prunebench.plan import PlannedVariant, plan_variants
+from prunebench.progress import announce
 from prunebench.records import Failure, VariantRecord
 from tasks.measuring import measure
 from tasks.preparing import prepare_experiment
 from tasks.publishing import publish
 from tasks.ranking import rank_variants
+from tasks.recording import record
 from tasks.variants import evaluate, export, make
 
 STEP_TITLES = ("make", "export", "accuracy")
@@ -51,10 +53,18 @@ def compare(config: Config) -> State[Any]:
         latency = measure(experiment, variants)
         ranking = rank_variants(experiment, variants, latency)
         publish(experiment.folder, variants, ranking)
+        recorded = record(experiment.history_url, experiment.folder, return_state=True)
     failed = [variant.name for variant in variants if variant.failure is not None]
     message = f"{len(variants) - len(failed)} of {len(variants)} variants ranked"
+    if failed:
+        message += f", failed: {', '.join(failed)}"
+    if not recorded.is_completed():
+        # The ranking stands; `prunebench compare` records the run's folder later.
+        reason = recorded.result(raise_on_failure=False)
+        message += f", not in the history: {reason}"
+        announce({"kind": "stage", "text": f"the run is not in the history: {reason}"})
     return Completed(
-        message=message if not failed else f"{message}, failed: {', '.join(failed)}",
+        message=message,
         data={
             "folder": experiment.folder,
             "failed": failed,

@@ -14,6 +14,7 @@ from tasks.comparing import compare_with_earlier, reopen
 from tasks.measuring import measure
 from tasks.publishing import publish, publish_comparison
 from tasks.ranking import rank_variants
+from tasks.recording import record
 
 
 @flow(name="rebenchmark", flow_run_name="rebenchmark", persist_result=False)
@@ -30,9 +31,12 @@ def rebenchmark(run: str | None = None, out: str = "runs") -> State[Any]:
     source = Path(run).resolve() if run else latest_run(Path(out).expanduser().resolve())
     with sole_user(source.parent):
         experiment, variants = reopen(str(source))
+        # Before anything is measured, so that a history out of reach costs nothing.
+        earlier = record(experiment.history_url, str(source))
         latency = measure(experiment, variants)
         ranking = rank_variants(experiment, variants, latency)
-        comparison = compare_with_earlier(str(source), experiment.folder)
+        now = record(experiment.history_url, experiment.folder)
+        comparison = compare_with_earlier(experiment, earlier, now)
         publish(experiment.folder, variants, ranking)
         publish_comparison(ranking.name, comparison)
     slower = [c.variant for c in comparison.changes if c.verdict == "slower"]

@@ -7,7 +7,8 @@ from pathlib import Path
 from prefect import task
 
 from prunebench.experiment import Experiment
-from prunebench.rebenchmark import Comparison, compare_measurements, open_rebenchmark
+from prunebench.history import Recorded, RunComparison
+from prunebench.rebenchmark import compare_recorded, open_rebenchmark
 from prunebench.records import VariantRecord
 
 
@@ -18,6 +19,8 @@ def reopen(source: str) -> tuple[Experiment, tuple[VariantRecord, ...]]:
 
 
 @task(task_run_name="compare with the earlier run", persist_result=False)
-def compare_with_earlier(before: str, after: str) -> Comparison:
-    """Compare the latency of two runs of the same files."""
-    return compare_measurements(Path(before), Path(after))
+def compare_with_earlier(
+    experiment: Experiment, before: Recorded, after: Recorded
+) -> RunComparison:
+    """Compare the experiment's run with the one it measured again."""
+    return compare_recorded(experiment, before, after)

@@ -10,9 +10,9 @@ from typing import Any
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from prunebench.history import RunComparison
 from prunebench.outcome import RunRanking
 from prunebench.ranking.records import Ranking
-from prunebench.rebenchmark import Comparison
 from prunebench.records import Interval, VariantRecord
 from prunebench.report.build import report_markdown
 
@@ -89,7 +89,7 @@ def _shown(interval: Interval) -> str:
 
 
 @task(task_run_name="publish the comparison", persist_result=False)
-def publish_comparison(name: str, comparison: Comparison) -> None:
+def publish_comparison(name: str, comparison: RunComparison) -> None:
     """Keep the comparison with an earlier run as an artifact."""
     create_table_artifact(
         key=artifact_key("changes", name),
@@ -97,7 +97,7 @@ def publish_comparison(name: str, comparison: Comparison) -> None:
             {
                 "variant": change.variant,
                 "threads": change.threads,
-                "change %": _shown(change.percent),
+                "change %": _shown(change.latency),
                 "verdict": change.verdict,
                 "what": change.sentence,
             }

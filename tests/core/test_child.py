@@ -1,0 +1,91 @@
+"""Child processes of steps, with real steps."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from prunebench.audit import Request
+from prunebench.child import run_child, thread_environment
+from prunebench.data.scenes import generate_scenes
+from prunebench.errors import CheckpointError, ChildFailed
+from prunebench.retraining.step import Request as TrainRequest
+from prunebench.strategies import PreservingSettings
+from tests.conftest import ASSET
+
+PARENT = """
+import sys
+from pathlib import Path
+from prunebench.child import run_child
+from prunebench.retraining.step import Request
+request = Request.model_validate_json(sys.argv[1])
+run_child("train", request, Path(sys.argv[2]), threads=1)
+"""
+
+
+def long_training(folder: Path) -> TrainRequest:
+    """A training that would take an hour."""
+    return TrainRequest(
+        strategy="preserving",
+        settings=PreservingSettings(),
+        checkpoint=str(ASSET),
+        data_yaml=str(generate_scenes(folder / "scenes", train=4, val=2, test=2)),
+        round=1,
+        epochs=3000,
+        imgsz=32,
+        batch=2,
+        image_hw=(32, 32),
+    )
+
+
+def test_bad_input_found_in_a_child_is_the_same_error_in_the_parent(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.write_text("no checkpoint")
+    events: list[dict[str, object]] = []
+    with pytest.raises(CheckpointError) as caught:
+        run_child(
+            "inspect",
+            Request(checkpoint=str(path), imgsz=(64, 64)),
+            tmp_path / "work",
+            threads=1,
+            on_event=events.append,
+        )
+    assert caught.value.where == str(path)
+    assert caught.value.fix
+    assert events[0]["kind"] == "stage"
+
+
+def test_a_child_that_takes_too_long_is_killed(tmp_path: Path) -> None:
+    with pytest.raises(ChildFailed, match="longer than 3 s") as caught:
+        run_child("train", long_training(tmp_path), tmp_path / "work", threads=1, timeout_s=3)
+    assert caught.value.returncode == -signal.SIGKILL
+
+
+def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    request = long_training(tmp_path).model_dump_json()
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, request, str(tmp_path / "work")])
+    children: list[psutil.Process] = []
+    deadline = time.monotonic() + 30
+    while not children and time.monotonic() < deadline:
+        time.sleep(0.1)
+        children = psutil.Process(parent.pid).children()
+    assert children
+    assert os.getpgid(children[0].pid) == os.getpgid(parent.pid)
+    # Let the child reach its own code, past the interpreter's start.
+    time.sleep(2)
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+
+
+def test_the_libraries_of_a_child_are_held_to_its_threads() -> None:
+    environment = thread_environment(3)
+    assert environment["OMP_NUM_THREADS"] == environment["MKL_NUM_THREADS"] == "3"
