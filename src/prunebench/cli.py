@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from prunebench.config import Config, load_config
-from prunebench.errors import InputError, PrunebenchError
+from prunebench.errors import InputError, PrunebenchError, RegressionFound
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as a shell gives it: 128 + SIGINT."""
@@ -43,6 +43,13 @@ DataOption = Annotated[
     str | None, typer.Option("--data", "-d", help="Data YAML, 'scenes' or 'neontrees'.")
 ]
 OutOption = Annotated[str | None, typer.Option("--out", "-o", help="Folder for runs.")]
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", envvar="PRUNEBENCH_HISTORY", help="History: sqlite:///, postgresql://."),
+]
+RunsOption = Annotated[
+    Path, typer.Option("--out", "-o", envvar="PRUNEBENCH_OUT", help="Folder of runs.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 
@@ -210,22 +217,96 @@ def selftest(
     from prunebench import selftest as module
     from prunebench.views import selftest_view
 
-    def show(event: dict[str, Any]) -> None:
-        if event["kind"] in ("stage", "waiting"):
-            typer.echo(event["text"], err=True)
-
     with tempfile.TemporaryDirectory(prefix="prunebench-selftest-") as folder:
         result = module.selftest(
             onnx,
             module.QUICK if quick else module.THOROUGH,
             Path(folder),
             repetitions=1 if quick else module.REPETITIONS,
-            on_event=show,
+            on_event=_show_stage,
         )
     if as_json:
         _print_json(result.model_dump(mode="json"))
         return
     stdout_console().print(selftest_view(result))
+
+
+@app.command()
+def history(
+    variant: Annotated[str | None, typer.Option(help="Only this variant.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="Only this experiment's name.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Only this thread count.")] = None,
+    url: UrlOption = None,
+    out: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Show every variant's figures over time and where its latency changed."""
+    from prunebench import history as module
+    from prunebench.given_runs import open_history
+    from prunebench.history_views import history_view
+
+    with open_history((), url, out) as store:
+        points = module.history(store, variant=variant, experiment=experiment, threads=threads)
+    series = module.mark_changes(points, "to_sentinel")
+    if as_json:
+        _print_json([one.model_dump(mode="json") for one in series])
+        return
+    stdout_console().print(history_view(series))
+
+
+@app.command()
+def compare(
+    before: Annotated[str, typer.Argument(help="Name or number in the history, or a run folder.")],
+    after: Annotated[str, typer.Argument(help="The same, of the later run.")],
+    across_hosts: Annotated[
+        bool, typer.Option("--across-hosts", help="Compare although the hosts differ.")
+    ] = False,
+    url: UrlOption = None,
+    out: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Say what changed from one run to another."""
+    from prunebench.given_runs import compare_given
+    from prunebench.history_views import comparison_view
+
+    comparison = compare_given(before, after, url=url, out=out, across_hosts=across_hosts)
+    if as_json:
+        _print_json(comparison.model_dump(mode="json"))
+        return
+    stdout_console().print(comparison_view(comparison))
+
+
+@app.command()
+def gate(
+    candidate: Annotated[
+        str, typer.Argument(help="RUNFOLDER:VARIANT, or RUNFOLDER for its best-ranked variant.")
+    ],
+    baseline: Annotated[str, typer.Argument(help="What it may not be worse than, given alike.")],
+    latency_percent: Annotated[float, typer.Option(min=0, help="Slowdown allowed, in percent.")] = (
+        3.0
+    ),
+    map50_loss: Annotated[float, typer.Option(min=0, max=1, help="Loss of mAP50 allowed.")] = 0.02,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a candidate beside its baseline; exit 4 where it is shown to be worse."""
+    from prunebench.gating import run_gate
+    from prunebench.history import GateLimits
+    from prunebench.history_views import gate_view
+
+    limits = GateLimits(latency_percent=latency_percent, map50_loss=map50_loss)
+    with tempfile.TemporaryDirectory(prefix="prunebench-gate-") as folder:
+        report = run_gate(candidate, baseline, limits, Path(folder), _show_stage)
+    if as_json:
+        _print_json(report.model_dump(mode="json"))
+    else:
+        stdout_console().print(gate_view(report))
+    if not report.result.passed:
+        raise RegressionFound(report.result.sentence)
+
+
+def _show_stage(event: dict[str, Any]) -> None:
+    if event["kind"] in ("stage", "waiting"):
+        typer.echo(event["text"], err=True)
 
 
 def _print_json(value: Any) -> None:

@@ -1,56 +1,48 @@
 """The gate: a candidate is measured beside its baseline, and what it loses is judged.
 
 Where the baseline's ONNX file is gone, the candidate alone is measured and compared with the
-stored run of the baseline through the reference model, on the same fingerprint only. Accuracy
+baseline's stored rounds through the reference model, on the same fingerprint only. Accuracy
 comes from the detections both runs kept: it does not depend on the day, so the second
-measurement only resamples it anew.
+measurement only resamples the images anew.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from sqlalchemy import select
 
 from prunebench.child import Emit
 from prunebench.config import LatencyConfig
 from prunebench.errors import InputError, StepError
-from prunebench.experiment import Experiment, read_experiment
-from prunebench.given_runs import history_url, is_run_folder, recorded
+from prunebench.experiment import Experiment
+from prunebench.gate_subjects import StoredBaseline, Subject, find_stored, find_subject
 from prunebench.history import (
     Check,
     GateLimits,
     GateResult,
-    Store,
     decide,
     judge,
     needs_confirmation,
     paired_checks,
     stored_check,
 )
-from prunebench.history.reading import find_run, fingerprint_of, log_to_sentinel
-from prunebench.history.tables import ResultRow
-from prunebench.latency.fingerprint import default_threads, fingerprint
+from prunebench.latency.fingerprint import default_threads
 from prunebench.latency.measure import Target, measure
 from prunebench.latency.samples import read_samples
 from prunebench.latency.sentinel import SENTINEL
 from prunebench.latency.stopping import round_medians
 from prunebench.map_bootstrap import image_weights, load_detections, mean_ap
-from prunebench.outcome import read_outcome
 from prunebench.ranking.compare import FEWEST_IMAGES
 from prunebench.ranking.measured import Measured, Rounds
-from prunebench.records import FileRef, Record, VariantRecord
-from prunebench.runs import read_variants
+from prunebench.records import Record
 from prunebench.statistics import Array, log_ratios
 
 CANDIDATE, BASELINE = "candidate", "baseline"
-
-Medians = dict[tuple[str, int], dict[int, float]]
+SENTINEL_THREADS = 1
 
 
 class GateReport(Record):
@@ -59,8 +51,7 @@ class GateReport(Record):
     Attributes:
         candidate: The candidate in words.
         baseline: The baseline in words.
-        method: Measured side by side, or the candidate alone against a stored run.
-        limits: What the candidate was allowed to lose.
+        method: Both measured side by side, or the candidate alone against a stored run.
         notes: What was not checked, and what may have falsified the measurement.
         result: The decision.
     """
@@ -68,54 +59,8 @@ class GateReport(Record):
     candidate: str
     baseline: str
     method: Literal["side by side", "stored run"]
-    limits: GateLimits
     notes: tuple[str, ...]
     result: GateResult
-
-
-class Subject(NamedTuple):
-    """A variant in a run's folder.
-
-    Attributes:
-        folder: The run's folder.
-        experiment: The run's experiment.
-        variant: The variant.
-        best: Whether it was taken because it ranks first.
-    """
-
-    folder: Path
-    experiment: Experiment
-    variant: VariantRecord
-    best: bool
-
-    @property
-    def title(self) -> str:
-        """It in words."""
-        return _title(self.variant.name, self.folder.name, self.best)
-
-    @property
-    def onnx(self) -> FileRef | None:
-        """Its ONNX file, where it is still there as it was made."""
-        exported = self.variant.exported
-        return exported.onnx if exported and exported.onnx.holds(self.folder) else None
-
-    @property
-    def detections(self) -> FileRef | None:
-        """Its detections, where they are still there as they were made."""
-        accuracy = self.variant.accuracy
-        return accuracy.detections if accuracy and accuracy.detections.holds(self.folder) else None
-
-
-class StoredBaseline(NamedTuple):
-    """A variant of a run in the history.
-
-    Attributes:
-        title: It in words.
-        logs: log(variant / sentinel) of each round, by thread count.
-    """
-
-    title: str
-    logs: dict[int, Array]
 
 
 def run_gate(
@@ -134,74 +79,45 @@ def run_gate(
         InputError: Candidate or baseline cannot be found, or they cannot be compared.
         StepError: The measurement failed, or was noisy and the candidate's run is strict.
     """
-    subject = find_subject(candidate)
-    if subject.onnx is None:
-        raise InputError(
-            f"the ONNX file of {subject.title} is gone or has changed",
-            where=subject.folder,
-            fix="run the experiment again",
-        )
-    settings = _settings(subject.experiment.config.latency, limits)
-    folder, _ = _split(baseline)
-    other = find_subject(baseline) if is_run_folder(str(folder)) else None
-    stored = None
-    if other is None or other.onnx is None:
-        stored = _find_stored(baseline, other, subject, settings)
-        shared = tuple(sorted(stored.logs))
-        settings = settings.model_copy(update={"threads": shared})
-    elif _form(subject) != _form(other):
-        raise InputError(
-            f"{subject.title} and {other.title} take images of different sizes or tell different "
-            "classes apart",
-            fix="compare variants of the same letterbox and classes",
-        )
-    gate = _Gate(subject, other, stored, settings, limits, work, on_event)
+    gate = _open_gate(candidate, baseline, limits, work, on_event)
     findings = judge(gate.checks(0), limits)
     confirmation = judge(gate.checks(1), limits) if needs_confirmation(findings) else ()
     return GateReport(
-        candidate=subject.title,
-        baseline=other.title if stored is None and other is not None else stored.title,
-        method="side by side" if stored is None else "stored run",
-        limits=limits,
+        candidate=gate.candidate.title,
+        baseline=gate.baseline_title,
+        method="side by side" if gate.stored is None else "stored run",
         notes=tuple(dict.fromkeys(gate.notes)),
         result=decide(findings, confirmation),
     )
 
 
-def find_subject(given: str) -> Subject:
-    """The variant of a run's folder.
-
-    Raises:
-        InputError: There is no such run or variant.
-    """
-    folder, name = _split(given)
-    folder = folder.resolve()
-    experiment = read_experiment(folder)
-    variants = {variant.name: variant for variant in read_variants(folder)}
-    best = name is None
-    if name is None:
-        rows = read_outcome(folder).rankings[0].rows
-        if not rows:
-            raise InputError("no variant of the run is ranked", where=folder, fix="name one")
-        name = rows[0].name
-    if name not in variants:
+def _open_gate(
+    candidate: str, baseline: str, limits: GateLimits, work: Path, on_event: Emit
+) -> _Gate:
+    first, second = find_subject(candidate), find_subject(baseline)
+    if first is None:
         raise InputError(
-            f"the run has no variant {name}",
-            where=folder,
-            fix=f"choose among {', '.join(variants)}",
+            "the candidate is no variant in a run folder",
+            where=candidate,
+            fix="give RUNFOLDER:VARIANT or RUNFOLDER",
         )
-    return Subject(folder, experiment, variants[name], best)
-
-
-def _split(given: str) -> tuple[Path, str | None]:
-    folder, colon, name = given.rpartition(":")
-    if not colon or Path(given).is_dir():
-        return Path(given), None
-    return Path(folder), name
-
-
-def _title(variant: str, run: str, best: bool) -> str:
-    return f"{variant}{', the best-ranked variant' if best else ''} of run {run}"
+    if first.onnx is None:
+        raise InputError(
+            f"the ONNX file of {first.title} is gone or has changed",
+            where=first.folder,
+            fix="run the experiment again",
+        )
+    if second is not None and _form(first) != _form(second):
+        raise InputError(
+            f"{first.title} and {second.title} differ in the letterbox or the classes",
+            fix="compare variants that do the same job",
+        )
+    settings = _settings(first.experiment.config.latency, limits)
+    stored = None
+    if second is None or second.onnx is None:
+        stored = find_stored(baseline, first, settings, second)
+        settings = settings.model_copy(update={"threads": tuple(sorted(stored.logs))})
+    return _Gate(first, second, stored, settings, limits, work, on_event)
 
 
 def _form(subject: Subject) -> tuple[tuple[int, int], dict[int, str]]:
@@ -209,62 +125,31 @@ def _form(subject: Subject) -> tuple[tuple[int, int], dict[int, str]]:
 
 
 def _settings(settings: LatencyConfig, limits: GateLimits) -> LatencyConfig:
-    """The run's settings without paced frames, which no check reads, and no coarser than the
-    limit.
-    """
-    smallest = min(settings.smallest_difference_percent, limits.latency_percent or math.inf)
+    """The run's settings, but without paced frames, which no check reads, and fine enough."""
+    limit = limits.latency_percent or math.inf
     return settings.model_copy(
         update={
             "threads": settings.threads or default_threads(),
             "paced": False,
-            "smallest_difference_percent": smallest,
+            "smallest_difference_percent": min(settings.smallest_difference_percent, limit),
         }
     )
 
 
-def _find_stored(
-    given: str, baseline: Subject | None, candidate: Subject, settings: LatencyConfig
-) -> StoredBaseline:
-    """The baseline's stored rounds at the thread counts asked for.
+class _Scores(NamedTuple):
+    """An accuracy as ``Measured`` holds it."""
 
-    Raises:
-        InputError: The history does not have them, or they come from another host.
-    """
-    folder, name = _split(given)
-    with Store(history_url(candidate.folder), create=baseline is not None) as store:
-        run = recorded(store, str(folder)) if baseline is not None else folder.name
-        with store.reading() as session:
-            row = find_run(session, run)
-            query = select(ResultRow.variant).where(ResultRow.run_id == row.id)
-            ranked = session.scalars(query.order_by(ResultRow.threads, ResultRow.rank)).all()
-            host = fingerprint_of(session, row)
-            logs = log_to_sentinel(session, row.id)
-    best = name is None if baseline is None else baseline.best
-    if baseline is not None:
-        name = baseline.variant.name
-    elif name is None and ranked:
-        name = ranked[0]
-    differences = host.differences(fingerprint(settings))
-    if differences:
-        raise InputError(
-            f"the baseline's file is gone and this is another host ({'; '.join(differences)})",
-            where=row.name,
-            fix="measure a baseline on this host with `prunebench run`",
-        )
-    wanted = settings.threads or ()
-    found = {count: logs[str(name), count] for count in wanted if (str(name), count) in logs}
-    if not found:
-        raise InputError(
-            f"the history has no rounds of the variant {name} with {wanted} thread(s)",
-            where=row.name,
-            fix=f"choose among {', '.join(dict.fromkeys(ranked)) or 'other runs'}",
-        )
-    return StoredBaseline(_title(str(name), row.name, best), found)
+    map50: float
+    draws: Array
+    images: int
+
+
+_NOT_EVALUATED = _Scores(math.nan, np.empty(0), 0)
 
 
 @dataclass
 class _Gate:
-    """One comparison that can be measured several times; ``notes`` gathers what to know of it."""
+    """A comparison that can be measured several times; ``notes`` gathers what to know of it."""
 
     candidate: Subject
     baseline: Subject | None
@@ -275,51 +160,81 @@ class _Gate:
     emit: Emit
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def baseline_title(self) -> str:
+        """The baseline in words."""
+        known = self.stored or self.baseline
+        return "" if known is None else known.title
+
     def checks(self, attempt: int) -> list[Check]:
-        """Measure once."""
-        again = "" if attempt == 0 else ", once more because a regression is suspected"
-        self.emit({"kind": "stage", "text": f"measuring {self.candidate.title}{again}"})
+        """Measure once, as attempt 0 or, independent of that, 1."""
+        again = " again, because a regression is suspected" if attempt else ""
+        text = f"measuring {self.candidate.title} against {self.baseline_title}{again}"
+        self.emit({"kind": "stage", "text": text})
         medians = self._measure(attempt)
-        threads = self.settings.threads or ()
-        name = self.candidate.variant.name
+        name, threads = self.candidate.variant.name, self.settings.threads or ()
         checks = []
         if self.stored is not None:
+            sentinel = medians[SENTINEL, SENTINEL_THREADS]
             for count in threads:
-                ratios = log_ratios(medians[CANDIDATE, count], medians[SENTINEL, 1])
+                ratios = log_ratios(medians[CANDIDATE, count], sentinel)
                 logs = self.stored.logs[count]
                 checks.append(stored_check(name, count, ratios, logs, self.limits))
             threads = ()
-        scores = self._scores(attempt)
-        measured = [
-            _measured(name, {count: medians[role, count] for count in threads}, score)
-            for role, score in zip((CANDIDATE, BASELINE), scores, strict=True)
-        ]
-        return [*checks, *paired_checks(*measured, threads, self.limits)]
+        first, second = (
+            _measured(name, {count: medians[role, count] for count in threads}, scores)
+            for role, scores in zip((CANDIDATE, BASELINE), self._scores(attempt), strict=True)
+        )
+        return [*checks, *paired_checks(first, second, threads, self.limits)]
 
-    def _measure(self, attempt: int) -> Medians:
-        config = self.candidate.experiment.config
-        targets = [_target(CANDIDATE, self.candidate)]
+    def _measure(self, attempt: int) -> dict[tuple[str, int], dict[int, float]]:
+        """Model-only medians of each round, by (role, threads)."""
+        experiment = self.candidate.experiment
+        roles = {CANDIDATE: self.candidate}
         if self.stored is None and self.baseline is not None:
-            targets.append(_target(BASELINE, self.baseline))
+            roles[BASELINE] = self.baseline
         folder = self.work / f"{attempt}"
         result = measure(
-            targets,
-            _images(self.candidate.experiment, self.settings.images),
+            [
+                Target(role, subject.folder / subject.onnx.path, subject.onnx.sha256)
+                for role, subject in roles.items()
+                if subject.onnx is not None
+            ],
+            _existing([Path(image) for image in experiment.images[: self.settings.images]]),
             self.settings,
-            realtime_fps=config.ranking.realtime_fps,
-            imgsz=config.image.hw,
-            nc=len(self.candidate.experiment.class_names),
-            seed=config.seed + attempt,
+            realtime_fps=experiment.config.ranking.realtime_fps,
+            imgsz=experiment.config.image.hw,
+            nc=len(experiment.class_names),
+            seed=experiment.config.seed + attempt,
             folder=folder,
             who=f"the gate of {self.candidate.title}",
             on_event=self._on_event,
         )
         for role, reason in result.failures.items():
-            raise StepError("latency", reason, variant=role)
+            raise StepError("latency", reason, variant=roles[role].title)
         if result.noisy and self.settings.strict:
-            raise StepError("gate", f"the host was noisy and strict is set: {result.noise[0]}")
-        self.notes += [f"The host was noisy: {noise}" for noise in result.noise]
+            reason = f"the host was noisy and strict is set: {'; '.join(result.noise)}"
+            raise StepError("gate", reason)
+        self.notes += [f"The host was noisy: {seen}." for seen in result.noise]
         return round_medians(read_samples(folder / result.samples.path), "model")
+
+    def _scores(self, attempt: int) -> tuple[_Scores, _Scores]:
+        """Both accuracies, resampled with the same images."""
+        first = self.candidate.detections
+        second = None if self.baseline is None else self.baseline.detections
+        if self.baseline is None or first is None or second is None:
+            return self._without_accuracy("the detections of one of the two are gone")
+        reason = _not_comparable(self.candidate.experiment, self.baseline.experiment)
+        if reason is not None:
+            return self._without_accuracy(reason)
+        config = self.candidate.experiment.config
+        images = len(self.candidate.experiment.images)
+        weights = image_weights(images, config.ranking.bootstrap, config.seed + attempt)
+        return _evaluate(first, weights), _evaluate(second, weights)
+
+    def _without_accuracy(self, reason: str) -> tuple[_Scores, _Scores]:
+        self.notes.append(f"Accuracy is not checked: {reason}.")
+        return _NOT_EVALUATED, _NOT_EVALUATED
 
     def _on_event(self, event: dict[str, Any]) -> None:
         if event["kind"] == "waiting":
@@ -327,19 +242,51 @@ class _Gate:
         elif event["kind"] == "sample" and event["run"] == event["runs"]:
             self.emit({"kind": "stage", "text": f"round {event['round']} is measured"})
 
-    def _scores(self, attempt: int) -> tuple[_Scores, _Scores]:
-        """Both accuracies, resampled with the same images."""
-        pair = (self.candidate, self.baseline)
-        reason = _not_comparable(*pair)
-        if reason is not None or self.baseline is None:
-            self.notes.append(f"Accuracy is not checked: {reason}.")
-            return _NO_SCORES, _NO_SCORES
-        config = self.candidate.experiment.config
-        loaded = [_load(self.candidate), _load(self.baseline)]
-        seed = config.seed + attempt
-        weights = image_weights(loaded[0].images, config.ranking.bootstrap, seed)
-        whole = np.ones((1, loaded[0].images))
-        first, second = (
-            _Scores(float(mean_ap(d, whole)[0]), mean_ap(d, weights), d.images) for d in loaded
+
+def _existing(images: list[Path]) -> list[Path]:
+    gone = next((image for image in images if not image.is_file()), None)
+    if gone is not None:
+        raise InputError(
+            "an image of the experiment is gone", where=gone, fix="put the dataset back"
         )
-        return first, second
+    return images
+
+
+def _not_comparable(first: Experiment, second: Experiment) -> str | None:
+    """Why the accuracies of two experiments' variants say nothing about each other, if so."""
+    images = [(e.data_digest, e.split, len(e.images)) for e in (first, second)]
+    if images[0] != images[1]:
+        return "the two were evaluated on different images"
+    # The split and the number of images were just compared as they turned out.
+    settings = [e.config.accuracy.model_dump(exclude={"split", "images"}) for e in (first, second)]
+    if settings[0] != settings[1]:
+        return "the two were evaluated with different settings"
+    if len(first.images) < FEWEST_IMAGES:
+        return f"{len(first.images)} images are too few, {FEWEST_IMAGES} are needed"
+    return None
+
+
+def _evaluate(detections: Path, weights: Array) -> _Scores:
+    loaded = load_detections(detections)
+    (whole,) = mean_ap(loaded, np.ones((1, loaded.images)))
+    return _Scores(float(whole), mean_ap(loaded, weights), loaded.images)
+
+
+def _measured(name: str, latency_ms: dict[int, Rounds], scores: _Scores) -> Measured:
+    """What the checks read of a variant; they ask for nothing else."""
+    return Measured(
+        name=name,
+        parent=None,
+        strategy=None,
+        round=0,
+        parameters=None,
+        verdict=None,
+        why=None,
+        network=None,
+        size_mb=math.nan,
+        map50=scores.map50,
+        map50_draws=scores.draws,
+        images=scores.images,
+        latency_ms=latency_ms,
+        end_to_end_ms={},
+    )

@@ -32,9 +32,7 @@ def open_rebenchmark(source: Path) -> tuple[Experiment, tuple[VariantRecord, ...
     return experiment, variants
 
 
-def compare_recorded(
-    experiment: Experiment, before: Recorded, after: Recorded
-) -> RunComparison:
+def compare_recorded(experiment: Experiment, before: Recorded, after: Recorded) -> RunComparison:
     """Compare two runs of the history and write ``comparison.json`` into the experiment's run.
 
     The host may have changed between them; what differs is listed.
@@ -46,9 +44,7 @@ def compare_recorded(
     """
     with Store(experiment.history_url) as store:
         comparison = compare_runs(store, str(before.id), str(after.id), across_hosts=True)
-    write_atomically(
-        experiment.run_folder / COMPARISON_FILE, comparison.model_dump_json(indent=2)
-    )
+    write_atomically(experiment.run_folder / COMPARISON_FILE, comparison.model_dump_json(indent=2))
     return comparison
 
 

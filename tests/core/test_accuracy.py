@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pruning_kit import HW, NAMES, tiny_network
 from ultralytics.engine.validator import BaseValidator
@@ -166,7 +166,7 @@ def test_progress_reaches_every_image(
     assert events[-1] == {"kind": "progress", "done": IMAGES, "total": IMAGES, "unit": "image"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10_000), detections=st.integers(0, 12), labels=st.integers(0, 6))
 def test_matching_is_ultralytics_own(seed: int, detections: int, labels: int) -> None:
     rng = np.random.default_rng(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,17 @@ def test_a_file_that_computes_something_else_fails(
         compare(network, exported[0], request(pruned, image))
 
 
-def test_a_failed_parity_leaves_no_file(pruned: Path, image: Path, tmp_path: Path) -> None:
+def test_a_failed_parity_leaves_no_file(
+    exported: tuple[Path, Exported],
+    pruned: Path,
+    image: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def export_again(checkpoint: Path, folder: Path, *_: Any, **__: Any) -> Path:
+        return Path(shutil.copy(exported[0], folder / "model.onnx"))
+
+    monkeypatch.setattr("prunebench.export.export_onnx", export_again)
     strict = request(pruned, image, box_tolerance_px=1e-12, score_tolerance=1e-12)
     with pytest.raises(ParityError, match=r"at most 1e-12 px and 1e-12 are allowed"):
         run(strict, tmp_path, lambda event: None)

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
-import numpy as np
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
+from history_kit import another_run, first_run, on_another_host
 from postgres import Server, installed, running
-from report_kit import MIXED, make_run
 from sqlalchemy import func, inspect, select, text
 
 from prunebench.errors import InputError
 from prunebench.history import Store, compare_runs, default_url, history, record_run, stored_runs
 from prunebench.history.tables import Base, FingerprintRow, ResultRow, RoundRow, RunRow
-from prunebench.latency.records import LatencyResult, Sample
-from prunebench.latency.samples import read_samples
-from prunebench.latency.sentinel import SENTINEL
-from prunebench.outcome import LATENCY_FILE, read_outcome
-from prunebench.records import FileRef
-from prunebench.runs import LATENCY_FOLDER
+from prunebench.outcome import read_outcome
 from tests.conftest import missing_system_package
 
 WRITERS = 4
@@ -38,24 +31,7 @@ RUNS_PER_WRITER = 3
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run with a failed variant, at one thread, measured beside the sentinel."""
-    folder = tmp_path_factory.mktemp("runs") / "20240101T000000-abcdefabcdef"
-    makers = (*MIXED[:2], MIXED[4], MIXED[5])
-    make_run(folder, makers, threads=(1,), rounds=6)
-    rng = np.random.default_rng(0)
-
-    def with_sentinel(samples: list[Sample]) -> list[Sample]:
-        rounds = {sample.round: sample for sample in samples if sample.variant == "baseline"}
-        sentinels = [
-            sample.model_copy(
-                update={"variant": SENTINEL, "model_ms": tuple(rng.normal(3, 0.01, 20))}
-            )
-            for sample in rounds.values()
-        ]
-        return [*(s for s in samples if s.variant != SENTINEL), *sentinels]
-
-    rewrite_samples(folder, with_sentinel)
-    return folder
+    return first_run(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")
@@ -81,50 +57,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def store(url: str) -> Iterator[Store]:
     with Store(url) as opened:
         yield opened
-
-
-def another_run(template: Path, name: str, *, days: int = 0, slower: float = 1.0) -> Path:
-    """A copy of the run, measured ``days`` later, its variants slower by a factor."""
-    folder = template.parent / name
-    if folder.exists():
-        return folder
-    shutil.copytree(template, folder)
-    seconds = 86400 * days + sum(name.encode()) / 1e3
-
-    def moved(samples: list[Sample]) -> list[Sample]:
-        return [
-            sample.model_copy(
-                update={
-                    "started_s": sample.started_s + seconds,
-                    "model_ms": tuple(
-                        ms * (1.0 if sample.variant == SENTINEL else slower)
-                        for ms in sample.model_ms
-                    ),
-                }
-            )
-            for sample in samples
-        ]
-
-    rewrite_samples(folder, moved)
-    return folder
-
-
-def rewrite_samples(folder: Path, change: Callable[[list[Sample]], list[Sample]]) -> None:
-    latency_folder = folder / LATENCY_FOLDER
-    result = LatencyResult.model_validate_json((latency_folder / LATENCY_FILE).read_text())
-    path = latency_folder / result.samples.path
-    samples = change(read_samples(path))
-    path.write_text("".join(f"{sample.model_dump_json()}\n" for sample in samples))
-    again = result.model_copy(update={"samples": FileRef.of(path, latency_folder)})
-    (latency_folder / LATENCY_FILE).write_text(again.model_dump_json())
-
-
-def on_another_host(folder: Path) -> Path:
-    path = folder / LATENCY_FOLDER / LATENCY_FILE
-    values = json.loads(path.read_text())
-    values["fingerprint"]["onnxruntime"] = "1.31.0"
-    path.write_text(json.dumps(values))
-    return folder
 
 
 def counts(store: Store) -> tuple[int, ...]:

@@ -160,3 +160,11 @@ def test_the_sentinel_is_the_same_file_everywhere(tmp_path: Path) -> None:
     request = {**DEFAULTS, "onnx": str(tmp_path / "one")}
     raw, _ = run_measuring_child(request, tmp_path, variant="sentinel")
     assert 0.2 < np.median(raw["model_ms"]) < 100
+
+
+def test_peak_memory_is_the_childs_own_whatever_its_parent_holds(
+    detector: dict[str, Any], tmp_path: Path
+) -> None:
+    ballast = b"\1" * 1_500_000_000
+    raw, _ = run_measuring_child(detector, tmp_path, variant="a")
+    assert raw["rss_peak_mb"] < 1000 < len(ballast) / 1e6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prunebench.pruning.align import aligned_width
@@ -27,6 +27,11 @@ def test_examples(width: int, ratio: float, round_to: int | None, expected: int)
     assert aligned_width(width, ratio, round_to) == expected
 
 
+# A busy machine must not fail a law.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@patient
 @given(
     width=st.integers(1, 1024),
     ratio=st.floats(0.001, 0.999),
@@ -41,6 +46,7 @@ def test_laws(width: int, ratio: float, round_to: int | None) -> None:
         assert kept <= width * (1 - ratio) + 1e-6
 
 
+@patient
 @given(width=st.integers(1, 512), low=st.floats(0.01, 0.98), step=st.floats(0.001, 0.5))
 def test_a_higher_ratio_never_keeps_more(width: int, low: float, step: float) -> None:
     high = min(0.99, low + step)

@@ -53,9 +53,7 @@ def test_yolov8n_ends_where_torch_prunings_own_pruner_ends(
     assert outcome.channels_after < (1 - ratio) * outcome.channels_before
 
 
-@settings(
-    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     name=st.sampled_from(["yolov8n", "yolo11n", "yolo26n", "yolov8n-seg"]),
     ratio=st.floats(0.1, 0.9),

@@ -11,6 +11,7 @@ inferences, back-to-back frames, then frames that arrive at the real-time rate.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -268,6 +269,12 @@ def _rss_now_mb() -> float:
 
 
 def _rss_peak_mb() -> float:
+    # Linux's ru_maxrss starts at the resident memory of the process this one was forked from;
+    # VmHWM belongs to this program alone.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 

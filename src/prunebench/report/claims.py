@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from prunebench.ranking.records import Difference, Metric, RankedVariant, Ranking
+from prunebench.records import Interval
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,17 @@ def dominators(ranking: Ranking, name: str) -> tuple[str, ...]:
         for row in ranking.rows
         if row.name in more_accurate
         and (row.name in faster or more_accurate[row.name].same_network)
+    )
+
+
+def gain(ranking: Ranking, metric: Metric, name: str, reference: str) -> Interval | None:
+    """How much better a variant is than a reference, negative where it is worse."""
+    found = compared(ranking, metric, name, reference)
+    if found is None or found.interval is None or found.first == name:
+        return None if found is None else found.interval
+    flipped = found.interval
+    return flipped.model_copy(
+        update={"estimate": -flipped.estimate, "low": -flipped.high, "high": -flipped.low}
     )
 
 

@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from prunebench.report.document import Document, Figure
@@ -26,7 +26,7 @@ MARKDOWN_MARKS = re.compile(
     """,
     re.VERBOSE,
 )
-NUMBERED = re.compile(r"^(\d+)(?=[.)])")
+NUMBERED = re.compile(r"^(\d+)(?=[.)](?:\s|$))")
 
 
 def to_html(document: Document, messages: Messages) -> str:
@@ -58,6 +58,7 @@ def _environment(*, autoescape: bool) -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["md"] = escape_markdown
+    environment.filters["breakable"] = breakable
     environment.filters["script_json"] = script_json
     return environment
 
@@ -67,6 +68,11 @@ def escape_markdown(text: str) -> str:
     escaped = MARKDOWN_MARKS.sub(lambda match: f"\\{match.group(0)}", " ".join(text.split()))
     escaped = NUMBERED.sub(r"\1\\", escaped)
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def breakable(text: str) -> Markup:
+    """Text that may be wrapped after a dot, as long keys have them."""
+    return escape(text).replace(".", Markup(".<wbr>"))
 
 
 def script_json(value: Mapping[str, Any]) -> Markup:

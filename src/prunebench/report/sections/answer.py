@@ -75,10 +75,10 @@ def _card(run: StoredRun, advice: Advice, m: Messages) -> Card:
     if advice.recommended is None:
         return Card(title, m("answer.none"), False, sentence, ())
     row = run.ranking.row(advice.recommended)
-    compared_with = _against_baseline(run, row, ("speed", "accuracy"))
+    compared_with = _compared(run, row, ("speed", "accuracy"))
     against = tuple(difference_sentence(d, run, m) for d in compared_with)
     points = (
-        (m("answer.why"), (_grounds(row, m), *against)),
+        (m("answer.why"), (_grounds(row, m), *_excluded(run, advice.use, m), *against)),
         (m("answer.sure"), _certainty(run, advice.use, row, m)),
     )
     return Card(title, row.name, True, sentence, points)
@@ -103,7 +103,8 @@ def _certainty(run: StoredRun, use: Use, row: RankedVariant, m: Messages) -> tup
         others = len(found.above) + len(found.below) + len(found.level)
         if not others:
             continue
-        parts = [m(f"sure.{metric}", above=len(found.above), others=others)]
+        key = f"sure.{metric}" if found.above else f"sure.none.{metric}"
+        parts = [m(key, above=len(found.above), others=others)]
         if found.level:
             names = m.some([other_of(d, row.name) for d in found.level])
             parts.append(m("sure.level", names=names))
@@ -126,12 +127,12 @@ def _grounds(row: RankedVariant, m: Messages) -> str:
 
 
 def _pros(run: StoredRun, row: RankedVariant, m: Messages) -> list[str]:
-    found = _against_baseline(run, row, METRICS)
+    found = _compared(run, row, METRICS)
     return [difference_sentence(d, run, m) for d in found if d.told_apart and d.first == row.name]
 
 
 def _cons(run: StoredRun, row: RankedVariant, m: Messages) -> list[str]:
-    found = _against_baseline(run, row, METRICS)
+    found = _compared(run, row, METRICS)
     texts = [difference_sentence(d, run, m) for d in found if d.told_apart and d.second == row.name]
     if row.realtime != "yes":
         fps = f"{run.ranking.realtime_fps:g}"
@@ -143,11 +144,27 @@ def _cons(run: StoredRun, row: RankedVariant, m: Messages) -> list[str]:
     return texts
 
 
-def _against_baseline(
-    run: StoredRun, row: RankedVariant, metrics: tuple[Metric, ...]
-) -> list[Difference]:
+def _excluded(run: StoredRun, use: Use, m: Messages) -> list[str]:
+    """Who was no candidate for a use, and why."""
+    texts = []
+    inaccurate = [row.name for row in run.ranking.rows if row.keeps_accuracy == "no"]
+    if inaccurate:
+        limit = f"{run.config.ranking.max_map50_loss:g}"
+        texts.append(m("answer.excluded.accuracy", names=m.some(inaccurate), limit=limit))
+    slow = [
+        row.name for row in run.ranking.rows if row.realtime != "yes" and row.keeps_accuracy != "no"
+    ]
+    if slow and use != "accuracy":
+        fps = f"{run.ranking.realtime_fps:g}"
+        texts.append(m("answer.excluded.realtime", names=m.some(slow), fps=fps))
+    return texts
+
+
+def _compared(run: StoredRun, row: RankedVariant, metrics: tuple[Metric, ...]) -> list[Difference]:
+    """Against the baseline; the baseline itself against the best of the others."""
+    others = [other.name for other in run.ranking.rows if other is not row]
     baseline = run.baseline
-    if baseline is None or baseline.name == row.name:
-        return []
-    found = (compared(run.ranking, metric, row.name, baseline.name) for metric in metrics)
+    if baseline is not None and baseline.name in others:
+        others = [baseline.name]
+    found = (compared(run.ranking, metric, row.name, o) for o in others[:1] for metric in metrics)
     return [difference for difference in found if difference is not None]

@@ -114,7 +114,7 @@ def _strategies(run: StoredRun, m: Messages) -> list[Item]:
 
 def _rounds(run: StoredRun, m: Messages) -> list[Item]:
     return [
-        Item(round_verdict(effect, m), m("conclusions.round", name=effect.variant))
+        Item(round_verdict(run, effect, m), m("conclusions.round", name=effect.variant))
         for effect in run.ranking.effects
         if effect.kind == "round"
     ]

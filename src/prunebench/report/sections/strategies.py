@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 
 from prunebench.ranking.records import Change, Effect, Metric
-from prunebench.ranking.text import percent
-from prunebench.report.claims import compared
+from prunebench.ranking.text import percent, points
+from prunebench.report.claims import compared, gain
 from prunebench.report.document import (
     Block,
     Cell,
@@ -68,21 +68,23 @@ def rounds(run: StoredRun, m: Messages) -> Section | None:
         cells(
             effect.variant,
             effect.reference,
-            _change(effect.accuracy, m),
+            _cell(_points(run, effect), effect.accuracy, m),
             _change(effect.speed, m),
             _change(effect.efficiency, m),
         )
         for effect in effects
     )
-    verdicts = Items(tuple(Item(round_verdict(effect, m), effect.variant) for effect in effects))
+    verdicts = Items(
+        tuple(Item(round_verdict(run, effect, m), effect.variant) for effect in effects)
+    )
     return Section(
         "rounds", m("rounds.title"), (Table(m("rounds.caption"), columns, rows), verdicts)
     )
 
 
-def round_verdict(effect: Effect, m: Messages) -> str:
+def round_verdict(run: StoredRun, effect: Effect, m: Messages) -> str:
     """Whether a further round was worth it, as far as that is shown."""
-    change = percent(effect.accuracy.percent, signed=True)
+    change = _points(run, effect)
     if not effect.accuracy.shown:
         return m("rounds.not_shown", change=change, reference=effect.reference)
     key = "rounds.gain" if effect.accuracy.percent.estimate > 0 else "rounds.loss"
@@ -104,7 +106,7 @@ def _strategy_row(run: StoredRun, effect: Effect, m: Messages) -> tuple[Cell, ..
         effect.variant,
         effect.reference,
         BLANK if grown is None else f"{grown:+.1f} %",
-        _change(effect.accuracy, m),
+        _cell(_points(run, effect), effect.accuracy, m),
         _change(effect.speed, m),
         percent(retention),
         _change(effect.efficiency, m),
@@ -112,8 +114,17 @@ def _strategy_row(run: StoredRun, effect: Effect, m: Messages) -> tuple[Cell, ..
     )
 
 
+def _points(run: StoredRun, effect: Effect) -> str:
+    """The change in mAP50: a percentage would explode where the reference finds nothing."""
+    change = gain(run.ranking, "accuracy", effect.variant, effect.reference)
+    return BLANK if change is None else points(change, signed=True)
+
+
 def _change(change: Change, m: Messages) -> Cell:
-    text = percent(change.percent, signed=True)
+    return _cell(percent(change.percent, signed=True), change, m)
+
+
+def _cell(text: str, change: Change, m: Messages) -> Cell:
     if not change.shown:
         return Cell(m("change.not_shown", change=text), "open")
     return Cell(text, "good" if change.percent.estimate > 0 else "bad")

@@ -39,7 +39,7 @@ def _story(run: StoredRun, variant: VariantRecord, m: Messages) -> str:
     parts = [_made(variant, parent, m)]
     if variant.audit is not None:
         parts.append(_counts(variant.audit, None if parent is None else parent.audit, m))
-        parts.append(variant.audit.why)
+        parts.append(m("structure.audit", why=_sentence(variant.audit.why)))
         if variant.audit.left_alone:
             parts.append(_left_alone(variant.audit, m))
         if variant.audit.verdict == "restored":

@@ -23,6 +23,7 @@ from prunebench.report.document import (
 )
 from prunebench.report.messages import Messages
 from prunebench.report.numbers import BLANK, count, relative, with_interval
+from prunebench.report.scatter import accuracy_against_latency
 from prunebench.report.sentences import difference_sentence
 from prunebench.report.stored import StoredRun
 
@@ -38,7 +39,7 @@ def comparison(run: StoredRun, m: Messages) -> Section:
     blocks: list[Block] = [Paragraph(m("comparison.how")), _ranks(run, ranking, m)]
     if len(run.outcome.rankings) > 1:
         blocks.append(_by_threads(run, m))
-    drawn = (figures.accuracy_against_latency(run, each, m) for each in run.outcome.rankings)
+    drawn = (accuracy_against_latency(each, m) for each in run.outcome.rankings)
     blocks += [figure for figure in drawn if figure is not None]
     blocks += _neighbours(run, ranking, m)
     return Section("comparison", m("comparison.title"), tuple(blocks))
@@ -117,6 +118,7 @@ def _ranks(run: StoredRun, ranking: Ranking, m: Messages) -> Table:
         Column(m("column.parameters"), True),
         Column(m("column.verdict")),
         Column(m("column.realtime", fps=f"{ranking.realtime_fps:g}")),
+        Column(m("column.keeps_accuracy")),
         Column(m("column.tied")),
     )
     rows = [
@@ -131,6 +133,7 @@ def _ranks(run: StoredRun, ranking: Ranking, m: Messages) -> Table:
             count(row.parameters),
             _verdict(row, m),
             _shown(row.realtime, m),
+            Cell(BLANK) if row.keeps_accuracy is None else _shown(row.keeps_accuracy, m),
             m.some(row.tied_with) or BLANK,
         )
         for row in ranking.rows
