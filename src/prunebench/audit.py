@@ -10,7 +10,7 @@ import copy
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prunebench.catalogue import recognise
 from prunebench.child import Emit
@@ -205,12 +205,30 @@ def _widths(network: Network) -> dict[str, int]:
 
 
 def _macs(network: Network, imgsz: tuple[int, int]) -> int:
+    """Multiply-accumulates of every convolution and of attention's two matrix products."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
+    from torch import nn
+    from ultralytics.nn.modules.block import Attention
 
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    total = 0
+
+    def count(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal total
+        if isinstance(module, Attention):
+            positions = inputs[0].shape[-2] * inputs[0].shape[-1]
+            total += module.num_heads * positions**2 * (module.key_dim + module.head_dim)
+            return
+        # Every weight meets each output pixel, in a transposed convolution each input pixel.
+        swept = inputs[0] if isinstance(module, nn.ConvTranspose2d) else output
+        total += module.weight.numel() * swept.shape[-2] * swept.shape[-1]
+
+    kinds = (nn.Conv2d, nn.ConvTranspose2d, Attention)
+    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, kinds)]
+    with torch.no_grad():
         network(torch.zeros(1, network.yaml.get("channels", 3), *imgsz))
-    return int(counter.get_total_flops()) // 2
+    for hook in hooks:
+        hook.remove()
+    return total
 
 
 def _own_description(network: Network, widths: Mapping[str, int]) -> str | None:
@@ -282,7 +300,6 @@ def _onnx_structure(model: onnx.ModelProto, path: Path) -> Structure:
         name = node.input[1].removesuffix(".weight")
         size = math.prod(kernel)
         fused += size + sum(math.prod(dims) for dims in bias)
-        # Every weight meets each output pixel, in a transposed convolution each input pixel.
         swept = node.output[0] if node.op_type == "Conv" else node.input[0]
         pixels = math.prod(shapes[swept][2:])
         widths[name] = shapes[node.output[0]][1]

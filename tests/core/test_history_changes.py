@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prunebench.history.changes import FEWEST_ON_A_SIDE, change_points, mark_changes
@@ -78,6 +78,7 @@ def test_a_change_is_shown_only_once_enough_points_lie_behind_it() -> None:
     assert [c.index for c in change_points(np.repeat([10.0, 12.0], [7, 5]) + noise)] == [7]
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(0.1, 100), min_size=10, max_size=25))
 def test_laws_of_change_points(values: list[float]) -> None:
     changes = change_points(values)

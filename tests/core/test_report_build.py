@@ -15,7 +15,10 @@ from report_kit import CLASSES, MIXED, make_run, many
 
 from prunebench.errors import ConfigError, InputError
 from prunebench.outcome import RunRanking, read_outcome
-from prunebench.report.build import build_report, report_markdown
+from prunebench.report.build import build_report, compose, report_markdown
+from prunebench.report.messages import Messages
+from prunebench.report.render import to_markdown
+from prunebench.report.stored import StoredRun, read_stored_run
 
 SECTIONS = [
     "answer",
@@ -33,7 +36,7 @@ SECTIONS = [
     "conclusions",
     "settings",
 ]
-CROWD = 20
+CROWD = 16
 VOID = {"meta", "link", "wbr"}
 
 
@@ -98,6 +101,11 @@ def page(run: Path) -> Page:
 @pytest.fixture(scope="module")
 def markdown(run: Path) -> str:
     return (run / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def stored(run: Path) -> StoredRun:
+    return read_stored_run(run)
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +195,12 @@ def test_memory_counts_both_states(markdown: str) -> None:
         "351",
         "-36.6 %",
     ]
+
+
+def test_equally_small_files_are_named_together(markdown: str) -> None:
+    assert "**Smallest file:** preserving-1 and pruned (7.62 MB)" in section(
+        markdown, "Key findings"
+    )
 
 
 def test_a_second_round_that_is_not_shown_to_help_is_said_so(markdown: str) -> None:
@@ -332,9 +346,10 @@ def test_an_unfinished_run_has_no_report(tmp_path: Path) -> None:
 
 
 def test_korean_says_the_same_with_the_same_numbers(
-    run: Path, outcome: RunRanking, markdown: str
+    outcome: RunRanking, stored: StoredRun, markdown: str
 ) -> None:
-    text = report_markdown(run, outcome, lang="ko")
+    korean = Messages("ko")
+    text = to_markdown(compose(stored, korean), korean)
     assert "preserving-1 배포 권장" in text
     assert "구별되지 않음" in text
     assert re.findall(r"\| [\d.,]+ \[[\d., ]+\] \|", text) == re.findall(

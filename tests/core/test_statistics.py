@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.stats import mstats
@@ -37,11 +37,13 @@ def by_closed_testing(p_values: list[float]) -> list[float]:
     ]
 
 
+@settings(deadline=None)
 @given(P_VALUES)
 def test_holm_is_the_closure_of_bonferroni(p_values: list[float]) -> None:
     assert holm(p_values) == pytest.approx(by_closed_testing(p_values))
 
 
+@settings(deadline=None)
 @given(P_VALUES)
 def test_holm_keeps_the_order_and_never_shrinks_a_p_value(p_values: list[float]) -> None:
     adjusted = holm(p_values)
@@ -130,6 +132,7 @@ def test_intervals_of_disturbed_rounds_cover_too() -> None:
     assert sum(abs(at.centre) <= at.half_width(0.95) for at in locations) / 2000 > 0.935
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.integers(0, 9), st.floats(0.1, 100), max_size=10),
     st.dictionaries(st.integers(0, 9), st.floats(0.1, 100), max_size=10),
@@ -181,6 +184,7 @@ def test_rounds_to_settle_at_its_ends() -> None:
     assert rounds_to_settle(Location(0.0, 1.0, 5, 8), 0.01, level=0.95) is None
 
 
+@settings(deadline=None)
 @given(st.floats(0.001, 0.02), st.floats(0.005, 0.05))
 def test_smaller_differences_never_need_fewer_rounds(se: float, difference: float) -> None:
     location = Location(0.0, se, 5, 8)

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -224,6 +224,7 @@ def test_missing_binary_and_folder_paths_are_refused(tmp_path: Path) -> None:
         rank_table(tmp_path)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.floats(0.5, 50), st.floats(0, 1), st.floats(0.1, 500)),

@@ -25,8 +25,9 @@ def findings(run: StoredRun, m: Messages) -> Section | None:
     if not ranking.rows:
         return None
     items = [_leader(ranking, metric, m) for metric in LEADING]
-    smallest = min(ranking.rows, key=lambda row: row.size_mb)
-    size = m("findings.size.text", name=smallest.name, size=f"{smallest.size_mb:.2f}")
+    least = min(row.size_mb for row in ranking.rows)
+    smallest = [row.name for row in ranking.rows if row.size_mb == least]
+    size = m("findings.size.text", names=m.some(smallest), size=f"{least:.2f}")
     items.append(Item(size, m("findings.size")))
     kept = [row.name for row in ranking.rows if row.verdict in ("pruned", "preserved")]
     lost = [row.name for row in ranking.rows if row.verdict == "restored"]
