@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -99,6 +100,8 @@ def host_line() -> str:
 def in_workspace(main: Callable[[Path, Console], int]) -> None:
     """Run ``main`` in a temporary folder and exit with what it returns."""
     console = Console()
+    # A terminated benchmark has to end its children and to remove its files, too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="prunebench-benchmark-") as folder:
         status = main(Path(folder), console if console.is_terminal else Console(width=110))
     sys.exit(status)

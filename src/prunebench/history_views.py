@@ -16,6 +16,9 @@ from prunebench.records import Interval
 if TYPE_CHECKING:
     from prunebench.gating import GateReport
 
+RUN_WIDTH = 28
+"""Characters of a run's name, as ``runs.open_run`` makes it."""
+
 VERDICT_STYLES = {"slower": "red", "faster": "green", "no change shown": ""}
 STANDING_STYLES = {"holds": "green", "suspected": "red", "not shown": "yellow"}
 
@@ -33,21 +36,16 @@ def _series_view(series: MarkedSeries) -> RenderableType:
         f"host {series.fingerprint}"
     )
     table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
-    table.add_column("run", overflow="fold")
+    table.add_column("run", overflow="fold", min_width=RUN_WIDTH)
     table.add_column("model ms", justify="right", no_wrap=True)
     # The reference model of the same rounds takes out how fast the host was that day.
-    table.add_column("x reference", justify="right")
+    table.add_column("x reference", justify="right", no_wrap=True)
     for name in ("FPS", "mAP50", "efficiency"):
-        table.add_column(name, justify="right")
-    table.add_column("", overflow="fold")
-    changes = {change.index: change for change in series.changes}
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
+    changed = {change.index for change in series.changes}
     for index, point in enumerate(series.points):
-        remarks = []
-        if index in changes:
-            before, after = changes[index].before, changes[index].after
-            remarks.append(
-                f"changed: x {before:.3f} -> x {after:.3f} ({after / before - 1:+.1%} latency)"
-            )
+        remarks = ["changed"] if index in changed else []
         if point.noisy:
             remarks.append("noisy")
         table.add_row(
@@ -57,12 +55,23 @@ def _series_view(series: MarkedSeries) -> RenderableType:
             f"{point.fps.estimate:.1f}",
             f"{point.map50.estimate:.3f}",
             f"{point.efficiency.estimate:.2f}",
-            Text("; ".join(remarks), style="bold yellow"),
+            Text(", ".join(remarks), style="bold yellow"),
         )
+    lines = [
+        Text(
+            f"Changed with {series.points[change.index].run}: {change.before:.3f} -> "
+            f"{change.after:.3f} times the reference model, "
+            f"{100 * (change.after / change.before - 1):+.1f} %",
+            style="bold yellow",
+        )
+        for change in series.changes
+    ]
     note = series.note
-    if note is None and not series.changes:
+    if note is None and not lines:
         note = "no change of the latency is shown"
-    return Group(table, Text("" if note is None else note, style="dim"), Text())
+    if note is not None:
+        lines.append(Text(note, style="dim"))
+    return Group(table, *lines, Text())
 
 
 def comparison_view(comparison: RunComparison) -> RenderableType:

@@ -13,7 +13,7 @@ from prunebench.child import Emit
 from prunebench.config import Config
 from prunebench.errors import InputError, StepError
 from prunebench.files import write_atomically
-from prunebench.gather import measured_from
+from prunebench.gather import measured_from, possible_looks
 from prunebench.latency.measure import Target, measure
 from prunebench.latency.records import LatencyResult
 from prunebench.ranking import rank, ranking_rows_csv
@@ -122,6 +122,7 @@ def rank_run(
             threads=threads,
             failures=failures,
             smallest_difference_percent=config.latency.smallest_difference_percent,
+            looks=possible_looks(latency),
             seed=config.seed,
         )
         for threads in latency.threads
@@ -134,17 +135,10 @@ def rank_run(
         stopped=latency.stopped,
         rounds=latency.rounds,
     )
-    write_atomically(folder / RANKING_CSV, _csv(rankings))
+    write_atomically(folder / RANKING_CSV, ranking_rows_csv(*rankings))
     build_report(folder, outcome)
     write_atomically(folder / RANKING_FILE, outcome.model_dump_json(indent=2))
     return outcome
-
-
-def _csv(rankings: Sequence[Ranking]) -> str:
-    """Every thread count's rows below one header."""
-    header, *_ = ranking_rows_csv(rankings[0]).splitlines(keepends=True)
-    tables = (ranking_rows_csv(ranking).splitlines(keepends=True)[1:] for ranking in rankings)
-    return "".join([header, *(line for table in tables for line in table)])
 
 
 def read_latency(folder: Path) -> LatencyResult:

@@ -397,6 +397,11 @@ def smallest_detectable(equal: Array, rounds: int, level: float, power: float = 
     return math.expm1(float(stats.t.ppf(0.5 + level / 2, df) + stats.t.ppf(power, df)) * se)
 
 
+def percent_text(value: float) -> str:
+    """A detectable difference in words; beyond 100 % its size says nothing any more."""
+    return "over 100 %" if value > 100 else f"{value:.2g} %"
+
+
 def _doubts(
     repetitions: Sequence[Repetition],
     false_alarms: Verdict,
@@ -407,7 +412,7 @@ def _doubts(
     if detectable > wanted:
         yield (
             f"The host is too noisy: in {config.rounds_max} rounds only differences of "
-            f"{detectable:.1f} % and more are found with certainty, {wanted:g} % matters."
+            f"{percent_text(detectable)} and more are found 9 times in 10, {wanted:g} % matters."
         )
     hits, count = false_alarms.told_apart, false_alarms.repetitions
     if stats.binom.sf(hits - 1, count, 1 - LEVEL) < 1 - LEVEL:

@@ -78,6 +78,8 @@ def doctor_view(findings: Sequence[DoctorFinding]) -> RenderableType:
 
 def selftest_view(result: SelfTest) -> RenderableType:
     """How often copies of known speed were told apart, and what that says of this host."""
+    from prunebench.selftest import percent_text
+
     settings, alarms = result.settings, result.false_alarms
     typical = statistics.mean(repetition.median_ms for repetition in result.repetitions)
     table = Table(
@@ -112,7 +114,9 @@ def selftest_view(result: SelfTest) -> RenderableType:
         f"[{alarms.share.low:.0%}, {alarms.share.high:.0%}], and {alarms.resampled:.1%} of those "
         "resampled from these rounds.",
         "Smallest difference found 9 times in 10: "
-        + ", ".join(f"{percent:.2f} % in {rounds} rounds" for rounds, percent in detectable.items())
+        + ", ".join(
+            f"{percent_text(percent)} in {rounds} rounds" for rounds, percent in detectable.items()
+        )
         + f"; half width of the A/A interval {result.half_width_percent:.2f} %.",
         f"Measuring takes {result.overhead:.2f} times the timed inference asked for "
         f"({settings.seconds:g} s each time).",

@@ -16,30 +16,8 @@ from prunebench.latency.intervals import (
     pooled_percentile,
     realtime_verdict,
     supported_percentiles,
-    trimmed_interval,
 )
 from prunebench.records import Interval
-
-
-@pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
-def test_few_values_give_the_plain_t_interval(level: float) -> None:
-    values = [3.1, 2.7, 3.4, 3.0]
-    ours = trimmed_interval(values, level)
-    low, high = stats.t.interval(level, 3, loc=np.mean(values), scale=stats.sem(values))
-    assert (ours.low, ours.high) == pytest.approx((low, high))
-
-
-@pytest.mark.filterwarnings("ignore:Precision loss:RuntimeWarning")  # the constant sample
-@pytest.mark.parametrize("n", [5, 8, 13, 40])
-def test_ends_are_where_yuens_test_has_the_asked_p_value(n: int) -> None:
-    """Yuen's trimmed t test against a constant has p = 1 - level at the interval's ends."""
-    values = np.random.default_rng(n).gamma(4, size=n)
-    ours = trimmed_interval(values, 0.95)
-    assert ours.estimate == pytest.approx(stats.trim_mean(values, 0.2))
-    for end in (ours.low, ours.high):
-        # A constant second sample has no variance: Welch's degrees of freedom are then ours.
-        p = stats.ttest_ind(values, np.full(n, end), trim=0.2, equal_var=False).pvalue
-        assert p == pytest.approx(0.05, rel=1e-6)
 
 
 def test_geometric_interval_holds_its_promise_with_few_rounds() -> None:

@@ -24,6 +24,9 @@ from filelock import FileLock, Timeout
 POLL_S = 0.5
 """Rare enough that a waiting run does not disturb the one that measures."""
 
+GRACE_S = 1.0
+"""Signing in takes a moment: only who holds a lock longer is worth a sentence."""
+
 ANYONE_MAY_WRITE = 0o666
 
 OnWait = Callable[[str], None]
@@ -84,7 +87,7 @@ def _holder(folder: Path) -> Path:
 @contextlib.contextmanager
 def _acquired(lock: FileLock, on_wait: Callable[[], None]) -> Iterator[None]:
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=GRACE_S, poll_interval=GRACE_S / 10)
     except Timeout:
         on_wait()
         lock.acquire(poll_interval=POLL_S)

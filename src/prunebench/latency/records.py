@@ -84,7 +84,7 @@ class Pair(Record):
         first: Name of one variant.
         second: Name of the other.
         ratio: Milliseconds of ``first`` divided by ``second``'s, paired by round, at
-            ``stopping.LEVEL``; ``None`` with fewer than two common rounds.
+            ``stopping.LEVEL``; ``None`` with fewer than three common rounds.
         rounds: Rounds in which both were measured.
         state: ``told apart``; ``tie`` (a difference that matters would have shown); ``open``
             (measuring ended first: a tie for want of evidence); ``not asked``.

@@ -26,6 +26,7 @@ import numpy as np
 from prunebench.latency.intervals import geometric_interval
 from prunebench.latency.records import Kind, Pair, PairState, Sample
 from prunebench.records import Interval
+from prunebench.statistics import FEWEST_ROUNDS
 
 LEVEL = 0.99
 LOOK_AGAIN = 1.5
@@ -102,7 +103,7 @@ def _judge(
     common = sorted(first.keys() & second.keys())
     ratio: Interval | None = None
     state: PairState = "open"
-    if len(common) > 1:
+    if len(common) >= FEWEST_ROUNDS:
         ratio = geometric_interval([first[r] / second[r] for r in common], LEVEL)
         if ratio.low > 1 or ratio.high < 1:
             state = "told apart"

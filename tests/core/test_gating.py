@@ -1,0 +1,249 @@
+"""The gate on real ONNX files: measured side by side, and against a stored run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from latency_kit import IMGSZ, NC, write_detector, write_images
+from report_kit import IMAGES, MIXED, make_run
+
+from prunebench import cli
+from prunebench.config import Config, parse_config
+from prunebench.errors import InputError
+from prunebench.experiment import EXPERIMENT_FILE, Experiment
+from prunebench.gating import GateReport, run_gate
+from prunebench.history import GateLimits, Store, default_url, record_run
+from prunebench.outcome import measure_latency, rank_run
+from prunebench.records import FileRef
+from prunebench.runs import LATENCY_FOLDER, read_variants
+
+GENEROUS = GateLimits(latency_percent=100.0)
+"""The same file on a busy host never doubles its time twice in a row."""
+
+MS, SLOW = 3, 60
+"""Convolutions of the fast and of the slow model."""
+
+
+def config_of(out: Path) -> Config:
+    return parse_config(
+        {
+            "model": "best.pt",
+            "data": "data.yaml",
+            "out": str(out),
+            "image": {"height": IMGSZ[0], "width": IMGSZ[1]},
+            "latency": {
+                "threads": [1],
+                "rounds_min": 3,
+                "rounds_max": 3,
+                "seconds": 0.03,
+                "warmup": 1,
+                "images": 1,
+                "paced": False,
+            },
+            "ranking": {"bootstrap": 200},
+        }
+    )
+
+
+def make_real_run(folder: Path, image: Path, *, measured: bool = False) -> Path:
+    """A finished run whose baseline is a slow and whose pruned variant a fast real detector."""
+    make_run(folder, MIXED[:2], threads=(1,), rounds=3)
+    config = config_of(folder.parent)
+    variants = []
+    for variant in read_variants(folder):
+        home = folder / "variants" / variant.name
+        write_detector(home / "model.onnx", depth=SLOW if variant.name == "baseline" else MS)
+        onnx = FileRef.of(home / "model.onnx", folder)
+        assert variant.exported is not None
+        exported = variant.exported.model_copy(update={"onnx": onnx})
+        variants.append(variant.model_copy(update={"exported": exported}))
+        (home / "record.json").write_text(variants[-1].model_dump_json())
+    experiment = Experiment(
+        config=config,
+        out=str(folder.parent),
+        folder=str(folder),
+        checkpoint=None,
+        checkpoint_sha256=None,
+        structure=None,
+        data_yaml="data.yaml",
+        data_digest="0" * 64,
+        class_names={index: f"class {index}" for index in range(NC)},
+        split="val",
+        images=(str(image),) * IMAGES,
+    )
+    (folder / "config.yaml").write_text(config.model_dump_json())
+    (folder / EXPERIMENT_FILE).write_text(experiment.model_dump_json())
+    if measured:
+        shutil.rmtree(folder / LATENCY_FOLDER)
+        latency = measure_latency(experiment, variants, lambda event: None)
+        rank_run(folder, config, variants, latency)
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _own_lock(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A real measurement on this host must not make the tests wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("lock")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out")
+    return make_real_run(out / "run", write_images(out, 1)[0], measured=True)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Callable[..., tuple[GateReport, list[str]]]:
+    """Run the gate; the report and what it said meanwhile."""
+
+    def call(
+        candidate: str, baseline: str, limits: GateLimits = GENEROUS
+    ) -> tuple[GateReport, list[str]]:
+        said: list[str] = []
+        report = run_gate(
+            candidate, baseline, limits, tmp_path / "work", lambda event: said.append(event["text"])
+        )
+        return report, said
+
+    return call
+
+
+def test_a_slower_candidate_exits_4_after_a_confirmation(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["gate", f"{run}:baseline", f"{run}:pruned", "--json"]
+    monkeypatch.setattr(sys, "argv", ["prunebench", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        cli.run_app(cli.app)
+    assert caught.value.code == 4
+    captured = capsys.readouterr()
+    report = GateReport.model_validate_json(captured.out)
+    result = report.result
+    assert result.regressions == ("baseline, 1 thread: latency",)
+    for findings in (result.findings, result.confirmation):
+        standings = {finding.metric: finding for finding in findings}
+        assert set(standings) == {"latency", "accuracy"}
+        assert standings["latency"].standing == "suspected"
+        assert standings["latency"].change.estimate > 100
+        # The synthetic baseline finds more objects than the pruned variant.
+        assert standings["accuracy"].standing == "holds"
+    assert report.method == "side by side"
+    assert "again, because a regression is suspected" in captured.err
+    assert "A second measurement confirms it" in " ".join(captured.err.split())
+
+
+def test_a_less_accurate_candidate_is_refused(
+    run: Path, gate: Callable[..., tuple[GateReport, list[str]]]
+) -> None:
+    report, _ = gate(f"{run}:pruned", f"{run}:baseline")
+    assert report.result.regressions == ("pruned: accuracy",)
+    by_metric = {finding.metric: finding for finding in report.result.findings}
+    variants = {variant.name: variant.accuracy for variant in read_variants(run)}
+    loss = variants["baseline"].map50 - variants["pruned"].map50
+    assert by_metric["accuracy"].change.estimate == pytest.approx(loss)
+    assert by_metric["latency"].standing == "holds"
+
+
+def test_the_same_file_passes_and_the_best_ranked_variant_is_named(
+    run: Path, gate: Callable[..., tuple[GateReport, list[str]]]
+) -> None:
+    report, said = gate(str(run), f"{run}:pruned")
+    assert report.result.passed
+    assert report.candidate == "pruned, the best-ranked variant, of run run"
+    assert report.baseline == "pruned of run run"
+    assert "round 3 is measured" in said
+
+
+@pytest.mark.parametrize("folder_is_gone", [False, True])
+def test_without_its_file_the_stored_baseline_is_used(
+    run: Path,
+    tmp_path: Path,
+    gate: Callable[..., tuple[GateReport, list[str]]],
+    folder_is_gone: bool,
+) -> None:
+    candidate, old = tmp_path / "candidate", tmp_path / "old"
+    shutil.copytree(run, candidate)
+    shutil.copytree(run, old)
+    (old / "variants" / "pruned" / "model.onnx").unlink()
+    if folder_is_gone:
+        with Store(default_url(tmp_path)) as store:
+            record_run(store, old)
+        shutil.rmtree(old)
+    report, _ = gate(f"{candidate}:baseline", f"{old}:pruned")
+    assert report.method == "stored run"
+    assert report.baseline == "pruned of run old"
+    assert report.result.regressions == ("baseline, 1 thread: latency",)
+    unchecked = [note for note in report.notes if note.startswith("Accuracy is not checked")]
+    assert len(unchecked) == folder_is_gone
+
+
+def change_json(path: Path, change: Callable[[dict[str, object]], None]) -> None:
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+def test_a_stored_baseline_of_another_host_is_refused(
+    run: Path, tmp_path: Path, gate: Callable[..., tuple[GateReport, list[str]]]
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(run, old)
+    (old / "variants" / "pruned" / "model.onnx").unlink()
+    change_json(
+        old / LATENCY_FOLDER / "result.json",
+        lambda values: values["fingerprint"].update(cpu="another"),
+    )
+    with pytest.raises(InputError, match=r"measured on another host \(cpu: another -> "):
+        gate(f"{run}:baseline", f"{old}:pruned")
+
+
+def test_accuracy_on_other_images_is_not_compared(
+    run: Path, tmp_path: Path, gate: Callable[..., tuple[GateReport, list[str]]]
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    change_json(other / EXPERIMENT_FILE, lambda values: values.update(data_digest="1" * 64))
+    report, _ = gate(f"{run}:pruned", f"{other}:pruned")
+    assert {finding.metric for finding in report.result.findings} == {"latency"}
+    assert "Accuracy is not checked: the two were evaluated on different images." in report.notes
+
+
+@pytest.mark.parametrize(
+    ("spoil", "candidate", "baseline", "sentence"),
+    [
+        (None, "nowhere:pruned", "run:pruned", "no variant in a run folder; give RUNFOLDER"),
+        (None, "run:prund", "run", "no variant prund; choose among baseline, pruned"),
+        (None, "run:pruned", "gone:pruned", "there is no history yet"),
+        ("model.onnx", "run:pruned", "run:baseline", "pruned of run run is gone or has changed"),
+        ("image", "run:pruned", "run:baseline", "an image of the experiment is gone"),
+        ("letterbox", "run:pruned", "other:pruned", "differ in the letterbox or the classes"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    run: Path,
+    tmp_path: Path,
+    gate: Callable[..., tuple[GateReport, list[str]]],
+    spoil: str | None,
+    candidate: str,
+    baseline: str,
+    sentence: str,
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    shutil.copytree(run, tmp_path / "other")
+    if spoil == "model.onnx":
+        (tmp_path / "run" / "variants" / "pruned" / "model.onnx").write_bytes(b"changed")
+    elif spoil == "image":
+        change_json(tmp_path / "run" / EXPERIMENT_FILE, lambda v: v.update(images=["gone.png"]))
+    elif spoil == "letterbox":
+        change_json(tmp_path / "other" / EXPERIMENT_FILE, lambda v: v["config"].pop("image"))
+    with pytest.raises(InputError) as caught:
+        gate(f"{tmp_path}/{candidate}", f"{tmp_path}/{baseline}")
+    assert sentence in str(caught.value)
