@@ -22,7 +22,7 @@ from prunebench.errors import InputError, PrunebenchError, RegressionFound
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as a shell gives it: 128 + SIGINT."""
 
-PIPED_WIDTH = 100
+PIPED_WIDTH = 112
 """Columns the tables are laid out for, used where standard output is no terminal."""
 
 app = typer.Typer(
@@ -70,7 +70,7 @@ def _tell(sentence: str) -> None:
 
 
 def stdout_console() -> Console:
-    """The console of results: 100 columns wide where no terminal says otherwise."""
+    """The console of results: wide enough for them where no terminal says otherwise."""
     console = Console()
     return console if console.is_terminal else Console(width=PIPED_WIDTH)
 

@@ -1,4 +1,4 @@
-"""Rankings as rich renderables, for a terminal of 100 columns."""
+"""Rankings as rich renderables, for a terminal of 112 columns."""
 
 from __future__ import annotations
 
