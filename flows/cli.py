@@ -46,8 +46,10 @@ def run(
         check(resolved)
         _stage("starting Prefect")
         from flows.compare import compare
+        from flows.server import prefect_server
 
-        state = compare(resolved, return_state=True)
+        with prefect_server():
+            state = compare(resolved, return_state=True)
     _finish(state, as_json=as_json, console=console)
 
 
@@ -63,8 +65,10 @@ def rebenchmark(
     with shown_progress(console):
         _stage("starting Prefect")
         from flows.rebenchmark import rebenchmark as flow
+        from flows.server import prefect_server
 
-        state = flow(str(folder), return_state=True)
+        with prefect_server():
+            state = flow(str(folder), return_state=True)
     _finish(state, as_json=as_json, console=console)
 
 
@@ -96,8 +100,6 @@ def _set_up_prefect() -> None:
     """
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    # The first start of the temporary server migrates a database: 20 s do not do on a busy host.
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
 
 
 def _stage(text: str) -> None:

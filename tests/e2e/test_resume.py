@@ -58,13 +58,10 @@ def kill_when(process: subprocess.Popen[str], due: Callable[[str], bool]) -> lis
         seen.append(line)
         if due(line):
             break
-    children = [
-        child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if "prunebench" in " ".join(child.cmdline())
-    ]
+    children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    # Returns only once no process holds the run's output open.
+    process.communicate(timeout=ENDED_S)
     _, alive = psutil.wait_procs(children, timeout=ENDED_S)
     assert alive == [], "a killed run left a process behind"
     return seen

@@ -14,6 +14,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from flows.compare import compare
 from flows.rebenchmark import rebenchmark
 from prunebench.config import parse_config
+from prunebench.history import Store, default_url, stored_runs
 from prunebench.outcome import read_outcome
 from prunebench.progress import listening
 from prunebench.runs import read_variants
@@ -148,3 +149,24 @@ def test_rebenchmark_trains_nothing_and_compares(first: Any) -> None:
     assert comparison["host_differences"] == []
     assert {change["variant"] for change in comparison["changes"]} == set(NAMES)
     assert (Path(outcome["folder"]) / "comparison.json").is_file()
+    with Store(default_url(Path(outcome["folder"]).parent)) as store:
+        names = {stored.name for stored in stored_runs(store)}
+    assert {Path(first[0]["folder"]).name, Path(outcome["folder"]).name} <= names
+
+
+def test_a_history_lost_during_a_run_loses_no_ranking(
+    out: Path, first: Any, tmp_path: Path
+) -> None:
+    history = tmp_path / "history.db"
+
+    def lose(event: dict[str, Any]) -> None:
+        if event["kind"] == "sample":
+            history.write_text("not a database, " * 100)
+
+    with listening(lose):
+        config = parse_config(tiny_values(out, history=f"sqlite:///{history}"))
+        state = compare(config, return_state=True)
+    assert state.is_completed()
+    assert "not in the history: " in state.message
+    assert "file is not a database" in state.message
+    assert read_outcome(Path(state.result()["folder"])).rankings[0].rows
