@@ -24,6 +24,11 @@ ASSET = ROOT / "assets" / "scenes-yolov8n.pt"
 REQUIRE_SYSTEM_PACKAGES = "PRUNEBENCH_TESTS_REQUIRE_SYSTEM_PACKAGES"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the long tests first, so that no worker waits for one at the end."""
+    items.sort(key=lambda item: "core" in item.path.parts)
+
+
 def missing_system_package(reason: str) -> None:
     """Skip a test for want of a system package; fail it where CI has installed them all."""
     if os.environ.get(REQUIRE_SYSTEM_PACKAGES):

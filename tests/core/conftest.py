@@ -9,7 +9,7 @@ import pytest
 FOLDER = Path(__file__).parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if FOLDER in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    # Not in pytest_collection_modifyitems: pytest-xdist reads the groups there, before us.
+    if FOLDER in item.path.parents:
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))

@@ -12,11 +12,9 @@ SERVER_STARTUP_S = 180
 """The first start migrates a fresh database, which takes a while on a loaded machine."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    folder = Path(__file__).parent
-    for item in items:
-        if folder in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("flows"))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if Path(__file__).parent in item.path.parents:
+        item.add_marker(pytest.mark.xdist_group("flows"))
 
 
 @pytest.fixture(scope="session", autouse=True)

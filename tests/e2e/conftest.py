@@ -1,0 +1,14 @@
+"""End-to-end tests: with several workers, the tests of one file share a worker and its fixtures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if FOLDER in item.path.parents:
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
