@@ -285,7 +285,7 @@ class _Rounds:
             threads=threads,
             started_s=round(started_s, 3),
             process_s=round(process_s, 3),
-            elapsed_s=round(ended - before, 3),
+            elapsed_s=round(ended - before, 6),
             **raw,
         )
 
