@@ -21,7 +21,7 @@ settings.load_profile("shared machine")
 ROOT = Path(__file__).parents[1]
 ASSET = ROOT / "assets" / "scenes-yolov8n.pt"
 
-REQUIRE_SYSTEM_PACKAGES = "PRUNEBENCH_TESTS_REQUIRE_SYSTEM_PACKAGES"
+REQUIRE_SYSTEM_PACKAGES = "REQUIRE_SYSTEM_PACKAGES"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -314,13 +314,24 @@ def load_config(
         ConfigError: The file cannot be read, or a key or value is wrong.
     """
     values = {} if file is None else _read_yaml(file)
-    _merge(values, _from_environment(os.environ if environ is None else environ))
+    environ = os.environ if environ is None else environ
+    _merge(values, _from_environment(environ))
     _merge(values, _without_none(flags or {}))
-    return parse_config(values, where=None if file is None else str(file))
+    return parse_config(values, where=None if file is None else str(file), environ=environ)
 
 
-def parse_config(values: Mapping[str, Any], *, where: str | None = None) -> Config:
+def parse_config(
+    values: Mapping[str, Any],
+    *,
+    where: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
     """Validate plain values.
+
+    Args:
+        values: Nested mapping of keys to values.
+        where: File they come from, for the error.
+        environ: Environment merged into them: an error names the variable that set the key.
 
     Raises:
         ConfigError: With the path of the first wrong key and the nearest valid one.
@@ -328,7 +339,7 @@ def parse_config(values: Mapping[str, Any], *, where: str | None = None) -> Conf
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise _config_error(error, where) from error
+        raise _config_error(error, where, environ or {}) from error
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
@@ -387,9 +398,14 @@ def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _config_error(error: ValidationError, where: str | None) -> ConfigError:
+def _config_error(
+    error: ValidationError, where: str | None, environ: Mapping[str, str]
+) -> ConfigError:
     first = error.errors()[0]
     path = ".".join(str(part) for part in first["loc"] if not _is_union_tag(part))
+    variable = ENV_PREFIX + path.replace(".", ENV_NESTING).upper()
+    if variable in environ:
+        where = variable
     if first["type"] == "extra_forbidden":
         near = _nearest(path)
         fix = f"did you mean {near}?" if near else "remove it"

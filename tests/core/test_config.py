@@ -51,6 +51,17 @@ def test_nested_environment_merges_into_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("variable", "value"), [("PRUNEBENCH_TYPO", "1"), ("PRUNEBENCH_PRUNE__RATIO", "2")]
+)
+def test_an_error_names_the_variable_that_made_it(
+    tmp_path: Path, variable: str, value: str
+) -> None:
+    file = write(tmp_path, "model: m.pt\n")
+    with pytest.raises(ConfigError, match=variable):
+        load_config(file, environ={variable: value})
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("model: m.pt\nprun: {ratio: 0.2}\n", "unknown key prun; did you mean prune"),

@@ -144,6 +144,12 @@ def test_sentences_of_a_difference_and_of_a_tie() -> None:
         (Interval(estimate=38.2, low=36.1, high=41.4), False, "38 % [36, 41]"),
         (Interval(estimate=-0.4, low=-1.9, high=1.1), True, "-0.4 % [-1.9, +1.1]"),
         (Interval(estimate=12.31, low=12.26, high=12.36), False, "12.31 % [12.26, 12.36]"),
+        (Interval(estimate=426, low=314, high=501), True, "\N{MULTIPLICATION SIGN}5.3 [4.1, 6.0]"),
+        (
+            Interval(estimate=17248, low=16029, high=20993),
+            False,
+            "\N{MULTIPLICATION SIGN}173 [161, 211]",
+        ),
     ],
 )
 def test_percent(interval: Interval, signed: bool, text: str) -> None:

@@ -50,13 +50,25 @@ CSV_COLUMNS = (
 )
 
 
+FACTOR_FROM_PERCENT = 300
+"""From here on a factor is easier to read: an mAP50 near zero turns any gain into thousands."""
+
+
 def percent(interval: Interval, *, signed: bool = False) -> str:
-    """ "38 % [36, 41]", or with signs "-0.4 % [-1.9, +1.1]"."""
+    """ "38 % [36, 41]", with signs "-0.4 % [-1.9, +1.1]"; large gains as factors: "x5.3 [4, 6]"."""
+    if interval.estimate >= FACTOR_FROM_PERCENT:
+        return _factor(interval)
     width = interval.high - interval.low
     digits = 2 if width < 0.2 else 1 if width < 2 or abs(interval.estimate) < 10 else 0
     sign = "+" if signed else ""
     low, high = f"{interval.low:{sign}.{digits}f}", f"{interval.high:{sign}.{digits}f}"
     return f"{interval.estimate:{sign}.{digits}f} % [{low}, {high}]"
+
+
+def _factor(interval: Interval) -> str:
+    times, low, high = (1 + p / 100 for p in (interval.estimate, interval.low, interval.high))
+    digits = 1 if high - low < 10 else 0
+    return f"\N{MULTIPLICATION SIGN}{times:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def points(interval: Interval, *, signed: bool = False) -> str:
