@@ -18,6 +18,7 @@ from prunebench.cli import (
     JsonOption,
     ModelOption,
     OutOption,
+    StrictOption,
     app,
     config_from,
     existing_run,
@@ -33,10 +34,11 @@ def run(
     model: ModelOption = None,
     data: DataOption = None,
     out: OutOption = None,
+    strict: StrictOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Prune, retrain, export and measure every variant, and rank them."""
-    resolved = config_from(config, model, data, out)
+    resolved = config_from(config, model, data, out, strict)
     _set_up_prefect()
     console = stderr_console()
     with shown_progress(console):

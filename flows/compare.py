@@ -14,7 +14,7 @@ from prunebench.files import sole_user
 from prunebench.plan import PlannedVariant, plan_variants
 from prunebench.progress import announce
 from prunebench.records import Failure, VariantRecord
-from tasks.measuring import measure
+from tasks.measuring import diagnose, measure
 from tasks.preparing import prepare_experiment
 from tasks.publishing import publish
 from tasks.ranking import rank_variants
@@ -51,7 +51,8 @@ def compare(config: Config) -> State[Any]:
         wait([future for chain in finished.values() for future in chain])
         variants = [_collected(planned, finished[planned.name]) for planned in plan]
         latency = measure(experiment, variants)
-        ranking = rank_variants(experiment, variants, latency)
+        diagnoses = diagnose(experiment, variants, latency)
+        ranking = rank_variants(experiment, variants, latency, diagnoses)
         publish(experiment.folder, variants, ranking)
         recorded = record(experiment.history_url, experiment.folder, return_state=True)
     failed = [variant.name for variant in variants if variant.failure is not None]

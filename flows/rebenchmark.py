@@ -11,7 +11,7 @@ from prefect.states import Completed, State
 from prunebench.files import sole_user
 from prunebench.runs import latest_run
 from tasks.comparing import compare_with_earlier, reopen
-from tasks.measuring import measure
+from tasks.measuring import diagnose, measure
 from tasks.publishing import publish, publish_comparison
 from tasks.ranking import rank_variants
 from tasks.recording import record
@@ -34,7 +34,8 @@ def rebenchmark(run: str | None = None, out: str = "runs") -> State[Any]:
         # Before anything is measured, so that a history out of reach costs nothing.
         earlier = record(experiment.history_url, str(source))
         latency = measure(experiment, variants)
-        ranking = rank_variants(experiment, variants, latency)
+        diagnoses = diagnose(experiment, variants, latency)
+        ranking = rank_variants(experiment, variants, latency, diagnoses)
         now = record(experiment.history_url, experiment.folder)
         comparison = compare_with_earlier(experiment, earlier, now)
         publish(experiment.folder, variants, ranking)

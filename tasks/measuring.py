@@ -1,4 +1,4 @@
-"""The task that measures latency, alone on its host."""
+"""The tasks that use the host alone: the measurement, and the profiles that explain it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from prefect import task
 
 from prunebench.experiment import Experiment
+from prunebench.explain import Diagnoses, diagnose_variants
 from prunebench.latency.records import LatencyResult
 from prunebench.outcome import measure_latency
 from prunebench.progress import announce
@@ -18,3 +19,11 @@ from tasks.hosts import measuring_slot
 def measure(experiment: Experiment, variants: Sequence[VariantRecord]) -> LatencyResult:
     """Measure every exported variant in shuffled, interleaved rounds of fresh processes."""
     return measure_latency(experiment, variants, announce, exclusive=measuring_slot)
+
+
+@task(task_run_name="why is it not faster?", persist_result=False)
+def diagnose(
+    experiment: Experiment, variants: Sequence[VariantRecord], latency: LatencyResult
+) -> Diagnoses:
+    """Profile every pruned variant beside the baseline."""
+    return diagnose_variants(experiment, variants, latency, announce, exclusive=measuring_slot)

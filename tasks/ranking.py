@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from prefect import task
 
 from prunebench.experiment import Experiment
+from prunebench.explain import Diagnoses
 from prunebench.latency.records import LatencyResult
 from prunebench.outcome import RunRanking, rank_run
 from prunebench.records import VariantRecord
@@ -14,7 +15,10 @@ from prunebench.records import VariantRecord
 
 @task(task_run_name="rank", persist_result=False)
 def rank_variants(
-    experiment: Experiment, variants: Sequence[VariantRecord], latency: LatencyResult
+    experiment: Experiment,
+    variants: Sequence[VariantRecord],
+    latency: LatencyResult,
+    diagnoses: Diagnoses,
 ) -> RunRanking:
     """Rank the variants and write the run's tables and report."""
-    return rank_run(experiment.run_folder, experiment.config, variants, latency)
+    return rank_run(experiment.run_folder, experiment.config, variants, latency, diagnoses)

@@ -50,6 +50,9 @@ UrlOption = Annotated[
 RunsOption = Annotated[
     Path, typer.Option("--out", "-o", envvar="PRUNEBENCH_OUT", help="Folder of runs.")
 ]
+StrictOption = Annotated[
+    bool | None, typer.Option("--strict/--no-strict", help="Refuse to rank a noisy run.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 
@@ -76,10 +79,15 @@ def stdout_console() -> Console:
 
 
 def config_from(
-    config: Path | None, model: str | None, data: str | None, out: str | None
+    config: Path | None,
+    model: str | None,
+    data: str | None,
+    out: str | None,
+    strict: bool | None = None,
 ) -> Config:
     """The configuration of a command: flags over environment over file over defaults."""
-    return load_config(config, flags={"model": model, "data": data, "out": out})
+    flags = {"model": model, "data": data, "out": out, "latency": {"strict": strict}}
+    return load_config(config, flags=flags)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from prunebench.child import Emit
 from prunebench.config import Config
 from prunebench.errors import InputError, StepError
+from prunebench.explain import Diagnoses
 from prunebench.files import write_atomically
 from prunebench.gather import measured_from, possible_looks
 from prunebench.latency.measure import Target, measure
@@ -41,6 +42,7 @@ class RunRanking(Record):
         noise: What was seen on the host that may have falsified the measurement.
         stopped: Why measuring stopped: ``settled``, ``rounds`` or ``budget``.
         rounds: Rounds measured.
+        diagnoses: Why pruned variants are as fast as they are, in sentences.
     """
 
     name: str
@@ -49,6 +51,7 @@ class RunRanking(Record):
     noise: tuple[str, ...]
     stopped: str
     rounds: int
+    diagnoses: tuple[str, ...] = ()
 
 
 def measure_latency(
@@ -96,7 +99,11 @@ def measure_latency(
 
 
 def rank_run(
-    folder: Path, config: Config, variants: Sequence[VariantRecord], latency: LatencyResult
+    folder: Path,
+    config: Config,
+    variants: Sequence[VariantRecord],
+    latency: LatencyResult,
+    diagnoses: Diagnoses | None = None,
 ) -> RunRanking:
     """Rank what was measured and write ``ranking.csv``, the report and ``ranking.json``.
 
@@ -108,7 +115,12 @@ def rank_run(
     for variant in variants:
         save_variant(folder, variant)
     if latency.noisy and config.latency.strict:
-        raise StepError("rank", f"the run was noisy and strict is set: {'; '.join(latency.noise)}")
+        aside = _set_aside(folder / LATENCY_FOLDER)
+        raise StepError(
+            "rank",
+            f"the run was noisy and strict is set: {'; '.join(latency.noise)}; its samples are "
+            f"kept in {aside.name}, run it again to measure anew",
+        )
     measured = measured_from(variants, latency, folder, config)
     failures = [
         FailedVariant(name=v.name, step=v.failure.step, reason=v.failure.reason)
@@ -134,11 +146,21 @@ def rank_run(
         noise=latency.noise,
         stopped=latency.stopped,
         rounds=latency.rounds,
+        diagnoses=() if diagnoses is None else diagnoses.sentences(),
     )
     write_atomically(folder / RANKING_CSV, ranking_rows_csv(*rankings))
     build_report(folder, outcome)
     write_atomically(folder / RANKING_FILE, outcome.model_dump_json(indent=2))
     return outcome
+
+
+def _set_aside(measured: Path) -> Path:
+    """Move a refused measurement away, or the next attempt would go on with its samples."""
+    number = 1
+    while (aside := measured.with_name(f"{measured.name}-refused-{number}")).exists():
+        number += 1
+    measured.rename(aside)
+    return aside
 
 
 def read_latency(folder: Path) -> LatencyResult:

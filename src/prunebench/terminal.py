@@ -27,6 +27,7 @@ def run_ranking_view(outcome: RunRanking) -> RenderableType:
     if outcome.noise:
         parts.append(_sentences("The host was noisy while measuring", outcome.noise, "red"))
     parts += [ranking_view(ranking) for ranking in outcome.rankings]
+    parts.append(_sentences("Why is it not faster?", outcome.diagnoses, "cyan"))
     rounds = counted(outcome.rounds, "round")
     parts.append(Text(f"Measured in {rounds}; stopped: {outcome.stopped}.", style="dim"))
     return Group(*parts)

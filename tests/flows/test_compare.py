@@ -14,6 +14,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from flows.compare import compare
 from flows.rebenchmark import rebenchmark
 from prunebench.config import parse_config
+from prunebench.explain import read_diagnoses
 from prunebench.history import Store, default_url, stored_runs
 from prunebench.outcome import read_outcome
 from prunebench.progress import listening
@@ -60,6 +61,11 @@ def test_every_variant_is_made_measured_and_ranked(first: Any) -> None:
         assert (folder / name).stat().st_size > 0
     with (folder / "ranking.csv").open() as stream:
         assert {row["variant"] for row in csv.DictReader(stream)} == set(NAMES)
+    diagnoses = read_diagnoses(folder)
+    assert diagnoses is not None
+    assert diagnoses.failures == {}
+    assert set(diagnoses.found) == {"pruned", "preserving-1"}
+    assert read_outcome(folder).diagnoses == diagnoses.sentences()
 
 
 def test_the_audit_says_what_each_variant_is(first: Any) -> None:

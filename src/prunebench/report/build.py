@@ -12,6 +12,7 @@ from prunebench.report.render import to_html, to_markdown
 from prunebench.report.sections.answer import answer, guide
 from prunebench.report.sections.classes import classes
 from prunebench.report.sections.conclusions import conclusions, findings
+from prunebench.report.sections.diagnosis import diagnosis
 from prunebench.report.sections.gallery import gallery
 from prunebench.report.sections.settings import settings
 from prunebench.report.sections.strategies import rounds, strategies
@@ -74,6 +75,7 @@ def compose(run: StoredRun, m: Messages) -> Document:
         memory(run, m),
         strategies(run, m),
         structure(run, m),
+        diagnosis(run, m),
         rounds(run, m),
         pareto(run, m),
         guide(run, m),

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from prunebench.config import Config
 from prunebench.errors import InputError
+from prunebench.explain import Diagnoses, read_diagnoses
 from prunebench.latency.records import LatencyResult, Sample
 from prunebench.latency.samples import read_samples
 from prunebench.latency.summary import LatencySummary, summarise
@@ -40,6 +41,7 @@ class StoredRun:
         samples: Its raw samples, the sentinel's included.
         summaries: (variant, threads) to the figures derived from them.
         outcome: The rankings.
+        diagnoses: Profiles of the pruned variants, ``None`` where there are none.
         curves: Training curves by variant, for those that have them.
     """
 
@@ -51,6 +53,7 @@ class StoredRun:
     samples: tuple[Sample, ...]
     summaries: Mapping[tuple[str, int], LatencySummary]
     outcome: RunRanking
+    diagnoses: Diagnoses | None
     curves: Mapping[str, Curves]
 
     @property
@@ -112,6 +115,7 @@ def read_stored_run(folder: Path, outcome: RunRanking | None = None) -> StoredRu
         samples=tuple(samples),
         summaries={(s.variant, s.threads): s for s in summaries},
         outcome=ranked,
+        diagnoses=read_diagnoses(folder),
         curves={
             v.name: curves
             for v in variants
