@@ -84,6 +84,7 @@ def sample(
         "load_ms": 50.0,
         "first_ms": 2 * ms,
         "model_ms": (ms,) * 10,
+        "model_slices": (5, 5),
         "model_wall_s": 0.5,
         "model_cpu_s": 0.4999,
         "model_preemptions": 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from prunebench.latency import measure as module
 from prunebench.latency.measure import Target, measure
 from prunebench.latency.records import LatencyResult
 from prunebench.latency.sentinel import SENTINEL
+from prunebench.latency.together import Lane, Raw
 from prunebench.records import sha256_of
 
 OF_PARENT = {"round", "position", "variant", "threads", "started_s", "process_s", "elapsed_s"}
@@ -30,11 +32,12 @@ class Host:
         self.spread = spread
         self.rng = np.random.default_rng(0)
 
-    def __call__(
-        self, request: dict[str, Any], workdir: Path, *, variant: str
-    ) -> tuple[dict[str, Any], float]:
+    def __call__(self, lanes: Sequence[Lane], *_: object) -> list[Raw]:
+        return [self.answer(lane.variant) for lane in lanes]
+
+    def answer(self, variant: str) -> Raw:
         ms = self.latencies[variant] * float(np.exp(self.rng.normal(0, self.spread)))
-        return sample(ms=ms).model_dump(exclude=OF_PARENT), 0.0
+        return Raw(sample(ms=ms).model_dump(exclude=OF_PARENT), 0.0, 0.0)
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(
         latencies: dict[str, float], *, spread: float = 0.01, **settings: Any
     ) -> tuple[LatencyResult, Counter[str]]:
-        monkeypatch.setattr(module, "run_measuring_child", Host(latencies, spread))
+        monkeypatch.setattr(module, "measure_together", Host(latencies, spread))
         targets = []
         for name in latencies:
             path = tmp_path / f"{name}.onnx"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import time
@@ -15,8 +16,8 @@ import pytest
 from latency_kit import IMGSZ, NC, write_detector
 
 from prunebench.errors import ChildFailed
-from prunebench.latency.runner import run_measuring_child, was_interrupted
 from prunebench.latency.sentinel import write_sentinel
+from prunebench.latency.together import INTERRUPTS, Lane, Raw, measure_together
 from prunebench.records import sha256_of
 
 DEFAULTS: dict[str, Any] = {
@@ -40,6 +41,15 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+def run_alone(request: dict[str, Any], folder: Path, *, variant: str) -> Raw:
+    (measured,) = measure_together(
+        [Lane(variant, request)], request["seconds"], folder, random.Random(0)
+    )
+    if isinstance(measured, ChildFailed):
+        raise measured
+    return measured
+
+
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("child")
@@ -51,9 +61,12 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_raw_durations_add_up_to_the_time_asked_for(
     detector: dict[str, Any], tmp_path: Path
 ) -> None:
-    raw, process_s = run_measuring_child(detector, tmp_path, variant="a")
+    raw, started_s, process_s = run_alone(detector, tmp_path, variant="a")
     assert sum(raw["model_ms"]) / 1e3 == pytest.approx(raw["model_wall_s"], rel=0.05)
-    assert raw["model_wall_s"] >= 0.05
+    assert raw["model_wall_s"] == pytest.approx(0.05, rel=0.5)
+    assert raw["model_slices"] == [len(raw["model_ms"])]
+    assert raw["frame_slices"] == [len(raw["nms_ms"])]
+    assert 0 <= time.time() - started_s < 60
     assert 0 < raw["model_cpu_s"] <= raw["model_wall_s"] * 1.1
     stages = [raw["letterbox_ms"], raw["inference_ms"], raw["nms_ms"]]
     assert len({len(stage) for stage in stages}) == 1
@@ -88,7 +101,7 @@ def test_session_options_are_those_asked_for(
     detector: dict[str, Any], tmp_path: Path, asked: dict[str, Any], in_force: dict[str, str]
 ) -> None:
     request = {**detector, **asked, "frames": []}
-    session = run_measuring_child(request, tmp_path, variant="a")[0]["session"]
+    session = run_alone(request, tmp_path, variant="a").figures["session"]
     assert session["providers"] == "CPUExecutionProvider"
     assert in_force.items() <= session.items()
 
@@ -97,7 +110,7 @@ def test_a_model_too_slow_for_the_pace_misses_and_is_given_up(
     detector: dict[str, Any], tmp_path: Path
 ) -> None:
     request = {**detector, "realtime_fps": 200_000.0, "paced_seconds": 0.05}
-    raw, _ = run_measuring_child(request, tmp_path, variant="a")
+    raw = run_alone(request, tmp_path, variant="a").figures
     assert len(raw["response_ms"]) == 10_000
     # Frames queue up, so each waits longer than the one before; no frame can be in time.
     assert min(raw["response_ms"][1:]) > 1000 / 200_000
@@ -105,14 +118,21 @@ def test_a_model_too_slow_for_the_pace_misses_and_is_given_up(
 
 
 def test_it_imports_no_more_than_it_needs(detector: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "request.json").write_text(json.dumps(detector))
+    (tmp_path / "request.json").write_text(json.dumps({**detector, "slices": 1}))
     command = [sys.executable, "-P", "-X", "importtime", "-m", "prunebench.latency.child"]
     files = [str(tmp_path / "request.json"), str(tmp_path / "result.json")]
     process = subprocess.Popen(
-        [*command, *files], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, *files],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     with process:
+        assert process.stdin is not None
         assert process.stderr is not None
+        process.stdin.write("model\nopen\nframes\npaced\nend\n")
+        process.stdin.flush()
         imported = {line.rsplit("|", 1)[-1].strip() for line in process.stderr}
     assert {"numpy", "onnxruntime", "cv2"} <= imported
     heavy = {"pydantic", "torch", "ultralytics", "onnx", "scipy", "prefect", "psutil"}
@@ -125,16 +145,17 @@ def test_a_file_that_is_no_model_fails_with_onnxruntimes_reason(
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"not a model")
     with pytest.raises(ChildFailed, match=r"^broken: latency failed: .*INVALID_PROTOBUF") as caught:
-        run_measuring_child({**detector, "onnx": str(broken)}, tmp_path, variant="broken")
+        run_alone({**detector, "onnx": str(broken)}, tmp_path, variant="broken")
     assert caught.value.returncode == 1
-    assert not was_interrupted(caught.value)
+    assert -caught.value.returncode not in INTERRUPTS
 
 
 PARENT = """
-import json, sys
+import json, random, sys
 from pathlib import Path
-from prunebench.latency.runner import run_measuring_child
-run_measuring_child(json.loads(sys.argv[1]), Path(sys.argv[2]), variant="a")
+from prunebench.latency.together import Lane, measure_together
+request = json.loads(sys.argv[1])
+measure_together([Lane("a", request)], 0.1, Path(sys.argv[2]), random.Random(0))
 """
 
 
@@ -150,7 +171,7 @@ def test_the_child_ends_when_its_parent_is_killed(detector: dict[str, Any], tmp_
     _, alive = psutil.wait_procs(children, timeout=10)
     assert children
     assert alive == []
-    assert not (tmp_path / "result.json").exists()
+    assert list(tmp_path.rglob("result.json")) == []
 
 
 def test_the_sentinel_is_the_same_file_everywhere(tmp_path: Path) -> None:
@@ -158,7 +179,7 @@ def test_the_sentinel_is_the_same_file_everywhere(tmp_path: Path) -> None:
         write_sentinel(tmp_path / name)
     assert sha256_of(tmp_path / "one") == sha256_of(tmp_path / "two")
     request = {**DEFAULTS, "onnx": str(tmp_path / "one")}
-    raw, _ = run_measuring_child(request, tmp_path, variant="sentinel")
+    raw = run_alone(request, tmp_path, variant="sentinel").figures
     assert 0.2 < np.median(raw["model_ms"]) < 100
 
 
@@ -166,5 +187,5 @@ def test_peak_memory_is_the_childs_own_whatever_its_parent_holds(
     detector: dict[str, Any], tmp_path: Path
 ) -> None:
     ballast = b"\1" * 1_500_000_000
-    raw, _ = run_measuring_child(detector, tmp_path, variant="a")
+    raw = run_alone(detector, tmp_path, variant="a").figures
     assert raw["rss_peak_mb"] < 1000 < len(ballast) / 1e6

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from latency_kit import sample
 
+from prunebench.latency.records import Sample
 from prunebench.latency.stopping import (
     is_look,
     judge_pairs,
@@ -83,8 +87,48 @@ def test_equals_are_seldom_told_apart_however_often_one_looks() -> None:
     assert alarms / 400 <= 0.05
 
 
+def turns(variant: str, ms: Sequence[float], round_index: int = 0) -> Sample:
+    """A child run of one inference a turn."""
+    return sample(variant, round_index, model_ms=tuple(ms), model_slices=(1,) * len(ms))
+
+
+@given(
+    st.lists(st.tuples(*[st.floats(0.5, 2.0)] * 3), min_size=3, max_size=9),
+    st.floats(1.0, 50.0),
+)
+def test_what_the_host_does_to_a_turn_of_all_does_not_move_a_ratio(
+    disturbances: list[tuple[float, float, float]], factor: float
+) -> None:
+    host = [one for one, _, _ in disturbances]
+    a, b = ([10.0 * own for _, own, _ in disturbances], [20.0 * own for *_, own in disturbances])
+    quiet = round_medians([turns("a", a), turns("b", b)], "model")
+    loud = round_medians(
+        [
+            turns("a", [ms * h * factor for ms, h in zip(a, host, strict=True)]),
+            turns("b", [ms * h * factor for ms, h in zip(b, host, strict=True)]),
+        ],
+        "model",
+    )
+    ratios = [found["b", 1][0] / found["a", 1][0] for found in (quiet, loud)]
+    # For two variants it is exactly the median of the ratios of their turns.
+    of_turns = float(np.median([y / x for x, y in zip(a, b, strict=True)]))
+    if len(a) % 2:
+        assert ratios == [pytest.approx(of_turns), pytest.approx(of_turns)]
+    assert ratios[0] == pytest.approx(ratios[1])
+
+
+def test_variants_of_many_are_free_of_a_disturbance_of_some_turns() -> None:
+    """Tukey's example in small: rows 1, 2, 4 ms; the host slows two of five turns."""
+    host = (1.0, 1.5, 1.0, 1.4, 1.0)
+    together = [turns(str(ms), [ms * h for h in host]) for ms in (1.0, 2.0, 4.0)]
+    found = round_medians(together, "model")
+    assert [found[str(ms), 1][0] for ms in (1.0, 2.0, 4.0)] == pytest.approx([1.0, 2.0, 4.0])
+
+
 def test_round_medians_of_inferences_and_frames() -> None:
-    one = sample("a", 4, ms=3, letterbox_ms=(1, 1), inference_ms=(3, 5), nms_ms=(2, 2))
-    assert round_medians([one], "model") == {("a", 1): {4: 3.0}}
-    assert round_medians([one], "end_to_end") == {("a", 1): {4: 7.0}}
+    one = sample(
+        "a", 4, ms=3, letterbox_ms=(1, 1), inference_ms=(3, 5), nms_ms=(2, 2), frame_slices=(2,)
+    )
+    assert round_medians([one], "model") == {("a", 1): {4: pytest.approx(3.0)}}
+    assert round_medians([one], "end_to_end") == {("a", 1): {4: pytest.approx(7.0)}}
     assert round_medians([sample("a")], "end_to_end") == {}

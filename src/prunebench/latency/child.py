@@ -1,12 +1,14 @@
 """The measuring child: one variant, one thread count, one round, one fresh process.
 
-Started as ``python -P -m prunebench.latency.child REQUEST RESULT`` by ``latency/runner.py``.
-It imports numpy and onnxruntime, and OpenCV once frames are timed end to end; everything else
-would cost start-up time in every round and memory that is not the model's. It writes raw
-durations only: every statistic is derived later, by the parent.
+Started as ``python -P -m prunebench.latency.child REQUEST RESULT`` by ``latency/together.py``,
+which has the children of a round take turns: this one works only when told to, a line on standard
+input per turn, and answers each with a byte on standard output. It imports numpy and onnxruntime,
+and OpenCV once frames are timed end to end; everything else would cost start-up time in every
+round and memory that is not the model's. It writes raw durations only: every statistic is derived
+later, by the parent.
 
-The order is that of a deployment's life: load, first inference, warm-up, back-to-back
-inferences, back-to-back frames, then frames that arrive at the real-time rate.
+The order is that of a deployment's life: load, first inference, warm-up, back-to-back inferences,
+back-to-back frames, then frames that arrive at the real-time rate.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import math
 import os
+import queue
 import resource
 import sys
 import threading
@@ -28,7 +32,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 MIN_ITERATIONS = 3
-"""However slow the model, this many are timed: a median of fewer says nothing."""
+"""However slow the model, this many are timed in all slices: a median of fewer says nothing."""
 
 FRAME_WARMUP = 2
 """The session is warm by then; this touches OpenCV and the NMS once."""
@@ -98,63 +102,143 @@ def options_in_force(session: ort.InferenceSession) -> dict[str, str]:
     }
 
 
-def measure(request: Request) -> dict[str, Any]:
-    """Everything one round wants to know of one variant; durations in milliseconds.
+class Measuring:
+    """A loaded, warm model and the durations timed so far.
 
     Args:
         request: ``onnx`` (path), ``input`` (path of a (1, 3, height, width) float32 ``.npy``, or
             ``None`` for random pixels), ``frames`` (paths of decoded (H, W, 3) BGR ``.npy``
-            images; none: no end-to-end frames), ``seconds`` per back-to-back part, ``warmup``
-            inferences, ``realtime_fps`` and ``paced_seconds`` (0: no paced frames), ``imgsz``
-            (height, width), ``nc``, ``confidence``, ``iou``, ``max_det``, what
-            ``session_options`` needs, and from the selftest ``slowdown`` (a factor that every
-            inference is made slower by).
-
-    Returns:
-        The fields of ``records.Sample`` that a child knows.
+            images; none: no end-to-end frames), ``seconds`` per back-to-back part, ``slices``
+            each part is timed in, ``warmup`` inferences, ``realtime_fps`` and ``paced_seconds``
+            (0: no paced frames), ``imgsz`` (height, width), ``nc``, ``confidence``, ``iou``,
+            ``max_det``, what ``session_options`` needs, and from the selftest ``slowdown`` (a
+            factor that every inference is made slower by).
     """
-    if request["input"] is not None:
-        tensor = np.load(request["input"])
-    rss_base_mb = _rss_now_mb()
-    started = time.perf_counter_ns()
-    session = ort.InferenceSession(
-        request["onnx"], session_options(request), providers=["CPUExecutionProvider"]
-    )
-    load_ms = _ms_since(started)
-    feed = session.get_inputs()[0]
-    if request["input"] is None:
-        tensor = np.random.default_rng(0).random(feed.shape, dtype=np.float32)
 
-    def run(image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        outputs: list[NDArray[np.float32]] = session.run(None, {feed.name: image})
-        return outputs
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._slice_s = request["seconds"] / request["slices"]
+        self._least = math.ceil(MIN_ITERATIONS / request["slices"])
+        if request["input"] is not None:
+            self._tensor = np.load(request["input"])
+        rss_base_mb = _rss_now_mb()
+        started = time.perf_counter_ns()
+        session = ort.InferenceSession(
+            request["onnx"], session_options(request), providers=["CPUExecutionProvider"]
+        )
+        load_ms = _ms_since(started)
+        feed = session.get_inputs()[0]
+        if request["input"] is None:
+            self._tensor = np.random.default_rng(0).random(feed.shape, dtype=np.float32)
 
-    slowdown = request.get("slowdown", 1.0)
-    infer: Infer = run if slowdown == 1 else _slowed(run, slowdown)
-    gc.freeze()
-    gc.disable()
-    started = time.perf_counter_ns()
-    infer(tensor)
-    first_ms = _ms_since(started)
-    for _ in range(request["warmup"]):
-        infer(tensor)
+        def run(image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+            outputs: list[NDArray[np.float32]] = session.run(None, {feed.name: image})
+            return outputs
 
-    host_before, timed_from = _host_jiffies(), time.perf_counter_ns()
-    cpu_before = time.process_time_ns()
-    model = _time_model(infer, tensor, request["seconds"])
-    result = {
-        "load_ms": load_ms,
-        "first_ms": first_ms,
-        **model,
-        "rss_base_mb": rss_base_mb,
-        "rss_peak_mb": _rss_peak_mb(),
-        "session": options_in_force(session),
-    }
-    if request["frames"]:
-        result |= _time_frames(request, infer)
-    timed_s = (time.perf_counter_ns() - timed_from) / 1e9
-    own_cpu_s = (time.process_time_ns() - cpu_before) / 1e9
-    return result | _host_load(host_before, _host_jiffies(), timed_s, own_cpu_s)
+        slowdown = request.get("slowdown", 1.0)
+        self._infer: Infer = run if slowdown == 1 else _slowed(run, slowdown)
+        gc.freeze()
+        gc.disable()
+        started = time.perf_counter_ns()
+        self._infer(self._tensor)
+        first_ms = _ms_since(started)
+        for _ in range(request["warmup"]):
+            self._infer(self._tensor)
+        self._load = _HostLoad()
+        self._known: dict[str, Any] = {
+            "load_ms": load_ms,
+            "first_ms": first_ms,
+            "rss_base_mb": rss_base_mb,
+            "session": options_in_force(session),
+        }
+        self._model: list[int] = []
+        self._model_slices: list[int] = []
+        self._model_wall_ns = self._model_cpu_ns = self._preemptions = 0
+        self._stages: list[tuple[int, int, int, int]] = []
+        self._frame_slices: list[int] = []
+        self._response_ms: list[float] = []
+
+    def take_turn(self, command: str) -> None:
+        """Do what a line asks for: ``model``, ``open``, ``frames`` or ``paced``."""
+        with self._load:
+            getattr(self, command)()
+
+    def model(self) -> None:
+        """A slice of back-to-back inferences of one letterboxed image."""
+        until = time.perf_counter_ns() + int(self._slice_s * 1e9)
+        # Another process has had the caches since this one's last turn.
+        self._infer(self._tensor)
+        durations: list[int] = []
+        switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+        cpu_from, wall_from = time.process_time_ns(), time.perf_counter_ns()
+        now = wall_from
+        while now < until or len(durations) < self._least:
+            self._infer(self._tensor)
+            after = time.perf_counter_ns()
+            durations.append(after - now)
+            now = after
+        self._model_wall_ns += now - wall_from
+        self._model_cpu_ns += time.process_time_ns() - cpu_from
+        self._preemptions += resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches
+        self._model += durations
+        self._model_slices.append(len(durations))
+        self._known["rss_peak_mb"] = _rss_peak_mb()
+
+    def open(self) -> None:
+        """Load OpenCV and the frames."""
+        import cv2
+
+        from prunebench.latency.postprocess import decode_and_nms, letterbox
+
+        request = self._request
+        cv2.setNumThreads(request["threads"])
+        frames = [np.load(path) for path in request["frames"]]
+        height, width = request["imgsz"]
+        nms = (request["nc"], request["confidence"], request["iou"], request["max_det"])
+
+        def answer(index: int) -> tuple[int, int, int, int]:
+            began = time.perf_counter_ns()
+            image, _, _ = letterbox(frames[index % len(frames)], (height, width))
+            boxed = time.perf_counter_ns()
+            outputs = self._infer(image)
+            inferred = time.perf_counter_ns()
+            decode_and_nms(outputs[0], *nms)
+            return began, boxed, inferred, time.perf_counter_ns()
+
+        self._answer = answer
+        for index in range(FRAME_WARMUP):
+            answer(index)
+
+    def frames(self) -> None:
+        """A slice of whole frames back to back: letterbox, inference and NMS of real images."""
+        until = time.perf_counter_ns() + int(self._slice_s * 1e9)
+        count = len(self._stages)
+        self._answer(count)
+        while len(self._stages) - count < self._least or self._stages[-1][3] < until:
+            self._stages.append(self._answer(len(self._stages)))
+        self._frame_slices.append(len(self._stages) - count)
+
+    def paced(self) -> None:
+        """Whole frames that arrive at the real-time rate."""
+        self._response_ms = _time_paced(self._request, lambda index: self._answer(index)[3])
+
+    def result(self) -> dict[str, Any]:
+        """The fields of ``records.Sample`` that a child knows."""
+        stages = self._stages
+        return {
+            **self._known,
+            "model_ms": _as_ms(self._model),
+            "model_slices": self._model_slices,
+            "model_wall_s": self._model_wall_ns / 1e9,
+            "model_cpu_s": self._model_cpu_ns / 1e9,
+            "model_preemptions": self._preemptions,
+            "letterbox_ms": _as_ms([boxed - began for began, boxed, _, _ in stages]),
+            "inference_ms": _as_ms([inferred - boxed for _, boxed, inferred, _ in stages]),
+            "nms_ms": _as_ms([done - inferred for _, _, inferred, done in stages]),
+            "frame_slices": self._frame_slices,
+            "response_ms": self._response_ms,
+            **self._load.shares(),
+        }
 
 
 def _slowed(infer: Infer, factor: float) -> Infer:
@@ -171,60 +255,6 @@ def _slowed(infer: Infer, factor: float) -> Infer:
     return slowed
 
 
-def _time_model(infer: Infer, tensor: NDArray[np.float32], seconds: float) -> dict[str, Any]:
-    """Back-to-back inferences of one letterboxed image."""
-    durations: list[int] = []
-    switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-    cpu_from, wall_from = time.process_time_ns(), time.perf_counter_ns()
-    until = wall_from + int(seconds * 1e9)
-    now = wall_from
-    while now < until or len(durations) < MIN_ITERATIONS:
-        infer(tensor)
-        after = time.perf_counter_ns()
-        durations.append(after - now)
-        now = after
-    return {
-        "model_ms": _as_ms(durations),
-        "model_wall_s": (now - wall_from) / 1e9,
-        "model_cpu_s": (time.process_time_ns() - cpu_from) / 1e9,
-        "model_preemptions": resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches,
-    }
-
-
-def _time_frames(request: Request, infer: Infer) -> dict[str, Any]:
-    """Letterbox, inference and NMS of real images: back to back, then at the real-time pace."""
-    import cv2
-
-    from prunebench.latency.postprocess import decode_and_nms, letterbox
-
-    cv2.setNumThreads(request["threads"])
-    frames = [np.load(path) for path in request["frames"]]
-    height, width = request["imgsz"]
-    nms = (request["nc"], request["confidence"], request["iou"], request["max_det"])
-
-    def answer(frame: NDArray[np.uint8]) -> tuple[int, int, int, int]:
-        began = time.perf_counter_ns()
-        image, _, _ = letterbox(frame, (height, width))
-        boxed = time.perf_counter_ns()
-        outputs = infer(image)
-        inferred = time.perf_counter_ns()
-        decode_and_nms(outputs[0], *nms)
-        return began, boxed, inferred, time.perf_counter_ns()
-
-    for frame in frames[:FRAME_WARMUP]:
-        answer(frame)
-    stages: list[tuple[int, int, int, int]] = []
-    until = time.perf_counter_ns() + int(request["seconds"] * 1e9)
-    while len(stages) < MIN_ITERATIONS or stages[-1][3] < until:
-        stages.append(answer(frames[len(stages) % len(frames)]))
-    return {
-        "letterbox_ms": _as_ms([boxed - began for began, boxed, _, _ in stages]),
-        "inference_ms": _as_ms([inferred - boxed for _, boxed, inferred, _ in stages]),
-        "nms_ms": _as_ms([done - inferred for _, _, inferred, done in stages]),
-        "response_ms": _time_paced(request, lambda k: answer(frames[k % len(frames)])[3]),
-    }
-
-
 def _time_paced(request: Request, answer: Callable[[int], int]) -> list[float]:
     """Milliseconds from each frame's arrival to its result, waiting in the queue included.
 
@@ -233,8 +263,6 @@ def _time_paced(request: Request, answer: Callable[[int], int]) -> list[float]:
     waited so far, a lower bound that is beyond any deadline.
     """
     seconds = request["paced_seconds"]
-    if seconds == 0:
-        return []
     interval = 1e9 / request["realtime_fps"]
     count = max(1, int(seconds * request["realtime_fps"]))
     start = time.perf_counter_ns() + int(interval)
@@ -291,38 +319,61 @@ def _host_jiffies() -> tuple[int, int, int] | None:
     return busy, steal, busy + idle + iowait + steal
 
 
-def _host_load(
-    before: tuple[int, int, int] | None,
-    after: tuple[int, int, int] | None,
-    timed_s: float,
-    own_cpu_s: float,
-) -> dict[str, float | None]:
-    """What the rest of the host did meanwhile: stolen share of all CPU time, busy cores."""
-    if before is None or after is None or after[2] == before[2]:
-        return {"steal_share": None, "other_cores": None}
-    busy_s = (after[0] - before[0]) / os.sysconf("SC_CLK_TCK")
-    return {
-        "steal_share": round((after[1] - before[1]) / (after[2] - before[2]), 4),
-        "other_cores": round(max(0.0, busy_s - own_cpu_s) / timed_s, 3),
-    }
+class _HostLoad:
+    """What the rest of the host does during this process's turns."""
+
+    def __init__(self) -> None:
+        self._busy = self._stolen = self._all = 0
+        self._wall_ns = self._own_cpu_ns = 0
+
+    def __enter__(self) -> None:
+        self._before = _host_jiffies()
+        self._wall_from, self._cpu_from = time.perf_counter_ns(), time.process_time_ns()
+
+    def __exit__(self, *_: object) -> None:
+        self._wall_ns += time.perf_counter_ns() - self._wall_from
+        self._own_cpu_ns += time.process_time_ns() - self._cpu_from
+        after = _host_jiffies()
+        if self._before is None or after is None:
+            return
+        self._busy += after[0] - self._before[0]
+        self._stolen += after[1] - self._before[1]
+        self._all += after[2] - self._before[2]
+
+    def shares(self) -> dict[str, float | None]:
+        """Stolen share of all CPU time, and cores kept busy by others; ``None`` off Linux."""
+        if self._all == 0:
+            return {"steal_share": None, "other_cores": None}
+        others_s = self._busy / os.sysconf("SC_CLK_TCK") - self._own_cpu_ns / 1e9
+        return {
+            "steal_share": round(self._stolen / self._all, 4),
+            "other_cores": round(max(0.0, others_s) / (self._wall_ns / 1e9), 3),
+        }
 
 
-def _end_with_parent() -> None:
-    """Block until the parent's end of standard input closes, then end this process at once."""
-    while os.read(0, 1):
-        pass
+def _read_lines(lines: queue.Queue[str]) -> None:
+    """Pass standard input on; end this process at once when the parent's end of it closes."""
+    for line in sys.stdin:
+        lines.put(line.strip())
     os._exit(1)
 
 
 def main(argv: list[str]) -> None:
     """Entry point: ``REQUEST RESULT``. Ends the process without the interpreter's teardown."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    request = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
+    # Whatever a library prints belongs in the log, not among the answers.
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    lines: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_read_lines, args=(lines,), daemon=True).start()
+    measuring = Measuring(json.loads(Path(argv[0]).read_text(encoding="utf-8")))
+    os.write(answers, b".")
+    for command in iter(lines.get, "end"):
+        measuring.take_turn(command)
+        os.write(answers, b".")
     result = Path(argv[1])
     partial = result.with_suffix(".partial")
-    partial.write_text(json.dumps(measure(request)), encoding="utf-8")
+    partial.write_text(json.dumps(measuring.result()), encoding="utf-8")
     partial.replace(result)
-    sys.stdout.flush()
     os._exit(0)
 
 

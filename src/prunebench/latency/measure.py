@@ -1,8 +1,9 @@
 """Measure variants side by side: rounds of fresh processes, shuffled, until nothing is contested.
 
-In every round each (variant, threads) still of interest is measured once, in an order shuffled
-anew, together with the sentinel. Whatever drifts on the host hits all variants of a round
-alike, and ratios paired by round are free of it.
+In every round each (variant, threads) still of interest is measured once in a fresh process,
+together with the sentinel; the processes take turns of a tenth of a second, shuffled anew for each
+turn. Whatever the host does hits all variants of a round alike, and ratios paired by round and turn
+are free of it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from prunebench.latency.fingerprint import default_threads, fingerprint
 from prunebench.latency.lock import host_lock
 from prunebench.latency.noise import load_before_start, noise_findings, sentinel_report
 from prunebench.latency.records import Kind, LatencyResult, Pair, Sample, StopReason
-from prunebench.latency.runner import STEP, run_measuring_child, was_interrupted
 from prunebench.latency.samples import SampleLog
 from prunebench.latency.sentinel import SENTINEL, write_sentinel
 from prunebench.latency.stopping import (
@@ -37,6 +37,7 @@ from prunebench.latency.stopping import (
     round_medians,
     still_open,
 )
+from prunebench.latency.together import MOST_AT_ONCE, SLICE_S, STEP, Lane, Raw, measure_together
 from prunebench.records import FileRef, sha256_of
 
 SENTINEL_FILE = "sentinel.onnx"
@@ -90,7 +91,7 @@ def measure(
     """Measure the latency of several ONNX files on this host.
 
     Holds the host's measuring lock meanwhile. Killed at any moment and called again with the
-    same folder, it continues after the last child run that was finished, as long as host,
+    same folder, it continues after the last round that was finished, as long as host,
     files and settings are the same; else it starts anew.
 
     Args:
@@ -103,7 +104,7 @@ def measure(
         seed: Seed of the rounds' order.
         folder: Where the raw samples go.
         who: Name of the run, for others who wait for this host.
-        on_event: Receives ``{"kind": "waiting", "text"}`` and, after every child run,
+        on_event: Receives ``{"kind": "waiting", "text"}`` and, after every round for each child,
             ``{"kind": "sample", "round", "run", "runs", "variant", "threads", "model_ms"}``
             (rounds and runs count from 1, ``runs`` is this round's).
         exclusive: Entered with the host's lock held, for whoever else keeps account of it.
@@ -135,6 +136,7 @@ def measure(
             "variants": {target.name: target.sha256 for target in variants},
             "slowdowns": {target.name: target.slowdown for target in variants},
             "images": [sha256_of(path) for path in used],
+            "slice_s": SLICE_S,
             "settings": config.model_dump(mode="json", exclude=set(STOPPING_SETTINGS)),
         }
         work = folder / "work"
@@ -233,33 +235,61 @@ class _Rounds:
     def _measure_round(self, index: int, wanted: Collection[tuple[str, int]]) -> None:
         everything = [(SENTINEL, 1), *itertools.product(self.variants, self.threads)]
         order = [run for run in everything if run in wanted or run[0] == SENTINEL]
-        random.Random(f"{self.shared['seed']} {index}").shuffle(order)
-        for position, (name, threads) in enumerate(order):
-            if name in self.failures or self.log.has(index, name, threads):
-                continue
-            try:
-                sample = self._measure_once(index, position, name, threads)
-            except ChildFailed as error:
-                if name == SENTINEL or was_interrupted(error):
-                    raise
-                self.failures[name] = error.reason
+        rng = random.Random(f"{self.shared['seed']} {index}")
+        rng.shuffle(order)
+        due = [
+            (position, name, threads)
+            for position, (name, threads) in enumerate(order)
+            if name not in self.failures and not self.log.has(index, name, threads)
+        ]
+        for begin in range(0, len(due), MOST_AT_ONCE):
+            self._measure_together(index, due[begin : begin + MOST_AT_ONCE], rng)
+
+    def _measure_together(
+        self, index: int, due: Sequence[tuple[int, str, int]], rng: random.Random
+    ) -> None:
+        """Measure (position, name, threads) side by side and keep what came of it."""
+        lanes = [Lane(name, self._request(name, threads)) for _, name, threads in due]
+        measured = measure_together(lanes, self.config.seconds, self.work, rng)
+        ended, before = time.perf_counter(), self._ended
+        self._ended = ended
+        done = [(run, raw) for run, raw in zip(due, measured, strict=True) if isinstance(raw, Raw)]
+        for (_, name, _), raw in zip(due, measured, strict=True):
+            if isinstance(raw, ChildFailed):
+                if name == SENTINEL:
+                    raise raw
+                self.failures[name] = raw.reason
                 if len(self.failures) == len(self.variants):
-                    raise
-                continue
-            self.log.append(sample)
+                    raise raw
+        spare_s = max(0.0, ended - before - sum(raw.process_s for _, raw in done))
+        samples = [
+            Sample(
+                round=index,
+                position=position,
+                variant=name,
+                threads=threads,
+                started_s=round(raw.started_s, 3),
+                process_s=round(raw.process_s, 3),
+                elapsed_s=round(raw.process_s + spare_s / len(done), 6),
+                **raw.figures,
+            )
+            for (position, name, threads), raw in done
+        ]
+        self.log.extend(samples)
+        for sample in samples:
             self.emit(
                 {
                     "kind": "sample",
                     "round": index + 1,
-                    "run": position + 1,
-                    "runs": len(order),
-                    "variant": name,
-                    "threads": threads,
+                    "run": sample.position + 1,
+                    "runs": len(due),
+                    "variant": sample.variant,
+                    "threads": sample.threads,
                     "model_ms": float(np.median(sample.model_ms)),
                 }
             )
 
-    def _measure_once(self, index: int, position: int, name: str, threads: int) -> Sample:
+    def _request(self, name: str, threads: int) -> dict[str, Any]:
         target = self.variants.get(name)
         request = {
             **self.config.model_dump(mode="json"),
@@ -274,20 +304,7 @@ class _Rounds:
         if name == SENTINEL:
             seconds = min(SENTINEL_SECONDS, self.config.seconds)
             request |= {"input": None, "frames": [], "seconds": seconds}
-        started_s = time.time()
-        raw, process_s = run_measuring_child(request, self.work, variant=name)
-        ended, before = time.perf_counter(), self._ended
-        self._ended = ended
-        return Sample(
-            round=index,
-            position=position,
-            variant=name,
-            threads=threads,
-            started_s=round(started_s, 3),
-            process_s=round(process_s, 3),
-            elapsed_s=round(ended - before, 6),
-            **raw,
-        )
+        return request
 
     def _samples(self, before: int | None) -> list[Sample]:
         return [s for s in self.log.samples if before is None or s.round < before]

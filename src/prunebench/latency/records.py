@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from itertools import accumulate
 from typing import Literal
 
 from prunebench.config import LatencyConfig
@@ -17,23 +19,28 @@ RealTime = Literal["yes", "no", "not shown"]
 class Sample(Record):
     """One child run: one variant at one thread count in one round. Durations are raw.
 
+    The children of a round take turns, so the first slice of one was timed beside the first slice
+    of every other, and so on.
+
     Attributes:
         round: 0 for the first.
         position: Place in the round's shuffled order, 0 for the first.
         variant: Name of the variant, or of the sentinel.
         threads: ``intra_op_num_threads``.
         started_s: Unix time the process was started at, in seconds.
-        process_s: Wall time of the whole process, in seconds.
-        elapsed_s: Wall time since the previous child run ended, this one included.
+        process_s: Wall time its start and its turns took, in seconds.
+        elapsed_s: The same and its share of what the round took besides, in seconds.
         load_ms: Creating the session.
         first_ms: The first inference.
-        model_ms: Back-to-back inferences of one letterboxed image.
+        model_ms: Back-to-back inferences of one letterboxed image, slice after slice.
+        model_slices: How many of them each slice holds.
         model_wall_s: Wall time of those, in seconds.
         model_cpu_s: CPU time of the process meanwhile, all threads, in seconds.
         model_preemptions: Times the kernel took the CPU away meanwhile.
         letterbox_ms: Per back-to-back frame; the next two go with it.
         inference_ms: Per back-to-back frame.
         nms_ms: Per back-to-back frame.
+        frame_slices: How many frames each slice holds.
         response_ms: Arrival to result of frames arriving at the real-time rate.
         steal_share: Share of all CPUs' time the hypervisor took during the timed part.
         other_cores: Cores kept busy by other processes during the timed part.
@@ -52,12 +59,14 @@ class Sample(Record):
     load_ms: float
     first_ms: float
     model_ms: tuple[float, ...]
+    model_slices: tuple[int, ...]
     model_wall_s: float
     model_cpu_s: float
     model_preemptions: int
     letterbox_ms: tuple[float, ...] = ()
     inference_ms: tuple[float, ...] = ()
     nms_ms: tuple[float, ...] = ()
+    frame_slices: tuple[int, ...] = ()
     response_ms: tuple[float, ...] = ()
     steal_share: float | None
     other_cores: float | None
@@ -74,6 +83,15 @@ class Sample(Record):
     def durations(self, kind: Kind) -> tuple[float, ...]:
         """Milliseconds per back-to-back inference or frame."""
         return self.model_ms if kind == "model" else self.frame_ms
+
+    def slice_medians(self, kind: Kind) -> tuple[float, ...]:
+        """Median milliseconds of each slice, in the order of the turns."""
+        durations = self.durations(kind)
+        ends = tuple(accumulate(self.model_slices if kind == "model" else self.frame_slices))
+        return tuple(
+            statistics.median(durations[begin:end])
+            for begin, end in zip((0, *ends), ends, strict=False)
+        )
 
 
 class Pair(Record):

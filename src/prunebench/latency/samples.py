@@ -1,8 +1,9 @@
-"""The raw samples of a measurement on disk, appended run by run, so that a kill loses one."""
+"""The raw samples of a measurement on disk, appended as they come: a kill loses one round."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,11 @@ class SampleLog:
         _replace(self.path, "".join(f"{sample.model_dump_json()}\n" for sample in self.samples))
         _replace(written, text)
 
-    def append(self, sample: Sample) -> None:
-        """Keep a sample, in memory and on disk."""
+    def extend(self, samples: Sequence[Sample]) -> None:
+        """Keep samples, in memory and on disk."""
         with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(f"{sample.model_dump_json()}\n")
-        self.samples.append(sample)
+            stream.write("".join(f"{sample.model_dump_json()}\n" for sample in samples))
+        self.samples.extend(samples)
 
     def has(self, round_index: int, variant: str, threads: int) -> bool:
         """Whether this child run was already done."""

@@ -22,6 +22,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prunebench.latency.intervals import geometric_interval
 from prunebench.latency.records import Kind, Pair, PairState, Sample
@@ -31,18 +32,60 @@ from prunebench.statistics import FEWEST_ROUNDS
 LEVEL = 0.99
 LOOK_AGAIN = 1.5
 
+POLISHES = 30
+POLISHED = 1e-9
+"""Median polish ends when nothing moves by more, on the logarithmic scale."""
+
 Contested = Callable[[str, str], bool]
 
 
 def round_medians(samples: Iterable[Sample], kind: Kind) -> dict[tuple[str, int], dict[int, float]]:
-    """Median milliseconds of each round, by (variant, threads); rounds not measured are absent."""
-    medians: dict[tuple[str, int], dict[int, float]] = {}
+    """Typical milliseconds of each round, by (variant, threads); rounds not measured are absent.
+
+    What a slice took is what the variant takes, times what the host did to that turn of everybody.
+    The two are separated by Tukey's median polish of the logarithms (Exploratory Data Analysis,
+    1977, chapter 11): the ratio of two variants in a round is then, for two alone exactly, the
+    median of the ratios of their slices.
+
+    Args:
+        samples: All samples of the rounds, those of other variants included.
+        kind: Durations to look at.
+    """
+    rounds: dict[tuple[int, int], list[Sample]] = {}
     for sample in samples:
-        durations = sample.durations(kind)
-        if durations:
+        if sample.durations(kind):
+            turns = len(sample.slice_medians(kind))
+            rounds.setdefault((sample.round, turns), []).append(sample)
+    medians: dict[tuple[str, int], dict[int, float]] = {}
+    for (index, _), together in rounds.items():
+        slices = np.log([sample.slice_medians(kind) for sample in together])
+        for sample, level in zip(together, polished_rows(slices), strict=True):
             of_variant = medians.setdefault((sample.variant, sample.threads), {})
-            of_variant[sample.round] = float(np.median(durations))
+            of_variant[index] = math.exp(level)
     return medians
+
+
+def polished_rows(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Level of each row of a two-way table, free of its columns' effects, by median polish.
+
+    Args:
+        table: (rows, columns).
+
+    Returns:
+        (rows,) the common level plus each row's effect.
+    """
+    rest = table.copy()
+    rows, columns = np.zeros(len(table)), np.zeros(table.shape[1])
+    for _ in range(POLISHES):
+        by_column = np.median(rest, axis=0)
+        rest -= by_column
+        columns += by_column
+        by_row = np.median(rest, axis=1)
+        rest -= by_row[:, None]
+        rows += by_row
+        if max(np.abs(by_column).max(), np.abs(by_row).max()) < POLISHED:
+            break
+    return rows + np.median(columns)
 
 
 def judge_pairs(

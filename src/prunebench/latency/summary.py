@@ -65,7 +65,7 @@ class LatencySummary(Record):
         variant: Its name.
         threads: ``intra_op_num_threads``.
         rounds: Rounds it was measured in.
-        model_ms: Typical back-to-back inference: trimmed geometric mean of the rounds' medians.
+        model_ms: Typical back-to-back inference: trimmed geometric mean of the rounds.
         model_percentiles_ms: Percentile to value over all inferences, where the sample
             supports it.
         load_ms: Median time to create the session.
@@ -100,8 +100,15 @@ def summarise(
         level: Confidence level of the intervals.
     """
     samples = read_samples(folder / result.samples.path)
+    model, frames = round_medians(samples, "model"), round_medians(samples, "end_to_end")
     return tuple(
-        _summary(chosen, 1000 / result.realtime_fps, level, result.seed)
+        _summary(
+            chosen,
+            (model[name, threads], frames.get((name, threads), {})),
+            1000 / result.realtime_fps,
+            level,
+            result.seed,
+        )
         for name in result.variants
         if name not in result.failures
         for threads in result.threads
@@ -112,33 +119,40 @@ def summarise(
 def per_round(
     samples: Iterable[Sample], variant: str, threads: int, kind: Kind
 ) -> dict[int, float]:
-    """Median milliseconds of each round the variant was measured in, for paired comparisons."""
+    """Typical milliseconds of each round the variant was measured in, for paired comparisons.
+
+    ``samples`` are those of all variants.
+    """
     return round_medians(samples, kind).get((variant, threads), {})
 
 
 def _summary(
-    samples: Sequence[Sample], deadline_ms: float, level: float, seed: int
+    samples: Sequence[Sample],
+    rounds: tuple[dict[int, float], dict[int, float]],
+    deadline_ms: float,
+    level: float,
+    seed: int,
 ) -> LatencySummary:
-    rounds = [float(np.median(s.model_ms)) for s in samples]
+    model, frames = rounds
     timed = [s for s in samples if s.inference_ms]
     paced = [s.response_ms for s in samples if s.response_ms]
     return LatencySummary(
         variant=samples[0].variant,
         threads=samples[0].threads,
-        rounds=len(rounds),
-        model_ms=geometric_interval(rounds, level),
+        rounds=len(model),
+        model_ms=geometric_interval(list(model.values()), level),
         model_percentiles_ms=_percentiles([s.model_ms for s in samples]),
         load_ms=_typical(samples, lambda s: s.load_ms),
         first_ms=_typical(samples, lambda s: s.first_ms),
         rss_peak_mb=_typical(samples, lambda s: s.rss_peak_mb),
         rss_model_mb=_typical(samples, lambda s: s.rss_peak_mb - s.rss_base_mb),
-        frames=_frames(timed, level) if timed else None,
+        frames=_frames(timed, list(frames.values()), level) if timed else None,
         paced=_paced(paced, deadline_ms, level, seed) if paced else None,
     )
 
 
-def _frames(samples: Sequence[Sample], level: float) -> FrameSummary:
-    typical = geometric_interval([float(np.median(s.frame_ms)) for s in samples], level)
+def _frames(samples: Sequence[Sample], rounds: Sequence[float], level: float) -> FrameSummary:
+    typical = geometric_interval(rounds, level)
     return FrameSummary(
         fps=Interval(
             estimate=1000 / typical.estimate,
