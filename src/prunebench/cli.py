@@ -72,6 +72,11 @@ def _tell(sentence: str) -> None:
     Console(stderr=True).print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
+def _tell_epoch(event: dict[str, Any]) -> None:
+    if event["kind"] == "epoch":
+        _tell(f"epoch {event['epoch']}/{event['epochs']}, mAP50 {event['map50']:.3f}")
+
+
 def stdout_console() -> Console:
     """The console of results: wide enough for them where no terminal says otherwise."""
     console = Console()
@@ -184,6 +189,7 @@ def baseline(
         seed=seed,
         threads=usable_cores(),
         command=shlex.join(["prunebench", *sys.argv[1:]]),
+        emit=_tell_epoch,
     )
     typer.echo(path)
 
