@@ -275,19 +275,39 @@ def compare(
     across_hosts: Annotated[
         bool, typer.Option("--across-hosts", help="Compare although the hosts differ.")
     ] = False,
+    try_onnxruntime: Annotated[
+        bool,
+        typer.Option(
+            "--try-onnxruntime",
+            help="Measure what became slower under both runs' onnxruntime (AFTER: a run folder).",
+        ),
+    ] = False,
     url: UrlOption = None,
     out: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
     """Say what changed from one run to another."""
     from prunebench.given_runs import compare_given
-    from prunebench.history_views import comparison_view
+    from prunebench.history_views import comparison_view, suspicions_view
+    from prunebench.suspect import suspect_onnxruntime
 
-    comparison = compare_given(before, after, url=url, out=out, across_hosts=across_hosts)
+    if try_onnxruntime:
+        existing_run(Path(after))
+    across = across_hosts or try_onnxruntime
+    comparison = compare_given(before, after, url=url, out=out, across_hosts=across)
+    suspicions = None
+    if try_onnxruntime:
+        with tempfile.TemporaryDirectory(prefix="prunebench-onnxruntime-") as folder:
+            suspicions = suspect_onnxruntime(comparison, Path(after), Path(folder), _show_stage)
     if as_json:
-        _print_json(comparison.model_dump(mode="json"))
+        plain = comparison.model_dump(mode="json")
+        if suspicions is not None:
+            plain["suspicions"] = [suspicion.model_dump(mode="json") for suspicion in suspicions]
+        _print_json(plain)
         return
     stdout_console().print(comparison_view(comparison))
+    if suspicions is not None:
+        stdout_console().print(suspicions_view(comparison, suspicions))
 
 
 @app.command()

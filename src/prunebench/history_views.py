@@ -15,6 +15,7 @@ from prunebench.records import Interval
 
 if TYPE_CHECKING:
     from prunebench.gating import GateReport
+    from prunebench.suspect import Suspicion
 
 RUN_WIDTH = 28
 """Characters of a run's name, as ``runs.open_run`` makes it."""
@@ -102,6 +103,18 @@ def comparison_view(comparison: RunComparison) -> RenderableType:
         missing = ", ".join(comparison.missing)
         notes.append(Text(f"In one of the two runs only: {missing}."))
     return Group(table, *notes)
+
+
+def suspicions_view(comparison: RunComparison, suspicions: Sequence[Suspicion]) -> RenderableType:
+    """Whether a changed onnxruntime is the reason of what became slower."""
+    before, after = comparison.onnxruntime
+    if suspicions:
+        return Group(
+            *(Text(s.sentence, style="bold red" if s.suspect else "green") for s in suspicions)
+        )
+    if before == after:
+        return Text(f"Both runs were measured with onnxruntime {after}: it is no suspect.")
+    return Text("No slowdown of the same file is shown: onnxruntime was not tried.")
 
 
 def gate_view(report: GateReport) -> RenderableType:

@@ -52,6 +52,7 @@ class RunComparison(Record):
     Attributes:
         before: Name of the first.
         after: Name of the second.
+        onnxruntime: Its version in each of them.
         host_differences: What differs between their hosts, empty for one fingerprint.
         changes: One per variant and thread count both have.
         missing: Variants that only one of them has.
@@ -59,6 +60,7 @@ class RunComparison(Record):
 
     before: str
     after: str
+    onnxruntime: tuple[str, str]
     host_differences: tuple[str, ...]
     changes: tuple[RunChange, ...]
     missing: tuple[str, ...]
@@ -97,6 +99,7 @@ def compare_runs(
     return RunComparison(
         before=first.name,
         after=second.name,
+        onnxruntime=(old.onnxruntime, new.onnxruntime),
         host_differences=differences,
         changes=tuple(
             _change(results[0][key], results[1][key], location, p, level)

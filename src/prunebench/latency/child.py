@@ -91,6 +91,7 @@ def options_in_force(session: ort.InferenceSession) -> dict[str, str]:
         )
     }
     return {
+        "onnxruntime": ort.__version__,
         "providers": ",".join(session.get_providers()),
         "intra_op_num_threads": str(options.intra_op_num_threads),
         "inter_op_num_threads": str(options.inter_op_num_threads),

@@ -65,12 +65,14 @@ class Target(NamedTuple):
         onnx: Its ONNX file.
         sha256: What that file's content must be.
         slowdown: Factor every inference is made slower by, for ``selftest`` to find again.
+        packages: Folder its process imports libraries from first; ``None``: those installed.
     """
 
     name: str
     onnx: Path
     sha256: str
     slowdown: float = 1.0
+    packages: Path | None = None
 
 
 def measure(
@@ -135,6 +137,7 @@ def measure(
             "host": host.digest(),
             "variants": {target.name: target.sha256 for target in variants},
             "slowdowns": {target.name: target.slowdown for target in variants},
+            "packages": {target.name: str(target.packages) for target in variants},
             "images": [sha256_of(path) for path in used],
             "slice_s": SLICE_S,
             "settings": config.model_dump(mode="json", exclude=set(STOPPING_SETTINGS)),
@@ -249,7 +252,10 @@ class _Rounds:
         self, index: int, due: Sequence[tuple[int, str, int]], rng: random.Random
     ) -> None:
         """Measure (position, name, threads) side by side and keep what came of it."""
-        lanes = [Lane(name, self._request(name, threads)) for _, name, threads in due]
+        lanes = [
+            Lane(name, self._request(name, threads), self._packages(name))
+            for _, name, threads in due
+        ]
         measured = measure_together(lanes, self.config.seconds, self.work, rng)
         ended, before = time.perf_counter(), self._ended
         self._ended = ended
@@ -288,6 +294,9 @@ class _Rounds:
                     "model_ms": float(np.median(sample.model_ms)),
                 }
             )
+
+    def _packages(self, name: str) -> Path | None:
+        return self.variants[name].packages if name in self.variants else None
 
     def _request(self, name: str, threads: int) -> dict[str, Any]:
         target = self.variants.get(name)

@@ -46,10 +46,12 @@ class Lane(NamedTuple):
     Attributes:
         variant: Name of the variant, for the error.
         request: What ``latency/child.py`` reads but ``slices``; its docstring names the keys.
+        packages: Folder it imports libraries from first; ``None``: those installed.
     """
 
     variant: str
     request: dict[str, Any]
+    packages: Path | None = None
 
 
 class Raw(NamedTuple):
@@ -139,7 +141,7 @@ class _Child:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 bufsize=0,
-                env={**os.environ, **thread_environment(self._request["threads"])},
+                env={**os.environ, **thread_environment(self._request["threads"]), **self._path()},
             )
         self._wait(began)
 
@@ -173,6 +175,13 @@ class _Child:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+
+    def _path(self) -> dict[str, str]:
+        if self.lane.packages is None:
+            return {}
+        given = os.environ.get("PYTHONPATH")
+        paths = [str(self.lane.packages), *([given] if given else [])]
+        return {"PYTHONPATH": os.pathsep.join(paths)}
 
     def _tell(self, command: str) -> None:
         if self._process is not None and self._process.stdin is not None:
