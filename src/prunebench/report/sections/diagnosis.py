@@ -50,14 +50,29 @@ def _table(run: StoredRun, found: dict[str, Diagnosis], m: Messages) -> Table:
         Column(m("column.times_baseline"), True),
         Column(m("column.operators")),
     )
-    rows = [_row(name, one.variant, f"{one.times_baseline:.2f}", m) for name, one in found.items()]
+    rows = [
+        _row(
+            name,
+            one.variant,
+            (_beside(one), f"{one.times_baseline:.2f}"),
+            m,
+        )
+        for name, one in found.items()
+    ]
     if run.baseline is not None:
-        rows.append(_row(run.baseline.name, first.baseline, BLANK, m))
+        rows.append(_row(run.baseline.name, first.baseline, (BLANK, BLANK), m))
     caption = m("diagnosis.caption", threads=m.counted("threads", first.threads))
     return Table(caption, columns, tuple(rows))
 
 
-def _row(name: str, profile: NetworkProfile, times: str, m: Messages) -> tuple[Cell, ...]:
+def _beside(one: Diagnosis) -> str:
+    """Microseconds per MMAC of a variant and, from the same process, of the baseline."""
+    return f"{1000 * one.variant.ms_per_mmac:.1f} / {1000 * one.baseline.ms_per_mmac:.1f}"
+
+
+def _row(
+    name: str, profile: NetworkProfile, against: tuple[str, str], m: Messages
+) -> tuple[Cell, ...]:
     largest = islice(profile.time_shares.items(), OPERATORS_SHOWN)
     return cells(
         name,
@@ -66,7 +81,6 @@ def _row(name: str, profile: NetworkProfile, times: str, m: Messages) -> tuple[C
         count(profile.reorders),
         count(profile.denormal_weights),
         f"{profile.mmacs:.1f}",
-        f"{1000 * profile.ms_per_mmac:.1f}",
-        times,
+        *against,
         ", ".join(f"{operator} {share:.0%}" for operator, share in largest),
     )
