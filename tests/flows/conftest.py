@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,3 +22,5 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def prefect_harness() -> Iterator[None]:
     with prefect_test_harness(server_startup_timeout=SERVER_STARTUP_S):
         yield
+    # Prefect stops its server when the interpreter exits and says so on a stream that is closed.
+    logging.getLogger("prefect").setLevel(logging.WARNING)
