@@ -24,6 +24,13 @@ ASSET = ROOT / "assets" / "scenes-yolov8n.pt"
 REQUIRE_SYSTEM_PACKAGES = "REQUIRE_SYSTEM_PACKAGES"
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep the tests of one file, and so its fixtures, on one worker."""
+    # Not in pytest_collection_modifyitems: pytest-xdist reads the groups there, before us.
+    if item.path.parent.name in ("core", "processes"):
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the long tests first, so that no worker waits for one at the end."""
     items.sort(key=lambda item: "core" in item.path.parts)

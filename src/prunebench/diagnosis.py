@@ -37,8 +37,8 @@ TIMED_S = 0.6
 SLOW_PER_MAC = 1.25
 """Times the baseline's milliseconds per MAC from which a reason is looked for."""
 
-OTHER_GROWN = 1.1
-"""Times the baseline's share of other operators from which they are that reason."""
+OTHER_EXPLAIN = 0.5
+"""Part of the added milliseconds per MAC that other operators must account for to be the reason."""
 
 
 class Request(Record):
@@ -175,7 +175,9 @@ def advise(variant: NetworkProfile, baseline: NetworkProfile, block: int) -> lis
             "which slow some processors: set latency.flush_denormals to true."
         )
     slow = variant.ms_per_mmac > SLOW_PER_MAC * baseline.ms_per_mmac
-    if slow and not moved and variant.other_share > OTHER_GROWN * baseline.other_share:
+    added = variant.ms_per_mmac - baseline.ms_per_mmac
+    others = variant.ms_per_mmac * variant.other_share - baseline.ms_per_mmac * baseline.other_share
+    if slow and not moved and others > OTHER_EXPLAIN * added:
         found.append(
             f"{variant.other_share:.0%} of the time goes to operators other than convolutions "
             f"(baseline {baseline.other_share:.0%}), which fewer channels shorten little: "

@@ -160,3 +160,5 @@ def test_advice_only_where_something_is_off() -> None:
     assert sentence.startswith("40% of the time goes to operators other than convolutions")
     # As slow, yet the other operators take no more of it than the baseline's.
     assert advice(profile(ms=14)) == []
+    # A hundredth of the time is no reason, however much it has grown.
+    assert advise(profile(ms=14, conv=0.98), profile(conv=0.99), block=16) == []
