@@ -27,11 +27,11 @@ from kit import (
 from rich.console import Console
 from rich.table import Table
 
-from prunebench.config import LatencyConfig
 from prunebench.latency.measure import measure
 from prunebench.latency.records import LatencyResult
 from prunebench.latency.samples import read_samples
 from prunebench.latency.sentinel import SENTINEL
+from prunebench.sections import LatencyConfig
 
 VARIANTS = 6
 ASKED = 1.3

@@ -39,7 +39,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from prunebench.config import LatencyConfig
+from prunebench.sections import LatencyConfig
 from prunebench.selftest import QUICK, THOROUGH, selftest
 
 PROFILE_MODELS = """

@@ -28,10 +28,10 @@ from kit import (
 from rich.console import Console
 from rich.table import Table
 
-from prunebench.config import LatencyConfig
 from prunebench.latency.measure import Target, measure
 from prunebench.latency.samples import read_samples
 from prunebench.latency.stopping import round_medians
+from prunebench.sections import LatencyConfig
 from prunebench.statistics import locate, log_ratios
 
 NETWORK, SLOWED, SMALLER = "network", "network x 1.1", "smaller input"

@@ -21,6 +21,7 @@ from prunebench.variants import (
     make_variant,
 )
 from tasks.cores import cores
+from tasks.publishing import artifact_key
 
 IO_RETRIES = 2
 RETRY_DELAY_S = 5
@@ -111,7 +112,7 @@ def _progress_in_ui(variant: str) -> Iterator[Any]:
         text = f"{variant}: epoch {event['epoch']}/{event['epochs']}, mAP50 {event['map50']:.3f}"
         if artifact is None:
             artifact = create_progress_artifact(
-                progress=share, key=f"training-{variant}", description=text
+                progress=share, key=artifact_key("training", variant), description=text
             )
         else:
             update_progress_artifact(artifact_id=artifact, progress=share, description=text)

@@ -13,250 +13,30 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializeAsAny,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails
+from pydantic import BaseModel, Field, ValidationError
 
 from prunebench.errors import ConfigError
-from prunebench.strategies import (
-    BUILT_IN,
-    PreservingSettings,
-    StandardSettings,
-    StrategySettings,
-    settings_model,
+from prunebench.sections import (
+    AccuracyConfig,
+    BaselineConfig,
+    ExportConfig,
+    ImageConfig,
+    LatencyConfig,
+    PruneConfig,
+    RankingConfig,
+    RetrainConfig,
+    Section,
 )
+from prunebench.strategies import BUILT_IN
 
 ENV_PREFIX = "PRUNEBENCH_"
 ENV_NESTING = "__"
 
-Importance = Literal["magnitude", "lamp", "bn_scale", "fpgm", "taylor", "random"]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ImageConfig(_Section):
-    """The fixed letterbox that export, accuracy and latency share."""
-
-    height: int = Field(192, gt=0, description="Letterbox height in pixels, a multiple of 32.")
-    width: int = Field(320, gt=0, description="Letterbox width in pixels, a multiple of 32.")
-
-    @field_validator("height", "width")
-    @classmethod
-    def _multiple_of_stride(cls, value: int) -> int:
-        if value % 32:
-            nearest = max(32, round(value / 32) * 32)
-            raise ValueError(f"{value} is no multiple of 32, the nearest is {nearest}")
-        return value
-
-    @property
-    def hw(self) -> tuple[int, int]:
-        """(height, width) in pixels."""
-        return self.height, self.width
-
-
-class BaselineConfig(_Section):
-    """Training of the baseline, used only where ``model`` is a network description (.yaml)."""
-
-    epochs: int = Field(100, ge=1, description="Training epochs.")
-    imgsz: int = Field(320, gt=0, description="Square training size in pixels.")
-    batch: int = Field(16, ge=1, description="Images per batch.")
-    lr0: float = Field(0.002, gt=0, description="Initial learning rate.")
-    optimizer: Literal["SGD", "Adam", "AdamW"] = Field("AdamW", description="Optimizer.")
-
-
-class PruneConfig(_Section):
-    """Structured pruning."""
-
-    ratio: float = Field(
-        0.15,
-        gt=0,
-        lt=1,
-        description="Share of the channels removed from every prunable layer, 0 < ratio < 1.",
-    )
-    round_to: int | Literal["auto"] | None = Field(
-        "auto",
-        description="Widths are rounded to a multiple of this; auto: the block of this host's "
-        "kernels (16 with AVX-512, else 8); null: no alignment.",
-    )
-    importance: Importance = Field("magnitude", description="How a channel's worth is judged.")
-    bn_batches: int = Field(
-        16, ge=0, description="Batches of training images that re-estimate BatchNorm statistics."
-    )
-    ignore: tuple[str, ...] = Field(
-        (), description="Names of modules that pruning leaves alone ('model.0')."
-    )
-
-    @field_validator("round_to")
-    @classmethod
-    def _positive(cls, value: int | str | None) -> int | str | None:
-        if isinstance(value, int) and value < 1:
-            raise ValueError(f"{value} is no channel count, use 8, 16, auto or null")
-        return value
-
-
-def _default_strategies() -> dict[str, StrategySettings]:
-    return {"standard": StandardSettings(), "preserving": PreservingSettings()}
-
-
-class RetrainConfig(_Section):
-    """Retraining after pruning; every strategy gets the same budget."""
-
-    rounds: int = Field(2, ge=0, le=10, description="Rounds of retraining per strategy.")
-    epochs: int = Field(10, ge=1, description="Epochs per round.")
-    imgsz: int = Field(320, gt=0, description="Square training size in pixels.")
-    batch: int = Field(16, ge=1, description="Images per batch.")
-    workers: int = Field(0, ge=0, description="Data loader processes.")
-    threads: int | None = Field(
-        None, ge=1, description="Threads of a training; null: all the process may use."
-    )
-    patience: int = Field(100, ge=0, description="Epochs without gain that end a round early.")
-    max_minutes: float | None = Field(
-        None, gt=0, description="Longest wall time of one training, in minutes."
-    )
-    strategies: dict[str, SerializeAsAny[StrategySettings]] = Field(
-        default_factory=_default_strategies,
-        description="Settings of each strategy by its name: standard (plain Ultralytics), "
-        "preserving, or one that another package registers.",
-    )
-
-    @field_validator("imgsz")
-    @classmethod
-    def _multiple_of_stride(cls, value: int) -> int:
-        return ImageConfig._multiple_of_stride(value)
-
-    @field_validator("strategies", mode="before")
-    @classmethod
-    def _by_name(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping):
-            return value
-        return {name: _strategy_settings(str(name), given) for name, given in value.items()}
-
-
-def _strategy_settings(name: str, given: Any) -> Any:
-    if isinstance(given, StrategySettings):
-        return given
-    model = settings_model(name)
-    try:
-        return model.model_validate({} if given is None else given)
-    except ValidationError as error:
-        raise ValidationError.from_exception_data(
-            error.title,
-            [
-                InitErrorDetails(
-                    type=details["type"],
-                    loc=(name, *details["loc"]),
-                    input=details["input"],
-                    ctx=details.get("ctx", {}),
-                )
-                for details in error.errors()
-            ],
-        ) from error
-
-
-class ExportConfig(_Section):
-    """ONNX export and its parity check."""
-
-    opset: int = Field(17, ge=12, le=21, description="ONNX operator set.")
-    parity_images: int = Field(4, ge=1, description="Real images compared with the checkpoint.")
-    box_tolerance_px: float = Field(
-        0.5, gt=0, description="Largest box coordinate difference in pixels."
-    )
-    score_tolerance: float = Field(0.005, gt=0, description="Largest class score difference.")
-
-
-class AccuracyConfig(_Section):
-    """Accuracy of the exported file."""
-
-    split: Literal["auto", "val", "test"] = Field(
-        "auto", description="Images the figures come from; auto: test where there is one, else val."
-    )
-    images: int | None = Field(None, ge=1, description="First N images only; null: all.")
-    confidence: float = Field(0.001, gt=0, lt=1, description="Lowest score that counts.")
-    iou: float = Field(0.7, gt=0, lt=1, description="IoU above which NMS drops a box.")
-    max_det: int = Field(300, ge=1, description="Most detections per image.")
-
-
-class LatencyConfig(_Section):
-    """onnxruntime CPU latency: rounds of fresh processes, shuffled and interleaved."""
-
-    threads: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
-        None,
-        description="intra_op_num_threads, each its own column; null: 1 and the physical cores "
-        "this process may use.",
-    )
-    rounds_min: int = Field(8, ge=3, description="Rounds measured in any case.")
-    rounds_max: int = Field(40, ge=3, description="Rounds at most.")
-    seconds: float = Field(
-        0.5, gt=0, description="Timed seconds per variant, round and kind of measurement."
-    )
-    warmup: int = Field(5, ge=1, description="Untimed inferences in each fresh process.")
-    budget_minutes: float = Field(
-        10.0,
-        gt=0,
-        description="Wall time in minutes after which no round starts but the rounds_min.",
-    )
-    smallest_difference_percent: float = Field(
-        3.0, gt=0, description="Smallest latency difference that matters, in percent."
-    )
-    confidence: float = Field(0.25, gt=0, lt=1, description="Deployment score threshold.")
-    iou: float = Field(0.7, gt=0, lt=1, description="IoU above which NMS drops a box.")
-    max_det: int = Field(300, ge=1, description="Most detections per image.")
-    images: int = Field(16, ge=1, description="Real images the end-to-end frames cycle through.")
-    spinning: bool = Field(False, description="Let onnxruntime's threads spin while they wait.")
-    graph_level: Literal["all", "extended", "basic", "disabled"] = Field(
-        "all", description="onnxruntime graph optimisation level."
-    )
-    execution_mode: Literal["sequential", "parallel"] = Field(
-        "sequential", description="onnxruntime execution mode."
-    )
-    arena: bool = Field(True, description="Use onnxruntime's CPU memory arena.")
-    flush_denormals: bool = Field(False, description="Set denormals to zero in the session.")
-    paced: bool = Field(True, description="Also measure frames arriving at the real-time limit.")
-    paced_seconds: float = Field(
-        2.0, gt=0, description="Seconds of paced frames per variant and round."
-    )
-    strict: bool = Field(False, description="Refuse to rank a run that was noisy.")
-
-    @model_validator(mode="after")
-    def _rounds_in_order(self) -> LatencyConfig:
-        if self.rounds_max < self.rounds_min:
-            raise ValueError(
-                f"rounds_max {self.rounds_max} is below rounds_min {self.rounds_min}, "
-                "raise rounds_max"
-            )
-        return self
-
-
-class RankingConfig(_Section):
-    """Efficiency = mAP50 x FPS / MB, limits and gates."""
-
-    realtime_fps: float = Field(20.0, gt=0, description="Frames per second called real-time.")
-    size_of: Literal["onnx", "checkpoint"] = Field(
-        "onnx", description="File whose size (10^6 bytes) divides the efficiency."
-    )
-    max_map50_loss: float | None = Field(
-        0.05,
-        ge=0,
-        lt=1,
-        description="mAP50 that a recommended variant may lose against the baseline; null: any.",
-    )
-    level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of every interval.")
-    bootstrap: int = Field(2000, ge=200, description="Bootstrap resamples.")
-
-
-class Config(_Section):
+class Config(Section):
     """One experiment: a trained model, a dataset, and what is done with them."""
 
     name: str = Field(

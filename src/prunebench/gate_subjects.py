@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from sqlalchemy import select
 
-from prunebench.config import LatencyConfig
 from prunebench.errors import InputError
 from prunebench.experiment import Experiment, read_experiment
 from prunebench.given_runs import history_url, is_run_folder, recorded
@@ -19,6 +18,7 @@ from prunebench.latency.fingerprint import fingerprint
 from prunebench.outcome import read_outcome
 from prunebench.records import FileRef, VariantRecord
 from prunebench.runs import read_variants
+from prunebench.sections import LatencyConfig
 from prunebench.statistics import Array
 
 

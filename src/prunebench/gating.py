@@ -16,7 +16,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from prunebench.child import Emit
-from prunebench.config import LatencyConfig
 from prunebench.errors import InputError, StepError
 from prunebench.experiment import Experiment
 from prunebench.gate_subjects import StoredBaseline, Subject, find_stored, find_subject
@@ -39,6 +38,7 @@ from prunebench.map_bootstrap import image_weights, load_detections, mean_ap
 from prunebench.ranking.compare import FEWEST_IMAGES
 from prunebench.ranking.measured import Measured, Rounds
 from prunebench.records import Record
+from prunebench.sections import LatencyConfig
 from prunebench.statistics import Array, log_ratios
 
 CANDIDATE, BASELINE = "candidate", "baseline"

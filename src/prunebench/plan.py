@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prunebench.config import Config
+from prunebench.pruning.targets import Goal
 from prunebench.records import Record
 
 NETWORK_SUFFIXES = (".yaml", ".yml")
@@ -12,11 +13,13 @@ class PlannedVariant(Record):
     """A variant that an experiment will make.
 
     Attributes:
-        name: ``baseline``, ``pruned``, ``<strategy>-<round>``.
+        name: ``baseline``, ``pruned``, ``<strategy>-<round>``; with several targets
+            ``pruned-<target>``, ``<strategy>-<target>-<round>``.
         parent: Name of the variant it is made from, ``None`` for the baseline.
         steps: The chain of steps from the given model to this variant.
         strategy: Retraining strategy of the last step, or ``None``.
         round: Retraining round of the last step, 0 where it is none.
+        goal: What the pruning it comes from is to reach, ``None`` for the baseline.
     """
 
     name: str
@@ -24,6 +27,7 @@ class PlannedVariant(Record):
     steps: tuple[str, ...]
     strategy: str | None = None
     round: int = 0
+    goal: Goal | None = None
 
 
 def plan_variants(config: Config) -> tuple[PlannedVariant, ...]:
@@ -31,17 +35,34 @@ def plan_variants(config: Config) -> tuple[PlannedVariant, ...]:
     trained = config.model.endswith(NETWORK_SUFFIXES)
     first = ("train baseline",) if trained else ("load checkpoint",)
     baseline = PlannedVariant(name="baseline", parent=None, steps=first)
-    pruned = PlannedVariant(name="pruned", parent="baseline", steps=(*first, "prune"))
-    variants = [baseline, pruned]
+    variants = [baseline]
+    goals = config.prune.goals
+    for goal in goals:
+        label = f"{goal.label}-" if len(goals) > 1 else ""
+        step = f"prune to {goal.label}" if len(goals) > 1 else "prune"
+        pruned = PlannedVariant(
+            name=f"pruned-{label}".removesuffix("-"),
+            parent="baseline",
+            steps=(*first, step),
+            goal=goal,
+        )
+        variants.append(pruned)
+        variants += _retrained(config, pruned, label)
+    return tuple(variants)
+
+
+def _retrained(config: Config, pruned: PlannedVariant, label: str) -> list[PlannedVariant]:
+    variants = []
     for strategy in config.retrain.strategies:
         parent = pruned
         for number in range(1, config.retrain.rounds + 1):
             parent = PlannedVariant(
-                name=f"{strategy}-{number}",
+                name=f"{strategy}-{label}{number}",
                 parent=parent.name,
                 steps=(*parent.steps, f"retrain {strategy} round {number}"),
                 strategy=strategy,
                 round=number,
+                goal=pruned.goal,
             )
             variants.append(parent)
-    return tuple(variants)
+    return variants

@@ -23,7 +23,6 @@ import numpy as np
 from scipy import stats
 
 from prunebench.child import Emit
-from prunebench.config import LatencyConfig
 from prunebench.errors import CheckpointError
 from prunebench.gather import possible_looks
 from prunebench.latency.fingerprint import Fingerprint
@@ -33,6 +32,7 @@ from prunebench.latency.samples import read_samples
 from prunebench.latency.sentinel import INPUT_HW, write_sentinel
 from prunebench.latency.stopping import is_look, judge_pairs, round_medians
 from prunebench.records import Interval, Record, sha256_of
+from prunebench.sections import LatencyConfig
 from prunebench.statistics import Array, Location, locate, log_ratios, trimmed_at_each_end
 
 THREADS = 1

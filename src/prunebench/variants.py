@@ -61,7 +61,8 @@ def make_variant(
         if parent.checkpoint is not None:
             inputs["checkpoint"] = parent.checkpoint.sha256
         if planned.strategy is None:
-            run = _run(experiment, "prune", _prune_request(experiment, parent), inputs, emit)
+            prune = _prune_request(experiment, planned, parent)
+            run = _run(experiment, "prune", prune, inputs, emit)
             source = FileRef.model_validate(run.result["checkpoint"])
             checkpoint = _placed(experiment, planned.name, run, source, "model.pt")
             left_alone = dict(run.result["left_alone"])
@@ -179,13 +180,17 @@ def _baseline(
     return checkpoint, Structure.model_validate(run.result["structure"]), training
 
 
-def _prune_request(experiment: Experiment, parent: VariantRecord) -> PruneRequest:
+def _prune_request(
+    experiment: Experiment, planned: PlannedVariant, parent: VariantRecord
+) -> PruneRequest:
     settings = experiment.config.prune
+    if planned.goal is None:
+        raise StepError("prune", "it has no target", variant=planned.name)
     round_to = kernel_block() if settings.round_to == "auto" else settings.round_to
     return PruneRequest(
         checkpoint=str(_checkpoint(experiment, parent)),
         data_yaml=experiment.data_yaml,
-        ratio=settings.ratio,
+        ratio=planned.goal.value,
         round_to=round_to,
         importance=settings.importance,
         bn_batches=settings.bn_batches,

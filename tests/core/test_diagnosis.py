@@ -11,10 +11,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from prunebench.child import run_child
-from prunebench.config import LatencyConfig
 from prunebench.diagnosis import Diagnosis, NetworkProfile, Request, advise, run
 from prunebench.errors import CheckpointError
 from prunebench.latency.fingerprint import SessionSettings
+from prunebench.sections import LatencyConfig
 
 HEIGHT, WIDTH = 32, 48
 SETTINGS = SessionSettings.model_validate(

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from latency_kit import sample
 
-from prunebench.config import LatencyConfig
 from prunebench.errors import ChildFailed
 from prunebench.latency import measure as module
 from prunebench.latency.measure import Target, measure
@@ -20,6 +19,7 @@ from prunebench.latency.records import LatencyResult
 from prunebench.latency.sentinel import SENTINEL
 from prunebench.latency.together import Lane, Raw
 from prunebench.records import sha256_of
+from prunebench.sections import LatencyConfig
 
 OF_PARENT = {"round", "position", "variant", "threads", "started_s", "process_s", "elapsed_s"}
 

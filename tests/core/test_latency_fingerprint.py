@@ -8,7 +8,6 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from prunebench.config import LatencyConfig
 from prunebench.latency import fingerprint as module
 from prunebench.latency.fingerprint import (
     cpu_quota,
@@ -19,6 +18,7 @@ from prunebench.latency.fingerprint import (
     physical_cores,
     usable_cores,
 )
+from prunebench.sections import LatencyConfig
 
 
 def test_it_is_stable_and_says_what_it_should() -> None:

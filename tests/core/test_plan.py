@@ -34,3 +34,18 @@ def test_no_rounds_leave_the_pruned_network_alone() -> None:
 def test_a_network_description_is_trained_first() -> None:
     baseline, *_ = plan_variants(Config(model="yolov8n.yaml"))
     assert baseline.steps == ("train baseline",)
+
+
+def test_several_targets_each_have_their_own_chain() -> None:
+    config = Config(
+        model="best.pt",
+        prune={"targets": ["1.5x", "8 ms"]},
+        retrain={"rounds": 1, "strategies": {"preserving": {}}},
+    )
+    assert [(v.name, v.parent) for v in plan_variants(config)] == [
+        ("baseline", None),
+        ("pruned-1.5x", "baseline"),
+        ("preserving-1.5x-1", "pruned-1.5x"),
+        ("pruned-8ms", "baseline"),
+        ("preserving-8ms-1", "pruned-8ms"),
+    ]

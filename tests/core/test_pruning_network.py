@@ -16,7 +16,6 @@ from torch import nn
 from ultralytics.nn.modules.block import C2f
 
 from prunebench.checkpoint import load_checkpoint, save_checkpoint
-from prunebench.config import Importance
 from prunebench.data.scenes import generate_scenes
 from prunebench.errors import ConfigError, DatasetError, StepError
 from prunebench.pruning.align import aligned_width
@@ -27,6 +26,7 @@ from prunebench.pruning.importance import accumulate_gradients, score_groups
 from prunebench.pruning.pruner import prune_network
 from prunebench.pruning.step import Request, run
 from prunebench.pruning.surgery import split_c2f
+from prunebench.sections import Importance
 
 
 @pytest.fixture(scope="module")

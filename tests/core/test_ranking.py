@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prunebench.config import RankingConfig
 from prunebench.ranking import FailedVariant, Measured, Ranking, rank, ranking_rows_csv
 from prunebench.ranking.records import Shown
 from prunebench.ranking.text import percent
 from prunebench.records import Interval, Verdict
+from prunebench.sections import RankingConfig
 from prunebench.table import rank_table
 
 CONFIG = RankingConfig(bootstrap=400)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from prunebench.config import Config, LatencyConfig
+from prunebench.config import Config
 from prunebench.latency.fingerprint import Fingerprint, SessionSettings
 from prunebench.latency.records import LatencyResult, Sample
 from prunebench.map_bootstrap import load_detections, mean_ap
@@ -31,6 +31,7 @@ from prunebench.records import (
     Verdict,
 )
 from prunebench.runs import LATENCY_FOLDER, save_variant
+from prunebench.sections import LatencyConfig
 
 CLASSES = ("cat", "dog", "bird", "<script>alert(1)</script>", "car_*x*_", "a|b", "tree")
 IMAGES = 60

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from latency_kit import IMGSZ, NC, write_detector, write_images
 
-from prunebench.config import LatencyConfig
 from prunebench.errors import ChildFailed, DatasetError, StepError
 from prunebench.latency import measure as module
 from prunebench.latency.measure import Target, measure
@@ -22,6 +21,7 @@ from prunebench.latency.samples import SampleLog, read_samples
 from prunebench.latency.sentinel import SENTINEL
 from prunebench.latency.summary import per_round, summarise
 from prunebench.latency.together import slices_of
+from prunebench.sections import LatencyConfig
 
 QUICK = LatencyConfig(
     threads=(1,),
@@ -149,7 +149,7 @@ def test_the_same_call_again_measures_nothing_and_agrees(
 SCRIPT = """
 import json, sys, tempfile
 from pathlib import Path
-from prunebench.config import LatencyConfig
+from prunebench.sections import LatencyConfig
 from prunebench.latency.measure import Target, measure
 given = json.loads(sys.argv[1])
 tempfile.tempdir = given["folder"]

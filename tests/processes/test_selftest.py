@@ -20,11 +20,11 @@ from typer.testing import CliRunner
 
 from prunebench import selftest as module
 from prunebench.cli import app
-from prunebench.config import LatencyConfig
 from prunebench.errors import CheckpointError
 from prunebench.latency.child import _slowed
 from prunebench.latency.records import LatencyResult
 from prunebench.records import FileRef
+from prunebench.sections import LatencyConfig
 from prunebench.selftest import (
     Copies,
     SelfTest,

@@ -16,8 +16,8 @@ from typing import Final, Literal
 
 import psutil
 
-from prunebench.config import LatencyConfig
 from prunebench.records import Record
+from prunebench.sections import LatencyConfig
 
 AVX512_BLOCK: Final = 16
 AVX2_BLOCK: Final = 8

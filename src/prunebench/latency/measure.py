@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from prunebench.config import LatencyConfig
 from prunebench.errors import ChildFailed, DatasetError, StepError
 from prunebench.latency.fingerprint import default_threads, fingerprint
 from prunebench.latency.lock import host_lock
@@ -39,6 +38,7 @@ from prunebench.latency.stopping import (
 )
 from prunebench.latency.together import MOST_AT_ONCE, SLICE_S, STEP, Lane, Raw, measure_together
 from prunebench.records import FileRef, sha256_of
+from prunebench.sections import LatencyConfig
 
 SENTINEL_FILE = "sentinel.onnx"
 SENTINEL_SECONDS = 0.25

@@ -6,9 +6,9 @@ import statistics
 from itertools import accumulate
 from typing import Literal
 
-from prunebench.config import LatencyConfig
 from prunebench.latency.fingerprint import Fingerprint
 from prunebench.records import FileRef, Interval, Record
+from prunebench.sections import LatencyConfig
 
 Kind = Literal["model", "end_to_end"]
 PairState = Literal["told apart", "tie", "open", "not asked"]

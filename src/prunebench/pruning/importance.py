@@ -10,9 +10,9 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from prunebench.checkpoint import Network
-from prunebench.config import Importance
 from prunebench.pruning.batches import Batch
 from prunebench.pruning.groups import ChannelGroup
+from prunebench.sections import Importance
 
 TAYLOR_BATCHES = 8
 """Batches the gradient of the loss is summed over."""

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from prunebench.checkpoint import Network
-from prunebench.config import Importance
 from prunebench.errors import StepError
 from prunebench.pruning.align import uniform_widths
 from prunebench.pruning.batches import Batch
 from prunebench.pruning.groups import TRACE_HW, ChannelGroup, PruningGraph, trace
 from prunebench.pruning.importance import accumulate_gradients, score_groups
 from prunebench.pruning.surgery import fold_c2f, split_c2f
+from prunebench.sections import Importance
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from prunebench.audit import structure_of
 from prunebench.child import Emit
-from prunebench.config import Importance
 from prunebench.records import FileRef, Record, Structure, sha256_of
+from prunebench.sections import Importance
 
 if TYPE_CHECKING:
     from prunebench.pruning.batches import Batch

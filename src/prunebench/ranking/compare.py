@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prunebench.config import RankingConfig
 from prunebench.ranking import text
 from prunebench.ranking.measured import Measured, Rounds
 from prunebench.ranking.records import Difference, Metric
 from prunebench.records import Interval
+from prunebench.sections import RankingConfig
 from prunebench.statistics import (
     FEWEST_ROUNDS,
     Array,

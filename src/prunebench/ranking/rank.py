@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from prunebench.config import RankingConfig
 from prunebench.ranking.advice import advise
 from prunebench.ranking.compare import FEWEST_IMAGES, Raw, compare_all
 from prunebench.ranking.effects import effects_of
@@ -28,6 +27,7 @@ from prunebench.ranking.records import (
 )
 from prunebench.ranking.text import listed, percent
 from prunebench.records import Interval
+from prunebench.sections import RankingConfig
 from prunebench.statistics import FEWEST_ROUNDS, Array, bootstrap_draws, interval, locate
 
 
