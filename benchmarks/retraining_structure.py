@@ -35,6 +35,7 @@ from prunebench.data.scenes import generate_scenes
 from prunebench.errors import StepError
 from prunebench.pruning.step import Request as PruneRequest
 from prunebench.pruning.step import run as prune
+from prunebench.pruning.targets import parse_goal
 from prunebench.records import Structure
 from prunebench.retraining.step import Request, run
 from prunebench.strategies import settings_model
@@ -191,7 +192,7 @@ def main() -> int:
                     PruneRequest(
                         checkpoint=str(folder / "stock.pt"),
                         data_yaml=str(data_yaml),
-                        ratio=0.3,
+                        goal=parse_goal(str(0.3)),
                         round_to=8,
                         importance="magnitude",
                         bn_batches=1,

@@ -47,11 +47,14 @@ _budget = CoreBudget(usable_cores())
 
 
 @contextlib.contextmanager
-def cores(count: int, variant: str) -> Iterator[None]:
-    """Hold ``count`` cores for a step of ``variant`` while nobody measures on this host."""
+def cores(count: int, variant: str, *, sign_in: bool = True) -> Iterator[None]:
+    """Hold ``count`` cores for a step of ``variant`` while nobody measures on this host.
+
+    With ``sign_in`` off the cores alone are held: the step measures, and signs itself in between.
+    """
 
     def on_wait(sentence: str) -> None:
         announce({"kind": "stage", "variant": variant, "text": sentence})
 
-    with _budget.take(count), working_on_host(on_wait):
+    with _budget.take(count), working_on_host(on_wait) if sign_in else contextlib.nullcontext():
         yield

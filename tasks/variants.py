@@ -14,6 +14,7 @@ from prunebench.errors import PrunebenchError
 from prunebench.experiment import Experiment
 from prunebench.plan import PlannedVariant
 from prunebench.progress import announce
+from prunebench.prune_steps import needs_measuring
 from prunebench.records import VariantRecord
 from prunebench.variants import (
     evaluate_variant,
@@ -54,8 +55,10 @@ def make(
     baseline: VariantRecord | None,
 ) -> VariantRecord:
     """Make a variant's checkpoint and audit it; its training reports to the UI as it goes."""
+    # A search for a latency target holds the host itself, in turns of work and measuring.
+    searches = needs_measuring(experiment, planned)
     with (
-        cores(experiment.threads, planned.name),
+        cores(experiment.threads, planned.name, sign_in=not searches),
         _failure_announced(planned.name),
         _progress_in_ui(planned.name) as emit,
     ):

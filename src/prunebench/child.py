@@ -31,6 +31,9 @@ Emit = Callable[[Event], None]
 STEP_MODULES: Mapping[str, str] = {
     "inspect": "prunebench.audit",
     "baseline": "prunebench.retraining.baseline",
+    "probe": "prunebench.pruning.probe",
+    "costs": "prunebench.pruning.costs",
+    "sensitivity": "prunebench.pruning.sensitivity",
     "prune": "prunebench.pruning.step",
     "train": "prunebench.retraining.step",
     "export": "prunebench.export",

@@ -24,12 +24,15 @@ from prunebench.history.store import Store, default_url
 from prunebench.latency.fingerprint import usable_cores
 from prunebench.plan import NETWORK_SUFFIXES
 from prunebench.progress import announce
+from prunebench.pruning.blocks import round_to_of
+from prunebench.pruning.probe import Request as ProbeRequest
 from prunebench.records import (
     Record,
     Structure,
     sha256_of,
 )
 from prunebench.runs import DATA_FOLDER, STEPS_FOLDER, open_run, read_run_config
+from prunebench.sections import PruneConfig
 from prunebench.versions import check_versions
 
 EXPERIMENT_FILE = "experiment.json"
@@ -110,6 +113,7 @@ def check(config: Config) -> Inputs:
         announce({"kind": "stage", "text": f"reading {checkpoint.name}"})
         sha256 = sha256_of(checkpoint)
         structure = _inspect(checkpoint, sha256, config.image.hw)
+        _probe(checkpoint, sha256, config.prune, config.image.hw)
     announce({"kind": "stage", "text": f"checking the images and labels of {config.data}"})
     dataset = resolve_dataset(config.data, cache_dir=out / DATA_FOLDER)
     split: Split = "val"
@@ -191,3 +195,23 @@ def _inspect(checkpoint: Path, sha256: str, hw: tuple[int, int]) -> Structure:
         request = InspectRequest(checkpoint=str(checkpoint), imgsz=hw)
         result = run_child("inspect", request, Path(folder), threads=usable_cores())
     return Structure.model_validate(result)
+
+
+@functools.lru_cache(maxsize=8)
+def _probe(checkpoint: Path, sha256: str, prune: PruneConfig, hw: tuple[int, int]) -> None:
+    """Check what only the traced network can tell: names to ignore, and targets that are counted.
+
+    A ratio alone is always between nothing and everything, so it is not worth the seconds.
+    """
+    if not prune.ignore and all(goal.is_measured or goal.kind == "ratio" for goal in prune.goals):
+        return
+    announce({"kind": "stage", "text": "checking the targets of pruning"})
+    with tempfile.TemporaryDirectory() as folder:
+        request = ProbeRequest(
+            checkpoint=str(checkpoint),
+            goals=tuple(goal for goal in prune.goals if goal.kind != "ratio"),
+            round_to=round_to_of(prune),
+            ignore=prune.ignore,
+            imgsz=hw,
+        )
+        run_child("probe", request, Path(folder), threads=usable_cores())

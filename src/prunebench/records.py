@@ -209,6 +209,7 @@ class VariantRecord(Record):
         parent: Name of the variant it was made from, ``None`` for the baseline.
         steps: The chain of steps that made it, in order.
         failure: Set when a step failed; later fields are then ``None``.
+        reached: What the pruning target came to, for a pruned variant.
     """
 
     name: str
@@ -220,6 +221,7 @@ class VariantRecord(Record):
     exported: Exported | None = None
     accuracy: Accuracy | None = None
     failure: Failure | None = None
+    reached: str | None = None
 
 
 def to_plain(value: Mapping[str, Any] | BaseModel) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from prunebench.strategies import (
 
 Importance = Literal["magnitude", "lamp", "bn_scale", "fpgm", "taylor", "random"]
 
+Allocation = Literal["uniform", "global", "latency-aware"]
+
 DEFAULT_RATIO = 0.15
 
 
@@ -86,6 +88,17 @@ class PruneConfig(Section):
         description="Widths are rounded to a multiple of this; auto: the block of the kernels of "
         "`align_for`; null: no alignment.",
     )
+    align_for: Literal["host", "avx512", "avx2", "arm"] = Field(
+        "host",
+        description="CPU whose kernels' block of channels the widths are aligned to: 16 for "
+        "avx512, 8 for avx2 and arm; host: this one's.",
+    )
+    allocation: Allocation = Field(
+        "uniform",
+        description="How narrowing is spread over the layers: uniform (the same share), global "
+        "(the least important channels, wherever they are), latency-aware (by importance lost per "
+        "microsecond saved, both measured).",
+    )
     importance: Importance = Field("magnitude", description="How a channel's worth is judged.")
     bn_batches: int = Field(
         16, ge=0, description="Batches of training images that re-estimate BatchNorm statistics."
@@ -93,6 +106,14 @@ class PruneConfig(Section):
     ignore: tuple[str, ...] = Field(
         (), description="Names of modules that pruning leaves alone ('model.0')."
     )
+    stages: int = Field(
+        1,
+        ge=1,
+        le=10,
+        description="Stages the channels are removed in; between two stages the network is "
+        "retrained by the strategy `preserving`.",
+    )
+    stage_epochs: int = Field(1, ge=1, description="Epochs of retraining between two stages.")
 
     @field_validator("round_to")
     @classmethod
@@ -126,6 +147,15 @@ class PruneConfig(Section):
         given = [name for name in ("ratio", "target", "targets") if getattr(self, name)]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} contradict each other, set one of them")
+        if self.align_for != "host" and self.round_to != "auto":
+            raise ValueError(
+                f"align_for {self.align_for} and round_to {self.round_to} contradict each other, "
+                "set one of them"
+            )
+        if self.allocation == "latency-aware" and self.round_to is None:
+            raise ValueError(
+                "latency-aware allocation removes blocks of channels, set round_to to auto"
+            )
         return self
 
     @property

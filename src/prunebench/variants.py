@@ -12,9 +12,8 @@ from prunebench.errors import StepError
 from prunebench.experiment import Experiment
 from prunebench.export import Request as ExportRequest
 from prunebench.files import place
-from prunebench.latency.fingerprint import kernel_block
 from prunebench.plan import PlannedVariant
-from prunebench.pruning.step import Request as PruneRequest
+from prunebench.prune_steps import prune
 from prunebench.records import (
     Accuracy,
     Exported,
@@ -53,7 +52,7 @@ def make_variant(
     """
     emit = _named(announce, planned.name)
     left_alone: dict[str, str] = {}
-    training = None
+    training, reached = None, None
     if parent is None:
         checkpoint, structure, training = _baseline(experiment, planned, emit)
     else:
@@ -61,8 +60,14 @@ def make_variant(
         if parent.checkpoint is not None:
             inputs["checkpoint"] = parent.checkpoint.sha256
         if planned.strategy is None:
-            prune = _prune_request(experiment, planned, parent)
-            run = _run(experiment, "prune", prune, inputs, emit)
+            run = prune(
+                experiment,
+                planned,
+                _checkpoint(experiment, parent),
+                inputs,
+                lambda step, request, given: _run(experiment, step, request, given, emit),
+            )
+            reached = str(run.result["reached"])
             source = FileRef.model_validate(run.result["checkpoint"])
             checkpoint = _placed(experiment, planned.name, run, source, "model.pt")
             left_alone = dict(run.result["left_alone"])
@@ -86,6 +91,7 @@ def make_variant(
         checkpoint=checkpoint,
         audit=audit,
         training=training,
+        reached=reached,
     )
     save_variant(experiment.run_folder, record)
     emit({"kind": "finished", "text": f"{audit.verdict}, {audit.why}"})
@@ -178,26 +184,6 @@ def _baseline(
     run = _run(experiment, "baseline", request, {"data_yaml": experiment.data_digest}, emit)
     checkpoint, training = _trained(experiment, planned.name, run)
     return checkpoint, Structure.model_validate(run.result["structure"]), training
-
-
-def _prune_request(
-    experiment: Experiment, planned: PlannedVariant, parent: VariantRecord
-) -> PruneRequest:
-    settings = experiment.config.prune
-    if planned.goal is None:
-        raise StepError("prune", "it has no target", variant=planned.name)
-    round_to = kernel_block() if settings.round_to == "auto" else settings.round_to
-    return PruneRequest(
-        checkpoint=str(_checkpoint(experiment, parent)),
-        data_yaml=experiment.data_yaml,
-        ratio=planned.goal.value,
-        round_to=round_to,
-        importance=settings.importance,
-        bn_batches=settings.bn_batches,
-        ignore=settings.ignore,
-        seed=experiment.config.seed,
-        imgsz=experiment.config.image.hw,
-    )
 
 
 def _train_request(

@@ -26,6 +26,7 @@ from prunebench.pruning.importance import accumulate_gradients, score_groups
 from prunebench.pruning.pruner import prune_network
 from prunebench.pruning.step import Request, run
 from prunebench.pruning.surgery import split_c2f
+from prunebench.pruning.targets import parse_goal
 from prunebench.sections import Importance
 
 
@@ -233,7 +234,7 @@ def test_the_step_writes_a_checkpoint_of_stock_classes(data_yaml: Path, tmp_path
     request = Request(
         checkpoint=str(source),
         data_yaml=str(data_yaml),
-        ratio=0.4,
+        goal=parse_goal("0.4"),
         round_to=4,
         importance="taylor",
         bn_batches=1,
@@ -271,7 +272,7 @@ def test_the_step_refuses_unknown_names(data_yaml: Path, tmp_path: Path) -> None
     request = Request(
         checkpoint=str(source),
         data_yaml=str(data_yaml),
-        ratio=0.4,
+        goal=parse_goal("0.4"),
         round_to=None,
         importance="magnitude",
         bn_batches=0,

@@ -117,9 +117,14 @@ def fingerprint(config: LatencyConfig) -> Fingerprint:
         onnxruntime=importlib.metadata.version("onnxruntime"),
         numpy=importlib.metadata.version("numpy"),
         opencv=_opencv_version(),
-        session=SessionSettings.model_validate(
-            {name: getattr(config, name) for name in SessionSettings.model_fields}
-        ),
+        session=session_settings(config),
+    )
+
+
+def session_settings(config: LatencyConfig) -> SessionSettings:
+    """The session options of a configuration."""
+    return SessionSettings.model_validate(
+        {name: getattr(config, name) for name in SessionSettings.model_fields}
     )
 
 

@@ -74,6 +74,11 @@ class PruningGraph:
         """Name in the stock network of a module in the split one."""
         return _stock_name(self.network, name)
 
+    def is_outgoing(self, handler: Callable[..., Any]) -> bool:
+        """Whether a dependency's pruning function removes output channels."""
+        outgoing: bool = self._dependencies.is_out_channel_pruning_fn(handler)
+        return outgoing
+
     def prune(self, scores: Mapping[str, Tensor], kept: Mapping[str, int]) -> None:
         """Remove the least important channels of every group.
 

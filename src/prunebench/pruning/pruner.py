@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from prunebench.checkpoint import Network
 from prunebench.errors import StepError
@@ -34,6 +34,89 @@ class Outcome:
     channels_after: int
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A network whose channel groups are found and scored, ready to be narrowed.
+
+    Attributes:
+        graph: The traced network; its ``C2f`` modules are split.
+        scores: Root of a group to the worth of its channels, shape (width,).
+        parameters: Parameters of the network as it was given.
+        shapes: Shapes of its predictions for one small image.
+    """
+
+    graph: PruningGraph
+    scores: Mapping[str, Tensor]
+    parameters: int
+    shapes: list[tuple[int, ...]]
+
+
+def open_network(
+    network: Network,
+    *,
+    importance: Importance = "magnitude",
+    ignore: Sequence[str] = (),
+    gradient_batches: Iterable[Batch] = (),
+    seed: int = 0,
+) -> Opened:
+    """Find and score the channel groups of a network, whose ``C2f`` modules are split in place.
+
+    Args:
+        network: A network as ``load_checkpoint`` returns it.
+        importance: How a channel's worth is judged.
+        ignore: Names of modules whose output widths stay.
+        gradient_batches: Labelled batches, needed for ``taylor`` alone.
+        seed: Seed of ``random`` importance.
+
+    Raises:
+        ConfigError: A name in ``ignore`` is no module of the network.
+        StepError: A module cannot be traced.
+    """
+    network.eval()
+    parameters, shapes = _parameters(network), _output_shapes(network)
+    split_c2f(network)
+    graph = trace(network, ignore)
+    if importance == "taylor":
+        accumulate_gradients(network, gradient_batches)
+    scores = score_groups(graph.groups, importance, seed=seed)
+    network.zero_grad(set_to_none=True)
+    return Opened(graph, scores, parameters, shapes)
+
+
+def narrow(opened: Opened, kept: Mapping[str, int], *, round_to: int | None) -> Outcome:
+    """Remove channels, the least important of each group, and fold the network back, in place.
+
+    What is left consists of stock Ultralytics classes only, in eval mode.
+
+    Args:
+        opened: As ``open_network`` gives it; it cannot be used again.
+        kept: Root of a group to the channels that stay, 1 to its width.
+        round_to: What the widths are multiples of, for the reasons given; ``None``: of nothing.
+
+    Raises:
+        StepError: Nothing would be removed.
+    """
+    graph = opened.graph
+    network: Network = graph.network
+    _check_something_goes(graph.groups, kept, round_to)
+    outcome = outcome_of(graph, kept, round_to)
+    graph.prune(opened.scores, kept)
+    fold_c2f(network)
+    network.requires_grad_(False)
+    if _parameters(network) >= opened.parameters or _output_shapes(network) != opened.shapes:
+        raise StepError("prune", "the pruned network is not a smaller one with the same outputs")
+    return outcome
+
+
+def outcome_of(graph: PruningGraph, kept: Mapping[str, int], round_to: int | None) -> Outcome:
+    """What narrowing to these widths does, before it is done."""
+    return Outcome(
+        left_alone={**graph.left_alone, **_kept_whole(graph, kept, round_to)},
+        channels_before=sum(group.width for group in graph.groups),
+        channels_after=sum(kept[group.root] for group in graph.groups),
+    )
+
+
 def prune_network(
     network: Network,
     *,
@@ -46,46 +129,28 @@ def prune_network(
 ) -> Outcome:
     """Remove the same share of channels from every prunable layer, in place.
 
-    What is left consists of stock Ultralytics classes only, in eval mode.
-
     Args:
         network: A network as ``load_checkpoint`` returns it.
         ratio: Share of channels to remove, 0 < ratio < 1; alignment can remove more.
         round_to: Widths become multiples of it, ``None``: no alignment.
-        importance: How a channel's worth is judged.
-        ignore: Names of modules whose output widths stay.
-        gradient_batches: Labelled batches, needed for ``taylor`` alone.
-        seed: Seed of ``random`` importance.
+        importance: As ``open_network``.
+        ignore: As ``open_network``.
+        gradient_batches: As ``open_network``.
+        seed: As ``open_network``.
 
     Raises:
-        ConfigError: A name in ``ignore`` is no module of the network.
-        StepError: A module cannot be traced, or nothing could be removed.
+        ConfigError: As ``open_network``.
+        StepError: As ``open_network``, or nothing could be removed.
     """
-    network.eval()
-    parameters, shapes = _parameters(network), _output_shapes(network)
-    split_c2f(network)
-    graph = trace(network, ignore)
-    if importance == "taylor":
-        accumulate_gradients(network, gradient_batches)
-    scores = score_groups(graph.groups, importance, seed=seed)
-    kept = uniform_widths(graph.groups, ratio, round_to)
-    _check_something_goes(graph.groups, kept, ratio, round_to)
-    left_alone = {**graph.left_alone, **_kept_whole(graph, kept, round_to)}
-    graph.prune(scores, kept)
-    fold_c2f(network)
-    network.zero_grad(set_to_none=True)
-    network.requires_grad_(False)
-    if _parameters(network) >= parameters or _output_shapes(network) != shapes:
-        raise StepError("prune", "the pruned network is not a smaller one with the same outputs")
-    return Outcome(
-        left_alone=left_alone,
-        channels_before=sum(group.width for group in graph.groups),
-        channels_after=sum(kept.values()),
+    opened = open_network(
+        network, importance=importance, ignore=ignore, gradient_batches=gradient_batches, seed=seed
     )
+    kept = uniform_widths(opened.graph.groups, ratio, round_to)
+    return narrow(opened, kept, round_to=round_to)
 
 
 def _check_something_goes(
-    groups: Sequence[ChannelGroup], kept: Mapping[str, int], ratio: float, round_to: int | None
+    groups: Sequence[ChannelGroup], kept: Mapping[str, int], round_to: int | None
 ) -> None:
     if any(kept[group.root] < group.width for group in groups):
         return
@@ -95,7 +160,7 @@ def _check_something_goes(
     block = "" if round_to is None else f" aligned to {round_to}"
     raise StepError(
         "prune",
-        f"a ratio of {ratio:g}{block} removes no channel: the widest layer has {widest}",
+        f"the target{block} removes no channel: the widest layer has {widest}",
     )
 
 

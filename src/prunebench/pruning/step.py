@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.audit import structure_of
 from prunebench.child import Emit
+from prunebench.pruning.targets import Goal
 from prunebench.records import FileRef, Record, Structure, sha256_of
-from prunebench.sections import Importance
+from prunebench.retraining.step import Request as TrainRequest
+from prunebench.sections import Allocation, Importance, LatencyConfig
 
 if TYPE_CHECKING:
+    from prunebench.checkpoint import Network
+    from prunebench.pruning.allocation import Allocated
     from prunebench.pruning.batches import Batch
+    from prunebench.pruning.pruner import Opened
+    from prunebench.pruning.search import Timed
 
 CHECKPOINT_FILE = "model.pt"
+
+NOT_KEPT = {"checkpoint", "data_yaml", "costs", "curves", "timing", "stage_training"}
+"""Fields of the request that say where something lies: the file does not keep them."""
+
+Batches = Callable[[int], "Iterator[Batch]"]
+
+
+class Timing(Record):
+    """How a measured target is measured.
+
+    Attributes:
+        latency: The protocol: its first thread count and its session options are used.
+        opset: ONNX operator set of the candidates.
+        host: Digest of the host's fingerprint: elsewhere the same target means other widths.
+    """
+
+    latency: LatencyConfig
+    opset: int
+    host: str
 
 
 class Request(Record):
@@ -24,24 +51,37 @@ class Request(Record):
     Attributes:
         checkpoint: Absolute path of the network to prune.
         data_yaml: Absolute path of the data YAML; its training images are used.
-        ratio: Share of the channels removed from every prunable layer, 0 < ratio < 1.
+        goal: What the pruned network is to reach.
         round_to: Widths become multiples of it; ``None``: no alignment.
+        allocation: How narrowing is spread over the layers.
         importance: How a channel's worth is judged.
         bn_batches: Batches that re-estimate BatchNorm statistics, 0 for none.
         ignore: Names of modules whose output widths stay.
         seed: Seed of the drawn images and of random importance.
         imgsz: (height, width) of the letterbox in pixels.
+        costs: Absolute path of the table of step ``costs``, for ``latency-aware``.
+        curves: Absolute path of the curves of step ``sensitivity``, for ``latency-aware``.
+        timing: How a latency target is measured, ``None`` for the other targets.
+        stages: Stages the channels are removed in.
+        stage_training: The retraining between two stages, ``None`` where there is one stage only;
+            its checkpoint is replaced by the stage's.
     """
 
     checkpoint: str
     data_yaml: str
-    ratio: float
+    goal: Goal
     round_to: int | None
+    allocation: Allocation = "uniform"
     importance: Importance
     bn_batches: int
     ignore: tuple[str, ...] = ()
     seed: int = 0
     imgsz: tuple[int, int]
+    costs: str | None = None
+    curves: str | None = None
+    timing: Timing | None = None
+    stages: int = 1
+    stage_training: TrainRequest | None = None
 
 
 class Pruned(Record):
@@ -55,6 +95,7 @@ class Pruned(Record):
         channels_removed: Share of the channels of the prunable layers that was removed.
         parameters_removed: Share of all parameters that was removed, BatchNorm apart.
         bn_batches: Batches that BatchNorm was re-estimated on.
+        reached: What the target came to, in words.
     """
 
     checkpoint: FileRef
@@ -64,6 +105,7 @@ class Pruned(Record):
     channels_removed: float
     parameters_removed: float
     bn_batches: int
+    reached: str
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
@@ -71,49 +113,36 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
 
     Raises:
         CheckpointError: The checkpoint cannot be used.
-        ConfigError: A name in ``ignore`` is no module of the network.
-        StepError: A module cannot be traced, or nothing could be removed.
+        ConfigError: A name in ``ignore`` is no module of the network, or the target is beyond what
+            the network can become.
+        StepError: A module cannot be traced, nothing could be removed, or a measured target cannot
+            be reached.
     """
     from prunebench.checkpoint import load_checkpoint, save_checkpoint
-    from prunebench.data.dataset import images_of, read_dataset
-    from prunebench.pruning.batches import BATCH, sample_batches
     from prunebench.pruning.bn import reestimate_batchnorm
-    from prunebench.pruning.importance import TAYLOR_BATCHES
-    from prunebench.pruning.pruner import prune_network
+    from prunebench.pruning.pruner import outcome_of
 
     emit({"kind": "stage", "text": "reading the checkpoint"})
     checkpoint = Path(request.checkpoint)
-    network = load_checkpoint(checkpoint)
-    before = structure_of(network, request.imgsz)
-    images = images_of(read_dataset(Path(request.data_yaml)), "train")
-
-    def batches(count: int) -> Iterator[Batch]:
-        sample = sample_batches(
-            images, count, imgsz=request.imgsz, classes=len(before.names), seed=request.seed
-        )
-        total = min(count, math.ceil(len(images) / BATCH))
-        for done, batch in enumerate(sample, start=1):
-            yield batch
-            emit({"kind": "progress", "done": done, "total": total, "unit": "batch"})
-
-    emit({"kind": "stage", "text": "removing channels"})
-    outcome = prune_network(
-        network,
-        ratio=request.ratio,
-        round_to=request.round_to,
-        importance=request.importance,
-        ignore=request.ignore,
-        gradient_batches=batches(TAYLOR_BATCHES),
-        seed=request.seed,
-    )
-    emit({"kind": "stage", "text": "re-estimating BatchNorm statistics"})
-    used = reestimate_batchnorm(network, batches(request.bn_batches))
+    with _working(request, emit):
+        network = load_checkpoint(checkpoint)
+        before = structure_of(network, request.imgsz)
+        batches = _batches(request, len(before.names), emit)
+        opened = _open(network, request, batches)
+    with tempfile.TemporaryDirectory(dir=workdir, prefix=".candidates.") as folder:
+        allocated = _allocated(opened, request, Path(folder), emit)
+    with _working(request, emit):
+        outcome = outcome_of(opened.graph, allocated.kept, request.round_to)
+        network = remove_in_stages(opened, allocated.kept, request, workdir, batches, emit)
+        emit({"kind": "stage", "text": "re-estimating BatchNorm statistics"})
+        used = reestimate_batchnorm(network, batches(request.bn_batches))
     target = workdir / CHECKPOINT_FILE
     provenance = {
         "step": "prune",
         "parent_sha256": sha256_of(checkpoint),
         "left_alone": outcome.left_alone,
-        **request.model_dump(mode="json", exclude={"checkpoint", "data_yaml"}),
+        "reached": allocated.reached,
+        **request.model_dump(mode="json", exclude=NOT_KEPT),
     }
     save_checkpoint(network, target, provenance)
     # Read back, so that what is described is what the file holds.
@@ -126,4 +155,137 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
         channels_removed=1 - outcome.channels_after / outcome.channels_before,
         parameters_removed=1 - structure.parameters / before.parameters,
         bn_batches=used,
+        reached=allocated.reached,
     )
+
+
+def _working(request: Request, emit: Emit) -> AbstractContextManager[None]:
+    """Sign in as work on this host, unless whoever starts the step has done so.
+
+    A measured target is measured with the host's lock, which waits for all work to end.
+    """
+    from prunebench.latency.lock import working_on_host
+
+    if request.timing is None and request.costs is None:
+        return nullcontext()
+    return working_on_host(lambda sentence: emit({"kind": "stage", "text": sentence}))
+
+
+def remove_in_stages(
+    opened: Opened,
+    kept: Mapping[str, int],
+    request: Request,
+    workdir: Path,
+    batches: Batches,
+    emit: Emit,
+) -> Network:
+    """Narrow the network, with a retraining between every two stages; it is folded back then.
+
+    After each stage the channels that are left are scored anew.
+    """
+    from prunebench.checkpoint import load_checkpoint, save_checkpoint
+    from prunebench.pruning.bn import reestimate_batchnorm
+    from prunebench.pruning.pruner import narrow
+    from prunebench.retraining.step import run as train
+
+    full = {group.root: group.width for group in opened.graph.groups}
+    for stage in range(1, request.stages):
+        now = {group.root: group.width for group in opened.graph.groups}
+        widths = {
+            root: _between(full[root], kept[root], stage / request.stages, request.round_to)
+            for root in full
+        }
+        if widths == now or request.stage_training is None:
+            continue
+        narrow(opened, widths, round_to=request.round_to)
+        network: Network = opened.graph.network
+        reestimate_batchnorm(network, batches(request.bn_batches))
+        folder = workdir / f"stage-{stage}"
+        folder.mkdir(exist_ok=True)
+        save_checkpoint(network, folder / "pruned.pt", {"step": "prune", "stage": stage})
+        emit({"kind": "stage", "text": f"retraining after stage {stage} of {request.stages}"})
+        update = {"checkpoint": str(folder / "pruned.pt"), "round": stage}
+        trained = train(request.stage_training.model_copy(update=update), folder, emit)
+        network = load_checkpoint(folder / trained.checkpoint.path)
+        opened = _open(network, request, batches)
+    narrow(opened, kept, round_to=request.round_to)
+    return opened.graph.network
+
+
+def _between(full: int, kept: int, done: float, round_to: int | None) -> int:
+    """Width after a share of the stages, as far as blocks allow; it never rises."""
+    wanted, block = full - (full - kept) * done, round_to or 1
+    return min(full, max(kept, math.ceil(wanted / block) * block))
+
+
+def _open(network: Network, request: Request, batches: Batches) -> Opened:
+    from prunebench.pruning.importance import TAYLOR_BATCHES
+    from prunebench.pruning.pruner import open_network
+
+    return open_network(
+        network,
+        importance=request.importance,
+        ignore=request.ignore,
+        gradient_batches=batches(TAYLOR_BATCHES),
+        seed=request.seed,
+    )
+
+
+def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Allocated:
+    """Widths that reach the target; a measured target is measured here."""
+    from prunebench.pruning.allocation import allocate, read_measurements
+    from prunebench.pruning.shapes import shapes_of
+    from prunebench.pruning.timing import Stopwatch
+
+    def say(sentence: str) -> None:
+        emit({"kind": "stage", "text": sentence})
+
+    measurements, time = None, None
+    if request.costs is not None and request.curves is not None:
+        measurements = read_measurements(Path(request.costs), Path(request.curves))
+    if request.timing is not None:
+        with _working(request, emit):
+            stopwatch = Stopwatch(
+                Path(request.checkpoint),
+                request.ignore,
+                request.imgsz,
+                request.timing.opset,
+                request.timing.latency,
+                folder,
+            )
+
+        def time(kept: Mapping[str, int]) -> Timed:
+            with _working(request, emit):
+                candidate = stopwatch.candidate(kept, request.round_to)
+            return stopwatch.time(candidate, say)
+
+    emit({"kind": "stage", "text": f"deciding how wide each layer becomes ({request.goal.label})"})
+    return allocate(
+        opened,
+        shapes_of(opened.graph, request.imgsz),
+        request.goal,
+        request.allocation,
+        block=request.round_to,
+        measurements=measurements,
+        time=time,
+        note=say,
+    )
+
+
+def _batches(request: Request, classes: int, emit: Emit) -> Batches:
+    """A source of labelled training batches that tells how far it is."""
+    from prunebench.data.dataset import images_of, read_dataset
+    from prunebench.pruning.batches import BATCH, sample_batches
+
+    images = images_of(read_dataset(Path(request.data_yaml)), "train")
+
+    def batches(count: int) -> Iterator[Batch]:
+        sample = sample_batches(
+            images, count, imgsz=request.imgsz, classes=classes, seed=request.seed
+        )
+        total = min(count, math.ceil(len(images) / BATCH))
+        for done, batch in enumerate(sample, start=1):
+            yield batch
+            emit({"kind": "progress", "done": done, "total": total, "unit": "batch"})
+
+    return batches

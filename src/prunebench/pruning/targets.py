@@ -73,4 +73,5 @@ def _label(kind: Kind, number: str, scale: str) -> str:
         "speedup": "x",
     }[kind]
     prefix = "ratio-" if kind == "ratio" else ""
-    return f"{prefix}{float(number):g}{unit}"
+    value = float(number)
+    return f"{prefix}{int(value) if value.is_integer() else value}{unit}"

@@ -1,0 +1,249 @@
+"""Accuracy against measured latency: our default pruning and three recipes that peers use.
+
+Every recipe prunes the same baseline to the same measured speed-ups and retrains with the same
+budget; then all files are measured side by side in one measurement.
+
+    python benchmarks/frontier.py                 # the built-in scenes and the shipped checkpoint
+    python benchmarks/frontier.py --data neontrees --model best.pt --height 192 --width 320 \
+        --imgsz 320 --epochs 6
+
+Interrupted, it goes on where it stopped: what is trained is kept below --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import matplotlib as mpl
+import numpy as np
+from kit import CHECKPOINT, show
+from rich.console import Console
+from rich.table import Table
+
+from prunebench.config import Config, parse_config
+from prunebench.errors import InputError, StepError
+from prunebench.experiment import Experiment, prepare
+from prunebench.latency.intervals import geometric_interval
+from prunebench.latency.measure import Target, measure
+from prunebench.latency.samples import read_samples
+from prunebench.latency.stopping import round_medians
+from prunebench.map_bootstrap import image_weights, load_detections, mean_ap
+from prunebench.plan import plan_variants
+from prunebench.records import Interval, VariantRecord
+from prunebench.sections import LatencyConfig
+from prunebench.variants import evaluate_variant, export_variant, make_variant
+
+mpl.use("Agg")
+
+RECIPES: Mapping[str, dict[str, Any]] = {
+    "default": {},
+    "uniform, aligned": {"allocation": "uniform"},
+    "latency-aware": {"allocation": "latency-aware"},
+    # Torch-Pruning's own YOLOv8 example: magnitude, the same ratio everywhere, any width.
+    "uniform magnitude": {"allocation": "uniform", "round_to": None},
+    "global magnitude": {"allocation": "global", "round_to": None},
+    "random": {"allocation": "uniform", "round_to": None, "importance": "random"},
+}
+RESAMPLES = 2000
+LEVEL = 0.95
+
+
+def main() -> None:
+    """Print the frontier of every recipe and draw it."""
+    options = _arguments()
+    out = Path(options.out).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    made: dict[tuple[str, str], tuple[Experiment, VariantRecord]] = {}
+    for recipe in options.recipes:
+        config = _config(options, RECIPES[recipe])
+        for name, found in _variants(config).items():
+            made["baseline" if name == "baseline" else recipe, name] = found
+    rows = _rows(made, options)
+    _print(rows, options)
+    _draw(rows, out / "frontier.png")
+
+
+def _config(options: argparse.Namespace, prune: dict[str, Any]) -> Config:
+    return parse_config(
+        {
+            "name": "frontier",
+            "model": options.model,
+            "data": options.data,
+            "out": options.out,
+            "seed": options.seed,
+            "image": {"height": options.height, "width": options.width},
+            "prune": {"targets": options.targets, **prune},
+            "retrain": {
+                "rounds": 1,
+                "epochs": options.epochs,
+                "imgsz": options.imgsz,
+                "batch": options.batch,
+                "strategies": {
+                    "preserving": {
+                        "lr0": options.lr0,
+                        "warmup_epochs": 1.0,
+                        "close_mosaic": max(1, options.epochs // 4),
+                        "nbs": options.batch,
+                    }
+                },
+            },
+            "latency": {"threads": [1]},
+        }
+    )
+
+
+def _variants(config: Config) -> dict[str, tuple[Experiment, VariantRecord]]:
+    """Make every variant of one recipe; a target that cannot be reached is said and left out."""
+    experiment = prepare(config)
+    made: dict[str, VariantRecord] = {}
+    found = {}
+    for planned in plan_variants(config):
+        if planned.parent is not None and planned.parent not in made:
+            continue
+        parent = None if planned.parent is None else made[planned.parent]
+        try:
+            made[planned.name] = variant = make_variant(
+                experiment, planned, parent, made.get("baseline"), show
+            )
+        except (InputError, StepError) as error:
+            print(f"{planned.name}: {error}", file=sys.stderr)
+            continue
+        if planned.strategy is not None or planned.parent is None:
+            done = evaluate_variant(experiment, export_variant(experiment, variant, show), show)
+            pruned = variant if planned.parent is None else made[planned.parent]
+            found[planned.name] = experiment, done.model_copy(update={"reached": pruned.reached})
+    return found
+
+
+def _rows(
+    made: Mapping[tuple[str, str], tuple[Experiment, VariantRecord]], options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    targets = []
+    for (recipe, name), (experiment, variant) in made.items():
+        onnx = variant.exported.onnx
+        path = experiment.run_folder / onnx.path
+        targets.append(Target(f"{recipe}: {name}", path, onnx.sha256))
+    folder = Path(options.out).resolve() / "latency"
+    result = measure(
+        targets,
+        (),
+        LatencyConfig(threads=(1,), paced=False, budget_minutes=options.budget),
+        realtime_fps=20.0,
+        imgsz=(options.height, options.width),
+        nc=1,
+        seed=options.seed,
+        folder=folder,
+        on_event=show,
+    )
+    medians = round_medians(read_samples(folder / result.samples.path), "model")
+    base = medians[targets[0].name, 1]
+    whole = _draws(*made["baseline", "baseline"])
+    rows = []
+    for target, ((recipe, name), (experiment, variant)) in zip(targets, made.items(), strict=True):
+        own = medians[target.name, 1]
+        common = sorted(own.keys() & base.keys())
+        draws = _draws(experiment, variant)
+        rows.append(
+            {
+                "recipe": recipe,
+                "target": name.removeprefix("preserving-").removesuffix("-1"),
+                "speedup": geometric_interval([base[r] / own[r] for r in common], LEVEL),
+                "map50": variant.accuracy.map50,
+                "loss": _interval(whole - draws),
+                "parameters": variant.audit.structure.parameters,
+                "macs": variant.audit.structure.macs,
+            }
+        )
+    return rows
+
+
+def _draws(experiment: Experiment, variant: VariantRecord) -> np.ndarray:
+    """mAP50 on the images, then on resamples of them, the same for every variant."""
+    detections = load_detections(experiment.run_folder / variant.accuracy.detections.path)
+    return mean_ap(detections, image_weights(detections.images, RESAMPLES, 0))
+
+
+def _interval(draws: np.ndarray) -> Interval:
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(estimate=float(np.median(draws)), low=float(low), high=float(high))
+
+
+def _print(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    title = f"{options.data}, {options.epochs} epochs of retraining, 1 thread"
+    table = Table(title=title, title_justify="left")
+    for column in ("recipe", "target", "speed-up", "mAP50", "points lost", "parameters", "M MACs"):
+        table.add_column(column, justify="left" if column in ("recipe", "target") else "right")
+    for row in rows:
+        speed, loss = row["speedup"], row["loss"]
+        table.add_row(
+            row["recipe"],
+            row["target"],
+            f"{speed.estimate:.2f} [{speed.low:.2f}, {speed.high:.2f}]",
+            f"{row['map50']:.3f}",
+            f"{100 * loss.estimate:.1f} [{100 * loss.low:.1f}, {100 * loss.high:.1f}]",
+            f"{row['parameters']:,}",
+            f"{row['macs'] / 1e6:.0f}",
+        )
+    Console(width=120).print(table)
+
+
+def _draw(rows: list[dict[str, Any]], path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 5))
+    base = rows[0]
+    axes.axhline(base["map50"], color="0.6", linestyle="--", label="unpruned baseline")
+    for recipe in dict.fromkeys(row["recipe"] for row in rows[1:]):
+        own = sorted(
+            (row for row in rows[1:] if row["recipe"] == recipe),
+            key=lambda row: row["speedup"].estimate,
+        )
+        x = [row["speedup"].estimate for row in own]
+        axes.errorbar(
+            x,
+            [row["map50"] for row in own],
+            xerr=[
+                [row["speedup"].estimate - row["speedup"].low for row in own],
+                [row["speedup"].high - row["speedup"].estimate for row in own],
+            ],
+            marker="o",
+            capsize=3,
+            label=recipe,
+        )
+    axes.set_xlabel("speed-up over the baseline, measured")
+    axes.set_ylabel("mAP50")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    print(f"drawn: {path.name}", file=sys.stderr)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default=str(CHECKPOINT))
+    parser.add_argument("--data", default="scenes")
+    parser.add_argument("--height", type=int, default=96)
+    parser.add_argument("--width", type=int, default=160)
+    parser.add_argument("--imgsz", type=int, default=160)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--lr0", type=float, default=0.003)
+    parser.add_argument("--targets", nargs="+", default=["1.5x", "2x", "3x"])
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--budget", type=float, default=10.0, help="minutes of measuring")
+    parser.add_argument("--out", default="runs/frontier")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
