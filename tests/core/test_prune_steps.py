@@ -103,6 +103,10 @@ def test_the_plan_says_that_the_baseline_is_trained_before_it_is_pruned() -> Non
     ("settings", "message"),
     [
         ({"prune": {"sparsity": {}}}, r"the key prune\.sparsity\.kind is missing"),
+        (
+            {"prune": {"sparsity": {"kin": "bn_l1"}}},
+            r"unknown key prune\.sparsity\.kin; did you mean prune\.sparsity\.kind",
+        ),
         ({"prune": {"sparsity": {"kind": "l2"}}}, r"prune\.sparsity\.kind: .*got 'l2'"),
         (
             {"prune": {"sparsity": {"kind": "bn_l1", "weight": -1}}},
