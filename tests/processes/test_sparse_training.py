@@ -13,11 +13,17 @@ from retraining_kit import make_dataset, make_network, parameters_in, request
 
 from prunebench.checkpoint import load_checkpoint
 from prunebench.child import Event
+from prunebench.config import parse_config
 from prunebench.errors import StepError
+from prunebench.experiment import Experiment
+from prunebench.plan import plan_variants
+from prunebench.prune_steps import prune
 from prunebench.pruning.groups import trace
 from prunebench.pruning.surgery import split_c2f
+from prunebench.records import FileRef, sha256_of
 from prunebench.retraining.common import shapes_of
 from prunebench.retraining.step import Request, Result, run
+from prunebench.steps import run_step
 
 STRONG, NONE = 1.0, 1e-12
 
@@ -130,3 +136,48 @@ def test_an_interrupted_training_continues_regularised(
     )
     # Ultralytics keeps the optimizer's state in FP16, so the two are not equal to the last digit.
     assert without - continued == pytest.approx(without - whole, rel=0.05)
+
+
+def test_the_sparse_network_is_what_is_pruned(
+    unpruned: Path, data_yaml: Path, tmp_path: Path
+) -> None:
+    config = parse_config(
+        {
+            "model": str(unpruned),
+            "image": {"height": 32, "width": 32},
+            "prune": {
+                "ratio": 0.5,
+                "round_to": None,
+                "bn_batches": 0,
+                "sparsity": {"kind": "bn_l1", "epochs": 1},
+            },
+            "retrain": {"imgsz": 32, "batch": 3, "threads": 1},
+        }
+    )
+    experiment = Experiment(
+        out=str(tmp_path),
+        checkpoint=str(unpruned),
+        checkpoint_sha256=sha256_of(unpruned),
+        structure=None,
+        data_yaml=str(data_yaml),
+        data_digest="of the data",
+        class_names={},
+        split="val",
+        images=(),
+        config=config,
+        folder=str(tmp_path / "run"),
+    )
+    steps: list[str] = []
+
+    def run_it(step: str, request: Any, inputs: Any) -> Any:
+        done = run_step(experiment.steps_root, step, request, inputs, threads=1)
+        steps.append(f"{step} {'cached' if done.cached else 'ran'}")
+        return done
+
+    planned = next(v for v in plan_variants(config) if v.name == "pruned")
+    inputs = {"checkpoint": sha256_of(unpruned), "data_yaml": experiment.data_digest}
+    for _ in range(2):
+        done = prune(experiment, planned, unpruned, inputs, run_it)
+    assert steps == ["train ran", "prune ran", "train cached", "prune cached"]
+    pruned = Path(done.folder) / FileRef.model_validate(done.result["checkpoint"]).path
+    assert parameters_in(pruned) < parameters_in(unpruned)
