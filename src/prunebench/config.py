@@ -181,7 +181,8 @@ def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
 def _config_error(
     error: ValidationError, where: str | None, environ: Mapping[str, str]
 ) -> ConfigError:
-    first = error.errors()[0]
+    # A key that is missing may stand there misspelt, and that is the better thing to say.
+    first = min(error.errors(), key=lambda details: details["type"] == "missing")
     path = ".".join(str(part) for part in first["loc"] if not _is_union_tag(part))
     variable = ENV_PREFIX + path.replace(".", ENV_NESTING).upper()
     if variable in environ:

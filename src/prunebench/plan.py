@@ -35,6 +35,7 @@ def plan_variants(config: Config) -> tuple[PlannedVariant, ...]:
     trained = config.model.endswith(NETWORK_SUFFIXES)
     first = ("train baseline",) if trained else ("load checkpoint",)
     baseline = PlannedVariant(name="baseline", parent=None, steps=first)
+    before = () if config.prune.sparsity is None else ("train sparse",)
     variants = [baseline]
     goals = config.prune.goals
     for goal in goals:
@@ -43,7 +44,7 @@ def plan_variants(config: Config) -> tuple[PlannedVariant, ...]:
         pruned = PlannedVariant(
             name=f"pruned-{label}".removesuffix("-"),
             parent="baseline",
-            steps=(*first, step),
+            steps=(*first, *before, step),
             goal=goal,
         )
         variants.append(pruned)

@@ -16,8 +16,9 @@ from prunebench.pruning.step import Request as PruneRequest
 from prunebench.pruning.step import Timing
 from prunebench.records import FileRef, Record
 from prunebench.retraining.step import Request as TrainRequest
+from prunebench.sections import SparsityConfig
 from prunebench.steps import StepRun
-from prunebench.strategies import PreservingSettings
+from prunebench.strategies import PreservingSettings, SparseSettings, TrainingSettings
 
 Run = Callable[[str, Record, Mapping[str, str]], StepRun]
 """Runs a step: its name, its request, and the digests of its input files by field."""
@@ -37,7 +38,7 @@ def prune(
     inputs: Mapping[str, str],
     run: Run,
 ) -> StepRun:
-    """Prune a checkpoint to the planned target.
+    """Prune a checkpoint to the planned target, after the sparse training that is asked for.
 
     Args:
         experiment: The prepared experiment.
@@ -54,7 +55,10 @@ def prune(
     if goal is None:
         raise ValueError(f"{planned.name} is no pruned variant")
     settings, round_to = config.prune, round_to_of(config.prune)
-    costs, curves, inputs = None, None, dict(inputs)
+    costs, curves, inputs, unpruned = None, None, dict(inputs), checkpoint
+    if settings.sparsity is not None:
+        path, inputs["checkpoint"] = _sparse(experiment, settings.sparsity, checkpoint, inputs, run)
+        checkpoint = Path(path)
     if settings.allocation == "latency-aware" and round_to is not None:
         costs, inputs["costs"] = _costs(config, checkpoint, round_to, inputs, run)
         curves, inputs["curves"] = _curves(experiment, checkpoint, inputs, run)
@@ -73,9 +77,45 @@ def prune(
         curves=curves,
         timing=_timing(config) if goal.is_measured else None,
         stages=settings.stages,
-        stage_training=_stage_training(experiment, checkpoint) if settings.stages > 1 else None,
+        stage_training=_stage_training(experiment, unpruned) if settings.stages > 1 else None,
     )
     return run("prune", request, inputs)
+
+
+def _sparse(
+    experiment: Experiment,
+    sparsity: SparsityConfig,
+    checkpoint: Path,
+    inputs: Mapping[str, str],
+    run: Run,
+) -> tuple[str, str]:
+    """The unpruned network after its training with a regulariser."""
+    config = experiment.config
+    preserving = config.retrain.strategies.get("preserving") or PreservingSettings()
+    request = TrainRequest(
+        strategy="sparse",
+        settings=SparseSettings(
+            **preserving.model_dump(include=set(TrainingSettings.model_fields)),
+            kind=sparsity.kind,
+            weight=sparsity.weight,
+            ignore=config.prune.ignore,
+        ),
+        checkpoint=str(checkpoint),
+        data_yaml=experiment.data_yaml,
+        round=0,
+        epochs=sparsity.epochs,
+        imgsz=config.retrain.imgsz,
+        batch=config.retrain.batch,
+        workers=config.retrain.workers,
+        threads=experiment.threads,
+        seed=config.seed,
+        # Accuracy may fall while channels become dispensable, which is no reason to stop.
+        patience=0,
+        max_minutes=config.retrain.max_minutes,
+        image_hw=config.image.hw,
+    )
+    kept = {field: inputs[field] for field in ("checkpoint", "data_yaml")}
+    return _file(run("train", request, kept), "checkpoint")
 
 
 def _costs(

@@ -180,7 +180,7 @@ class TrainingSummary(Record):
 
     Attributes:
         strategy: Name of the strategy.
-        round: 1 for the first retraining after pruning.
+        round: 1 for the first retraining after pruning, 0 for a training before it.
         epochs: Epochs finished.
         minutes: Wall time in minutes, all attempts of a resumed training added up.
         transferred: Tensors taken over from the parent at the start.

@@ -18,10 +18,14 @@ from pydantic_core import InitErrorDetails
 
 from prunebench.pruning.targets import EXAMPLES, Goal, parse_goal
 from prunebench.strategies import (
+    BEFORE_PRUNING,
+    SPARSITY_WEIGHT,
     PreservingSettings,
+    SparsityKind,
     StandardSettings,
     StrategySettings,
     settings_model,
+    strategy_names,
 )
 
 Importance = Literal["magnitude", "lamp", "bn_scale", "fpgm", "taylor", "random"]
@@ -65,6 +69,25 @@ class BaselineConfig(Section):
     batch: int = Field(16, ge=1, description="Images per batch.")
     lr0: float = Field(0.002, gt=0, description="Initial learning rate.")
     optimizer: Literal["SGD", "Adam", "AdamW"] = Field("AdamW", description="Optimizer.")
+
+
+class SparsityConfig(Section):
+    """Training of the baseline with a regulariser, before pruning.
+
+    Image size and batch are those of ``retrain``, hyper-parameters those of ``preserving``.
+    """
+
+    kind: SparsityKind = Field(
+        description="group_lasso shrinks the weights of whole channels, the least important most; "
+        "bn_l1 moves every BatchNorm scale towards 0."
+    )
+    weight: float = Field(
+        SPARSITY_WEIGHT,
+        gt=0,
+        description="Factor, without unit, of the regulariser's gradient at every optimizer step; "
+        "the default is torch-pruning's, for 100 epochs at a learning rate of 0.01.",
+    )
+    epochs: int = Field(10, ge=1, description="Training epochs.")
 
 
 class PruneConfig(Section):
@@ -114,6 +137,11 @@ class PruneConfig(Section):
         "retrained by the strategy `preserving`.",
     )
     stage_epochs: int = Field(1, ge=1, description="Epochs of retraining between two stages.")
+    sparsity: SparsityConfig | None = Field(
+        None,
+        description="Training of the baseline with a regulariser that makes channels dispensable, "
+        "before pruning; null: none.",
+    )
 
     @field_validator("round_to")
     @classmethod
@@ -208,6 +236,11 @@ class RetrainConfig(Section):
 def _strategy_settings(name: str, given: Any) -> Any:
     if isinstance(given, StrategySettings):
         return given
+    if name in BEFORE_PRUNING:
+        raise ValueError(
+            f"{name!r} trains before pruning, set prune.sparsity; "
+            f"the strategies are {' and '.join(strategy_names())}"
+        )
     model = settings_model(name)
     try:
         return model.model_validate({} if given is None else given)

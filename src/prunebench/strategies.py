@@ -75,10 +75,28 @@ class PreservingSettings(TrainingSettings):
     )
 
 
+SparsityKind = Literal["group_lasso", "bn_l1"]
+
+SPARSITY_WEIGHT = 0.0005
+"""The default of torch-pruning's own example, ``reproduce/main.py --reg``, for both kinds."""
+
+
+class SparseSettings(TrainingSettings):
+    """Settings of ``sparse``: the training that ``prune.sparsity`` asks for."""
+
+    lr0: float = Field(0.001, gt=0, le=1, description="Initial learning rate.")
+    kind: SparsityKind = Field(description="The regulariser.")
+    weight: float = Field(SPARSITY_WEIGHT, gt=0, description="Factor of its gradient.")
+    ignore: tuple[str, ...] = Field((), description="Names of modules that it leaves alone.")
+
+
 BUILT_IN: Mapping[str, type[StrategySettings]] = {
     "standard": StandardSettings,
     "preserving": PreservingSettings,
 }
+
+BEFORE_PRUNING: Mapping[str, type[StrategySettings]] = {"sparse": SparseSettings}
+"""Trainings of the unpruned network, which no retraining is compared with."""
 
 
 def strategy_names() -> tuple[str, ...]:
@@ -94,6 +112,8 @@ def settings_model(name: str) -> type[StrategySettings]:
     """
     if name in BUILT_IN:
         return BUILT_IN[name]
+    if name in BEFORE_PRUNING:
+        return BEFORE_PRUNING[name]
     settings = load_plugin(name).settings
     if not (isinstance(settings, type) and issubclass(settings, StrategySettings)):
         raise ValueError(f"the settings of strategy {name!r} are no subclass of StrategySettings")
@@ -125,7 +145,7 @@ def plugin_digest(name: str) -> str:
     Empty for the built-in strategies, whose source the step's own digest covers.
     """
     entry_point = _plugins().get(name)
-    if name in BUILT_IN or entry_point is None:
+    if name in BUILT_IN or name in BEFORE_PRUNING or entry_point is None:
         return ""
     digest = hashlib.sha256()
     if entry_point.dist is not None:

@@ -107,11 +107,10 @@ def trace(network: Network, ignore: Sequence[str] = ()) -> PruningGraph:
         StepError: A module cannot be traced; it is named.
     """
     fixed = dict.fromkeys(_convolutions_below(network, ignore), IS_IGNORED)
-    predictions = _prediction_convolutions(network)
-    fixed.update(dict.fromkeys(predictions, IS_PREDICTION))
+    fixed.update(dict.fromkeys(_prediction_convolutions(network), IS_PREDICTION))
     with opaque_attention(network) as attention:
         fixed.update({f"{name}.conv": IS_ATTENTION for name in attention})
-        dependencies = _build(network, predictions)
+        dependencies = _build(network)
         candidates = tuple(_candidates(network, dependencies))
         untraced = [
             name
@@ -141,34 +140,56 @@ def trace(network: Network, ignore: Sequence[str] = ()) -> PruningGraph:
     return PruningGraph(network, tuple(groups), left_alone, dependencies)
 
 
-def _build(network: Network, predictions: Sequence[str]) -> tp.DependencyGraph:
+def forward_to_predictions(network: Network, image: Tensor) -> list[Tensor]:
+    """Run a network and return what its prediction convolutions say, before boxes are decoded.
+
+    Args:
+        network: A YOLO network of Ultralytics in eval mode.
+        image: Shape (1, channels, height, width).
+
+    Returns:
+        The outputs of those that ran, (1, channels, height, width) each.
+    """
+    ends = [network.get_submodule(name) for name in _prediction_convolutions(network)]
+    outputs: dict[nn.Module, Tensor] = {}
+    hooks = [
+        end.register_forward_hook(lambda m, _, out: outputs.__setitem__(m, out)) for end in ends
+    ]
+    proto: Any = getattr(network.model[-1], "proto", None)
+    if hasattr(proto, "semseg"):
+        # An auxiliary branch that only training runs, yet it reads channels that are pruned.
+        hooks.append(proto.feat_fuse.register_forward_hook(_then(proto.semseg)))
+    try:
+        network(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [outputs[end] for end in ends if end in outputs]
+
+
+def blank_image(network: Network) -> Tensor:
+    """What a network is traced with, shape (1, channels, height, width)."""
+    return torch.zeros(1, network.yaml.get("channels", 3), *TRACE_HW)
+
+
+def _build(network: Network) -> tp.DependencyGraph:
     """Trace the network up to its predictions, leaving out how boxes are decoded."""
     # Checkpoints load without gradients; torch-pruning would then find no graph, silently.
     network.requires_grad_(True)
-    ends = [network.get_submodule(name) for name in predictions]
     entered = [""]
 
     def forward(model: Network, image: Tensor) -> list[Tensor]:
-        outputs: dict[nn.Module, Tensor] = {}
         hooks = [
-            end.register_forward_hook(lambda m, _, out: outputs.__setitem__(m, out)) for end in ends
-        ]
-        hooks += [
             module.register_forward_pre_hook(lambda _m, _i, n=name: entered.append(n))
             for name, module in model.named_modules()
         ]
-        proto: Any = getattr(model.model[-1], "proto", None)
-        if hasattr(proto, "semseg"):
-            # An auxiliary branch that only training runs, yet it reads channels that are pruned.
-            hooks.append(proto.feat_fuse.register_forward_hook(_then(proto.semseg)))
         try:
-            model(image)
+            return forward_to_predictions(model, image)
         finally:
             for hook in hooks:
                 hook.remove()
-        return [outputs[end] for end in ends if end in outputs]
 
-    image = torch.zeros(1, network.yaml.get("channels", 3), *TRACE_HW)
+    image = blank_image(network)
     try:
         dependencies = tp.DependencyGraph().build_dependency(
             network, image, forward_fn=forward, verbose=False

@@ -37,6 +37,7 @@ def fit(
     *,
     trainer: type[Any] | None = None,
     keep_structure: bool = False,
+    last_epoch: bool = False,
     callbacks: Callbacks | None = None,
 ) -> Trained:
     """Train as ``YOLO(checkpoint).train(...)`` does and return the best epoch.
@@ -49,6 +50,7 @@ def fit(
         trainer: Ultralytics trainer class; ``None`` for the stock one of the checkpoint's task.
         keep_structure: Stop at once when the tensors of the trained network or of a saved
             checkpoint differ in name or shape from those of ``job.checkpoint``.
+        last_epoch: Return the last epoch instead.
         callbacks: Called by the trainer besides our own. What they do must follow from
             ``job.provenance``, or an interrupted training is continued wrongly.
 
@@ -78,19 +80,20 @@ def fit(
                 callbacks=callbacks or {},
             )
             session.run(trainer)
-        trained = _finish(job, store)
+        trained = _finish(job, store, last_epoch=last_epoch)
         if keep_structure:
             _check_final(job.folder / trained.checkpoint.path, parent)
     return trained
 
 
-def _finish(job: Job, store: StateStore) -> Trained:
+def _finish(job: Job, store: StateStore, *, last_epoch: bool) -> Trained:
     model, curves = job.folder / MODEL_FILE, job.folder / CURVES_FILE
-    best = store.state.best or store.state.last
-    if best is None:
+    best, last = store.state.best, store.state.last
+    chosen = (last or best) if last_epoch else (best or last)
+    if chosen is None:
         raise StepError(STEP, "it ended before its first epoch was saved")
-    if best.path != MODEL_FILE:
-        metrics = finish_checkpoint(job.folder / best.path, model, job.provenance)
+    if chosen.path != MODEL_FILE:
+        metrics = finish_checkpoint(job.folder / chosen.path, model, job.provenance)
         write_atomically(curves, store.curves.read_bytes())
         store.finish(FileRef.of(model, job.folder), metrics)
     return Trained(

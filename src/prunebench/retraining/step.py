@@ -25,7 +25,7 @@ class Request(Record):
         settings: Its settings.
         checkpoint: Absolute path of the pruned checkpoint, or of the previous round's.
         data_yaml: Absolute path of the data YAML.
-        round: 1 for the first retraining after pruning.
+        round: 1 for the first retraining after pruning, 0 for a training before it.
         epochs: Epochs to train.
         imgsz: Square training size in pixels.
         batch: Images per batch.

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 from prunebench.errors import ConfigError
 from prunebench.retraining.job import Job, Trained
 from prunebench.retraining.preserving import Preserving
+from prunebench.retraining.sparse import Sparse
 from prunebench.retraining.standard import Standard
 from prunebench.strategies import StrategySettings, load_plugin
 
@@ -33,7 +34,7 @@ class Strategy(Protocol[Settings]):
         ...
 
 
-BUILT_IN: dict[str, Strategy[Any]] = {s.name: s for s in (Standard(), Preserving())}
+BUILT_IN: dict[str, Strategy[Any]] = {s.name: s for s in (Standard(), Preserving(), Sparse())}
 
 
 def find_strategy(name: str) -> Strategy[Any]:
