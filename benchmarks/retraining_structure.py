@@ -13,6 +13,7 @@ A case trains for two epochs on eight images: this is about structure, not about
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 import tempfile
@@ -178,6 +179,8 @@ def main() -> int:
     options = parser.parse_args()
     out = options.out or Path(tempfile.mkdtemp(prefix="structure-"))
     cases = []
+    # Ultralytics collects garbage several times a training: spare it what is imported by now.
+    gc.freeze()
     for task in options.tasks:
         data_yaml = generate_scenes(out / task, train=8, val=4, test=4, width=96, height=64)
         if task == "segment":

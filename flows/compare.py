@@ -8,6 +8,7 @@ from prefect import flow
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed, State
 
+from prunebench.child import ending_children
 from prunebench.config import Config
 from prunebench.experiment import output_folder
 from prunebench.files import sole_user
@@ -34,7 +35,7 @@ def compare(config: Config) -> State[Any]:
     Returns:
         A completed state whose data is the run's folder and the ranking as plain values.
     """
-    with sole_user(output_folder(config)):
+    with sole_user(output_folder(config)), ending_children():
         experiment = prepare_experiment(config)
         plan = plan_variants(config)
         made: dict[str, PrefectFuture[Any]] = {}
@@ -42,8 +43,8 @@ def compare(config: Config) -> State[Any]:
         for planned in plan:
             parent = None if planned.parent is None else made[planned.parent]
             baseline = None if planned.parent is None else made["baseline"]
-            made[planned.name] = make.submit(experiment, planned, parent, baseline)
-        for planned in plan:
+            rounds = [finished[name][-1] for name in planned.judged_by]
+            made[planned.name] = make.submit(experiment, planned, parent, baseline, rounds)
             exported = export.submit(experiment, made[planned.name])
             accurate = evaluate.submit(experiment, exported)
             finished[planned.name] = (made[planned.name], exported, accurate)
@@ -56,7 +57,11 @@ def compare(config: Config) -> State[Any]:
         publish(experiment.folder, variants, ranking)
         recorded = record(experiment.history_url, experiment.folder, return_state=True)
     failed = [variant.name for variant in variants if variant.failure is not None]
-    message = f"{len(variants) - len(failed)} of {len(variants)} variants ranked"
+    left_out = [variant.name for variant in variants if variant.not_trained is not None]
+    ranked = len(variants) - len(failed) - len(left_out)
+    message = f"{ranked} of {len(variants)} variants ranked"
+    if left_out:
+        message += f", not trained for want of a gain: {', '.join(left_out)}"
     if failed:
         message += f", failed: {', '.join(failed)}"
     if not recorded.is_completed():

@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from prunebench.progress import listening
+from prunebench.progress import finished_epoch, listening
 
 QUIET_LIMIT_S = 5.0
 """Longest silence: after it the last stage is repeated with its elapsed time."""
@@ -47,12 +47,7 @@ def describe(event: dict[str, Any]) -> tuple[str, float | None]:
     kind = event["kind"]
     subject = f"{event['variant']}: " if event.get("variant") else ""
     if kind == "epoch":
-        left = _seconds_left(event.get("seconds_left"))
-        text = (
-            f"{subject}epoch {event['epoch']}/{event['epochs']}, "
-            f"loss {event['loss']:.2f}, mAP50 {event['map50']:.3f}{left}"
-        )
-        return text, event["epoch"] / event["epochs"]
+        return f"{subject}{finished_epoch(event)}", event["epoch"] / event["epochs"]
     if kind == "batch":
         share = (event["epoch"] - 1 + event["batch"] / event["batches"]) / event["epochs"]
         text = f"{subject}epoch {event['epoch']}/{event['epochs']}"
@@ -70,10 +65,6 @@ def describe(event: dict[str, Any]) -> tuple[str, float | None]:
     if kind == "failed":
         return f"{subject}failed: {event['reason']}", None
     return f"{subject}{event.get('text', kind)}", None
-
-
-def _seconds_left(seconds: float | None) -> str:
-    return "" if seconds is None else f", {seconds:.0f} s left"
 
 
 class _Lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Iterator
 
@@ -58,3 +59,16 @@ def cores(count: int, variant: str, *, sign_in: bool = True) -> Iterator[None]:
 
     with _budget.take(count), working_on_host(on_wait) if sign_in else contextlib.nullcontext():
         yield
+
+
+@contextlib.contextmanager
+def retraining(at_once: int, threads: int, variant: str) -> Iterator[None]:
+    """Hold ``threads`` cores for a retraining of ``variant``, one of ``at_once`` at most."""
+    with _retrainings(at_once).take(1), cores(threads, variant):
+        yield
+
+
+@functools.cache
+def _retrainings(at_once: int) -> CoreBudget:
+    """Places for retrainings: their threads alone do not say how many may run."""
+    return CoreBudget(at_once)

@@ -44,7 +44,7 @@ def publish(folder: str, variants: Sequence[VariantRecord], outcome: RunRanking)
 
 
 def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
-    """Rows of the ranking as plain values, failed variants last."""
+    """Rows of the ranking as plain values, failed variants and those not trained last."""
     rows: list[dict[str, Any]] = [
         {
             "rank": row.label,
@@ -64,6 +64,10 @@ def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
     rows.extend(
         {"rank": "failed", "variant": failed.name, "verdict": f"{failed.step}: {failed.reason}"}
         for failed in ranking.failures
+    )
+    rows.extend(
+        {"rank": "not trained", "variant": left_out.name, "verdict": left_out.reason}
+        for left_out in ranking.not_trained
     )
     return rows
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from prefect import task
@@ -13,15 +13,16 @@ from prefect.context import TaskRunContext
 from prunebench.errors import PrunebenchError
 from prunebench.experiment import Experiment
 from prunebench.plan import PlannedVariant
-from prunebench.progress import announce
+from prunebench.progress import announce, finished_epoch
 from prunebench.prune_steps import needs_measuring
 from prunebench.records import VariantRecord
+from prunebench.rounds import judge_round
 from prunebench.variants import (
     evaluate_variant,
     export_variant,
     make_variant,
 )
-from tasks.cores import cores
+from tasks.cores import cores, retraining
 from tasks.publishing import artifact_key
 
 IO_RETRIES = 2
@@ -53,16 +54,19 @@ def make(
     planned: PlannedVariant,
     parent: VariantRecord | None,
     baseline: VariantRecord | None,
+    rounds: Sequence[VariantRecord],
 ) -> VariantRecord:
-    """Make a variant's checkpoint and audit it; its training reports to the UI as it goes."""
-    # A search for a latency target holds the host itself, in turns of work and measuring.
-    searches = needs_measuring(experiment, planned)
+    """Make a variant's checkpoint and audit it; its training reports to the UI as it goes.
+
+    ``rounds`` are the two before it, where their comparison decides whether it is trained.
+    """
     with (
-        cores(experiment.threads, planned.name, sign_in=not searches),
+        _share(experiment, planned),
         _failure_announced(planned.name),
         _progress_in_ui(planned.name) as emit,
     ):
-        return make_variant(experiment, planned, parent, baseline, emit)
+        judgement = judge_round(experiment, *rounds) if rounds else None
+        return make_variant(experiment, planned, parent, baseline, emit, judgement)
 
 
 @task(
@@ -91,6 +95,16 @@ def evaluate(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
         return evaluate_variant(experiment, variant, announce)
 
 
+def _share(experiment: Experiment, planned: PlannedVariant) -> AbstractContextManager[None]:
+    """The cores a variant is made with."""
+    if planned.strategy is None:
+        # A search for a latency target holds the host itself, in turns of work and measuring.
+        searches = needs_measuring(experiment, planned)
+        return cores(experiment.threads, planned.name, sign_in=not searches)
+    at_once = experiment.config.retrain.parallel_trainings
+    return retraining(at_once, experiment.retraining_threads, planned.name)
+
+
 @contextmanager
 def _failure_announced(variant: str) -> Iterator[None]:
     try:
@@ -112,7 +126,7 @@ def _progress_in_ui(variant: str) -> Iterator[Any]:
         if event["kind"] != "epoch" or context is None:
             return
         share = 100.0 * event["epoch"] / event["epochs"]
-        text = f"{variant}: epoch {event['epoch']}/{event['epochs']}, mAP50 {event['map50']:.3f}"
+        text = f"{variant}: {finished_epoch(event)}"
         if artifact is None:
             artifact = create_progress_artifact(
                 progress=share, key=artifact_key("training", variant), description=text

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,6 +46,30 @@ EVENT_MARK = "\x1e"
 """Starts an event's line, so that a library's own printing is never taken for one."""
 
 TAIL_LINES = 40
+
+_lock = threading.Lock()
+_alive: set[subprocess.Popen[str]] = set()
+_ended = threading.Event()
+
+
+@contextlib.contextmanager
+def ending_children() -> Iterator[None]:
+    """End every child of this process at once where a signal ends the block.
+
+    Threads that wait for their children cannot be interrupted, and whoever ends a run waits for
+    its threads; so the children go first, and no further one is started.
+    """
+    _ended.clear()
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        with _lock:
+            _ended.set()
+            for process in _alive:
+                process.kill()
+        raise
 
 
 def run_child(
@@ -80,15 +104,19 @@ def run_child(
     result_file.unlink(missing_ok=True)
     request_file.write_text(request.model_dump_json(), encoding="utf-8")
     command = [sys.executable, "-m", "prunebench.child", step, str(request_file), str(result_file)]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env={**os.environ, **thread_environment(threads), **(env or {})},
-    )
+    with _lock:
+        if _ended.is_set():
+            raise StepError(step, "the run was ended by a signal")
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, **thread_environment(threads), **(env or {})},
+        )
+        _alive.add(process)
     timed_out = threading.Event()
 
     def expire() -> None:
@@ -105,6 +133,8 @@ def run_child(
     finally:
         if timer is not None:
             timer.cancel()
+        with _lock:
+            _alive.discard(process)
         if process.poll() is None:
             process.kill()
             process.wait()

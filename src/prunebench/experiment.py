@@ -92,8 +92,14 @@ class Experiment(Inputs):
 
     @property
     def threads(self) -> int:
-        """Threads of a training."""
+        """Threads of a step that has the host's cores to itself."""
         return self.config.retrain.threads or usable_cores()
+
+    @property
+    def retraining_threads(self) -> int:
+        """Threads of a retraining: its share where several run at once."""
+        share = usable_cores() // self.config.retrain.parallel_trainings
+        return self.config.retrain.threads or max(1, share)
 
 
 def check(config: Config) -> Inputs:

@@ -18,7 +18,7 @@ from prunebench.gather import measured_from, possible_looks
 from prunebench.latency.measure import Target, measure
 from prunebench.latency.records import LatencyResult
 from prunebench.ranking import rank, ranking_rows_csv
-from prunebench.ranking.records import FailedVariant, Ranking
+from prunebench.ranking.records import FailedVariant, NotTrained, Ranking
 from prunebench.records import Record, VariantRecord
 from prunebench.report.build import build_report
 from prunebench.runs import LATENCY_FOLDER, RANKING_FILE, read_run_config, save_variant
@@ -133,6 +133,9 @@ def rank_run(
             config=config.ranking,
             threads=threads,
             failures=failures,
+            not_trained=[
+                NotTrained(name=v.name, reason=v.not_trained) for v in variants if v.not_trained
+            ],
             smallest_difference_percent=config.latency.smallest_difference_percent,
             looks=possible_looks(latency),
             seed=config.seed,

@@ -20,6 +20,7 @@ class PlannedVariant(Record):
         strategy: Retraining strategy of the last step, or ``None``.
         round: Retraining round of the last step, 0 where it is none.
         goal: What the pruning it comes from is to reach, ``None`` for the baseline.
+        judged_by: The two rounds before it, where their comparison decides whether it is trained.
     """
 
     name: str
@@ -28,6 +29,7 @@ class PlannedVariant(Record):
     strategy: str | None = None
     round: int = 0
     goal: Goal | None = None
+    judged_by: tuple[str, ...] = ()
 
 
 def plan_variants(config: Config) -> tuple[PlannedVariant, ...]:
@@ -64,6 +66,14 @@ def _retrained(config: Config, pruned: PlannedVariant, label: str) -> list[Plann
                 strategy=strategy,
                 round=number,
                 goal=pruned.goal,
+                judged_by=_judged_by(config, parent),
             )
             variants.append(parent)
     return variants
+
+
+def _judged_by(config: Config, before: PlannedVariant) -> tuple[str, ...]:
+    """The round before and the one before that; round 1 has no round it could gain on."""
+    if config.retrain.stop_when == "never" or before.parent is None or before.round < 2:
+        return ()
+    return before.parent, before.name

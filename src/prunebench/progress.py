@@ -36,3 +36,14 @@ def announce(event: Event) -> None:
         listeners = tuple(_listeners)
     for listener in listeners:
         listener(event)
+
+
+def finished_epoch(event: Event) -> str:
+    """An ``epoch`` event in words, with what is known: a loss may be no number for a while."""
+    parts = [f"epoch {event['epoch']}/{event['epochs']}"]
+    for key, form in (("loss", "loss {:.2f}"), ("map50", "mAP50 {:.3f}")):
+        if event.get(key) is not None:
+            parts.append(form.format(event[key]))
+    if event.get("seconds_left") is not None:
+        parts.append(f"{event['seconds_left']:.0f} s left")
+    return ", ".join(parts)

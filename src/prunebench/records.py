@@ -201,6 +201,20 @@ class TrainingSummary(Record):
     stopped: str | None = None
 
 
+class Judgement(Record):
+    """Whether a chain of retrainings goes on after a round.
+
+    Attributes:
+        stops: Whether the rounds after it are left out.
+        reason: Why, in one sentence.
+        gain: The round's gain in mAP50 (0..1), ``None`` where it cannot be judged.
+    """
+
+    stops: bool
+    reason: str
+    gain: Interval | None = None
+
+
 class VariantRecord(Record):
     """Everything known of one variant but its latency and rank.
 
@@ -210,6 +224,7 @@ class VariantRecord(Record):
         steps: The chain of steps that made it, in order.
         failure: Set when a step failed; later fields are then ``None``.
         reached: What the pruning target came to, for a pruned variant.
+        judgement: What the rounds before it said, where that decides whether it is trained.
     """
 
     name: str
@@ -222,6 +237,12 @@ class VariantRecord(Record):
     accuracy: Accuracy | None = None
     failure: Failure | None = None
     reached: str | None = None
+    judgement: Judgement | None = None
+
+    @property
+    def not_trained(self) -> str | None:
+        """Why it was left out on purpose; ``None`` where it was made or failed."""
+        return self.judgement.reason if self.judgement and self.judgement.stops else None
 
 
 def to_plain(value: Mapping[str, Any] | BaseModel) -> dict[str, Any]:

@@ -208,11 +208,22 @@ class RetrainConfig(Section):
     batch: int = Field(16, ge=1, description="Images per batch.")
     workers: int = Field(0, ge=0, description="Data loader processes.")
     threads: int | None = Field(
-        None, ge=1, description="Threads of a training; null: all the process may use."
+        None,
+        ge=1,
+        description="Threads of a training; null: all the process may use, shared by trainings "
+        "that run at once.",
     )
     patience: int = Field(100, ge=0, description="Epochs without gain that end a round early.")
     max_minutes: float | None = Field(
         None, gt=0, description="Longest wall time of one training, in minutes."
+    )
+    stop_when: Literal["no_gain", "never"] = Field(
+        "never",
+        description="no_gain: from round 2 on, a round that shows no gain over the one before "
+        "ends its chain, and the rounds after it are not trained.",
+    )
+    parallel_trainings: int = Field(
+        1, ge=1, description="Retrainings at once; each has its share of the cores as threads."
     )
     strategies: dict[str, SerializeAsAny[StrategySettings]] = Field(
         default_factory=_default_strategies,

@@ -55,9 +55,13 @@ def ranking_view(ranking: Ranking) -> RenderableType:
         )
     for failed in ranking.failures:
         table.add_row("-", Text.assemble(failed.name, ("\nfailed", "red")))
+    for left_out in ranking.not_trained:
+        table.add_row("-", Text.assemble(left_out.name, ("\nnot trained", "dim")))
     parts: list[RenderableType] = [table]
     failures = [f"{failed.name}: {failed.step}: {failed.reason}" for failed in ranking.failures]
     parts.append(_sentences("Failed", failures, "red"))
+    not_trained = [f"{left_out.name}: {left_out.reason}" for left_out in ranking.not_trained]
+    parts.append(_sentences("Not trained", not_trained, "cyan"))
     parts.append(_sentences("Before you trust the table", ranking.warnings, "yellow"))
     parts.append(_sentences("What to ship", [a.sentence for a in ranking.advice], "green"))
     parts.append(_sentences("What retraining did", [e.sentence for e in ranking.effects], "cyan"))

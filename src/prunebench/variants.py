@@ -18,6 +18,7 @@ from prunebench.records import (
     Accuracy,
     Exported,
     FileRef,
+    Judgement,
     Record,
     Structure,
     TrainingSummary,
@@ -36,6 +37,7 @@ def make_variant(
     parent: VariantRecord | None,
     baseline: VariantRecord | None,
     announce: Emit,
+    judgement: Judgement | None = None,
 ) -> VariantRecord:
     """Make a variant's checkpoint from its parent's and audit it.
 
@@ -45,12 +47,17 @@ def make_variant(
         parent: Its parent, ``None`` for the baseline.
         baseline: The unpruned baseline, ``None`` for the baseline itself.
         announce: Receives progress events.
+        judgement: What the rounds before it said; it is not trained where that stops the chain.
 
     Raises:
         InputError: The step found bad input.
         StepError: The step failed.
     """
     emit = _named(announce, planned.name)
+    if judgement is not None:
+        emit({"kind": "stage", "text": judgement.reason})
+        if judgement.stops:
+            return _left_out(experiment, planned, judgement)
     left_alone: dict[str, str] = {}
     training, reached = None, None
     if parent is None:
@@ -75,7 +82,8 @@ def make_variant(
             teacher = baseline or parent
             request = _train_request(experiment, planned, parent, teacher, planned.strategy)
             inputs["teacher"] = sha256_of(_checkpoint(experiment, teacher))
-            run = _run(experiment, "train", request, inputs, emit)
+            threads = experiment.retraining_threads
+            run = _run(experiment, "train", request, inputs, emit, threads=threads)
             checkpoint, training = _trained(experiment, planned.name, run)
         structure = Structure.model_validate(run.result["structure"])
     audit = judge(
@@ -92,19 +100,34 @@ def make_variant(
         audit=audit,
         training=training,
         reached=reached,
+        judgement=judgement,
     )
     save_variant(experiment.run_folder, record)
     emit({"kind": "finished", "text": f"{audit.verdict}, {audit.why}"})
     return record
 
 
+def _left_out(
+    experiment: Experiment, planned: PlannedVariant, judgement: Judgement
+) -> VariantRecord:
+    record = VariantRecord(
+        name=planned.name, parent=planned.parent, steps=planned.steps, judgement=judgement
+    )
+    save_variant(experiment.run_folder, record)
+    return record
+
+
 def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emit) -> VariantRecord:
     """Export a variant to ONNX and check that the file computes what the checkpoint does.
+
+    A variant that was not trained is handed on as it is.
 
     Raises:
         ParityError: It does not.
         StepError: The export failed.
     """
+    if variant.not_trained is not None:
+        return variant
     settings = experiment.config.export
     checkpoint = _checkpoint(experiment, variant)
     request = ExportRequest(
@@ -130,11 +153,13 @@ def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emi
 def evaluate_variant(
     experiment: Experiment, variant: VariantRecord, announce: Emit
 ) -> VariantRecord:
-    """Measure the accuracy of a variant's ONNX file.
+    """Measure the accuracy of a variant's ONNX file; one that was not trained has none.
 
     Raises:
         StepError: The variant has no ONNX file, or the evaluation failed.
     """
+    if variant.not_trained is not None:
+        return variant
     if variant.exported is None:
         raise StepError("accuracy", "there is no ONNX file", variant=variant.name)
     settings = experiment.config.accuracy
@@ -204,7 +229,7 @@ def _train_request(
         imgsz=settings.imgsz,
         batch=settings.batch,
         workers=settings.workers,
-        threads=experiment.threads,
+        threads=experiment.retraining_threads,
         seed=experiment.config.seed,
         patience=settings.patience,
         max_minutes=settings.max_minutes,

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from prunebench.outcome import read_outcome
@@ -22,6 +23,7 @@ from tests.conftest import ROOT, tiny_values
 BIN = Path(sys.executable).parent
 STARTUP_S = 120
 RUN_S = 400
+CANCEL_S = 10
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def healthy(api: str) -> bool:
 
 
 @contextlib.contextmanager
-def running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
+def running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[int]:
     with log.open("w") as out:
         process = subprocess.Popen(
             [str(BIN / command[0]), *command[1:]],
@@ -65,7 +67,7 @@ def running(command: list[str], environment: dict[str, str], log: Path) -> Itera
             stderr=subprocess.STDOUT,
         )
     try:
-        yield
+        yield process.pid
     finally:
         process.terminate()
         try:
@@ -109,6 +111,57 @@ def test_both_deployments_run_in_a_process_worker(server: dict[str, str], tmp_pa
     comparison = json.loads(next(out.glob("*-rebenchmark/comparison.json")).read_text())
     assert comparison["before"] == first.name
     assert len(comparison["changes"]) == len(names)
+
+
+@pytest.mark.timeout(RUN_S + 2 * STARTUP_S)
+def test_cancelling_ends_the_training_at_once(server: dict[str, str], tmp_path: Path) -> None:
+    prefect(server, "work-pool", "create", "--type", "process", "prunebench", "--overwrite")
+    prefect(server, "deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
+    config = tiny_values(tmp_path / "runs", retrain={"epochs": 1000})
+    worker = ["prefect", "worker", "start", "--pool", "prunebench"]
+    with running(worker, server, tmp_path / "worker") as pid:
+        flow_run = start(server, "compare/compare", {"config": config})
+        deadline = time.monotonic() + RUN_S
+        while not any("train" in child.cmdline() for child in descendants(pid)):
+            assert time.monotonic() < deadline, (tmp_path / "worker").read_text()
+            time.sleep(0.2)
+        alive = descendants(pid)
+        cancelling = {"type": "CANCELLING", "name": "Cancelling"}
+        call(server, f"{flow_run}/set_state", {"state": cancelling})
+        _, left = psutil.wait_procs(alive, timeout=CANCEL_S)
+        assert [process.cmdline() for process in left] == []
+        while call(server, flow_run)["state"]["type"] != "CANCELLED":
+            assert time.monotonic() < deadline, (tmp_path / "worker").read_text()
+            time.sleep(0.2)
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """What a worker started and is alive, however deep; each must have a command line."""
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if child.cmdline():
+                found.append(child)
+    return found
+
+
+def start(environment: dict[str, str], deployment: str, parameters: dict[str, Any]) -> str:
+    """Start a flow run of a deployment; gives its path in the API."""
+    found = call(environment, f"deployments/name/{deployment}")
+    body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+    made = call(environment, f"deployments/{found['id']}/create_flow_run", body)
+    return f"flow_runs/{made['id']}"
+
+
+def call(environment: dict[str, str], path: str, body: dict[str, Any] | None = None) -> Any:
+    """Ask the server's API, as the UI does."""
+    request = urllib.request.Request(
+        f"{environment['PREFECT_API_URL']}/{path}",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
 
 
 def inspect(environment: dict[str, str], deployment: str) -> Any:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
 from prunebench.audit import Request
-from prunebench.child import run_child, thread_environment
+from prunebench.child import ending_children, run_child, thread_environment
 from prunebench.data.scenes import generate_scenes
-from prunebench.errors import CheckpointError, ChildFailed
+from prunebench.errors import CheckpointError, ChildFailed, StepError
 from prunebench.retraining.step import Request as TrainRequest
 from prunebench.strategies import PreservingSettings
 from tests.conftest import ASSET
@@ -84,6 +87,30 @@ def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     parent.wait()
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
+
+
+def test_a_signal_ends_the_children_that_threads_wait_for(tmp_path: Path) -> None:
+    request = long_training(tmp_path)
+    started = threading.Event()
+
+    def train(folder: str) -> None:
+        run_child("train", request, tmp_path / folder, threads=1, on_event=lambda _: started.set())
+
+    def cancelled(pool: ThreadPoolExecutor) -> Future[None]:
+        running = pool.submit(train, "first")
+        with contextlib.suppress(KeyboardInterrupt), ending_children():
+            assert started.wait(60)
+            raise KeyboardInterrupt
+        return running
+
+    with ThreadPoolExecutor() as pool:
+        running = cancelled(pool)
+        with pytest.raises(ChildFailed, match="SIGKILL"):
+            running.result(timeout=10)
+        with pytest.raises(StepError, match="ended by a signal"):
+            train("second")
+    with ending_children(), pytest.raises(ChildFailed, match="longer than"):
+        run_child("train", request, tmp_path / "third", threads=1, timeout_s=0.5)
 
 
 def test_the_libraries_of_a_child_are_held_to_its_threads() -> None:

@@ -20,6 +20,7 @@ from prunebench.ranking.records import (
     Difference,
     FailedVariant,
     Metric,
+    NotTrained,
     Pareto,
     RankedVariant,
     Ranking,
@@ -37,6 +38,7 @@ def rank(
     config: RankingConfig,
     threads: int,
     failures: Sequence[FailedVariant] = (),
+    not_trained: Sequence[NotTrained] = (),
     smallest_difference_percent: float = 3.0,
     looks: int = 1,
     warnings: Sequence[str] = (),
@@ -49,6 +51,7 @@ def rank(
         config: Real-time limit, allowed loss of accuracy, level, resamples.
         threads: Thread count whose figures are ranked.
         failures: Variants that have no figures.
+        not_trained: Variants that were left out on purpose.
         smallest_difference_percent: Smallest difference that matters, in percent.
         looks: How often the measuring could have stopped on what it saw.
         warnings: What the measuring found wrong with itself; comes first in the result.
@@ -77,6 +80,7 @@ def rank(
         level=config.level,
         rows=rows,
         failures=tuple(failed),
+        not_trained=tuple(not_trained),
         differences=tuple(differences),
         effects=effects_of(usable, raws, differences, config.level),
         advice=advise(rows, differences, config.realtime_fps) if rows else (),

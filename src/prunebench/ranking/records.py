@@ -129,6 +129,13 @@ class FailedVariant(Record):
     reason: str
 
 
+class NotTrained(Record):
+    """A variant that was left out on purpose, and why."""
+
+    name: str
+    reason: str
+
+
 class Advice(Record):
     """What to ship for one use.
 
@@ -158,6 +165,7 @@ class Ranking(Record):
         effects: What each retraining did.
         advice: What to ship, by use.
         warnings: What the reader must know before trusting the table.
+        not_trained: Variants that were left out because a round before showed no gain.
     """
 
     threads: int
@@ -169,6 +177,7 @@ class Ranking(Record):
     effects: tuple[Effect, ...]
     advice: tuple[Advice, ...]
     warnings: tuple[str, ...]
+    not_trained: tuple[NotTrained, ...] = ()
 
     def row(self, name: str) -> RankedVariant:
         """The row of a variant.

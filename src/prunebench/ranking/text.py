@@ -134,7 +134,8 @@ def change_phrase(change: Change, noun: str) -> str:
 def ranking_rows_csv(*rankings: Ranking) -> str:
     """Rankings of one or several thread counts as one CSV; ``prunebench rank`` reads it back.
 
-    Failed variants follow the ranked ones with their reason and without figures.
+    Failed variants and those not trained follow the ranked ones with their reason and without
+    figures.
     """
     stream = io.StringIO()
     writer = csv.DictWriter(stream, CSV_COLUMNS, restval="", lineterminator="\n")
@@ -170,5 +171,13 @@ def _write_rows(writer: csv.DictWriter[str], ranking: Ranking) -> None:
                 "variant": failed.name,
                 "threads": ranking.threads,
                 "failure": f"{failed.step}: {failed.reason}",
+            }
+        )
+    for left_out in ranking.not_trained:
+        writer.writerow(
+            {
+                "variant": left_out.name,
+                "threads": ranking.threads,
+                "failure": f"not trained: {left_out.reason}",
             }
         )

@@ -67,6 +67,7 @@ class StoredRun:
         return (
             *(row.name for row in self.ranking.rows),
             *(failed.name for failed in self.ranking.failures),
+            *(left_out.name for left_out in self.ranking.not_trained),
         )
 
     @property

@@ -41,6 +41,10 @@ def answer(run: StoredRun, m: Messages) -> Section:
     if ranking.failures:
         failed = m.some([failure.name for failure in ranking.failures])
         doubts.append(Item(m.counted("answer.failed", len(ranking.failures), names=failed)))
+    if ranking.not_trained:
+        names = m.some([left_out.name for left_out in ranking.not_trained])
+        count = len(ranking.not_trained)
+        doubts.append(Item(m.counted("answer.not_trained", count, names=names)))
     doubts += [Item(warning, lang=RECORDED) for warning in ranking.warnings]
     if doubts:
         more = len(doubts) - MOST_DOUBTS

@@ -40,6 +40,7 @@ def strategies(run: StoredRun, m: Messages) -> Section | None:
         Column(m("column.retention"), True),
         Column(m("column.efficiency_change"), True),
         Column(m("column.verdict")),
+        Column(m("column.minutes"), True),
     )
     rows = tuple(_strategy_row(run, effect, m) for effect in effects)
     blocks: list[Block] = [Table(m("strategies.caption"), columns, rows)]
@@ -111,7 +112,17 @@ def _strategy_row(run: StoredRun, effect: Effect, m: Messages) -> tuple[Cell, ..
         percent(retention),
         _change(effect.efficiency, m),
         BLANK if verdict is None else m(f"verdict.{verdict}"),
+        _minutes(run, effect.variant),
     )
+
+
+def _minutes(run: StoredRun, name: str) -> str:
+    """What a variant's own training and those it goes on from took together."""
+    variant, total = run.variant(name), 0.0
+    while variant is not None and variant.training is not None and variant.training.round:
+        total += variant.training.minutes
+        variant = None if variant.parent is None else run.variant(variant.parent)
+    return f"{total:.1f}" if total else BLANK
 
 
 def _points(run: StoredRun, effect: Effect) -> str:

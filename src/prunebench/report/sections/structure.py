@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prunebench.records import Audit, TrainingSummary, VariantRecord
+from prunebench.records import Audit, Judgement, TrainingSummary, VariantRecord
 from prunebench.report import figures
 from prunebench.report.document import Block, Item, Items, Paragraph, Section
 from prunebench.report.messages import Messages
@@ -25,7 +25,16 @@ def structure(run: StoredRun, m: Messages) -> Section:
 def training(run: StoredRun, m: Messages) -> Section | None:
     """The curves of every training, ``None`` where nothing was trained."""
     drawn = figures.training_curves(run, m)
-    trained = [Item(_course(v.training, m), v.name) for v in run.variants if v.training is not None]
+    trained = [
+        Item(_course(v.training, v.judgement, m), v.name)
+        for v in run.variants
+        if v.training is not None
+    ]
+    trained += [
+        Item(m("structure.not_trained", reason=_sentence(v.not_trained)), v.name)
+        for v in run.variants
+        if v.not_trained is not None
+    ]
     if not trained:
         return None
     blocks: tuple[Block, ...] = (Items(tuple(trained)),)
@@ -35,6 +44,8 @@ def training(run: StoredRun, m: Messages) -> Section | None:
 
 
 def _story(run: StoredRun, variant: VariantRecord, m: Messages) -> str:
+    if variant.not_trained is not None:
+        return m("structure.not_trained", reason=_sentence(variant.not_trained))
     parent = None if variant.parent is None else run.variant(variant.parent)
     parts = [_made(variant, parent, m)]
     if variant.audit is not None:
@@ -114,8 +125,9 @@ def _was_rebuilt(variant: VariantRecord) -> bool:
     )
 
 
-def _course(trained: TrainingSummary, m: Messages) -> str:
-    parts = [
+def _course(trained: TrainingSummary, judgement: Judgement | None, m: Messages) -> str:
+    parts = [] if judgement is None else [m("training.went_on", reason=_sentence(judgement.reason))]
+    parts += [
         m(
             "training.course",
             strategy=trained.strategy,

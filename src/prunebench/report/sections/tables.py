@@ -141,6 +141,9 @@ def _ranks(run: StoredRun, ranking: Ranking, m: Messages) -> Table:
     for failed in ranking.failures:
         reason = m("comparison.failed", step=failed.step, reason=failed.reason)
         rows.append(cells(failed.name, Cell(reason, "bad", span=len(columns) - 1)))
+    for left_out in ranking.not_trained:
+        reason = m("comparison.not_trained", reason=left_out.reason)
+        rows.append(cells(left_out.name, Cell(reason, "open", span=len(columns) - 1)))
     threads = m.counted("threads", ranking.threads)
     level = f"{100 * ranking.level:g}"
     caption = m("comparison.caption", threads=threads, level=level)

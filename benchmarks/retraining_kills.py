@@ -1,0 +1,242 @@
+"""Does a run survive being killed? Ten times SIGKILL at random moments, then the tables compared.
+
+    python benchmarks/retraining_kills.py [--kills 10] [--seed 0] [--out FOLDER]
+
+A small experiment runs undisturbed once by ``prunebench run``. Then the same command is started
+again and again in another folder and killed after a random time, and at last left to finish. The
+first table says when each kill came, the second compares the two final rankings. The exit status is
+1 where a variant's figures lie outside each other's intervals, a finished training or epoch was
+repeated, or a kill left a process behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+import yaml
+from kit import CHECKPOINT, Claim, print_claims
+from rich.console import Console
+from rich.table import Table
+
+from prunebench.outcome import read_outcome
+from prunebench.ranking.records import RankedVariant
+from prunebench.records import Interval
+
+SCRIPT = Path(sys.executable).with_name("prunebench")
+EPOCH = re.compile(r"\] (\S+): epoch (\d+)/\d+, loss")
+LONGEST_SHARE = 0.2
+"""A kill comes within the start-up and this share of the rest, so that ten fit into one run."""
+
+ENDED_S = 20
+
+
+@dataclass
+class Attempt:
+    """One start of the command.
+
+    Attributes:
+        seconds: How long it ran.
+        folder: The run's folder, where it finished.
+        last: Its last progress line.
+        left: Processes that outlived it.
+    """
+
+    seconds: float
+    folder: Path | None
+    last: str
+    left: int = 0
+
+
+@dataclass
+class Watched:
+    """What was seen over all attempts at one experiment.
+
+    Attributes:
+        epochs: How often each epoch of each variant was said to be finished.
+        done: Time at which each finished training was written.
+        rewritten: Finished trainings that were written again.
+    """
+
+    epochs: Counter[tuple[str, str]] = field(default_factory=Counter)
+    done: dict[str, int] = field(default_factory=dict)
+    rewritten: set[str] = field(default_factory=set)
+
+    def look(self, out: Path) -> None:
+        """Note which trainings are finished by now."""
+        for path in out.glob(".steps/train-*/done.json"):
+            stamp = path.stat().st_mtime_ns
+            if self.done.setdefault(path.parent.name, stamp) != stamp:
+                self.rewritten.add(path.parent.name)
+
+
+def experiment(folder: Path, data_yaml: str) -> Path:
+    """Write the configuration of a run below ``folder``."""
+    values = {
+        "name": "kills",
+        "model": str(CHECKPOINT.resolve()),
+        "data": data_yaml,
+        "out": str(folder / "runs"),
+        "image": {"height": 64, "width": 96},
+        "prune": {"ratio": 0.3, "bn_batches": 2},
+        "retrain": {
+            "rounds": 2,
+            "epochs": 3,
+            "imgsz": 64,
+            "batch": 8,
+            "strategies": {"standard": {"nbs": 8}, "preserving": {"nbs": 8}},
+        },
+        "latency": {
+            "threads": [1],
+            "rounds_min": 6,
+            "rounds_max": 6,
+            "seconds": 0.1,
+            "images": 4,
+            "paced": False,
+        },
+        "ranking": {"bootstrap": 500},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def attempt(config: Path, watched: Watched, kill_after_s: float | None) -> Attempt:
+    """Start the command and kill it after some time, or let it finish."""
+    started = time.monotonic()
+    log = config.parent / "progress.log"
+    with log.open("w") as progress:
+        process = subprocess.Popen(
+            [str(SCRIPT), "run", "--config", str(config), "--json"],
+            env={**os.environ, "PREFECT_HOME": str(config.parent / "prefect")},
+            stdout=subprocess.PIPE,
+            stderr=progress,
+            text=True,
+        )
+        try:
+            stdout, _ = process.communicate(timeout=kill_after_s)
+        except subprocess.TimeoutExpired:
+            children = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            _, left = psutil.wait_procs(children, timeout=ENDED_S)
+            outcome = Attempt(time.monotonic() - started, None, "", len(left))
+        else:
+            if process.returncode:
+                sys.exit(f"the run failed with {process.returncode}:\n{log.read_text()}")
+            folder = Path(json.loads(stdout)["folder"])
+            outcome = Attempt(time.monotonic() - started, folder, "")
+    lines = log.read_text().splitlines()
+    watched.epochs.update((m[1], m[2]) for m in map(EPOCH.search, lines) if m)
+    watched.look(config.parent / "runs")
+    outcome.last = lines[-1] if lines else "nothing yet"
+    return outcome
+
+
+def start_up_seconds(log: Path) -> float:
+    """Seconds until the first variant was worked on, by the progress lines."""
+    for line in log.read_text().splitlines():
+        if "baseline: " in line:
+            return float(line[1:].split(" s]")[0])
+    return 0.0
+
+
+def overlap(a: Interval, b: Interval) -> bool:
+    """Whether two intervals share a value."""
+    return a.low <= b.high and b.low <= a.high
+
+
+def compare(before: RankedVariant, after: RankedVariant) -> tuple[list[str], bool]:
+    """A row of the second table, and whether all figures agree."""
+    texts, agree = [before.name], before.verdict == after.verdict
+    for name, digits in (("map50", 3), ("fps", 1), ("efficiency", 1)):
+        pair = getattr(before, name), getattr(after, name)
+        texts += [
+            f"{v.estimate:.{digits}f} [{v.low:.{digits}f}, {v.high:.{digits}f}]" for v in pair
+        ]
+        agree = agree and overlap(*pair)
+    return [*texts, "yes" if agree else "NO"], agree
+
+
+def main() -> int:
+    """Run undisturbed, run and kill, compare."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=None)
+    options = parser.parse_args()
+    console = Console(width=150)
+    out = options.out or Path(tempfile.mkdtemp(prefix="kills-"))
+    data = "scenes:train=48,val=16,test=32"
+
+    calm_watched, watched = Watched(), Watched()
+    calm_config = experiment(out / "undisturbed", data)
+    calm = attempt(calm_config, calm_watched, None)
+    start_up_s = start_up_seconds(calm_config.parent / "progress.log")
+    longest_s = start_up_s + LONGEST_SHARE * (calm.seconds - start_up_s)
+    print(f"undisturbed: {calm.seconds:.0f} s, {start_up_s:.0f} s of it start-up", file=sys.stderr)
+
+    config = experiment(out / "killed", data)
+    rng = np.random.default_rng(options.seed)
+    kills: list[Attempt] = []
+    finished: Attempt | None = None
+    while len(kills) < options.kills and finished is None:
+        done = attempt(config, watched, float(rng.uniform(0.5, longest_s)))
+        if done.folder is None:
+            kills.append(done)
+            print(f"kill {len(kills)} after {done.seconds:.1f} s: {done.last}", file=sys.stderr)
+        else:
+            finished = done
+    if finished is None:
+        finished = attempt(config, watched, None)
+    if calm.folder is None or finished.folder is None:
+        return 1
+
+    table = Table("kill", "after s", "last progress", "left behind", title="Kills")
+    for number, kill in enumerate(kills, 1):
+        table.add_row(str(number), f"{kill.seconds:.1f}", kill.last, str(kill.left))
+    console.print(table)
+    rankings = [read_outcome(folder).rankings[0] for folder in (calm.folder, finished.folder)]
+    columns = [f"{what}, {run}" for what in ("mAP50", "FPS", "eff.") for run in ("calm", "killed")]
+    table = Table("variant", *columns, "agree", title="Final tables")
+    agreed = []
+    for row in sorted(rankings[0].rows, key=lambda row: row.name):
+        texts, agree = compare(row, rankings[1].row(row.name))
+        table.add_row(*texts)
+        agreed.append(agree)
+    console.print(table)
+    repeated = {key: count for key, count in watched.epochs.items() if count > 1}
+    same_trainings = set(watched.done) == set(calm_watched.done)
+    claims: list[Claim] = [
+        ("the run was killed", f"{len(kills)} times", len(kills) == options.kills),
+        ("figures agree", f"{sum(agreed)} of {len(agreed)} variants", all(agreed)),
+        (
+            "no finished training repeated",
+            f"{len(watched.done)} trainings, {len(watched.rewritten)} written again",
+            same_trainings and not watched.rewritten,
+        ),
+        ("no finished epoch repeated", f"{len(repeated)} of {len(watched.epochs)}", not repeated),
+        (
+            "no process left behind",
+            str(sum(kill.left for kill in kills)),
+            not any(kill.left for kill in kills),
+        ),
+    ]
+    return print_claims(console, claims)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""Chains of retrainings in the main flow: stopped without a gain, and several at once."""
+
+from __future__ import annotations
+
+import csv
+import io
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from rich.console import Console
+
+from flows.compare import compare
+from prunebench.config import parse_config
+from prunebench.latency.fingerprint import usable_cores
+from prunebench.outcome import read_outcome
+from prunebench.progress import listening
+from prunebench.runs import read_variants
+from prunebench.terminal import run_ranking_view
+from tasks.cores import retraining
+from tests.conftest import tiny_values
+
+DATA = "scenes:train=16,val=8,test=24"
+"""Enough test images for a difference in accuracy to be declared."""
+
+STILL = {"preserving": {"lr0": 1e-6, "warmup_epochs": 0, "freeze": 22}}
+"""Training that changes next to nothing, so that no round gains."""
+
+
+def run(out: Path, listener: Any, **retrain: Any) -> Any:
+    """State of one run of the flow."""
+    values = tiny_values(out, data=DATA, retrain=retrain)
+    with listening(listener):
+        return compare(parse_config(values), return_state=True)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def stopped(out: Path) -> tuple[Any, list[dict[str, Any]]]:
+    events: list[dict[str, Any]] = []
+    state = run(out, events.append, rounds=4, stop_when="no_gain", strategies=STILL)
+    return state, events
+
+
+def test_a_chain_without_a_gain_is_stopped_and_neither_failed_nor_ranked(stopped: Any) -> None:
+    state, events = stopped
+    assert state.is_completed()
+    assert state.message.startswith("4 of 6 variants ranked")
+    assert "preserving-3, preserving-4" in state.message
+    outcome = state.result()
+    assert outcome["failed"] == [], "so the command ends with 0"
+    folder = Path(outcome["folder"])
+    variants = {variant.name: variant for variant in read_variants(folder)}
+    reason = variants["preserving-3"].not_trained
+    assert reason is not None
+    assert reason.startswith("round 2: ")
+    assert reason.endswith("no gain shown; stopped")
+    assert variants["preserving-4"].not_trained == reason
+    assert {event["variant"] for event in events if event["kind"] == "epoch"} == {
+        "preserving-1",
+        "preserving-2",
+    }
+    ranking = read_outcome(folder).rankings[0]
+    assert {row.name for row in ranking.rows} == {
+        "baseline",
+        "pruned",
+        "preserving-1",
+        "preserving-2",
+    }
+    assert ranking.failures == ()
+    assert [left_out.name for left_out in ranking.not_trained] == ["preserving-3", "preserving-4"]
+
+
+def test_the_reason_is_told_wherever_the_run_is_shown(stopped: Any) -> None:
+    folder = Path(stopped[0].result()["folder"])
+    outcome = read_outcome(folder)
+    reason = outcome.rankings[0].not_trained[0].reason
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(run_ranking_view(outcome))
+    assert f"preserving-3: {reason}" in console.export_text()
+    assert reason in (folder / "report.md").read_text().replace("\\", "")
+    assert reason in (folder / "report.html").read_text()
+    with (folder / "ranking.csv").open() as stream:
+        rows = {row["variant"]: row for row in csv.DictReader(stream)}
+    assert rows["preserving-4"]["failure"] == f"not trained: {reason}"
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["ranking-tiny-1-threads"]))
+    with get_client(sync_client=True) as client:
+        (artifact,) = client.read_artifacts(artifact_filter=wanted)
+    assert reason in str(artifact.data)
+
+
+def test_a_second_run_stops_there_too_and_trains_nothing(out: Path, stopped: Any) -> None:
+    events: list[dict[str, Any]] = []
+    state = run(out, events.append, rounds=4, stop_when="no_gain", strategies=STILL)
+    first = read_outcome(Path(stopped[0].result()["folder"])).rankings[0]
+    second = read_outcome(Path(state.result()["folder"])).rankings[0]
+    assert second.not_trained == first.not_trained
+    assert not any(event["kind"] == "epoch" for event in events)
+
+
+@pytest.mark.skipif(usable_cores() < 2, reason="one core has nothing to share")
+def test_two_trainings_share_the_host(out: Path, stopped: Any) -> None:
+    threads: defaultdict[str, set[str]] = defaultdict(set)
+    alive_at_once: list[int] = []
+    times: defaultdict[str, list[float]] = defaultdict(list)
+
+    def watch(event: dict[str, Any]) -> None:
+        if event["kind"] == "epoch":
+            times[event["variant"]].append(time.monotonic())
+            alive_at_once.append(len(found := trainings()))
+            for process in found:
+                threads[event["variant"]].add(process.environ()["OMP_NUM_THREADS"])
+
+    strategies = {"standard": {}, "preserving": {"lr0": 0.001}}
+    state = run(out, watch, rounds=1, epochs=8, parallel_trainings=2, strategies=strategies)
+    assert state.result()["failed"] == []
+    assert max(alive_at_once) == 2
+    first, second = times["standard-1"], times["preserving-1"]
+    assert len(first) == len(second) == 8
+    assert max(first[0], second[0]) < min(first[-1], second[-1]), "one waited for the other"
+    share = {str(usable_cores() // 2)}
+    assert dict(threads) == {"standard-1": share, "preserving-1": share}
+
+
+def trainings() -> list[psutil.Process]:
+    """The training children of this process that are alive."""
+    return [child for child in psutil.Process().children() if "train" in child.cmdline()]
+
+
+def test_a_single_training_at_once_is_alone_whatever_its_threads() -> None:
+    entered = threading.Event()
+
+    def enter() -> None:
+        with retraining(1, 1, "second"):
+            entered.set()
+
+    other = threading.Thread(target=enter)
+    with retraining(1, 1, "first"):
+        other.start()
+        assert not entered.wait(0.5)
+    other.join(10)
+    assert entered.is_set()
