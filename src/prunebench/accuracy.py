@@ -13,6 +13,7 @@ whose long side is the letterbox's, the figures are the same.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,12 +75,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
     total = len(request.images)
     emit({"kind": "stage", "text": f"evaluating on {total} images"})
     matches = match_images(request, emit)
-    if not matches.target_counts.any():
-        raise DatasetError(
-            f"none of the {total} images has a labelled object",
-            where=Path(request.images[0]).parent if request.images else None,
-            fix="evaluate on a labelled split",
-        )
+    check_labelled(matches, request.images)
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -145,6 +141,20 @@ def match_images(request: Request, emit: Emit) -> Detections:
         tp=np.concatenate(matched),
         target_counts=target_counts,
     )
+
+
+def check_labelled(matches: Detections, images: Sequence[str]) -> None:
+    """Refuse images of which none has a labelled object: they have no average precision.
+
+    Raises:
+        DatasetError: There is none.
+    """
+    if not matches.target_counts.any():
+        raise DatasetError(
+            f"none of the {len(images)} images has a labelled object",
+            where=Path(images[0]).parent if images else None,
+            fix="evaluate on a labelled split",
+        )
 
 
 def _labels(image: Path, classes: int) -> NDArray[np.float64]:

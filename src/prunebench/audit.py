@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from prunebench.catalogue import recognise
 from prunebench.child import Emit
 from prunebench.errors import CheckpointError
+from prunebench.int8 import module_of
 from prunebench.records import Audit, Record, Structure, Verdict
 
 if TYPE_CHECKING:
@@ -290,14 +291,15 @@ def _onnx_structure(model: onnx.ModelProto, path: Path) -> Structure:
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in onnx.shape_inference.infer_shapes(model).graph.value_info
     }
-    weights = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    # What an INT8 file makes of stored integers is not stored, but its shape is inferred.
+    weights = shapes | {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
     fused = norms = macs = 0
     widths = {}
     for node in model.graph.node:
         if node.op_type not in ("Conv", "ConvTranspose"):
             continue
         kernel, *bias = (weights[name] for name in node.input[1:])
-        name = node.input[1].removesuffix(".weight")
+        name = module_of(node.input[1])
         size = math.prod(kernel)
         fused += size + sum(math.prod(dims) for dims in bias)
         swept = node.output[0] if node.op_type == "Conv" else node.input[0]

@@ -37,6 +37,7 @@ STEP_MODULES: Mapping[str, str] = {
     "prune": "prunebench.pruning.step",
     "train": "prunebench.retraining.step",
     "export": "prunebench.export",
+    "quantize": "prunebench.quantize",
     "accuracy": "prunebench.accuracy",
     "diagnose": "prunebench.diagnosis",
 }

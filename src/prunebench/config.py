@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from prunebench.errors import ConfigError
 from prunebench.sections import (
@@ -26,6 +26,7 @@ from prunebench.sections import (
     ImageConfig,
     LatencyConfig,
     PruneConfig,
+    QuantizeConfig,
     RankingConfig,
     RetrainConfig,
     Section,
@@ -67,8 +68,16 @@ class Config(Section):
     retrain: RetrainConfig = Field(default_factory=RetrainConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)
     accuracy: AccuracyConfig = Field(default_factory=AccuracyConfig)
+    quantize: QuantizeConfig | None = Field(
+        None, description="INT8 siblings of the variants: int8, or a section; null: none."
+    )
     latency: LatencyConfig = Field(default_factory=LatencyConfig)
     ranking: RankingConfig = Field(default_factory=RankingConfig)
+
+    @field_validator("quantize", mode="before")
+    @classmethod
+    def _type_alone(cls, value: Any) -> Any:
+        return {"to": value} if isinstance(value, str) else value
 
     def digest(self) -> str:
         """First 12 hexadecimal digits of the SHA-256 of the whole configuration."""

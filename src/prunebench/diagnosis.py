@@ -20,6 +20,7 @@ import numpy as np
 
 from prunebench.child import Emit
 from prunebench.errors import CheckpointError
+from prunebench.int8 import module_of
 from prunebench.latency.fingerprint import SessionSettings
 from prunebench.records import Record
 
@@ -285,7 +286,7 @@ def _convolutions(model: onnx.ModelProto) -> tuple[dict[str, int], int]:
             continue
         weight = node.input[3] if node.op_type == "QLinearConv" else node.input[1]
         output = shapes[node.output[0]]
-        widths[weight.removesuffix(".weight")] = output[1]
+        widths[module_of(weight)] = output[1]
         macs += math.prod(shapes[weight]) * math.prod(output[2:])
     return widths, macs
 

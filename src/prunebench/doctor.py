@@ -16,6 +16,7 @@ from prunebench.latency.fingerprint import (
     cpu_quota,
     governor,
     in_container,
+    int8_obstacle,
     kernel_block,
     memory_bytes,
     physical_cores,
@@ -162,14 +163,11 @@ def _instructions() -> list[Finding]:
     flags = cpu_flags()
     if not flags:
         return [Finding("warn", "instructions", f"{cpu_model()}: its extensions are not readable.")]
+    obstacle = int8_obstacle(flags)
+    slow_int8 = [] if obstacle is None else [Finding("warn", "instructions", obstacle)]
     if "asimd" in flags:
-        has = "has" if "asimddp" in flags else "lacks"
-        level: Level = "ok" if "asimddp" in flags else "warn"
-        return [
-            Finding(
-                level, "instructions", f"{cpu_model()} has NEON and {has} the INT8 dot product."
-            )
-        ]
+        sentence = f"{cpu_model()} has NEON and its INT8 dot product."
+        return slow_int8 or [Finding("ok", "instructions", sentence)]
     findings = []
     if "avx2" not in flags:
         findings.append(
@@ -184,15 +182,7 @@ def _instructions() -> list[Finding]:
                 f"{cpu_model()} has {wide}: kernels work in blocks of {kernel_block()} channels.",
             )
         )
-    if not flags & {"avx512_vnni", "avx_vnni", "amx_int8"}:
-        findings.append(
-            Finding(
-                "warn",
-                "instructions",
-                f"{cpu_model()} lacks VNNI: INT8 variants are hardly faster here.",
-            )
-        )
-    return findings
+    return findings + slow_int8
 
 
 def _denormals() -> Finding:

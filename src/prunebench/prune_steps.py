@@ -55,7 +55,7 @@ def prune(
     if goal is None:
         raise ValueError(f"{planned.name} is no pruned variant")
     settings, round_to = config.prune, round_to_of(config.prune)
-    costs, curves, inputs, unpruned = None, None, dict(inputs), checkpoint
+    costs, curves, inputs = None, None, dict(inputs)
     if settings.sparsity is not None:
         path, inputs["checkpoint"] = _sparse(experiment, settings.sparsity, checkpoint, inputs, run)
         checkpoint = Path(path)
@@ -77,7 +77,7 @@ def prune(
         curves=curves,
         timing=_timing(config) if goal.is_measured else None,
         stages=settings.stages,
-        stage_training=_stage_training(experiment, unpruned) if settings.stages > 1 else None,
+        stage_training=_stage_training(experiment) if settings.stages > 1 else None,
     )
     return run("prune", request, inputs)
 
@@ -164,15 +164,18 @@ def _timing(config: Config) -> Timing:
     )
 
 
-def _stage_training(experiment: Experiment, checkpoint: Path) -> TrainRequest:
-    """The short retraining between two stages: ``preserving``, as the configuration sets it."""
+def _stage_training(experiment: Experiment) -> TrainRequest:
+    """The short retraining between two stages: ``preserving``, as the configuration sets it.
+
+    Its files are the step's own, so that where they lie is no part of the step's key.
+    """
     config = experiment.config
     settings = config.retrain.strategies.get("preserving") or PreservingSettings()
     return TrainRequest(
         strategy="preserving",
         settings=settings,
-        checkpoint=str(checkpoint),
-        data_yaml=experiment.data_yaml,
+        checkpoint="",
+        data_yaml="",
         round=1,
         epochs=config.prune.stage_epochs,
         imgsz=config.retrain.imgsz,
@@ -183,5 +186,4 @@ def _stage_training(experiment: Experiment, checkpoint: Path) -> TrainRequest:
         patience=config.retrain.patience,
         max_minutes=config.retrain.max_minutes,
         image_hw=config.image.hw,
-        teacher=str(checkpoint),
     )

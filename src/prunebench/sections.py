@@ -293,6 +293,27 @@ class AccuracyConfig(Section):
     max_det: int = Field(300, ge=1, description="Most detections per image.")
 
 
+class QuantizeConfig(Section):
+    """INT8 siblings of the variants; ``quantize: int8`` is short for every default."""
+
+    to: Literal["int8"] = Field("int8", description="Type of the weights and activations.")
+    variants: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Names of the variants that get a quantized sibling; null: every one.",
+    )
+    calibration_images: int = Field(
+        128, ge=1, description="Training images that the ranges of the activations come from."
+    )
+    max_map50_loss: float = Field(
+        0.01,
+        ge=0,
+        lt=1,
+        description="mAP50 a quantized file may lose against its float file; layers are left in "
+        "float until it does not lose more.",
+    )
+
+
 class LatencyConfig(Section):
     """onnxruntime CPU latency: rounds of fresh processes, shuffled and interleaved."""
 

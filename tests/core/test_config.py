@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from prunebench.config import Config, key_paths, load_config, parse_config
 from prunebench.errors import EXIT_BAD_INPUT, ConfigError
+from prunebench.sections import QuantizeConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -73,6 +74,11 @@ def test_an_error_names_the_variable_that_made_it(
         ("model: m.pt\nprune: {ratio: much}\n", "prune.ratio: input should be a valid number"),
         ("model: m.pt\nimage: {height: 180}\n", "image.height: 180 is no multiple of 32"),
         ("model: m.pt\nretrain: {imgsz: 100}\n", "retrain.imgsz: 100 is no multiple of 32"),
+        ("model: m.pt\nquantize: int4\n", "quantize.to: input should be 'int8' (got 'int4')"),
+        (
+            "model: m.pt\nquantize: {variants: []}\n",
+            "quantize.variants: tuple should have at least",
+        ),
         ("data: scenes\n", "the key model is missing"),
         ("model: m.pt\nname: ../up\n", "name: string should match pattern"),
         ("model: m.pt\nlatency: {rounds_min: 9, rounds_max: 8}\n", "rounds_max 8 is below"),
@@ -89,6 +95,18 @@ def test_a_wrong_file_gives_one_sentence(tmp_path: Path, text: str, expected: st
     assert caught.value.where == str(tmp_path / "config.yaml")
     assert caught.value.exit_code == EXIT_BAD_INPUT
     assert "\n" not in str(caught.value)
+
+
+def test_int8_alone_is_a_section_of_defaults(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, "model: m.pt\n"), environ={}).quantize is None
+    short = load_config(write(tmp_path, "model: m.pt\nquantize: int8\n"), environ={})
+    assert short.quantize == QuantizeConfig()
+    section = "model: m.pt\nquantize: {variants: [pruned], calibration_images: 64}\n"
+    given = load_config(write(tmp_path, section), environ={}).quantize
+    assert given == QuantizeConfig(variants=("pruned",), calibration_images=64)
+    assert (given.to, given.max_map50_loss) == ("int8", 0.01)
+    variable = {"PRUNEBENCH_QUANTIZE": "int8"}
+    assert load_config(write(tmp_path, "model: m.pt\n"), environ=variable).quantize is not None
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

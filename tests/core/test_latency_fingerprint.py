@@ -13,6 +13,7 @@ from prunebench.latency.fingerprint import (
     cpu_quota,
     default_threads,
     fingerprint,
+    int8_obstacle,
     kernel_block,
     memory_bytes,
     physical_cores,
@@ -48,6 +49,21 @@ def test_kernel_block_is_the_one_of_the_widest_vectors(monkeypatch: pytest.Monke
     assert kernel_block() == 16
     monkeypatch.setattr(module, "cpu_flags", lambda: frozenset({"avx2"}))
     assert kernel_block() == 8
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"avx2", "avx512f", "avx512_vnni"}, None),
+        ({"avx2", "avx_vnni"}, None),
+        ({"avx2", "avx512f"}, "This CPU has no VNNI: INT8 will not pay here."),
+        ({"asimd", "asimddp"}, None),
+        ({"asimd"}, "This CPU has no INT8 dot product (asimddp): INT8 will not pay here."),
+        (set(), "The extensions of this CPU are not readable: measure whether INT8 pays here."),
+    ],
+)
+def test_int8_pays_where_integers_have_a_dot_product(flags: set[str], said: str | None) -> None:
+    assert int8_obstacle(frozenset(flags)) == said
 
 
 def _write(path: Path, text: str) -> Path:

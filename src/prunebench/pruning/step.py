@@ -64,7 +64,7 @@ class Request(Record):
         timing: How a latency target is measured, ``None`` for the other targets.
         stages: Stages the channels are removed in.
         stage_training: The retraining between two stages, ``None`` where there is one stage only;
-            its checkpoint is replaced by the stage's.
+            its files are this step's.
     """
 
     checkpoint: str
@@ -204,7 +204,12 @@ def remove_in_stages(
         folder.mkdir(exist_ok=True)
         save_checkpoint(network, folder / "pruned.pt", {"step": "prune", "stage": stage})
         emit({"kind": "stage", "text": f"retraining after stage {stage} of {request.stages}"})
-        update = {"checkpoint": str(folder / "pruned.pt"), "round": stage}
+        update = {
+            "checkpoint": str(folder / "pruned.pt"),
+            "data_yaml": request.data_yaml,
+            "teacher": request.checkpoint,
+            "round": stage,
+        }
         trained = train(request.stage_training.model_copy(update=update), folder, emit)
         network = load_checkpoint(folder / trained.checkpoint.path)
         opened = _open(network, request, batches)
