@@ -31,6 +31,7 @@ Emit = Callable[[Event], None]
 STEP_MODULES: Mapping[str, str] = {
     "inspect": "prunebench.audit",
     "baseline": "prunebench.retraining.baseline",
+    "smaller": "prunebench.smaller",
     "prune": "prunebench.pruning.step",
     "train": "prunebench.retraining.step",
     "export": "prunebench.export",
