@@ -15,6 +15,7 @@ from prunebench.experiment import Experiment
 from prunebench.plan import PlannedVariant
 from prunebench.progress import announce
 from prunebench.records import VariantRecord
+from prunebench.siblings import quantize_variant
 from prunebench.variants import (
     evaluate_variant,
     export_variant,
@@ -73,6 +74,21 @@ def export(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
     """Export a variant to ONNX, parity checked."""
     with cores(1, variant.name), _failure_announced(variant.name):
         return export_variant(experiment, variant, announce)
+
+
+@task(
+    task_run_name="{planned.name}: quantize",
+    retries=IO_RETRIES,
+    retry_delay_seconds=RETRY_DELAY_S,
+    retry_condition_fn=is_io_error,
+    persist_result=False,
+)
+def quantize(
+    experiment: Experiment, planned: PlannedVariant, parent: VariantRecord
+) -> VariantRecord:
+    """Make the INT8 sibling of an exported variant."""
+    with cores(experiment.threads, planned.name), _failure_announced(planned.name):
+        return quantize_variant(experiment, planned, parent, announce)
 
 
 @task(
