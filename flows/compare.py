@@ -20,9 +20,10 @@ from tasks.preparing import prepare_experiment
 from tasks.publishing import publish
 from tasks.ranking import rank_variants
 from tasks.recording import record
-from tasks.variants import evaluate, export, make
+from tasks.variants import evaluate, export, make, quantize
 
-STEP_TITLES = ("make", "export", "accuracy")
+Chain = dict[str, PrefectFuture[Any]]
+"""The steps of a variant by their titles, in order."""
 
 
 @flow(name="compare", flow_run_name="{config.name}", persist_result=False)
@@ -39,17 +40,23 @@ def compare(config: Config) -> State[Any]:
         experiment = prepare_experiment(config)
         plan = plan_variants(config)
         made: dict[str, PrefectFuture[Any]] = {}
-        finished: dict[str, tuple[PrefectFuture[Any], ...]] = {}
+        exported: dict[str, PrefectFuture[Any]] = {}
+        finished: dict[str, Chain] = {}
         for planned in plan:
-            parent = None if planned.parent is None else made[planned.parent]
-            baseline = None if planned.parent is None else made["baseline"]
-            rounds = [finished[name][-1] for name in planned.judged_by]
-            made[planned.name] = make.submit(experiment, planned, parent, baseline, rounds)
-            exported = export.submit(experiment, made[planned.name])
-            accurate = evaluate.submit(experiment, exported)
-            finished[planned.name] = (made[planned.name], exported, accurate)
+            name = planned.name
+            if planned.quantized and planned.parent is not None:
+                exported[name] = quantize.submit(experiment, planned, exported[planned.parent])
+                finished[name] = {"quantize": exported[name]}
+            else:
+                parent = None if planned.parent is None else made[planned.parent]
+                baseline = None if planned.parent is None else made["baseline"]
+                rounds = [finished[other]["accuracy"] for other in planned.judged_by]
+                made[name] = make.submit(experiment, planned, parent, baseline, rounds)
+                exported[name] = export.submit(experiment, made[name])
+                finished[name] = {"make": made[name], "export": exported[name]}
+            finished[name]["accuracy"] = evaluate.submit(experiment, exported[name])
         # Latency waits here until all training and export has ended.
-        wait([future for chain in finished.values() for future in chain])
+        wait([future for chain in finished.values() for future in chain.values()])
         variants = [_collected(planned, finished[planned.name]) for planned in plan]
         latency = measure(experiment, variants)
         diagnoses = diagnose(experiment, variants, latency)
@@ -79,10 +86,10 @@ def compare(config: Config) -> State[Any]:
     )
 
 
-def _collected(planned: PlannedVariant, chain: tuple[PrefectFuture[Any], ...]) -> VariantRecord:
+def _collected(planned: PlannedVariant, chain: Chain) -> VariantRecord:
     """What the last finished step of a variant knows, with the first failure after it."""
     record = VariantRecord(name=planned.name, parent=planned.parent, steps=planned.steps)
-    for title, future in zip(STEP_TITLES, chain, strict=True):
+    for title, future in chain.items():
         state = future.state
         if state.is_completed():
             record = state.result()

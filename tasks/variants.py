@@ -17,6 +17,7 @@ from prunebench.progress import announce, finished_epoch
 from prunebench.prune_steps import needs_measuring
 from prunebench.records import VariantRecord
 from prunebench.rounds import judge_round
+from prunebench.siblings import quantize_variant
 from prunebench.variants import (
     evaluate_variant,
     export_variant,
@@ -80,6 +81,21 @@ def export(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
     """Export a variant to ONNX, parity checked."""
     with cores(1, variant.name), _failure_announced(variant.name):
         return export_variant(experiment, variant, announce)
+
+
+@task(
+    task_run_name="{planned.name}: quantize",
+    retries=IO_RETRIES,
+    retry_delay_seconds=RETRY_DELAY_S,
+    retry_condition_fn=is_io_error,
+    persist_result=False,
+)
+def quantize(
+    experiment: Experiment, planned: PlannedVariant, parent: VariantRecord
+) -> VariantRecord:
+    """Make the INT8 sibling of an exported variant."""
+    with cores(experiment.threads, planned.name), _failure_announced(planned.name):
+        return quantize_variant(experiment, planned, parent, announce)
 
 
 @task(

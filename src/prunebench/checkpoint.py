@@ -49,6 +49,7 @@ class CheckpointInfo(Record):
         names: Class index to class name.
         yaml: The network description that training from this file starts from.
         parameters: Parameters of the network in the file.
+        epochs: Epochs its training was asked for, ``None`` where the file does not say.
         provenance: What ``save_checkpoint`` was given, empty for other checkpoints.
     """
 
@@ -56,6 +57,7 @@ class CheckpointInfo(Record):
     names: dict[int, str]
     yaml: dict[str, Any]
     parameters: int
+    epochs: int | None
     provenance: dict[str, Any]
 
 
@@ -79,12 +81,13 @@ def inspect_checkpoint(path: Path) -> CheckpointInfo:
     Raises:
         CheckpointError: As ``load_checkpoint``.
     """
-    network, provenance = _load(path)
+    network, train_args, provenance = _load(path)
     return CheckpointInfo(
         task=network.task,
         names=network.names,
         yaml=network.yaml,
         parameters=sum(p.numel() for p in network.parameters()),
+        epochs=train_args.get("epochs"),
         provenance=provenance,
     )
 
@@ -141,7 +144,8 @@ def _arguments(network: Network) -> dict[str, Any]:
     return dict(arguments if isinstance(arguments, Mapping) else vars(arguments))
 
 
-def _load(path: Path) -> tuple[Network, dict[str, Any]]:
+def _load(path: Path) -> tuple[Network, dict[str, Any], dict[str, Any]]:
+    """The network, the arguments it was trained with, and our own entry."""
     _check_container(path)
     from torch import nn
     from ultralytics.nn import tasks
@@ -166,11 +170,12 @@ def _load(path: Path) -> tuple[Network, dict[str, Any]]:
     _check_network(network, bool(content.get("modelopt")), path)
     network = network.float().eval()
     network.requires_grad_(False)
-    network.args = {**DEFAULT_CFG_DICT, **content.get("train_args", {})}
+    train_args = dict(content.get("train_args") or {})
+    network.args = {**DEFAULT_CFG_DICT, **train_args}
     network.pt_path = str(path)
     network.task = getattr(network, "task", None) or ultralytics_tasks.guess_model_task(network)
     network.names = {int(index): str(name) for index, name in dict(network.names).items()}
-    return network, dict(content.get(PROVENANCE_KEY) or {})
+    return network, train_args, dict(content.get(PROVENANCE_KEY) or {})
 
 
 def _check_container(path: Path) -> None:

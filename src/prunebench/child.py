@@ -34,6 +34,7 @@ STEP_MODULES: Mapping[str, str] = {
     "probe": "prunebench.pruning.probe",
     "costs": "prunebench.pruning.costs",
     "sensitivity": "prunebench.pruning.sensitivity",
+    "smaller": "prunebench.smaller",
     "prune": "prunebench.pruning.step",
     "train": "prunebench.retraining.step",
     "export": "prunebench.export",

@@ -22,6 +22,7 @@ from prunebench.errors import ConfigError
 from prunebench.sections import (
     AccuracyConfig,
     BaselineConfig,
+    Control,
     ExportConfig,
     ImageConfig,
     LatencyConfig,
@@ -65,6 +66,12 @@ class Config(Section):
     image: ImageConfig = Field(default_factory=ImageConfig)
     baseline: BaselineConfig = Field(default_factory=BaselineConfig)
     prune: PruneConfig = Field(default_factory=PruneConfig)
+    controls: tuple[Control, ...] = Field(
+        (),
+        description="Cheap alternatives measured beside the pruned variants: int8 (the unpruned "
+        "model in INT8), resolution (it at the next lower letterbox), smaller (a smaller stock "
+        "network with the same budget of training).",
+    )
     retrain: RetrainConfig = Field(default_factory=RetrainConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)
     accuracy: AccuracyConfig = Field(default_factory=AccuracyConfig)

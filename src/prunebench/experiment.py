@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from prunebench.audit import Request as InspectRequest
 from prunebench.child import run_child
 from prunebench.config import Config
+from prunebench.controls import smaller_network
 from prunebench.data.dataset import (
     Split,
     check_dataset,
@@ -21,8 +22,8 @@ from prunebench.data.dataset import (
 from prunebench.errors import CheckpointError, ConfigError, InputError
 from prunebench.files import check_output_folder, write_atomically
 from prunebench.history.store import Store, default_url
-from prunebench.latency.fingerprint import usable_cores
-from prunebench.plan import NETWORK_SUFFIXES
+from prunebench.latency.fingerprint import cpu_flags, int8_obstacle, usable_cores
+from prunebench.plan import NETWORK_SUFFIXES, plan_variants
 from prunebench.progress import announce
 from prunebench.pruning.blocks import round_to_of
 from prunebench.pruning.probe import Request as ProbeRequest
@@ -110,6 +111,7 @@ def check(config: Config) -> Inputs:
             dataset, the output folder, the history store.
     """
     check_versions()
+    plan_variants(config)
     out = output_folder(config)
     checkpoint = _checkpoint_path(config.model)
     check_output_folder(out)
@@ -120,6 +122,8 @@ def check(config: Config) -> Inputs:
         sha256 = sha256_of(checkpoint)
         structure = _inspect(checkpoint, sha256, config.image.hw)
         _probe(checkpoint, sha256, config.prune, config.image.hw)
+    if "smaller" in config.controls:
+        smaller_network(config.model, structure)
     announce({"kind": "stage", "text": f"checking the images and labels of {config.data}"})
     dataset = resolve_dataset(config.data, cache_dir=out / DATA_FOLDER)
     split: Split = "val"
@@ -147,6 +151,9 @@ def prepare(config: Config) -> Experiment:
         InputError: As ``check``.
     """
     inputs = check(config)
+    obstacle = int8_obstacle(cpu_flags())
+    if obstacle is not None and any(variant.quantized for variant in plan_variants(config)):
+        announce({"kind": "stage", "text": f"{obstacle} It is measured anyway, as asked."})
     folder = open_run(config, Path(inputs.out))
     experiment = Experiment(config=config, folder=str(folder), **dict(inputs))
     write_atomically(folder / EXPERIMENT_FILE, experiment.model_dump_json(indent=2))

@@ -16,6 +16,7 @@ from prunebench.files import write_atomically
 from prunebench.latency.fingerprint import kernel_block
 from prunebench.latency.lock import host_lock
 from prunebench.latency.records import LatencyResult
+from prunebench.ranking.controls import PRUNED
 from prunebench.ranking.text import listed
 from prunebench.records import Record, VariantRecord
 from prunebench.runs import LATENCY_FOLDER
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from prunebench.experiment import Experiment
 
 DIAGNOSES_FILE = "diagnoses.json"
-PRUNED = ("pruned", "preserved", "altered")
-"""Verdicts of a network that has something to be faster by."""
 
 
 class Diagnoses(Record):
@@ -135,8 +134,12 @@ def read_diagnoses(folder: Path) -> Diagnoses | None:
 
 
 def _is_pruned(variant: VariantRecord) -> bool:
+    """Whether it has fewer channels to be faster by; integers have kernels of their own."""
     return (
-        variant.parent is not None and variant.audit is not None and variant.audit.verdict in PRUNED
+        variant.parent is not None
+        and variant.quantization is None
+        and variant.audit is not None
+        and variant.audit.verdict in PRUNED
     )
 
 

@@ -65,10 +65,11 @@ def measured_from(
                 parent=variant.parent,
                 strategy=None if plan is None else plan.strategy,
                 round=0 if plan is None else plan.round,
+                control=None if plan is None else plan.control,
                 parameters=None if audit is None else audit.structure.parameters,
                 verdict=None if audit is None else audit.verdict,
                 why=None if audit is None else audit.why,
-                network=None if audit is None else network_key(audit.structure, variant.steps),
+                network=None if audit is None else network_key(audit.structure, variant),
                 size_mb=_size_mb(variant, config),
                 map50=variant.accuracy.map50,
                 map50_draws=mean_ap(detections, weights),
@@ -88,18 +89,21 @@ def possible_looks(latency: LatencyResult) -> int:
     return sum(is_look(rounds, first) or rounds == last for rounds in range(first, last + 1))
 
 
-def network_key(structure: Structure, steps: Sequence[str]) -> str:
+def network_key(structure: Structure, variant: VariantRecord) -> str:
     """Identity of the compute graph: same key, same operations, whatever the weights.
 
     Args:
-        structure: Task, classes and the width of every convolution.
-        steps: The variant's chain of steps; a quantized graph is another one.
+        structure: Task, classes, the width of every convolution and the size of the image.
+        variant: The variant: a quantized graph is another one, and so is one with other layers
+            left in float.
     """
+    quantization = variant.quantization
     parts = {
         "task": structure.task,
         "classes": len(structure.names),
         "widths": structure.widths,
-        "int8": any("int8" in step for step in steps),
+        "imgsz": structure.macs_imgsz,
+        "left_float": None if quantization is None else sorted(quantization.left_float),
     }
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 

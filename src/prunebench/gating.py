@@ -121,7 +121,9 @@ def _open_gate(
 
 
 def _form(subject: Subject) -> tuple[tuple[int, int], dict[int, str]]:
-    return subject.experiment.config.image.hw, subject.experiment.class_names
+    exported = subject.variant.exported
+    imgsz = subject.experiment.config.image.hw if exported is None else exported.imgsz
+    return imgsz, subject.experiment.class_names
 
 
 def _settings(settings: LatencyConfig, limits: GateLimits) -> LatencyConfig:
@@ -203,7 +205,7 @@ class _Gate:
             _existing([Path(image) for image in experiment.images[: self.settings.images]]),
             self.settings,
             realtime_fps=experiment.config.ranking.realtime_fps,
-            imgsz=experiment.config.image.hw,
+            imgsz=_form(self.candidate)[0],
             nc=len(experiment.class_names),
             seed=experiment.config.seed + attempt,
             folder=folder,

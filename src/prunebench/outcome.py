@@ -73,7 +73,9 @@ def measure_latency(
     """
     folder = experiment.run_folder
     targets = [
-        Target(v.name, folder / v.exported.onnx.path, v.exported.onnx.sha256)
+        Target(
+            v.name, folder / v.exported.onnx.path, v.exported.onnx.sha256, imgsz=v.exported.imgsz
+        )
         for v in variants
         if v.exported is not None and v.failure is None
     ]

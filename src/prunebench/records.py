@@ -160,12 +160,42 @@ class Parity(Record):
 
 
 class Exported(Record):
-    """An ONNX file and what was checked about it."""
+    """An ONNX file and what was checked about it.
+
+    Attributes:
+        onnx: The file.
+        parity: Its differences from the checkpoint, ``None`` of a quantized file: that computes
+            something else on purpose, and its loss is measured in mAP.
+        opset: ONNX operator set.
+        imgsz: (height, width) of its letterbox in pixels.
+    """
 
     onnx: FileRef
-    parity: Parity
+    parity: Parity | None
     opset: int
     imgsz: tuple[int, int]
+
+
+class Quantization(Record):
+    """What went on integers in an INT8 file, and what that cost.
+
+    Attributes:
+        layers: Convolutions in the file.
+        quantized: Those of them on integers.
+        left_float: The others, by the name of their node, each with its reason.
+        map50_float: mAP50 of the float file on the images the layers were chosen by, 0..1.
+        map50: mAP50 of the INT8 file on the same images.
+        activations: ``u8`` or ``s8``, whether activations are unsigned or signed.
+        calibration_images: Training images the ranges of the activations come from.
+    """
+
+    layers: int
+    quantized: int
+    left_float: dict[str, str]
+    map50_float: float
+    map50: float
+    activations: Literal["u8", "s8"]
+    calibration_images: int
 
 
 class Failure(Record):
@@ -222,6 +252,9 @@ class VariantRecord(Record):
         name: ``baseline``, ``pruned``, ``standard-1`` ...
         parent: Name of the variant it was made from, ``None`` for the baseline.
         steps: The chain of steps that made it, in order.
+        imgsz: (height, width) of a letterbox of its own in pixels, ``None``: the run's.
+        checkpoint: Its checkpoint; a quantized variant has none, it was made from an ONNX file.
+        quantization: Set where it is the INT8 sibling of its parent.
         failure: Set when a step failed; later fields are then ``None``.
         reached: What the pruning target came to, for a pruned variant.
         judgement: What the rounds before it said, where that decides whether it is trained.
@@ -230,10 +263,12 @@ class VariantRecord(Record):
     name: str
     parent: str | None
     steps: tuple[str, ...]
+    imgsz: tuple[int, int] | None = None
     checkpoint: FileRef | None = None
     audit: Audit | None = None
     training: TrainingSummary | None = None
     exported: Exported | None = None
+    quantization: Quantization | None = None
     accuracy: Accuracy | None = None
     failure: Failure | None = None
     reached: str | None = None

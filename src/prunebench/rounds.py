@@ -36,9 +36,7 @@ def judge_round(experiment: Experiment, before: VariantRecord, after: VariantRec
         return after.judgement
     number = 0 if after.training is None else after.training.round
     (audit, accuracy), (earlier_audit, earlier) = _known(after), _known(before)
-    if network_key(audit.structure, after.steps) != network_key(
-        earlier_audit.structure, before.steps
-    ):
+    if network_key(audit.structure, after) != network_key(earlier_audit.structure, before):
         return Judgement(
             stops=False,
             reason=f"round {number}: its network is another one than round {number - 1}'s, so its "

@@ -29,6 +29,10 @@ from prunebench.strategies import (
 )
 
 Importance = Literal["magnitude", "lamp", "bn_scale", "fpgm", "taylor", "random"]
+Control = Literal["int8", "resolution", "smaller"]
+
+STRIDE = 32
+"""Pixels of the image to a cell of the coarsest map: both sides are multiples of it."""
 
 Allocation = Literal["uniform", "global", "latency-aware"]
 
@@ -50,9 +54,9 @@ class ImageConfig(Section):
     @field_validator("height", "width")
     @classmethod
     def _multiple_of_stride(cls, value: int) -> int:
-        if value % 32:
-            nearest = max(32, round(value / 32) * 32)
-            raise ValueError(f"{value} is no multiple of 32, the nearest is {nearest}")
+        if value % STRIDE:
+            nearest = max(STRIDE, round(value / STRIDE) * STRIDE)
+            raise ValueError(f"{value} is no multiple of {STRIDE}, the nearest is {nearest}")
         return value
 
     @property

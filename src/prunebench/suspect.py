@@ -138,6 +138,7 @@ def _pair(
             run / onnx.path,
             onnx.sha256,
             packages=folders[one],
+            imgsz=record.exported.imgsz,
         )
         for one in versions
     )

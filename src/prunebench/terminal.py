@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from prunebench.ranking.records import Ranking
+from prunebench.ranking.records import RankedVariant, Ranking
 from prunebench.ranking.text import counted
 from prunebench.records import Interval
 
@@ -44,7 +44,7 @@ def ranking_view(ranking: Ranking) -> RenderableType:
     for row in ranking.rows:
         table.add_row(
             row.label,
-            Text.assemble(row.name, (f"\n{row.verdict or ''}", "dim")),
+            Text.assemble(row.name, (f"\n{_kind(row)}", "dim")),
             _two_lines(row.efficiency, 2),
             _two_lines(row.map50, 3),
             _two_lines(row.fps, 1),
@@ -64,9 +64,17 @@ def ranking_view(ranking: Ranking) -> RenderableType:
     parts.append(_sentences("Not trained", not_trained, "cyan"))
     parts.append(_sentences("Before you trust the table", ranking.warnings, "yellow"))
     parts.append(_sentences("What to ship", [a.sentence for a in ranking.advice], "green"))
+    controls = [pair.sentence for pair in ranking.against_controls]
+    parts.append(_sentences("Does pruning pay?", controls, "yellow"))
     parts.append(_sentences("What retraining did", [e.sentence for e in ranking.effects], "cyan"))
     parts.append(_sentences("Neighbours in the table", neighbour_sentences(ranking), "cyan"))
     return Group(*parts)
+
+
+def _kind(row: RankedVariant) -> str:
+    """What the audit says a variant is, and whether it is a control."""
+    told = (row.verdict, None if row.control is None else "control")
+    return ", ".join(part for part in told if part)
 
 
 def neighbour_sentences(ranking: Ranking) -> list[str]:

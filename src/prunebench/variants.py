@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from prunebench.accuracy import Request as AccuracyRequest
 from prunebench.audit import judge
-from prunebench.child import Emit, Event
+from prunebench.child import Emit
 from prunebench.errors import StepError
 from prunebench.experiment import Experiment
 from prunebench.export import Request as ExportRequest
@@ -19,7 +18,6 @@ from prunebench.records import (
     Exported,
     FileRef,
     Judgement,
-    Record,
     Structure,
     TrainingSummary,
     VariantRecord,
@@ -28,7 +26,16 @@ from prunebench.records import (
 from prunebench.retraining.baseline import Request as BaselineRequest
 from prunebench.retraining.step import Request as TrainRequest
 from prunebench.runs import save_variant
-from prunebench.steps import StepRun, run_step
+from prunebench.siblings import at_letterbox, smaller_stock
+from prunebench.variant_steps import (
+    checkpoint_of,
+    images_digest,
+    named,
+    placed,
+    run_cached,
+    trained_files,
+    variant_file,
+)
 
 
 def make_variant(
@@ -53,15 +60,24 @@ def make_variant(
         InputError: The step found bad input.
         StepError: The step failed.
     """
-    emit = _named(announce, planned.name)
+    emit = named(announce, planned.name)
     if judgement is not None:
         emit({"kind": "stage", "text": judgement.reason})
         if judgement.stops:
             return _left_out(experiment, planned, judgement)
     left_alone: dict[str, str] = {}
-    training, reached = None, None
+    training, reached, note = None, None, ""
+    judged_by = parent
     if parent is None:
         checkpoint, structure, training = _baseline(experiment, planned, emit)
+    elif planned.imgsz is not None:
+        checkpoint, structure = at_letterbox(experiment, planned, planned.imgsz, parent, emit)
+    elif planned.control == "smaller" and baseline is not None:
+        # A stock network of its own: nothing of the pruned one is in it.
+        judged_by = None
+        checkpoint, structure, training, note = smaller_stock(
+            experiment, planned, parent, baseline, emit
+        )
     else:
         inputs = {"data_yaml": experiment.data_digest}
         if parent.checkpoint is not None:
@@ -70,32 +86,34 @@ def make_variant(
             run = prune(
                 experiment,
                 planned,
-                _checkpoint(experiment, parent),
+                checkpoint_of(experiment, parent),
                 inputs,
-                lambda step, request, given: _run(experiment, step, request, given, emit),
+                lambda step, request, given: run_cached(experiment, step, request, given, emit),
             )
             reached = str(run.result["reached"])
             source = FileRef.model_validate(run.result["checkpoint"])
-            checkpoint = _placed(experiment, planned.name, run, source, "model.pt")
+            checkpoint = placed(experiment, planned.name, run, source, "model.pt")
             left_alone = dict(run.result["left_alone"])
         else:
             teacher = baseline or parent
             request = _train_request(experiment, planned, parent, teacher, planned.strategy)
-            inputs["teacher"] = sha256_of(_checkpoint(experiment, teacher))
+            inputs["teacher"] = sha256_of(checkpoint_of(experiment, teacher))
             threads = experiment.retraining_threads
-            run = _run(experiment, "train", request, inputs, emit, threads=threads)
-            checkpoint, training = _trained(experiment, planned.name, run)
+            run = run_cached(experiment, "train", request, inputs, emit, threads=threads)
+            checkpoint, training = trained_files(experiment, planned.name, run)
         structure = Structure.model_validate(run.result["structure"])
     audit = judge(
         structure,
-        parent=None if parent is None else parent.audit,
+        parent=None if judged_by is None else judged_by.audit,
         baseline=None if baseline is None else baseline.audit,
         left_alone=left_alone,
     )
+    audit = audit.model_copy(update={"why": audit.why + note})
     record = VariantRecord(
         name=planned.name,
         parent=planned.parent,
         steps=planned.steps,
+        imgsz=planned.imgsz,
         checkpoint=checkpoint,
         audit=audit,
         training=training,
@@ -129,10 +147,10 @@ def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emi
     if variant.not_trained is not None:
         return variant
     settings = experiment.config.export
-    checkpoint = _checkpoint(experiment, variant)
+    checkpoint = checkpoint_of(experiment, variant)
     request = ExportRequest(
         checkpoint=str(checkpoint),
-        imgsz=experiment.config.image.hw,
+        imgsz=variant.imgsz or experiment.config.image.hw,
         opset=settings.opset,
         images=experiment.images[: settings.parity_images],
         box_tolerance_px=settings.box_tolerance_px,
@@ -140,11 +158,13 @@ def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emi
     )
     inputs = {
         "checkpoint": sha256_of(checkpoint),
-        "images": _images_digest(experiment, len(request.images)),
+        "images": images_digest(experiment, len(request.images)),
     }
-    run = _run(experiment, "export", request, inputs, _named(announce, variant.name), threads=1)
+    run = run_cached(
+        experiment, "export", request, inputs, named(announce, variant.name), threads=1
+    )
     exported = Exported.model_validate(run.result)
-    onnx = _placed(experiment, variant.name, run, exported.onnx, "model.onnx")
+    onnx = placed(experiment, variant.name, run, exported.onnx, "model.onnx")
     record = variant.model_copy(update={"exported": exported.model_copy(update={"onnx": onnx})})
     save_variant(experiment.run_folder, record)
     return record
@@ -168,16 +188,16 @@ def evaluate_variant(
         onnx=str(experiment.run_folder / onnx.path),
         images=experiment.images,
         names=experiment.class_names,
-        imgsz=experiment.config.image.hw,
+        imgsz=variant.exported.imgsz,
         confidence=settings.confidence,
         iou=settings.iou,
         max_det=settings.max_det,
     )
-    emit = _named(announce, variant.name)
-    inputs = {"onnx": onnx.sha256, "images": _images_digest(experiment, len(request.images))}
-    run = _run(experiment, "accuracy", request, inputs, emit, threads=1)
+    emit = named(announce, variant.name)
+    inputs = {"onnx": onnx.sha256, "images": images_digest(experiment, len(request.images))}
+    run = run_cached(experiment, "accuracy", request, inputs, emit, threads=1)
     accuracy = Accuracy.model_validate(run.result)
-    detections = _placed(experiment, variant.name, run, accuracy.detections, "detections.npz")
+    detections = placed(experiment, variant.name, run, accuracy.detections, "detections.npz")
     accuracy = accuracy.model_copy(update={"detections": detections})
     record = variant.model_copy(update={"accuracy": accuracy})
     save_variant(experiment.run_folder, record)
@@ -190,7 +210,7 @@ def _baseline(
 ) -> tuple[FileRef, Structure, TrainingSummary | None]:
     """The given checkpoint, or one trained from the network the configuration names."""
     if experiment.checkpoint is not None and experiment.structure is not None:
-        target = _variant_file(experiment, planned.name, "model.pt")
+        target = variant_file(experiment, planned.name, "model.pt")
         place(Path(experiment.checkpoint), target)
         return FileRef.of(target, experiment.run_folder), experiment.structure, None
     config = experiment.config
@@ -206,8 +226,8 @@ def _baseline(
         threads=experiment.threads,
         image_hw=config.image.hw,
     )
-    run = _run(experiment, "baseline", request, {"data_yaml": experiment.data_digest}, emit)
-    checkpoint, training = _trained(experiment, planned.name, run)
+    run = run_cached(experiment, "baseline", request, {"data_yaml": experiment.data_digest}, emit)
+    checkpoint, training = trained_files(experiment, planned.name, run)
     return checkpoint, Structure.model_validate(run.result["structure"]), training
 
 
@@ -222,7 +242,7 @@ def _train_request(
     return TrainRequest(
         strategy=strategy,
         settings=settings.strategies[strategy],
-        checkpoint=str(_checkpoint(experiment, parent)),
+        checkpoint=str(checkpoint_of(experiment, parent)),
         data_yaml=experiment.data_yaml,
         round=planned.round,
         epochs=settings.epochs,
@@ -234,69 +254,5 @@ def _train_request(
         patience=settings.patience,
         max_minutes=settings.max_minutes,
         image_hw=experiment.config.image.hw,
-        teacher=str(_checkpoint(experiment, teacher)),
+        teacher=str(checkpoint_of(experiment, teacher)),
     )
-
-
-def _run(
-    experiment: Experiment,
-    step: str,
-    request: Record,
-    inputs: Mapping[str, str],
-    emit: Emit,
-    *,
-    threads: int | None = None,
-) -> StepRun:
-    emit({"kind": "stage", "text": step})
-    return run_step(
-        experiment.steps_root,
-        step,
-        request,
-        inputs,
-        threads=threads or experiment.threads,
-        on_event=emit,
-    )
-
-
-def _trained(experiment: Experiment, variant: str, run: StepRun) -> tuple[FileRef, TrainingSummary]:
-    """Checkpoint and summary of a training, its files placed in the variant's folder."""
-    checkpoint = FileRef.model_validate(run.result["checkpoint"])
-    training = TrainingSummary.model_validate(run.result["training"])
-    if training.curves is not None:
-        curves = _placed(experiment, variant, run, training.curves, "curves.csv")
-        training = training.model_copy(update={"curves": curves})
-    return _placed(experiment, variant, run, checkpoint, "model.pt"), training
-
-
-def _placed(
-    experiment: Experiment, variant: str, run: StepRun, source: FileRef, name: str
-) -> FileRef:
-    """Put a step's file into a variant's folder and describe it relative to the run."""
-    target = _variant_file(experiment, variant, name)
-    place(Path(run.folder) / source.path, target)
-    path = target.relative_to(experiment.run_folder).as_posix()
-    return FileRef(path=path, sha256=source.sha256, bytes=source.bytes)
-
-
-def _variant_file(experiment: Experiment, variant: str, name: str) -> Path:
-    return experiment.run_folder / "variants" / variant / name
-
-
-def _checkpoint(experiment: Experiment, variant: VariantRecord) -> Path:
-    if variant.checkpoint is None:
-        raise StepError("make", "its parent has no checkpoint", variant=variant.name)
-    return experiment.run_folder / variant.checkpoint.path
-
-
-def _images_digest(experiment: Experiment, count: int) -> str:
-    """Digest of the first ``count`` evaluation images: their order follows from the dataset."""
-    return f"{experiment.data_digest}:{experiment.split}:{count}"
-
-
-def _named(announce: Emit, variant: str) -> Emit:
-    """An emitter that says which variant its events belong to."""
-
-    def emit(event: Event) -> None:
-        announce({"variant": variant, **event})
-
-    return emit

@@ -28,7 +28,11 @@ def plan_view(config: Config, variants: Sequence[PlannedVariant]) -> RenderableT
     table.add_column("steps")
     last = ("export to ONNX", "accuracy", "latency")
     for variant in variants:
-        table.add_row(Text(variant.name), Text(" -> ".join((*variant.steps, *last))))
+        steps = (*variant.steps, *last)
+        if variant.quantized:
+            steps = (*variant.steps[:-1], last[0], variant.steps[-1], *last[1:])
+        what = "" if variant.control is None else f"\ncontrol: {variant.control}"
+        table.add_row(Text.assemble(variant.name, (what, "dim")), Text(" -> ".join(steps)))
     height, width = config.image.hw
     facts = (
         f"model {config.model}, data {config.data}, letterbox {height} x {width} (H x W), "

@@ -14,6 +14,7 @@ from prunebench.errors import StepError
 from prunebench.gather import measured_from, network_key, possible_looks
 from prunebench.outcome import RunRanking, read_latency
 from prunebench.ranking import Measured
+from prunebench.records import Quantization
 from prunebench.runs import read_run_config, read_variants
 from prunebench.terminal import neighbour_sentences, run_ranking_view
 
@@ -53,6 +54,18 @@ def test_size_is_that_of_the_configured_file(
     assert measured["pruned"].size_mb == exported.onnx.bytes / 1e6
 
 
+def quantization(left: tuple[str, ...]) -> Quantization:
+    return Quantization(
+        layers=63,
+        quantized=63 - len(left),
+        left_float=dict.fromkeys(left, "it loses accuracy"),
+        map50_float=0.8,
+        map50=0.8,
+        activations="u8",
+        calibration_images=128,
+    )
+
+
 def test_networks_are_one_by_their_widths_not_by_their_names(
     run: tuple[Path, RunRanking], measured: dict[str, Measured]
 ) -> None:
@@ -60,11 +73,17 @@ def test_networks_are_one_by_their_widths_not_by_their_names(
     assert measured["baseline"].is_same_network(measured["standard-1"])
     assert measured["pruned"].is_same_network(measured["preserving-1"])
     assert not measured["pruned"].is_same_network(measured["baseline"])
-    audit = read_variants(folder)[0].audit
-    assert audit is not None
-    plain = network_key(audit.structure, ("load checkpoint",))
-    assert plain == network_key(audit.structure, ("load checkpoint", "retrain standard round 1"))
-    assert plain != network_key(audit.structure, ("load checkpoint", "quantize int8"))
+    baseline = next(v for v in read_variants(folder) if v.name == "baseline")
+    assert baseline.audit is not None
+    structure = baseline.audit.structure
+    plain = network_key(structure, baseline)
+    assert plain == network_key(structure, baseline.model_copy(update={"name": "other"}))
+    lower = structure.model_copy(update={"macs_imgsz": (160, 288)})
+    assert plain != network_key(lower, baseline)
+    quantized = [
+        baseline.model_copy(update={"quantization": quantization(left)}) for left in ((), ("/22",))
+    ]
+    assert len({plain, *(network_key(structure, variant) for variant in quantized)}) == 3
 
 
 def test_accuracy_draws_are_paired_and_spread_around_the_estimate(

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prunebench.ranking import FailedVariant, Measured, Ranking, rank, ranking_rows_csv
+from prunebench.ranking.controls import seen_from
 from prunebench.ranking.records import Shown
-from prunebench.ranking.text import percent
+from prunebench.ranking.text import percent, points
 from prunebench.records import Interval, Verdict
-from prunebench.sections import RankingConfig
+from prunebench.sections import Control, RankingConfig
 from prunebench.table import rank_table
 
 CONFIG = RankingConfig(bootstrap=400)
@@ -50,6 +51,7 @@ class Lab:
         realtime: Mapping[int, Shown] | None = None,
         rounds: Sequence[int] = range(ROUNDS),
         images: int = 100,
+        control: Control | None = None,
     ) -> Lab:
         """Add a variant whose frame takes ``ms`` + 2 milliseconds."""
         own = self.rng.normal(0, self.map50_noise, CONFIG.bootstrap)
@@ -70,6 +72,7 @@ class Lab:
                 latency_ms={1: self._rounds(ms, rounds)},
                 end_to_end_ms={1: self._rounds(ms + 2, rounds)},
                 realtime=realtime or {},
+                control=control,
             )
         )
         return self
@@ -474,3 +477,94 @@ def test_laws_of_a_ranking(variants: list[tuple[float, float, float]], seed: int
         if difference.told_apart and difference.metric in ("speed", "latency"):
             assert difference.interval is not None
             assert difference.interval.low > 0
+
+
+def test_a_control_that_is_faster_and_more_accurate_beats_a_pruned_variant() -> None:
+    ranking = (
+        Lab(2)
+        .add("baseline", ms=12, map50=0.9, parent=None, verdict="unpruned", size_mb=12)
+        .add("baseline-int8", ms=6, map50=0.9, verdict="unpruned", size_mb=3.2, control="int8")
+        .add("pruned", ms=9, map50=0.7)
+        .rank()
+    )
+    speed = ranking.difference("speed", "baseline-int8", "pruned")
+    accuracy = ranking.difference("accuracy", "baseline-int8", "pruned")
+    assert speed.interval is not None
+    assert accuracy.interval is not None
+    (pair,) = ranking.against_controls
+    assert (pair.control, pair.variant, pair.verdict) == ("baseline-int8", "pruned", "beaten")
+    assert pair.sentence == (
+        f"baseline-int8 is faster than pruned by {percent(speed.interval)} and is more accurate "
+        f"by {points(accuracy.interval)} mAP50: baseline-int8, which costs no pruning, beats it."
+    )
+    assert ranking.row("baseline-int8").control == "int8"
+    assert ranking.row("pruned").control is None
+
+
+def test_a_control_that_is_faster_at_an_accuracy_not_told_apart_is_level() -> None:
+    ranking = (
+        Lab(5)
+        .add("baseline", ms=12, parent=None, verdict="unpruned")
+        .add("baseline-160x288", ms=6, verdict="unpruned", size_mb=12, control="resolution")
+        .add("pruned", ms=9, size_mb=8)
+        .rank()
+    )
+    accuracy = ranking.difference("accuracy", "baseline-160x288", "pruned")
+    assert not accuracy.told_apart
+    (pair,) = ranking.against_controls
+    assert pair.verdict == "level"
+    assert " and cannot be told apart from it in mAP50 (difference " in pair.sentence
+    assert "beats" not in pair.sentence
+    assert pair.sentence.endswith(
+        ": no advantage of the pruning is shown; all that pruned has is the smaller file "
+        "(8.00 MB against 12.00)."
+    )
+
+
+def test_a_difference_is_told_from_the_controls_side() -> None:
+    """Faster by a quarter leaves the other slower by a fifth."""
+    ranking = (
+        Lab(6, noise=0.0, map50_noise=0.05)
+        .add("baseline", ms=20, parent=None, verdict="unpruned")
+        .add("smaller", ms=10.5, verdict="unpruned", control="smaller", map50=0.80)
+        .add("pruned", ms=8, map50=0.82)
+        .rank()
+    )
+    assert ranking.difference("speed", "smaller", "pruned").told_apart
+    assert ranking.against_controls == ()
+    speed = ranking.difference("speed", "smaller", "pruned")
+    assert speed.interval is not None
+    seen = seen_from("smaller", speed)
+    assert seen is not None
+    assert speed.interval.estimate == pytest.approx(25)
+    assert seen.estimate == pytest.approx(-20)
+    accuracy = ranking.difference("accuracy", "smaller", "pruned")
+    assert seen_from("pruned", accuracy) == accuracy.interval
+    mirrored = seen_from("smaller", accuracy)
+    assert mirrored is not None
+    assert mirrored.estimate == pytest.approx(-0.02)
+
+
+def test_the_same_network_as_a_control_is_beaten_by_accuracy_alone() -> None:
+    """Uniform pruning of yolov8s by half gives yolov8n's widths."""
+    ranking = (
+        Lab(7)
+        .add("baseline", ms=20, parent=None, verdict="unpruned")
+        .add("smaller", network="n", verdict="unpruned", control="smaller", map50=0.9)
+        .add("pruned", network="n", map50=0.8)
+        .rank()
+    )
+    (pair,) = ranking.against_controls
+    assert pair.verdict == "beaten"
+    assert pair.sentence.startswith("smaller is the same network as pruned and is more accurate")
+
+
+def test_only_pruned_variants_are_held_against_controls() -> None:
+    ranking = (
+        Lab(8)
+        .add("baseline", ms=12, parent=None, verdict="unpruned")
+        .add("standard-1", ms=12, map50=0.5, verdict="restored")
+        .add("baseline-int8", ms=6, verdict="unpruned", control="int8")
+        .rank()
+    )
+    assert ranking.against_controls == ()

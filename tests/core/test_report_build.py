@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from markdown_it import MarkdownIt
-from report_kit import CLASSES, MIXED, make_run, many
+from report_kit import CLASSES, CONTROLLED, MIXED, make_run, many
 
 from prunebench.errors import ConfigError, InputError
 from prunebench.outcome import RunRanking, read_outcome
@@ -408,3 +408,23 @@ def test_class_changes_are_those_of_the_accuracy(run: Path, page: Page) -> None:
     assert len(trace["x"]) == len(CLASSES)
     for name, row in changes.items():
         assert np.mean(row) == pytest.approx(found[name] - found["baseline"], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("lang", "said"),
+    [
+        ("en", "baseline-int8, which costs no pruning, beats it"),
+        ("ko", "프루닝이 필요 없는 baseline-int8이(가) pruned보다 나음이 입증됨."),
+    ],
+)
+def test_a_control_that_beats_a_pruned_variant_is_named(
+    tmp_path: Path, lang: str, said: str
+) -> None:
+    folder = tmp_path / "run"
+    make_run(folder, CONTROLLED, threads=(1,), controls=("int8",))
+    text = report_markdown(folder, lang=lang)
+    assert Messages(lang)("controls.title") in text
+    assert said in text.replace("\\", "")
+    (row,) = (r for r in read_outcome(folder).rankings[0].rows if r.name == "baseline-int8")
+    assert Messages(lang)("verdict.control", verdict=Messages(lang)("verdict.unpruned")) in text
+    assert row.control == "int8"

@@ -22,13 +22,17 @@ HIT = (100.0, 60.0, 40.0, 20.0)
 MISS = (250.0, 150.0, 30.0, 30.0)
 
 
-def write_network(path: Path, boxes: list[tuple[float, float, float, float]]) -> None:
+def write_network(
+    path: Path,
+    boxes: list[tuple[float, float, float, float]],
+    hw: tuple[int, int] = (HEIGHT, WIDTH),
+) -> None:
     """An ONNX file that finds ``boxes`` (centre, size) of the first class on every image."""
     output = np.zeros((1, 4 + len(CLASSES), len(boxes)), dtype=np.float32)
     for index, box in enumerate(boxes):
         output[0, :4, index] = box
         output[0, 4, index] = 0.9
-    shape = [1, 3, HEIGHT, WIDTH]
+    shape = [1, 3, *hw]
     graph = helper.make_graph(
         [
             helper.make_node("ReduceMin", ["images"], ["low"], keepdims=0),
@@ -124,3 +128,25 @@ def test_pictures_are_kept_when_the_images_are_gone(run: StoredRun) -> None:
     assert gallery_of(run) is None
     build_report(run.folder)
     assert "pictures" not in (run.folder / "report.md").read_text(encoding="utf-8").lower()
+
+
+def test_boxes_of_a_variant_with_its_own_letterbox_lie_where_the_others_do(run: StoredRun) -> None:
+    """At half the size every coordinate is half, the padding of 3 rows instead of 6 included."""
+    pruned = run.variant("pruned")
+    assert pruned is not None
+    assert pruned.exported is not None
+    half = (HEIGHT // 2, WIDTH // 2)
+    path = run.folder / pruned.exported.onnx.path
+    x, y, width, height = (value / 2 for value in HIT)
+    write_network(path, [(x, y, width, height)], half)
+    onnx_file = FileRef.of(path, run.folder)
+    exported = pruned.exported.model_copy(update={"onnx": onnx_file, "imgsz": half})
+    save_variant(run.folder, pruned.model_copy(update={"exported": exported}))
+    gallery = gallery_of(read_stored_run(run.folder))
+    assert gallery is not None
+    (lower,) = gallery.scenes[0].found["pruned"]
+    (whole,) = gallery.scenes[0].found["baseline"]
+    assert (lower.x, lower.y, lower.width, lower.height) == pytest.approx(
+        (whole.x, whole.y, whole.width, whole.height), abs=0.1
+    )
+    assert lower.correct is True

@@ -225,3 +225,15 @@ def test_the_installed_script_gives_the_same_exit_code(tmp_path: Path):
     assert done.returncode == 2
     assert "none.yaml: the configuration file does not exist" in done.stderr
     assert done.stdout == ""
+
+
+def test_controls_and_siblings_that_cannot_be_made(
+    command: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    config = config_file(tmp_path, controls=["resolution"], image={"height": 32, "width": 64})
+    assert_refused(command("run", "--config", config), "no letterbox below 32 x 64")
+    config = config_file(tmp_path, quantize={"variants": ["preserving"]})
+    assert_refused(command("run", "--config", config), "did you mean preserving-1")
+    config = config_file(tmp_path, model="mine.yaml", controls=["smaller"])
+    assert_refused(command("run", "--config", config), "mine is no stock detection network")
+    assert not (tmp_path / "out" / ".steps").exists()

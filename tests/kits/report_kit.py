@@ -25,6 +25,7 @@ from prunebench.records import (
     Failure,
     FileRef,
     Parity,
+    Quantization,
     Structure,
     TrainingSummary,
     VariantRecord,
@@ -72,6 +73,7 @@ class Maker:
     width: int = 8
 
 
+QUANTIZED = "quantize to int8"
 LOADED = ("load checkpoint",)
 CUT = (*LOADED, "prune")
 
@@ -103,6 +105,13 @@ MIXED = (
 )
 
 
+CONTROLLED = (
+    *MIXED[:2],
+    Maker("baseline-int8", "baseline", (*LOADED, QUANTIZED), "unpruned", 5.0, 0.86),
+)
+"""A control that is faster and more accurate than the pruned variant."""
+
+
 def many(count: int) -> tuple[Maker, ...]:
     """A baseline and ``count - 1`` pruned variants, each slower and more accurate than the last."""
     cut = (
@@ -130,12 +139,14 @@ def make_run(
     realtime_fps: float = 20.0,
     frames: int = 10,
     paced: bool = True,
+    controls: tuple[str, ...] = (),
 ) -> RunRanking:
     """Write a run folder as a finished run leaves it, and return its outcome."""
     config = Config.model_validate(
         {
             "model": "best.pt",
             "data": "data.yaml",
+            "controls": controls,
             "latency": {"threads": threads, "rounds_min": max(3, rounds), "rounds_max": 40},
             "ranking": {"realtime_fps": realtime_fps, "bootstrap": 200},
         }
@@ -180,6 +191,17 @@ def _variant(folder: Path, maker: Maker, makers: tuple[Maker, ...]) -> VariantRe
     training = None
     if maker.strategy is not None:
         training = _training(folder, home, maker)
+    quantization = None
+    if maker.steps[-1] == QUANTIZED:
+        quantization = Quantization(
+            layers=len(LAYERS),
+            quantized=len(LAYERS),
+            left_float={},
+            map50_float=maker.found,
+            map50=maker.found,
+            activations="u8",
+            calibration_images=128,
+        )
     record = VariantRecord(
         name=maker.name,
         parent=maker.parent,
@@ -187,6 +209,7 @@ def _variant(folder: Path, maker: Maker, makers: tuple[Maker, ...]) -> VariantRe
         checkpoint=_weights(maker, "model.pt", 2 * parameters),
         audit=audit,
         training=training,
+        quantization=quantization,
         failure=maker.failure,
     )
     if maker.failure is not None:

@@ -152,6 +152,7 @@ from pathlib import Path
 from prunebench.sections import LatencyConfig
 from prunebench.latency.measure import Target, measure
 given = json.loads(sys.argv[1])
+given["fixed"]["imgsz"] = tuple(given["fixed"]["imgsz"])
 tempfile.tempdir = given["folder"]
 measure(
     [Target(name, Path(onnx), sha) for name, onnx, sha in given["models"]],

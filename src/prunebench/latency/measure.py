@@ -66,6 +66,7 @@ class Target(NamedTuple):
         sha256: What that file's content must be.
         slowdown: Factor every inference is made slower by, for ``selftest`` to find again.
         packages: Folder its process imports libraries from first; ``None``: those installed.
+        imgsz: (height, width) of a letterbox of its own in pixels; ``None``: the others'.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Target(NamedTuple):
     sha256: str
     slowdown: float = 1.0
     packages: Path | None = None
+    imgsz: tuple[int, int] | None = None
 
 
 def measure(
@@ -101,7 +103,7 @@ def measure(
         images: Real images for the end-to-end frames. Without any, inferences alone are timed.
         config: The protocol.
         realtime_fps: Frames per second of the paced frames.
-        imgsz: (height, width) of the letterbox in pixels.
+        imgsz: (height, width) of the letterbox in pixels, for targets without their own.
         nc: Number of classes.
         seed: Seed of the rounds' order.
         folder: Where the raw samples go.
@@ -138,6 +140,7 @@ def measure(
             "variants": {target.name: target.sha256 for target in variants},
             "slowdowns": {target.name: target.slowdown for target in variants},
             "packages": {target.name: str(target.packages) for target in variants},
+            "letterboxes": {target.name: target.imgsz for target in variants},
             "images": [sha256_of(path) for path in used],
             "slice_s": SLICE_S,
             "settings": config.model_dump(mode="json", exclude=set(STOPPING_SETTINGS)),
@@ -150,7 +153,7 @@ def measure(
                 variants={target.name: target for target in variants},
                 threads=config.threads or default_threads(),
                 config=config,
-                frames=_prepare_frames(used, imgsz, work),
+                frames=_prepare_frames(used, {t.imgsz or imgsz for t in variants}, work),
                 shared=shared,
                 work=work,
                 log=SampleLog(folder, json.loads(json.dumps(protocol))),
@@ -300,13 +303,15 @@ class _Rounds:
 
     def _request(self, name: str, threads: int) -> dict[str, Any]:
         target = self.variants.get(name)
+        imgsz = self.shared["imgsz"] if target is None else target.imgsz or self.shared["imgsz"]
         request = {
             **self.config.model_dump(mode="json"),
             **self.shared,
+            "imgsz": imgsz,
             "threads": threads,
             "onnx": str(self.work / SENTINEL_FILE if target is None else target.onnx),
             "slowdown": 1.0 if target is None else target.slowdown,
-            "input": str(self.work / "input.npy") if self.frames else None,
+            "input": str(_input_file(self.work, imgsz)) if self.frames else None,
             "frames": [str(path) for path in self.frames],
             "paced_seconds": self._paced_seconds(),
         }
@@ -331,7 +336,14 @@ class _Rounds:
         return self.config.paced_seconds if self.config.paced else 0.0
 
 
-def _prepare_frames(images: Sequence[Path], imgsz: tuple[int, int], work: Path) -> list[Path]:
+def _input_file(work: Path, imgsz: tuple[int, int]) -> Path:
+    """The first frame in a letterbox, for inferences alone."""
+    return work / f"input-{imgsz[0]}x{imgsz[1]}.npy"
+
+
+def _prepare_frames(
+    images: Sequence[Path], sizes: Collection[tuple[int, int]], work: Path
+) -> list[Path]:
     """Decode the images once, so that no child spends time on it, and letterbox the first."""
     if not images:
         return []
@@ -347,5 +359,6 @@ def _prepare_frames(images: Sequence[Path], imgsz: tuple[int, int], work: Path) 
         frames.append(work / f"frame-{index}.npy")
         np.save(frames[-1], image)
         if index == 0:
-            np.save(work / "input.npy", letterbox(image, imgsz)[0])
+            for imgsz in sizes:
+                np.save(_input_file(work, imgsz), letterbox(image, imgsz)[0])
     return frames

@@ -4,6 +4,7 @@ from prunebench.ranking.measured import Measured
 from prunebench.ranking.rank import rank
 from prunebench.ranking.records import (
     Advice,
+    AgainstControl,
     Change,
     Difference,
     Effect,
@@ -15,6 +16,7 @@ from prunebench.ranking.text import ranking_rows_csv
 
 __all__ = [
     "Advice",
+    "AgainstControl",
     "Change",
     "Difference",
     "Effect",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from prunebench.ranking.records import Shown
 from prunebench.records import Verdict
+from prunebench.sections import Control
 from prunebench.statistics import Array
 
 Rounds = Mapping[int, float]
@@ -36,6 +37,7 @@ class Measured:
         end_to_end_ms: Thread count to milliseconds of a whole frame by round.
         realtime: Thread count to the verdict of the paced measurement.
         failure: Why its latency could not be measured, where it could not.
+        control: Which cheap alternative to pruning it is, ``None`` where it is none.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Measured:
     end_to_end_ms: Mapping[int, Rounds]
     realtime: Mapping[int, Shown] = field(default_factory=dict)
     failure: str | None = None
+    control: Control | None = None
 
     def is_same_network(self, other: Measured) -> bool:
         """Whether both run the same operations, so that speed cannot tell them apart."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from prunebench.ranking.advice import advise
 from prunebench.ranking.compare import FEWEST_IMAGES, Raw, compare_all
+from prunebench.ranking.controls import against_controls
 from prunebench.ranking.effects import effects_of
 from prunebench.ranking.measured import Measured, Rounds
 from prunebench.ranking.records import (
@@ -85,6 +86,7 @@ def rank(
         effects=effects_of(usable, raws, differences, config.level),
         advice=advise(rows, differences, config.realtime_fps) if rows else (),
         warnings=(*warnings, *_warnings(usable, differences, config.level)),
+        against_controls=against_controls(rows, differences),
     )
 
 
@@ -145,6 +147,7 @@ def _rows(
                     if ("efficiency", name, variant.name) not in better
                     and ("efficiency", variant.name, name) not in better
                 ),
+                control=variant.control,
             )
         )
     return tuple(sorted(rows, key=lambda row: (row.rank, -row.efficiency.estimate)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from prunebench.records import Interval, Record, Verdict
+from prunebench.sections import Control
 
 Shown = Literal["yes", "no", "not shown"]
 """Whether a claim is shown to hold, shown not to hold, or neither."""
@@ -102,6 +103,7 @@ class RankedVariant(Record):
             without a limit or a baseline.
         pareto: Member of the Pareto front of mAP50 and FPS.
         tied_with: Variants it cannot be told apart from in efficiency.
+        control: Which cheap alternative to pruning it is, ``None`` where it is none.
     """
 
     rank: int
@@ -119,6 +121,25 @@ class RankedVariant(Record):
     keeps_accuracy: Shown | None
     pareto: Pareto
     tied_with: tuple[str, ...]
+    control: Control | None = None
+
+
+class AgainstControl(Record):
+    """A pruned variant that has shown nothing over a control, which costs no pruning.
+
+    Attributes:
+        control: Name of the control.
+        variant: Name of the pruned variant.
+        verdict: ``beaten`` where the control is shown to be more accurate, and shown to be faster
+            or the same network; ``level`` where neither speed nor accuracy is shown to be better
+            than the control's.
+        sentence: All of it in words.
+    """
+
+    control: str
+    variant: str
+    verdict: Literal["beaten", "level"]
+    sentence: str
 
 
 class FailedVariant(Record):
@@ -166,6 +187,7 @@ class Ranking(Record):
         advice: What to ship, by use.
         warnings: What the reader must know before trusting the table.
         not_trained: Variants that were left out because a round before showed no gain.
+        against_controls: Pruned variants that have shown nothing over a control.
     """
 
     threads: int
@@ -178,6 +200,7 @@ class Ranking(Record):
     advice: tuple[Advice, ...]
     warnings: tuple[str, ...]
     not_trained: tuple[NotTrained, ...] = ()
+    against_controls: tuple[AgainstControl, ...] = ()
 
     def row(self, name: str) -> RankedVariant:
         """The row of a variant.

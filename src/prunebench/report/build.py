@@ -12,6 +12,7 @@ from prunebench.report.render import to_html, to_markdown
 from prunebench.report.sections.answer import answer, guide
 from prunebench.report.sections.classes import classes
 from prunebench.report.sections.conclusions import conclusions, findings
+from prunebench.report.sections.controls import controls
 from prunebench.report.sections.diagnosis import diagnosis
 from prunebench.report.sections.gallery import gallery
 from prunebench.report.sections.settings import settings
@@ -71,6 +72,7 @@ def compose(run: StoredRun, m: Messages) -> Document:
         answer(run, m),
         comparison(run, m),
         findings(run, m),
+        controls(run, m),
         real_time(run, m),
         memory(run, m),
         strategies(run, m),

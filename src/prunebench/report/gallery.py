@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from prunebench.errors import PrunebenchError
 from prunebench.files import write_atomically
 from prunebench.map_bootstrap import load_detections
-from prunebench.records import Record, VariantRecord
+from prunebench.records import Exported, Record, VariantRecord
 from prunebench.report.stored import StoredRun
 
 if TYPE_CHECKING:
@@ -151,39 +151,21 @@ def _key(run: StoredRun, variants: Sequence[VariantRecord]) -> str:
 def _scene(run: StoredRun, path: Path, variants: Sequence[VariantRecord]) -> Scene:
     import cv2
 
-    from prunebench.accuracy import match
     from prunebench.data.labels import labels_of, read_labels
-    from prunebench.inference import OnnxNetwork, read_letterboxed
-    from prunebench.latency.postprocess import decode_and_nms
+    from prunebench.inference import read_letterboxed
 
-    imgsz, latency = run.config.image.hw, run.config.latency
+    imgsz = run.config.image.hw
     names = next(v.audit.structure.names for v in variants if v.audit is not None)
     tensor, factor, offset = read_letterboxed(path, imgsz)
     labels = np.zeros((0, 5))
     if labels_of(path).is_file():
         labels = read_labels(labels_of(path), classes=len(names))
+    found = {
+        variant.name: _found_in(path, run, variant.exported, labels, names)
+        for variant in variants
+        if variant.exported is not None
+    }
     labels[:, 1:] = labels[:, 1:] * factor + offset
-    found = {}
-    for variant in variants:
-        if variant.exported is None:
-            continue
-        output = OnnxNetwork(run.folder / variant.exported.onnx.path, imgsz)(tensor)[0]
-        detections = decode_and_nms(
-            output, len(names), latency.confidence, latency.iou, latency.max_det
-        )
-        correct = match(detections, labels)[:, 0]
-        found[variant.name] = tuple(
-            Box(
-                x=round(float(row[0]), 1),
-                y=round(float(row[1]), 1),
-                width=round(float(row[2] - row[0]), 1),
-                height=round(float(row[3] - row[1]), 1),
-                name=names[int(row[5])],
-                score=round(float(row[4]), 2),
-                correct=bool(hit),
-            )
-            for row, hit in zip(detections, correct, strict=True)
-        )
     pixels = (tensor[0].transpose(1, 2, 0)[..., ::-1] * 255).round().astype(np.uint8)
     _, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return Scene(
@@ -196,4 +178,40 @@ def _scene(run: StoredRun, path: Path, variants: Sequence[VariantRecord]) -> Sce
             for c, x, y, width, height in labels.round(1).tolist()
         ),
         found=found,
+    )
+
+
+def _found_in(
+    path: Path,
+    run: StoredRun,
+    exported: Exported,
+    labels: NDArray[np.float64],
+    names: Mapping[int, str],
+) -> tuple[Box, ...]:
+    """What a variant finds in its own letterbox, in pixels of the run's."""
+    from prunebench.accuracy import match
+    from prunebench.inference import OnnxNetwork, read_letterboxed
+    from prunebench.latency.postprocess import decode_and_nms
+
+    latency = run.config.latency
+    tensor, own, shift = read_letterboxed(path, exported.imgsz)
+    output = OnnxNetwork(run.folder / exported.onnx.path, exported.imgsz)(tensor)[0]
+    detections = decode_and_nms(
+        output, len(names), latency.confidence, latency.iou, latency.max_det
+    )
+    correct = match(detections, np.column_stack((labels[:, 0], labels[:, 1:] * own + shift)))[:, 0]
+    _, shown, offset = read_letterboxed(path, run.config.image.hw)
+    scale = shown[0] / own[0]
+    left, top = offset[:2] - scale * shift[:2]
+    return tuple(
+        Box(
+            x=round(float(left + scale * row[0]), 1),
+            y=round(float(top + scale * row[1]), 1),
+            width=round(float(scale * (row[2] - row[0])), 1),
+            height=round(float(scale * (row[3] - row[1])), 1),
+            name=names[int(row[5])],
+            score=round(float(row[4]), 2),
+            correct=bool(hit),
+        )
+        for row, hit in zip(detections, correct, strict=True)
     )

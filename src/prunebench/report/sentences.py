@@ -6,12 +6,25 @@ the same records, with the texts of their catalogue whose keys start with ``sent
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prunebench.ranking.advice import PREFERENCE
-from prunebench.ranking.records import Advice, Difference, RankedVariant, Ranking
+from prunebench.ranking.controls import seen_from
+from prunebench.ranking.records import (
+    Advice,
+    AgainstControl,
+    Difference,
+    Metric,
+    RankedVariant,
+    Ranking,
+)
 from prunebench.ranking.text import percent, points
 from prunebench.report.claims import estimate
 from prunebench.report.messages import Messages
 from prunebench.report.stored import StoredRun
+
+AGAINST_CONTROLS: tuple[Metric, ...] = ("speed", "accuracy")
+"""What a pruned variant may be shown to be better in than a control."""
 
 RECORDED = "en"
 """Language of the sentences that records carry."""
@@ -42,6 +55,45 @@ def difference_sentence(difference: Difference, run: StoredRun, m: Messages) -> 
         settles = f"{difference.settles_percent:g}"
         parts.append(m("sentence.open.more", rounds=difference.more_rounds, percent=settles))
     return " ".join(parts)
+
+
+def control_sentence(pair: AgainstControl, ranking: Ranking, m: Messages) -> str:
+    """How a pruned variant stands against a control, in words."""
+    if m.lang == RECORDED:
+        return pair.sentence
+    control, row = ranking.row(pair.control), ranking.row(pair.variant)
+    parts = [
+        _control_clause(ranking.difference(metric, control.name, row.name), control.name, m)
+        for metric in AGAINST_CONTROLS
+    ]
+    values = {"control": control.name, "variant": row.name}
+    parts.append(m(f"sentence.control.{pair.verdict}", **values))
+    if row.size_mb < control.size_mb:
+        sizes = {"size": f"{row.size_mb:.2f}", "other": f"{control.size_mb:.2f}"}
+        parts.append(m("sentence.control.size", **values, **sizes))
+    return " ".join(parts)
+
+
+def _control_clause(difference: Difference, control: str, m: Messages) -> str:
+    """One metric of a control, which is not shown to be worse in it."""
+    metric = difference.metric
+    if difference.told_apart and difference.interval is not None:
+        names = {"first": difference.first, "second": difference.second}
+        return m(f"sentence.shown.{metric}", shown=_worded(metric)(difference.interval), **names)
+    other = difference.second if difference.first == control else difference.first
+    names = {"first": control, "second": other}
+    if metric == "speed" and difference.same_network:
+        return m("sentence.control.same", **names)
+    noun = m(f"sentence.noun.{metric}")
+    measured = seen_from(control, difference)
+    if measured is None:
+        return m("sentence.incomparable", noun=noun, rounds=difference.rounds, **names)
+    shown = _worded(metric)(measured, signed=True)
+    return m("sentence.open", noun=noun, difference=shown, **names)
+
+
+def _worded(metric: Metric) -> Callable[..., str]:
+    return points if metric == "accuracy" else percent
 
 
 def advice_sentence(advice: Advice, ranking: Ranking, m: Messages) -> str:

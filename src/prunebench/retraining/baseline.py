@@ -22,6 +22,7 @@ from prunebench.files import write_atomically
 from prunebench.records import FileRef, Record, Structure, TrainingSummary, sha256_of
 from prunebench.retraining.fit import fit
 from prunebench.retraining.job import Job, Trained
+from prunebench.smaller import stock_description
 
 OPTIMIZER: Final = "AdamW"
 LR0: Final = 0.002
@@ -43,6 +44,7 @@ class Request(Record):
         optimizer: Ultralytics' name of the optimizer.
         threads: Threads of torch.
         image_hw: (height, width) in pixels the MACs of the result are counted at.
+        width: Multiplier of every layer's channels in place of that of the model's size.
     """
 
     model: str
@@ -55,6 +57,7 @@ class Request(Record):
     optimizer: str = OPTIMIZER
     threads: int = 1
     image_hw: tuple[int, int]
+    width: float | None = None
 
 
 class Result(Record):
@@ -206,7 +209,8 @@ def _write_untrained(request: Request, path: Path) -> None:
     torch.manual_seed(request.seed)
     try:
         build: Any = DetectionModel
-        network = build(request.model, nc=len(names), verbose=False)
+        description = stock_description(request.model, request.width)
+        network = build(description, nc=len(names), verbose=False)
     except Exception as error:
         # Ultralytics' parser raises whatever a wrong description makes it stumble over.
         raise ConfigError(

@@ -49,7 +49,8 @@ def _story(run: StoredRun, variant: VariantRecord, m: Messages) -> str:
     parent = None if variant.parent is None else run.variant(variant.parent)
     parts = [_made(variant, parent, m)]
     if variant.audit is not None:
-        parts.append(_counts(variant.audit, None if parent is None else parent.audit, m))
+        before = None if parent is None or _is_stock(variant) else parent.audit
+        parts.append(_counts(variant.audit, before, m))
         parts.append(m("structure.audit", why=_sentence(variant.audit.why)))
         if variant.audit.left_alone:
             parts.append(_left_alone(variant.audit, m))
@@ -70,6 +71,8 @@ def _loss(variant: VariantRecord, parent: VariantRecord | None, m: Messages) -> 
 def _made(variant: VariantRecord, parent: VariantRecord | None, m: Messages) -> str:
     if parent is None:
         return m("structure.given", step=variant.steps[-1])
+    if _is_stock(variant):
+        return m("structure.scratch", step=variant.steps[-1])
     if variant.training is None:
         return m("structure.made", parent=parent.name, step=variant.steps[-1])
     trained = variant.training
@@ -80,6 +83,11 @@ def _made(variant: VariantRecord, parent: VariantRecord | None, m: Messages) -> 
         transferred=f"{trained.transferred:,}",
         tensors=f"{trained.tensors:,}",
     )
+
+
+def _is_stock(variant: VariantRecord) -> bool:
+    """Whether it was trained from random weights: round 0 is a training but no retraining."""
+    return variant.training is not None and variant.training.round == 0
 
 
 def _counts(audit: Audit, before: Audit | None, m: Messages) -> str:

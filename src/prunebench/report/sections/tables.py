@@ -239,7 +239,10 @@ def _verdict(row: RankedVariant, m: Messages) -> Cell:
     if row.verdict is None:
         return Cell(BLANK)
     tones: dict[str, Tone] = {"restored": "bad", "altered": "open"}
-    return Cell(m(f"verdict.{row.verdict}"), tones.get(row.verdict, "plain"))
+    text = m(f"verdict.{row.verdict}")
+    if row.control is not None:
+        text = m("verdict.control", verdict=text)
+    return Cell(text, tones.get(row.verdict, "plain"))
 
 
 def _shown(value: Shown, m: Messages) -> Cell:

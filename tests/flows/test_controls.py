@@ -1,0 +1,108 @@
+"""The main flow with every control and a quantized sibling, at the tiny size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.compare import compare
+from prunebench.config import parse_config
+from prunebench.outcome import read_latency, read_outcome
+from prunebench.records import VariantRecord
+from prunebench.runs import read_variants
+from tests.conftest import tiny_values
+
+EPOCHS = 2
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    values = tiny_values(
+        tmp_path_factory.mktemp("runs"),
+        name="controls",
+        # Its training is short, unlike that of the shipped checkpoint.
+        model="yolov8n.yaml",
+        baseline={"epochs": EPOCHS, "imgsz": 64, "batch": 8},
+        retrain={"strategies": {"preserving": {"lr0": 0.001}}},
+        controls=["int8", "resolution", "smaller"],
+        quantize={"variants": ["preserving-1"], "calibration_images": 4, "max_map50_loss": 0.99},
+    )
+    state = compare(parse_config(values), return_state=True)
+    outcome: dict[str, Any] = state.result()
+    assert outcome["failed"] == []
+    return Path(outcome["folder"])
+
+
+@pytest.fixture(scope="module")
+def variants(folder: Path) -> dict[str, VariantRecord]:
+    return {variant.name: variant for variant in read_variants(folder)}
+
+
+def test_every_control_is_measured_beside_the_pruned_variants(folder: Path) -> None:
+    rows = {row.name: row.control for row in read_outcome(folder).rankings[0].rows}
+    assert rows == {
+        "baseline": None,
+        "pruned": None,
+        "preserving-1": None,
+        "baseline-32x64": "resolution",
+        "smaller": "smaller",
+        "baseline-int8": "int8",
+        "preserving-1-int8": None,
+    }
+    assert set(read_latency(folder).variants) == set(rows)
+    page = (folder / "report.md").read_text(encoding="utf-8")
+    assert "baseline-32x64 (the unpruned model at a lower resolution)" in page
+
+
+def test_the_lower_resolution_is_the_same_checkpoint_at_its_own_letterbox(
+    variants: dict[str, VariantRecord],
+) -> None:
+    lower, baseline = variants["baseline-32x64"], variants["baseline"]
+    assert lower.checkpoint is not None
+    assert baseline.checkpoint is not None
+    assert lower.checkpoint.sha256 == baseline.checkpoint.sha256
+    assert lower.exported is not None
+    assert lower.accuracy is not None
+    assert lower.exported.imgsz == lower.accuracy.imgsz == (32, 64)
+    assert lower.audit is not None
+    assert baseline.audit is not None
+    assert lower.audit.verdict == "unpruned"
+    # A third of the pixels, and every layer of yolov8n is a convolution.
+    now, before = lower.audit.structure, baseline.audit.structure
+    assert now.macs * 3 == before.macs
+    assert baseline.accuracy is not None
+    assert lower.accuracy.instances == baseline.accuracy.instances
+
+
+def test_the_smaller_network_has_the_macs_and_the_budget(
+    variants: dict[str, VariantRecord],
+) -> None:
+    smaller, pruned = variants["smaller"], variants["pruned"]
+    assert smaller.audit is not None
+    assert pruned.audit is not None
+    assert smaller.audit.verdict == "unpruned"
+    assert smaller.audit.structure.macs <= pruned.audit.structure.macs
+    assert smaller.training is not None
+    assert smaller.training.epochs == EPOCHS + 1
+    assert f"the baseline's {EPOCHS} epochs and 1 of retraining" in smaller.audit.why
+
+
+def test_a_quantized_sibling_is_its_parents_file_in_int8(
+    folder: Path, variants: dict[str, VariantRecord]
+) -> None:
+    for name, verdict in (("baseline-int8", "unpruned"), ("preserving-1-int8", "preserved")):
+        sibling = variants[name]
+        parent = variants[sibling.parent or ""]
+        assert sibling.checkpoint is None
+        assert sibling.exported is not None
+        assert parent.exported is not None
+        assert sibling.exported.parity is None
+        assert sibling.exported.onnx.bytes < parent.exported.onnx.bytes / 2
+        assert sibling.exported.onnx.holds(folder)
+        assert sibling.accuracy is not None
+        assert sibling.quantization is not None
+        assert sibling.quantization.calibration_images == 4
+        assert sibling.audit is not None
+        assert sibling.audit.verdict == verdict
