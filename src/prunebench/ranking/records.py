@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from prunebench.records import Interval, Record, Verdict
+from prunebench.records import Interval, Overlap, Record, Verdict
 
 Shown = Literal["yes", "no", "not shown"]
 """Whether a claim is shown to hold, shown not to hold, or neither."""
@@ -92,7 +92,7 @@ class RankedVariant(Record):
         parameters: Parameters with BatchNorm apart.
         verdict: Verdict of the audit.
         size_mb: Size of the deployed file in 10^6 bytes.
-        map50: mAP50, 0..1.
+        map50: mAP50 of the ranking's metric, 0..1.
         latency_ms: Model-only milliseconds.
         fps: End-to-end frames per second.
         efficiency: mAP50 x FPS / MB.
@@ -102,6 +102,8 @@ class RankedVariant(Record):
             without a limit or a baseline.
         pareto: Member of the Pareto front of mAP50 and FPS.
         tied_with: Variants it cannot be told apart from in efficiency.
+        box_map50: mAP50 of a segmentation model's boxes; ``None`` for a detection model.
+        mask_map50: mAP50 of its masks; ``None`` for a detection model.
     """
 
     rank: int
@@ -119,6 +121,15 @@ class RankedVariant(Record):
     keeps_accuracy: Shown | None
     pareto: Pareto
     tied_with: tuple[str, ...]
+    box_map50: Interval | None = None
+    mask_map50: Interval | None = None
+
+    @property
+    def shown_map50(self) -> dict[str, Interval]:
+        """What a table shows by column: ``mAP50``, or for segmentation that of both overlaps."""
+        if self.box_map50 is None or self.mask_map50 is None:
+            return {"mAP50": self.map50}
+        return {"box mAP50": self.box_map50, "mask mAP50": self.mask_map50}
 
 
 class FailedVariant(Record):
@@ -158,6 +169,7 @@ class Ranking(Record):
         effects: What each retraining did.
         advice: What to ship, by use.
         warnings: What the reader must know before trusting the table.
+        metric: What the mAP50 that ranks is taken of.
     """
 
     threads: int
@@ -169,6 +181,12 @@ class Ranking(Record):
     effects: tuple[Effect, ...]
     advice: tuple[Advice, ...]
     warnings: tuple[str, ...]
+    metric: Overlap = "box"
+
+    @property
+    def segmentation(self) -> bool:
+        """Whether the ranked models predict masks."""
+        return any(row.mask_map50 is not None for row in self.rows)
 
     def row(self, name: str) -> RankedVariant:
         """The row of a variant.
