@@ -51,7 +51,7 @@ def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
             "variant": row.name,
             "verdict": row.verdict,
             "efficiency": _shown(row.efficiency),
-            "mAP50": _shown(row.map50),
+            **{name: _shown(map50) for name, map50 in row.shown_map50.items()},
             "FPS": _shown(row.fps),
             "latency ms": _shown(row.latency_ms),
             "size MB": round(row.size_mb, 2),

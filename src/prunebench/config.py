@@ -53,7 +53,7 @@ class Config(Section):
     data: str = Field(
         "scenes",
         description="Ultralytics data YAML, the name of one Ultralytics downloads, "
-        "'scenes' (built in) or 'neontrees' (recipe).",
+        "'scenes' (built in; 'scenes-seg' for segmentation) or 'neontrees' (recipe).",
     )
     seed: int = Field(0, ge=0, description="Seed of everything random.")
     out: str = Field("runs", description="Folder that runs and cached steps are written to.")

@@ -6,9 +6,11 @@ import functools
 import tempfile
 from pathlib import Path
 
+import yaml
 from pydantic import ValidationError
 
 from prunebench.audit import Request as InspectRequest
+from prunebench.checkpoint import SUPPORTED_HEADS
 from prunebench.child import run_child
 from prunebench.config import Config
 from prunebench.controls import smaller_network
@@ -124,13 +126,20 @@ def check(config: Config) -> Inputs:
         _probe(checkpoint, sha256, config.prune, config.image.hw)
     if "smaller" in config.controls:
         smaller_network(config.model, structure)
+    task = _task_of_network(config.model) if structure is None else structure.task
+    if config.ranking.metric == "mask" and task == "detect":
+        raise ConfigError(
+            f"the metric is mask, but {config.model} is a detection model and predicts no masks",
+            where="ranking.metric",
+            fix="set it to box, or give a segmentation model",
+        )
     announce({"kind": "stage", "text": f"checking the images and labels of {config.data}"})
     dataset = resolve_dataset(config.data, cache_dir=out / DATA_FOLDER)
     split: Split = "val"
     if config.accuracy.split == "test" or (config.accuracy.split == "auto" and dataset.test):
         split = "test"
     names = None if structure is None else structure.names
-    check_dataset(dataset, class_names=names, splits=("train", "val", split))
+    check_dataset(dataset, class_names=names, splits=("train", "val", split), task=task)
     return Inputs(
         out=str(out),
         checkpoint=None if checkpoint is None else str(checkpoint),
@@ -199,6 +208,20 @@ def _checkpoint_path(model: str) -> Path | None:
             "the checkpoint does not exist", where=path, fix="check the path of `model`"
         )
     return path.resolve()
+
+
+def _task_of_network(model: str) -> str | None:
+    """Task of a network that is trained first: by its head, or by the name Ultralytics knows.
+
+    ``None`` where it cannot be told before the network is built.
+    """
+    path = Path(model).expanduser()
+    if not path.is_file():
+        return "segment" if "-seg" in path.stem else "detect"
+    try:
+        return SUPPORTED_HEADS.get(yaml.safe_load(path.read_text(encoding="utf-8"))["head"][-1][2])
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        return None
 
 
 @functools.lru_cache(maxsize=8)

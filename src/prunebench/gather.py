@@ -19,8 +19,9 @@ from prunebench.map_bootstrap import Detections, image_weights, load_detections,
 from prunebench.plan import plan_variants
 from prunebench.ranking.measured import Measured, Rounds
 from prunebench.ranking.records import Shown
-from prunebench.records import Structure, VariantRecord
+from prunebench.records import Overlap, Structure, VariantRecord
 from prunebench.runs import LATENCY_FOLDER
+from prunebench.statistics import Array
 
 
 def measured_from(
@@ -35,7 +36,8 @@ def measured_from(
         config: The run's configuration.
 
     Raises:
-        StepError: Two variants were evaluated on different images.
+        StepError: Two variants were evaluated on different images, or the ranking's metric is of
+            masks and a variant predicts none.
     """
     folder = root / LATENCY_FOLDER
     samples = read_samples(folder / latency.samples.path)
@@ -51,7 +53,8 @@ def measured_from(
     for variant in variants:
         if variant.failure or variant.accuracy is None or variant.exported is None:
             continue
-        detections = load_detections(root / variant.accuracy.detections.path)
+        path = root / variant.accuracy.detections.path
+        detections = load_detections(path)
         if first is None:
             first = detections
             weights = image_weights(first.images, config.ranking.bootstrap, config.seed)
@@ -59,6 +62,16 @@ def measured_from(
             reason = "it was evaluated on other images or labels than the first variant"
             raise StepError("rank", reason, variant=variant.name)
         plan, audit = planned.get(variant.name), variant.audit
+        scores: dict[Overlap, tuple[float, Array]] = {
+            "box": (variant.accuracy.map50, mean_ap(detections, weights))
+        }
+        if variant.accuracy.mask_map50 is not None:
+            draws = mean_ap(load_detections(path, "mask"), weights)
+            scores["mask"] = variant.accuracy.mask_map50, draws
+        if config.ranking.metric not in scores:
+            reason = "ranking.metric is mask, but it is a detection model and predicts no masks"
+            raise StepError("rank", reason, variant=variant.name)
+        map50, map50_draws = scores[config.ranking.metric]
         measured.append(
             Measured(
                 name=variant.name,
@@ -71,13 +84,14 @@ def measured_from(
                 why=None if audit is None else audit.why,
                 network=None if audit is None else network_key(audit.structure, variant),
                 size_mb=_size_mb(variant, config),
-                map50=variant.accuracy.map50,
-                map50_draws=mean_ap(detections, weights),
+                map50=map50,
+                map50_draws=map50_draws,
                 images=detections.images,
                 latency_ms=_rounds_of(variant.name, latency.threads, model),
                 end_to_end_ms=_rounds_of(variant.name, latency.threads, frames),
                 realtime=_verdicts(variant.name, latency.threads, realtime),
                 failure=latency.failures.get(variant.name),
+                both=scores if len(scores) == 2 else {},
             )
         )
     return measured

@@ -37,7 +37,7 @@ from prunebench.latency.stopping import round_medians
 from prunebench.map_bootstrap import image_weights, load_detections, mean_ap
 from prunebench.ranking.compare import FEWEST_IMAGES
 from prunebench.ranking.measured import Measured, Rounds
-from prunebench.records import Record
+from prunebench.records import Overlap, Record
 from prunebench.sections import LatencyConfig
 from prunebench.statistics import Array, log_ratios
 
@@ -230,9 +230,12 @@ class _Gate:
         if reason is not None:
             return self._without_accuracy(reason)
         config = self.candidate.experiment.config
+        metric = config.ranking.metric
+        if metric == "mask" and not (_has_masks(self.candidate) and _has_masks(self.baseline)):
+            return self._without_accuracy("one of the two predicts no masks")
         images = len(self.candidate.experiment.images)
         weights = image_weights(images, config.ranking.bootstrap, config.seed + attempt)
-        return _evaluate(first, weights), _evaluate(second, weights)
+        return _evaluate(first, metric, weights), _evaluate(second, metric, weights)
 
     def _without_accuracy(self, reason: str) -> tuple[_Scores, _Scores]:
         self.notes.append(f"Accuracy is not checked: {reason}.")
@@ -268,8 +271,13 @@ def _not_comparable(first: Experiment, second: Experiment) -> str | None:
     return None
 
 
-def _evaluate(detections: Path, weights: Array) -> _Scores:
-    loaded = load_detections(detections)
+def _has_masks(subject: Subject) -> bool:
+    accuracy = subject.variant.accuracy
+    return accuracy is not None and accuracy.mask_map50 is not None
+
+
+def _evaluate(detections: Path, metric: Overlap, weights: Array) -> _Scores:
+    loaded = load_detections(detections, metric)
     (whole,) = mean_ap(loaded, np.ones((1, loaded.images)))
     return _Scores(float(whole), mean_ap(loaded, weights), loaded.images)
 

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from prunebench.records import Overlap
+
 Array = npt.NDArray[np.float64]
 
 RECALL_POINTS: Array = np.linspace(0, 1, 101)
@@ -51,14 +53,18 @@ class Detections:
         return int(self.target_counts.shape[0])
 
 
-def load_detections(path: Path) -> Detections:
-    """Read the ``.npz`` that the accuracy step wrote."""
+def load_detections(path: Path, overlap: Overlap = "box") -> Detections:
+    """Read the ``.npz`` that the accuracy step wrote, with its matches by box or by mask.
+
+    Raises:
+        KeyError: Matches by mask are asked for of a detection network.
+    """
     with np.load(path) as arrays:
         return Detections(
             image=arrays["image"].astype(np.int64),
             confidence=arrays["confidence"].astype(np.float64),
             cls=arrays["cls"].astype(np.int64),
-            tp=arrays["tp"].astype(bool),
+            tp=arrays["tp" if overlap == "box" else "tp_mask"].astype(bool),
             target_counts=arrays["target_counts"].astype(np.int64),
         )
 

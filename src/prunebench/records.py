@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict
 
 Verdict = Literal["unpruned", "pruned", "preserved", "restored", "altered"]
 
+Overlap = Literal["box", "mask"]
+"""What the IoU behind an mAP is taken of."""
+
 
 class Record(BaseModel):
     """Base of every record: frozen, and unknown fields are an error."""
@@ -129,6 +132,11 @@ class Accuracy(Record):
         instances: Labelled objects in them.
         imgsz: (height, width) of the letterbox.
         detections: Raw per-image matches, an ``.npz`` (see ``prunebench.accuracy``).
+        mask_map50: As ``map50``, with the IoU of masks instead of boxes; ``None`` for detection,
+            and so the next three.
+        mask_map50_95: As ``map50_95``.
+        mask_per_class: As ``per_class``.
+        mask_per_class_50_95: As ``per_class_50_95``.
     """
 
     map50: float
@@ -139,6 +147,10 @@ class Accuracy(Record):
     instances: int
     imgsz: tuple[int, int]
     detections: FileRef
+    mask_map50: float | None = None
+    mask_map50_95: float | None = None
+    mask_per_class: dict[str, float] | None = None
+    mask_per_class_50_95: dict[str, float] | None = None
 
 
 class Parity(Record):

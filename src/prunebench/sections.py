@@ -372,6 +372,10 @@ class LatencyConfig(Section):
 class RankingConfig(Section):
     """Efficiency = mAP50 x FPS / MB, limits and gates."""
 
+    metric: Literal["box", "mask"] = Field(
+        "box",
+        description="mAP50 that ranks and limits: of boxes, or of masks (segmentation only).",
+    )
     realtime_fps: float = Field(20.0, gt=0, description="Frames per second called real-time.")
     size_of: Literal["onnx", "checkpoint"] = Field(
         "onnx", description="File whose size (10^6 bytes) divides the efficiency."

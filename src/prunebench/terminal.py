@@ -37,7 +37,8 @@ def ranking_view(ranking: Ranking) -> RenderableType:
     """A ranking for one thread count with its advice, warnings and telling comparisons."""
     threads = counted(ranking.threads, "thread")
     table = _table(
-        f"{threads}; intervals at {100 * ranking.level:g} %, ranks share what is not told apart",
+        f"{threads}; intervals at {100 * ranking.level:g} %, ranks share what is not told apart"
+        + (f"; efficiency is that of {ranking.metric} mAP50" if ranking.segmentation else ""),
         ("rank", "variant", "efficiency", "mAP50", "FPS", "model ms", "MB"),
         (f"{ranking.realtime_fps:g} FPS", "Pareto"),
     )
@@ -46,7 +47,7 @@ def ranking_view(ranking: Ranking) -> RenderableType:
             row.label,
             Text.assemble(row.name, (f"\n{_kind(row)}", "dim")),
             _two_lines(row.efficiency, 2),
-            _two_lines(row.map50, 3),
+            _map50(row),
             _two_lines(row.fps, 1),
             _two_lines(row.latency_ms, 2),
             f"{row.size_mb:.2f}",
@@ -132,6 +133,15 @@ def _two_lines(interval: Interval, digits: int) -> Text:
     """The estimate above its interval."""
     bounds = f"[{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
     return Text.assemble(f"{interval.estimate:.{digits}f}\n", (bounds, "dim"))
+
+
+def _map50(row: RankedVariant) -> Text:
+    """mAP50; for segmentation that of boxes above that of masks, as two columns are too wide."""
+    parts = []
+    for name, interval in row.shown_map50.items():
+        kind = Text(f"{name.removesuffix('mAP50')}", style="dim")
+        parts.append(Text.assemble(kind, _two_lines(interval, 3)))
+    return Text("\n").join(parts)
 
 
 def _sentences(heading: str, sentences: Sequence[str], style: str) -> RenderableType:

@@ -201,7 +201,10 @@ def evaluate_variant(
     accuracy = accuracy.model_copy(update={"detections": detections})
     record = variant.model_copy(update={"accuracy": accuracy})
     save_variant(experiment.run_folder, record)
-    emit({"kind": "finished", "text": f"mAP50 {accuracy.map50:.3f} on {accuracy.images} images"})
+    text = f"mAP50 {accuracy.map50:.3f}"
+    if accuracy.mask_map50 is not None:
+        text = f"box {text}, mask mAP50 {accuracy.mask_map50:.3f}"
+    emit({"kind": "finished", "text": f"{text} on {accuracy.images} images"})
     return record
 
 

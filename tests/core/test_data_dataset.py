@@ -23,6 +23,7 @@ from prunebench.data.dataset import (
     read_labels,
     resolve_dataset,
 )
+from prunebench.data.labels import read_polygons
 from prunebench.errors import DatasetError
 
 NAMES = {0: "cat", 1: "dog"}
@@ -104,6 +105,21 @@ def test_polygons_become_boxes(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("1 0.1 0.2 0.5 0.2 0.5 0.8 0.1 0.6\n", encoding="utf-8")
     np.testing.assert_allclose(read_labels(file, classes=2), [[1, 0.3, 0.5, 0.4, 0.6]])
+
+
+def test_a_segmentation_model_needs_polygons(tmp_path: Path) -> None:
+    dataset = read_dataset(make_dataset(tmp_path))
+    check_dataset(dataset, task="detect")
+    message = r"labels.train.0\.txt: the label file holds boxes, but a segmentation model needs"
+    with pytest.raises(DatasetError, match=message):
+        check_dataset(dataset, task="segment")
+    for file in (tmp_path / "labels").rglob("*.txt"):
+        file.write_text("0 0.1 0.2 0.5 0.2 0.5 0.8\n\n1 0 0 1 0 1 1 0 1\n", encoding="utf-8")
+    check_dataset(dataset, task="segment")
+    boxes, polygons = read_polygons(file, classes=2)
+    np.testing.assert_allclose(boxes, [[0, 0.3, 0.5, 0.4, 0.6], [1, 0.5, 0.5, 1, 1]])
+    np.testing.assert_allclose(polygons[0], [[0.1, 0.2], [0.5, 0.2], [0.5, 0.8]])
+    assert len(polygons[1]) == 4
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -253,6 +269,7 @@ def test_file_that_is_no_data_yaml(tmp_path: Path, content: bytes, message: str)
         ("scenes:trian=3", "unknown parameter trian; use train"),
         ("scenes:train=many", "train is no whole number: many"),
         ("scenes:train=0", "train=0 is no number of images"),
+        ("scenes-seg:trian=3", "scenes-seg:trian=3: unknown parameter trian; use train"),
     ],
 )
 def test_unknown_specification(tmp_path: Path, spec: str, message: str) -> None:
@@ -269,6 +286,22 @@ def test_scenes_with_parameters(tmp_path: Path) -> None:
     assert again == dataset
     other = resolve_dataset("scenes:train=2,val=1,test=1,seed=6", cache_dir=tmp_path)
     assert other.root != dataset.root
+
+
+def test_scenes_for_segmentation_are_the_same_scenes(tmp_path: Path) -> None:
+    parameters = "train=2,val=1,test=1"
+    boxes = resolve_dataset(f"scenes:{parameters}", cache_dir=tmp_path)
+    outlines = resolve_dataset(f"scenes-seg:{parameters}", cache_dir=tmp_path)
+    check_dataset(outlines, splits=("train", "val", "test"), task="segment")
+    pairs = zip(images_of(boxes, "train"), images_of(outlines, "train"), strict=True)
+    for image, other in pairs:
+        assert image.read_bytes() == other.read_bytes()
+        expected = read_labels(labels_of(image), classes=7)
+        found = read_labels(labels_of(other), classes=7)
+        assert np.array_equal(found[:, 0], expected[:, 0])
+        # An outline runs through the middles of the outermost pixels, a box around them.
+        pixels = (found - expected)[:, 1:] * (320, 180, 320, 180)
+        np.testing.assert_allclose(pixels, np.tile([0, 0, -1, -1], (len(found), 1)), atol=1e-3)
 
 
 def test_a_dataset_ultralytics_knows_is_loaded_by_its_code(

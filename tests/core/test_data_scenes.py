@@ -13,7 +13,13 @@ import pytest
 from prunebench.child import Event
 from prunebench.data import folder as folder_module
 from prunebench.data.dataset import read_labels
-from prunebench.data.scenes import SCENE_NAMES, SceneObject, generate_scenes, render_scene
+from prunebench.data.scenes import (
+    SCENE_NAMES,
+    SceneObject,
+    generate_scenes,
+    mask_polygon,
+    render_scene,
+)
 from prunebench.errors import DatasetError
 from prunebench.progress import listening
 
@@ -94,6 +100,26 @@ def test_a_box_is_tight_around_what_is_seen() -> None:
             x1, y1, x2, y2 = item.box
             assert 0 <= x1 < x2 <= width
             assert 0 <= y1 < y2 <= height
+
+
+def test_an_outline_filled_again_is_what_was_seen() -> None:
+    rows, columns = np.mgrid[:40, :60]
+    distance = np.hypot(rows - 20, columns - 20)
+    disc, ring = distance < 15, (distance < 15) & (distance > 7)
+    cut = disc & (abs(columns - 20) > 2)
+    for mask, seam in ((disc, 0), (ring, 0), (cut, 10)):
+        filled = np.zeros(mask.shape, dtype=np.uint8)
+        cv2.fillPoly(filled, [mask_polygon(mask).astype(np.int32)], 1)
+        assert filled[mask].all()
+        # Between two parts the seam is drawn, a pixel wide.
+        assert filled.sum() - mask.sum() <= seam
+
+
+def test_every_object_has_an_outline_within_its_box() -> None:
+    for index in range(5):
+        for item in render_scene(np.random.default_rng([5, index]))[1]:
+            low, high = item.polygon.min(axis=0), item.polygon.max(axis=0)
+            assert [*(low - 0.5), *(high + 0.5)] == list(item.box)
 
 
 def test_a_complete_set_is_reused(tmp_path: Path) -> None:

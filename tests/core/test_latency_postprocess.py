@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ultralytics.data.augment import LetterBox
 from ultralytics.utils.nms import non_max_suppression
+from ultralytics.utils.ops import process_mask
 
-from prunebench.latency.postprocess import decode_and_nms, letterbox
+from prunebench.latency.postprocess import build_masks, decode_and_nms, letterbox
 
 
 def _raw_output(
@@ -38,7 +39,7 @@ def _ultralytics(output: np.ndarray, nc: int, multi_label: bool, **kwargs: float
         multi_label=multi_label,
         nc=nc,
     )[0]
-    return detections[:, :6].numpy()
+    return detections.numpy()
 
 
 @pytest.mark.parametrize(
@@ -106,5 +107,21 @@ def test_end_to_end_head_is_only_cut(columns: int) -> None:
     output[0, :, 4] = np.sort(output[0, :, 4])[::-1]
     ours = decode_and_nms(output, 7, 0.25, 0.7, 20)
     theirs = non_max_suppression(torch.from_numpy(output), 0.25, 0.7, max_det=20, end2end=True)[0]
-    np.testing.assert_array_equal(ours, theirs[:, :6].numpy())
-    assert len(ours) == 20
+    np.testing.assert_array_equal(ours, theirs.numpy())
+    assert ours.shape == (20, columns)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(0, 30))
+def test_masks_are_those_of_ultralytics_validator(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    prototypes = rng.normal(size=(1, 32, 16, 24)).astype(np.float32)
+    corner, size = rng.uniform(-8, 80, (count, 2)), rng.uniform(0, 60, (count, 2))
+    rest = rng.normal(size=(count, 34))
+    detections = np.hstack((corner, corner + size, rest)).astype(np.float32)
+    ours = build_masks(prototypes, detections, (64, 96))
+    rows = torch.from_numpy(detections)
+    theirs = process_mask(torch.from_numpy(prototypes[0]), rows[:, 6:], rows[:, :4], (64, 96))
+    # Two libraries add 32 products in another order: a sum at 0 may fall on either side.
+    assert ours.shape == theirs.shape
+    assert (ours != theirs.numpy().astype(bool)).sum() <= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import typing
 from pathlib import Path
 from typing import Any
@@ -56,13 +57,32 @@ def test_yolov8n_ends_where_torch_prunings_own_pruner_ends(
 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    name=st.sampled_from(["yolov8n", "yolo11n", "yolo26n", "yolov8n-seg"]),
+    name=st.sampled_from(["yolov8n", "yolo11n", "yolo26n", "yolov8n-seg", "yolo11n-seg"]),
     ratio=st.floats(0.1, 0.9),
     round_to=st.sampled_from([None, 4, 8]),
 )
 def test_laws(name: str, ratio: float, round_to: int | None) -> None:
-    network = tiny_network(name)
     stock = tiny_network(name)
+    network = assert_laws(stock, ratio, round_to)
+    # What only training runs has to fit as well.
+    network.train()
+    outputs = network(torch.zeros(2, 3, *HW))
+    assert outputs
+
+
+@pytest.mark.parametrize("kind", ["", "-seg"])
+@pytest.mark.parametrize("size", ["n", "s", "m"])
+@pytest.mark.parametrize("family", ["yolov8", "yolo11", "yolo26"])
+def test_laws_hold_for_every_family_size_and_task(family: str, size: str, kind: str) -> None:
+    stock = stock_network(f"{family}{size}{kind}")
+    network = assert_laws(stock, 0.5, 8)
+    # A layer halved on both sides keeps a quarter of its weights, one left alone keeps more.
+    assert parameters(stock) / 4 < parameters(network) < 3 / 4 * parameters(stock)
+
+
+def assert_laws(stock: Any, ratio: float, round_to: int | None) -> Any:
+    """Prune a copy of a network, check what holds for every network, and hand it back."""
+    network = copy.deepcopy(stock)
     outcome = prune_network(network, ratio=ratio, round_to=round_to)
     assert parameters(network) < parameters(stock)
     assert [p.shape for p in predictions(network)] == [p.shape for p in predictions(stock)]
@@ -81,10 +101,7 @@ def test_laws(name: str, ratio: float, round_to: int | None) -> None:
             untouched = any(name == n or name.startswith(f"{n}.") for n in outcome.left_alone)
             wanted = width if untouched else aligned_width(width, ratio, round_to)
             assert module.out_channels == parts * wanted
-    # What only training runs has to fit as well.
-    network.train()
-    outputs = network(torch.zeros(2, 3, *HW))
-    assert outputs
+    return network
 
 
 def test_importance_decides_which_channels_stay() -> None:

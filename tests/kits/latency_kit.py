@@ -60,6 +60,39 @@ def write_detector(path: Path, depth: int) -> Target:
     return Target(path.stem, path, sha256_of(path))
 
 
+def write_segmenter(path: Path, prototypes: tuple[int, int]) -> None:
+    """A segmentation network that finds the same ten objects apart on every image.
+
+    Args:
+        path: File to write.
+        prototypes: (rows, columns) of its mask prototypes.
+    """
+    found = np.zeros((1, 4 + NC + 32, 10), dtype=np.float32)
+    found[0, 0] = np.linspace(5, 90, 10)
+    found[0, 1], found[0, 2], found[0, 3], found[0, 4:] = 32, 8, 60, 0.9
+    rng = np.random.default_rng(0)
+    outputs = {"output0": found, "output1": rng.random((1, 32, *prototypes), dtype=np.float32)}
+    nodes = [
+        helper.make_node("ReduceMin", ["images"], ["least"], keepdims=0),
+        helper.make_node("Mul", ["least", "nothing"], ["zero"]),
+    ]
+    nodes += [helper.make_node("Add", ["zero", f"{name}s"], [name]) for name in outputs]
+    constants = {"nothing": np.float32(0), **{f"{n}s": array for n, array in outputs.items()}}
+    graph = helper.make_graph(
+        nodes,
+        path.stem,
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, *IMGSZ])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape)
+            for name, array in outputs.items()
+        ],
+        initializer=[numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items()],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
+
+
 def write_images(folder: Path, count: int = 3) -> list[Path]:
     paths = []
     for index in range(count):

@@ -24,6 +24,7 @@ from prunebench.records import (
     Exported,
     Failure,
     FileRef,
+    Overlap,
     Parity,
     Quantization,
     Structure,
@@ -140,15 +141,23 @@ def make_run(
     frames: int = 10,
     paced: bool = True,
     controls: tuple[str, ...] = (),
+    masks: Overlap | None = None,
 ) -> RunRanking:
-    """Write a run folder as a finished run leaves it, and return its outcome."""
+    """Write a run folder as a finished run leaves it, and return its outcome.
+
+    With ``masks`` it is one of a segmentation model, ranked by that metric.
+    """
     config = Config.model_validate(
         {
             "model": "best.pt",
             "data": "data.yaml",
             "controls": controls,
             "latency": {"threads": threads, "rounds_min": max(3, rounds), "rounds_max": 40},
-            "ranking": {"realtime_fps": realtime_fps, "bootstrap": 200},
+            "ranking": {
+                "realtime_fps": realtime_fps,
+                "bootstrap": 200,
+                "metric": masks or "box",
+            },
         }
     )
     folder.mkdir(parents=True)
@@ -156,7 +165,7 @@ def make_run(
     (folder / "config.yaml").write_text(values)
     environment = {"python": "3.11.9", "platform": "Linux", "versions": {"torch": "2.14.1"}}
     (folder / "environment.json").write_text(json.dumps(environment))
-    variants = [_variant(folder, maker, makers) for maker in makers]
+    variants = [_variant(folder, maker, masks is not None) for maker in makers]
     for variant in variants:
         save_variant(folder, variant)
     latency = _latency(folder, makers, config, threads, rounds, noise, frames)
@@ -164,14 +173,14 @@ def make_run(
     return rank_run(folder, config, variants, latency)
 
 
-def _variant(folder: Path, maker: Maker, makers: tuple[Maker, ...]) -> VariantRecord:
+def _variant(folder: Path, maker: Maker, masks: bool) -> VariantRecord:
     home = folder / "variants" / maker.name
     home.mkdir(parents=True)
     full = maker.verdict in ("unpruned", "restored")
     parameters, fused = FULL if full else PRUNED
     widths = {layer: (16 if full else maker.width) * (1 + i // 8) for i, layer in enumerate(LAYERS)}
     structure = Structure(
-        task="detect",
+        task="segment" if masks else "detect",
         names=dict(enumerate(CLASSES)),
         parameters=parameters,
         parameters_fused=fused,
@@ -221,7 +230,7 @@ def _variant(folder: Path, maker: Maker, makers: tuple[Maker, ...]) -> VariantRe
         onnx=_weights(maker, "model.onnx", 4 * fused), parity=parity, opset=17, imgsz=(192, 320)
     )
     return record.model_copy(
-        update={"exported": exported, "accuracy": _accuracy(folder, home, maker)}
+        update={"exported": exported, "accuracy": _accuracy(folder, home, maker, masks)}
     )
 
 
@@ -248,8 +257,11 @@ def _training(folder: Path, home: Path, maker: Maker) -> TrainingSummary:
     )
 
 
-def _accuracy(folder: Path, home: Path, maker: Maker) -> Accuracy:
-    """Detections of objects whose difficulty is the same for every variant."""
+def _accuracy(folder: Path, home: Path, maker: Maker, masks: bool) -> Accuracy:
+    """Detections of objects whose difficulty is the same for every variant.
+
+    The masks of the last class fit no label.
+    """
     shared = np.random.default_rng(7)
     own = np.random.default_rng(abs(hash_of(maker.name)))
     count = IMAGES * OBJECTS
@@ -272,9 +284,12 @@ def _accuracy(folder: Path, home: Path, maker: Maker) -> Accuracy:
         cls=classes,
         tp=tp,
         target_counts=targets,
+        **({"tp_mask": tp & (classes < len(CLASSES) - 1)[:, None]} if masks else {}),
     )
-    loaded = load_detections(path)
-    map50 = float(mean_ap(loaded, np.ones((1, IMAGES)))[0])
+    map50 = float(mean_ap(load_detections(path), np.ones((1, IMAGES)))[0])
+    mask_map50 = None
+    if masks:
+        mask_map50 = float(mean_ap(load_detections(path, "mask"), np.ones((1, IMAGES)))[0])
     return Accuracy(
         map50=map50,
         map50_95=0.6 * map50,
@@ -284,6 +299,8 @@ def _accuracy(folder: Path, home: Path, maker: Maker) -> Accuracy:
         instances=count,
         imgsz=(192, 320),
         detections=FileRef.of(path, folder),
+        mask_map50=mask_map50,
+        mask_map50_95=None if mask_map50 is None else 0.5 * mask_map50,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from latency_kit import IMGSZ, NC, write_detector
+from latency_kit import IMGSZ, NC, write_detector, write_segmenter
 
 from prunebench.errors import ChildFailed
 from prunebench.latency.sentinel import write_sentinel
@@ -76,6 +76,19 @@ def test_raw_durations_add_up_to_the_time_asked_for(
     assert raw["load_ms"] > 0 < raw["first_ms"]
     assert 0 < raw["rss_base_mb"] < raw["rss_peak_mb"] < 1000
     assert process_s > 0.2
+
+
+def test_the_masks_of_a_segmentation_network_are_part_of_a_frame(
+    detector: dict[str, Any], tmp_path: Path
+) -> None:
+    """Prototypes far larger than the frame, so that masks take many times as long as NMS."""
+    durations = {}
+    for side in (8, 512):
+        path = tmp_path / f"{side}.onnx"
+        write_segmenter(path, prototypes=(side, side))
+        raw = run_alone({**detector, "onnx": str(path)}, tmp_path, variant=f"{side}")
+        durations[side] = float(np.median(raw.figures["nms_ms"]))
+    assert durations[512] > 5 * durations[8]
 
 
 @pytest.mark.parametrize(

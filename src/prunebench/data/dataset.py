@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 import yaml
 
-from prunebench.data.labels import labels_of, read_labels
+from prunebench.data.labels import labels_of, read_labels, read_polygons
 from prunebench.data.neontrees import prepare_neontrees
 from prunebench.data.scenes import generate_scenes
 from prunebench.data.ultralytics_sets import datasets_folder, download, find_yaml, yaml_folder
@@ -75,6 +75,7 @@ def resolve_dataset(spec: str, *, cache_dir: Path) -> Dataset:
 
     Args:
         spec: ``scenes`` (built in; ``scenes:train=40,val=20,test=20,seed=1`` sets its parameters),
+            ``scenes-seg`` (the same scenes labelled with polygons, for segmentation),
             ``neontrees`` (real photographs, downloaded once), the path of a data YAML, or the name
             of a dataset Ultralytics can download (``coco8.yaml``).
         cache_dir: Folder that generated and downloaded datasets are kept in.
@@ -83,8 +84,8 @@ def resolve_dataset(spec: str, *, cache_dir: Path) -> Dataset:
         DatasetError: There is no such dataset, or its YAML cannot be used.
     """
     kind, _, arguments = spec.partition(":")
-    if kind == "scenes":
-        return read_dataset(_scenes(arguments, cache_dir))
+    if kind in ("scenes", "scenes-seg"):
+        return read_dataset(_scenes(kind, arguments, cache_dir))
     if spec == "neontrees":
         return read_dataset(prepare_neontrees(cache_dir / "neontrees"))
     path = Path(spec).expanduser()
@@ -131,6 +132,7 @@ def check_dataset(
     *,
     class_names: Mapping[int, str] | None = None,
     splits: Sequence[Split] = ("train", "val"),
+    task: str | None = None,
 ) -> None:
     """Check everything a training or an evaluation relies on.
 
@@ -142,12 +144,14 @@ def check_dataset(
         dataset: The dataset.
         class_names: Names of the checkpoint's classes, which must be the dataset's.
         splits: Splits that must exist and have at least one labelled image.
+        task: Task of the model; for ``segment`` every label must be a polygon.
 
     Raises:
         DatasetError: With the first thing that is wrong, its file and line.
     """
     if class_names is not None:
         _check_names(dataset, class_names)
+    classes = len(dataset.names)
     for split in SPLITS:
         needed = split in splits
         if not needed and not dataset.sources(split):
@@ -161,8 +165,10 @@ def check_dataset(
             if not image.stat().st_size:
                 raise DatasetError("the image file is empty", where=image, fix="restore it")
             labels = labels_of(image)
-            if labels.is_file():
-                labelled += bool(len(read_labels(labels, classes=len(dataset.names))))
+            if labels.is_file() and task == "segment":
+                labelled += bool(read_polygons(labels, classes=classes)[1])
+            elif labels.is_file():
+                labelled += bool(len(read_labels(labels, classes=classes)))
         if needed and not labelled:
             raise DatasetError(
                 f"the {split} split has no labelled image",
@@ -227,14 +233,14 @@ def dataset_digest(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _scenes(arguments: str, cache_dir: Path) -> Path:
+def _scenes(kind: str, arguments: str, cache_dir: Path) -> Path:
     values: dict[str, int] = {}
     for part in filter(None, arguments.split(",")):
         key, _, text = (item.strip() for item in part.partition("="))
         if key not in _SCENE_KEYS:
             raise DatasetError(
                 f"unknown parameter {key}",
-                where=f"scenes:{arguments}",
+                where=f"{kind}:{arguments}",
                 fix=f"use {', '.join(_SCENE_KEYS)}",
             )
         try:
@@ -242,12 +248,12 @@ def _scenes(arguments: str, cache_dir: Path) -> Path:
         except ValueError:
             raise DatasetError(
                 f"{key} is no whole number: {text or 'nothing'}",
-                where=f"scenes:{arguments}",
+                where=f"{kind}:{arguments}",
                 fix=f"write {key}=100",
             ) from None
     # Each parameter set has its own folder: one run never replaces what another reads.
-    name = "-".join(["scenes", *(f"{key}{values[key]}" for key in sorted(values))])
-    return generate_scenes(cache_dir / name, **values)
+    name = "-".join([kind, *(f"{key}{values[key]}" for key in sorted(values))])
+    return generate_scenes(cache_dir / name, **values, polygons=kind == "scenes-seg")
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -344,7 +350,7 @@ def _suggestion(spec: str) -> str | None:
     if Path(spec).name != spec:
         return None
     folder = yaml_folder()
-    known = ["scenes", "neontrees"]
+    known = ["scenes", "scenes-seg", "neontrees"]
     if folder is not None:
         known += sorted(path.name for path in folder.glob("*.yaml"))
     near = difflib.get_close_matches(spec, known, n=1)

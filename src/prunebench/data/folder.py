@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from prunebench.errors import DatasetError
 
@@ -87,6 +89,11 @@ def label_line(
     x1, y1, x2, y2 = box
     values = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
     return f"{class_id} " + " ".join(f"{value:.6f}" for value in values) + "\n"
+
+
+def polygon_line(class_id: int, points: NDArray[np.float64], width: int, height: int) -> str:
+    """One line of a YOLO label file for an outline (points, 2) in pixels of its image."""
+    return " ".join([str(class_id), *(f"{v:.6f}" for v in (points / (width, height)).flat)]) + "\n"
 
 
 def _set_files(root: Path) -> Iterator[Path]:

@@ -42,6 +42,40 @@ def read_labels(file: Path, *, classes: int) -> NDArray[np.float64]:
         DatasetError: A line is neither a box nor a polygon, a class id is unknown, or a coordinate
             lies outside 0..1.
     """
+    rows = _read_rows(file, classes)
+    boxes = [row if len(row) == 5 else _box_around(row) for row in rows]
+    return np.array(boxes, dtype=np.float64).reshape(-1, 5)
+
+
+def read_polygons(
+    file: Path, *, classes: int
+) -> tuple[NDArray[np.float64], list[NDArray[np.float32]]]:
+    """Read a YOLO label file of a segmentation dataset.
+
+    Args:
+        file: The label file.
+        classes: Number of classes.
+
+    Returns:
+        The rows of ``read_labels``, and the outline of each, shape ``(points, 2)``, relative to
+        the image.
+
+    Raises:
+        DatasetError: As ``read_labels``, or the file holds boxes.
+    """
+    rows = _read_rows(file, classes)
+    if rows and len(rows[0]) == 5:
+        raise DatasetError(
+            "the label file holds boxes, but a segmentation model needs polygons",
+            where=file,
+            fix="give a segmentation dataset, or a detection model",
+        )
+    boxes = np.array([_box_around(row) for row in rows], dtype=np.float64).reshape(-1, 5)
+    return boxes, [np.array(row[1:], dtype=np.float32).reshape(-1, 2) for row in rows]
+
+
+def _read_rows(file: Path, classes: int) -> list[list[float]]:
+    """The class and the coordinates of every line: all boxes, or all polygons."""
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -57,8 +91,7 @@ def read_labels(file: Path, *, classes: int) -> NDArray[np.float64]:
         raise DatasetError(
             "the label file mixes boxes and polygons", where=file, fix="use one kind per file"
         )
-    boxes = [row if len(row) == 5 else _box_around(row) for row in rows]
-    return np.array(boxes, dtype=np.float64).reshape(-1, 5)
+    return rows
 
 
 def _parse_label(line: str, where: str, classes: int) -> list[float]:

@@ -11,7 +11,7 @@ hide. That keeps a good detector below a perfect score, so that pruning has some
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from prunebench.data.folder import label_line, make_once, write_data_yaml
+from prunebench.data.folder import label_line, make_once, polygon_line, write_data_yaml
 from prunebench.errors import DatasetError
 from prunebench.progress import announce
 
@@ -55,10 +55,13 @@ class SceneObject:
     Attributes:
         class_id: Key of :data:`SCENE_NAMES`.
         box: ``(x1, y1, x2, y2)`` of its visible part in pixels, right and bottom exclusive.
+        polygon: Outline of its visible part through the middles of its pixels, shape
+            ``(points, 2)``; holes and separate parts are joined by seams of no width.
     """
 
     class_id: int
     box: tuple[int, int, int, int]
+    polygon: Points = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def render_scene(
         part += (sprite.colour - part) * alpha
     image = _expose(rng, canvas)
     return image, [
-        SceneObject(sprite.class_id, box)
+        SceneObject(sprite.class_id, box, mask_polygon(visible))
         for sprite, visible in zip(sprites, _visible_masks(sprites), strict=True)
         if (box := _mask_box(visible)) is not None
     ]
@@ -116,6 +119,7 @@ def generate_scenes(
     width: int = 320,
     height: int = 180,
     seed: int = 0,
+    polygons: bool = False,
 ) -> Path:
     """Write the scenes in Ultralytics' layout, or reuse a complete set with the same parameters.
 
@@ -128,6 +132,7 @@ def generate_scenes(
         width: Image width in pixels, at least 64.
         height: Image height in pixels, at least 64.
         seed: Seed of every random stream.
+        polygons: Label the visible outline of each object instead of the box around it.
 
     Returns:
         Path of ``data.yaml`` inside ``root``.
@@ -158,12 +163,37 @@ def generate_scenes(
         "height": height,
         "seed": seed,
     }
+    if polygons:
+        parameters["labels"] = "polygons"
     return make_once(
-        root, parameters, lambda folder: _write_set(folder, counts, width, height, seed)
+        root, parameters, lambda folder: _write_set(folder, counts, width, height, seed, polygons)
     )
 
 
-def _write_set(root: Path, counts: dict[str, int], width: int, height: int, seed: int) -> None:
+def mask_polygon(mask: NDArray[np.bool_]) -> Points:
+    """One closed outline around every part of a mask and its holes, to be filled even-odd.
+
+    From the first part's start it walks to each further part or hole, around it and back, so that
+    the way between them encloses nothing.
+
+    Args:
+        mask: Shape ``(height, width)``, not empty.
+
+    Returns:
+        Middles of the mask's outermost pixels, shape ``(points, 2)``, x and y in pixels.
+    """
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    first, *others = (contour.reshape(-1, 2) for contour in contours)
+    way = [first]
+    for other in others:
+        way += [first[:1], other, other[:1]]
+    # The middle of a pixel lies in it however the coordinates are rounded later.
+    return np.concatenate(way).astype(np.float64) + 0.5
+
+
+def _write_set(
+    root: Path, counts: dict[str, int], width: int, height: int, seed: int, polygons: bool
+) -> None:
     done, total = 0, sum(counts.values())
     for split_index, split in enumerate(SPLITS):
         images, labels = root / "images" / split, root / "labels" / split
@@ -178,7 +208,12 @@ def _write_set(root: Path, counts: dict[str, int], width: int, height: int, seed
             _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
             stem = f"{split}-{index:05d}"
             (images / f"{stem}.jpg").write_bytes(data.tobytes())
-            lines = [label_line(item.class_id, item.box, width, height) for item in objects]
+            lines = [
+                polygon_line(item.class_id, item.polygon, width, height)
+                if polygons
+                else label_line(item.class_id, item.box, width, height)
+                for item in objects
+            ]
             (labels / f"{stem}.txt").write_text("".join(lines), encoding="utf-8")
     write_data_yaml(root, {split: f"images/{split}" for split in SPLITS}, SCENE_NAMES)
 

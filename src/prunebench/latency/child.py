@@ -35,7 +35,7 @@ MIN_ITERATIONS = 3
 """However slow the model, this many are timed in all slices: a median of fewer says nothing."""
 
 FRAME_WARMUP = 2
-"""The session is warm by then; this touches OpenCV and the NMS once."""
+"""The session is warm by then; this touches OpenCV, the NMS and the masks once."""
 
 PACED_OVERRUN = 2.0
 """A model too slow for the pace is given up after this multiple of the paced seconds."""
@@ -189,7 +189,7 @@ class Measuring:
         """Load OpenCV and the frames."""
         import cv2
 
-        from prunebench.latency.postprocess import decode_and_nms, letterbox
+        from prunebench.latency.postprocess import build_masks, decode_and_nms, letterbox
 
         request = self._request
         cv2.setNumThreads(request["threads"])
@@ -203,7 +203,9 @@ class Measuring:
             boxed = time.perf_counter_ns()
             outputs = self._infer(image)
             inferred = time.perf_counter_ns()
-            decode_and_nms(outputs[0], *nms)
+            detections = decode_and_nms(outputs[0], *nms)
+            if len(outputs) > 1:
+                build_masks(outputs[1], detections, (height, width))
             return began, boxed, inferred, time.perf_counter_ns()
 
         self._answer = answer
@@ -211,7 +213,7 @@ class Measuring:
             answer(index)
 
     def frames(self) -> None:
-        """A slice of whole frames back to back: letterbox, inference and NMS of real images."""
+        """A slice of whole frames back to back: letterbox, inference, NMS, masks if it has any."""
         until = time.perf_counter_ns() + int(self._slice_s * 1e9)
         count = len(self._stages)
         self._answer(count)

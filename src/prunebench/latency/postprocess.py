@@ -1,9 +1,10 @@
-"""Letterbox and decoding of Ultralytics ONNX models with numpy and OpenCV alone.
+"""Letterbox, decoding and masks of Ultralytics ONNX models with numpy and OpenCV alone.
 
 This is the code a deployment would run around the network, so latency times it and accuracy
-uses the very same functions. Both follow Ultralytics (``data/augment.py`` ``LetterBox`` with
-``auto=False, scaleup=True, center=True`` and ``utils/nms.py`` ``non_max_suppression``) to the
-last bit; the tests compare them with the originals.
+uses the very same functions. They follow Ultralytics: ``data/augment.py`` ``LetterBox`` with
+``auto=False, scaleup=True, center=True`` and ``utils/nms.py`` ``non_max_suppression`` to the last
+bit, and ``utils/ops.py`` ``process_mask`` but for how a sum is rounded; the tests compare them
+with the originals.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def decode_and_nms(
 
     Args:
         output: (1, 4 + nc [+ 32], anchors) boxes as centre, width and height with class scores
-            [and mask coefficients, ignored]; or (1, detections, 6 [+ 32]) of a head that ends in
+            [and mask coefficients]; or (1, detections, 6 [+ 32]) of a head that ends in
             detections already (YOLO26), which is only cut at ``conf`` and ``max_det``.
         nc: Number of classes.
         conf: Scores at or below are dropped.
@@ -84,21 +85,47 @@ def decode_and_nms(
             the best class only.
 
     Returns:
-        (n, 6) x1 y1 x2 y2 score class, in letterbox pixels, best score first (an end-to-end
-        head keeps its own order).
+        (n, 6 [+ 32]) x1 y1 x2 y2 score class [and mask coefficients], in letterbox pixels, best
+        score first (an end-to-end head keeps its own order).
     """
     if is_end_to_end(output.shape, nc):
         rows = output[0]
-        kept: FloatArray = rows[rows[:, 4] > conf][:max_det, :6].astype(np.float32)
-        return kept
-    candidates = _candidates(output[0], nc, conf, multi_label and nc > 1)
-    if len(candidates) == 0:
-        return candidates
+        finished: FloatArray = rows[rows[:, 4] > conf][:max_det].astype(np.float32)
+        return finished
+    candidates, anchors = _candidates(output[0], nc, conf, multi_label and nc > 1)
     order = np.argsort(-candidates[:, 4], kind="stable")[:MAX_NMS_CANDIDATES]
-    candidates = candidates[order]
-    boxes = candidates[:, :4] + candidates[:, 5:6] * CLASS_OFFSET_PX
-    detections: FloatArray = candidates[_greedy_nms(boxes, iou, max_det)]
-    return detections
+    boxes = candidates[order, :4] + candidates[order, 5:6] * CLASS_OFFSET_PX
+    kept = order[_greedy_nms(boxes, iou, max_det)]
+    if output.shape[1] == 4 + nc:
+        return candidates[kept]
+    return np.hstack((candidates[kept], output[0][4 + nc :, anchors[kept]].T))
+
+
+def build_masks(
+    prototypes: FloatArray, detections: FloatArray, hw: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Masks of a segmentation network's detections, each cropped to its box.
+
+    They have the prototypes' resolution, a quarter of the letterbox's, at which Ultralytics'
+    validator scores them; its predictor also enlarges them, which is left out here.
+
+    Args:
+        prototypes: The network's second output, (1, 32, rows, columns).
+        detections: (n, 6 + 32), as ``decode_and_nms`` returns them.
+        hw: (height, width) of the letterbox in pixels.
+
+    Returns:
+        (n, rows, columns), whether a cell belongs to the object.
+    """
+    count, rows, columns = prototypes.shape[1:]
+    logits = detections[:, 6:] @ prototypes.reshape(count, -1)
+    masks: NDArray[np.bool_] = logits.reshape(-1, rows, columns) > 0
+    ratios = np.array([columns / hw[1], rows / hw[0]] * 2, dtype=np.float32)
+    x1, y1, x2, y2 = (detections[:, :4] * ratios).T[:, :, None]
+    x, y = np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32)
+    masks &= ((x >= x1) & (x < x2))[:, None, :]
+    masks &= ((y >= y1) & (y < y2))[:, :, None]
+    return masks
 
 
 def is_end_to_end(shape: tuple[int, ...], nc: int) -> bool:
@@ -107,8 +134,10 @@ def is_end_to_end(shape: tuple[int, ...], nc: int) -> bool:
     return shape[2] in END_TO_END_COLUMNS and shape[1] not in raw_channels
 
 
-def _candidates(channels: FloatArray, nc: int, conf: float, multi_label: bool) -> FloatArray:
-    """(n, 6) rows above ``conf`` of (4 + nc [+ 32], anchors), in the order of the anchors."""
+def _candidates(
+    channels: FloatArray, nc: int, conf: float, multi_label: bool
+) -> tuple[FloatArray, NDArray[np.intp]]:
+    """(n, 6) rows above ``conf`` of (4 + nc [+ 32], anchors), and the anchor of each, in order."""
     scores = channels[4 : 4 + nc]
     anchors = np.flatnonzero(scores.max(axis=0) > conf)
     scores = scores[:, anchors].T
@@ -116,13 +145,14 @@ def _candidates(channels: FloatArray, nc: int, conf: float, multi_label: bool) -
         rows, classes = np.nonzero(scores > conf)
     else:
         rows, classes = np.arange(len(anchors)), scores.argmax(axis=1)
-    centre, half = channels[:2, anchors[rows]], channels[2:4, anchors[rows]] / 2
+    anchors = anchors[rows]
+    centre, half = channels[:2, anchors], channels[2:4, anchors] / 2
     table: FloatArray = np.empty((len(rows), 6), dtype=np.float32)
     table[:, :2] = (centre - half).T
     table[:, 2:4] = (centre + half).T
     table[:, 4] = scores[rows, classes]
     table[:, 5] = classes
-    return table
+    return table, anchors
 
 
 def _greedy_nms(boxes: FloatArray, iou: float, max_det: int) -> NDArray[np.intp]:
@@ -130,7 +160,7 @@ def _greedy_nms(boxes: FloatArray, iou: float, max_det: int) -> NDArray[np.intp]
 
     Works in blocks: overlaps inside a block at once, then those of its survivors with the rest.
     """
-    kept: list[NDArray[np.intp]] = []
+    kept: list[NDArray[np.intp]] = [np.empty(0, dtype=np.intp)]
     count, left = 0, np.arange(len(boxes))
     while len(left) and count < max_det:
         block, left = left[:NMS_BLOCK], left[NMS_BLOCK:]

@@ -39,7 +39,7 @@ class Sample(Record):
         model_preemptions: Times the kernel took the CPU away meanwhile.
         letterbox_ms: Per back-to-back frame; the next two go with it.
         inference_ms: Per back-to-back frame.
-        nms_ms: Per back-to-back frame.
+        nms_ms: Per back-to-back frame: NMS, and the masks of what it keeps.
         frame_slices: How many frames each slice holds.
         response_ms: Arrival to result of frames arriving at the real-time rate.
         steal_share: Share of all CPUs' time the hypervisor took during the timed part.
@@ -76,7 +76,7 @@ class Sample(Record):
 
     @property
     def frame_ms(self) -> tuple[float, ...]:
-        """Whole back-to-back frames: letterbox, inference and NMS together."""
+        """Whole back-to-back frames: letterbox, inference, NMS and masks together."""
         stages = zip(self.letterbox_ms, self.inference_ms, self.nms_ms, strict=True)
         return tuple(sum(stage) for stage in stages)
 

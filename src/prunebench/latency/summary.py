@@ -21,14 +21,14 @@ from prunebench.records import Interval, Record
 
 
 class FrameSummary(Record):
-    """Whole frames, back to back: letterbox, inference and NMS on real images.
+    """Whole frames, back to back: letterbox, inference, NMS and masks on real images.
 
     Attributes:
         fps: Frames per second: 1000 / typical frame in ms.
         percentiles_ms: Percentile to value over all frames, where the sample supports it.
         letterbox_ms: Median over rounds of the stage's median, and so the next two.
         inference_ms: Median stage.
-        nms_ms: Median stage.
+        nms_ms: Median stage, the masks of a segmentation network included.
     """
 
     fps: Interval

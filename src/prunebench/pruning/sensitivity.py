@@ -104,7 +104,12 @@ def _measured(request: Request, workdir: Path, emit: Emit) -> Sensitivity:
     def batches(count: int) -> list[Batch]:
         return list(
             sample_batches(
-                images, count, imgsz=request.imgsz, classes=len(network.names), seed=request.seed
+                images,
+                count,
+                imgsz=request.imgsz,
+                classes=len(network.names),
+                seed=request.seed,
+                masks=network.task == "segment",
             )
         )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prunebench.ranking.records import Advice, Difference, Metric, RankedVariant, Use
-from prunebench.ranking.text import listed
+from prunebench.ranking.text import MAP50_NAME, listed
+from prunebench.sections import RankingConfig
 
 PREFERENCE: dict[Use, tuple[Metric, Metric]] = {
     "real-time": ("speed", "accuracy"),
@@ -22,7 +23,7 @@ SUPERLATIVE: dict[Metric, str] = {
 
 
 def advise(
-    rows: Sequence[RankedVariant], differences: Sequence[Difference], realtime_fps: float
+    rows: Sequence[RankedVariant], differences: Sequence[Difference], config: RankingConfig
 ) -> tuple[Advice, ...]:
     """Advice for each use.
 
@@ -33,20 +34,20 @@ def advise(
     """
     better = {(d.metric, d.first, d.second) for d in differences if d.told_apart}
     accurate = [row for row in rows if row.keeps_accuracy != "no"]
-    return tuple(_advise(use, accurate, better, realtime_fps) for use in PREFERENCE)
+    return tuple(_advise(use, accurate, better, config) for use in PREFERENCE)
 
 
 def _advise(
     use: Use,
     accurate: Sequence[RankedVariant],
     better: set[tuple[Metric, str, str]],
-    realtime_fps: float,
+    config: RankingConfig,
 ) -> Advice:
     candidates = accurate
     if use != "accuracy":
         candidates = [row for row in accurate if row.realtime == "yes"]
     if not candidates:
-        return _none(use, accurate, realtime_fps)
+        return _none(use, accurate, config.realtime_fps)
     decides, breaks_ties = PREFERENCE[use]
     first = max(candidates, key=lambda row: _figure(row, decides))
     level = [row for row in candidates if (decides, first.name, row.name) not in better]
@@ -64,7 +65,7 @@ def _advise(
         use=use,
         recommended=chosen.name,
         tied=tied,
-        sentence=_sentence(use, chosen, first, tied, realtime_fps),
+        sentence=_sentence(use, chosen, first, tied, config),
     )
 
 
@@ -97,11 +98,12 @@ def _sentence(
     chosen: RankedVariant,
     first: RankedVariant,
     tied: tuple[str, ...],
-    realtime_fps: float,
+    config: RankingConfig,
 ) -> str:
     decides, breaks_ties = PREFERENCE[use]
     text = (
-        f"{_heading(use)}: ship {chosen.name} (mAP50 {chosen.map50.estimate:.3f}, "
+        f"{_heading(use)}: ship {chosen.name} "
+        f"({MAP50_NAME[config.metric]} {chosen.map50.estimate:.3f}, "
         f"{chosen.fps.estimate:.1f} FPS, {chosen.size_mb:.1f} MB)"
     )
     if chosen is not first:
@@ -115,7 +117,7 @@ def _sentence(
         text += "; that it keeps the allowed accuracy is not shown"
     if use == "accuracy" and chosen.realtime != "yes":
         verb = "does not keep" if chosen.realtime == "no" else "is not shown to keep"
-        text += f"; it {verb} {realtime_fps:g} FPS"
+        text += f"; it {verb} {config.realtime_fps:g} FPS"
     return f"{text}."
 
 

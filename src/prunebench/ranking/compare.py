@@ -81,7 +81,7 @@ def compare_all(
     Args:
         measured: Variants with at least ``FEWEST_ROUNDS`` rounds each.
         threads: The thread count.
-        config: Level and resamples.
+        config: Metric, level and resamples.
         smallest_difference: Smallest difference that matters, as a share.
         looks: How often the measuring could have stopped on what it saw. Every look is a chance
             of a false alarm, so the p-values that rest on rounds are multiplied by it.
@@ -103,9 +103,7 @@ def compare_all(
         for raw in family:
             p_corrected = by_pair.get((raw.a, raw.b), 1.0)
             differences.append(
-                _difference(
-                    raw, p_corrected, len(tested) * multiplier, config.level, smallest_difference
-                )
+                _difference(raw, p_corrected, len(tested) * multiplier, config, smallest_difference)
             )
     lookup = {(raw.metric, raw.a, raw.b): raw for raw in raws}
     lookup |= {(raw.metric, raw.b, raw.a): _swapped(raw) for raw in raws}
@@ -199,8 +197,13 @@ def _log_map(values: Array) -> Array:
 
 
 def _difference(
-    raw: Raw, p_corrected: float, comparisons: int, level: float, smallest_difference: float
+    raw: Raw,
+    p_corrected: float,
+    comparisons: int,
+    config: RankingConfig,
+    smallest_difference: float,
 ) -> Difference:
+    level = config.level
     if raw.estimate < 0:
         raw = _swapped(raw)
     measured = None if math.isnan(raw.estimate) else display_interval(raw, level)
@@ -224,7 +227,7 @@ def _difference(
         more_rounds=more,
         sentence="",
     )
-    sentence = text.difference_sentence(difference, smallest_difference)
+    sentence = text.difference_sentence(difference, smallest_difference, config.metric)
     return difference.model_copy(update={"sentence": sentence})
 
 

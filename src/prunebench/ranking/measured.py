@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from prunebench.ranking.records import Shown
-from prunebench.records import Verdict
+from prunebench.records import Overlap, Verdict
 from prunebench.sections import Control
 from prunebench.statistics import Array
 
@@ -29,7 +29,7 @@ class Measured:
         network: Identity of the compute graph: variants with the same value run the same
             operations, whatever their weights. ``None`` where unknown.
         size_mb: Size of the deployed file in 10^6 bytes.
-        map50: mAP50, 0..1.
+        map50: mAP50 of ``RankingConfig.metric``, 0..1.
         map50_draws: Its bootstrap over images, shape (resamples,); every variant with the same
             resamples (``map_bootstrap.image_weights``).
         images: Images behind it.
@@ -38,6 +38,7 @@ class Measured:
         realtime: Thread count to the verdict of the paced measurement.
         failure: Why its latency could not be measured, where it could not.
         control: Which cheap alternative to pruning it is, ``None`` where it is none.
+        both: mAP50 of boxes and of masks, each with its draws; empty for a detection model.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Measured:
     realtime: Mapping[int, Shown] = field(default_factory=dict)
     failure: str | None = None
     control: Control | None = None
+    both: Mapping[Overlap, tuple[float, Array]] = field(default_factory=dict)
 
     def is_same_network(self, other: Measured) -> bool:
         """Whether both run the same operations, so that speed cannot tell them apart."""

@@ -28,7 +28,7 @@ from prunebench.ranking.records import (
     Shown,
 )
 from prunebench.ranking.text import listed, percent
-from prunebench.records import Interval
+from prunebench.records import Interval, Overlap
 from prunebench.sections import RankingConfig
 from prunebench.statistics import FEWEST_ROUNDS, Array, bootstrap_draws, interval, locate
 
@@ -49,7 +49,7 @@ def rank(
 
     Args:
         measured: The variants, with the same images and the same bootstrap resamples.
-        config: Real-time limit, allowed loss of accuracy, level, resamples.
+        config: Metric, real-time limit, allowed loss of accuracy, level, resamples.
         threads: Thread count whose figures are ranked.
         failures: Variants that have no figures.
         not_trained: Variants that were left out on purpose.
@@ -84,9 +84,10 @@ def rank(
         not_trained=tuple(not_trained),
         differences=tuple(differences),
         effects=effects_of(usable, raws, differences, config.level),
-        advice=advise(rows, differences, config.realtime_fps) if rows else (),
+        advice=advise(rows, differences, config) if rows else (),
         warnings=(*warnings, *_warnings(usable, differences, config.level)),
         against_controls=against_controls(rows, differences),
+        metric=config.metric,
     )
 
 
@@ -148,9 +149,18 @@ def _rows(
                     and ("efficiency", variant.name, name) not in better
                 ),
                 control=variant.control,
+                box_map50=_one_of_both(variant, "box", config.level),
+                mask_map50=_one_of_both(variant, "mask", config.level),
             )
         )
     return tuple(sorted(rows, key=lambda row: (row.rank, -row.efficiency.estimate)))
+
+
+def _one_of_both(variant: Measured, overlap: Overlap, level: float) -> Interval | None:
+    if overlap not in variant.both:
+        return None
+    map50, draws = variant.both[overlap]
+    return interval(map50, draws, level)
 
 
 def _milliseconds(

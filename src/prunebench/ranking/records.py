@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from prunebench.records import Interval, Record, Verdict
+from prunebench.records import Interval, Overlap, Record, Verdict
 from prunebench.sections import Control
 
 Shown = Literal["yes", "no", "not shown"]
@@ -93,7 +93,7 @@ class RankedVariant(Record):
         parameters: Parameters with BatchNorm apart.
         verdict: Verdict of the audit.
         size_mb: Size of the deployed file in 10^6 bytes.
-        map50: mAP50, 0..1.
+        map50: mAP50 of the ranking's metric, 0..1.
         latency_ms: Model-only milliseconds.
         fps: End-to-end frames per second.
         efficiency: mAP50 x FPS / MB.
@@ -104,6 +104,8 @@ class RankedVariant(Record):
         pareto: Member of the Pareto front of mAP50 and FPS.
         tied_with: Variants it cannot be told apart from in efficiency.
         control: Which cheap alternative to pruning it is, ``None`` where it is none.
+        box_map50: mAP50 of a segmentation model's boxes; ``None`` for a detection model.
+        mask_map50: mAP50 of its masks; ``None`` for a detection model.
     """
 
     rank: int
@@ -122,6 +124,15 @@ class RankedVariant(Record):
     pareto: Pareto
     tied_with: tuple[str, ...]
     control: Control | None = None
+    box_map50: Interval | None = None
+    mask_map50: Interval | None = None
+
+    @property
+    def shown_map50(self) -> dict[str, Interval]:
+        """What a table shows by column: ``mAP50``, or for segmentation that of both overlaps."""
+        if self.box_map50 is None or self.mask_map50 is None:
+            return {"mAP50": self.map50}
+        return {"box mAP50": self.box_map50, "mask mAP50": self.mask_map50}
 
 
 class AgainstControl(Record):
@@ -188,6 +199,7 @@ class Ranking(Record):
         warnings: What the reader must know before trusting the table.
         not_trained: Variants that were left out because a round before showed no gain.
         against_controls: Pruned variants that have shown nothing over a control.
+        metric: What the mAP50 that ranks is taken of.
     """
 
     threads: int
@@ -201,6 +213,12 @@ class Ranking(Record):
     warnings: tuple[str, ...]
     not_trained: tuple[NotTrained, ...] = ()
     against_controls: tuple[AgainstControl, ...] = ()
+    metric: Overlap = "box"
+
+    @property
+    def segmentation(self) -> bool:
+        """Whether the ranked models predict masks."""
+        return any(row.mask_map50 is not None for row in self.rows)
 
     def row(self, name: str) -> RankedVariant:
         """The row of a variant.

@@ -6,7 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-from prunebench.records import Interval
+from prunebench.records import Interval, Overlap
 
 if TYPE_CHECKING:
     from prunebench.ranking.records import Change, Difference, Ranking
@@ -23,6 +23,7 @@ NOUN = {
     "accuracy": "accuracy",
     "efficiency": "efficiency",
 }
+MAP50_NAME: dict[Overlap, str] = {"box": "mAP50", "mask": "mask mAP50"}
 CSV_COLUMNS = (
     "variant",
     "rank",
@@ -48,6 +49,10 @@ CSV_COLUMNS = (
     "pareto",
     "failure",
 )
+SEGMENTATION_COLUMNS = tuple(
+    f"{overlap}_map50{end}" for overlap in ("box", "mask") for end in ("", "_low", "_high")
+)
+"""Further columns where the models predict masks; ``map50`` is one of the two."""
 
 
 FACTOR_FROM_PERCENT = 300
@@ -90,12 +95,15 @@ def listed(names: tuple[str, ...] | list[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def difference_sentence(difference: Difference, smallest_difference: float) -> str:
+def difference_sentence(
+    difference: Difference, smallest_difference: float, overlap: Overlap = "box"
+) -> str:
     """One comparison in words.
 
     Args:
         difference: The comparison; its ``sentence`` is ignored.
         smallest_difference: Smallest difference that matters, as a share.
+        overlap: What the mAP50 is taken of.
     """
     first, second, noun = difference.first, difference.second, NOUN[difference.metric]
     measured = difference.interval
@@ -105,7 +113,7 @@ def difference_sentence(difference: Difference, smallest_difference: float) -> s
     in_points = difference.metric == "accuracy"
     shown = points(measured) if in_points else percent(measured)
     if difference.told_apart:
-        unit = " mAP50" if in_points else ""
+        unit = f" {MAP50_NAME[overlap]}" if in_points else ""
         return f"{first} is {COMPARATIVE[difference.metric]} than {second} by {shown}{unit}."
     signed = points(measured, signed=True) if in_points else percent(measured, signed=True)
     if difference.same_network and difference.metric in ("speed", "latency"):
@@ -135,10 +143,12 @@ def ranking_rows_csv(*rankings: Ranking) -> str:
     """Rankings of one or several thread counts as one CSV; ``prunebench rank`` reads it back.
 
     Failed variants and those not trained follow the ranked ones with their reason and without
-    figures.
+    figures. Segmentation adds mAP50 of boxes and of masks; ``map50`` is the one that ranks.
     """
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, CSV_COLUMNS, restval="", lineterminator="\n")
+    segmentation = any(ranking.segmentation for ranking in rankings)
+    columns = (*CSV_COLUMNS, *SEGMENTATION_COLUMNS) if segmentation else CSV_COLUMNS
+    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
     writer.writeheader()
     for ranking in rankings:
         _write_rows(writer, ranking)
@@ -159,8 +169,11 @@ def _write_rows(writer: csv.DictWriter[str], ranking: Ranking) -> None:
             "keeps_accuracy": row.keeps_accuracy or "",
             "pareto": row.pareto,
         }
-        for column in ("map50", "latency_ms", "fps", "efficiency"):
-            interval: Interval = getattr(row, column)
+        intervals = ("map50", "latency_ms", "fps", "efficiency", "box_map50", "mask_map50")
+        for column in intervals:
+            interval: Interval | None = getattr(row, column)
+            if interval is None:
+                continue
             values[column] = f"{interval.estimate:.5g}"
             values[f"{column}_low"] = f"{interval.low:.5g}"
             values[f"{column}_high"] = f"{interval.high:.5g}"

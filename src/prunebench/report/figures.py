@@ -74,7 +74,7 @@ def latency_distribution(run: StoredRun, threads: int, m: Messages) -> Figure | 
 
 
 def stage_times(run: StoredRun, threads: int, m: Messages) -> Figure | None:
-    """Letterbox, inference and NMS of a typical frame, stacked."""
+    """Letterbox, inference, and NMS with the masks of a typical frame, stacked."""
     found = {
         name: summary.frames
         for name in run.names
@@ -84,13 +84,14 @@ def stage_times(run: StoredRun, threads: int, m: Messages) -> Figure | None:
         return None
     height = rows_height(len(found))
     figure = new_figure(height)
+    segmentation = run.ranking.segmentation
     for index, stage in enumerate(("letterbox", "inference", "nms")):
         figure.add_bar(
             y=list(found),
             x=[getattr(frames, f"{stage}_ms") for frames in found.values()],
             orientation="h",
             marker={"color": COLOURS[(1, 0, 2)[index]]},
-            name=m(f"stage.{stage}"),
+            name=m("stage.masks" if stage == "nms" and segmentation else f"stage.{stage}"),
             hovertemplate="%{x:.2f} ms",
         )
     figure.update_layout(barmode="stack", bargap=0.35)
@@ -143,7 +144,7 @@ def widths(run: StoredRun, m: Messages) -> Figure | None:
 
 def training_curves(run: StoredRun, m: Messages) -> Figure | None:
     """Validation mAP50 by epoch; a later round goes on where its parent stopped."""
-    column = "metrics/mAP50(B)"
+    column = f"metrics/mAP50({'M' if run.config.ranking.metric == 'mask' else 'B'})"
     drawn = [name for name in run.curves if column in run.curves[name]]
     if not drawn:
         return None

@@ -46,7 +46,8 @@ def class_changes(run: StoredRun) -> tuple[ClassChange, ...]:
     if baseline is None or baseline.audit is None or not _detections(run.folder, baseline):
         return ()
     names = baseline.audit.structure.names
-    reference = load_detections(_path(run.folder, baseline))
+    metric = run.config.ranking.metric
+    reference = load_detections(_path(run.folder, baseline), metric)
     weights = np.vstack(
         (
             np.ones((1, reference.images)),
@@ -61,7 +62,8 @@ def class_changes(run: StoredRun) -> tuple[ClassChange, ...]:
     for variant in run.variants:
         if variant is baseline or not _detections(run.folder, variant):
             continue
-        after = _by_class(load_detections(_path(run.folder, variant)), present, weights)
+        found = load_detections(_path(run.folder, variant), metric)
+        after = _by_class(found, present, weights)
         for index in present:
             difference = after[index] - before[index]
             estimate, draws = float(difference[0]), difference[1:]

@@ -36,7 +36,11 @@ NEIGHBOURS = 12
 def comparison(run: StoredRun, m: Messages) -> Section:
     """Every variant with its rank, ties and intervals."""
     ranking = run.ranking
-    blocks: list[Block] = [Paragraph(m("comparison.how")), _ranks(run, ranking, m)]
+    blocks: list[Block] = [Paragraph(m("comparison.how"))]
+    if ranking.segmentation:
+        overlap = m(f"overlap.{ranking.metric}")
+        blocks.append(Paragraph(m("comparison.both", overlap=overlap)))
+    blocks.append(_ranks(run, ranking, m))
     if len(run.outcome.rankings) > 1:
         blocks.append(_by_threads(run, m))
     drawn = (accuracy_against_latency(each, m) for each in run.outcome.rankings)
@@ -107,11 +111,14 @@ def pareto(run: StoredRun, m: Messages) -> Section:
 
 
 def _ranks(run: StoredRun, ranking: Ranking, m: Messages) -> Table:
+    map50 = [Column("mAP50", True)]
+    if ranking.segmentation:
+        map50 = [Column(m("column.box_map50"), True), Column(m("column.mask_map50"), True)]
     columns = (
         Column(m("column.variant")),
         Column(m("column.rank")),
         Column(m("column.efficiency"), True),
-        Column("mAP50", True),
+        *map50,
         Column("FPS", True),
         Column(m("column.model_ms"), True),
         Column("MB", True),
@@ -126,7 +133,7 @@ def _ranks(run: StoredRun, ranking: Ranking, m: Messages) -> Table:
             row.name,
             row.label,
             with_interval(row.efficiency),
-            with_interval(row.map50, digits=3),
+            *(with_interval(map50, digits=3) for map50 in row.shown_map50.values()),
             with_interval(row.fps),
             with_interval(row.latency_ms),
             f"{row.size_mb:.2f}",
