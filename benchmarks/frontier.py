@@ -117,7 +117,8 @@ def _variants(config: Config) -> dict[str, tuple[Experiment, VariantRecord]]:
         if planned.strategy is not None or planned.parent is None:
             done = evaluate_variant(experiment, export_variant(experiment, variant, show), show)
             pruned = variant if planned.parent is None else made[planned.parent]
-            found[planned.name] = experiment, done.model_copy(update={"reached": pruned.reached})
+            label = "baseline" if planned.goal is None else planned.goal.label
+            found[label] = experiment, done.model_copy(update={"reached": pruned.reached})
     return found
 
 
@@ -152,7 +153,7 @@ def _rows(
         rows.append(
             {
                 "recipe": recipe,
-                "target": name.removeprefix("preserving-").removesuffix("-1"),
+                "target": name,
                 "speedup": geometric_interval([base[r] / own[r] for r in common], LEVEL),
                 "map50": variant.accuracy.map50,
                 "loss": _interval(whole - draws),

@@ -120,13 +120,14 @@ def test_lost_importance_never_falls_and_starts_at_nothing() -> None:
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     root = tmp_path_factory.mktemp("scenes") / "set"
-    data = generate_scenes(root, train=8, val=1, test=1, width=96, height=64)
+    data = generate_scenes(root, train=8, val=1, test=1, width=96, height=64, polygons=True)
     return sorted((data.parent / "images" / "train").iterdir())
 
 
-@pytest.mark.parametrize("name", ["yolov8n", "yolo11n"])
+@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolov8n-seg", "yolo26n-seg"])
 def test_silenced_channels_cost_what_removed_ones_do(name: str, images: list[Path]) -> None:
-    batches = list(sample_batches(images, 1, imgsz=HW, classes=7, seed=0))
+    masks = name.endswith("-seg")
+    batches = list(sample_batches(images, 1, imgsz=HW, classes=7, seed=0, masks=masks))
     network, _ = opened(name)
     split: Any = network.graph.network
     kept = {group.root: max(1, group.width // 2) for group in network.graph.groups}

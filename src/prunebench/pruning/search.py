@@ -10,8 +10,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from prunebench.errors import StepError
 from prunebench.pruning.targets import Goal
 from prunebench.records import Interval
@@ -23,6 +21,9 @@ AIM = 0.015
 """Search ends early within this share of the target: half of the tolerance is left to noise."""
 
 TRIES = 7
+
+STEEPEST = 0.9
+"""Two close points that differ by noise would otherwise point anywhere."""
 
 
 class Timed(NamedTuple):
@@ -112,21 +113,30 @@ def _next(
         # A target in milliseconds says nothing yet about the ratio to the baseline.
         wanted = 1 / goal.value if goal.kind == "speedup" else 0.6
         return _nearest([math.log(p / whole / wanted) for p in predicted], tried)
-    known = sorted(tried)
-    corrections = [off(i) - math.log(predicted[i] / whole) for i in known]
-    positions = np.log([predicted[i] / whole for i in known])
-    order = np.argsort(positions)
-    expected = [
-        math.log(p / whole)
-        + float(np.interp(math.log(p / whole), positions[order], np.array(corrections)[order]))
-        for p in predicted
-    ]
+    # What a point turned out to be off by, beyond what was predicted: a line through two points is
+    # exact where time is a power of the prediction.
+    logs = [math.log(p / whole) for p in predicted]
+    known = sorted(tried, key=lambda i: logs[i])
+    expected = [log + _line(log, [(logs[i], off(i) - logs[i]) for i in known]) for log in logs]
     index = _nearest(expected, tried)
-    if index is None:
-        return None
     best = min(tried, key=lambda i: abs(off(i)))
-    # Nothing untried promises more than what has been measured.
+    if index is None or abs(off(best)) > math.log1p(TOLERANCE):
+        return index
+    # Within the tolerance, another measurement has to promise more than what there is.
     return index if abs(expected[index]) < abs(off(best)) else None
+
+
+def _line(x: float, known: Sequence[tuple[float, float]]) -> float:
+    """Value at ``x`` of the line through the two nearest of ``known``, (x, y) by rising x."""
+    if len(known) == 1:
+        return known[0][1]
+    right = min(max(1, sum(place < x for place, _ in known)), len(known) - 1)
+    (x0, y0), (x1, y1) = known[right - 1], known[right]
+    if x1 == x0:
+        return y0
+    slope = min(STEEPEST, max(-STEEPEST, (y1 - y0) / (x1 - x0)))
+    near, value = (x0, y0) if abs(x - x0) < abs(x - x1) else (x1, y1)
+    return value + slope * (x - near)
 
 
 def _nearest(expected: Sequence[float], tried: dict[int, Timed]) -> int | None:
