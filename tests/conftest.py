@@ -27,7 +27,7 @@ REQUIRE_SYSTEM_PACKAGES = "REQUIRE_SYSTEM_PACKAGES"
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep the tests of one file, and so its fixtures, on one worker."""
     # Not in pytest_collection_modifyitems: pytest-xdist reads the groups there, before us.
-    if item.path.parent.name in ("core", "processes"):
+    if item.path.parent.name in ("core", "models", "processes"):
         item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
