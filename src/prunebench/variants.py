@@ -91,6 +91,8 @@ def make_variant(
                 lambda step, request, given: run_cached(experiment, step, request, given, emit),
             )
             reached = str(run.result["reached"])
+            if planned.goal is not None and planned.goal.kind != "ratio":
+                note = f", for the target {planned.goal.label}: {reached}"
             source = FileRef.model_validate(run.result["checkpoint"])
             checkpoint = placed(experiment, planned.name, run, source, "model.pt")
             left_alone = dict(run.result["left_alone"])
