@@ -117,27 +117,28 @@ def experiment(folder: Path, data_yaml: str) -> Path:
 def attempt(config: Path, watched: Watched, kill_after_s: float | None) -> Attempt:
     """Start the command and kill it after some time, or let it finish."""
     started = time.monotonic()
-    log = config.parent / "progress.log"
-    with log.open("w") as progress:
+    log, answer = config.parent / "progress.log", config.parent / "answer.json"
+    with log.open("w") as progress, answer.open("w") as stdout:
         process = subprocess.Popen(
             [str(SCRIPT), "run", "--config", str(config), "--json"],
             env={**os.environ, "PREFECT_HOME": str(config.parent / "prefect")},
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=progress,
-            text=True,
         )
         try:
-            stdout, _ = process.communicate(timeout=kill_after_s)
+            process.wait(kill_after_s)
         except subprocess.TimeoutExpired:
             children = psutil.Process(process.pid).children(recursive=True)
             process.send_signal(signal.SIGKILL)
-            process.communicate()
+            process.wait()
             _, left = psutil.wait_procs(children, timeout=ENDED_S)
+            for orphan in left:
+                orphan.kill()
             outcome = Attempt(time.monotonic() - started, None, "", len(left))
         else:
             if process.returncode:
                 sys.exit(f"the run failed with {process.returncode}:\n{log.read_text()}")
-            folder = Path(json.loads(stdout)["folder"])
+            folder = Path(json.loads(answer.read_text())["folder"])
             outcome = Attempt(time.monotonic() - started, folder, "")
     lines = log.read_text().splitlines()
     watched.epochs.update((m[1], m[2]) for m in map(EPOCH.search, lines) if m)
