@@ -6,7 +6,8 @@ A small experiment runs undisturbed once by ``prunebench run``. Then the same co
 again and again in another folder and killed after a random time, and at last left to finish. The
 first table says when each kill came, the second compares the two final rankings. The exit status is
 1 where a variant's figures lie outside each other's intervals, a finished training or epoch was
-repeated, or a kill left a process behind.
+repeated, or a kill left a process behind. Speed is compared as each run tells it, relative to the
+run's own baseline: how fast the host was at two different times is no matter of being killed.
 """
 
 from __future__ import annotations
@@ -32,15 +33,13 @@ from rich.console import Console
 from rich.table import Table
 
 from prunebench.outcome import read_outcome
-from prunebench.ranking.records import RankedVariant
+from prunebench.ranking.records import Ranking
 from prunebench.records import Interval
 
 SCRIPT = Path(sys.executable).with_name("prunebench")
 EPOCH = re.compile(r"\] (\S+): epoch (\d+)/\d+, loss")
-LONGEST_SHARE = 0.2
-"""A kill comes within the start-up and this share of the rest, so that ten fit into one run."""
-
 ENDED_S = 20
+BASELINE = "baseline"
 
 
 @dataclass
@@ -117,27 +116,28 @@ def experiment(folder: Path, data_yaml: str) -> Path:
 def attempt(config: Path, watched: Watched, kill_after_s: float | None) -> Attempt:
     """Start the command and kill it after some time, or let it finish."""
     started = time.monotonic()
-    log = config.parent / "progress.log"
-    with log.open("w") as progress:
+    log, answer = config.parent / "progress.log", config.parent / "answer.json"
+    with log.open("w") as progress, answer.open("w") as stdout:
         process = subprocess.Popen(
             [str(SCRIPT), "run", "--config", str(config), "--json"],
             env={**os.environ, "PREFECT_HOME": str(config.parent / "prefect")},
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=progress,
-            text=True,
         )
         try:
-            stdout, _ = process.communicate(timeout=kill_after_s)
+            process.wait(kill_after_s)
         except subprocess.TimeoutExpired:
             children = psutil.Process(process.pid).children(recursive=True)
             process.send_signal(signal.SIGKILL)
-            process.communicate()
+            process.wait()
             _, left = psutil.wait_procs(children, timeout=ENDED_S)
+            for orphan in left:
+                orphan.kill()
             outcome = Attempt(time.monotonic() - started, None, "", len(left))
         else:
             if process.returncode:
                 sys.exit(f"the run failed with {process.returncode}:\n{log.read_text()}")
-            folder = Path(json.loads(stdout)["folder"])
+            folder = Path(json.loads(answer.read_text())["folder"])
             outcome = Attempt(time.monotonic() - started, folder, "")
     lines = log.read_text().splitlines()
     watched.epochs.update((m[1], m[2]) for m in map(EPOCH.search, lines) if m)
@@ -159,15 +159,31 @@ def overlap(a: Interval, b: Interval) -> bool:
     return a.low <= b.high and b.low <= a.high
 
 
-def compare(before: RankedVariant, after: RankedVariant) -> tuple[list[str], bool]:
-    """A row of the second table, and whether all figures agree."""
-    texts, agree = [before.name], before.verdict == after.verdict
-    for name, digits in (("map50", 3), ("fps", 1), ("efficiency", 1)):
-        pair = getattr(before, name), getattr(after, name)
-        texts += [
-            f"{v.estimate:.{digits}f} [{v.low:.{digits}f}, {v.high:.{digits}f}]" for v in pair
-        ]
-        agree = agree and overlap(*pair)
+def speed_change(ranking: Ranking, name: str) -> Interval:
+    """How much faster than the run's baseline a variant is, in percent."""
+    if name == BASELINE:
+        return Interval(estimate=0, low=0, high=0)
+    difference = ranking.difference("speed", name, BASELINE)
+    found = difference.interval
+    if found is None:
+        sys.exit(f"{name} was measured in too few rounds")
+    if difference.first == name:
+        return found
+    ends = (1 / (1 + value / 100) for value in (found.estimate, found.high, found.low))
+    estimate, low, high = (100 * (value - 1) for value in ends)
+    return Interval(estimate=estimate, low=low, high=high)
+
+
+def compare(name: str, before: Ranking, after: Ranking) -> tuple[list[str], bool]:
+    """A row of the second table, and whether its figures agree."""
+    rows = before.row(name), after.row(name)
+    accuracy = [row.map50 for row in rows]
+    speed = [speed_change(ranking, name) for ranking in (before, after)]
+    texts = [name]
+    texts += [f"{v.estimate:.3f} [{v.low:.3f}, {v.high:.3f}]" for v in accuracy]
+    texts += [f"{v.estimate:+.0f} % [{v.low:+.0f}, {v.high:+.0f}]" for v in speed]
+    same = rows[0].verdict == rows[1].verdict
+    agree = same and overlap(*accuracy) and overlap(*speed)
     return [*texts, "yes" if agree else "NO"], agree
 
 
@@ -186,7 +202,8 @@ def main() -> int:
     calm_config = experiment(out / "undisturbed", data)
     calm = attempt(calm_config, calm_watched, None)
     start_up_s = start_up_seconds(calm_config.parent / "progress.log")
-    longest_s = start_up_s + LONGEST_SHARE * (calm.seconds - start_up_s)
+    # On average half of this is progress, so that all kills fit into one run.
+    longest_s = start_up_s + (calm.seconds - start_up_s) / options.kills
     print(f"undisturbed: {calm.seconds:.0f} s, {start_up_s:.0f} s of it start-up", file=sys.stderr)
 
     config = experiment(out / "killed", data)
@@ -210,11 +227,11 @@ def main() -> int:
         table.add_row(str(number), f"{kill.seconds:.1f}", kill.last, str(kill.left))
     console.print(table)
     rankings = [read_outcome(folder).rankings[0] for folder in (calm.folder, finished.folder)]
-    columns = [f"{what}, {run}" for what in ("mAP50", "FPS", "eff.") for run in ("calm", "killed")]
+    columns = [f"{what}, {run}" for what in ("mAP50", "speed") for run in ("calm", "killed")]
     table = Table("variant", *columns, "agree", title="Final tables")
     agreed = []
-    for row in sorted(rankings[0].rows, key=lambda row: row.name):
-        texts, agree = compare(row, rankings[1].row(row.name))
+    for name in sorted(row.name for row in rankings[0].rows):
+        texts, agree = compare(name, *rankings)
         table.add_row(*texts)
         agreed.append(agree)
     console.print(table)

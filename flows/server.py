@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL
@@ -15,10 +16,24 @@ STARTUP_S = 180
 
 WATCH = """
 import os, signal, sys
-sys.stdin.read()
-os.kill(int(sys.argv[1]), signal.SIGKILL)
+pids = sys.stdin.read().split()
+for pid in pids[-1:]:
+    os.kill(int(pid), signal.SIGKILL)
 """
-"""Waits until the pipe to the run closes, then ends the server."""
+"""Waits until the pipe to the run closes, then ends the server whose pid came through it last."""
+
+
+class _WatchedServer(SubprocessASGIServer):
+    """Prefect's temporary server, known to a watcher from its first moment on."""
+
+    watcher: subprocess.Popen[str]
+
+    def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
+        process = super()._run_uvicorn_command()
+        if self.watcher.stdin is not None:
+            self.watcher.stdin.write(f"{process.pid}\n")
+            self.watcher.stdin.flush()
+        return process
 
 
 @contextlib.contextmanager
@@ -26,25 +41,23 @@ def prefect_server() -> Iterator[None]:
     """Use the server ``PREFECT_API_URL`` names, or else Prefect's temporary one.
 
     Prefect stops its temporary server when the interpreter exits, so a run killed by SIGKILL
-    would leave it behind, with the run's standard output open. A watcher ends it then.
+    would leave it behind, with the run's standard output open. A watcher ends it then, also while
+    it starts.
     """
     if PREFECT_API_URL.value():
         yield
         return
-    server = SubprocessASGIServer()
-    server.start(timeout=STARTUP_S)
-    process = server.server_process
-    if process is None:
-        yield
-        return
-    watcher = subprocess.Popen(
-        [sys.executable, "-c", WATCH, str(process.pid)],
+    server = _WatchedServer()
+    server.watcher = subprocess.Popen(
+        [sys.executable, "-c", WATCH],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        text=True,
     )
     try:
+        server.start(timeout=STARTUP_S)
         yield
     finally:
-        watcher.kill()
-        watcher.wait()
+        server.watcher.kill()
+        server.watcher.wait()

@@ -73,6 +73,23 @@ def samples(out: Path) -> list[dict[str, object]]:
     return [line for line in lines if "model_ms" in line]
 
 
+def serves_prefect(process: psutil.Process) -> bool:
+    """Whether it is Prefect's server; a process may end while it is asked."""
+    try:
+        return "uvicorn" in process.cmdline()
+    except psutil.Error:
+        return False
+
+
+def test_a_run_killed_while_prefect_starts_leaves_no_process(config: Path) -> None:
+    process = start(config)
+    deadline = time.monotonic() + 120
+    while not any(map(serves_prefect, psutil.Process(process.pid).children())):
+        assert time.monotonic() < deadline, "Prefect's server never started"
+        time.sleep(0.02)
+    kill_when(process, lambda line: "starting Prefect" in line)
+
+
 @pytest.mark.timeout(600)
 def test_a_killed_run_continues(config: Path) -> None:
     out = config.parent / "out"
