@@ -25,9 +25,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # Its training is short, unlike that of the shipped checkpoint.
         model="yolov8n.yaml",
         baseline={"epochs": EPOCHS, "imgsz": 64, "batch": 8},
-        retrain={"strategies": {"preserving": {"lr0": 0.001}}},
+        retrain={"strategies": {}},
         controls=["int8", "resolution", "smaller"],
-        quantize={"variants": ["preserving-1"], "calibration_images": 4, "max_map50_loss": 0.99},
+        quantize={"variants": ["pruned"], "calibration_images": 4, "max_map50_loss": 0.99},
     )
     state = compare(parse_config(values), return_state=True)
     outcome: dict[str, Any] = state.result()
@@ -45,11 +45,10 @@ def test_every_control_is_measured_beside_the_pruned_variants(folder: Path) -> N
     assert rows == {
         "baseline": None,
         "pruned": None,
-        "preserving-1": None,
         "baseline-32x64": "resolution",
         "smaller": "smaller",
         "baseline-int8": "int8",
-        "preserving-1-int8": None,
+        "pruned-int8": None,
     }
     assert set(read_latency(folder).variants) == set(rows)
     page = (folder / "report.md").read_text(encoding="utf-8")
@@ -92,7 +91,7 @@ def test_the_smaller_network_has_the_macs_and_the_budget(
 def test_a_quantized_sibling_is_its_parents_file_in_int8(
     folder: Path, variants: dict[str, VariantRecord]
 ) -> None:
-    for name, verdict in (("baseline-int8", "unpruned"), ("preserving-1-int8", "preserved")):
+    for name, verdict in (("baseline-int8", "unpruned"), ("pruned-int8", "preserved")):
         sibling = variants[name]
         parent = variants[sibling.parent or ""]
         assert sibling.checkpoint is None
