@@ -95,8 +95,9 @@ def test_the_reason_is_told_wherever_the_run_is_shown(stopped: Any) -> None:
     assert rows["preserving-4"]["failure"] == f"not trained: {reason}"
     wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["ranking-tiny-1-threads"]))
     with get_client(sync_client=True) as client:
-        (artifact,) = client.read_artifacts(artifact_filter=wanted)
-    assert reason in str(artifact.data)
+        artifacts = client.read_artifacts(artifact_filter=wanted)
+    # Other tests of this server show runs of the same name.
+    assert any(reason in str(artifact.data) for artifact in artifacts)
 
 
 def test_a_second_run_stops_there_too_and_trains_nothing(out: Path, stopped: Any) -> None:

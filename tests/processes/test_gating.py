@@ -61,7 +61,7 @@ def make_real_run(folder: Path, image: Path) -> Path:
         write_detector(home / "model.onnx", depth=DEPTHS[variant.name])
         onnx = FileRef.of(home / "model.onnx", folder)
         assert variant.exported is not None
-        exported = variant.exported.model_copy(update={"onnx": onnx})
+        exported = variant.exported.model_copy(update={"onnx": onnx, "imgsz": IMGSZ})
         variants.append(variant.model_copy(update={"exported": exported}))
         (home / "record.json").write_text(variants[-1].model_dump_json())
     experiment = Experiment(
@@ -230,7 +230,8 @@ def test_what_cannot_be_compared_is_refused(
     elif spoil == "image":
         change_json(tmp_path / "run" / EXPERIMENT_FILE, lambda v: v.update(images=["gone.png"]))
     elif spoil == "letterbox":
-        change_json(tmp_path / "other" / EXPERIMENT_FILE, lambda v: v["config"].pop("image"))
+        record = tmp_path / "other" / "variants" / "pruned" / "record.json"
+        change_json(record, lambda v: v["exported"].update(imgsz=[192, 320]))
     with pytest.raises(InputError) as caught:
         gate(f"{tmp_path}/{candidate}", f"{tmp_path}/{baseline}")
     assert sentence in str(caught.value)

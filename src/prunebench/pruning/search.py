@@ -81,23 +81,22 @@ def find_point(
             return math.log(timed.ratio.estimate * goal.value)
         return math.log(timed.latency_ms / goal.value)
 
-    while len(tried) < min(TRIES, len(predicted) - 1):
+    last = len(predicted) - 1
+    while len(tried) < min(TRIES, last):
         index = _next(predicted, tried, off, goal)
         if index is None:
             break
         tried[index] = time(index)
         note(_sentence(tried[index]))
+        if index == last and off(last) > math.log1p(TOLERANCE):
+            raise StepError(
+                "prune",
+                f"the target {goal.label} cannot be reached: the narrowest network there is "
+                f"{_sentence(tried[last])}",
+            )
         if abs(off(index)) <= math.log1p(AIM):
             break
     best = min(tried, key=lambda index: abs(off(index)))
-    last = len(predicted) - 1
-    slowest_end = last in tried and off(last) > math.log1p(TOLERANCE)
-    if slowest_end and best == last:
-        raise StepError(
-            "prune",
-            f"the target {goal.label} cannot be reached: the narrowest network there is "
-            f"{_sentence(tried[last])}",
-        )
     return Found(best, tried[best], abs(off(best)) <= math.log1p(TOLERANCE), len(tried))
 
 
