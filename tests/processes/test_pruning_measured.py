@@ -15,11 +15,11 @@ from prunebench.data.scenes import SCENE_NAMES, generate_scenes
 from prunebench.diagnosis import Request as DiagnoseRequest
 from prunebench.errors import StepError
 from prunebench.latency.fingerprint import session_settings
-from prunebench.pruning import costs, sensitivity
+from prunebench.pruning import costs, search, sensitivity
 from prunebench.pruning.costs import CostModel, read_costs
 from prunebench.pruning.groups import trace
 from prunebench.pruning.shapes import shapes_of
-from prunebench.pruning.step import Pruned, Request, Timing
+from prunebench.pruning.step import Pruned, Request, Timing, run
 from prunebench.pruning.surgery import split_c2f
 from prunebench.pruning.targets import parse_goal
 from prunebench.pruning.timing import Stopwatch
@@ -111,8 +111,8 @@ def test_the_layers_together_take_about_what_the_network_takes(
     assert 0.5 < whole / profiled < 2
 
 
-def prune(checkpoint: Path, data_yaml: Path, folder: Path, **changes: Any) -> Pruned:
-    request = Request(
+def asked(checkpoint: Path, data_yaml: Path, **changes: Any) -> Request:
+    return Request(
         **{
             "checkpoint": str(checkpoint),
             "data_yaml": str(data_yaml),
@@ -124,21 +124,32 @@ def prune(checkpoint: Path, data_yaml: Path, folder: Path, **changes: Any) -> Pr
             **changes,
         }
     )
+
+
+def prune(checkpoint: Path, data_yaml: Path, folder: Path, **changes: Any) -> Pruned:
+    request = asked(checkpoint, data_yaml, **changes)
     return Pruned.model_validate(run_child("prune", request, folder, threads=1))
 
 
 def test_a_speed_up_is_reached_by_measuring(
-    checkpoint: Path, data_yaml: Path, table: Path, curves: Path, tmp_path: Path
+    checkpoint: Path,
+    data_yaml: Path,
+    table: Path,
+    curves: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pruned = prune(
+    # Each try takes some twenty seconds; how many are needed is for the tests of the search.
+    monkeypatch.setattr(search, "TRIES", 2)
+    request = asked(
         checkpoint,
         data_yaml,
-        tmp_path,
         allocation="latency-aware",
         costs=str(table),
         curves=str(curves),
         timing=Timing(latency=LATENCY, opset=17, host="this one"),
     )
+    pruned = run(request, tmp_path, lambda event: None)
     said = re.match(r"(\d\.\d\d)x, \d+\.\d\d ms(, the nearest to 1\.3x)?", pruned.reached)
     assert said is not None, pruned.reached
     if said[2] is None:
