@@ -25,7 +25,7 @@ from prunebench.checkpoint import load_checkpoint
 from prunebench.child import run_child
 from prunebench.data.dataset import resolve_dataset
 from prunebench.latency.fingerprint import fingerprint, kernel_block, session_settings
-from prunebench.latency.intervals import geometric_interval
+from prunebench.latency.intervals import ratio_interval
 from prunebench.latency.measure import Target, measure
 from prunebench.latency.samples import read_samples
 from prunebench.latency.stopping import round_medians
@@ -145,8 +145,7 @@ def _print(
 
 
 def _speedup(base: dict[int, float], own: dict[int, float]) -> str:
-    common = sorted(base.keys() & own.keys())
-    ratio = geometric_interval([base[r] / own[r] for r in common], 0.95)
+    ratio = ratio_interval(base, own, 0.95)
     return f"{ratio.estimate:.2f}x [{ratio.low:.2f}, {ratio.high:.2f}]"
 
 

@@ -29,14 +29,15 @@ from rich.table import Table
 from prunebench.config import Config, parse_config
 from prunebench.errors import InputError, StepError
 from prunebench.experiment import Experiment, prepare
-from prunebench.latency.intervals import geometric_interval
+from prunebench.latency.intervals import ratio_interval
 from prunebench.latency.measure import Target, measure
 from prunebench.latency.samples import read_samples
 from prunebench.latency.stopping import round_medians
 from prunebench.map_bootstrap import image_weights, load_detections, mean_ap
 from prunebench.plan import plan_variants
-from prunebench.records import Interval, VariantRecord
+from prunebench.records import VariantRecord
 from prunebench.sections import LatencyConfig
+from prunebench.statistics import interval
 from prunebench.variants import evaluate_variant, export_variant, make_variant
 
 mpl.use("Agg")
@@ -148,15 +149,14 @@ def _rows(
     rows = []
     for target, ((recipe, name), (experiment, variant)) in zip(targets, made.items(), strict=True):
         own = medians[target.name, 1]
-        common = sorted(own.keys() & base.keys())
         draws = _draws(experiment, variant)
         rows.append(
             {
                 "recipe": recipe,
                 "target": name,
-                "speedup": geometric_interval([base[r] / own[r] for r in common], LEVEL),
+                "speedup": ratio_interval(base, own, LEVEL),
                 "map50": variant.accuracy.map50,
-                "loss": _interval(whole - draws),
+                "loss": interval(float(np.median(whole - draws)), whole - draws, LEVEL),
                 "parameters": variant.audit.structure.parameters,
                 "macs": variant.audit.structure.macs,
             }
@@ -168,11 +168,6 @@ def _draws(experiment: Experiment, variant: VariantRecord) -> np.ndarray:
     """mAP50 on the images, then on resamples of them, the same for every variant."""
     detections = load_detections(experiment.run_folder / variant.accuracy.detections.path)
     return mean_ap(detections, image_weights(detections.images, RESAMPLES, 0))
-
-
-def _interval(draws: np.ndarray) -> Interval:
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(estimate=float(np.median(draws)), low=float(low), high=float(high))
 
 
 def _print(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:

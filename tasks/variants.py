@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -43,13 +44,16 @@ def is_io_error(task: Any, task_run: Any, state: Any) -> bool:
     return False
 
 
-@task(
-    task_run_name="{planned.name}: make",
+step_task = functools.partial(
+    task,
     retries=IO_RETRIES,
     retry_delay_seconds=RETRY_DELAY_S,
     retry_condition_fn=is_io_error,
     persist_result=False,
 )
+
+
+@step_task(task_run_name="{planned.name}: make")
 def make(
     experiment: Experiment,
     planned: PlannedVariant,
@@ -70,26 +74,14 @@ def make(
         return make_variant(experiment, planned, parent, baseline, emit, judgement)
 
 
-@task(
-    task_run_name="{variant.name}: export",
-    retries=IO_RETRIES,
-    retry_delay_seconds=RETRY_DELAY_S,
-    retry_condition_fn=is_io_error,
-    persist_result=False,
-)
+@step_task(task_run_name="{variant.name}: export")
 def export(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
     """Export a variant to ONNX, parity checked."""
     with cores(1, variant.name), _failure_announced(variant.name):
         return export_variant(experiment, variant, announce)
 
 
-@task(
-    task_run_name="{planned.name}: quantize",
-    retries=IO_RETRIES,
-    retry_delay_seconds=RETRY_DELAY_S,
-    retry_condition_fn=is_io_error,
-    persist_result=False,
-)
+@step_task(task_run_name="{planned.name}: quantize")
 def quantize(
     experiment: Experiment, planned: PlannedVariant, parent: VariantRecord
 ) -> VariantRecord:
@@ -98,13 +90,7 @@ def quantize(
         return quantize_variant(experiment, planned, parent, announce)
 
 
-@task(
-    task_run_name="{variant.name}: accuracy",
-    retries=IO_RETRIES,
-    retry_delay_seconds=RETRY_DELAY_S,
-    retry_condition_fn=is_io_error,
-    persist_result=False,
-)
+@step_task(task_run_name="{variant.name}: accuracy")
 def evaluate(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
     """Measure the accuracy of a variant's ONNX file."""
     with cores(1, variant.name), _failure_announced(variant.name):

@@ -106,8 +106,8 @@ def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
     target = workdir / DETECTIONS_FILE
     write_atomically(target, buffer.getvalue())
     return Accuracy(
-        **_figures(boxes, request.names),
-        **({} if masks is None else _figures(masks, request.names, "mask_")),
+        **figures(boxes, request.names),
+        **({} if masks is None else figures(masks, request.names, "mask_")),
         images=total,
         instances=int(boxes.target_counts.sum()),
         imgsz=request.imgsz,
@@ -115,8 +115,14 @@ def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
     )
 
 
-def _figures(matches: Detections, names: dict[int, str], prefix: str = "") -> dict[str, Any]:
-    """The figures of ``Accuracy`` that follow from matches."""
+def figures(matches: Detections, names: dict[int, str], prefix: str = "") -> dict[str, Any]:
+    """The figures of ``records.Accuracy`` that follow from matches.
+
+    Args:
+        matches: The matches.
+        names: Class index to name.
+        prefix: What the names of the figures start with.
+    """
     import numpy as np
 
     ap = average_precision(matches)

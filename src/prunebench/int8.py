@@ -52,7 +52,7 @@ def is_quantized(model: onnx.ModelProto) -> bool:
 
 def convolutions(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """Every convolution of a file, transposed ones too, in the graph's order."""
-    return [node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
+    return [node for node in model.graph.node if _is_conv(node)]
 
 
 def integer_convolutions(model: onnx.ModelProto) -> frozenset[str]:

@@ -18,7 +18,13 @@ from prunebench.records import FileRef, Record
 from prunebench.retraining.step import Request as TrainRequest
 from prunebench.sections import SparsityConfig
 from prunebench.steps import StepRun
-from prunebench.strategies import PreservingSettings, SparseSettings, TrainingSettings
+from prunebench.strategies import (
+    PreservingSettings,
+    SparseSettings,
+    StrategySettings,
+    TrainingSettings,
+)
+from prunebench.variant_steps import training_request
 
 Run = Callable[[str, Record, Mapping[str, str]], StepRun]
 """Runs a step: its name, its request, and the digests of its input files by field."""
@@ -90,29 +96,21 @@ def _sparse(
     run: Run,
 ) -> tuple[str, str]:
     """The unpruned network after its training with a regulariser."""
-    config = experiment.config
-    preserving = config.retrain.strategies.get("preserving") or PreservingSettings()
-    request = TrainRequest(
-        strategy="sparse",
-        settings=SparseSettings(
-            **preserving.model_dump(include=set(TrainingSettings.model_fields)),
-            kind=sparsity.kind,
-            weight=sparsity.weight,
-            ignore=config.prune.ignore,
-        ),
+    settings = SparseSettings(
+        **_preserving(experiment).model_dump(include=set(TrainingSettings.model_fields)),
+        kind=sparsity.kind,
+        weight=sparsity.weight,
+        ignore=experiment.config.prune.ignore,
+    )
+    request = training_request(
+        experiment,
+        "sparse",
+        settings,
         checkpoint=str(checkpoint),
-        data_yaml=experiment.data_yaml,
         round=0,
         epochs=sparsity.epochs,
-        imgsz=config.retrain.imgsz,
-        batch=config.retrain.batch,
-        workers=config.retrain.workers,
-        threads=experiment.threads,
-        seed=config.seed,
         # Accuracy may fall while channels become dispensable, which is no reason to stop.
         patience=0,
-        max_minutes=config.retrain.max_minutes,
-        image_hw=config.image.hw,
     )
     kept = {field: inputs[field] for field in ("checkpoint", "data_yaml")}
     return _file(run("train", request, kept), "checkpoint")
@@ -169,21 +167,17 @@ def _stage_training(experiment: Experiment) -> TrainRequest:
 
     Its files are the step's own, so that where they lie is no part of the step's key.
     """
-    config = experiment.config
-    settings = config.retrain.strategies.get("preserving") or PreservingSettings()
-    return TrainRequest(
-        strategy="preserving",
-        settings=settings,
+    return training_request(
+        experiment,
+        "preserving",
+        _preserving(experiment),
         checkpoint="",
         data_yaml="",
         round=1,
-        epochs=config.prune.stage_epochs,
-        imgsz=config.retrain.imgsz,
-        batch=config.retrain.batch,
-        workers=config.retrain.workers,
-        threads=experiment.threads,
-        seed=config.seed,
-        patience=config.retrain.patience,
-        max_minutes=config.retrain.max_minutes,
-        image_hw=config.image.hw,
+        epochs=experiment.config.prune.stage_epochs,
     )
+
+
+def _preserving(experiment: Experiment) -> StrategySettings:
+    """Settings of ``preserving``, its defaults where the configuration has none."""
+    return experiment.config.retrain.strategies.get("preserving") or PreservingSettings()

@@ -262,8 +262,6 @@ def prediction_error(actual: FloatArray, expected: FloatArray, classes: int) -> 
 
 
 def _map50(onnx_file: Path, request: Request, emit: Emit) -> float:
-    import numpy as np
-
     from prunebench import accuracy
 
     shared = request.model_dump(include=set(accuracy.Request.model_fields))
@@ -272,8 +270,8 @@ def _map50(onnx_file: Path, request: Request, emit: Emit) -> float:
     # A mask is cut out by its box, so masks suffer from whatever boxes do.
     matches = boxes if masks is None else masks
     accuracy.check_labelled(matches, request.images)
-    ap = accuracy.average_precision(matches)
-    return float(np.mean([values[0] for values in ap.values()]))
+    map50: float = accuracy.figures(matches, request.names)["map50"]
+    return map50
 
 
 def _check_output(model: onnx.ModelProto, request: Request) -> None:

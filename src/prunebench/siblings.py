@@ -24,7 +24,6 @@ from prunebench.records import (
     VariantRecord,
     sha256_of,
 )
-from prunebench.retraining.baseline import Request as BaselineRequest
 from prunebench.runs import save_variant
 from prunebench.sections import QuantizeConfig
 from prunebench.smaller import Request as SmallerRequest
@@ -34,7 +33,7 @@ from prunebench.variant_steps import (
     named,
     placed,
     run_cached,
-    trained_files,
+    trained_stock,
     variant_file,
 )
 
@@ -85,22 +84,16 @@ def smaller_stock(
     if epochs == 0:
         reason = "the checkpoint does not say its epochs and nothing is retrained: it has no budget"
         raise StepError("make", reason, variant=planned.name)
-    request = BaselineRequest(
-        model=stock.description,
-        data_yaml=experiment.data_yaml,
+    checkpoint, structure, training = trained_stock(
+        experiment,
+        planned.name,
+        stock.description,
+        emit,
         epochs=epochs,
         imgsz=config.retrain.imgsz,
         batch=config.retrain.batch,
-        seed=config.seed,
-        lr0=config.baseline.lr0,
-        optimizer=config.baseline.optimizer,
-        threads=experiment.threads,
-        image_hw=config.image.hw,
         width=chosen.width,
     )
-    run = run_cached(experiment, "baseline", request, {"data_yaml": experiment.data_digest}, emit)
-    checkpoint, training = trained_files(experiment, planned.name, run)
-    structure = Structure.model_validate(run.result["structure"])
     if chosen.epochs is None:
         budget = f"the {retraining} epochs of retraining alone: the checkpoint does not say its own"
     else:

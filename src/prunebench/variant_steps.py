@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from prunebench.child import Emit, Event
 from prunebench.errors import StepError
 from prunebench.experiment import Experiment
 from prunebench.files import place
-from prunebench.records import FileRef, Record, TrainingSummary, VariantRecord
+from prunebench.records import FileRef, Record, Structure, TrainingSummary, VariantRecord
+from prunebench.retraining.baseline import Request as BaselineRequest
+from prunebench.retraining.step import Request as TrainRequest
 from prunebench.steps import StepRun, run_step
+from prunebench.strategies import StrategySettings
 
 
 def run_cached(
@@ -45,6 +49,60 @@ def run_cached(
         threads=threads or experiment.threads,
         on_event=emit,
     )
+
+
+def training_request(
+    experiment: Experiment, strategy: str, settings: StrategySettings, **own: Any
+) -> TrainRequest:
+    """A training with the budget per step that ``retrain`` gives to every one.
+
+    Args:
+        experiment: The prepared experiment.
+        strategy: Name of the strategy.
+        settings: Its settings.
+        own: What this training has of its own: at least ``checkpoint``, ``round``, ``epochs``.
+    """
+    config, shared = experiment.config, experiment.config.retrain
+    values = {
+        "data_yaml": experiment.data_yaml,
+        "imgsz": shared.imgsz,
+        "batch": shared.batch,
+        "workers": shared.workers,
+        "threads": experiment.threads,
+        "seed": config.seed,
+        "patience": shared.patience,
+        "max_minutes": shared.max_minutes,
+        "image_hw": config.image.hw,
+    }
+    return TrainRequest(strategy=strategy, settings=settings, **{**values, **own})
+
+
+def trained_stock(
+    experiment: Experiment, variant: str, model: str, emit: Emit, **own: Any
+) -> tuple[FileRef, Structure, TrainingSummary]:
+    """A stock network, trained from random weights by the step ``baseline``.
+
+    Args:
+        experiment: The prepared experiment.
+        variant: Name of the variant it becomes.
+        model: The network, as Ultralytics names its description.
+        emit: Receives its events.
+        own: ``epochs``, ``imgsz``, ``batch``, and ``width`` where it has one of its own.
+    """
+    config = experiment.config
+    request = BaselineRequest(
+        model=model,
+        data_yaml=experiment.data_yaml,
+        seed=config.seed,
+        lr0=config.baseline.lr0,
+        optimizer=config.baseline.optimizer,
+        threads=experiment.threads,
+        image_hw=config.image.hw,
+        **own,
+    )
+    run = run_cached(experiment, "baseline", request, {"data_yaml": experiment.data_digest}, emit)
+    checkpoint, training = trained_files(experiment, variant, run)
+    return checkpoint, Structure.model_validate(run.result["structure"]), training
 
 
 def trained_files(

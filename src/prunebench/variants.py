@@ -23,7 +23,6 @@ from prunebench.records import (
     VariantRecord,
     sha256_of,
 )
-from prunebench.retraining.baseline import Request as BaselineRequest
 from prunebench.retraining.step import Request as TrainRequest
 from prunebench.runs import save_variant
 from prunebench.siblings import at_letterbox, smaller_stock
@@ -34,6 +33,8 @@ from prunebench.variant_steps import (
     placed,
     run_cached,
     trained_files,
+    trained_stock,
+    training_request,
     variant_file,
 )
 
@@ -219,21 +220,15 @@ def _baseline(
         place(Path(experiment.checkpoint), target)
         return FileRef.of(target, experiment.run_folder), experiment.structure, None
     config = experiment.config
-    request = BaselineRequest(
-        model=config.model,
-        data_yaml=experiment.data_yaml,
+    return trained_stock(
+        experiment,
+        planned.name,
+        config.model,
+        emit,
         epochs=config.baseline.epochs,
         imgsz=config.baseline.imgsz,
         batch=config.baseline.batch,
-        seed=config.seed,
-        lr0=config.baseline.lr0,
-        optimizer=config.baseline.optimizer,
-        threads=experiment.threads,
-        image_hw=config.image.hw,
     )
-    run = run_cached(experiment, "baseline", request, {"data_yaml": experiment.data_digest}, emit)
-    checkpoint, training = trained_files(experiment, planned.name, run)
-    return checkpoint, Structure.model_validate(run.result["structure"]), training
 
 
 def _train_request(
@@ -244,20 +239,13 @@ def _train_request(
     strategy: str,
 ) -> TrainRequest:
     settings = experiment.config.retrain
-    return TrainRequest(
-        strategy=strategy,
-        settings=settings.strategies[strategy],
+    return training_request(
+        experiment,
+        strategy,
+        settings.strategies[strategy],
         checkpoint=str(checkpoint_of(experiment, parent)),
-        data_yaml=experiment.data_yaml,
+        teacher=str(checkpoint_of(experiment, teacher)),
         round=planned.round,
         epochs=settings.epochs,
-        imgsz=settings.imgsz,
-        batch=settings.batch,
-        workers=settings.workers,
         threads=experiment.retraining_threads,
-        seed=experiment.config.seed,
-        patience=settings.patience,
-        max_minutes=settings.max_minutes,
-        image_hw=experiment.config.image.hw,
-        teacher=str(checkpoint_of(experiment, teacher)),
     )

@@ -6,6 +6,7 @@ little, with a corner cut off, some left out. That gives average precisions betw
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,94 +14,41 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import yaml
-from pruning_kit import HW, NAMES, tiny_network
+from accuracy_kit import export_spread_out, request, write_labelled
+from pruning_kit import NAMES, tiny_network
 from ultralytics.models import YOLO
 
-from prunebench.accuracy import Request, draw_masks, run
-from prunebench.checkpoint import save_checkpoint
+from prunebench.accuracy import draw_masks, run
 from prunebench.errors import DatasetError
-from prunebench.export import export_onnx
-from prunebench.inference import OnnxNetwork, read_letterboxed
-from prunebench.latency.postprocess import decode_and_nms
 from prunebench.map_bootstrap import load_detections, mean_ap
 from prunebench.records import Accuracy
 
 IMAGES = 8
-EMPTY = 2
-"""Images at the end that show nothing; one has an empty label file, one has none."""
 
 
 @pytest.fixture(scope="module")
 def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("onnx")
     network: Any = tiny_network("yolov8n-seg")
-    head = network.model[-1]
-    with torch.no_grad():
-        raw = network(torch.rand(1, 3, *HW, generator=torch.Generator().manual_seed(0)))[1]
-        cells = [HW[0] * HW[1] // int(stride) ** 2 for stride in network.stride]
-        for level, logits in enumerate(raw["scores"][0].split(cells, dim=1)):
-            box, kind = head.cv2[level][-1], head.cv3[level][-1]
-            # Scores spread over 0..1.
-            gain = 1.5 / logits.std(dim=1)
-            kind.weight.mul_(gain[:, None, None, None])
-            kind.bias.copy_(-2 - (logits.mean(dim=1) - kind.bias) * gain)
-            # Edges near one cell from the centre, so that boxes are small and lie in the image.
-            box.bias.copy_(-2 * (torch.arange(16.0) - 1).abs().repeat(4))
-            # Masks that fill most of their box, with notches and holes.
-            head.cv4[level][-1].bias.fill_(0.5)
-    save_checkpoint(network, folder / "source.pt", {})
-    return export_onnx(folder / "source.pt", folder, HW, opset=17)
+    for coefficients in network.model[-1].cv4:
+        # Masks that fill most of their box, with notches and holes.
+        torch.nn.init.constant_(coefficients[-1].bias, 0.5)
+    return export_spread_out(network, tmp_path_factory.mktemp("onnx"))
 
 
 @pytest.fixture(scope="module")
 def data_yaml(onnx_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    for kind in ("images", "labels"):
-        (root / kind / "val").mkdir(parents=True)
-    rng = np.random.default_rng(5)
-    network = OnnxNetwork(onnx_file, HW)
-    for index in range(IMAGES):
-        path = root / "images" / "val" / f"{index}.png"
-        cv2.imwrite(str(path), rng.integers(0, 255, (54, 96, 3), dtype=np.uint8))
-        if index == IMAGES - 1:
-            continue
-        rows = _labels(network, path, rng) if index < IMAGES - EMPTY else []
-        (root / "labels" / "val" / f"{index}.txt").write_text("\n".join(rows))
-    file = root / "data.yaml"
-    data = {"path": str(root), "train": "images/val", "val": "images/val", "names": NAMES}
-    file.write_text(yaml.safe_dump(data))
-    return file
+    return write_labelled(tmp_path_factory.mktemp("data"), onnx_file, IMAGES, 2, _labels)
 
 
-def _labels(network: OnnxNetwork, path: Path, rng: np.random.Generator) -> list[str]:
-    tensor, factor, offset = read_letterboxed(path, HW)
-    found = decode_and_nms(network(tensor)[0], len(NAMES), 0.001, 0.3, 300, multi_label=True)
-    rows = []
-    for kind in range(len(NAMES)):
-        best = found[found[:, 5] == kind][:2, :4] * rng.uniform(0.96, 1.04)
-        for x1, y1, x2, y2 in best:
-            cut = rng.uniform(0.1, 0.6) * (x2 - x1)
-            corners = [[x1, y1], [x2 - cut, y1], [x2, y1 + cut], [x2, y2], [x1, y2]]
-            points = np.clip((np.array(corners) - offset[:2]) / factor[:2], 0, 1)
-            if np.ptp(points, axis=0).min() > 0.1 and rng.random() < 0.7:
-                rows.append(f"{kind} " + " ".join(f"{value:.6f}" for value in points.flat))
-    # Ultralytics drops a repeated line.
-    return [*rows, rows[0]]
-
-
-def request(onnx_file: Path, data_yaml: Path, **changes: Any) -> Request:
-    images = sorted((data_yaml.parent / "images" / "val").iterdir())
-    values: dict[str, Any] = {
-        "onnx": str(onnx_file),
-        "images": tuple(str(image) for image in images),
-        "names": NAMES,
-        "imgsz": HW,
-        "confidence": 0.001,
-        "iou": 0.7,
-        "max_det": 300,
-    }
-    return Request.model_validate(values | changes)
+def _labels(
+    best: np.ndarray, factor: np.ndarray, offset: np.ndarray, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    for x1, y1, x2, y2 in best:
+        cut = rng.uniform(0.1, 0.6) * (x2 - x1)
+        corners = [[x1, y1], [x2 - cut, y1], [x2, y1 + cut], [x2, y2], [x1, y2]]
+        points = np.clip((np.array(corners) - offset[:2]) / factor[:2], 0, 1)
+        if np.ptp(points, axis=0).min() > 0.1 and rng.random() < 0.7:
+            yield points.ravel()
 
 
 @pytest.fixture(scope="module")

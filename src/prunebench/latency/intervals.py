@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,17 @@ PERCENTILES = (50, 90, 95, 99)
 RESAMPLES = 2000
 CELLS_AT_ONCE = 4_000_000
 """Numbers of a table held in memory at once, some 30 MB."""
+
+
+def ratio_interval(a: Mapping[int, float], b: Mapping[int, float], level: float) -> Interval:
+    """``geometric_interval`` of a / b over the rounds that both have.
+
+    Args:
+        a: Round to typical milliseconds, as ``stopping.round_medians`` gives them.
+        b: The same of the other; at least two rounds are common.
+        level: Confidence level.
+    """
+    return geometric_interval([a[index] / b[index] for index in sorted(a.keys() & b.keys())], level)
 
 
 def geometric_interval(values: ArrayLike, level: float) -> Interval:

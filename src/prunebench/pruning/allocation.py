@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from prunebench.errors import ConfigError, StepError
 from prunebench.pruning.align import uniform_widths
-from prunebench.pruning.costs import CostModel, LayerCost
+from prunebench.pruning.costs import CostModel, LayerCost, read_costs
 from prunebench.pruning.paths import (
     Path,
     bundles_of,
@@ -19,7 +19,7 @@ from prunebench.pruning.paths import (
 )
 from prunebench.pruning.pruner import Opened
 from prunebench.pruning.search import Timed, find_point
-from prunebench.pruning.sensitivity import lost_by
+from prunebench.pruning.sensitivity import lost_by, read_curves
 from prunebench.pruning.shapes import Kept, Shapes
 from prunebench.pruning.targets import Goal
 from prunebench.sections import Allocation
@@ -33,12 +33,10 @@ class Allocated(NamedTuple):
     Attributes:
         kept: Root of a group to the channels that stay.
         reached: What they come to, in a sentence's end ("1,702,133 parameters").
-        timed: What was measured, for a measured target.
     """
 
     kept: dict[str, int]
     reached: str
-    timed: Timed | None = None
 
 
 class Measurements(NamedTuple):
@@ -98,7 +96,7 @@ def allocate(
     kept = points[found.point]
     speed = f"{1 / found.timed.ratio.estimate:.2f}x, {found.timed.latency_ms:.2f} ms"
     missed = "" if found.met else f", the nearest to {goal.label} that these widths reach"
-    return Allocated(kept, f"{speed}{missed}; {_counted(shapes, kept)}", found.timed)
+    return Allocated(kept, f"{speed}{missed}; {_counted(shapes, kept)}")
 
 
 def path_of(
@@ -124,9 +122,6 @@ def path_of(
 
 def read_measurements(costs: FilePath, curves: FilePath) -> Measurements:
     """Read what the steps ``costs`` and ``sensitivity`` wrote."""
-    from prunebench.pruning.costs import read_costs
-    from prunebench.pruning.sensitivity import read_curves
-
     return Measurements(read_costs(costs), read_curves(curves))
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from prunebench.accuracy import draw_masks
+from prunebench.checkpoint import Network
 from prunebench.data.labels import labels_of, read_labels, read_polygons
 from prunebench.inference import read_letterboxed
 
@@ -55,6 +56,20 @@ def sample_batches(
     for start in range(0, len(order), BATCH):
         chosen = [images[i] for i in order[start : start + BATCH]]
         yield _batch(chosen, imgsz, classes, masks)
+
+
+def batches_for(
+    network: Network, images: Sequence[Path], count: int, *, imgsz: tuple[int, int], seed: int
+) -> Iterator[Batch]:
+    """``sample_batches`` with the classes of a network, and the masks its loss may need."""
+    return sample_batches(
+        images,
+        count,
+        imgsz=imgsz,
+        classes=len(network.names),
+        seed=seed,
+        masks=network.task == "segment",
+    )
 
 
 def _batch(images: Sequence[Path], imgsz: tuple[int, int], classes: int, with_masks: bool) -> Batch:

@@ -11,7 +11,7 @@ import itertools
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +105,9 @@ def run(request: Request, workdir: Path, emit: Emit) -> Costs:
         split_c2f(network)
         graph = trace(network, request.ignore)
         shapes = shapes_of(graph, request.imgsz)
+        bundles = bundles_of(graph.groups, request.block)
         grids = {
-            layer.name: (layer, *grid_of(layer, bundles_of(graph.groups, request.block)))
+            layer.name: (layer, *grid_of(layer, bundles))
             for layer in shapes.layers
             if (layer.inputs.groups or layer.outputs.groups) and layer.swept[0]
         }
@@ -132,19 +133,14 @@ def grid_of(layer: Layer, bundles: Sequence[Bundle]) -> tuple[list[int], list[in
     def widths(side: Any) -> list[int]:
         most = side.at({root: max(stops[root]) for root in side.groups})
         least = side.at({root: min(stops[root]) for root in side.groups})
-        steps = {min(step) for step in _steps(stops, side.groups)} or {1}
-        grain = min(steps)
+        falls = (a - b for root in side.groups for a, b in itertools.pairwise(stops[root]))
+        grain = min(falls, default=1)
         between = np.linspace(least, most, GRID)
         aligned = {least + round((value - least) / grain) * grain for value in between}
         return sorted({int(min(most, max(least, value))) for value in aligned})
 
     outputs = widths(layer.outputs)
     return ([1] if layer.depthwise else widths(layer.inputs)), outputs
-
-
-def _steps(stops: Mapping[str, tuple[int, ...]], roots: Iterable[str]) -> list[list[int]]:
-    falls = [[a - b for a, b in itertools.pairwise(stops[root])] for root in roots]
-    return [fall for fall in falls if fall]
 
 
 def time_layers(

@@ -167,6 +167,13 @@ def forward_to_predictions(network: Network, image: Tensor) -> list[Tensor]:
     return [outputs[end] for end in ends if end in outputs]
 
 
+def norm_after(network: nn.Module, name: str) -> nn.BatchNorm2d | None:
+    """The BatchNorm that follows a convolution in Ultralytics' ``Conv``, ``None`` elsewhere."""
+    around = network.get_submodule(name.rpartition(".")[0])
+    norm = getattr(around, "bn", None) if name.endswith(".conv") else None
+    return norm if isinstance(norm, nn.BatchNorm2d) else None
+
+
 def blank_image(network: Network) -> Tensor:
     """What a network is traced with, shape (1, channels, height, width)."""
     return torch.zeros(1, network.yaml.get("channels", 3), *TRACE_HW)

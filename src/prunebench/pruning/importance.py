@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -89,6 +89,17 @@ def accumulate_gradients(network: Network, batches: Iterable[Batch]) -> None:
         network: A network in eval mode with gradients on.
         batches: Batches with images and labels.
     """
+    for loss in training_losses(network, batches):
+        loss.backward()
+
+
+def training_losses(network: Network, batches: Iterable[Batch]) -> Iterator[Any]:
+    """The training loss of each batch, summed over its images, with Ultralytics' default weights.
+
+    Args:
+        network: A network; its own training arguments are put back afterwards.
+        batches: Batches with images and labels.
+    """
     from ultralytics.cfg import get_cfg
 
     arguments = getattr(network, "args", None)
@@ -96,7 +107,7 @@ def accumulate_gradients(network: Network, batches: Iterable[Batch]) -> None:
     try:
         for batch in batches:
             loss, _ = network.loss(batch)
-            loss.sum().backward()
+            yield loss.sum()
     finally:
         network.args = arguments
         network.criterion = None

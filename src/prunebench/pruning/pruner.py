@@ -13,7 +13,7 @@ from prunebench.checkpoint import Network
 from prunebench.errors import StepError
 from prunebench.pruning.align import uniform_widths
 from prunebench.pruning.batches import Batch
-from prunebench.pruning.groups import TRACE_HW, ChannelGroup, PruningGraph, trace
+from prunebench.pruning.groups import ChannelGroup, PruningGraph, blank_image, trace
 from prunebench.pruning.importance import accumulate_gradients, score_groups
 from prunebench.pruning.surgery import fold_c2f, split_c2f
 from prunebench.sections import Importance
@@ -184,7 +184,7 @@ def _parameters(network: nn.Module) -> int:
 def _output_shapes(network: Network) -> list[tuple[int, ...]]:
     """Shapes of what the network predicts for one small image."""
     with torch.no_grad():
-        outputs = network(torch.zeros(1, network.yaml.get("channels", 3), *TRACE_HW))
+        outputs = network(blank_image(network))
     return [tuple(tensor.shape) for tensor in _tensors(outputs[0])]
 
 

@@ -116,7 +116,8 @@ def _next(
     # exact where time is a power of the prediction.
     logs = [math.log(p / whole) for p in predicted]
     known = sorted(tried, key=lambda i: logs[i])
-    expected = [log + _line(log, [(logs[i], off(i) - logs[i]) for i in known]) for log in logs]
+    corrections = [(logs[i], off(i) - logs[i]) for i in known]
+    expected = [log + _line(log, corrections) for log in logs]
     index = _nearest(expected, tried)
     best = min(tried, key=lambda i: abs(off(i)))
     if index is None or abs(off(best)) > math.log1p(TOLERANCE):

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from prunebench.checkpoint import Network
     from prunebench.pruning.batches import Batch
-    from prunebench.pruning.groups import PruningGraph
     from prunebench.pruning.paths import Bundle
+    from prunebench.pruning.pruner import Opened
 
 SENSITIVITY_FILE = "sensitivity.json"
 
@@ -90,41 +90,32 @@ def run(request: Request, workdir: Path, emit: Emit) -> Sensitivity:
 def _measured(request: Request, workdir: Path, emit: Emit) -> Sensitivity:
     from prunebench.checkpoint import load_checkpoint
     from prunebench.data.dataset import images_of, read_dataset
-    from prunebench.pruning.batches import sample_batches
-    from prunebench.pruning.groups import trace
-    from prunebench.pruning.importance import TAYLOR_BATCHES, accumulate_gradients, score_groups
+    from prunebench.pruning.batches import batches_for
+    from prunebench.pruning.importance import TAYLOR_BATCHES
     from prunebench.pruning.paths import bundles_of
-    from prunebench.pruning.surgery import split_c2f
+    from prunebench.pruning.pruner import open_network
 
     network: Any = load_checkpoint(Path(request.checkpoint))
     images = images_of(read_dataset(Path(request.data_yaml)), "train")
-    split_c2f(network)
-    graph = trace(network, request.ignore)
 
-    def batches(count: int) -> list[Batch]:
-        return list(
-            sample_batches(
-                images,
-                count,
-                imgsz=request.imgsz,
-                classes=len(network.names),
-                seed=request.seed,
-                masks=network.task == "segment",
-            )
-        )
+    def batches(count: int) -> Iterator[Batch]:
+        return batches_for(network, images, count, imgsz=request.imgsz, seed=request.seed)
 
-    if request.importance == "taylor":
-        accumulate_gradients(network, batches(TAYLOR_BATCHES))
-    scores = score_groups(graph.groups, request.importance, seed=request.seed)
-    network.zero_grad(set_to_none=True)
-    bundles = bundles_of(graph.groups, None)
-    used = batches(BATCHES)
+    opened = open_network(
+        network,
+        importance=request.importance,
+        ignore=request.ignore,
+        gradient_batches=batches(TAYLOR_BATCHES),
+        seed=request.seed,
+    )
+    bundles = bundles_of(opened.graph.groups, None)
+    used = list(batches(BATCHES))
     emit({"kind": "stage", "text": f"measuring how much {len(bundles)} groups of channels matter"})
     whole = loss_of(network, used)
     curves: dict[str, list[float]] = {}
     for done, bundle in enumerate(bundles, start=1):
         curves[bundle.roots[0]] = [
-            max(0.0, value - whole) for value in _losses(network, graph, bundle, scores, used)
+            max(0.0, value - whole) for value in _losses(opened, bundle, used)
         ]
         emit({"kind": "progress", "done": done, "total": len(bundles), "unit": "group"})
     target = workdir / SENSITIVITY_FILE
@@ -166,31 +157,21 @@ def lost_by(
 def loss_of(network: Network, batches: Sequence[Batch]) -> float:
     """Training loss per image in eval mode."""
     import torch
-    from ultralytics.cfg import get_cfg
 
-    arguments = getattr(network, "args", None)
-    network.args = get_cfg()
-    try:
-        with torch.no_grad():
-            total = sum(float(network.loss(batch)[0].sum()) for batch in batches)
-    finally:
-        network.args = arguments
-        network.criterion = None
+    from prunebench.pruning.importance import training_losses
+
+    with torch.no_grad():
+        total = sum(float(loss) for loss in training_losses(network, batches))
     return total / sum(len(batch["img"]) for batch in batches)
 
 
-def _losses(
-    network: Network,
-    graph: PruningGraph,
-    bundle: Bundle,
-    scores: Mapping[str, Tensor],
-    batches: Sequence[Batch],
-) -> Iterator[float]:
-    members = {group.root: group.members for group in graph.groups}
+def _losses(opened: Opened, bundle: Bundle, batches: Sequence[Batch]) -> Iterator[float]:
+    network: Network = opened.graph.network
+    members = {group.root: group.members for group in opened.graph.groups}
     for share in SHARES:
         count = round(bundle.width * share)
         silent = {
-            member: scores[root].argsort(stable=True)[:count]
+            member: opened.scores[root].argsort(stable=True)[:count]
             for root in bundle.roots
             for member in members[root]
         }
@@ -209,6 +190,8 @@ def silenced(network: nn.Module, channels: Mapping[str, Tensor]) -> Iterator[Non
     import torch
     from torch import nn
 
+    from prunebench.pruning.groups import norm_after
+
     kept: list[tuple[Tensor, Tensor]] = []
 
     def clear(tensor: Tensor, dim: int, indices: Tensor) -> None:
@@ -222,9 +205,8 @@ def silenced(network: nn.Module, channels: Mapping[str, Tensor]) -> Iterator[Non
                 clear(module.weight, int(isinstance(module, nn.ConvTranspose2d)), indices)
                 if module.bias is not None:
                     clear(module.bias, 0, indices)
-                around: Any = network.get_submodule(name.rpartition(".")[0])
-                norm = getattr(around, "bn", None) if name.endswith(".conv") else None
-                if isinstance(norm, nn.BatchNorm2d):
+                norm = norm_after(network, name)
+                if norm is not None:
                     clear(norm.weight, 0, indices)
                     clear(norm.bias, 0, indices)
         yield

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from prunebench.checkpoint import Network
-from prunebench.pruning.groups import CONVOLUTIONS, PruningGraph
+from prunebench.pruning.groups import CONVOLUTIONS, PruningGraph, norm_after
 
 Kept = Mapping[str, int]
 """Root of a group to the channels that stay."""
@@ -86,13 +86,16 @@ class Shapes:
         layers: The convolutions, in forward order.
         full: Every group's width now.
         parameters_now: Parameters of the network now, BatchNorm apart.
-        macs_now: MACs of one image now, those of attention's products apart.
     """
 
     layers: tuple[Layer, ...]
     full: Kept
     parameters_now: int
-    macs_now: int
+
+    @property
+    def macs_now(self) -> int:
+        """MACs of one image now, those of attention's products apart."""
+        return self.macs(self.full)
 
     def parameters(self, kept: Kept) -> int:
         """Parameters with BatchNorm apart."""
@@ -106,14 +109,6 @@ class Shapes:
     def macs(self, kept: Kept) -> int:
         """Multiply-accumulates of the convolutions for one image."""
         return sum(layer.macs(kept) for layer in self.layers)
-
-    def layers_of(self, root: str) -> tuple[Layer, ...]:
-        """The convolutions whose widths a group has a part in."""
-        return tuple(
-            layer
-            for layer in self.layers
-            if root in layer.inputs.groups or root in layer.outputs.groups
-        )
 
 
 def shapes_of(graph: PruningGraph, imgsz: tuple[int, int]) -> Shapes:
@@ -134,7 +129,6 @@ def shapes_of(graph: PruningGraph, imgsz: tuple[int, int]) -> Shapes:
         depthwise = module.groups > 1 and module.groups == module.out_channels
         outs = _channels(module.out_channels, outputs.get(module, {}), full)
         ins = outs if depthwise else _channels(module.in_channels, inputs.get(module, {}), full)
-        norm = _norm_after(network, name)
         layers.append(
             Layer(
                 name=name,
@@ -146,11 +140,10 @@ def shapes_of(graph: PruningGraph, imgsz: tuple[int, int]) -> Shapes:
                 transposed=isinstance(module, nn.ConvTranspose2d),
                 groups=1 if depthwise else module.groups,
                 swept=swept.get(name, (0, 0)),
-                per_output=(module.bias is not None) + (2 if norm else 0),
+                per_output=(module.bias is not None) + (2 if norm_after(network, name) else 0),
             )
         )
-    shapes = Shapes(tuple(layers), full, sum(p.numel() for p in network.parameters()), 0)
-    return Shapes(shapes.layers, full, shapes.parameters_now, shapes.macs(full))
+    return Shapes(tuple(layers), full, sum(p.numel() for p in network.parameters()))
 
 
 def _channels(now: int, groups: Mapping[str, int], full: Kept) -> Channels:
@@ -173,12 +166,6 @@ def _occurrences(
             times = side.setdefault(module, {})
             times[group.root] = times.get(group.root, 0) + len(channels) // group.width
     return inputs, outputs
-
-
-def _norm_after(network: nn.Module, name: str) -> bool:
-    """Whether a BatchNorm follows, as it does in Ultralytics' ``Conv``."""
-    around = network.get_submodule(name.rpartition(".")[0])
-    return name.endswith(".conv") and isinstance(getattr(around, "bn", None), nn.BatchNorm2d)
 
 
 def _swept(network: Network, imgsz: tuple[int, int]) -> dict[str, tuple[int, int]]:

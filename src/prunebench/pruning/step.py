@@ -127,7 +127,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
     with _working(request, emit):
         network = load_checkpoint(checkpoint)
         before = structure_of(network, request.imgsz)
-        batches = _batches(request, before, emit)
+        batches = _batches(request, network, emit)
         opened = _open(network, request, batches)
     with tempfile.TemporaryDirectory(dir=workdir, prefix=".candidates.") as folder:
         allocated = _allocated(opened, request, Path(folder), emit)
@@ -277,22 +277,15 @@ def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Al
     )
 
 
-def _batches(request: Request, before: Structure, emit: Emit) -> Batches:
+def _batches(request: Request, network: Network, emit: Emit) -> Batches:
     """A source of labelled training batches that tells how far it is."""
     from prunebench.data.dataset import images_of, read_dataset
-    from prunebench.pruning.batches import BATCH, sample_batches
+    from prunebench.pruning.batches import BATCH, batches_for
 
     images = images_of(read_dataset(Path(request.data_yaml)), "train")
 
     def batches(count: int) -> Iterator[Batch]:
-        sample = sample_batches(
-            images,
-            count,
-            imgsz=request.imgsz,
-            classes=len(before.names),
-            seed=request.seed,
-            masks=before.task == "segment",
-        )
+        sample = batches_for(network, images, count, imgsz=request.imgsz, seed=request.seed)
         total = min(count, math.ceil(len(images) / BATCH))
         for done, batch in enumerate(sample, start=1):
             yield batch

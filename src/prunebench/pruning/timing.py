@@ -10,7 +10,7 @@ import numpy as np
 
 from prunebench.checkpoint import Network, load_checkpoint, save_checkpoint
 from prunebench.export import export_onnx
-from prunebench.latency.intervals import geometric_interval
+from prunebench.latency.intervals import ratio_interval
 from prunebench.latency.measure import Target, measure
 from prunebench.latency.samples import read_samples
 from prunebench.latency.stopping import round_medians
@@ -98,10 +98,9 @@ class Stopwatch:
         )
         medians = round_medians(read_samples(folder / result.samples.path), "model")
         base, other = (medians[target.name, result.threads[0]] for target in targets)
-        common = sorted(base.keys() & other.keys())
         return Timed(
-            ratio=geometric_interval([other[r] / base[r] for r in common], LEVEL),
-            latency_ms=float(np.median([other[r] for r in common])),
+            ratio=ratio_interval(other, base, LEVEL),
+            latency_ms=float(np.median([other[r] for r in other.keys() & base.keys()])),
         )
 
     def _exported(self, network: Network, name: str) -> Path:
