@@ -14,7 +14,7 @@ $(READY): scripts/setup requirements.lock pyproject.toml
 demo: $(READY) ## Compare six variants of the shipped model on the built-in scenes (6 minutes)
 	@$(BIN)/prunebench run --config configs/quickstart.yaml
 
-test: $(READY) ## Run every test (13 minutes on two cores)
+test: $(READY) ## Run every test (6 to 10 minutes on two cores)
 	@$(BIN)/python -m pytest
 
 lint: $(READY) ## Check style, types and the direction of imports

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from prunebench.runs import STEPS_FOLDER
+
 # Two workers share the cores, so each computes with one thread; read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The host's measuring lock lies in the temporary folder: with one for each worker, no test waits
+# until a test of the other worker has measured.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="prunebench-tests-")
+    Path(tempfile.tempdir).chmod(0o755)  # PostgreSQL's own user has to reach its folder.
+    atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
 
 # How long an example takes says nothing on a shared machine.
 settings.register_profile(
@@ -43,12 +55,25 @@ def missing_system_package(reason: str) -> None:
     pytest.skip(reason)
 
 
+def share_steps(out: Path, factory: pytest.TempPathFactory) -> Path:
+    """Let the output folder ``out`` find what tests of any worker made with the same settings."""
+    base = factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "steps"
+    shared.mkdir(exist_ok=True)
+    out.mkdir(exist_ok=True)
+    (out / STEPS_FOLDER).symlink_to(shared)
+    return out
+
+
 def tiny_values(out: Path, **changes: Any) -> dict[str, Any]:
-    """A configuration that runs the whole chain in about a minute."""
+    """A configuration that runs the whole chain in about a minute.
+
+    It has just enough test images for a difference in accuracy to be declared.
+    """
     values: dict[str, Any] = {
         "name": "tiny",
         "model": str(ASSET),
-        "data": "scenes:train=16,val=8,test=8",
+        "data": "scenes:train=16,val=8,test=24",
         "out": str(out),
         "image": {"height": 64, "width": 96},
         "prune": {"ratio": 0.3, "bn_batches": 1},

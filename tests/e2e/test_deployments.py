@@ -12,18 +12,26 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
 
 from prunebench.outcome import read_outcome
-from tests.conftest import ROOT, tiny_values
+from tests.conftest import ROOT, share_steps, tiny_values
 
 BIN = Path(sys.executable).parent
 STARTUP_S = 120
 RUN_S = 400
 CANCEL_S = 10
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+class Worker(NamedTuple):
+    """A worker's process and what it printed."""
+
+    pid: int
+    log: Path
 
 
 @pytest.fixture(scope="module")
@@ -91,48 +99,56 @@ def prefect(environment: dict[str, str], *arguments: str, timeout: float = 120) 
     return done.stdout
 
 
-@pytest.mark.timeout(2 * RUN_S + 3 * STARTUP_S)
-def test_both_deployments_run_in_a_process_worker(server: dict[str, str], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def worker(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """A process worker for the deployments of ``deployments/prefect.yaml``."""
+    log = tmp_path_factory.mktemp("worker") / "log"
     prefect(server, "work-pool", "create", "--type", "process", "prunebench")
     prefect(server, "deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
-    nightly = inspect(server, "rebenchmark/rebenchmark")["schedules"]
+    command = ["prefect", "worker", "start", "--pool", "prunebench"]
+    with running(command, server, log) as pid:
+        yield Worker(pid, log)
+
+
+@pytest.fixture
+def out(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return share_steps(tmp_path / "runs", tmp_path_factory)
+
+
+@pytest.mark.timeout(2 * RUN_S + 3 * STARTUP_S)
+def test_both_deployments_run_in_a_process_worker(
+    server: dict[str, str], worker: Worker, out: Path
+) -> None:
+    nightly = call(server, "deployments/name/rebenchmark/rebenchmark")["schedules"]
     assert [s["schedule"]["cron"] for s in nightly] == ["30 2 * * *"]
 
-    out = tmp_path / "runs"
-    config = tiny_values(out)
-    config["retrain"] = {**config["retrain"], "rounds": 0}
-    worker = ["prefect", "worker", "start", "--pool", "prunebench"]
-    with running(worker, server, tmp_path / "worker"):
-        finish(server, "compare/compare", {"config": config}, tmp_path)
-        (first,) = [path.parent for path in out.glob("*/ranking.json")]
-        names = {row.name for row in read_outcome(first).rankings[0].rows}
-        assert names == {"baseline", "pruned"}
-        finish(server, "rebenchmark/rebenchmark", {"out": str(out)}, tmp_path)
+    config = tiny_values(out, retrain={"rounds": 0})
+    finish(server, worker, "compare/compare", {"config": config})
+    (first,) = [path.parent for path in out.glob("*/ranking.json")]
+    names = {row.name for row in read_outcome(first).rankings[0].rows}
+    assert names == {"baseline", "pruned"}
+    finish(server, worker, "rebenchmark/rebenchmark", {"out": str(out)})
     comparison = json.loads(next(out.glob("*-rebenchmark/comparison.json")).read_text())
     assert comparison["before"] == first.name
     assert len(comparison["changes"]) == len(names)
 
 
 @pytest.mark.timeout(RUN_S + 2 * STARTUP_S)
-def test_cancelling_ends_the_training_at_once(server: dict[str, str], tmp_path: Path) -> None:
-    prefect(server, "work-pool", "create", "--type", "process", "prunebench", "--overwrite")
-    prefect(server, "deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
-    config = tiny_values(tmp_path / "runs", retrain={"epochs": 1000})
-    worker = ["prefect", "worker", "start", "--pool", "prunebench"]
-    with running(worker, server, tmp_path / "worker") as pid:
-        flow_run = start(server, "compare/compare", {"config": config})
-        deadline = time.monotonic() + RUN_S
-        while not any("train" in child.cmdline() for child in descendants(pid)):
-            assert time.monotonic() < deadline, (tmp_path / "worker").read_text()
-            time.sleep(0.2)
-        alive = descendants(pid)
-        cancelling = {"type": "CANCELLING", "name": "Cancelling"}
-        call(server, f"{flow_run}/set_state", {"state": cancelling})
-        _, left = psutil.wait_procs(alive, timeout=CANCEL_S)
-        assert [process.cmdline() for process in left + descendants(pid)] == []
-        while call(server, flow_run)["state"]["type"] != "CANCELLED":
-            assert time.monotonic() < deadline, (tmp_path / "worker").read_text()
-            time.sleep(0.2)
+def test_cancelling_ends_the_training_at_once(
+    server: dict[str, str], worker: Worker, out: Path
+) -> None:
+    config = tiny_values(out, retrain={"epochs": 1000})
+    flow_run = start(server, "compare/compare", {"config": config})
+    deadline = time.monotonic() + RUN_S
+    while not any("train" in child.cmdline() for child in descendants(worker.pid)):
+        assert time.monotonic() < deadline, worker.log.read_text()
+        time.sleep(0.2)
+    alive = descendants(worker.pid)
+    cancelling = {"type": "CANCELLING", "name": "Cancelling"}
+    call(server, f"{flow_run}/set_state", {"state": cancelling})
+    _, left = psutil.wait_procs(alive, timeout=CANCEL_S)
+    assert [process.cmdline() for process in left + descendants(worker.pid)] == []
+    wait_for(server, worker, flow_run, "CANCELLED")
 
 
 def descendants(pid: int) -> list[psutil.Process]:
@@ -164,24 +180,17 @@ def call(environment: dict[str, str], path: str, body: dict[str, Any] | None = N
         return json.load(answer)
 
 
-def inspect(environment: dict[str, str], deployment: str) -> Any:
-    return json.loads(prefect(environment, "deployment", "inspect", deployment, "--output", "json"))
-
-
 def finish(
-    environment: dict[str, str], deployment: str, parameters: dict[str, Any], folder: Path
+    environment: dict[str, str], worker: Worker, deployment: str, parameters: dict[str, Any]
 ) -> None:
     """Run a deployment and wait until its flow run has completed."""
-    output = prefect(
-        environment,
-        "deployment",
-        "run",
-        deployment,
-        "--params",
-        json.dumps(parameters),
-        "--watch",
-        "--watch-timeout",
-        str(RUN_S),
-        timeout=RUN_S + 60,
-    )
-    assert "finished successfully" in output, output + (folder / "worker").read_text()
+    wait_for(environment, worker, start(environment, deployment, parameters), "COMPLETED")
+
+
+def wait_for(environment: dict[str, str], worker: Worker, flow_run: str, wanted: str) -> None:
+    """Wait until a flow run has ended, which must be in the state ``wanted``."""
+    deadline = time.monotonic() + RUN_S
+    while (state := call(environment, flow_run)["state"])["type"] not in ENDED:
+        assert time.monotonic() < deadline, worker.log.read_text()
+        time.sleep(0.2)
+    assert state["type"] == wanted, f"{state}\n{worker.log.read_text()}"

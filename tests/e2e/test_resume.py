@@ -16,15 +16,15 @@ import pytest
 import yaml
 
 from prunebench.latency.sentinel import SENTINEL
-from tests.conftest import tiny_values
+from tests.conftest import share_steps, tiny_values
 
 SCRIPT = Path(sys.executable).with_name("prunebench")
 ENDED_S = 20
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
-    values = tiny_values(tmp_path / "out")
+def config(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    values = tiny_values(share_steps(tmp_path / "out", tmp_path_factory))
     values["retrain"] = {
         **values["retrain"],
         "epochs": 4,
@@ -39,7 +39,7 @@ def config(tmp_path: Path) -> Path:
 def start(config: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [str(SCRIPT), "run", "--config", str(config), "--json"],
-        env={**os.environ, "PREFECT_HOME": str(config.parent / "prefect")},
+        env={**os.environ, "PREFECT_HOME": str(config.parents[1] / "prefect")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -16,19 +19,36 @@ from flows.rebenchmark import rebenchmark
 from prunebench.config import parse_config
 from prunebench.explain import read_diagnoses
 from prunebench.history import Store, default_url, stored_runs
+from prunebench.latency.fingerprint import usable_cores
 from prunebench.outcome import read_outcome
 from prunebench.progress import listening
 from prunebench.runs import read_variants
-from tests.conftest import tiny_values
+from tests.conftest import share_steps, tiny_values
 
 NAMES = ("baseline", "pruned", "standard-1", "preserving-1")
 
 
-def run(out: Path, **changes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def ignore(event: dict[str, Any]) -> None:
+    """Nobody watches."""
+
+
+def values(out: Path, retrain: Any = None, **changes: Any) -> dict[str, Any]:
+    """A configuration that trains two variants at once."""
+    return tiny_values(out, retrain={"parallel_trainings": 2, **(retrain or {})}, **changes)
+
+
+def run(
+    out: Path, watch: Callable[[dict[str, Any]], None] = ignore, **changes: Any
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Outcome and progress events of one run of the flow."""
     events: list[dict[str, Any]] = []
-    with listening(events.append):
-        state = compare(parse_config(tiny_values(out, **changes)), return_state=True)
+
+    def listener(event: dict[str, Any]) -> None:
+        events.append(event)
+        watch(event)
+
+    with listening(listener):
+        state = compare(parse_config(values(out, **changes)), return_state=True)
     return state.result(), events
 
 
@@ -39,12 +59,34 @@ def trained(events: list[dict[str, Any]]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("runs")
+    return share_steps(tmp_path_factory.mktemp("runs"), tmp_path_factory)
+
+
+class Trainings:
+    """Watches what trains while the first run trains two variants at once."""
+
+    def __init__(self) -> None:
+        self.alive_at_once: list[int] = []
+        self.threads: defaultdict[str, set[str]] = defaultdict(set)
+
+    def watch(self, event: dict[str, Any]) -> None:
+        if event["kind"] != "epoch":
+            return
+        children = psutil.Process().children()
+        alive = [child for child in children if "train" in child.cmdline()]
+        self.alive_at_once.append(len(alive))
+        for process in alive:
+            self.threads[event["variant"]].add(process.environ()["OMP_NUM_THREADS"])
 
 
 @pytest.fixture(scope="module")
-def first(out: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    return run(out)
+def trainings() -> Trainings:
+    return Trainings()
+
+
+@pytest.fixture(scope="module")
+def first(out: Path, trainings: Trainings) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    return run(out, trainings.watch)
 
 
 def test_every_variant_is_made_measured_and_ranked(first: Any) -> None:
@@ -66,6 +108,13 @@ def test_every_variant_is_made_measured_and_ranked(first: Any) -> None:
     assert diagnoses.failures == {}
     assert set(diagnoses.found) == {"pruned", "preserving-1"}
     assert read_outcome(folder).diagnoses == diagnoses.sentences()
+
+
+@pytest.mark.skipif(usable_cores() < 2, reason="one core has nothing to share")
+def test_two_trainings_share_the_host(first: Any, trainings: Trainings) -> None:
+    assert max(trainings.alive_at_once) == 2, "one waited for the other"
+    share = {str(usable_cores() // 2)}
+    assert dict(trainings.threads) == {"standard-1": share, "preserving-1": share}
 
 
 def test_the_audit_says_what_each_variant_is(first: Any) -> None:
@@ -92,8 +141,27 @@ def test_the_result_is_json_and_the_ui_has_the_tables(first: Any) -> None:
     assert {artifact.key for artifact in found} == set(keys)
 
 
-def test_a_second_run_trains_nothing_and_measures_again(out: Path, first: Any) -> None:
-    outcome, events = run(out)
+@pytest.fixture(scope="module")
+def second(
+    out: Path, first: Any, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Any, list[dict[str, Any]]]:
+    """State and events of the same run again, whose history is lost while it measures."""
+    history = tmp_path_factory.mktemp("history") / "history.db"
+    events: list[dict[str, Any]] = []
+
+    def lose(event: dict[str, Any]) -> None:
+        events.append(event)
+        if event["kind"] == "sample":
+            history.write_text("not a database, " * 100)
+
+    with listening(lose):
+        config = parse_config(values(out, history=f"sqlite:///{history}"))
+        return compare(config, return_state=True), events
+
+
+def test_a_second_run_trains_nothing_and_measures_again(first: Any, second: Any) -> None:
+    state, events = second
+    outcome = state.result()
     assert outcome["folder"] != first[0]["folder"]
     assert trained(events) == set()
     before = read_outcome(Path(first[0]["folder"])).rankings[0]
@@ -102,10 +170,17 @@ def test_a_second_run_trains_nothing_and_measures_again(out: Path, first: Any) -
     assert {r.name: r.fps for r in after.rows} != {r.name: r.fps for r in before.rows}
 
 
+def test_a_history_lost_during_a_run_loses_no_ranking(second: Any) -> None:
+    state, _ = second
+    assert state.is_completed()
+    assert "not in the history: " in state.message
+    assert "file is not a database" in state.message
+    assert read_outcome(Path(state.result()["folder"])).rankings[0].rows
+
+
 def test_a_changed_hyper_parameter_runs_only_its_strategy_again(out: Path, first: Any) -> None:
     strategies = {"standard": {}, "preserving": {"lr0": 0.0005}}
-    retrain = {**tiny_values(out)["retrain"], "strategies": strategies}
-    _, events = run(out, retrain=retrain)
+    _, events = run(out, retrain={"strategies": strategies})
     assert trained(events) == {"preserving-1"}
 
 
@@ -126,8 +201,7 @@ def test_a_file_that_changed_is_not_trusted(out: Path, first: Any) -> None:
 
 def test_a_failed_variant_takes_down_only_what_depends_on_it(out: Path, first: Any) -> None:
     strategies = {"standard": {"on_restore": "fail"}}
-    retrain = {**tiny_values(out)["retrain"], "rounds": 2, "strategies": strategies}
-    outcome, _ = run(out, retrain=retrain)
+    outcome, _ = run(out, retrain={"rounds": 2, "strategies": strategies})
     assert outcome["failed"] == ["standard-1", "standard-2"]
     ranking = read_outcome(Path(outcome["folder"])).rankings[0]
     assert {row.name for row in ranking.rows} == {"baseline", "pruned"}
@@ -149,21 +223,3 @@ def test_rebenchmark_trains_nothing_and_compares(first: Any) -> None:
     with Store(default_url(Path(outcome["folder"]).parent)) as store:
         names = {stored.name for stored in stored_runs(store)}
     assert {Path(first[0]["folder"]).name, Path(outcome["folder"]).name} <= names
-
-
-def test_a_history_lost_during_a_run_loses_no_ranking(
-    out: Path, first: Any, tmp_path: Path
-) -> None:
-    history = tmp_path / "history.db"
-
-    def lose(event: dict[str, Any]) -> None:
-        if event["kind"] == "sample":
-            history.write_text("not a database, " * 100)
-
-    with listening(lose):
-        config = parse_config(tiny_values(out, history=f"sqlite:///{history}"))
-        state = compare(config, return_state=True)
-    assert state.is_completed()
-    assert "not in the history: " in state.message
-    assert "file is not a database" in state.message
-    assert read_outcome(Path(state.result()["folder"])).rankings[0].rows

@@ -15,13 +15,13 @@ from prunebench.config import parse_config
 from prunebench.outcome import read_latency, read_outcome
 from prunebench.records import VariantRecord
 from prunebench.runs import read_variants
-from tests.conftest import tiny_values
+from tests.conftest import share_steps, tiny_values
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = tiny_values(
-        tmp_path_factory.mktemp("runs"),
+        share_steps(tmp_path_factory.mktemp("runs"), tmp_path_factory),
         name="controls",
         retrain={"strategies": {}},
         controls=["int8", "resolution"],

@@ -1,16 +1,13 @@
-"""Chains of retrainings in the main flow: stopped without a gain, and several at once."""
+"""Chains of retrainings in the main flow, stopped without a gain; and one training at a time."""
 
 from __future__ import annotations
 
 import csv
 import io
 import threading
-import time
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -18,16 +15,12 @@ from rich.console import Console
 
 from flows.compare import compare
 from prunebench.config import parse_config
-from prunebench.latency.fingerprint import usable_cores
 from prunebench.outcome import read_outcome
 from prunebench.progress import listening
 from prunebench.runs import read_variants
 from prunebench.terminal import run_ranking_view
 from tasks.cores import retraining
-from tests.conftest import tiny_values
-
-DATA = "scenes:train=16,val=8,test=24"
-"""Enough test images for a difference in accuracy to be declared."""
+from tests.conftest import share_steps, tiny_values
 
 STILL = {"preserving": {"lr0": 1e-6, "warmup_epochs": 0, "freeze": 22}}
 """Training that changes next to nothing, so that no round gains."""
@@ -35,14 +28,14 @@ STILL = {"preserving": {"lr0": 1e-6, "warmup_epochs": 0, "freeze": 22}}
 
 def run(out: Path, listener: Any, **retrain: Any) -> Any:
     """State of one run of the flow."""
-    values = tiny_values(out, data=DATA, retrain=retrain)
+    values = tiny_values(out, retrain=retrain)
     with listening(listener):
         return compare(parse_config(values), return_state=True)
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("runs")
+    return share_steps(tmp_path_factory.mktemp("runs"), tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -107,35 +100,6 @@ def test_a_second_run_stops_there_too_and_trains_nothing(out: Path, stopped: Any
     second = read_outcome(Path(state.result()["folder"])).rankings[0]
     assert second.not_trained == first.not_trained
     assert not any(event["kind"] == "epoch" for event in events)
-
-
-@pytest.mark.skipif(usable_cores() < 2, reason="one core has nothing to share")
-def test_two_trainings_share_the_host(out: Path, stopped: Any) -> None:
-    threads: defaultdict[str, set[str]] = defaultdict(set)
-    alive_at_once: list[int] = []
-    times: defaultdict[str, list[float]] = defaultdict(list)
-
-    def watch(event: dict[str, Any]) -> None:
-        if event["kind"] == "epoch":
-            times[event["variant"]].append(time.monotonic())
-            alive_at_once.append(len(found := trainings()))
-            for process in found:
-                threads[event["variant"]].add(process.environ()["OMP_NUM_THREADS"])
-
-    strategies = {"standard": {}, "preserving": {"lr0": 0.001}}
-    state = run(out, watch, rounds=1, epochs=2, parallel_trainings=2, strategies=strategies)
-    assert state.result()["failed"] == []
-    assert max(alive_at_once) == 2
-    first, second = times["standard-1"], times["preserving-1"]
-    assert len(first) == len(second) == 2
-    assert max(first[0], second[0]) < min(first[-1], second[-1]), "one waited for the other"
-    share = {str(usable_cores() // 2)}
-    assert dict(threads) == {"standard-1": share, "preserving-1": share}
-
-
-def trainings() -> list[psutil.Process]:
-    """The training children of this process that are alive."""
-    return [child for child in psutil.Process().children() if "train" in child.cmdline()]
 
 
 def test_a_single_training_at_once_is_alone_whatever_its_threads() -> None:

@@ -15,7 +15,7 @@ from prunebench.data.scenes import SCENE_NAMES, generate_scenes
 from prunebench.diagnosis import Request as DiagnoseRequest
 from prunebench.errors import StepError
 from prunebench.latency.fingerprint import session_settings
-from prunebench.pruning import costs, search, sensitivity
+from prunebench.pruning import costs, search, sensitivity, timing
 from prunebench.pruning.costs import CostModel, read_costs
 from prunebench.pruning.groups import trace
 from prunebench.pruning.shapes import shapes_of
@@ -139,8 +139,9 @@ def test_a_speed_up_is_reached_by_measuring(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Each try takes some twenty seconds; how many are needed is for the tests of the search.
+    # Each try takes seconds; how many are needed is for the tests of the search.
     monkeypatch.setattr(search, "TRIES", 2)
+    monkeypatch.setattr(timing, "ROUNDS", 3)
     request = asked(
         checkpoint,
         data_yaml,
@@ -162,11 +163,13 @@ def test_a_speed_up_is_reached_by_measuring(
 
 
 def test_no_network_is_a_hundred_times_as_fast(
-    checkpoint: Path, data_yaml: Path, tmp_path: Path
+    checkpoint: Path, data_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    timing = Timing(latency=LATENCY, opset=17, host="this one")
+    monkeypatch.setattr(timing, "ROUNDS", 3)
+    timed = Timing(latency=LATENCY, opset=17, host="this one")
+    request = asked(checkpoint, data_yaml, goal=parse_goal("100x"), timing=timed)
     with pytest.raises(StepError, match=r"100x cannot be reached: the narrowest network"):
-        prune(checkpoint, data_yaml, tmp_path, goal=parse_goal("100x"), timing=timing)
+        run(request, tmp_path, lambda event: None)
 
 
 def test_stages_end_at_the_same_widths_and_train_between(
