@@ -3,7 +3,8 @@
 Efficiency is mAP50 x FPS / MB, and latency is measured once, when all training has ended. But two
 rounds with the same compute graph have the same FPS and size whatever their weights, so the ratio
 of their efficiencies is that of their mAP50: it lies above 1 exactly where the difference in mAP50
-lies above 0. That difference is bootstrapped over the images, paired, as in the ranking.
+lies above 0. That difference is bootstrapped over the images, paired, as in the ranking, and of
+the boxes or the masks, whichever rank.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from prunebench.experiment import Experiment
 from prunebench.gather import network_key
 from prunebench.map_bootstrap import Detections, image_weights, load_detections, mean_ap
 from prunebench.ranking.compare import FEWEST_IMAGES
-from prunebench.records import Accuracy, Audit, Interval, Judgement, VariantRecord
+from prunebench.records import Accuracy, Audit, Interval, Judgement, Overlap, VariantRecord
 from prunebench.statistics import interval
 
 
@@ -49,8 +50,10 @@ def judge_round(experiment: Experiment, before: VariantRecord, after: VariantRec
             f"{FEWEST_IMAGES} are needed; went on",
         )
     ranking = experiment.config.ranking
-    found = load_detections(experiment.run_folder / accuracy.detections.path)
-    reference = load_detections(experiment.run_folder / earlier.detections.path)
+    found, reference = (
+        load_detections(experiment.run_folder / one.detections.path, ranking.metric)
+        for one in (accuracy, earlier)
+    )
     if not np.array_equal(found.target_counts, reference.target_counts):
         reason = f"it was evaluated on other images or labels than {before.name}"
         raise StepError("compare rounds", reason, variant=after.name)
@@ -61,14 +64,19 @@ def judge_round(experiment: Experiment, before: VariantRecord, after: VariantRec
         seed=experiment.config.seed,
         level=ranking.level,
     )
-    return Judgement(stops=gain.low <= 0, reason=round_sentence(number, gain), gain=gain)
+    return Judgement(
+        stops=gain.low <= 0, reason=round_sentence(number, gain, ranking.metric), gain=gain
+    )
 
 
-def round_sentence(number: int, gain: Interval) -> str:
+def round_sentence(number: int, gain: Interval, metric: Overlap = "box") -> str:
     """ "round 2: +0.4 points mAP50 [-0.6, +1.3], no gain shown; stopped"."""
     estimate, low, high = (100 * value for value in (gain.estimate, gain.low, gain.high))
     outcome = "a gain is shown; went on" if gain.low > 0 else "no gain shown; stopped"
-    return f"round {number}: {estimate:+z.1f} points mAP50 [{low:+z.1f}, {high:+z.1f}], {outcome}"
+    figure = "mAP50" if metric == "box" else "mask mAP50"
+    return (
+        f"round {number}: {estimate:+z.1f} points {figure} [{low:+z.1f}, {high:+z.1f}], {outcome}"
+    )
 
 
 def paired_gain(

@@ -44,16 +44,27 @@ def experiment(tmp_path: Path) -> Experiment:
 
 
 def round_record(
-    folder: Path, number: int, found: list[int], *, images: int = IMAGES, width: int = 16
+    folder: Path,
+    number: int,
+    found: list[int],
+    *,
+    images: int = IMAGES,
+    width: int = 16,
+    masks: int | None = None,
 ) -> VariantRecord:
-    """A round that finds the one object of some images, and nothing false."""
+    """A round that finds the one object of some images, and nothing false.
+
+    The first ``masks`` of what is found also have the right outline, by default all.
+    """
     path = folder / f"{number}.npz"
+    outlined = len(found) if masks is None else masks
     np.savez(
         path,
         image=np.array(found, dtype=np.int64),
         confidence=np.linspace(0.9, 0.5, len(found)),
         cls=np.zeros(len(found), dtype=np.int64),
         tp=np.ones((len(found), 10), dtype=bool),
+        tp_mask=np.tile(np.arange(len(found))[:, None] < outlined, 10),
         target_counts=np.ones((images, 1), dtype=np.int64),
     )
     structure = Structure(
@@ -100,6 +111,19 @@ def test_a_shown_gain_goes_on(experiment: Experiment, tmp_path: Path) -> None:
     assert not judgement.stops
     assert judgement.reason.startswith("round 2: +8.0 points mAP50 [+")
     assert judgement.reason.endswith("], a gain is shown; went on")
+
+
+def test_a_round_is_judged_by_what_ranks(experiment: Experiment, tmp_path: Path) -> None:
+    """More boxes of which fewer have the right outline: a gain by box, a loss by mask."""
+    before = round_record(tmp_path, 1, list(range(60)))
+    after = round_record(tmp_path, 2, list(range(68)), masks=40)
+    assert not judge_round(experiment, before, after).stops
+    config = Config(model="best.pt", ranking={"metric": "mask"})
+    by_mask = judge_round(experiment.model_copy(update={"config": config}), before, after)
+    assert by_mask.stops
+    assert by_mask.gain is not None
+    assert by_mask.gain.estimate == pytest.approx(-0.2, abs=0.011)
+    assert " points mask mAP50 [" in by_mask.reason
 
 
 @pytest.mark.parametrize(
