@@ -1,7 +1,9 @@
-"""Accuracy against measured latency: our default pruning and three recipes that peers use.
+"""Accuracy against measured latency: our default pruning, peers' recipes, and cheap alternatives.
 
 Every recipe prunes the same baseline to the same measured speed-ups and retrains with the same
-budget; then all files are measured side by side in one measurement.
+budget. Beside them stand what needs no pruning: the baseline in INT8, the baseline at a lower
+resolution, and a smaller stock network trained for as long as baseline and retraining together,
+and beside those the default's own network in INT8. All files are measured side by side.
 
     python benchmarks/frontier.py                 # the built-in scenes and the shipped checkpoint
     python benchmarks/frontier.py --data neontrees --model best.pt --height 192 --width 320 \
@@ -37,20 +39,21 @@ from prunebench.map_bootstrap import image_weights, load_detections, mean_ap
 from prunebench.plan import plan_variants
 from prunebench.records import VariantRecord
 from prunebench.sections import LatencyConfig
+from prunebench.siblings import quantize_variant
 from prunebench.statistics import interval
 from prunebench.variants import evaluate_variant, export_variant, make_variant
 
 mpl.use("Agg")
 
 RECIPES: Mapping[str, dict[str, Any]] = {
-    "default": {},
+    "default (latency-aware)": {},
     "uniform, aligned": {"allocation": "uniform"},
-    "latency-aware": {"allocation": "latency-aware"},
     # Torch-Pruning's own YOLOv8 example: magnitude, the same ratio everywhere, any width.
     "uniform magnitude": {"allocation": "uniform", "round_to": None},
     "global magnitude": {"allocation": "global", "round_to": None},
     "random": {"allocation": "uniform", "round_to": None, "importance": "random"},
 }
+CONTROLS = "control"
 RESAMPLES = 2000
 LEVEL = 0.95
 
@@ -62,15 +65,19 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     made: dict[tuple[str, str], tuple[Experiment, VariantRecord]] = {}
     for recipe in options.recipes:
-        config = _config(options, RECIPES[recipe])
+        config = _config(options, RECIPES[recipe], options.targets)
         for name, found in _variants(config).items():
             made["baseline" if name == "baseline" else recipe, name] = found
+    for name, found in _controls(options).items():
+        made[CONTROLS, name] = found
     rows = _rows(made, options)
     _print(rows, options)
     _draw(rows, out / "frontier.png")
 
 
-def _config(options: argparse.Namespace, prune: dict[str, Any]) -> Config:
+def _config(
+    options: argparse.Namespace, prune: dict[str, Any], targets: list[str], **changes: Any
+) -> Config:
     return parse_config(
         {
             "name": "frontier",
@@ -79,7 +86,7 @@ def _config(options: argparse.Namespace, prune: dict[str, Any]) -> Config:
             "out": options.out,
             "seed": options.seed,
             "image": {"height": options.height, "width": options.width},
-            "prune": {"targets": options.targets, **prune},
+            "prune": {"targets": targets, **prune},
             "retrain": {
                 "rounds": 1,
                 "epochs": options.epochs,
@@ -95,6 +102,7 @@ def _config(options: argparse.Namespace, prune: dict[str, Any]) -> Config:
                 },
             },
             "latency": {"threads": [1]},
+            **changes,
         }
     )
 
@@ -123,6 +131,33 @@ def _variants(config: Config) -> dict[str, tuple[Experiment, VariantRecord]]:
     return found
 
 
+def _controls(options: argparse.Namespace) -> dict[str, tuple[Experiment, VariantRecord]]:
+    """What needs no pruning, and the default's network of the same target in INT8."""
+    retrained = "preserving-1"
+    config = _config(
+        options,
+        {},
+        [options.control],
+        controls=["int8", "resolution", "smaller"],
+        quantize={"variants": [retrained]},
+    )
+    experiment = prepare(config)
+    made: dict[str, VariantRecord] = {}
+    found = {}
+    for planned in plan_variants(config):
+        parent = None if planned.parent is None else made[planned.parent]
+        if planned.quantized:
+            variant = quantize_variant(experiment, planned, parent, show)
+        else:
+            variant = make_variant(experiment, planned, parent, made.get("baseline"), show)
+            variant = export_variant(experiment, variant, show)
+        made[planned.name] = variant
+        if planned.control is not None or planned.quantized:
+            name = planned.name.replace(retrained, f"default {options.control}")
+            found[name] = experiment, evaluate_variant(experiment, variant, show)
+    return found
+
+
 def _rows(
     made: Mapping[tuple[str, str], tuple[Experiment, VariantRecord]], options: argparse.Namespace
 ) -> list[dict[str, Any]]:
@@ -130,7 +165,8 @@ def _rows(
     for (recipe, name), (experiment, variant) in made.items():
         onnx = variant.exported.onnx
         path = experiment.run_folder / onnx.path
-        targets.append(Target(f"{recipe}: {name}", path, onnx.sha256))
+        imgsz = variant.exported.imgsz
+        targets.append(Target(f"{recipe}: {name}", path, onnx.sha256, imgsz=imgsz))
     folder = Path(options.out).resolve() / "latency"
     result = measure(
         targets,
@@ -200,6 +236,9 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
             (row for row in rows[1:] if row["recipe"] == recipe),
             key=lambda row: row["speedup"].estimate,
         )
+        if recipe == CONTROLS:
+            _draw_controls(axes, own)
+            continue
         x = [row["speedup"].estimate for row in own]
         axes.errorbar(
             x,
@@ -221,6 +260,13 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
     print(f"drawn: {path.name}", file=sys.stderr)
 
 
+def _draw_controls(axes: Any, rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        place = row["speedup"].estimate, row["map50"]
+        axes.plot(*place, marker="D", color="0.3", linestyle="none")
+        axes.annotate(row["target"], place, textcoords="offset points", xytext=(6, 4), fontsize=8)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -235,6 +281,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--lr0", type=float, default=0.003)
     parser.add_argument("--targets", nargs="+", default=["1.5x", "2x", "3x"])
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--control", default="2x", help="target the controls stand beside")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--budget", type=float, default=10.0, help="minutes of measuring")
     parser.add_argument("--out", default="runs/frontier")

@@ -36,7 +36,7 @@ STRIDE = 32
 
 Allocation = Literal["uniform", "global", "latency-aware"]
 
-DEFAULT_RATIO = 0.15
+DEFAULT_TARGET = "1.5x"
 
 
 class Section(BaseModel):
@@ -101,11 +101,13 @@ class PruneConfig(Section):
         None,
         gt=0,
         lt=1,
-        description="Share of the channels removed from every prunable layer, 0 < ratio < 1; short "
-        f"for a target of that ratio. {DEFAULT_RATIO:g} where no target is set.",
+        description="Share of the prunable layers' channels that is removed (of every layer where "
+        "the allocation is uniform), 0 < ratio < 1; short for a target of that ratio.",
     )
     target: str | None = Field(
-        None, description=f"What the pruned network is to reach: {EXAMPLES}."
+        None,
+        description=f"What the pruned network is to reach: {EXAMPLES}. {DEFAULT_TARGET} where "
+        "nothing is said.",
     )
     targets: tuple[str, ...] = Field(
         (), description="Several targets: each gives a pruned variant and its retrained ones."
@@ -121,7 +123,7 @@ class PruneConfig(Section):
         "avx512, 8 for avx2 and arm; host: this one's.",
     )
     allocation: Allocation = Field(
-        "uniform",
+        "latency-aware",
         description="How narrowing is spread over the layers: uniform (the same share), global "
         "(the least important channels, wherever they are), latency-aware (by importance lost per "
         "microsecond saved, both measured).",
@@ -186,7 +188,8 @@ class PruneConfig(Section):
             )
         if self.allocation == "latency-aware" and self.round_to is None:
             raise ValueError(
-                "latency-aware allocation removes blocks of channels, set round_to to auto"
+                "latency-aware allocation removes blocks of channels, set round_to to auto or "
+                "allocation to uniform"
             )
         return self
 
@@ -195,8 +198,9 @@ class PruneConfig(Section):
         """What each pruned variant is to reach."""
         if self.targets:
             return tuple(parse_goal(text) for text in self.targets)
-        ratio = DEFAULT_RATIO if self.ratio is None else self.ratio
-        return (parse_goal(self.target or f"{ratio:.6f}"),)
+        if self.ratio is not None:
+            return (parse_goal(f"{self.ratio:.6f}"),)
+        return (parse_goal(self.target or DEFAULT_TARGET),)
 
 
 def _default_strategies() -> dict[str, StrategySettings]:

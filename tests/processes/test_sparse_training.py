@@ -147,6 +147,7 @@ def test_the_sparse_network_is_what_is_pruned(
             "image": {"height": 32, "width": 32},
             "prune": {
                 "ratio": 0.5,
+                "allocation": "uniform",
                 "round_to": None,
                 "bn_batches": 0,
                 "sparsity": {"kind": "bn_l1", "epochs": 1},
