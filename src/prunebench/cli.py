@@ -197,11 +197,15 @@ def baseline(
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    lang: Annotated[str, typer.Option("--lang", help="Language of the report: en or ko.")] = "en",
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Also draw each figure as SVG and PNG (Chromium).")
+    ] = False,
 ) -> None:
     """Make a run's report again from what it measured."""
     from prunebench.report.build import build_report
 
-    typer.echo(build_report(run))
+    typer.echo(build_report(run, lang=lang, figures=figures))
 
 
 @app.command()

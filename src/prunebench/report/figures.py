@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from prunebench.report.style import (
     shortened,
     spec_of,
 )
+
+if TYPE_CHECKING:
+    from prunebench.history import MarkedSeries
 
 BOX_PERCENTILES = (5, 25, 50, 75, 95)
 DIVERGING = ("rgba(213,94,0,0.85)", "rgba(0,114,178,0.85)")
@@ -167,6 +171,41 @@ def training_curves(run: StoredRun, m: Messages) -> Figure | None:
         id="figure-training",
         caption=m("figure.training.caption"),
         description=m("figure.training.description", names=m.listed(drawn)),
+        spec=spec_of(figure),
+        height=380,
+    )
+
+
+def over_time(series: Sequence[MarkedSeries], m: Messages) -> Figure | None:
+    """Model latency of each run on this host, divided by the reference model's of that run."""
+    if not series:
+        return None
+    figure = new_figure(380)
+    for index, one in enumerate(series):
+        figure.add_scatter(
+            x=[point.started_at.isoformat() for point in one.points],
+            y=[point.to_sentinel for point in one.points],
+            text=[plain(point.run) for point in one.points],
+            mode="lines+markers",
+            line={"color": colour(index), "width": 2},
+            # An open marker: the host was noisy in that run.
+            marker={
+                "size": 8,
+                "symbol": ["circle-open" if p.noisy else "circle" for p in one.points],
+            },
+            name=shortened(one.variant, 40),
+            hovertemplate="%{text}: %{y:.3f}",
+        )
+    figure.update_xaxes(title=m("figure.history.x"), type="date")
+    figure.update_yaxes(title=m("figure.history.y"), rangemode="tozero")
+    return Figure(
+        id="figure-history",
+        caption=m("figure.history.caption"),
+        description=m(
+            "figure.history.description",
+            count=max(len(one.points) for one in series),
+            names=m.listed([one.variant for one in series]),
+        ),
         spec=spec_of(figure),
         height=380,
     )
