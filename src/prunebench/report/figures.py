@@ -31,6 +31,9 @@ DIVERGING = ("rgba(213,94,0,0.85)", "rgba(0,114,178,0.85)")
 SMALLEST_SCALE = 0.05
 """Changes of AP50 below this never get the full colour."""
 
+MARKED_EPOCHS = 12
+"""Most epochs that are all marked on the axis."""
+
 WRITTEN_CLASSES = 14
 """Most classes whose changes are written into the cells."""
 
@@ -153,9 +156,11 @@ def training_curves(run: StoredRun, m: Messages) -> Figure | None:
     if not drawn:
         return None
     figure = new_figure(380)
+    last = 0
     for index, name in enumerate(drawn):
         before = _epochs_before(run, name)
         values = run.curves[name][column]
+        last = max(last, before + len(values))
         figure.add_scatter(
             x=[before + epoch for epoch in range(1, len(values) + 1)],
             y=list(values),
@@ -165,7 +170,8 @@ def training_curves(run: StoredRun, m: Messages) -> Figure | None:
             name=shortened(name, 40),
             hovertemplate="%{x}: %{y:.3f}",
         )
-    figure.update_xaxes(title=m("figure.training.x"))
+    # Plotly would mark halves of an epoch.
+    figure.update_xaxes(title=m("figure.training.x"), dtick=1 if last <= MARKED_EPOCHS else None)
     figure.update_yaxes(title=m("figure.training.y"), rangemode="tozero")
     return Figure(
         id="figure-training",

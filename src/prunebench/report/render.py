@@ -26,6 +26,9 @@ MARKDOWN_MARKS = re.compile(
     """,
     re.VERBOSE,
 )
+LONG_TEXT = 24
+"""Characters from which on a cell needs room of its own on a narrow page."""
+
 FIGURE_WIDTH = 1000
 """Pixels of a figure in a file of its own."""
 
@@ -42,6 +45,7 @@ def to_html(document: Document, messages: Messages) -> str:
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
         plotly=Markup(get_plotlyjs()) if drawn else "",
+        long=LONG_TEXT,
     )
 
 
