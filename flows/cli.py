@@ -25,7 +25,12 @@ from prunebench.cli import (
     run_app,
     stdout_console,
 )
+from prunebench.config import Config
 from prunebench.errors import EXIT_DONE, EXIT_FAILED, EXIT_SOME_VARIANTS_FAILED, PrunebenchError
+
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress, only what finished or failed.")
+]
 
 
 @app.command()
@@ -35,17 +40,30 @@ def run(
     data: DataOption = None,
     out: OutOption = None,
     strict: StrictOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything and estimate the time; run nothing.")
+    ] = False,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Prune, retrain, export and measure every variant, and rank them."""
     resolved = config_from(config, model, data, out, strict)
+    if dry_run:
+        _estimate(resolved, quiet=quiet, as_json=as_json)
+        return
     _set_up_prefect()
     console = stderr_console()
-    with shown_progress(console):
+    with shown_progress(console, quiet=quiet) as clock:
         _stage("checking the model, the data and the output folder")
         from prunebench.experiment import check
+        from prunebench.plan import plan_variants
+        from prunebench.time_left import TimeLeft, workload
 
         check(resolved)
+        plan = plan_variants(resolved)
+        parents = {variant.name: variant.parent for variant in plan}
+        parallel = resolved.retrain.parallel_trainings
+        clock.left = TimeLeft(workload(resolved, plan), parents, parallel=parallel)
         _stage("starting Prefect")
         from flows.compare import compare
         from flows.server import prefect_server
@@ -58,13 +76,14 @@ def run(
 @app.command()
 def rebenchmark(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the exported variants of a run again, train nothing, and compare."""
     folder = existing_run(run)
     _set_up_prefect()
     console = stderr_console()
-    with shown_progress(console):
+    with shown_progress(console, quiet=quiet):
         _stage("starting Prefect")
         from flows.rebenchmark import rebenchmark as flow
         from flows.server import prefect_server
@@ -72,6 +91,23 @@ def rebenchmark(
         with prefect_server():
             state = flow(str(folder), return_state=True)
     _finish(state, as_json=as_json, console=console)
+
+
+def _estimate(config: Config, *, quiet: bool, as_json: bool) -> None:
+    """Check the inputs, try how fast this host is, and print the plan with its time."""
+    from prunebench.dry_run import dry_run
+    from prunebench.plan import plan_variants
+    from prunebench.views import estimate_view, plan_view
+
+    with shown_progress(stderr_console(), quiet=quiet):
+        found = dry_run(config)
+    if as_json:
+        totals = {"low_s": found.low_s, "high_s": found.high_s}
+        plain = {**found.model_dump(mode="json"), **totals}
+        sys.stdout.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+        return
+    stdout_console().print(plan_view(config, plan_variants(config)))
+    stdout_console().print(estimate_view(found))
 
 
 def _finish(state: Any, *, as_json: bool, console: Console) -> None:

@@ -31,6 +31,7 @@ Emit = Callable[[Event], None]
 STEP_MODULES: Mapping[str, str] = {
     "inspect": "prunebench.audit",
     "baseline": "prunebench.retraining.baseline",
+    "pace": "prunebench.pace",
     "probe": "prunebench.pruning.probe",
     "costs": "prunebench.pruning.costs",
     "sensitivity": "prunebench.pruning.sensitivity",

@@ -64,7 +64,8 @@ def run_app(application: typer.Typer) -> None:
         _tell(f"prunebench: {error}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        _tell("prunebench: interrupted; run the same command again to go on where it stopped.")
+        again = shlex.join(["prunebench", *sys.argv[1:]])
+        _tell(f"prunebench: interrupted; the same command goes on where it stopped: {again}")
         sys.exit(INTERRUPTED)
 
 
@@ -93,6 +94,28 @@ def config_from(
     """The configuration of a command: flags over environment over file over defaults."""
     flags = {"model": model, "data": data, "out": out, "latency": {"strict": strict}}
     return load_config(config, flags=flags)
+
+
+@app.command()
+def init(
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Trained checkpoint (.pt) or network (.yaml).")
+    ],
+    data: Annotated[str, typer.Option("--data", "-d", help="Data YAML, 'scenes', 'neontrees'.")],
+    file: Annotated[Path, typer.Option("--file", "-f", help="Configuration to write.")] = Path(
+        "prunebench.yaml"
+    ),
+    data_dir: Annotated[Path, typer.Option(help="Folder for built-in data.")] = Path("runs/.data"),
+) -> None:
+    """Look at a model and its data and write a commented configuration for them."""
+    from prunebench.files import write_atomically
+    from prunebench.starter import first_config
+
+    if file.exists():
+        raise InputError("the file exists already", where=file, fix="choose another with --file")
+    write_atomically(file, first_config(model, data, file=str(file), cache_dir=data_dir))
+    typer.echo(file)
+    _tell(f"Next: prunebench run --config {shlex.quote(str(file))} --dry-run")
 
 
 @app.command()
