@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ import typer
 from rich.console import Console
 
 from flows.console import shown_progress, stderr_console
+from flows.running import run_compare, set_up_prefect, stage
 from prunebench.cli import (
     ConfigOption,
     DataOption,
@@ -51,26 +51,15 @@ def run(
     if dry_run:
         _estimate(resolved, quiet=quiet, as_json=as_json)
         return
-    _set_up_prefect()
-    console = stderr_console()
-    with shown_progress(console, quiet=quiet) as clock:
-        _stage("checking the model, the data and the output folder")
-        from prunebench.experiment import check
-        from prunebench.plan import plan_variants
-        from prunebench.time_left import TimeLeft, workload
+    _run(resolved, quiet=quiet, as_json=as_json)
 
-        check(resolved)
-        plan = plan_variants(resolved)
-        parents = {variant.name: variant.parent for variant in plan}
-        parallel = resolved.retrain.parallel_trainings
-        clock.left = TimeLeft(workload(resolved, plan), parents, parallel=parallel)
-        _stage("starting Prefect")
-        from flows.compare import compare
-        from flows.server import prefect_server
 
-        with prefect_server():
-            state = compare(resolved, return_state=True)
-    _finish(state, as_json=as_json, console=console)
+@app.command()
+def demo(out: OutOption = None, quiet: QuietOption = False, as_json: JsonOption = False) -> None:
+    """Compare six variants of the shipped model on built-in data (about 6 minutes)."""
+    from prunebench.demo import demo_config
+
+    _run(demo_config(out), quiet=quiet, as_json=as_json)
 
 
 @app.command()
@@ -81,15 +70,22 @@ def rebenchmark(
 ) -> None:
     """Measure the exported variants of a run again, train nothing, and compare."""
     folder = existing_run(run)
-    _set_up_prefect()
+    set_up_prefect()
     console = stderr_console()
     with shown_progress(console, quiet=quiet):
-        _stage("starting Prefect")
+        stage("starting Prefect")
         from flows.rebenchmark import rebenchmark as flow
         from flows.server import prefect_server
 
         with prefect_server():
             state = flow(str(folder), return_state=True)
+    _finish(state, as_json=as_json, console=console)
+
+
+def _run(config: Config, *, quiet: bool, as_json: bool) -> None:
+    set_up_prefect()
+    console = stderr_console()
+    state = run_compare(config, console, quiet=quiet)
     _finish(state, as_json=as_json, console=console)
 
 
@@ -129,21 +125,6 @@ def _finish(state: Any, *, as_json: bool, console: Console) -> None:
         stdout_console().print(run_ranking_view(ranking))
         typer.echo(f"Report: {Path(outcome['folder']) / 'report.html'}")
     sys.exit(EXIT_SOME_VARIANTS_FAILED if outcome["failed"] else EXIT_DONE)
-
-
-def _set_up_prefect() -> None:
-    """Settings of a run by hand, each only where the user has not set it.
-
-    The log is kept off the progress display: failures are shown there and in the table.
-    """
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-
-
-def _stage(text: str) -> None:
-    from prunebench.progress import announce
-
-    announce({"kind": "stage", "text": text})
 
 
 def main() -> None:

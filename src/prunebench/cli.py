@@ -18,6 +18,7 @@ from rich.console import Console
 
 from prunebench.config import Config, load_config
 from prunebench.errors import InputError, PrunebenchError, RegressionFound
+from prunebench.version import __version__
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as a shell gives it: 128 + SIGINT."""
@@ -32,6 +33,25 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file with the configuration.")
@@ -63,10 +83,12 @@ def run_app(application: typer.Typer) -> None:
     except PrunebenchError as error:
         _tell(f"prunebench: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        again = shlex.join(["prunebench", *sys.argv[1:]])
-        _tell(f"prunebench: interrupted; the same command goes on where it stopped: {again}")
-        sys.exit(INTERRUPTED)
+    except SystemExit as ended:
+        # Typer makes this of a KeyboardInterrupt.
+        if ended.code == INTERRUPTED:
+            again = shlex.join(["prunebench", *sys.argv[1:]])
+            _tell(f"prunebench: interrupted; the same command goes on where it stopped: {again}")
+        raise
 
 
 def _tell(sentence: str) -> None:
@@ -167,7 +189,7 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Say what each file, or each number of parameters, is."""
-    from prunebench.audit import audit_file, audit_number
+    from prunebench.auditing import audit_file, audit_number
     from prunebench.views import audit_view
 
     findings = []

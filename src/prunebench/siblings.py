@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prunebench.audit import Request as InspectRequest
-from prunebench.audit import judge
+from prunebench.auditing import Request as InspectRequest
+from prunebench.auditing import judge
 from prunebench.child import Emit
 from prunebench.controls import smaller_network
 from prunebench.data.dataset import images_of, read_dataset

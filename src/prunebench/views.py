@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from prunebench.audit import Finding as AuditFinding
+from prunebench.auditing import Finding as AuditFinding
 from prunebench.config import Config
 from prunebench.doctor import Finding as DoctorFinding
 from prunebench.plan import PlannedVariant

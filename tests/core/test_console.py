@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 
+import pytest
+import typer
 from rich.console import Console
 
 from flows.console import shown_progress
+from flows.server import keeping_out_of_ctrl_c
+from prunebench import __version__
+from prunebench.cli import INTERRUPTED, app, run_app
 from prunebench.config import Config
 from prunebench.plan import plan_variants
 from prunebench.progress import announce
@@ -72,3 +78,44 @@ def test_a_shell_completes_options() -> None:
         check=False,
     )
     assert ended.stdout.split() == ["--dry-run"]
+
+
+def test_ctrl_c_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    application = typer.Typer()
+
+    @application.command()
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["prunebench"])
+    with pytest.raises(SystemExit) as ended:
+        run_app(application)
+    assert ended.value.code == INTERRUPTED
+    assert "the same command goes on where it stopped: prunebench" in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_the_server_to_hear_of_the_end() -> None:
+    """The server installs handlers of its own, as uvicorn does, and yet hears nothing of it."""
+    code = """
+import signal, sys
+signal.signal(signal.SIGINT, lambda *_: sys.exit(3))
+print("ready", flush=True)
+sys.stdin.read()
+"""
+    with keeping_out_of_ctrl_c():
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate("")
+    assert process.returncode == 0
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    app(["--version"], standalone_mode=False)
+    assert capsys.readouterr().out == f"{__version__}\n"

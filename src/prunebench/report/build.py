@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from prunebench.outcome import RunRanking
 
 DEFAULT_LANG = "en"
+REPORT_HTML = "report.html"
 FIGURES_FOLDER = "figures"
 
 
@@ -54,9 +55,10 @@ def build_report(
     """
     messages = Messages(lang)
     document = compose(read_stored_run(folder, outcome), messages)
-    name = "report" if lang == DEFAULT_LANG else f"report.{lang}"
-    write_atomically(folder / f"{name}.md", to_markdown(document, messages))
-    path = folder / f"{name}.html"
+    english = Path(REPORT_HTML)
+    name = english if lang == DEFAULT_LANG else english.with_suffix(f".{lang}{english.suffix}")
+    path = folder / name
+    write_atomically(path.with_suffix(".md"), to_markdown(document, messages))
     write_atomically(path, to_html(document, messages))
     if figures:
         own = FIGURES_FOLDER if lang == DEFAULT_LANG else f"{FIGURES_FOLDER}.{lang}"
