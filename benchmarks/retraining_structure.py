@@ -28,7 +28,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from rich.console import Console
 from rich.table import Table
 
-from prunebench.audit import structure_of
+from prunebench.auditing import structure_of
 from prunebench.checkpoint import load_checkpoint, save_checkpoint
 from prunebench.child import Event
 from prunebench.data.dataset import read_dataset

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ import typer
 from rich.console import Console
 
 from flows.console import shown_progress, stderr_console
+from flows.running import run_compare, set_up_prefect, stage
 from prunebench.cli import (
     ConfigOption,
     DataOption,
@@ -25,7 +25,12 @@ from prunebench.cli import (
     run_app,
     stdout_console,
 )
+from prunebench.config import Config
 from prunebench.errors import EXIT_DONE, EXIT_FAILED, EXIT_SOME_VARIANTS_FAILED, PrunebenchError
+
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress, only what finished or failed.")
+]
 
 
 @app.command()
@@ -35,43 +40,70 @@ def run(
     data: DataOption = None,
     out: OutOption = None,
     strict: StrictOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything and estimate the time; run nothing.")
+    ] = False,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Prune, retrain, export and measure every variant, and rank them."""
     resolved = config_from(config, model, data, out, strict)
-    _set_up_prefect()
-    console = stderr_console()
-    with shown_progress(console):
-        _stage("checking the model, the data and the output folder")
-        from prunebench.experiment import check
+    if dry_run:
+        _estimate(resolved, quiet=quiet, as_json=as_json)
+        return
+    _run(resolved, quiet=quiet, as_json=as_json)
 
-        check(resolved)
-        _stage("starting Prefect")
-        from flows.compare import compare
-        from flows.server import prefect_server
 
-        with prefect_server():
-            state = compare(resolved, return_state=True)
-    _finish(state, as_json=as_json, console=console)
+@app.command()
+def demo(out: OutOption = None, quiet: QuietOption = False, as_json: JsonOption = False) -> None:
+    """Compare six variants of the shipped model on built-in data (about 6 minutes)."""
+    from prunebench.demo import demo_config
+
+    _run(demo_config(out), quiet=quiet, as_json=as_json)
 
 
 @app.command()
 def rebenchmark(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the exported variants of a run again, train nothing, and compare."""
     folder = existing_run(run)
-    _set_up_prefect()
+    set_up_prefect()
     console = stderr_console()
-    with shown_progress(console):
-        _stage("starting Prefect")
+    with shown_progress(console, quiet=quiet):
+        stage("starting Prefect")
         from flows.rebenchmark import rebenchmark as flow
         from flows.server import prefect_server
 
         with prefect_server():
             state = flow(str(folder), return_state=True)
     _finish(state, as_json=as_json, console=console)
+
+
+def _run(config: Config, *, quiet: bool, as_json: bool) -> None:
+    set_up_prefect()
+    console = stderr_console()
+    state = run_compare(config, console, quiet=quiet)
+    _finish(state, as_json=as_json, console=console)
+
+
+def _estimate(config: Config, *, quiet: bool, as_json: bool) -> None:
+    """Check the inputs, try how fast this host is, and print the plan with its time."""
+    from prunebench.dry_run import dry_run
+    from prunebench.plan import plan_variants
+    from prunebench.views import estimate_view, plan_view
+
+    with shown_progress(stderr_console(), quiet=quiet):
+        found = dry_run(config)
+    if as_json:
+        totals = {"low_s": found.low_s, "high_s": found.high_s}
+        plain = {**found.model_dump(mode="json"), **totals}
+        sys.stdout.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+        return
+    stdout_console().print(plan_view(config, plan_variants(config)))
+    stdout_console().print(estimate_view(found))
 
 
 def _finish(state: Any, *, as_json: bool, console: Console) -> None:
@@ -93,21 +125,6 @@ def _finish(state: Any, *, as_json: bool, console: Console) -> None:
         stdout_console().print(run_ranking_view(ranking))
         typer.echo(f"Report: {Path(outcome['folder']) / 'report.html'}")
     sys.exit(EXIT_SOME_VARIANTS_FAILED if outcome["failed"] else EXIT_DONE)
-
-
-def _set_up_prefect() -> None:
-    """Settings of a run by hand, each only where the user has not set it.
-
-    The log is kept off the progress display: failures are shown there and in the table.
-    """
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-
-
-def _stage(text: str) -> None:
-    from prunebench.progress import announce
-
-    announce({"kind": "stage", "text": text})
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Progress on standard error: a live display on a terminal, plain lines elsewhere.
+"""Progress on standard error: a live display on a terminal, plain lines elsewhere, or very little.
 
 The display is redrawn by events and a slow ticker only, so that it takes no core from a
 measurement that runs beside it.
@@ -17,26 +17,43 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from prunebench.progress import finished_epoch, listening
+from prunebench.ranking.text import counted
+from prunebench.time_left import TimeLeft, in_words
 
 QUIET_LIMIT_S = 5.0
 """Longest silence: after it the last stage is repeated with its elapsed time."""
 
 
 @contextlib.contextmanager
-def shown_progress(console: Console) -> Iterator[None]:
-    """Show every progress event on ``console`` while the block runs."""
-    view: _Live | _Lines = _Live(console) if console.is_terminal else _Lines(console)
+def shown_progress(console: Console, *, quiet: bool = False) -> Iterator[Clock]:
+    """Show progress events on ``console`` while the block runs.
+
+    Args:
+        console: Where to.
+        quiet: Only what is finished, restored or failed, a line each.
+
+    Yields:
+        The clock of the display, to be told what the whole run has to do.
+    """
+    clock = Clock()
+    kind = _Quiet if quiet else _Live if console.is_terminal else _Lines
+    view: _Quiet | _Live | _Lines = kind(console, clock)
     ended = threading.Event()
+
+    def on_event(event: dict[str, Any]) -> None:
+        if clock.left is not None:
+            clock.left.on_event(event)
+        view.on_event(event)
 
     def tick() -> None:
         while not ended.wait(QUIET_LIMIT_S):
             view.tick()
 
     ticker = threading.Thread(target=tick, daemon=True)
-    with listening(view.on_event), view:
+    with listening(on_event), view:
         ticker.start()
         try:
-            yield
+            yield clock
         finally:
             ended.set()
             ticker.join()
@@ -57,7 +74,8 @@ def describe(event: dict[str, Any]) -> tuple[str, float | None]:
         what = event.get("text", event.get("unit", ""))
         return f"{subject}{what} {event['done']}/{event['total']}", share
     if kind == "sample":
-        text = f"latency: round {event['round']}, {event['variant']}, {event['threads']} thread(s)"
+        threads = counted(event["threads"], "thread")
+        text = f"latency: round {event['round']}, {event['variant']}, {threads}"
         return f"{text}, {event['model_ms']:.1f} ms", event["run"] / event["runs"]
     if kind == "restored":
         text = f"only {event['transferred']} of {event['tensors']} tensors were taken over"
@@ -67,14 +85,33 @@ def describe(event: dict[str, Any]) -> tuple[str, float | None]:
     return f"{subject}{event.get('text', kind)}", None
 
 
+class Clock:
+    """The time a run has taken and, once it is known what there is to do, still takes.
+
+    Attributes:
+        left: Learns from the run's events; ``None`` before the work is known.
+    """
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.left: TimeLeft | None = None
+
+    def remaining(self) -> str:
+        """ "about 4 min left", or nothing while it cannot be told."""
+        seconds = None if self.left is None else self.left.seconds()
+        if self.left is None or seconds is None:
+            return ""
+        return f"{'at most' if self.left.is_most else 'about'} {in_words(seconds)} left"
+
+
 class _Lines:
     """One plain line per event, thinned out to one every second for the frequent kinds."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, clock: Clock) -> None:
         self._console = console
+        self._clock = clock
         self._lock = threading.Lock()
-        self._started = time.monotonic()
-        self._last_line = self._started
+        self._last_line = clock.started
         self._last_text = "starting"
 
     def __enter__(self) -> None:
@@ -98,15 +135,39 @@ class _Lines:
 
     def _print(self, text: str) -> None:
         self._last_line = time.monotonic()
-        elapsed = self._last_line - self._started
-        line = f"[{elapsed:5.0f} s] {text}"
+        elapsed = self._last_line - self._clock.started
+        remaining = self._clock.remaining()
+        line = f"[{elapsed:5.0f} s{remaining and f', {remaining}'}] {text}"
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-class _Live:
-    """A bar per variant at work, finished stages printed above."""
+class _Quiet:
+    """A line for what a log is read for later; nothing else, and nothing while all goes well."""
 
-    def __init__(self, console: Console) -> None:
+    KEPT = ("finished", "restored", "failed")
+
+    def __init__(self, console: Console, clock: Clock) -> None:
+        self._console = console
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        if event["kind"] in self.KEPT:
+            self._console.print(describe(event)[0], markup=False, highlight=False, soft_wrap=True)
+
+    def tick(self) -> None:
+        return None
+
+
+class _Live:
+    """A bar per variant at work and a line for the whole run, finished stages printed above."""
+
+    def __init__(self, console: Console, clock: Clock) -> None:
+        self._clock = clock
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -117,6 +178,7 @@ class _Live:
         )
         self._bars: dict[str, TaskID] = {}
         self._lock = threading.Lock()
+        self._whole = self._progress.add_task("the whole run", total=None)
 
     def __enter__(self) -> None:
         self._progress.start()
@@ -143,9 +205,15 @@ class _Live:
                 self._progress.update(
                     self._bars[key], description=text, total=total, completed=completed
                 )
-        self._progress.refresh()
+        self.tick()
 
     def tick(self) -> None:
+        remaining = self._clock.remaining()
+        text = f"the whole run{remaining and f', {remaining}'}"
+        seconds = None if self._clock.left is None else self._clock.left.seconds()
+        elapsed = time.monotonic() - self._clock.started
+        whole = None if seconds is None else elapsed + seconds
+        self._progress.update(self._whole, description=text, total=whole, completed=elapsed)
         self._progress.refresh()
 
 

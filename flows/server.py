@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,7 +30,8 @@ class _WatchedServer(SubprocessASGIServer):
     watcher: subprocess.Popen[str]
 
     def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
-        process = super()._run_uvicorn_command()
+        with keeping_out_of_ctrl_c():
+            process = super()._run_uvicorn_command()
         if self.watcher.stdin is not None:
             self.watcher.stdin.write(f"{process.pid}\n")
             self.watcher.stdin.flush()
@@ -48,16 +50,31 @@ def prefect_server() -> Iterator[None]:
         yield
         return
     server = _WatchedServer()
-    server.watcher = subprocess.Popen(
-        [sys.executable, "-c", WATCH],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    with keeping_out_of_ctrl_c():
+        server.watcher = subprocess.Popen(
+            [sys.executable, "-c", WATCH],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
     try:
         server.start(timeout=STARTUP_S)
         yield
     finally:
         server.watcher.kill()
         server.watcher.wait()
+
+
+@contextlib.contextmanager
+def keeping_out_of_ctrl_c() -> Iterator[None]:
+    """Start processes that a Ctrl-C in the terminal, which reaches them all, does not end.
+
+    The flow reports its end to the server, and is interrupted itself. A blocked signal stays
+    blocked in a new program, whatever handlers that sets.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -11,6 +11,7 @@ from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
 
+from prunebench.child import was_ended
 from prunebench.errors import PrunebenchError
 from prunebench.experiment import Experiment
 from prunebench.plan import PlannedVariant
@@ -112,7 +113,8 @@ def _failure_announced(variant: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        announce({"kind": "failed", "variant": variant, "reason": str(error)})
+        if not was_ended():
+            announce({"kind": "failed", "variant": variant, "reason": str(error)})
         raise
 
 

@@ -1,1 +1,24 @@
-"""Which pruned YOLO do I ship on this CPU, and is the difference real?"""
+"""Which pruned YOLO do I ship on this CPU, and is the difference real?
+
+From Python: ``from prunebench import compare, rank, audit, load_run``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prunebench.version import __version__
+
+if TYPE_CHECKING:
+    from prunebench.api import Run, audit, compare, load_run, rank
+
+__all__ = ["Run", "__version__", "audit", "compare", "load_run", "rank"]
+
+
+def __getattr__(name: str) -> Any:
+    # The measuring child imports this package too, and must not load what it does not need.
+    if name in __all__:
+        from prunebench import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -50,6 +50,7 @@ class CheckpointInfo(Record):
         yaml: The network description that training from this file starts from.
         parameters: Parameters of the network in the file.
         epochs: Epochs its training was asked for, ``None`` where the file does not say.
+        imgsz: Square size in pixels it was trained at, ``None`` where the file does not say.
         provenance: What ``save_checkpoint`` was given, empty for other checkpoints.
     """
 
@@ -58,6 +59,7 @@ class CheckpointInfo(Record):
     yaml: dict[str, Any]
     parameters: int
     epochs: int | None
+    imgsz: int | None
     provenance: dict[str, Any]
 
 
@@ -88,6 +90,7 @@ def inspect_checkpoint(path: Path) -> CheckpointInfo:
         yaml=network.yaml,
         parameters=sum(p.numel() for p in network.parameters()),
         epochs=train_args.get("epochs"),
+        imgsz=_side(train_args.get("imgsz")),
         provenance=provenance,
     )
 
@@ -142,6 +145,13 @@ def save_checkpoint(network: Network, path: Path, provenance: Mapping[str, Any])
 def _arguments(network: Network) -> dict[str, Any]:
     arguments = getattr(network, "args", {})
     return dict(arguments if isinstance(arguments, Mapping) else vars(arguments))
+
+
+def _side(imgsz: Any) -> int | None:
+    """The square's side: Ultralytics keeps what was asked for, a number or a list."""
+    sides = imgsz if isinstance(imgsz, list | tuple) else [imgsz]
+    known = [side for side in sides if isinstance(side, int)]
+    return max(known, default=None)
 
 
 def _load(path: Path) -> tuple[Network, dict[str, Any], dict[str, Any]]:

@@ -29,8 +29,9 @@ Event = dict[str, Any]
 Emit = Callable[[Event], None]
 
 STEP_MODULES: Mapping[str, str] = {
-    "inspect": "prunebench.audit",
+    "inspect": "prunebench.auditing",
     "baseline": "prunebench.retraining.baseline",
+    "pace": "prunebench.pace",
     "probe": "prunebench.pruning.probe",
     "costs": "prunebench.pruning.costs",
     "sensitivity": "prunebench.pruning.sensitivity",
@@ -48,6 +49,7 @@ EVENT_MARK = "\x1e"
 """Starts an event's line, so that a library's own printing is never taken for one."""
 
 TAIL_LINES = 40
+ENDED_REASON = "the run was ended by a signal"
 
 _lock = threading.Lock()
 _alive: set[subprocess.Popen[str]] = set()
@@ -72,6 +74,11 @@ def ending_children() -> Iterator[None]:
             for process in _alive:
                 process.kill()
         raise
+
+
+def was_ended() -> bool:
+    """Whether a signal ended the run, so that what fails now is no news."""
+    return _ended.is_set()
 
 
 def run_child(
@@ -108,7 +115,7 @@ def run_child(
     command = [sys.executable, "-m", "prunebench.child", step, str(request_file), str(result_file)]
     with _lock:
         if _ended.is_set():
-            raise StepError(step, "the run was ended by a signal")
+            raise StepError(step, ENDED_REASON)
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -145,6 +152,8 @@ def run_child(
                 process.stdin.close()
     if timed_out.is_set():
         raise ChildFailed(step, f"it ran longer than {timeout_s:g} s", returncode=returncode)
+    if returncode and _ended.is_set():
+        raise StepError(step, ENDED_REASON)
     return _read_result(step, result_file, returncode, tail)
 
 

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from prunebench.config import Config, load_config
 from prunebench.errors import InputError, PrunebenchError, RegressionFound
+from prunebench.version import __version__
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as a shell gives it: 128 + SIGINT."""
@@ -32,6 +33,25 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file with the configuration.")
@@ -63,9 +83,12 @@ def run_app(application: typer.Typer) -> None:
     except PrunebenchError as error:
         _tell(f"prunebench: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _tell("prunebench: interrupted; run the same command again to go on where it stopped.")
-        sys.exit(INTERRUPTED)
+    except SystemExit as ended:
+        # Typer makes this of a KeyboardInterrupt.
+        if ended.code == INTERRUPTED:
+            again = shlex.join(["prunebench", *sys.argv[1:]])
+            _tell(f"prunebench: interrupted; the same command goes on where it stopped: {again}")
+        raise
 
 
 def _tell(sentence: str) -> None:
@@ -93,6 +116,28 @@ def config_from(
     """The configuration of a command: flags over environment over file over defaults."""
     flags = {"model": model, "data": data, "out": out, "latency": {"strict": strict}}
     return load_config(config, flags=flags)
+
+
+@app.command()
+def init(
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Trained checkpoint (.pt) or network (.yaml).")
+    ],
+    data: Annotated[str, typer.Option("--data", "-d", help="Data YAML, 'scenes', 'neontrees'.")],
+    file: Annotated[Path, typer.Option("--file", "-f", help="Configuration to write.")] = Path(
+        "prunebench.yaml"
+    ),
+    data_dir: Annotated[Path, typer.Option(help="Folder for built-in data.")] = Path("runs/.data"),
+) -> None:
+    """Look at a model and its data and write a commented configuration for them."""
+    from prunebench.files import write_atomically
+    from prunebench.starter import first_config
+
+    if file.exists():
+        raise InputError("the file exists already", where=file, fix="choose another with --file")
+    write_atomically(file, first_config(model, data, file=str(file), cache_dir=data_dir))
+    typer.echo(file)
+    _tell(f"Next: prunebench run --config {shlex.quote(str(file))} --dry-run")
 
 
 @app.command()
@@ -144,7 +189,7 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Say what each file, or each number of parameters, is."""
-    from prunebench.audit import audit_file, audit_number
+    from prunebench.auditing import audit_file, audit_number
     from prunebench.views import audit_view
 
     findings = []
@@ -197,11 +242,15 @@ def baseline(
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    lang: Annotated[str, typer.Option("--lang", help="Language of the report: en or ko.")] = "en",
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Also draw each figure as SVG and PNG (Chromium).")
+    ] = False,
 ) -> None:
     """Make a run's report again from what it measured."""
     from prunebench.report.build import build_report
 
-    typer.echo(build_report(run))
+    typer.echo(build_report(run, lang=lang, figures=figures))
 
 
 @app.command()

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from prunebench.audit import Request as InspectRequest
+from prunebench.auditing import Request as InspectRequest
 from prunebench.checkpoint import SUPPORTED_HEADS
 from prunebench.child import run_child
 from prunebench.config import Config

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prunebench.audit import Request as InspectRequest
-from prunebench.audit import judge
+from prunebench.auditing import Request as InspectRequest
+from prunebench.auditing import judge
 from prunebench.child import Emit
 from prunebench.controls import smaller_network
 from prunebench.data.dataset import images_of, read_dataset
@@ -16,6 +16,7 @@ from prunebench.latency.fingerprint import cpu_flags
 from prunebench.plan import PlannedVariant
 from prunebench.quantize import Quantized
 from prunebench.quantize import Request as QuantizeRequest
+from prunebench.ranking.text import counted
 from prunebench.records import (
     FileRef,
     Quantization,
@@ -95,9 +96,11 @@ def smaller_stock(
         width=chosen.width,
     )
     if chosen.epochs is None:
-        budget = f"the {retraining} epochs of retraining alone: the checkpoint does not say its own"
+        alone = f"the {counted(retraining, 'epoch')} of retraining alone"
+        budget = f"{alone}: the checkpoint does not say its own"
     else:
-        budget = f"the baseline's {chosen.epochs} epochs and {retraining} of retraining"
+        own = counted(chosen.epochs, "epoch")
+        budget = f"the baseline's {own} and {retraining} of retraining"
     beside = "" if target is None else f" beside {target / 1e6:.1f} M of {pruned.name}"
     note = f", {structure.macs / 1e6:.1f} M MACs{beside}, trained for {budget}"
     return checkpoint, structure, training, note

@@ -11,7 +11,7 @@ import bisect
 from pathlib import Path
 from typing import Any, Final
 
-from prunebench.audit import structure_of
+from prunebench.auditing import structure_of
 from prunebench.checkpoint import inspect_checkpoint
 from prunebench.child import Emit
 from prunebench.errors import StepError

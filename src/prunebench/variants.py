@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prunebench.accuracy import Request as AccuracyRequest
-from prunebench.audit import judge
+from prunebench.auditing import judge
 from prunebench.child import Emit
 from prunebench.errors import StepError
 from prunebench.experiment import Experiment

@@ -10,10 +10,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from prunebench.audit import Finding as AuditFinding
+from prunebench.auditing import Finding as AuditFinding
 from prunebench.config import Config
 from prunebench.doctor import Finding as DoctorFinding
 from prunebench.plan import PlannedVariant
+from prunebench.time_left import Estimate, in_words
 
 if TYPE_CHECKING:
     from prunebench.selftest import SelfTest
@@ -41,6 +42,23 @@ def plan_view(config: Config, variants: Sequence[PlannedVariant]) -> RenderableT
         f"out {config.out}"
     )
     return Group(table, Text(facts))
+
+
+def estimate_view(estimate: Estimate) -> RenderableType:
+    """How long a run takes, by kind of work."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column("what")
+    table.add_column("time", justify="right")
+    for part in estimate.parts:
+        table.add_row(Text(part.title), Text(_span(part.low_s, part.high_s)))
+    whole = f"About {_span(estimate.low_s, estimate.high_s)} on this host, as busy as it is now."
+    kept = "Steps that are finished already are taken over and take no time."
+    return Group(table, Text(whole, style="bold"), *map(Text, (kept, *estimate.notes)))
+
+
+def _span(low_s: float, high_s: float) -> str:
+    low, high = in_words(low_s), in_words(high_s)
+    return low if low == high else f"{low} to {high}"
 
 
 def audit_view(findings: Sequence[AuditFinding]) -> RenderableType:

@@ -11,7 +11,7 @@ import torch
 from pruning_kit import HW, NAMES, parameters, stock_network, tiny_network
 from torch.utils.flop_counter import FlopCounterMode
 
-from prunebench.audit import (
+from prunebench.auditing import (
     Request,
     audit_file,
     audit_number,

@@ -71,7 +71,7 @@ def test_one_class_is_written_in_the_singular() -> None:
 
 def test_recognising_a_number_builds_no_network() -> None:
     code = (
-        "import sys; from prunebench.audit import audit_number; audit_number(3_012_213)\n"
+        "import sys; from prunebench.auditing import audit_number; audit_number(3_012_213)\n"
         "assert not {'torch', 'ultralytics'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

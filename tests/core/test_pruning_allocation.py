@@ -11,7 +11,7 @@ import pytest
 import torch
 from pruning_kit import HW, parameters, tiny_network
 
-from prunebench.audit import structure_of
+from prunebench.auditing import structure_of
 from prunebench.data.scenes import generate_scenes
 from prunebench.errors import ConfigError
 from prunebench.pruning.allocation import Measurements, allocate

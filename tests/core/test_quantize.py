@@ -15,7 +15,7 @@ from quantize_kit import DEPTH, IMGSZ, METADATA, NAMES, label, request, write_de
 
 from prunebench.accuracy import Request as AccuracyRequest
 from prunebench.accuracy import run as evaluate
-from prunebench.audit import audit_file
+from prunebench.auditing import audit_file
 from prunebench.diagnosis import Request as DiagnosisRequest
 from prunebench.diagnosis import run as diagnose
 from prunebench.errors import CheckpointError, DatasetError, StepError

@@ -13,6 +13,7 @@ import pytest
 from markdown_it import MarkdownIt
 from report_kit import CLASSES, CONTROLLED, MIXED, make_run, many
 
+from prunebench.cli import app
 from prunebench.errors import ConfigError, InputError
 from prunebench.outcome import RunRanking, read_outcome
 from prunebench.report.build import build_report, compose, report_markdown
@@ -365,7 +366,7 @@ def test_korean_page_says_its_language(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     make_run(folder, MIXED[:3], threads=(1,), rounds=4, frames=4, noise=("busy",))
     build_report(folder, lang="ko")
-    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    page = Page((folder / "report.ko.html").read_text(encoding="utf-8"))
     assert page.attributes("html")[0]["lang"] == "ko"
     assert {values.get("lang") for values in page.attributes("li")} == {None, "en"}
 
@@ -428,3 +429,20 @@ def test_a_control_that_beats_a_pruned_variant_is_named(
     (row,) = (r for r in read_outcome(folder).rankings[0].rows if r.name == "baseline-int8")
     assert Messages(lang)("verdict.control", verdict=Messages(lang)("verdict.unpruned")) in text
     assert row.control == "int8"
+
+
+def test_the_command_writes_another_language_beside_the_english_report(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    english = (run / "report.html").read_bytes()
+    app(["report", str(run), "--lang", "ko"], standalone_mode=False)
+    assert capsys.readouterr().out.strip() == str(run / "report.ko.html")
+    assert Page((run / "report.ko.html").read_text("utf-8")).attributes("html")[0]["lang"] == "ko"
+    assert (run / "report.ko.md").is_file()
+    assert (run / "report.html").read_bytes() == english
+
+
+def test_figures_into_files_need_a_browser(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InputError, match=r"needs Chromium or Chrome.*camera button"):
+        build_report(run, figures=True)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from pruning_kit import HW, NAMES, parameters, tiny_network
 
-from prunebench.audit import audit_file, structure_of
+from prunebench.auditing import audit_file, structure_of
 from prunebench.checkpoint import load_checkpoint, save_checkpoint
 from prunebench.errors import CheckpointError, DatasetError, ParityError
 from prunebench.export import Request, compare, run

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from pruning_kit import HW, tiny_network
 
-from prunebench.audit import audit_file
+from prunebench.auditing import audit_file
 from prunebench.checkpoint import save_checkpoint
 from prunebench.export import export_onnx
 from prunebench.inference import OnnxNetwork

@@ -8,7 +8,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pruning_kit import HW, parameters, tiny_network
 
-from prunebench.audit import structure_of
+from prunebench.auditing import structure_of
 from prunebench.pruning.groups import trace
 from prunebench.pruning.importance import score_groups
 from prunebench.pruning.shapes import shapes_of

@@ -13,7 +13,14 @@ from prunebench.history.gate import (
     paired_checks,
     stored_check,
 )
-from prunebench.history.reading import Point, StoredRun, history, stored_runs
+from prunebench.history.reading import (
+    Point,
+    StoredRun,
+    history,
+    hosts,
+    logs_to_sentinel,
+    stored_runs,
+)
 from prunebench.history.recording import Recorded, record_run
 from prunebench.history.store import Store, default_url
 
@@ -35,7 +42,9 @@ __all__ = [
     "decide",
     "default_url",
     "history",
+    "hosts",
     "judge",
+    "logs_to_sentinel",
     "mark_changes",
     "needs_confirmation",
     "paired_checks",

@@ -154,6 +154,13 @@ def find_run(session: Session, name: str) -> RunRow:
     return rows[0]
 
 
+def hosts(store: Store) -> dict[str, Fingerprint]:
+    """Digest of every host that recorded a run to what it is."""
+    with store.reading() as session:
+        rows = session.scalars(select(FingerprintRow)).all()
+    return {row.digest: Fingerprint.model_validate(row.fields) for row in rows}
+
+
 def fingerprint_of(session: Session, run: RunRow) -> Fingerprint:
     """The host of a run."""
     row = session.get_one(FingerprintRow, run.fingerprint)
@@ -165,7 +172,18 @@ def log_to_sentinel(session: Session, run_id: int) -> Mapping[tuple[str, int], A
     rounds: dict[tuple[str, int], dict[int, float]] = {}
     for row in session.scalars(select(RoundRow).where(RoundRow.run_id == run_id)):
         rounds.setdefault((row.variant, row.threads), {})[row.round] = row.model_ms
-    reference: dict[int, float] = {}
+    return logs_to_sentinel(rounds)
+
+
+def logs_to_sentinel(
+    rounds: Mapping[tuple[str, int], Mapping[int, float]],
+) -> Mapping[tuple[str, int], Array]:
+    """log(variant / sentinel) of every round both have, by (variant, threads).
+
+    Args:
+        rounds: (variant, threads) to round to model-only milliseconds, the sentinel's included.
+    """
+    reference: Mapping[int, float] = {}
     for (variant, _), values in rounds.items():
         if variant == SENTINEL:
             reference = values

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunebench.audit import structure_of
+from prunebench.auditing import structure_of
 from prunebench.child import Emit
 from prunebench.pruning.targets import Goal
 from prunebench.records import FileRef, Record, Structure, sha256_of

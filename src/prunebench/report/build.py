@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from prunebench.files import write_atomically
 from prunebench.report.document import Document, Section
+from prunebench.report.figure_files import write_figures
 from prunebench.report.messages import Messages
 from prunebench.report.render import to_html, to_markdown
 from prunebench.report.sections.answer import answer, guide
@@ -15,6 +16,7 @@ from prunebench.report.sections.conclusions import conclusions, findings
 from prunebench.report.sections.controls import controls
 from prunebench.report.sections.diagnosis import diagnosis
 from prunebench.report.sections.gallery import gallery
+from prunebench.report.sections.history import history
 from prunebench.report.sections.settings import settings
 from prunebench.report.sections.strategies import rounds, strategies
 from prunebench.report.sections.structure import structure, training
@@ -24,33 +26,43 @@ from prunebench.report.stored import StoredRun, read_stored_run
 if TYPE_CHECKING:
     from prunebench.outcome import RunRanking
 
-REPORT_HTML = "report.html"
-REPORT_MARKDOWN = "report.md"
 DEFAULT_LANG = "en"
+REPORT_HTML = "report.html"
+FIGURES_FOLDER = "figures"
 
 
 def build_report(
-    folder: Path, outcome: RunRanking | None = None, *, lang: str = DEFAULT_LANG
+    folder: Path,
+    outcome: RunRanking | None = None,
+    *,
+    lang: str = DEFAULT_LANG,
+    figures: bool = False,
 ) -> Path:
     """Write ``report.html`` and ``report.md`` into a run's folder.
 
     Args:
         folder: The run's folder.
         outcome: Its rankings; ``None``: read from the folder.
-        lang: Language of the report.
+        lang: Language of the report; another than English is named in the files ("report.ko.html").
+        figures: Also draw each figure into the folder ``figures``, as SVG and PNG.
 
     Returns:
         The HTML file.
 
     Raises:
-        InputError: The run is not finished, something in it cannot be read, or there is no
-            report in that language.
+        InputError: The run is not finished, something in it cannot be read, there is no report in
+            that language, or figures are asked for where no browser can draw them.
     """
     messages = Messages(lang)
     document = compose(read_stored_run(folder, outcome), messages)
-    write_atomically(folder / REPORT_MARKDOWN, to_markdown(document, messages))
-    path = folder / REPORT_HTML
+    english = Path(REPORT_HTML)
+    name = english if lang == DEFAULT_LANG else english.with_suffix(f".{lang}{english.suffix}")
+    path = folder / name
+    write_atomically(path.with_suffix(".md"), to_markdown(document, messages))
     write_atomically(path, to_html(document, messages))
+    if figures:
+        own = FIGURES_FOLDER if lang == DEFAULT_LANG else f"{FIGURES_FOLDER}.{lang}"
+        write_figures(document, folder / own)
     return path
 
 
@@ -84,6 +96,7 @@ def compose(run: StoredRun, m: Messages) -> Document:
         classes(run, m),
         gallery(run, m),
         training(run, m),
+        history(run, m),
         conclusions(run, m),
         settings(run, m),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,10 +23,16 @@ from prunebench.report.style import (
     spec_of,
 )
 
+if TYPE_CHECKING:
+    from prunebench.history import MarkedSeries
+
 BOX_PERCENTILES = (5, 25, 50, 75, 95)
 DIVERGING = ("rgba(213,94,0,0.85)", "rgba(0,114,178,0.85)")
 SMALLEST_SCALE = 0.05
 """Changes of AP50 below this never get the full colour."""
+
+MARKED_EPOCHS = 12
+"""Most epochs that are all marked on the axis."""
 
 WRITTEN_CLASSES = 14
 """Most classes whose changes are written into the cells."""
@@ -149,9 +156,11 @@ def training_curves(run: StoredRun, m: Messages) -> Figure | None:
     if not drawn:
         return None
     figure = new_figure(380)
+    last = 0
     for index, name in enumerate(drawn):
         before = _epochs_before(run, name)
         values = run.curves[name][column]
+        last = max(last, before + len(values))
         figure.add_scatter(
             x=[before + epoch for epoch in range(1, len(values) + 1)],
             y=list(values),
@@ -161,12 +170,48 @@ def training_curves(run: StoredRun, m: Messages) -> Figure | None:
             name=shortened(name, 40),
             hovertemplate="%{x}: %{y:.3f}",
         )
-    figure.update_xaxes(title=m("figure.training.x"))
+    # Plotly would mark halves of an epoch.
+    figure.update_xaxes(title=m("figure.training.x"), dtick=1 if last <= MARKED_EPOCHS else None)
     figure.update_yaxes(title=m("figure.training.y"), rangemode="tozero")
     return Figure(
         id="figure-training",
         caption=m("figure.training.caption"),
         description=m("figure.training.description", names=m.listed(drawn)),
+        spec=spec_of(figure),
+        height=380,
+    )
+
+
+def over_time(series: Sequence[MarkedSeries], m: Messages) -> Figure | None:
+    """Model latency of each run on this host, divided by the reference model's of that run."""
+    if not series:
+        return None
+    figure = new_figure(380)
+    for index, one in enumerate(series):
+        figure.add_scatter(
+            x=[point.started_at.isoformat() for point in one.points],
+            y=[point.to_sentinel for point in one.points],
+            text=[plain(point.run) for point in one.points],
+            mode="lines+markers",
+            line={"color": colour(index), "width": 2},
+            # An open marker: the host was noisy in that run.
+            marker={
+                "size": 8,
+                "symbol": ["circle-open" if p.noisy else "circle" for p in one.points],
+            },
+            name=shortened(one.variant, 40),
+            hovertemplate="%{text}: %{y:.3f}",
+        )
+    figure.update_xaxes(title=m("figure.history.x"), type="date")
+    figure.update_yaxes(title=m("figure.history.y"), rangemode="tozero")
+    return Figure(
+        id="figure-history",
+        caption=m("figure.history.caption"),
+        description=m(
+            "figure.history.description",
+            count=max(len(one.points) for one in series),
+            names=m.listed([one.variant for one in series]),
+        ),
         spec=spec_of(figure),
         height=380,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
@@ -41,6 +41,7 @@ def accuracy_against_latency(ranking: Ranking, m: Messages) -> Figure | None:
     figure = new_figure(460)
     frames = {row.name: _frame_ms(row.fps) for row in ranking.rows}
     labelled = len(ranking.rows) <= LABELLED
+    deadline = MILLISECONDS / ranking.realtime_fps
     for status, (shade, symbol) in PARETO_LOOK.items():
         rows = [row for row in ranking.rows if row.pareto == status]
         if not rows:
@@ -52,7 +53,7 @@ def accuracy_against_latency(ranking: Ranking, m: Messages) -> Figure | None:
             error_y=_bars([row.map50 for row in rows], shade),
             mode="markers+text" if labelled else "markers",
             text=[shortened(row.name) for row in rows],
-            textposition=[_position(row, ranking.rows) for row in rows],
+            textposition=[_position(row, frames, deadline, ranking.rows) for row in rows],
             customdata=[_hover(row, frames[row.name], m) for row in rows],
             hovertemplate="%{customdata}<extra></extra>",
             marker={"color": shade, "symbol": symbol, "size": 11, "line": {"width": 2}},
@@ -68,7 +69,6 @@ def accuracy_against_latency(ranking: Ranking, m: Messages) -> Figure | None:
         hoverinfo="skip",
         name=m("figure.pareto.front"),
     )
-    deadline = MILLISECONDS / ranking.realtime_fps
     _scale_time(figure, list(frames.values()), deadline)
     _add_deadline(figure, deadline, m("figure.deadline", fps=f"{ranking.realtime_fps:g}"))
     figure.update_xaxes(title=m("figure.pareto.x"))
@@ -108,12 +108,23 @@ def _bars(intervals: Sequence[Interval], shade: str) -> dict[str, object]:
     }
 
 
-def _position(row: RankedVariant, rows: Sequence[RankedVariant]) -> str:
-    """Names point inwards, and those of neighbours alternate above and below their points."""
-    by_speed = sorted(row.fps.estimate for row in rows)
-    inwards = "left" if row.fps.estimate < by_speed[len(rows) // 2] else "right"
+def _position(
+    row: RankedVariant,
+    frames: Mapping[str, Interval],
+    deadline: float,
+    rows: Sequence[RankedVariant],
+) -> str:
+    """Names point to where the axis has room, and alternate above and below their points."""
+    drawn = [frame.estimate for frame in frames.values()]
+    far = _far(list(frames.values()), deadline)
+    ends = (*drawn, deadline) if far else drawn
+    low, high = min(ends), max(ends)
+    at = frames[row.name].estimate
+    if far:
+        low, high, at = math.log(low), math.log(high), math.log(at)
+    side = "left" if high > low and (at - low) / (high - low) > 0.5 else "right"
     by_accuracy = sorted(rows, key=lambda other: other.map50.estimate)
-    return f"{('top', 'bottom')[by_accuracy.index(row) % 2]} {inwards}"
+    return f"{('top', 'bottom')[by_accuracy.index(row) % 2]} {side}"
 
 
 def _hover(row: RankedVariant, frame: Interval, m: Messages) -> str:
@@ -139,10 +150,10 @@ def _front(rows: Sequence[RankedVariant]) -> list[RankedVariant]:
 
 def _scale_time(figure: go.Figure, frames: Sequence[Interval], deadline: float) -> None:
     """A time axis that shows every variant and the deadline, logarithmic where they lie apart."""
+    if not _far(frames, deadline):
+        return
     slowest = max(frame.high for frame in frames)
     fastest = min(frame.low for frame in frames)
-    if fastest / FAR <= deadline <= FAR * slowest:
-        return
     low, high = math.log10(min(fastest, deadline)), math.log10(max(slowest, deadline))
     margin = 0.06 * (high - low)
     ticks = [
@@ -156,6 +167,13 @@ def _scale_time(figure: go.Figure, frames: Sequence[Interval], deadline: float) 
         tickvals=ticks,
         ticktext=[f"{tick:g}" for tick in ticks],
     )
+
+
+def _far(frames: Sequence[Interval], deadline: float) -> bool:
+    """Whether the deadline lies so far from every variant that a linear axis would hide them."""
+    slowest = max(frame.high for frame in frames)
+    fastest = min(frame.low for frame in frames)
+    return not fastest / FAR <= deadline <= FAR * slowest
 
 
 def _add_deadline(figure: go.Figure, deadline: float, text: str) -> None:

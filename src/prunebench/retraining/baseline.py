@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from prunebench.audit import structure_of
+from prunebench.auditing import structure_of
 from prunebench.checkpoint import load_checkpoint, save_checkpoint
 from prunebench.child import Emit, Event
 from prunebench.data.dataset import read_dataset

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
-from prunebench.audit import structure_of
+from prunebench.auditing import structure_of
 from prunebench.checkpoint import load_checkpoint
 from prunebench.child import Emit
 from prunebench.records import FileRef, Record, Structure, TrainingSummary

@@ -26,7 +26,7 @@
     return { text: read("--text"), quiet: read("--quiet"), line: read("--line"), ground: read("--ground") };
   }
 
-  function layoutOf(spec, colours) {
+  function layoutOf(spec, colours, narrow) {
     const layout = {
       ...spec.layout,
       font: { family: "system-ui, sans-serif", size: 13, color: colours.text },
@@ -46,6 +46,8 @@
         gridcolor: colours.line,
         linecolor: colours.quiet,
         tickcolor: colours.quiet,
+        // Names of classes would run into each other.
+        ...(narrow && name.startsWith("x") && layout[name].type === "category" && { tickangle: -60 }),
       };
     }
     return printing ? { ...layout, width: PRINTED_WIDTH } : { ...layout, autosize: true };
@@ -68,7 +70,7 @@
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
       toImageButtonOptions: { format: "svg", filename: node.id },
     };
-    window.Plotly.react(node, data, layoutOf(spec, colours), config);
+    window.Plotly.react(node, data, layoutOf(spec, colours, narrow), config);
     // The description of the figure stands for its drawing.
     node.querySelectorAll(".main-svg").forEach((svg) => svg.setAttribute("aria-hidden", "true"));
   }

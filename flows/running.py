@@ -1,0 +1,67 @@
+"""Run the main flow by hand: from the command line, or from Python."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from flows.console import shown_progress, stderr_console
+from prunebench.config import Config
+from prunebench.errors import PrunebenchError
+from prunebench.plan import plan_variants
+from prunebench.progress import announce
+from prunebench.time_left import TimeLeft, workload
+
+
+def set_up_prefect() -> None:
+    """Settings of a run by hand, each only where the user has not set it.
+
+    The log is kept off the progress display: failures are shown there and in the table. Call it
+    before Prefect is imported.
+    """
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+
+def run_compare(config: Config, console: Console, *, quiet: bool) -> Any:
+    """Check the inputs, run the flow with its progress shown, and return its state."""
+    with shown_progress(console, quiet=quiet) as clock:
+        stage("checking the model, the data and the output folder")
+        from prunebench.experiment import check
+
+        check(config)
+        plan = plan_variants(config)
+        parents = {variant.name: variant.parent for variant in plan}
+        parallel = config.retrain.parallel_trainings
+        clock.left = TimeLeft(workload(config, plan), parents, parallel=parallel)
+        stage("starting Prefect")
+        from flows.compare import compare
+        from flows.server import prefect_server
+
+        with prefect_server():
+            return compare(config, return_state=True)
+
+
+def compare_variants(config: Config, *, quiet: bool = False) -> Path:
+    """Run an experiment and return its folder; what ``prunebench.compare`` calls.
+
+    Raises:
+        InputError: Something the experiment needs cannot be used.
+        PrunebenchError: The run failed.
+    """
+    set_up_prefect()
+    state = run_compare(config, stderr_console(), quiet=quiet)
+    if not state.is_completed():
+        error = state.result(raise_on_failure=False)
+        if isinstance(error, PrunebenchError):
+            raise error
+        raise PrunebenchError(str(error or state.message))
+    return Path(state.result()["folder"])
+
+
+def stage(text: str) -> None:
+    """Say what begins now."""
+    announce({"kind": "stage", "text": text})

@@ -1,0 +1,103 @@
+"""Step ``pace``: how long this host takes for an image, in training and in use, by a short try."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+from typing import Any
+
+from prunebench.child import Emit
+from prunebench.records import Record
+
+TRIES = 2
+"""Batches that are timed, after one that warms up."""
+
+
+class Request(Record):
+    """Input of the step.
+
+    Attributes:
+        model: Absolute path of the checkpoint, or a network as Ultralytics names it.
+        classes: Number of classes of the dataset.
+        images: Absolute paths of some training images.
+        imgsz: Side of the square that is trained at, in pixels.
+        hw: (height, width) of the letterbox in pixels.
+    """
+
+    model: str
+    classes: int
+    images: tuple[str, ...]
+    imgsz: int
+    hw: tuple[int, int]
+
+
+class Pace(Record):
+    """Seconds per image.
+
+    Attributes:
+        train_s: Reading it and one training step of the unpruned network.
+        validate_s: Reading it and one inference at the size of training.
+        infer_s: Reading it and one inference in the letterbox.
+    """
+
+    train_s: float
+    validate_s: float
+    infer_s: float
+
+
+def run(request: Request, workdir: Path, emit: Emit) -> Pace:
+    """Train on a few batches and throw the result away.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
+        DatasetError: An image or a label file cannot be read.
+    """
+    import torch
+
+    from prunebench.inference import read_letterboxed
+    from prunebench.pruning.batches import BATCH, batches_for
+    from prunebench.pruning.importance import training_losses
+
+    emit({"kind": "stage", "text": "trying how fast this host trains"})
+    network = _network(request.model, request.classes)
+    images = [Path(image) for image in request.images]
+    # Few images are gone through again and again.
+    enough = list(itertools.islice(itertools.cycle(images), BATCH * (TRIES + 1)))
+    square = (request.imgsz, request.imgsz)
+    network.train().requires_grad_(True)
+    batches = batches_for(network, enough, TRIES + 1, imgsz=square, seed=0)
+    started, trained = time.perf_counter(), 0
+    for index, loss in enumerate(training_losses(network, batches)):
+        loss.backward()
+        if index == 0:
+            started = time.perf_counter()
+        else:
+            trained += BATCH
+    train_s = (time.perf_counter() - started) / trained
+    network.eval()
+
+    def seconds(imgsz: tuple[int, int]) -> float:
+        started = time.perf_counter()
+        with torch.inference_mode():
+            for path in enough[:BATCH]:
+                network(torch.from_numpy(read_letterboxed(path, imgsz)[0]))
+        return (time.perf_counter() - started) / BATCH
+
+    seconds(square)
+    return Pace(train_s=train_s, validate_s=seconds(square), infer_s=seconds(request.hw))
+
+
+def _network(model: str, classes: int) -> Any:
+    if model.endswith(".pt"):
+        from prunebench.checkpoint import load_checkpoint
+
+        return load_checkpoint(Path(model))
+    from ultralytics.models import YOLO
+
+    # Built by its description alone it would have the 80 classes of COCO.
+    described: Any = YOLO(model).model
+    network = type(described)(described.yaml, nc=classes, verbose=False)
+    network.names = dict(enumerate(map(str, range(classes))))
+    network.task = described.task
+    return network
