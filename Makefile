@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo serve test lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -13,6 +13,9 @@ $(READY): scripts/setup requirements.lock pyproject.toml
 
 demo: $(READY) ## Compare six variants of the shipped model on the built-in scenes (6 minutes)
 	@$(BIN)/prunebench run --config configs/quickstart.yaml
+
+serve: $(READY) ## Run a Prefect server, the deployments and a worker until Ctrl-C
+	@$(BIN)/prunebench serve
 
 test: $(READY) ## Run every test (6 to 10 minutes on two cores)
 	@$(BIN)/python -m pytest

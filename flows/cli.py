@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -30,6 +31,9 @@ from prunebench.errors import EXIT_DONE, EXIT_FAILED, EXIT_SOME_VARIANTS_FAILED,
 
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress, only what finished or failed.")
+]
+DeploymentsArgument = Annotated[
+    Path, typer.Argument(help="Folder with prefect.yaml and operations.yaml.")
 ]
 
 
@@ -79,14 +83,55 @@ def rebenchmark(
 
         with prefect_server():
             state = flow(str(folder), return_state=True)
-    _finish(state, as_json=as_json, console=console)
+    _finish(_outcome(state, console)["runs"][0], as_json=as_json)
+
+
+@app.command()
+def deploy(
+    folder: DeploymentsArgument = Path("deployments"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing, say what would change.")
+    ] = False,
+) -> None:
+    """Bring the Prefect server to what a deployments folder asks for; twice is once."""
+    set_up_prefect()
+    from flows.deploying import deploy as apply
+    from flows.operations import read_operations
+
+    for change in apply(read_operations(folder), check=check):
+        typer.echo(change)
+
+
+@app.command()
+def serve(
+    folder: DeploymentsArgument = Path("deployments"),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this host.")] = 4200,
+) -> None:
+    """Run a Prefect server, the deployments and a worker until Ctrl-C."""
+    set_up_prefect()
+    from flows.operations import read_operations
+    from flows.serving import ending_on_signals, serving
+
+    operations = read_operations(folder)
+    typer.echo("Starting the Prefect server", err=True)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        ending_on_signals(),
+        serving(operations, port) as running,
+    ):
+        for change in running.changes:
+            typer.echo(change, err=True)
+        logs = ", ".join(str(log) for log in running.logs)
+        typer.echo(f"Logs: {logs}. Ctrl-C ends everything.", err=True)
+        typer.echo(f"Prefect UI: {running.address}")
+        running.wait()
 
 
 def _run(config: Config, *, quiet: bool, as_json: bool) -> None:
     set_up_prefect()
     console = stderr_console()
     state = run_compare(config, console, quiet=quiet)
-    _finish(state, as_json=as_json, console=console)
+    _finish(_outcome(state, console), as_json=as_json)
 
 
 def _estimate(config: Config, *, quiet: bool, as_json: bool) -> None:
@@ -106,15 +151,19 @@ def _estimate(config: Config, *, quiet: bool, as_json: bool) -> None:
     stdout_console().print(estimate_view(found))
 
 
-def _finish(state: Any, *, as_json: bool, console: Console) -> None:
-    """Print a flow's outcome and leave with its exit code."""
-    if not state.is_completed():
-        error = state.result(raise_on_failure=False)
-        if isinstance(error, PrunebenchError):
-            raise error
-        console.print(f"prunebench: {error or state.message}", markup=False, highlight=False)
-        sys.exit(EXIT_FAILED)
-    outcome = state.result()
+def _outcome(state: Any, console: Console) -> Any:
+    """What a flow left, or the end of this process with the exit code of its failure."""
+    if state.is_completed():
+        return state.result()
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, PrunebenchError):
+        raise error
+    console.print(f"prunebench: {error or state.message}", markup=False, highlight=False)
+    sys.exit(EXIT_FAILED)
+
+
+def _finish(outcome: dict[str, Any], *, as_json: bool) -> None:
+    """Print a run's outcome and leave with its exit code."""
     if as_json:
         sys.stdout.write(json.dumps(outcome, indent=2, ensure_ascii=False) + "\n")
     else:

@@ -16,6 +16,7 @@ from prunebench.plan import PlannedVariant, plan_variants
 from prunebench.progress import announce
 from prunebench.records import Failure, VariantRecord
 from tasks.measuring import diagnose, measure
+from tasks.parameters import confine_config
 from tasks.preparing import prepare_experiment
 from tasks.publishing import publish
 from tasks.ranking import rank_variants
@@ -36,6 +37,7 @@ def compare(config: Config) -> State[Any]:
     Returns:
         A completed state whose data is the run's folder and the ranking as plain values.
     """
+    confine_config(config)
     with sole_user(output_folder(config)), ending_children():
         experiment = prepare_experiment(config)
         plan = plan_variants(config)

@@ -1,52 +1,105 @@
-"""Measures the exported variants of an earlier run again, trains nothing, and compares."""
+"""Measures the exported variants of earlier runs again, trains nothing, and compares."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect import flow
-from prefect.states import Completed, State
+from prefect.states import Completed, Failed, State
 
+from prunebench.errors import PrunebenchError
 from prunebench.files import sole_user
-from prunebench.runs import latest_run
+from prunebench.history import RunComparison
+from prunebench.rebenchmark import Source, find_sources
+from prunebench.regressions import Regression, confirmed, summary, suspected
 from tasks.comparing import compare_with_earlier, reopen
 from tasks.measuring import diagnose, measure
+from tasks.parameters import confine
 from tasks.publishing import publish, publish_comparison
 from tasks.ranking import rank_variants
 from tasks.recording import record
+from tasks.regressing import raise_regressions
+
+
+class Measured(NamedTuple):
+    """One measurement, compared: as the flow's data, and the comparison itself."""
+
+    data: dict[str, Any]
+    comparison: RunComparison
 
 
 @flow(name="rebenchmark", flow_run_name="rebenchmark", persist_result=False)
-def rebenchmark(run: str | None = None, out: str = "runs") -> State[Any]:
-    """Measure the variants of a finished run again on this host.
+def rebenchmark(
+    run: str | None = None, out: str = "runs", registry: str | None = None
+) -> State[Any]:
+    """Measure finished variants again on this host; what is slower is measured a second time.
 
     Args:
-        run: Folder of the run; the newest finished one below ``out`` where none is given.
-        out: Folder of all runs.
+        run: Folder of a run, all of whose variants are measured.
+        out: Folder of all runs; its newest finished one is taken where nothing else is named.
+        registry: Folder of the registry; what is promoted in it is measured where no run is named.
 
     Returns:
-        A completed state whose data is the new run's folder, its ranking and the comparison.
+        A state whose data holds, of each run that was measured again, the new run's folder, its
+        ranking and the comparison, and the regressions that a second measurement confirmed. It is
+        failed where a promoted variant could not be measured.
     """
-    source = Path(run).resolve() if run else latest_run(Path(out).expanduser().resolve())
-    with sole_user(source.parent):
-        experiment, variants = reopen(str(source))
-        # Before anything is measured, so that a history out of reach costs nothing.
-        earlier = record(experiment.history_url, str(source))
-        latency = measure(experiment, variants)
-        diagnoses = diagnose(experiment, variants, latency)
-        ranking = rank_variants(experiment, variants, latency, diagnoses)
-        now = record(experiment.history_url, experiment.folder)
-        comparison = compare_with_earlier(experiment, earlier, now)
-        publish(experiment.folder, variants, ranking)
-        publish_comparison(ranking.name, comparison)
-    slower = [c.variant for c in comparison.changes if c.verdict == "slower"]
-    return Completed(
-        message=f"slower than before: {', '.join(slower)}" if slower else "no slowdown is shown",
-        data={
-            "folder": experiment.folder,
-            "failed": [v.name for v in variants if v.failure is not None],
-            "ranking": ranking.model_dump(mode="json"),
-            "comparison": comparison.model_dump(mode="json"),
-        },
-    )
+    confine(run=run, out=out, registry=registry)
+    sources, problems = find_sources(run, Path(out), None if registry is None else Path(registry))
+    runs: list[Measured] = []
+    regressions: list[Regression] = []
+    failures = list(problems)
+    for source in sources:
+        try:
+            measured, found = _source(source)
+        except PrunebenchError as error:
+            if registry is None:
+                raise
+            failures.append(str(error))
+        else:
+            runs.append(measured)
+            regressions += found
+    data = {
+        "runs": [one.data for one in runs],
+        "regressions": [one.model_dump(mode="json") for one in regressions],
+    }
+    message = summary(tuple(one.comparison for one in runs), tuple(regressions))
+    if failures:
+        return Failed(message=f"{message}; not measured: {' '.join(failures)}", data=data)
+    return Completed(message=message, data=data)
+
+
+def _source(source: Source) -> tuple[Measured, tuple[Regression, ...]]:
+    """Measure a run's variants, and once more those that are slower; confirmed is raised."""
+    folder = Path(source.folder)
+    with sole_user(folder.parent):
+        first = _measure(folder, source.variants)
+        suspects = suspected(first.comparison)
+        if not suspects:
+            return first, ()
+        second = _measure(folder, suspects)
+        regressions = confirmed(first.comparison, second.comparison)
+    raise_regressions(first.data["ranking"]["name"], regressions)
+    return first, regressions
+
+
+def _measure(source: Path, names: Sequence[str] | None) -> Measured:
+    experiment, variants = reopen(str(source), names)
+    # Before anything is measured, so that a history out of reach costs nothing.
+    earlier = record(experiment.history_url, str(source))
+    latency = measure(experiment, variants)
+    diagnoses = diagnose(experiment, variants, latency)
+    ranking = rank_variants(experiment, variants, latency, diagnoses)
+    now = record(experiment.history_url, experiment.folder)
+    comparison = compare_with_earlier(experiment, earlier, now)
+    publish(experiment.folder, variants, ranking)
+    publish_comparison(ranking.name, comparison)
+    data = {
+        "folder": experiment.folder,
+        "failed": [v.name for v in variants if v.failure is not None],
+        "ranking": ranking.model_dump(mode="json"),
+        "comparison": comparison.model_dump(mode="json"),
+    }
+    return Measured(data, comparison)

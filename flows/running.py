@@ -24,6 +24,7 @@ def set_up_prefect() -> None:
     """
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
 
 
 def run_compare(config: Config, console: Console, *, quiet: bool) -> Any:

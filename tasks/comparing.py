@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import task
@@ -13,9 +14,11 @@ from prunebench.records import VariantRecord
 
 
 @task(task_run_name="reopen", persist_result=False)
-def reopen(source: str) -> tuple[Experiment, tuple[VariantRecord, ...]]:
-    """Open a new run folder that holds an earlier run's exported variants."""
-    return open_rebenchmark(Path(source))
+def reopen(
+    source: str, names: Sequence[str] | None
+) -> tuple[Experiment, tuple[VariantRecord, ...]]:
+    """Open a new run folder that holds an earlier run's exported variants, or those named."""
+    return open_rebenchmark(Path(source), names)
 
 
 @task(task_run_name="compare with the earlier run", persist_result=False)

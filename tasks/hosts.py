@@ -12,10 +12,14 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.concurrency.sync import concurrency
 
 
+def host_label() -> str:
+    """Name of this host in lower case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", socket.gethostname().lower()).strip("-")
+
+
 def measuring_limit_name() -> str:
-    """Name of this host's limit: lower case letters, digits and dashes."""
-    host = re.sub(r"[^a-z0-9]+", "-", socket.gethostname().lower()).strip("-")
-    return f"prunebench-measure-{host}"
+    """Name of this host's limit."""
+    return f"prunebench-measure-{host_label()}"
 
 
 @contextlib.contextmanager

@@ -387,6 +387,19 @@ def gate(
         raise RegressionFound(report.result.sentence)
 
 
+@app.command()
+def promote(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    variant: Annotated[str, typer.Argument(help="Its variant that is in use from now on.")],
+    registry: Annotated[Path, typer.Option(help="Folder of the registry.")] = Path("registry"),
+) -> None:
+    """Put a variant into the registry: what is in it is measured again every night."""
+    from prunebench import registry as module
+
+    entry = module.promote(existing_run(run), variant, registry)
+    typer.echo(f"{entry.name}: {entry.variant} of {entry.run}, sha256 {entry.onnx_sha256}")
+
+
 def _show_stage(event: dict[str, Any]) -> None:
     if event["kind"] in ("stage", "waiting"):
         typer.echo(event["text"], err=True)

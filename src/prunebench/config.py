@@ -36,6 +36,8 @@ from prunebench.strategies import BUILT_IN
 
 ENV_PREFIX = "PRUNEBENCH_"
 ENV_NESTING = "__"
+ROOTS_VARIABLE = "PRUNEBENCH_ALLOWED_ROOTS"
+"""No key of the configuration: see ``prunebench.roots``."""
 
 
 class Config(Section):
@@ -161,7 +163,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for variable in sorted(environ):
-        if not variable.startswith(ENV_PREFIX):
+        if not variable.startswith(ENV_PREFIX) or variable == ROOTS_VARIABLE:
             continue
         path = variable.removeprefix(ENV_PREFIX).lower().split(ENV_NESTING)
         try:

@@ -2,27 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from prunebench.errors import InputError
 from prunebench.experiment import EXPERIMENT_FILE, Experiment, read_experiment
 from prunebench.files import place, write_atomically
 from prunebench.history import Recorded, RunComparison, Store, compare_runs
-from prunebench.records import FileRef, VariantRecord
-from prunebench.runs import REBENCHMARK, open_run, read_variants, save_variant
+from prunebench.records import FileRef, Record, VariantRecord
+from prunebench.registry import read_registry
+from prunebench.runs import REBENCHMARK, latest_run, open_run, read_variants, save_variant
 
 COMPARISON_FILE = "comparison.json"
 
 
-def open_rebenchmark(source: Path) -> tuple[Experiment, tuple[VariantRecord, ...]]:
+class Source(Record):
+    """An earlier run and what of it is measured again.
+
+    Attributes:
+        folder: Absolute path of the run's folder.
+        variants: Names of the variants, ``None``: all of them.
+    """
+
+    folder: str
+    variants: tuple[str, ...] | None = None
+
+
+def find_sources(
+    run: str | None, out: Path, registry: Path | None
+) -> tuple[tuple[Source, ...], tuple[str, ...]]:
+    """What is to be measured again, and what cannot be, in sentences.
+
+    Args:
+        run: Folder of a run, all of whose variants are meant.
+        out: Folder of all runs; its newest finished one is meant where nothing else is named.
+        registry: Folder of the registry; what it holds is meant where ``run`` is not given.
+
+    Raises:
+        InputError: There is no run, or the registry cannot be read.
+    """
+    if run is not None:
+        return (Source(folder=str(Path(run).resolve())),), ()
+    entries = () if registry is None else read_registry(registry)
+    if registry is None or not entries:
+        return (Source(folder=str(latest_run(out.expanduser().resolve()))),), ()
+    chosen: dict[str, list[str]] = {}
+    problems = []
+    for entry in entries:
+        try:
+            entry.subject(registry)
+        except InputError as error:
+            problems.append(f"{entry.name}: {error}")
+        else:
+            chosen.setdefault(str(entry.run_folder(registry)), []).append(entry.variant)
+    sources = [Source(folder=folder, variants=tuple(names)) for folder, names in chosen.items()]
+    return tuple(sources), tuple(problems)
+
+
+def open_rebenchmark(
+    source: Path, names: Collection[str] | None = None
+) -> tuple[Experiment, tuple[VariantRecord, ...]]:
     """A new run folder that holds the exported variants of ``source``.
+
+    Args:
+        source: Folder of the earlier run.
+        names: Its variants that are meant, ``None``: all of them.
 
     Raises:
         InputError: ``source`` is no run folder, has no variants, or a file of it has changed.
     """
     earlier = read_experiment(source)
-    variants = read_variants(source)
-    folder = open_run(earlier.config, source.parent, kind=REBENCHMARK)
+    variants = tuple(v for v in read_variants(source) if names is None or v.name in names)
+    kind = REBENCHMARK
+    if names is not None:
+        # An interrupted run is continued only by one of the same variants.
+        kind = f"{hashlib.sha256(' '.join(sorted(names)).encode()).hexdigest()[:8]}-{kind}"
+    folder = open_run(earlier.config, source.parent, kind=kind)
     experiment = earlier.model_copy(update={"folder": str(folder), "out": str(source.parent)})
     write_atomically(folder / EXPERIMENT_FILE, experiment.model_dump_json(indent=2))
     for variant in variants:

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal, Self
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Verdict = Literal["unpruned", "pruned", "preserved", "restored", "altered"]
 
 Overlap = Literal["box", "mask"]
 """What the IoU behind an mAP is taken of."""
+
+
+VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=120)]
+"""Names a folder of its own, so it has no separator and is not hidden."""
+
+
+def _inside(path: str) -> str:
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or ".." in parts.parts:
+        raise ValueError(f"{path} is no path below its folder")
+    return path
+
+
+PathInside = Annotated[str, AfterValidator(_inside)]
+"""A POSIX path that cannot leave the folder it is relative to."""
 
 
 class Record(BaseModel):
@@ -36,7 +51,7 @@ class FileRef(Record):
         bytes: Size of the content in bytes.
     """
 
-    path: str
+    path: PathInside
     sha256: str
     bytes: int
 
@@ -272,7 +287,7 @@ class VariantRecord(Record):
         judgement: What the rounds before it said, where that decides whether it is trained.
     """
 
-    name: str
+    name: VariantName
     parent: str | None
     steps: tuple[str, ...]
     imgsz: tuple[int, int] | None = None

@@ -1,196 +1,223 @@
-"""The deployments, for real: a server, a process worker, and a run through each deployment."""
+"""The deployments, for real: `prunebench serve`, and runs through each deployment."""
 
 from __future__ import annotations
 
-import contextlib
+import ast
 import json
-import os
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
+import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
 import pytest
+from prefect_kit import RUN_S, STARTUP_S, Served, descendants, end, served
 
 from prunebench.outcome import read_outcome
+from prunebench.registry import promote
+from prunebench.runs import read_variants
 from tests.conftest import ROOT, share_steps, tiny_values
 
-BIN = Path(sys.executable).parent
-STARTUP_S = 120
-RUN_S = 400
 CANCEL_S = 10
-ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
-class Worker(NamedTuple):
-    """A worker's process and what it printed."""
+class Compared(NamedTuple):
+    """A small compare that ran through its deployment.
 
-    pid: int
-    log: Path
+    Attributes:
+        flow_run: Path of the flow run in the API.
+        folder: Folder of the run.
+    """
+
+    flow_run: str
+    folder: Path
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Environment of clients of a real Prefect server with its own database."""
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     home = tmp_path_factory.mktemp("prefect")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ,
-        "PREFECT_HOME": str(home),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    }
-    for name in ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"):
-        environment.pop(name, None)
-    with running(["prefect", "server", "start", "--port", str(port)], environment, home / "server"):
-        deadline = time.monotonic() + STARTUP_S
-        while not healthy(environment["PREFECT_API_URL"]):
-            if time.monotonic() > deadline:
-                pytest.fail((home / "server").read_text())
-            time.sleep(0.5)
-        yield environment
+    with served(home, tmp_path_factory.getbasetemp()) as running:
+        yield running
 
 
-def healthy(api: str) -> bool:
-    with contextlib.suppress(OSError), urllib.request.urlopen(f"{api}/health", timeout=2) as answer:
-        return bool(answer.status == 200)
-    return False
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return share_steps(tmp_path_factory.mktemp("runs"), tmp_path_factory)
 
 
-@contextlib.contextmanager
-def running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[int]:
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [str(BIN / command[0]), *command[1:]],
-            cwd=ROOT,
-            env=environment,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield process.pid
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+@pytest.fixture(scope="module")
+def compared(server: Served, out: Path) -> Compared:
+    flow_run = server.start("compare/compare", {"config": tiny_values(out, retrain={"rounds": 0})})
+    server.wait_for(flow_run, "COMPLETED")
+    (folder,) = [path.parent for path in out.glob("*/ranking.json")]
+    return Compared(flow_run, folder)
 
 
-def prefect(environment: dict[str, str], *arguments: str, timeout: float = 120) -> str:
+def deploy(server: Served, *options: str) -> list[str]:
+    """First word of each line `prunebench deploy` prints."""
     done = subprocess.run(
-        [str(BIN / "prefect"), *arguments],
+        [sys.executable, "-m", "flows.cli", "deploy", *options],
         cwd=ROOT,
-        env=environment,
+        env=server.environment,
         capture_output=True,
         text=True,
-        timeout=timeout,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert done.returncode == 0, done.stderr
+    return [line.split()[0] for line in done.stdout.splitlines()]
 
 
-@pytest.fixture(scope="module")
-def worker(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    """A process worker for the deployments of ``deployments/prefect.yaml``."""
-    log = tmp_path_factory.mktemp("worker") / "log"
-    prefect(server, "work-pool", "create", "--type", "process", "prunebench")
-    prefect(server, "deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
-    command = ["prefect", "worker", "start", "--pool", "prunebench"]
-    with running(command, server, log) as pid:
-        yield Worker(pid, log)
+@pytest.mark.timeout(RUN_S + 3 * STARTUP_S)
+def test_deploying_again_changes_nothing_and_mends_what_was_changed(server: Served) -> None:
+    nightly = server.call("deployments/name/rebenchmark/rebenchmark")
+    (schedule,) = nightly["schedules"]
+    assert (schedule["slug"], schedule["schedule"]["timezone"]) == ("nightly", "UTC")
+    (weekly,) = server.call("deployments/name/accuracy-check/accuracy-check")["schedules"]
+    assert weekly["schedule"]["interval"] == 7 * 86400
+    planned = set(planned_runs(server))
+
+    assert set(deploy(server)) == {"keep"}
+    # Nothing is doubled, and the runs that are due stay the same ones.
+    assert planned <= set(planned_runs(server))
+    for kind in ("automations", "work_pools", "deployments", "v2/concurrency_limits"):
+        names = [one["name"] for one in server.call(f"{kind}/filter", {})]
+        assert len(names) == len(set(names)) > 0
+
+    request = {"paused": False, "description": "changed by hand"}
+    patch(server, f"deployments/{nightly['id']}", request)
+    assert deploy(server, "--check").count("update") == 1
+    assert server.call(f"deployments/{nightly['id']}")["description"] == "changed by hand"
+    assert deploy(server).count("update") == 1
+    assert server.call(f"deployments/{nightly['id']}")["description"] == nightly["description"]
+    assert set(deploy(server, "--check")) == {"keep"}
 
 
-@pytest.fixture
-def out(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return share_steps(tmp_path / "runs", tmp_path_factory)
+def planned_runs(server: Served) -> list[str]:
+    """Identities of the runs that schedules have made, as soon as there are some."""
+    deadline = time.monotonic() + RUN_S
+    while not (found := server.call("flow_runs/filter", {"limit": 200})):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    return [run["id"] for run in found if run["auto_scheduled"]]
+
+
+def patch(server: Served, path: str, body: dict[str, Any]) -> None:
+    request = urllib.request.Request(
+        f"{server.address}/api/{path}",
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+        method="PATCH",
+    )
+    urllib.request.urlopen(request, timeout=30).close()
 
 
 @pytest.mark.timeout(2 * RUN_S + 3 * STARTUP_S)
-def test_both_deployments_run_in_a_process_worker(
-    server: dict[str, str], worker: Worker, out: Path
+def test_what_is_promoted_is_measured_and_evaluated_again(
+    server: Served, compared: Compared, tmp_path: Path
 ) -> None:
-    nightly = call(server, "deployments/name/rebenchmark/rebenchmark")["schedules"]
-    assert [s["schedule"]["cron"] for s in nightly] == ["30 2 * * *"]
-
-    config = tiny_values(out, retrain={"rounds": 0})
-    finish(server, worker, "compare/compare", {"config": config})
-    (first,) = [path.parent for path in out.glob("*/ranking.json")]
-    names = {row.name for row in read_outcome(first).rankings[0].rows}
+    names = {row.name for row in read_outcome(compared.folder).rankings[0].rows}
     assert names == {"baseline", "pruned"}
-    finish(server, worker, "rebenchmark/rebenchmark", {"out": str(out)})
-    comparison = json.loads(next(out.glob("*-rebenchmark/comparison.json")).read_text())
-    assert comparison["before"] == first.name
-    assert len(comparison["changes"]) == len(names)
+    registry = tmp_path / "registry"
+    promote(compared.folder, "pruned", registry)
+
+    # Three nights that were missed: one is made up for, the others are not.
+    parameters = {"registry": str(registry), "out": str(compared.folder.parent)}
+    nights = [server.start("rebenchmark/rebenchmark", parameters) for _ in range(3)]
+    weekly = server.start("accuracy-check/accuracy-check", {"registry": str(registry)})
+    ended = [server.wait_for(night, "COMPLETED", "CANCELLED")["type"] for night in nights]
+    assert sorted(ended) == ["CANCELLED", "CANCELLED", "COMPLETED"]
+    (again,) = compared.folder.parent.glob("*-rebenchmark/comparison.json")
+    comparison = json.loads(again.read_text())
+    assert comparison["before"] == compared.folder.name
+    assert [change["variant"] for change in comparison["changes"]] == ["pruned"]
+    assert [variant.name for variant in read_variants(again.parent)] == ["pruned"]
+
+    state = server.wait_for(weekly, "COMPLETED")
+    assert state["message"] == "1 promoted files are as accurate as recorded"
 
 
 @pytest.mark.timeout(RUN_S + 2 * STARTUP_S)
-def test_cancelling_ends_the_training_at_once(
-    server: dict[str, str], worker: Worker, out: Path
-) -> None:
-    config = tiny_values(out, retrain={"epochs": 1000})
-    flow_run = start(server, "compare/compare", {"config": config})
+def test_an_automation_answers_a_confirmed_regression(server: Served, tmp_path: Path) -> None:
+    event = {
+        "occurred": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "event": "prunebench.regression.confirmed",
+        "id": "0192c5a4-0000-7000-8000-000000000001",
+        "resource": {"prefect.resource.id": "prunebench.variant.tiny-pruned"},
+        "payload": {"entry": "tiny-pruned", "sentence": "pruned is slower: latency +9 %."},
+    }
+    server.call("events", [event])
     deadline = time.monotonic() + RUN_S
-    while not any("train" in child.cmdline() for child in descendants(worker.pid)):
-        assert time.monotonic() < deadline, worker.log.read_text()
-        time.sleep(0.2)
-    alive = descendants(worker.pid)
-    cancelling = {"type": "CANCELLING", "name": "Cancelling"}
-    call(server, f"{flow_run}/set_state", {"state": cancelling})
-    _, left = psutil.wait_procs(alive, timeout=CANCEL_S)
-    assert [process.cmdline() for process in left + descendants(worker.pid)] == []
-    wait_for(server, worker, flow_run, "CANCELLED")
+    while not (found := regression_artifacts(server)):
+        assert time.monotonic() < deadline, server.log()
+        time.sleep(0.5)
+    assert "pruned is slower: latency \\+9 %." in found[0]["data"]
 
 
-def descendants(pid: int) -> list[psutil.Process]:
-    """What a worker started and is alive, however deep; each must have a command line."""
-    found = []
-    for child in psutil.Process(pid).children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if child.cmdline():
-                found.append(child)
-    return found
+def regression_artifacts(server: Served) -> list[dict[str, Any]]:
+    wanted = {"artifacts": {"key": {"any_": ["regression-tiny-pruned"]}}}
+    return list(server.call("artifacts/filter", wanted))
 
 
-def start(environment: dict[str, str], deployment: str, parameters: dict[str, Any]) -> str:
-    """Start a flow run of a deployment; gives its path in the API."""
-    found = call(environment, f"deployments/name/{deployment}")
-    body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
-    made = call(environment, f"deployments/{found['id']}/create_flow_run", body)
-    return f"flow_runs/{made['id']}"
+@pytest.mark.timeout(RUN_S + 2 * STARTUP_S)
+def test_a_deployment_takes_no_unknown_key_and_no_file_outside(server: Served, out: Path) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        server.start("compare/compare", {"config": {**tiny_values(out), "prun": {}}})
+    assert refused.value.code == 409
+    outside = {**tiny_values(out), "model": "/etc/../etc/passwd"}
+    flow_run = server.start("compare/compare", {"config": outside})
+    message = server.wait_for(flow_run, "FAILED")["message"]
+    assert "config.model: /etc/../etc/passwd lies outside the folders this worker allows" in message
 
 
-def call(environment: dict[str, str], path: str, body: dict[str, Any] | None = None) -> Any:
-    """Ask the server's API, as the UI does."""
-    request = urllib.request.Request(
-        f"{environment['PREFECT_API_URL']}/{path}",
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"Content-Type": "application/json"},
+@pytest.mark.timeout(RUN_S + 2 * STARTUP_S)
+def test_cancelling_ends_the_training_at_once(server: Served, out: Path) -> None:
+    flow_run = server.start(
+        "compare/compare", {"config": tiny_values(out, retrain={"epochs": 1000})}
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+    alive = wait_for_training(server)
+    cancelling = {"type": "CANCELLING", "name": "Cancelling"}
+    server.call(f"{flow_run}/set_state", {"state": cancelling})
+    _, left = psutil.wait_procs(alive, timeout=CANCEL_S)
+    assert [process.cmdline() for process in left + descendants(server.worker)] == []
+    server.wait_for(flow_run, "CANCELLED")
 
 
-def finish(
-    environment: dict[str, str], worker: Worker, deployment: str, parameters: dict[str, Any]
-) -> None:
-    """Run a deployment and wait until its flow run has completed."""
-    wait_for(environment, worker, start(environment, deployment, parameters), "COMPLETED")
-
-
-def wait_for(environment: dict[str, str], worker: Worker, flow_run: str, wanted: str) -> None:
-    """Wait until a flow run has ended, which must be in the state ``wanted``."""
+def wait_for_training(server: Served) -> list[psutil.Process]:
+    """Everything below the worker, as soon as a training is among it."""
     deadline = time.monotonic() + RUN_S
-    while (state := call(environment, flow_run)["state"])["type"] not in ENDED:
-        assert time.monotonic() < deadline, worker.log.read_text()
+    while not any("train" in child.cmdline() for child in descendants(server.worker)):
+        assert time.monotonic() < deadline, server.log()
         time.sleep(0.2)
-    assert state["type"] == wanted, f"{state}\n{worker.log.read_text()}"
+    return descendants(server.worker)
+
+
+@pytest.mark.timeout(RUN_S + 2 * STARTUP_S)
+def test_ctrl_c_ends_everything_and_nothing_was_told_to_anyone(server: Served, out: Path) -> None:
+    server.start("compare/compare", {"config": tiny_values(out, retrain={"epochs": 1001})})
+    deadline = time.monotonic() + RUN_S
+    while not (alive := descendants(server.worker)):
+        assert time.monotonic() < deadline, server.log()
+        time.sleep(0.2)
+    assert end(server.process) == []
+    assert server.process.returncode == 0
+    assert [process for process in alive if process.is_running()] == []
+
+    seen = [
+        line.split("\t")
+        for path in server.connections.iterdir()
+        for line in path.read_text().splitlines()
+    ]
+    # The server, the worker, the flow runs and their children were all watched.
+    assert any("prefect" in arguments for _, arguments in seen)
+    told = [(address, arguments) for address, arguments in seen if not is_local(address)]
+    assert told == []
+
+
+def is_local(address: str) -> bool:
+    """Whether an address, as the audit hook wrote it, is of this host."""
+    value = ast.literal_eval(address)
+    host = value[0] if isinstance(value, tuple) else value
+    return host in (None, "127.0.0.1", "::1", "localhost") or str(host).startswith("/")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -11,18 +13,25 @@ from typing import Any
 
 import psutil
 import pytest
+from history_kit import rewrite_samples
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
+from flows.accuracy_check import accuracy_check
 from flows.compare import compare
 from flows.rebenchmark import rebenchmark
+from flows.regression import regression
 from prunebench.config import parse_config
 from prunebench.explain import read_diagnoses
 from prunebench.history import Store, default_url, stored_runs
 from prunebench.latency.fingerprint import usable_cores
+from prunebench.latency.records import Sample
+from prunebench.latency.sentinel import SENTINEL
 from prunebench.outcome import read_outcome
 from prunebench.progress import listening
+from prunebench.registry import promote, read_registry
 from prunebench.runs import read_variants
+from tasks.regressing import REGRESSION_EVENT
 from tests.conftest import share_steps, tiny_values
 
 NAMES = ("baseline", "pruned", "standard-1", "preserving-1")
@@ -210,11 +219,68 @@ def test_a_failed_variant_takes_down_only_what_depends_on_it(out: Path, first: A
     assert reasons["standard-2"] == "the variant it is made from failed"
 
 
+@pytest.fixture
+def registry(first: Any, tmp_path: Path) -> Path:
+    """A registry with a variant whose run says that it once took half the time."""
+    source = Path(first[0]["folder"])
+    folder = Path(shutil.copytree(source, tmp_path / "runs" / source.name))
+
+    def quicker(samples: list[Sample]) -> list[Sample]:
+        return [
+            one
+            if one.variant == SENTINEL
+            else one.model_copy(update={"model_ms": tuple(ms / 2 for ms in one.model_ms)})
+            for one in samples
+        ]
+
+    rewrite_samples(folder, quicker)
+    promote(folder, "pruned", tmp_path / "registry")
+    return tmp_path / "registry"
+
+
+def test_what_became_slower_or_less_accurate_is_raised_and_marked(registry: Path) -> None:
+    out = registry.parent / "runs"
+    state = rebenchmark(out=str(out), registry=str(registry), return_state=True)
+    assert state.message == "regression confirmed: pruned"
+    (found,) = state.result()["regressions"]
+    # Measured once to suspect it, once to confirm it.
+    assert len(list(out.glob("*-rebenchmark"))) == 2
+    assert event_of("tiny-pruned")["payload"]["sentence"] == found["sentence"]
+
+    regression("tiny-pruned", found["sentence"], str(registry))
+    (entry,) = read_registry(registry)
+    assert (entry.stage, entry.note) == ("regressed", found["sentence"])
+
+    assert accuracy_check(str(registry), return_state=True).is_completed()
+    record = entry.run_folder(registry) / "variants" / "pruned" / "record.json"
+    values = json.loads(record.read_text())
+    values["accuracy"]["map50"] += 0.1
+    record.write_text(json.dumps(values))
+    checked = accuracy_check(str(registry), return_state=True)
+    assert checked.is_failed()
+    assert "was recorded" in str(checked.message)
+    assert "was recorded" in str(read_registry(registry)[0].note)
+
+
+def event_of(entry: str) -> dict[str, Any]:
+    """The regression event of an entry, once the server has it."""
+    wanted = {"event": {"name": [REGRESSION_EVENT]}, "occurred": {"since": "2020-01-01T00:00:00Z"}}
+    deadline = time.monotonic() + 60
+    with get_client(sync_client=True) as client:
+        while time.monotonic() < deadline:
+            answer = client.request("POST", "/events/filter", json={"filter": wanted}).json()
+            found = [one for one in answer["events"] if one["payload"]["entry"] == entry]
+            if found:
+                return dict(found[0])
+            time.sleep(0.2)
+    pytest.fail(f"no event of {entry}")
+
+
 def test_rebenchmark_trains_nothing_and_compares(first: Any) -> None:
     events: list[dict[str, Any]] = []
     with listening(events.append):
         state = rebenchmark(first[0]["folder"], return_state=True)
-    outcome = state.result()
+    (outcome,) = state.result()["runs"]
     assert trained(events) == set()
     comparison = outcome["comparison"]
     assert comparison["host_differences"] == []

@@ -1,0 +1,43 @@
+"""Evaluates every promoted ONNX file again and compares with what was recorded of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.states import Completed, Failed, State
+
+from prunebench.registry import read_registry
+from tasks.parameters import confine
+from tasks.regressing import evaluate_entry, mark_regressed, publish_accuracy
+
+
+@flow(name="accuracy-check", flow_run_name="accuracy-check", persist_result=False)
+def accuracy_check(registry: str = "registry") -> State[Any]:
+    """Evaluate what is promoted again, on the images it was evaluated on.
+
+    Args:
+        registry: Folder of the registry.
+
+    Returns:
+        A state whose data holds the evaluations; failed where one does not agree with what was
+        recorded, which marks its entry, or could not be made.
+    """
+    confine(registry=registry)
+    checks, failures = [], []
+    for entry in read_registry(Path(registry)):
+        state = evaluate_entry(entry, registry, return_state=True)
+        if not state.is_completed():
+            failures.append(str(state.result(raise_on_failure=False)))
+            continue
+        check = state.result()
+        checks.append(check)
+        if not check.holds:
+            failures.append(check.sentence)
+            mark_regressed(registry, entry.name, check.sentence)
+    publish_accuracy(checks, failures)
+    data = [check.model_dump(mode="json") for check in checks]
+    if failures:
+        return Failed(message=" ".join(failures), data=data)
+    return Completed(message=f"{len(checks)} promoted files are as accurate as recorded", data=data)

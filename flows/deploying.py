@@ -1,0 +1,309 @@
+"""Bring a Prefect server to what a deployments folder asks for. Applying it twice adds nothing.
+
+Names are identities. Only what differs is written, so that a schedule's future runs and whatever
+was paused in the UI stay as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import (
+    DeploymentCreate,
+    DeploymentScheduleCreate,
+    GlobalConcurrencyLimitCreate,
+    GlobalConcurrencyLimitUpdate,
+    WorkPoolCreate,
+    WorkPoolUpdate,
+)
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.events.actions import RunDeployment
+from prefect.events.schemas.automations import Automation, AutomationCore
+from prefect.exceptions import ObjectNotFound
+from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.settings import PREFECT_API_URL
+from prefect.utilities.callables import parameter_schema
+
+from flows.operations import (
+    AutomationSpec,
+    DeploymentSpec,
+    LimitSpec,
+    Operations,
+    WorkPoolSpec,
+)
+from prunebench.errors import ConfigError, InputError
+from tasks.hosts import host_label
+
+Action = Literal["create", "update", "keep"]
+
+COMPARED = (
+    "description",
+    "tags",
+    "parameters",
+    "parameter_openapi_schema",
+    "entrypoint",
+    "work_pool_name",
+    "pull_steps",
+    "enforce_parameter_schema",
+)
+"""Fields of a deployment that are compared as they are; limit and schedules need more."""
+
+NOT_YET = UUID(int=0)
+"""Stands for a deployment that `--check` would create."""
+
+
+class Change(NamedTuple):
+    """One object of the server.
+
+    Attributes:
+        kind: ``work pool``, ``limit``, ``deployment`` or ``automation``.
+        name: Its name.
+        action: What was done, or would be.
+        differs: What differed, where it is updated.
+    """
+
+    kind: str
+    name: str
+    action: Action
+    differs: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        differs = f" ({', '.join(self.differs)})" if self.differs else ""
+        return f"{self.action:<6}  {self.kind} {self.name}{differs}"
+
+
+def deploy(operations: Operations, *, check: bool) -> list[Change]:
+    """Create and update what the server lacks.
+
+    Args:
+        operations: What is asked for.
+        check: Change nothing, only say what would change.
+
+    Raises:
+        InputError: No server is configured, or it does not answer.
+        ConfigError: A flow cannot be loaded, or an automation names an unknown deployment.
+    """
+    flows = {one.name: _load(operations, one) for one in operations.deployments}
+    with _connected() as client:
+        apply = _Apply(client, check)
+        changes = [apply.work_pool(pool) for pool in operations.work_pools]
+        changes += [apply.limit(limit) for limit in operations.global_concurrency_limits]
+        changes += [
+            apply.deployment(one, flows[one.name], str(operations.root))
+            for one in operations.deployments
+        ]
+        changes += [apply.automation(one) for one in operations.automations]
+    return changes
+
+
+@contextlib.contextmanager
+def _connected() -> Iterator[SyncPrefectClient]:
+    url = PREFECT_API_URL.value()
+    if not url:
+        raise InputError(
+            "no Prefect server is configured",
+            where="PREFECT_API_URL",
+            fix="start one with `make serve`, or set the address of yours",
+        )
+    try:
+        with get_client(sync_client=True) as client:
+            yield client
+    except httpx.TransportError as error:
+        raise InputError(
+            "the Prefect server does not answer",
+            where=url,
+            fix="start it, or correct PREFECT_API_URL",
+        ) from error
+
+
+def _load(operations: Operations, spec: DeploymentSpec) -> Flow[..., Any]:
+    try:
+        # An entrypoint is a path that Prefect takes as relative to the working directory.
+        with contextlib.chdir(operations.root):
+            return load_flow_from_entrypoint(spec.entrypoint)
+    except Exception as error:  # whatever importing the file raises
+        raise ConfigError(
+            f"the flow {spec.entrypoint} of the deployment {spec.name} cannot be loaded "
+            f"({type(error).__name__})",
+            where=operations.root,
+            fix="correct its entrypoint",
+        ) from error
+
+
+class _Apply:
+    """The comparison of each kind of object, and the call that makes it alike."""
+
+    def __init__(self, client: SyncPrefectClient, check: bool) -> None:
+        self._client = client
+        self._check = check
+        self._deployments: dict[str, UUID] = {}
+
+    def work_pool(self, spec: WorkPoolSpec) -> Change:
+        try:
+            found = self._client.read_work_pool(spec.name)
+        except ObjectNotFound:
+            if not self._check:
+                self._client.create_work_pool(WorkPoolCreate(**spec.model_dump()))
+            return Change("work pool", spec.name, "create")
+        if found.type != spec.type:
+            raise ConfigError(
+                f"the work pool {spec.name} exists with the type {found.type}, not {spec.type}",
+                fix="delete it, or choose another name",
+            )
+        wanted = {
+            "description": spec.description,
+            "base_job_template": spec.base_job_template,
+        }
+        differs = tuple(key for key, value in wanted.items() if getattr(found, key) != value)
+        if differs and not self._check:
+            self._client.update_work_pool(spec.name, WorkPoolUpdate(**wanted))
+        return _updated("work pool", spec.name, differs)
+
+    def limit(self, spec: LimitSpec) -> Change:
+        name = spec.name.replace("{host}", host_label())
+        try:
+            found = self._client.read_global_concurrency_limit_by_name(name)
+        except ObjectNotFound:
+            if not self._check:
+                self._client.create_global_concurrency_limit(
+                    GlobalConcurrencyLimitCreate(name=name, limit=spec.limit)
+                )
+            return Change("limit", name, "create")
+        differs = ("limit",) if found.limit != spec.limit else ()
+        if differs and not self._check:
+            self._client.update_global_concurrency_limit(
+                name, GlobalConcurrencyLimitUpdate(limit=spec.limit)
+            )
+        return _updated("limit", name, differs)
+
+    def deployment(self, spec: DeploymentSpec, flow: Flow[..., Any], root: str) -> Change:
+        full_name = f"{flow.name}/{spec.name}"
+        try:
+            found = self._client.read_deployment_by_name(full_name)
+        except ObjectNotFound:
+            found = None
+        wanted = _deployment(spec, flow, root, found)
+        differs = () if found is None else tuple(_differences(found, wanted))
+        if self._check:
+            self._deployments[full_name] = NOT_YET if found is None else found.id
+        elif found is None or differs:
+            fields = {key: getattr(wanted, key) for key in wanted.model_fields_set}
+            fields["flow_id"] = self._client.create_flow_from_name(flow.name)
+            self._deployments[full_name] = self._client.create_deployment(**fields)
+        else:
+            self._deployments[full_name] = found.id
+        if found is None:
+            return Change("deployment", full_name, "create")
+        return _updated("deployment", full_name, differs)
+
+    def automation(self, spec: AutomationSpec) -> Change:
+        found = self._client.read_automations_by_name(spec.name)
+        wanted = AutomationCore(
+            name=spec.name,
+            description=spec.description,
+            enabled=found[0].enabled if found else True,
+            trigger=spec.trigger,
+            actions=[
+                RunDeployment(
+                    deployment_id=self._deployment_id(spec, action.deployment),
+                    parameters=action.parameters,
+                )
+                for action in spec.actions
+            ],
+        )
+        if not found:
+            if not self._check:
+                self._client.create_automation(wanted)
+            return Change("automation", spec.name, "create")
+        differs = tuple(
+            key
+            for key in ("description", "trigger", "actions")
+            if _plain(found[0], key) != _plain(wanted, key)
+        )
+        if differs and not self._check:
+            self._client.update_automation(found[0].id, wanted)
+        return _updated("automation", spec.name, differs)
+
+    def _deployment_id(self, spec: AutomationSpec, name: str) -> UUID:
+        if name not in self._deployments:
+            raise ConfigError(
+                f"the automation {spec.name} runs the unknown deployment {name}",
+                fix=f"choose among {', '.join(self._deployments)}",
+            )
+        return self._deployments[name]
+
+
+def _updated(kind: str, name: str, differs: tuple[str, ...]) -> Change:
+    return Change(kind, name, "update" if differs else "keep", differs)
+
+
+def _deployment(
+    spec: DeploymentSpec, flow: Flow[..., Any], root: str, found: DeploymentResponse | None
+) -> DeploymentCreate:
+    # A schedule that was switched off in the UI stays off.
+    active = {one.slug: one.active for one in found.schedules} if found is not None else {}
+    limit = spec.concurrency_limit
+    return DeploymentCreate(
+        name=spec.name,
+        flow_id=NOT_YET,
+        description=spec.description,
+        tags=spec.tags,
+        parameters=spec.parameters,
+        parameter_openapi_schema=parameter_schema(flow).model_dump(exclude_unset=True),
+        enforce_parameter_schema=True,
+        entrypoint=spec.entrypoint,
+        pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": root}}],
+        work_pool_name=spec.work_pool.name,
+        work_queue_name=spec.work_pool.work_queue_name,
+        concurrency_limit=limit.limit,
+        concurrency_options=ConcurrencyOptions(
+            collision_strategy=ConcurrencyLimitStrategy(limit.collision_strategy)
+        ),
+        schedules=[
+            DeploymentScheduleCreate(
+                schedule=schedule.schedule(),
+                slug=schedule.slug,
+                parameters=schedule.parameters,
+                active=active.get(schedule.slug, True),
+            )
+            for schedule in spec.schedules
+        ],
+    )
+
+
+def _differences(found: DeploymentResponse, wanted: DeploymentCreate) -> Iterator[str]:
+    now, then = wanted.model_dump(mode="json"), found.model_dump(mode="json")
+    yield from (key for key in COMPARED if now[key] != then[key])
+    if wanted.work_queue_name and wanted.work_queue_name != found.work_queue_name:
+        yield "work_queue_name"
+    limit, options = found.global_concurrency_limit, found.concurrency_options
+    strategy = None if options is None else options.collision_strategy
+    allowed = None if limit is None else limit.limit
+    wanted_strategy = wanted.concurrency_options and wanted.concurrency_options.collision_strategy
+    if (allowed, strategy) != (wanted.concurrency_limit, wanted_strategy):
+        yield "concurrency_limit"
+    schedules = [
+        {
+            one.slug: (one.schedule.model_dump(mode="json"), one.parameters)
+            for one in owner.schedules
+        }
+        for owner in (found, wanted)
+    ]
+    if schedules[0] != schedules[1]:
+        yield "schedules"
+
+
+def _plain(automation: Automation | AutomationCore, key: str) -> Any:
+    """A field without the identities the server adds, and sets in one order."""
+    value = getattr(automation, key)
+    parts = value if isinstance(value, list) else [value]
+    return [
+        part.model_dump(mode="python", exclude={"id"}) if hasattr(part, "model_dump") else part
+        for part in parts
+    ]

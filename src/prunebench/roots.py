@@ -1,0 +1,83 @@
+"""Where the files that a deployment's parameters name may lie.
+
+Whoever may start a run of a deployment chooses its parameters, from another machine perhaps; the
+worker's operator chooses the folders those may reach: ``PRUNEBENCH_ALLOWED_ROOTS``, separated as
+in ``PATH``, or else the folder the worker's flows run in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from prunebench.config import ROOTS_VARIABLE, Config
+from prunebench.errors import ConfigError, InputError
+from prunebench.history.store import SQLITE
+
+
+def allowed_roots(environ: Mapping[str, str] | None = None) -> tuple[Path, ...]:
+    """The folders, resolved."""
+    environ = os.environ if environ is None else environ
+    named = [part for part in environ.get(ROOTS_VARIABLE, "").split(os.pathsep) if part]
+    return tuple(Path(part).expanduser().resolve() for part in named or ["."])
+
+
+def check_path(key: str, value: str, roots: tuple[Path, ...]) -> None:
+    """Refuse a path that lies outside the allowed folders, also by a link or ``..``.
+
+    Args:
+        key: Name of the parameter, for the error.
+        value: The path; a name without a separator that is no file is no path.
+        roots: As ``allowed_roots`` gives them.
+
+    Raises:
+        InputError: It lies outside.
+    """
+    path = Path(value).expanduser()
+    if os.sep not in value and not path.exists():
+        return
+    if not any(path.resolve().is_relative_to(root) for root in roots):
+        raise InputError(
+            f"{value} lies outside the folders this worker allows "
+            f"({', '.join(str(root) for root in roots)})",
+            where=key,
+            fix=f"name a file in one of them, or let the operator set {ROOTS_VARIABLE}",
+        )
+
+
+def check_config(config: Config, roots: tuple[Path, ...], own_history: str | None) -> None:
+    """Refuse a configuration that names a file outside, or a database of its own.
+
+    Args:
+        config: The configuration.
+        roots: As ``allowed_roots`` gives them.
+        own_history: URL of the history that the worker's operator has set, if any.
+
+    Raises:
+        InputError: It does.
+    """
+    for key, value in _paths(config):
+        check_path(f"config.{key}", value, roots)
+    if config.history is None or config.history == own_history:
+        return
+    try:
+        url = make_url(config.history)
+    except ArgumentError as error:
+        raise ConfigError("it is no database URL", where="config.history") from error
+    if url.get_backend_name() != SQLITE:
+        raise InputError(
+            "a run of a deployment cannot choose a database server",
+            where="config.history",
+            fix="leave it out, or let the operator set PRUNEBENCH_HISTORY to it",
+        )
+    check_path("config.history", str(Path(url.database or "").absolute()), roots)
+
+
+def _paths(config: Config) -> Iterator[tuple[str, str]]:
+    yield "model", config.model
+    yield "data", config.data
+    yield "out", str(Path(config.out).expanduser().absolute())

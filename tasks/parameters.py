@@ -1,0 +1,34 @@
+"""What the parameters of a deployment's run may reach; a run by hand may reach everything."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from prefect.runtime import deployment
+
+from prunebench.config import Config
+from prunebench.roots import allowed_roots, check_config, check_path
+
+
+def confine(**paths: str | None) -> None:
+    """Refuse paths outside the worker's allowed folders, in a run of a deployment.
+
+    Raises:
+        InputError: A path lies outside; it is named with its parameter.
+    """
+    if deployment.id is None:
+        return
+    for key, value in paths.items():
+        if value is not None:
+            check_path(key, str(Path(value).expanduser().absolute()), allowed_roots())
+
+
+def confine_config(config: Config) -> None:
+    """Refuse a configuration that reaches further, in a run of a deployment.
+
+    Raises:
+        InputError: It names a file outside the allowed folders, or a database server.
+    """
+    if deployment.id is not None:
+        check_config(config, allowed_roots(), os.environ.get("PRUNEBENCH_HISTORY"))

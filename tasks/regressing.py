@@ -1,0 +1,78 @@
+"""Tasks around the registry: regressions raised as events, entries marked, accuracy checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.events import emit_event
+
+from prunebench.accuracy_check import AccuracyCheck, check_accuracy
+from prunebench.progress import announce
+from prunebench.registry import Entry, read_registry, set_stage
+from prunebench.regressions import Regression
+from tasks.cores import cores
+from tasks.publishing import artifact_key
+
+REGRESSION_EVENT = "prunebench.regression.confirmed"
+
+
+@task(task_run_name="raise regressions", persist_result=False)
+def raise_regressions(experiment: str, regressions: Sequence[Regression]) -> None:
+    """Emit one event per confirmed regression; the automation in ``deployments/`` waits for it."""
+    for regression in regressions:
+        entry = f"{experiment}-{regression.variant}"
+        emit_event(
+            event=REGRESSION_EVENT,
+            resource={
+                "prefect.resource.id": f"prunebench.variant.{entry}",
+                "prefect.resource.name": entry,
+            },
+            payload={"entry": entry, **regression.model_dump(mode="json")},
+        )
+
+
+@task(task_run_name="mark {entry}", persist_result=False)
+def mark_regressed(registry: str, entry: str, sentence: str) -> None:
+    """Say what became worse in an artifact, and in the registry where it holds the variant."""
+    create_markdown_artifact(
+        key=artifact_key("regression", entry),
+        markdown=f"# {_escaped(entry)}\n\n{_escaped(sentence)}\n",
+        description=f"Regression of {entry}",
+    )
+    if any(one.name == entry for one in read_registry(Path(registry))):
+        set_stage(Path(registry), entry, "regressed", sentence)
+
+
+@task(task_run_name="accuracy of {entry.name}", persist_result=False)
+def evaluate_entry(entry: Entry, registry: str) -> AccuracyCheck:
+    """Evaluate a promoted file again."""
+    with cores(1, entry.name):
+        return check_accuracy(entry, Path(registry), announce)
+
+
+@task(task_run_name="publish the accuracy", persist_result=False)
+def publish_accuracy(checks: Sequence[AccuracyCheck], failures: Sequence[str]) -> None:
+    """Keep every evaluation as an artifact."""
+    rows = [
+        {
+            "entry": check.entry,
+            "mAP50 now": round(check.now, 4),
+            "mAP50 recorded": round(check.recorded, 4),
+            "images": check.images,
+            "holds": "yes" if check.holds else "no",
+        }
+        for check in checks
+    ]
+    create_table_artifact(
+        key="accuracy-check",
+        table=rows,
+        description=" ".join(["Promoted files evaluated again.", *failures]),
+    )
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown shows as it is: a variant's name is the user's."""
+    return "".join(f"\\{c}" if c in r"\`*_{}[]()<>#+!|" else c for c in text)
