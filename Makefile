@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo serve test lint format clean
+.PHONY: help demo serve test lint format docs package clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -25,6 +25,12 @@ lint: $(READY) ## Check style, types and the direction of imports
 
 format: $(READY) ## Format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+docs: $(READY) ## Build the documentation into site/, links checked
+	@scripts/docs
+
+package: $(READY) ## Build the sdist and the wheel into dist/
+	@scripts/package
 
 clean: ## Remove the virtual environment and every run
 	@rm -rf $(VENV) runs

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from flows.console import shown_progress, stderr_console
+from prunebench.child import ending_children
 from prunebench.config import Config
 from prunebench.errors import PrunebenchError
 from prunebench.plan import plan_variants
@@ -54,7 +56,13 @@ def compare_variants(config: Config, *, quiet: bool = False) -> Path:
         PrunebenchError: The run failed.
     """
     set_up_prefect()
-    state = run_compare(config, stderr_console(), quiet=quiet)
+    # In a notebook an event loop runs in this thread, and Prefect would answer with coroutines.
+    with ThreadPoolExecutor(max_workers=1) as pool, ending_children():
+        state = pool.submit(run_compare, config, stderr_console(), quiet=quiet).result()
+        return pool.submit(_folder, state).result()
+
+
+def _folder(state: Any) -> Path:
     if not state.is_completed():
         error = state.result(raise_on_failure=False)
         if isinstance(error, PrunebenchError):

@@ -7,7 +7,7 @@ own export writes it; YOLO26 is exported with its one-to-many head, Ultralytics'
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,8 @@ class Request(Record):
         images: Absolute paths of the images the outputs are compared on.
         box_tolerance_px: Largest difference of a box edge, in pixels of the letterbox.
         score_tolerance: Largest difference of a class score.
+        thresholds: What the model is deployed with, by Ultralytics' names of the arguments; kept
+            in the file's metadata.
     """
 
     checkpoint: str
@@ -41,6 +43,7 @@ class Request(Record):
     images: tuple[str, ...]
     box_tolerance_px: float
     score_tolerance: float
+    thresholds: dict[str, float]
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Exported:
@@ -58,7 +61,13 @@ def run(request: Request, workdir: Path, emit: Emit) -> Exported:
     checkpoint = Path(request.checkpoint)
     network = load_checkpoint(checkpoint)
     with tempfile.TemporaryDirectory(dir=workdir, prefix=".export.") as folder:
-        exported = export_onnx(checkpoint, Path(folder), request.imgsz, opset=request.opset)
+        exported = export_onnx(
+            checkpoint,
+            Path(folder),
+            request.imgsz,
+            opset=request.opset,
+            metadata={name: f"{value:g}" for name, value in request.thresholds.items()},
+        )
         emit({"kind": "stage", "text": f"comparing on {len(request.images)} images"})
         parity = compare(network, exported, request)
         target = workdir / ONNX_FILE
@@ -68,7 +77,14 @@ def run(request: Request, workdir: Path, emit: Emit) -> Exported:
     )
 
 
-def export_onnx(checkpoint: Path, folder: Path, imgsz: tuple[int, int], *, opset: int) -> Path:
+def export_onnx(
+    checkpoint: Path,
+    folder: Path,
+    imgsz: tuple[int, int],
+    *,
+    opset: int,
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
     """Export through Ultralytics: static shape, batch 1, simplified.
 
     The same checkpoint gives the same bytes: the time of the export is left out of the metadata.
@@ -78,6 +94,7 @@ def export_onnx(checkpoint: Path, folder: Path, imgsz: tuple[int, int], *, opset
         folder: An empty folder on the file system of the final file.
         imgsz: (height, width) in pixels.
         opset: ONNX operator set.
+        metadata: Entries put beside those of Ultralytics.
 
     Raises:
         StepError: Ultralytics cannot export it.
@@ -99,6 +116,8 @@ def export_onnx(checkpoint: Path, folder: Path, imgsz: tuple[int, int], *, opset
     kept = [entry for entry in model.metadata_props if entry.key != "date"]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
+    for key, value in (metadata or {}).items():
+        model.metadata_props.add(key=key, value=value)
     target = folder / ONNX_FILE
     write_atomically(target, model.SerializeToString())
     return target

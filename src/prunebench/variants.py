@@ -158,6 +158,11 @@ def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emi
         images=experiment.images[: settings.parity_images],
         box_tolerance_px=settings.box_tolerance_px,
         score_tolerance=settings.score_tolerance,
+        thresholds={
+            "conf": experiment.config.latency.confidence,
+            "iou": experiment.config.latency.iou,
+            "max_det": experiment.config.latency.max_det,
+        },
     )
     inputs = {
         "checkpoint": sha256_of(checkpoint),

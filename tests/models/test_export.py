@@ -13,6 +13,7 @@ import onnx
 import pytest
 import torch
 from pruning_kit import HW, NAMES, parameters, tiny_network
+from ultralytics import YOLO
 
 from prunebench.auditing import audit_file, structure_of
 from prunebench.checkpoint import load_checkpoint, save_checkpoint
@@ -48,6 +49,7 @@ def request(checkpoint: Path, image: Path, **changes: Any) -> Request:
         "images": (str(image),),
         "box_tolerance_px": 0.5,
         "score_tolerance": 0.005,
+        "thresholds": {"conf": 0.25, "iou": 0.7, "max_det": 300},
     }
     return Request.model_validate(values | changes)
 
@@ -70,8 +72,18 @@ def test_the_file_is_static_and_names_its_classes(exported: tuple[Path, Exported
     assert model.opset_import[0].version == result.opset == 17
     assert ast.literal_eval(metadata["names"]) == NAMES
     assert ast.literal_eval(metadata["imgsz"]) == list(HW)
+    assert (metadata["conf"], metadata["iou"], metadata["max_det"]) == ("0.25", "0.7", "300")
     assert "date" not in metadata
     assert not {"Identity", "Constant", "Shape"} & {node.op_type for node in model.graph.node}
+
+
+def test_it_runs_in_ultralytics_as_it_is(
+    exported: tuple[Path, Exported], image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("YOLO_AUTOINSTALL", "false")
+    (result,) = YOLO(exported[0], task="detect").predict(image, conf=0.001, verbose=False)
+    assert result.names == NAMES
+    assert len(result.boxes) > 0
 
 
 def test_only_the_file_is_left(exported: tuple[Path, Exported], pruned: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.files import write_atomically
+from prunebench.report.cards import write_cards
 from prunebench.report.document import Document, Section
 from prunebench.report.figure_files import write_figures
 from prunebench.report.messages import Messages
@@ -38,7 +39,7 @@ def build_report(
     lang: str = DEFAULT_LANG,
     figures: bool = False,
 ) -> Path:
-    """Write ``report.html`` and ``report.md`` into a run's folder.
+    """Write ``report.html`` and ``report.md`` into a run's folder, and a card beside every model.
 
     Args:
         folder: The run's folder.
@@ -54,12 +55,14 @@ def build_report(
             that language, or figures are asked for where no browser can draw them.
     """
     messages = Messages(lang)
-    document = compose(read_stored_run(folder, outcome), messages)
+    run = read_stored_run(folder, outcome)
+    document = compose(run, messages)
     english = Path(REPORT_HTML)
     name = english if lang == DEFAULT_LANG else english.with_suffix(f".{lang}{english.suffix}")
     path = folder / name
     write_atomically(path.with_suffix(".md"), to_markdown(document, messages))
     write_atomically(path, to_html(document, messages))
+    write_cards(run)
     if figures:
         own = FIGURES_FOLDER if lang == DEFAULT_LANG else f"{FIGURES_FOLDER}.{lang}"
         write_figures(document, folder / own)
