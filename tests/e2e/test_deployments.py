@@ -199,14 +199,14 @@ def test_an_automation_answers_a_confirmed_regression(server: Served, tmp_path: 
         "event": "prunebench.regression.confirmed",
         "id": "0192c5a4-0000-7000-8000-000000000001",
         "resource": {"prefect.resource.id": "prunebench.variant.tiny-pruned"},
-        "payload": {"entry": "tiny-pruned", "sentence": "pruned is slower: latency +9 %."},
+        "payload": {"entry": "tiny-pruned", "sentence": "pruned is slower, for <b>."},
     }
     server.call("events", [event])
     deadline = time.monotonic() + RUN_S
     while not (found := regression_artifacts(server)):
         assert time.monotonic() < deadline, server.log()
         time.sleep(0.5)
-    assert "pruned is slower: latency \\+9 %." in found[0]["data"]
+    assert "pruned is slower, for &lt;b&gt;" in found[0]["data"]
 
 
 def regression_artifacts(server: Served) -> list[dict[str, Any]]:
