@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 
 from prunebench.history import RunComparison
 from prunebench.outcome import RunRanking
 from prunebench.ranking.records import Ranking
 from prunebench.records import Interval, VariantRecord
-from prunebench.report.build import report_markdown
+from prunebench.report.build import REPORT_HTML, report_markdown
 
 
 def artifact_key(*parts: str) -> str:
@@ -24,7 +29,7 @@ def artifact_key(*parts: str) -> str:
 
 @task(task_run_name="publish", persist_result=False)
 def publish(folder: str, variants: Sequence[VariantRecord], outcome: RunRanking) -> None:
-    """Keep the ranked tables, the audit and the report as artifacts."""
+    """Keep the ranked tables, each variant's latency, the audit and the report as artifacts."""
     for ranking in outcome.rankings:
         create_table_artifact(
             key=artifact_key("ranking", outcome.name, f"{ranking.threads}-threads"),
@@ -36,10 +41,24 @@ def publish(folder: str, variants: Sequence[VariantRecord], outcome: RunRanking)
         table=audit_rows(variants),
         description=f"What each variant is, run {outcome.run}",
     )
+    for name, rows in latency_rows(outcome).items():
+        first = rows[0]
+        # One key per variant: its history in the UI shows how the latency moved.
+        create_table_artifact(
+            key=artifact_key("latency", outcome.name, name),
+            table=rows,
+            description=f"{name}: {first['latency ms']} ms, {first['FPS']} FPS, run {outcome.run}",
+        )
     create_markdown_artifact(
         key=artifact_key("report", outcome.name),
         markdown=report_markdown(Path(folder), outcome),
         description=f"Report of run {outcome.run}",
+    )
+    create_link_artifact(
+        key=artifact_key("files", outcome.name),
+        link=(Path(folder) / REPORT_HTML).as_uri(),
+        link_text=REPORT_HTML,
+        description=f"HTML report of run {outcome.run} on {socket.gethostname()}, in {folder}",
     )
 
 
@@ -70,6 +89,23 @@ def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
         for left_out in ranking.not_trained
     )
     return rows
+
+
+def latency_rows(outcome: RunRanking) -> dict[str, list[dict[str, Any]]]:
+    """Of each ranked variant a row per thread count, as plain values."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for ranking in outcome.rankings:
+        for row in ranking.rows:
+            found.setdefault(row.name, []).append(
+                {
+                    "threads": ranking.threads,
+                    "latency ms": _shown(row.latency_ms),
+                    "FPS": _shown(row.fps),
+                    "real-time": row.realtime,
+                    "verdict": row.verdict,
+                }
+            )
+    return found
 
 
 def audit_rows(variants: Sequence[VariantRecord]) -> list[dict[str, Any]]:

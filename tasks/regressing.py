@@ -13,6 +13,7 @@ from prunebench.accuracy_check import AccuracyCheck, check_accuracy
 from prunebench.progress import announce
 from prunebench.registry import Entry, read_registry, set_stage
 from prunebench.regressions import Regression
+from prunebench.report.render import escape_markdown
 from tasks.cores import cores
 from tasks.publishing import artifact_key
 
@@ -39,7 +40,7 @@ def mark_regressed(registry: str, entry: str, sentence: str) -> None:
     """Say what became worse in an artifact, and in the registry where it holds the variant."""
     create_markdown_artifact(
         key=artifact_key("regression", entry),
-        markdown=f"# {_escaped(entry)}\n\n{_escaped(sentence)}\n",
+        markdown=f"# {escape_markdown(entry)}\n\n{escape_markdown(sentence)}\n",
         description=f"Regression of {entry}",
     )
     if any(one.name == entry for one in read_registry(Path(registry))):
@@ -71,8 +72,3 @@ def publish_accuracy(checks: Sequence[AccuracyCheck], failures: Sequence[str]) -
         table=rows,
         description=" ".join(["Promoted files evaluated again.", *failures]),
     )
-
-
-def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is: a variant's name is the user's."""
-    return "".join(f"\\{c}" if c in r"\`*_{}[]()<>#+!|" else c for c in text)

@@ -128,15 +128,19 @@ def audit_number(parameters: int) -> Finding:
     )
 
 
-def audit_file(path: Path) -> Finding:
+def audit_file(path: Path, *, trust: bool = False) -> Finding:
     """Say what a checkpoint or an ONNX file is.
 
     A checkpoint carries the description its network was built from, so it is compared with that.
 
+    Args:
+        path: The file.
+        trust: Load a checkpoint whatever it holds, which runs its code.
+
     Raises:
         CheckpointError: The file cannot be used.
     """
-    audit = _audit_onnx(path) if path.suffix == ".onnx" else _audit_checkpoint(path)
+    audit = _audit_onnx(path) if path.suffix == ".onnx" else _audit_checkpoint(path, trust)
     return Finding(subject=str(path), sentence=f"{audit.verdict}: {audit.why}.", audit=audit)
 
 
@@ -249,15 +253,15 @@ def _built(network: Network) -> Network:
     return built.eval()
 
 
-def _audit_checkpoint(path: Path) -> Audit:
+def _audit_checkpoint(path: Path, trust: bool) -> Audit:
     from prunebench.checkpoint import inspect_checkpoint, load_checkpoint
 
-    network = load_checkpoint(path)
+    network = load_checkpoint(path, trust=trust)
     structure = structure_of(network, DEFAULT_HW)
     if structure.stock is not None:
         return judge(structure, parent=None, baseline=None)
     stock = judge(structure_of(_built(network), DEFAULT_HW), parent=None, baseline=None)
-    left_alone = inspect_checkpoint(path).provenance.get("left_alone")
+    left_alone = inspect_checkpoint(path, trust=trust).provenance.get("left_alone")
     return judge(structure, parent=stock, baseline=stock, left_alone=left_alone)
 
 

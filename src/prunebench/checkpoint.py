@@ -1,7 +1,8 @@
 """Ultralytics checkpoints: read with every check a user's file needs, written atomically in FP16.
 
-Reading goes through Ultralytics' restricted loader, which rebuilds known classes only: a file
-that holds anything else is refused, and nothing in it is executed.
+What a file would import is read from its pickles first (``prunebench.pickles``), and one that
+imports anything but Ultralytics' and PyTorch's classes is refused. Reading itself goes through
+Ultralytics' restricted loader, which rebuilds known classes only.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prunebench.errors import CheckpointError
 from prunebench.files import write_atomically
+from prunebench.pickles import unknown_globals
+from prunebench.ranking.text import listed
 from prunebench.records import Record
 
 if TYPE_CHECKING:
@@ -63,27 +66,28 @@ class CheckpointInfo(Record):
     provenance: dict[str, Any]
 
 
-def load_checkpoint(path: Path) -> nn.Module:
+def load_checkpoint(path: Path, *, trust: bool = False) -> nn.Module:
     """Load the network of a checkpoint: float32, eval mode, on the CPU, gradients off.
 
     Args:
         path: An Ultralytics ``.pt`` file; an EMA in it is preferred, as Ultralytics does.
+        trust: Load whatever the file holds, which runs its code.
 
     Raises:
         CheckpointError: The file is missing, damaged, of another kind, of an unsupported task,
             or its BatchNorm layers are folded already.
     """
-    network: nn.Module = _load(path)[0]
+    network: nn.Module = _load(path, trust)[0]
     return network
 
 
-def inspect_checkpoint(path: Path) -> CheckpointInfo:
-    """Say what a checkpoint is.
+def inspect_checkpoint(path: Path, *, trust: bool = False) -> CheckpointInfo:
+    """Say what a checkpoint is; ``trust`` is as in ``load_checkpoint``.
 
     Raises:
         CheckpointError: As ``load_checkpoint``.
     """
-    network, train_args, provenance = _load(path)
+    network, train_args, provenance = _load(path, trust)
     return CheckpointInfo(
         task=network.task,
         names=network.names,
@@ -154,16 +158,18 @@ def _side(imgsz: Any) -> int | None:
     return max(known, default=None)
 
 
-def _load(path: Path) -> tuple[Network, dict[str, Any], dict[str, Any]]:
+def _load(path: Path, trust: bool) -> tuple[Network, dict[str, Any], dict[str, Any]]:
     """The network, the arguments it was trained with, and our own entry."""
     _check_container(path)
+    if not trust:
+        _check_imports(path)
     from torch import nn
     from ultralytics.nn import tasks
     from ultralytics.utils import DEFAULT_CFG_DICT
 
     ultralytics_tasks: Any = tasks
     try:
-        content, _ = ultralytics_tasks.torch_safe_load(path, safe_only=True)
+        content, _ = ultralytics_tasks.torch_safe_load(path, safe_only=not trust)
         network: Network = content.get("ema") or content.get("model")
     except Exception as error:  # a damaged pickle can raise anything
         raise CheckpointError(
@@ -231,6 +237,21 @@ def _check_container(path: Path) -> None:
             "it is a zip archive, but no PyTorch checkpoint",
             where=path,
             fix="give a .pt file of Ultralytics",
+        )
+
+
+def _check_imports(path: Path) -> None:
+    """Refuse a file whose pickles import what no checkpoint of Ultralytics does."""
+    try:
+        unknown = unknown_globals(path)
+    except ValueError as error:
+        raise CheckpointError("the file is damaged", where=path, fix="copy it again") from error
+    if unknown:
+        raise CheckpointError(
+            f"loading it would import {listed(unknown)}, which no Ultralytics checkpoint does",
+            where=path,
+            fix="give a checkpoint of Ultralytics' own classes; `prunebench audit --trust` reads "
+            "this one all the same, which runs the code in it",
         )
 
 

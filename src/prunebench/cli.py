@@ -186,6 +186,9 @@ def audit(
     subjects: Annotated[
         list[str], typer.Argument(help="Checkpoints, ONNX files or bare parameter counts.")
     ],
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load what a checkpoint imports, which runs its code.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say what each file, or each number of parameters, is."""
@@ -196,7 +199,9 @@ def audit(
     for subject in subjects:
         digits = subject.replace(",", "").replace("_", "")
         findings.append(
-            audit_number(int(digits)) if digits.isdigit() else audit_file(Path(subject))
+            audit_number(int(digits))
+            if digits.isdigit()
+            else audit_file(Path(subject), trust=trust)
         )
     if as_json:
         _print_json([finding.model_dump(mode="json") for finding in findings])

@@ -145,7 +145,10 @@ class Foreign(nn.Module):
 def test_a_file_that_would_run_foreign_code(tmp_path: Path) -> None:
     path = tmp_path / "foreign.pt"
     torch.save({"model": Foreign()}, path)
-    refused(path, "it cannot be read as an Ultralytics checkpoint")
+    refused(path, rf"would import {Foreign.__module__}\.Foreign, which no Ultralytics checkpoint")
+    # Trusted, it is loaded, and only then found to be no YOLO network.
+    with pytest.raises(CheckpointError, match="it is no YOLO network"):
+        load_checkpoint(path, trust=True)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +15,9 @@ from typing import Any, NamedTuple
 
 import psutil
 import pytest
+import yaml
+from browser_kit import chromium
+from playwright.sync_api import Page
 from prefect_kit import RUN_S, STARTUP_S, Served, descendants, end, served
 
 from prunebench.outcome import read_outcome
@@ -22,6 +26,10 @@ from prunebench.runs import read_variants
 from tests.conftest import ROOT, share_steps, tiny_values
 
 CANCEL_S = 10
+DRAWN_MS = 60_000
+
+SCREENSHOTS = os.environ.get("SCREENSHOTS")
+"""Folder for the README's pictures; they show the demo instead of the small run of the tests."""
 
 
 class Compared(NamedTuple):
@@ -50,7 +58,10 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def compared(server: Served, out: Path) -> Compared:
-    flow_run = server.start("compare/compare", {"config": tiny_values(out, retrain={"rounds": 0})})
+    config = tiny_values(out, retrain={"rounds": 0})
+    if SCREENSHOTS:
+        config = {**yaml.safe_load((ROOT / "configs/quickstart.yaml").read_text()), "out": str(out)}
+    flow_run = server.start("compare/compare", {"config": config})
     server.wait_for(flow_run, "COMPLETED")
     (folder,) = [path.parent for path in out.glob("*/ranking.json")]
     return Compared(flow_run, folder)
@@ -115,6 +126,48 @@ def patch(server: Served, path: str, body: dict[str, Any]) -> None:
 
 
 @pytest.mark.timeout(2 * RUN_S + 3 * STARTUP_S)
+def test_a_run_is_seen_in_the_ui(server: Served, compared: Compared, tmp_path: Path) -> None:
+    folder = Path(SCREENSHOTS or tmp_path)
+    outcome = read_outcome(compared.folder)
+    key = f"ranking-{outcome.name}-1-threads"
+    deployment = server.call("deployments/name/compare/compare")["id"]
+    requests: list[str] = []
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1440, "height": 860})
+        page.on("request", lambda request: requests.append(request.url))
+
+        flow_run = compared.flow_run.removeprefix("flow_runs/")
+        page.goto(f"{server.address}/runs/flow-run/{flow_run}")
+        see(page, outcome.name, "Completed", "Task Runs")
+        page.get_by_text("Artifacts", exact=True).last.click()
+        see(page, key, f"latency-{outcome.name}-pruned", f"files-{outcome.name}")
+        page.get_by_text("Task Runs", exact=True).click()
+        see(page, "pruned: make", "pruned: accuracy", "latency of every variant", "publish")
+        page.screenshot(path=folder / "prefect-run.png")
+
+        # The history of a variant's key says how its latency moved.
+        page.goto(f"{server.address}/artifacts/key/latency-{outcome.name}-pruned")
+        see(page, "pruned: ", f"FPS, run {outcome.run}")
+        (artifact,) = server.call("artifacts/filter", {"artifacts": {"key": {"any_": [key]}}})
+        page.goto(f"{server.address}/artifacts/artifact/{artifact['id']}")
+        see(page, *(row.name for row in outcome.rankings[0].rows), "verdict", "Pareto")
+        page.screenshot(path=folder / "prefect-ranking.png")
+
+        page.goto(f"{server.address}/deployments/deployment/{deployment}/run")
+        see(page, "Trained Ultralytics checkpoint", "Letterbox height in pixels")
+    assert all((folder / f"prefect-{name}.png").stat().st_size for name in ("run", "ranking"))
+    # The browser, too, talks to the server alone.
+    local = (server.address, f"blob:{server.address}", "data:")
+    assert [url for url in requests if not url.startswith(local)] == []
+
+
+def see(page: Page, *texts: str) -> None:
+    """Wait until each text stands on the page."""
+    for text in texts:
+        page.get_by_text(text).first.wait_for(timeout=DRAWN_MS)
+
+
+@pytest.mark.timeout(2 * RUN_S + 3 * STARTUP_S)
 def test_what_is_promoted_is_measured_and_evaluated_again(
     server: Served, compared: Compared, tmp_path: Path
 ) -> None:
@@ -146,14 +199,14 @@ def test_an_automation_answers_a_confirmed_regression(server: Served, tmp_path: 
         "event": "prunebench.regression.confirmed",
         "id": "0192c5a4-0000-7000-8000-000000000001",
         "resource": {"prefect.resource.id": "prunebench.variant.tiny-pruned"},
-        "payload": {"entry": "tiny-pruned", "sentence": "pruned is slower: latency +9 %."},
+        "payload": {"entry": "tiny-pruned", "sentence": "pruned is slower, for <b>."},
     }
     server.call("events", [event])
     deadline = time.monotonic() + RUN_S
     while not (found := regression_artifacts(server)):
         assert time.monotonic() < deadline, server.log()
         time.sleep(0.5)
-    assert "pruned is slower: latency \\+9 %." in found[0]["data"]
+    assert "pruned is slower, for &lt;b&gt;" in found[0]["data"]
 
 
 def regression_artifacts(server: Served) -> list[dict[str, Any]]:

@@ -142,7 +142,14 @@ def test_the_audit_says_what_each_variant_is(first: Any) -> None:
 
 def test_the_result_is_json_and_the_ui_has_the_tables(first: Any) -> None:
     json.dumps(first[0])
-    keys = ["ranking-tiny-1-threads", "audit-tiny", "report-tiny", "training-preserving-1"]
+    keys = [
+        "ranking-tiny-1-threads",
+        "audit-tiny",
+        "report-tiny",
+        "training-preserving-1",
+        "latency-tiny-pruned",
+        "files-tiny",
+    ]
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(
             artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=keys))
