@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from prunebench.audit import audit_file
+from prunebench.auditing import audit_file
 from prunebench.errors import CheckpointError
 from prunebench.pickles import COMPUTED, globals_of, unknown_globals
 from tests.conftest import ASSET
