@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from prunebench.progress import finished_epoch, listening
-from prunebench.ranking.text import counted
 from prunebench.time_left import TimeLeft, in_words
 
 QUIET_LIMIT_S = 5.0
@@ -74,7 +73,8 @@ def describe(event: dict[str, Any]) -> tuple[str, float | None]:
         what = event.get("text", event.get("unit", ""))
         return f"{subject}{what} {event['done']}/{event['total']}", share
     if kind == "sample":
-        threads = counted(event["threads"], "thread")
+        # The package's own `counted` would import scipy when a command starts.
+        threads = "1 thread" if event["threads"] == 1 else f"{event['threads']} threads"
         text = f"latency: round {event['round']}, {event['variant']}, {threads}"
         return f"{text}, {event['model_ms']:.1f} ms", event["run"] / event["runs"]
     if kind == "restored":

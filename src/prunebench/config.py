@@ -210,7 +210,10 @@ def _config_error(
         fix = f"did you mean {near}?" if near else "remove it"
         return ConfigError(f"unknown key {path}", where=where, fix=fix.rstrip("?"))
     if first["type"] == "missing":
-        return ConfigError(f"the key {path} is missing", where=where, fix=f"set {path}")
+        fix = f"set {path}"
+        if path == "model":
+            fix += " or give --model; `prunebench init` writes a configuration"
+        return ConfigError(f"the key {path} is missing", where=where, fix=fix)
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     given = first.get("input")

@@ -10,8 +10,14 @@ from typing import Any
 from prunebench.child import Emit
 from prunebench.records import Record
 
-TRIES = 2
-"""Batches that are timed, after one that warms up."""
+MOST_TRIES = 3
+"""Batches that are timed at most, after one that warms up."""
+
+ENOUGH_S = 3.0
+"""Seconds after which no further batch is tried."""
+
+LOOKED_AT = 4
+"""Images that inference is timed on."""
 
 
 class Request(Record):
@@ -63,26 +69,28 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pace:
     network = _network(request.model, request.classes)
     images = [Path(image) for image in request.images]
     # Few images are gone through again and again.
-    enough = list(itertools.islice(itertools.cycle(images), BATCH * (TRIES + 1)))
+    enough = list(itertools.islice(itertools.cycle(images), BATCH * (MOST_TRIES + 1)))
     square = (request.imgsz, request.imgsz)
     network.train().requires_grad_(True)
-    batches = batches_for(network, enough, TRIES + 1, imgsz=square, seed=0)
+    batches = batches_for(network, enough, MOST_TRIES + 1, imgsz=square, seed=0)
     started, trained = time.perf_counter(), 0
     for index, loss in enumerate(training_losses(network, batches)):
         loss.backward()
         if index == 0:
             started = time.perf_counter()
-        else:
-            trained += BATCH
+            continue
+        trained += BATCH
+        if time.perf_counter() - started > ENOUGH_S:
+            break
     train_s = (time.perf_counter() - started) / trained
     network.eval()
 
     def seconds(imgsz: tuple[int, int]) -> float:
         started = time.perf_counter()
         with torch.inference_mode():
-            for path in enough[:BATCH]:
+            for path in enough[:LOOKED_AT]:
                 network(torch.from_numpy(read_letterboxed(path, imgsz)[0]))
-        return (time.perf_counter() - started) / BATCH
+        return (time.perf_counter() - started) / LOOKED_AT
 
     seconds(square)
     return Pace(train_s=train_s, validate_s=seconds(square), infer_s=seconds(request.hw))

@@ -80,6 +80,15 @@ def test_a_shell_completes_options() -> None:
     assert ended.stdout.split() == ["--dry-run"]
 
 
+def test_a_command_starts_without_the_heavy_libraries() -> None:
+    heavy = "{'cv2', 'onnxruntime', 'plotly', 'prefect', 'scipy', 'torch', 'ultralytics'}"
+    code = f"import flows.cli, sys; print({heavy} & set(sys.modules))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.strip() == "set()"
+
+
 def test_ctrl_c_says_how_to_go_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
