@@ -187,7 +187,7 @@ class TimeLeft:
         self._epoch_s: float | None = None
         self._evaluating: dict[str, float] = {}
         self._evaluation_s: list[float] = []
-        self._measuring_since: float | None = None
+        self._first_round: tuple[int, float] | None = None
         self._round = 0
         self._round_s = work.round_s
 
@@ -207,8 +207,8 @@ class TimeLeft:
 
     def seconds(self) -> float | None:
         """Seconds left, ``None`` while they cannot be told."""
-        if self._measuring_since is not None:
-            return self._measuring_left()
+        if self._first_round is not None:
+            return self._measuring_left(*self._first_round)
         waiting = [left for left in self._epochs_left.values() if left > 0]
         if waiting and self._epoch_s is None:
             return None
@@ -223,7 +223,7 @@ class TimeLeft:
     @property
     def is_most(self) -> bool:
         """Whether ``seconds`` is an upper end: measuring ends as soon as nothing is contested."""
-        return self._measuring_since is not None and self._round > self._work.rounds[0]
+        return self._first_round is not None and self._round > self._work.rounds[0]
 
     def _trained(self, variant: str, event: Event) -> None:
         seconds = event.get("seconds_left")
@@ -257,19 +257,20 @@ class TimeLeft:
 
     def _measured(self, number: int) -> None:
         now = self._clock()
-        if self._measuring_since is None:
+        self._round = number
+        if self._first_round is None:
             # A continued measurement does not begin with round 1.
-            self._measuring_since, self._round = now, number
-        elif number > self._round:
-            self._round_s = (now - self._measuring_since) / (number - self._round)
-            self._measuring_since, self._round = now, number
+            self._first_round = number, now
+        elif number > self._first_round[0]:
+            first, ended = self._first_round
+            self._round_s = (now - ended) / (number - first)
 
-    def _measuring_left(self) -> float:
+    def _measuring_left(self, first: int, ended: float) -> float:
         least, most = self._work.rounds
         if self._round <= least:
             return (least - self._round) * self._round_s
-        budget = self._work.budget_s - self._round * self._round_s
-        return max(0.0, min((most - self._round) * self._round_s, budget))
+        spent = first * self._round_s + self._clock() - ended
+        return max(0.0, min((most - self._round) * self._round_s, self._work.budget_s - spent))
 
     def _mean_evaluation_s(self) -> float:
         known = self._evaluation_s

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from prunebench import source
+from prunebench.child import STEP_MODULES
 
 
 @pytest.fixture
@@ -50,3 +51,11 @@ def test_imports_inside_functions_and_relative_ones_count(copied: Path) -> None:
 def test_an_unknown_module_is_an_error() -> None:
     with pytest.raises(ModuleNotFoundError):
         source.import_closure("prunebench.no_such_module")
+
+
+@pytest.mark.parametrize("step", ["train", "export", "accuracy", "prune"])
+def test_a_step_does_not_depend_on_what_is_told_of_it(step: str) -> None:
+    """Or a new sentence in the report would train everything again."""
+    closure = source.import_closure(STEP_MODULES[step])
+    told = ("prunebench.api", "prunebench.cli", "prunebench.report", "prunebench.ranking.text")
+    assert not [name for name in closure if name.startswith(told)]

@@ -328,7 +328,7 @@ def _latency(
             weather = rng.normal(0, 0.03)
             for position, maker in enumerate(measured):
                 factor = np.exp(weather + rng.normal(0, 0.008)) / count**0.8
-                samples.append(_sample(maker, number, position, count, factor, frames, rng))
+                samples.append(sample_of(maker, number, position, count, factor, frames, rng))
     path = home / "samples.jsonl"
     path.write_text("".join(f"{sample.model_dump_json()}\n" for sample in samples))
     settings: LatencyConfig = config.latency
@@ -355,7 +355,7 @@ def _latency(
     )
 
 
-def _sample(
+def sample_of(
     maker: Maker,
     number: int,
     position: int,

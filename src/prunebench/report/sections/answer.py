@@ -18,7 +18,8 @@ from prunebench.report.document import (
 )
 from prunebench.report.messages import Messages
 from prunebench.report.numbers import with_interval
-from prunebench.report.sentences import RECORDED, advice_sentence, difference_sentence
+from prunebench.report.recorded import recorded_item
+from prunebench.report.sentences import advice_sentence, difference_sentence
 from prunebench.report.stored import StoredRun
 
 METRICS: tuple[Metric, ...] = ("speed", "accuracy", "efficiency")
@@ -30,7 +31,7 @@ def answer(run: StoredRun, m: Messages) -> Section:
     ranking = run.ranking
     blocks: list[Block] = []
     if run.outcome.noise:
-        findings = tuple(Item(finding, lang=RECORDED) for finding in run.outcome.noise)
+        findings = tuple(recorded_item(finding, m) for finding in run.outcome.noise)
         blocks.append(Notice(m("answer.noisy"), findings))
     if ranking.rows:
         blocks.append(Cards(tuple(_card(run, advice, m) for advice in ranking.advice)))
@@ -45,7 +46,7 @@ def answer(run: StoredRun, m: Messages) -> Section:
         names = m.some([left_out.name for left_out in ranking.not_trained])
         count = len(ranking.not_trained)
         doubts.append(Item(m.counted("answer.not_trained", count, names=names)))
-    doubts += [Item(warning, lang=RECORDED) for warning in ranking.warnings]
+    doubts += [recorded_item(warning, m) for warning in ranking.warnings]
     if doubts:
         more = len(doubts) - MOST_DOUBTS
         told = doubts if more <= 0 else [*doubts[:MOST_DOUBTS], Item(m("answer.more", n=more))]

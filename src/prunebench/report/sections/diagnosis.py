@@ -9,7 +9,6 @@ from prunebench.report.document import (
     Block,
     Cell,
     Column,
-    Item,
     Items,
     Paragraph,
     Section,
@@ -18,6 +17,7 @@ from prunebench.report.document import (
 )
 from prunebench.report.messages import Messages
 from prunebench.report.numbers import BLANK, count
+from prunebench.report.recorded import recorded_item
 from prunebench.report.stored import StoredRun
 
 OPERATORS_SHOWN = 3
@@ -30,7 +30,7 @@ def diagnosis(run: StoredRun, m: Messages) -> Section | None:
         return None
     blocks: list[Block] = [
         Paragraph(m("diagnosis.how")),
-        Items(tuple(Item(text, lang="en") for text in diagnoses.sentences())),
+        Items(tuple(recorded_item(text, m) for text in diagnoses.sentences())),
     ]
     if diagnoses.found:
         blocks.append(_table(run, diagnoses.found, m))

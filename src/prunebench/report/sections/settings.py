@@ -9,7 +9,6 @@ from prunebench.report.document import (
     Block,
     Column,
     Heading,
-    Item,
     Items,
     Paragraph,
     Section,
@@ -18,7 +17,7 @@ from prunebench.report.document import (
 )
 from prunebench.report.messages import Messages
 from prunebench.report.numbers import BLANK
-from prunebench.report.sentences import RECORDED
+from prunebench.report.recorded import recorded_item
 from prunebench.report.stored import StoredRun
 
 
@@ -37,7 +36,7 @@ def settings(run: StoredRun, m: Messages) -> Section:
     )
     noise: Block = Paragraph(m("settings.quiet"))
     if latency.noise:
-        noise = Items(tuple(Item(finding, lang=RECORDED) for finding in latency.noise))
+        noise = Items(tuple(recorded_item(finding, m) for finding in latency.noise))
     blocks: list[Block] = [
         Paragraph(protocol),
         Heading(m("settings.noise")),

@@ -7,6 +7,7 @@ from prunebench.report import figures
 from prunebench.report.document import Block, Item, Items, Paragraph, Section
 from prunebench.report.messages import Messages
 from prunebench.report.numbers import count, relative
+from prunebench.report.recorded import recorded
 from prunebench.report.stored import StoredRun
 
 
@@ -51,7 +52,7 @@ def _story(run: StoredRun, variant: VariantRecord, m: Messages) -> str:
     if variant.audit is not None:
         before = None if parent is None or _is_stock(variant) else parent.audit
         parts.append(_counts(variant.audit, before, m))
-        parts.append(m("structure.audit", why=_sentence(variant.audit.why)))
+        parts.append(m("structure.audit", why=recorded(_sentence(variant.audit.why), m)))
         if variant.audit.left_alone:
             parts.append(_left_alone(variant.audit, m))
         if variant.audit.verdict == "restored":
@@ -120,7 +121,9 @@ def _left_alone(audit: Audit, m: Messages) -> str:
     reasons: dict[str, list[str]] = {}
     for module, reason in audit.left_alone.items():
         reasons.setdefault(reason, []).append(module)
-    told = "; ".join(f"{', '.join(modules)}: {reason}" for reason, modules in reasons.items())
+    told = "; ".join(
+        f"{', '.join(modules)}: {recorded(reason, m)}" for reason, modules in reasons.items()
+    )
     return m("structure.left_alone", modules=told)
 
 
