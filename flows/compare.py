@@ -18,9 +18,10 @@ from prunebench.records import Failure, VariantRecord
 from tasks.measuring import diagnose, measure
 from tasks.parameters import confine_config
 from tasks.preparing import prepare_experiment
-from tasks.publishing import publish
+from tasks.publishing import publish, publish_latency
 from tasks.ranking import rank_variants
 from tasks.recording import record
+from tasks.sharing import push
 from tasks.variants import evaluate, export, make, quantize
 
 Chain = dict[str, PrefectFuture[Any]]
@@ -64,7 +65,10 @@ def compare(config: Config) -> State[Any]:
         diagnoses = diagnose(experiment, variants, latency)
         ranking = rank_variants(experiment, variants, latency, diagnoses)
         publish(experiment.folder, variants, ranking)
+        publish_latency(ranking)
         recorded = record(experiment.history_url, experiment.folder, return_state=True)
+        if config.store is not None:
+            push(experiment.folder, config.store, config.store_cache_gb)
     failed = [variant.name for variant in variants if variant.failure is not None]
     left_out = [variant.name for variant in variants if variant.not_trained is not None]
     ranked = len(variants) - len(failed) - len(left_out)

@@ -16,11 +16,12 @@ from prunebench.rebenchmark import Source, find_sources
 from prunebench.regressions import Regression, confirmed, summary, suspected
 from tasks.comparing import compare_with_earlier, reopen
 from tasks.measuring import diagnose, measure
-from tasks.parameters import confine
-from tasks.publishing import publish, publish_comparison
+from tasks.parameters import confine, confine_store
+from tasks.publishing import publish, publish_comparison, publish_latency
 from tasks.ranking import rank_variants
 from tasks.recording import record
 from tasks.regressing import raise_regressions
+from tasks.sharing import fetch, push
 
 
 class Measured(NamedTuple):
@@ -32,21 +33,31 @@ class Measured(NamedTuple):
 
 @flow(name="rebenchmark", flow_run_name="rebenchmark", persist_result=False)
 def rebenchmark(
-    run: str | None = None, out: str = "runs", registry: str | None = None
+    run: str | None = None,
+    out: str = "runs",
+    registry: str | None = None,
+    store: str | None = None,
+    store_cache_gb: float = 5.0,
 ) -> State[Any]:
     """Measure finished variants again on this host; what is slower is measured a second time.
 
     Args:
-        run: Folder of a run, all of whose variants are measured.
+        run: Folder of a run, all of whose variants are measured; its name where it is taken from
+            ``store``.
         out: Folder of all runs; its newest finished one is taken where nothing else is named.
         registry: Folder of the registry; what is promoted in it is measured where no run is named.
+        store: fsspec URL that ``run`` is taken from, and that the new run is copied to.
+        store_cache_gb: What of the store is kept below ``out``, in 10^9 bytes at most.
 
     Returns:
         A state whose data holds, of each run that was measured again, the new run's folder, its
         ranking and the comparison, and the regressions that a second measurement confirmed. It is
         failed where a promoted variant could not be measured.
     """
-    confine(run=run, out=out, registry=registry)
+    confine(run=None if store else run, out=out, registry=registry)
+    confine_store(store)
+    if store is not None and run is not None:
+        run = fetch(run, store, out, store_cache_gb)
     sources, problems = find_sources(run, Path(out), None if registry is None else Path(registry))
     runs: list[Measured] = []
     regressions: list[Regression] = []
@@ -65,6 +76,9 @@ def rebenchmark(
         "runs": [one.data for one in runs],
         "regressions": [one.model_dump(mode="json") for one in regressions],
     }
+    if store is not None:
+        for one in runs:
+            push(one.data["folder"], store, store_cache_gb)
     message = summary(tuple(one.comparison for one in runs), tuple(regressions))
     if failures:
         return Failed(message=f"{message}; not measured: {' '.join(failures)}", data=data)
@@ -95,6 +109,7 @@ def _measure(source: Path, names: Sequence[str] | None) -> Measured:
     now = record(experiment.history_url, experiment.folder)
     comparison = compare_with_earlier(experiment, earlier, now)
     publish(experiment.folder, variants, ranking)
+    publish_latency(ranking)
     publish_comparison(ranking.name, comparison)
     data = {
         "folder": experiment.folder,

@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect.runtime import deployment
 
 from prunebench.config import Config
-from prunebench.roots import allowed_roots, check_config, check_path
+from prunebench.roots import allowed_roots, check_config, check_path, check_store
 
 
 def confine(**paths: str | None) -> None:
@@ -32,3 +32,14 @@ def confine_config(config: Config) -> None:
     """
     if deployment.id is not None:
         check_config(config, allowed_roots(), os.environ.get("PRUNEBENCH_HISTORY"))
+        confine_store(config.store)
+
+
+def confine_store(url: str | None) -> None:
+    """Refuse a store that the worker's operator has not named, in a run of a deployment.
+
+    Raises:
+        InputError: It is neither ``PRUNEBENCH_STORE`` nor a folder below an allowed one.
+    """
+    if deployment.id is not None and url is not None:
+        check_store(url, allowed_roots(), os.environ.get("PRUNEBENCH_STORE"))

@@ -70,6 +70,9 @@ UrlOption = Annotated[
 RunsOption = Annotated[
     Path, typer.Option("--out", "-o", envvar="PRUNEBENCH_OUT", help="Folder of runs.")
 ]
+StoreOption = Annotated[
+    str, typer.Option("--store", envvar="PRUNEBENCH_STORE", help="file:///folder, s3://bucket.")
+]
 StrictOption = Annotated[
     bool | None, typer.Option("--strict/--no-strict", help="Refuse to rank a noisy run.")
 ]
@@ -403,6 +406,32 @@ def promote(
 
     entry = module.promote(existing_run(run), variant, registry)
     typer.echo(f"{entry.name}: {entry.variant} of {entry.run}, sha256 {entry.onnx_sha256}")
+
+
+@app.command()
+def push(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    store: StoreOption,
+) -> None:
+    """Copy a run to a store, for other hosts to take it from."""
+    from prunebench.transfer import open_store, push_run
+
+    folder = existing_run(run)
+    push_run(folder, open_store(store, folder.parent))
+    typer.echo(folder.name)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="Name of a run in the store.")],
+    store: StoreOption,
+    out: RunsOption = Path("runs"),
+) -> None:
+    """Take a run from a store, to measure it again on this host."""
+    from prunebench.transfer import fetch_run, open_store
+
+    home = out.expanduser().resolve()
+    typer.echo(fetch_run(name, open_store(store, home), home))
 
 
 def _show_stage(event: dict[str, Any]) -> None:

@@ -65,6 +65,14 @@ class Config(Section):
         "history.db in `out`. Every run's folder shows it, so leave a password to PGPASSWORD or "
         "~/.pgpass.",
     )
+    store: str | None = Field(
+        None,
+        description="fsspec URL (file:///shared/folder, s3://bucket/prefix) that every finished "
+        "run is copied to, for other hosts to take it from; null: nowhere.",
+    )
+    store_cache_gb: float = Field(
+        5.0, gt=0, description="What of the store is kept below `out`, in 10^9 bytes at most."
+    )
     image: ImageConfig = Field(default_factory=ImageConfig)
     baseline: BaselineConfig = Field(default_factory=BaselineConfig)
     prune: PruneConfig = Field(default_factory=PruneConfig)

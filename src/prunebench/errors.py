@@ -11,6 +11,7 @@
 ├── ``StepError``             exit 1: a step of one variant failed
 │   ├── ``ChildFailed``       its process ended without a result
 │   ├── ``ParityError``       the ONNX file does not compute what the checkpoint does
+│   ├── ``StoreError``        a file of the store is missing or damaged
 │   └── ``StructureChanged``  training changed a structure it was asked to keep
 └── ``RegressionFound``       exit 4: a gate did not hold
 """
@@ -118,6 +119,10 @@ class ChildFailed(StepError):
 
 class ParityError(StepError):
     """The exported file's outputs differ from the checkpoint's beyond the tolerance."""
+
+
+class StoreError(StepError):
+    """A file of the store is missing, or not what its name says."""
 
 
 class StructureChanged(StepError):

@@ -77,6 +77,29 @@ def check_config(config: Config, roots: tuple[Path, ...], own_history: str | Non
     check_path("config.history", str(Path(url.database or "").absolute()), roots)
 
 
+def check_store(url: str, roots: tuple[Path, ...], own_store: str | None) -> None:
+    """Refuse a store that is neither the operator's nor a folder below an allowed one.
+
+    Args:
+        url: fsspec URL of the store.
+        roots: As ``allowed_roots`` gives them.
+        own_store: URL that the worker's operator has set, if any.
+
+    Raises:
+        InputError: It is another one.
+    """
+    if url == own_store:
+        return
+    protocol, separator, path = url.rpartition("://")
+    if "::" in url or (separator and protocol != "file"):
+        raise InputError(
+            "a run of a deployment cannot choose a store on another host",
+            where="store",
+            fix="leave it out, or let the operator set PRUNEBENCH_STORE to it",
+        )
+    check_path("store", str(Path(path).absolute()), roots)
+
+
 def _paths(config: Config) -> Iterator[tuple[str, str]]:
     yield "model", config.model
     yield "data", config.data

@@ -24,6 +24,8 @@ from prunebench.steps import LIBRARIES, LIBRARIES_AT_RUN_TIME
 
 STEPS_FOLDER = ".steps"
 DATA_FOLDER = ".data"
+STORE_FOLDER = ".store"
+"""Cache of the store."""
 CONFIG_FILE = "config.yaml"
 ENVIRONMENT_FILE = "environment.json"
 RANKING_FILE = "ranking.json"

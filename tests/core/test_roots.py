@@ -9,7 +9,7 @@ import pytest
 
 from prunebench.config import Config, load_config
 from prunebench.errors import InputError
-from prunebench.roots import allowed_roots, check_config
+from prunebench.roots import allowed_roots, check_config, check_store
 
 
 @pytest.fixture
@@ -58,6 +58,17 @@ def test_what_lies_outside(root: Path, values: dict[str, Any], key: str) -> None
     with pytest.raises(InputError) as refused:
         check(**values)
     assert refused.value.where == key
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://bucket/x", "file:///tmp", "/tmp", "../up", "filecache::file:///tmp", "http://a/b"]
+)
+def test_a_store_elsewhere(root: Path, url: str) -> None:
+    with pytest.raises(InputError) as refused:
+        check_store(url, allowed_roots({}), "s3://bucket/of-the-operator")
+    assert refused.value.where == "store"
+    check_store(url, allowed_roots({}), url)
+    check_store(f"file://{root}/store", allowed_roots({}), None)
 
 
 def test_the_operator_names_the_folders_and_the_database(root: Path, tmp_path: Path) -> None:

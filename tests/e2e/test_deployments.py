@@ -140,7 +140,7 @@ def test_a_run_is_seen_in_the_ui(server: Served, compared: Compared, tmp_path: P
         page.goto(f"{server.address}/runs/flow-run/{flow_run}")
         see(page, outcome.name, "Completed", "Task Runs")
         page.get_by_text("Artifacts", exact=True).last.click()
-        see(page, key, f"latency-{outcome.name}-pruned", f"files-{outcome.name}")
+        see(page, f"latency-{outcome.name}-")
         page.get_by_text("Task Runs", exact=True).click()
         see(page, "pruned: make", "pruned: accuracy", "latency of every variant", "publish")
         page.screenshot(path=folder / "prefect-run.png")
