@@ -15,6 +15,7 @@ from prunebench.files import sole_user
 from prunebench.plan import PlannedVariant, plan_variants
 from prunebench.progress import announce
 from prunebench.records import Failure, VariantRecord
+from tasks.devices import check_devices, measure_on, publish_devices
 from tasks.measuring import diagnose, measure
 from tasks.parameters import confine_config
 from tasks.preparing import prepare_experiment
@@ -39,6 +40,7 @@ def compare(config: Config) -> State[Any]:
         A completed state whose data is the run's folder and the ranking as plain values.
     """
     confine_config(config)
+    check_devices(config)
     with sole_user(output_folder(config)), ending_children():
         experiment = prepare_experiment(config)
         plan = plan_variants(config)
@@ -69,6 +71,9 @@ def compare(config: Config) -> State[Any]:
         recorded = record(experiment.history_url, experiment.folder, return_state=True)
         if config.store is not None:
             push(experiment.folder, config.store, config.store_cache_gb)
+        if config.devices:
+            asked = [measure_on.submit(name, experiment.folder, config) for name in config.devices]
+            publish_devices(experiment.folder, ranking, [future.result() for future in asked])
     failed = [variant.name for variant in variants if variant.failure is not None]
     left_out = [variant.name for variant in variants if variant.not_trained is not None]
     ranked = len(variants) - len(failed) - len(left_out)

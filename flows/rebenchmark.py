@@ -15,6 +15,7 @@ from prunebench.history import RunComparison
 from prunebench.rebenchmark import Source, find_sources
 from prunebench.regressions import Regression, confirmed, summary, suspected
 from tasks.comparing import compare_with_earlier, reopen
+from tasks.devices import answer_as
 from tasks.measuring import diagnose, measure
 from tasks.parameters import confine, confine_store
 from tasks.publishing import publish, publish_comparison, publish_latency
@@ -38,6 +39,7 @@ def rebenchmark(
     registry: str | None = None,
     store: str | None = None,
     store_cache_gb: float = 5.0,
+    device: str | None = None,
 ) -> State[Any]:
     """Measure finished variants again on this host; what is slower is measured a second time.
 
@@ -48,6 +50,7 @@ def rebenchmark(
         registry: Folder of the registry; what is promoted in it is measured where no run is named.
         store: fsspec URL that ``run`` is taken from, and that the new run is copied to.
         store_cache_gb: What of the store is kept below ``out``, in 10^9 bytes at most.
+        device: Name under which the new run answers whoever asked this host to measure.
 
     Returns:
         A state whose data holds, of each run that was measured again, the new run's folder, its
@@ -56,6 +59,7 @@ def rebenchmark(
     """
     confine(run=None if store else run, out=out, registry=registry)
     confine_store(store)
+    asked = run
     if store is not None and run is not None:
         run = fetch(run, store, out, store_cache_gb)
     sources, problems = find_sources(run, Path(out), None if registry is None else Path(registry))
@@ -64,7 +68,7 @@ def rebenchmark(
     failures = list(problems)
     for source in sources:
         try:
-            measured, found = _source(source)
+            measured, found = _source(source, device)
         except PrunebenchError as error:
             if registry is None:
                 raise
@@ -79,27 +83,29 @@ def rebenchmark(
     if store is not None:
         for one in runs:
             push(one.data["folder"], store, store_cache_gb)
+            if device is not None and asked is not None:
+                answer_as(device, asked, one.data["folder"], store, store_cache_gb)
     message = summary(tuple(one.comparison for one in runs), tuple(regressions))
     if failures:
         return Failed(message=f"{message}; not measured: {' '.join(failures)}", data=data)
     return Completed(message=message, data=data)
 
 
-def _source(source: Source) -> tuple[Measured, tuple[Regression, ...]]:
+def _source(source: Source, device: str | None) -> tuple[Measured, tuple[Regression, ...]]:
     """Measure a run's variants, and once more those that are slower; confirmed is raised."""
     folder = Path(source.folder)
     with sole_user(folder.parent):
-        first = _measure(folder, source.variants)
+        first = _measure(folder, source.variants, device)
         suspects = suspected(first.comparison)
         if not suspects:
             return first, ()
-        second = _measure(folder, suspects)
+        second = _measure(folder, suspects, device)
         regressions = confirmed(first.comparison, second.comparison)
     raise_regressions(first.data["ranking"]["name"], regressions)
     return first, regressions
 
 
-def _measure(source: Path, names: Sequence[str] | None) -> Measured:
+def _measure(source: Path, names: Sequence[str] | None, device: str | None) -> Measured:
     experiment, variants = reopen(str(source), names)
     # Before anything is measured, so that a history out of reach costs nothing.
     earlier = record(experiment.history_url, str(source))
@@ -108,8 +114,8 @@ def _measure(source: Path, names: Sequence[str] | None) -> Measured:
     ranking = rank_variants(experiment, variants, latency, diagnoses)
     now = record(experiment.history_url, experiment.folder)
     comparison = compare_with_earlier(experiment, earlier, now)
-    publish(experiment.folder, variants, ranking)
-    publish_latency(ranking)
+    publish(experiment.folder, variants, ranking, device)
+    publish_latency(ranking, device)
     publish_comparison(ranking.name, comparison)
     data = {
         "folder": experiment.folder,

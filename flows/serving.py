@@ -114,7 +114,9 @@ def serving(operations: Operations, port: int) -> Iterator[Serving]:
             changes = deploy(operations, check=False)
         for pool in operations.work_pools:
             if pool.type == "process":
-                start(f"worker-{pool.name}", ["worker", "start", "--pool", pool.name])
+                # The queues of other devices are for the workers on those.
+                arguments = ["worker", "start", "--pool", pool.name, "--work-queue", "default"]
+                start(f"worker-{pool.name}", arguments)
         yield Serving(f"http://{HOST}:{port}", changes, tuple(logs), tuple(started))
 
 

@@ -28,33 +28,42 @@ def artifact_key(*parts: str) -> str:
 
 
 @task(task_run_name="publish", persist_result=False)
-def publish(folder: str, variants: Sequence[VariantRecord], outcome: RunRanking) -> None:
-    """Keep the ranked tables, the audit, the report and where the files are as artifacts."""
+def publish(
+    folder: str,
+    variants: Sequence[VariantRecord],
+    outcome: RunRanking,
+    device: str | None = None,
+) -> None:
+    """Keep the ranked tables, the audit, the report and where the files are as artifacts.
+
+    ``device`` is part of the keys of another host's run: a key's history is that of one host.
+    """
+    name = _key_name(outcome, device)
     for ranking in outcome.rankings:
         create_table_artifact(
-            key=artifact_key("ranking", outcome.name, f"{ranking.threads}-threads"),
+            key=artifact_key("ranking", name, f"{ranking.threads}-threads"),
             table=ranking_rows(ranking),
             description=f"Ranked variants, {ranking.threads} thread(s), run {outcome.run}",
         )
     create_table_artifact(
-        key=artifact_key("audit", outcome.name),
+        key=artifact_key("audit", name),
         table=audit_rows(variants),
         description=f"What each variant is, run {outcome.run}",
     )
     create_markdown_artifact(
-        key=artifact_key("report", outcome.name),
+        key=artifact_key("report", name),
         markdown=report_markdown(Path(folder), outcome),
         description=f"Report of run {outcome.run}",
     )
     create_link_artifact(
-        key=artifact_key("files", outcome.name),
+        key=artifact_key("files", name),
         link=(Path(folder) / REPORT_HTML).as_uri(),
         link_text=REPORT_HTML,
         description=f"HTML report of run {outcome.run} on {socket.gethostname()}, in {folder}",
     )
 
 
-def publish_latency(outcome: RunRanking) -> None:
+def publish_latency(outcome: RunRanking, device: str | None = None) -> None:
     """Keep each variant's latency under a key of its own, whose history shows how it moved.
 
     The flow itself calls this: as artifacts of a task, so many would crowd the graph of the run.
@@ -62,10 +71,14 @@ def publish_latency(outcome: RunRanking) -> None:
     for name, rows in latency_rows(outcome).items():
         first = rows[0]
         create_table_artifact(
-            key=artifact_key("latency", outcome.name, name),
+            key=artifact_key("latency", _key_name(outcome, device), name),
             table=rows,
             description=f"{name}: {first['latency ms']} ms, {first['FPS']} FPS, run {outcome.run}",
         )
+
+
+def _key_name(outcome: RunRanking, device: str | None) -> str:
+    return outcome.name if device is None else f"{outcome.name}-{device}"
 
 
 def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:

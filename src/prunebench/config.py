@@ -13,10 +13,10 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from prunebench.errors import ConfigError
 from prunebench.sections import (
@@ -73,6 +73,13 @@ class Config(Section):
     store_cache_gb: float = Field(
         5.0, gt=0, description="What of the store is kept below `out`, in 10^9 bytes at most."
     )
+    devices: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)], ...] = (
+        Field(
+            (),
+            description="Other hosts that measure the variants too: names of the work queues "
+            "their workers take runs from. Files travel through `store`.",
+        )
+    )
     image: ImageConfig = Field(default_factory=ImageConfig)
     baseline: BaselineConfig = Field(default_factory=BaselineConfig)
     prune: PruneConfig = Field(default_factory=PruneConfig)
@@ -95,6 +102,12 @@ class Config(Section):
     @classmethod
     def _type_alone(cls, value: Any) -> Any:
         return {"to": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _devices_need_a_store(self) -> Config:
+        if self.devices and self.store is None:
+            raise ValueError("devices take the files from a store: set store")
+        return self
 
     def digest(self) -> str:
         """First 12 hexadecimal digits of the SHA-256 of the whole configuration."""

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, Settings, temporary_settings
 from prefect_kit import free_port
 
 from flows.deploying import deploy
@@ -70,3 +70,11 @@ def test_a_missing_file_a_missing_flow_and_no_server(folder: Path) -> None:
     (folder / "operations.yaml").unlink()
     with pytest.raises(ConfigError, match="there is no such file"):
         read_operations(folder)
+
+
+def test_prefects_own_commands_send_no_statistics_from_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("PREFECT_SERVER_ANALYTICS_ENABLED", raising=False)
+    assert Settings().server.analytics_enabled is False

@@ -20,12 +20,16 @@ from browser_kit import chromium
 from playwright.sync_api import Page
 from prefect_kit import RUN_S, STARTUP_S, Served, descendants, end, served
 
-from prunebench.outcome import read_outcome
+from prunebench.devices import DEVICES_FILE, Devices, device_rows
+from prunebench.history import Store, default_url, stored_runs
+from prunebench.latency.fingerprint import usable_cores
+from prunebench.outcome import read_latency, read_outcome
 from prunebench.registry import promote
 from prunebench.runs import read_variants
 from tests.conftest import ROOT, share_steps, tiny_values
 
 CANCEL_S = 10
+DEVICE = "one-core"
 DRAWN_MS = 60_000
 
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
@@ -52,13 +56,31 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
+def device(server: Served) -> Iterator[None]:
+    """A worker like that of another host: it may use one core, and has a queue of its own."""
+    core = min(os.sched_getaffinity(0))
+    arguments = ["worker", "start", "--pool", "prunebench", "--work-queue", DEVICE]
+    worker = subprocess.Popen(
+        ["taskset", "-c", str(core), sys.executable, "-m", "prefect", *arguments],
+        cwd=ROOT,
+        env=server.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    yield
+    worker.terminate()
+    worker.wait()
+
+
+@pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return share_steps(tmp_path_factory.mktemp("runs"), tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def compared(server: Served, out: Path) -> Compared:
+def compared(server: Served, device: None, out: Path) -> Compared:
     config = tiny_values(out, retrain={"rounds": 0})
+    config |= {"store": f"file://{out}/store", "devices": [DEVICE]}
     if SCREENSHOTS:
         config = {**yaml.safe_load((ROOT / "configs/quickstart.yaml").read_text()), "out": str(out)}
     flow_run = server.start("compare/compare", {"config": config})
@@ -159,6 +181,27 @@ def test_a_run_is_seen_in_the_ui(server: Served, compared: Compared, tmp_path: P
     # The browser, too, talks to the server alone.
     local = (server.address, f"blob:{server.address}", "data:")
     assert [url for url in requests if not url.startswith(local)] == []
+
+
+def test_another_device_measures_the_same_files(compared: Compared) -> None:
+    if SCREENSHOTS:
+        pytest.skip("the demo has no devices")
+    text = (compared.folder / DEVICES_FILE).read_text()
+    (device,) = Devices.model_validate_json(text).devices
+    assert device.failure is None
+    assert device.run is not None
+    assert device.ranking is not None
+    assert device.fingerprint is not None
+    assert device.fingerprint.logical_cores == 1
+    assert read_latency(compared.folder).fingerprint.logical_cores == usable_cores()
+    rows = device_rows(read_outcome(compared.folder), [device])
+    assert {row["variant"] for row in rows} == {"baseline", "pruned"}
+    assert all("FPS" in row[DEVICE] for row in rows)
+    # What it measured came back through the store, and it has a history of its own.
+    assert (compared.folder / "devices" / device.run / "ranking.json").is_file()
+    home = compared.folder.parent / "devices" / DEVICE
+    with Store(default_url(home)) as store:
+        assert {run.name for run in stored_runs(store)} == {compared.folder.name, device.run}
 
 
 def see(page: Page, *texts: str) -> None:

@@ -1,0 +1,112 @@
+"""Tasks that let other hosts measure a run's files, each through its own work queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from prefect import task
+from prefect.artifacts import create_table_artifact
+from prefect.client.orchestration import get_client
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelling
+
+from prunebench.config import Config
+from prunebench.devices import Device, answer, device_rows, read_answer, write_devices
+from prunebench.errors import ConfigError, InputError, StepError
+from prunebench.outcome import RunRanking
+from prunebench.transfer import open_store
+from tasks.publishing import artifact_key
+from tasks.sharing import RETRIES, RETRY_DELAY_S
+from tasks.variants import is_io_error
+
+DEPLOYMENT = "rebenchmark/device"
+DEVICES_FOLDER = "devices"
+POLL_S = 2.0
+
+WAIT_FACTOR = 3
+"""A device may be busy with another run, and slower than this host."""
+
+WAIT_MINUTES = 10.0
+"""On top of that: a worker has to start, and files have to travel."""
+
+
+def check_devices(config: Config) -> None:
+    """Refuse devices where nobody could answer, before anything is trained.
+
+    Raises:
+        ConfigError: The server has no deployment that devices take runs from.
+    """
+    if not config.devices:
+        return
+    try:
+        with get_client(sync_client=True) as client:
+            client.read_deployment_by_name(DEPLOYMENT)
+    except ObjectNotFound as error:
+        raise ConfigError(
+            f"the Prefect server has no deployment {DEPLOYMENT}",
+            where="devices",
+            fix="start the server with `make serve`, and set PREFECT_API_URL to it",
+        ) from error
+
+
+@task(task_run_name="latency on {device}", persist_result=False)
+def measure_on(device: str, folder: str, config: Config) -> Device:
+    """Have a device measure a finished run's files; a device that does not is told as a failure."""
+    run, url = Path(folder), config.store or ""
+    minutes = WAIT_MINUTES + WAIT_FACTOR * config.latency.budget_minutes
+    flow_run = run_deployment(
+        DEPLOYMENT,
+        parameters={
+            "run": run.name,
+            "out": f"{config.out}/{DEVICES_FOLDER}/{device}",
+            "store": url,
+            "store_cache_gb": config.store_cache_gb,
+            "device": device,
+        },
+        work_queue_name=device,
+        timeout=60 * minutes,
+        poll_interval=POLL_S,
+    )
+    state = flow_run.state
+    if state is None or not state.is_final():
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(flow_run.id, Cancelling())
+        return Device(name=device, failure=f"it did not answer within {minutes:g} minutes")
+    if not state.is_completed():
+        return Device(name=device, failure=state.message or state.name or "its run failed")
+    store = open_store(url, run.parent, config.store_cache_gb)
+    try:
+        return read_answer(store, run.name, device, run / DEVICES_FOLDER)
+    except (InputError, StepError) as error:
+        return Device(name=device, failure=str(error))
+
+
+@task(
+    task_run_name="answer",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAY_S,
+    retry_condition_fn=is_io_error,
+    persist_result=False,
+)
+def answer_as(device: str, source: str, folder: str, url: str, cache_gb: float) -> None:
+    """Tell whoever asked which run of this device has the figures."""
+    run = Path(folder)
+    answer(open_store(url, run.parent, cache_gb), source, device, run.name)
+
+
+@task(task_run_name="publish the devices", persist_result=False)
+def publish_devices(folder: str, outcome: RunRanking, devices: Sequence[Device]) -> None:
+    """Keep the table with a column per device, and ``devices.json`` in the run's folder."""
+    write_devices(Path(folder), devices)
+    hosts = [
+        f"{device.name}: {device.fingerprint.cpu}, {device.fingerprint.logical_cores} core(s)"
+        for device in devices
+        if device.fingerprint is not None
+    ]
+    create_table_artifact(
+        key=artifact_key("devices", outcome.name),
+        table=device_rows(outcome, devices),
+        description=f"Run {outcome.run} on every device. {'; '.join(hosts)}",
+    )

@@ -1,0 +1,48 @@
+"""The table with a column per device, and how a device's answer is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from report_kit import MIXED, make_run
+
+from prunebench.config import parse_config
+from prunebench.devices import HERE, Device, answer, device_rows, read_answer
+from prunebench.errors import ConfigError, InputError
+from prunebench.filestore import FileStore
+
+
+def test_every_variant_has_a_cell_of_every_device(tmp_path: Path) -> None:
+    here = make_run(tmp_path / "here", MIXED[:3], threads=(1,), rounds=4, frames=4)
+    there = make_run(tmp_path / "there", MIXED[:2], threads=(1,), rounds=4, frames=4)
+    devices = [
+        Device(name="pi5", run="there", ranking=there),
+        Device(name="laptop", failure="it did not answer within 10 minutes"),
+    ]
+    rows = {row["variant"]: row for row in device_rows(here, devices)}
+    assert set(rows) == {row.name for row in here.rankings[0].rows}
+    assert list(rows["baseline"]) == ["variant", HERE, "pi5", "laptop"]
+    assert "FPS" in rows["baseline"]["pi5"]
+    assert [row["pi5"] for name, row in rows.items() if name not in ("baseline", "pruned")] == [
+        "not ranked"
+    ]
+    assert {row["laptop"] for row in rows.values()} == {"it did not answer within 10 minutes"}
+
+
+def test_an_answer_that_is_not_there_and_names_that_lead_elsewhere(tmp_path: Path) -> None:
+    store = FileStore(f"file://{tmp_path}/store", tmp_path / "cache", 1)
+    with pytest.raises(InputError, match="the store has no devices/20260101T000000-a/pi5"):
+        read_answer(store, "20260101T000000-a", "pi5", tmp_path)
+    answer(store, "20260101T000000-a", "pi5", "../../escape")
+    with pytest.raises(InputError, match="it is no name of a run"):
+        read_answer(store, "20260101T000000-a", "pi5", tmp_path)
+    with pytest.raises(InputError, match="it is no name of a device"):
+        answer(store, "20260101T000000-a", "../pi5", "20260101T000000-b")
+
+
+def test_devices_need_a_store() -> None:
+    with pytest.raises(ConfigError, match="devices take the files from a store"):
+        parse_config({"model": "best.pt", "devices": ["pi5"]})
+    with pytest.raises(ConfigError, match=r"devices\.0"):
+        parse_config({"model": "best.pt", "devices": ["Pi 5"], "store": "file:///shared"})
