@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from prunebench.errors import CheckpointError
 from prunebench.files import write_atomically
 from prunebench.pickles import unknown_globals
-from prunebench.ranking.text import listed
 from prunebench.records import Record
 
 if TYPE_CHECKING:
@@ -248,7 +247,7 @@ def _check_imports(path: Path) -> None:
         raise CheckpointError("the file is damaged", where=path, fix="copy it again") from error
     if unknown:
         raise CheckpointError(
-            f"loading it would import {listed(unknown)}, which no Ultralytics checkpoint does",
+            f"loading it would import {', '.join(unknown)}, which no Ultralytics checkpoint does",
             where=path,
             fix="give a checkpoint of Ultralytics' own classes; `prunebench audit --trust` reads "
             "this one all the same, which runs the code in it",

@@ -20,6 +20,7 @@ def request(**changes: Any) -> Request:
         "images": ("a.png",),
         "box_tolerance_px": 0.5,
         "score_tolerance": 0.005,
+        "thresholds": {"conf": 0.25},
     }
     return Request(**{**values, **changes})
 

@@ -81,7 +81,7 @@ def test_everything_that_trains_is_counted() -> None:
 
 
 def test_an_estimate_adds_up() -> None:
-    settings = config()
+    settings = config(prune={"ratio": 0.3, "allocation": "uniform"})
     pace = Pace(train_s=0.1, validate_s=0.05, infer_s=0.01)
     found = estimate(settings, plan_variants(settings), pace, images=(100, 20, 50))
     around, training, _, files, measuring = found.parts

@@ -62,18 +62,28 @@ def test_what_is_off_is_said_of_each_and_what_is_sound_of_all() -> None:
     assert broken == "broken was not diagnosed: it has two inputs"
 
 
-@pytest.mark.parametrize("lang", ["en", "ko"])
-def test_the_report_shows_the_profiles(tmp_path: Path, lang: str) -> None:
+@pytest.mark.parametrize(
+    ("lang", "said"),
+    [
+        ("en", ADVICE),
+        (
+            "ko",
+            "합성곱 63개 중 61개의 폭이 16의 배수가 아닙니다. "
+            "prune.round_to를 16(으)로 설정하세요.",
+        ),
+    ],
+)
+def test_the_report_shows_the_profiles(tmp_path: Path, lang: str, said: str) -> None:
     folder = tmp_path / "run"
     outcome = make_run(folder, MIXED, rounds=8)
-    build_report(folder, outcome, lang=lang)
-    assert "61 of 63" not in (folder / "report.md").read_text()
+    before = build_report(folder, outcome, lang=lang)
+    assert said not in before.with_suffix(".md").read_text()
     diagnoses = Diagnoses(found={"pruned": diagnosis(1.6, ADVICE)}, failures={})
     write_atomically(folder / LATENCY_FOLDER / DIAGNOSES_FILE, diagnoses.model_dump_json())
-    page = build_report(folder, outcome, lang=lang).read_text()
-    text = (folder / "report.md").read_text()
-    assert ADVICE in page
-    assert ADVICE in text
+    page = build_report(folder, outcome, lang=lang)
+    text = page.with_suffix(".md").read_text()
+    assert said in page.read_text()
+    assert said in text
     assert "Conv 80%, Sigmoid 10%, Concat 6%" in text
 
 
