@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from flows.console import shown_progress, stderr_console
-from flows.running import run_compare, set_up_prefect, stage
+from flows.running import result_of, run_compare, set_up_prefect, stage
 from prunebench.cli import (
     ConfigOption,
     DataOption,
@@ -23,11 +21,12 @@ from prunebench.cli import (
     app,
     config_from,
     existing_run,
+    print_json,
     run_app,
     stdout_console,
 )
 from prunebench.config import Config
-from prunebench.errors import EXIT_DONE, EXIT_FAILED, EXIT_SOME_VARIANTS_FAILED, PrunebenchError
+from prunebench.errors import EXIT_DONE, EXIT_SOME_VARIANTS_FAILED
 
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress, only what finished or failed.")
@@ -75,15 +74,14 @@ def rebenchmark(
     """Measure the exported variants of a run again, train nothing, and compare."""
     folder = existing_run(run)
     set_up_prefect()
-    console = stderr_console()
-    with shown_progress(console, quiet=quiet):
+    with shown_progress(stderr_console(), quiet=quiet):
         stage("starting Prefect")
         from flows.rebenchmark import rebenchmark as flow
         from flows.server import prefect_server
 
         with prefect_server():
             state = flow(str(folder), return_state=True)
-    _finish(_outcome(state, console)["runs"][0], as_json=as_json)
+    _finish(result_of(state)["runs"][0], as_json=as_json)
 
 
 @app.command()
@@ -129,9 +127,8 @@ def serve(
 
 def _run(config: Config, *, quiet: bool, as_json: bool) -> None:
     set_up_prefect()
-    console = stderr_console()
-    state = run_compare(config, console, quiet=quiet)
-    _finish(_outcome(state, console), as_json=as_json)
+    state = run_compare(config, stderr_console(), quiet=quiet)
+    _finish(result_of(state), as_json=as_json)
 
 
 def _estimate(config: Config, *, quiet: bool, as_json: bool) -> None:
@@ -145,27 +142,16 @@ def _estimate(config: Config, *, quiet: bool, as_json: bool) -> None:
     if as_json:
         totals = {"low_s": found.low_s, "high_s": found.high_s}
         plain = {**found.model_dump(mode="json"), **totals}
-        sys.stdout.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+        print_json(plain)
         return
     stdout_console().print(plan_view(config, plan_variants(config)))
     stdout_console().print(estimate_view(found))
 
 
-def _outcome(state: Any, console: Console) -> Any:
-    """What a flow left, or the end of this process with the exit code of its failure."""
-    if state.is_completed():
-        return state.result()
-    error = state.result(raise_on_failure=False)
-    if isinstance(error, PrunebenchError):
-        raise error
-    console.print(f"prunebench: {error or state.message}", markup=False, highlight=False)
-    sys.exit(EXIT_FAILED)
-
-
 def _finish(outcome: dict[str, Any], *, as_json: bool) -> None:
     """Print a run's outcome and leave with its exit code."""
     if as_json:
-        sys.stdout.write(json.dumps(outcome, indent=2, ensure_ascii=False) + "\n")
+        print_json(outcome)
     else:
         from prunebench.outcome import RunRanking
         from prunebench.terminal import run_ranking_view

@@ -59,16 +59,21 @@ def compare_variants(config: Config, *, quiet: bool = False) -> Path:
     # In a notebook an event loop runs in this thread, and Prefect would answer with coroutines.
     with ThreadPoolExecutor(max_workers=1) as pool, ending_children():
         state = pool.submit(run_compare, config, stderr_console(), quiet=quiet).result()
-        return pool.submit(_folder, state).result()
+        return Path(pool.submit(result_of, state).result()["folder"])
 
 
-def _folder(state: Any) -> Path:
-    if not state.is_completed():
-        error = state.result(raise_on_failure=False)
-        if isinstance(error, PrunebenchError):
-            raise error
-        raise PrunebenchError(str(error or state.message))
-    return Path(state.result()["folder"])
+def result_of(state: Any) -> Any:
+    """What a flow left.
+
+    Raises:
+        PrunebenchError: It failed.
+    """
+    if state.is_completed():
+        return state.result()
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, PrunebenchError):
+        raise error
+    raise PrunebenchError(str(error or state.message))
 
 
 def stage(text: str) -> None:

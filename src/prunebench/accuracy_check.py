@@ -5,13 +5,13 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from prunebench.accuracy import Request
 from prunebench.child import Emit, run_child
 from prunebench.data.dataset import dataset_digest, read_dataset
 from prunebench.errors import InputError
 from prunebench.experiment import read_experiment
 from prunebench.records import Accuracy, Record
 from prunebench.registry import Entry
+from prunebench.variants import accuracy_request
 
 TOLERANCE = 0.005
 """Difference in mAP50 (0..1) that is none: the same file on the same images differs between two
@@ -56,16 +56,7 @@ def check_accuracy(entry: Entry, registry: Path, announce: Emit) -> AccuracyChec
             where=experiment.data_yaml,
             fix="put them back, or run the experiment on the new ones",
         )
-    settings = experiment.config.accuracy
-    request = Request(
-        onnx=str(folder / variant.exported.onnx.path),
-        images=experiment.images,
-        names=experiment.class_names,
-        imgsz=variant.exported.imgsz,
-        confidence=settings.confidence,
-        iou=settings.iou,
-        max_det=settings.max_det,
-    )
+    request = accuracy_request(experiment, variant.exported, folder)
     with tempfile.TemporaryDirectory(prefix="prunebench-accuracy-") as work:
         plain = run_child("accuracy", request, Path(work), threads=1, on_event=announce)
     now, recorded = Accuracy.model_validate(plain).map50, variant.accuracy.map50

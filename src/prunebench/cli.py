@@ -158,7 +158,7 @@ def plan(
     resolved = config_from(config, model, data, out)
     variants = plan_variants(resolved)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "config": resolved.model_dump(mode="json"),
                 "variants": [variant.model_dump(mode="json") for variant in variants],
@@ -179,7 +179,7 @@ def rank(
 
     ranking = rank_table(table)
     if as_json:
-        _print_json(ranking.model_dump(mode="json"))
+        print_json(ranking.model_dump(mode="json"))
         return
     stdout_console().print(table_ranking_view(ranking))
 
@@ -207,7 +207,7 @@ def audit(
             else audit_file(Path(subject), trust=trust)
         )
     if as_json:
-        _print_json([finding.model_dump(mode="json") for finding in findings])
+        print_json([finding.model_dump(mode="json") for finding in findings])
         return
     stdout_console().print(audit_view(findings))
 
@@ -269,7 +269,7 @@ def doctor(as_json: JsonOption = False) -> None:
 
     findings = examine()
     if as_json:
-        _print_json([finding._asdict() for finding in findings])
+        print_json([finding._asdict() for finding in findings])
         return
     stdout_console().print(doctor_view(findings))
 
@@ -297,7 +297,7 @@ def selftest(
             on_event=_show_stage,
         )
     if as_json:
-        _print_json(result.model_dump(mode="json"))
+        print_json(result.model_dump(mode="json"))
         return
     stdout_console().print(selftest_view(result))
 
@@ -320,7 +320,7 @@ def history(
         points = module.history(store, variant=variant, experiment=experiment, threads=threads)
     series = module.mark_changes(points, "to_sentinel")
     if as_json:
-        _print_json([one.model_dump(mode="json") for one in series])
+        print_json([one.model_dump(mode="json") for one in series])
         return
     stdout_console().print(history_view(series))
 
@@ -360,7 +360,7 @@ def compare(
         plain = comparison.model_dump(mode="json")
         if suspicions is not None:
             plain["suspicions"] = [suspicion.model_dump(mode="json") for suspicion in suspicions]
-        _print_json(plain)
+        print_json(plain)
         return
     stdout_console().print(comparison_view(comparison))
     if suspicions is not None:
@@ -388,7 +388,7 @@ def gate(
     with tempfile.TemporaryDirectory(prefix="prunebench-gate-") as folder:
         report = run_gate(candidate, baseline, limits, Path(folder), _show_stage)
     if as_json:
-        _print_json(report.model_dump(mode="json"))
+        print_json(report.model_dump(mode="json"))
     else:
         stdout_console().print(gate_view(report))
     if not report.result.passed:
@@ -439,7 +439,8 @@ def _show_stage(event: dict[str, Any]) -> None:
         typer.echo(event["text"], err=True)
 
 
-def _print_json(value: Any) -> None:
+def print_json(value: Any) -> None:
+    """Print plain values on standard output."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -190,19 +190,12 @@ def evaluate_variant(
         return variant
     if variant.exported is None:
         raise StepError("accuracy", "there is no ONNX file", variant=variant.name)
-    settings = experiment.config.accuracy
-    onnx = variant.exported.onnx
-    request = AccuracyRequest(
-        onnx=str(experiment.run_folder / onnx.path),
-        images=experiment.images,
-        names=experiment.class_names,
-        imgsz=variant.exported.imgsz,
-        confidence=settings.confidence,
-        iou=settings.iou,
-        max_det=settings.max_det,
-    )
+    request = accuracy_request(experiment, variant.exported, experiment.run_folder)
     emit = named(announce, variant.name)
-    inputs = {"onnx": onnx.sha256, "images": images_digest(experiment, len(request.images))}
+    inputs = {
+        "onnx": variant.exported.onnx.sha256,
+        "images": images_digest(experiment, len(request.images)),
+    }
     run = run_cached(experiment, "accuracy", request, inputs, emit, threads=1)
     accuracy = Accuracy.model_validate(run.result)
     detections = placed(experiment, variant.name, run, accuracy.detections, "detections.npz")
@@ -214,6 +207,22 @@ def evaluate_variant(
         text = f"box {text}, mask mAP50 {accuracy.mask_map50:.3f}"
     emit({"kind": "finished", "text": f"{text} on {accuracy.images} images"})
     return record
+
+
+def accuracy_request(
+    experiment: Experiment, exported: Exported, run_folder: Path
+) -> AccuracyRequest:
+    """What the step ``accuracy`` is asked for an exported file, which lies below ``run_folder``."""
+    settings = experiment.config.accuracy
+    return AccuracyRequest(
+        onnx=str(run_folder / exported.onnx.path),
+        images=experiment.images,
+        names=experiment.class_names,
+        imgsz=exported.imgsz,
+        confidence=settings.confidence,
+        iou=settings.iou,
+        max_det=settings.max_det,
+    )
 
 
 def _baseline(

@@ -64,8 +64,13 @@ def write_figures(document: Document, folder: Path) -> tuple[Path, ...]:
     return tuple(files)
 
 
+def installed_browser() -> str | None:
+    """Path of the Chromium or Chrome of this host, ``None`` where there is none."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 def _browser() -> str:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    found = installed_browser()
     if found is None:
         raise InputError(
             "drawing figures into files needs Chromium or Chrome, and none is installed here",
