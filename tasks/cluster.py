@@ -11,6 +11,7 @@ import os
 import queue
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 import uuid
@@ -54,6 +55,10 @@ ANSWER_S = 10
 POLL_S = 0.5
 """How soon a step ends that nobody waits for any more."""
 
+LOOK_S = 5
+PATIENCE_S = 120
+"""How long a cluster may be without a worker: they are started again, where somebody does."""
+
 CLOSING = ("closing", "closed", "stopping", "failed")
 """States of a Dask worker in which nobody takes its results any more."""
 
@@ -75,6 +80,13 @@ def check_cluster(config: Config) -> None:
     check_engine(config)
     if config.engine != "dask" or config.address is None:
         return
+    api = PREFECT_API_URL.value()
+    if not api:
+        raise ConfigError(
+            "engine is dask, and there is no Prefect server that its workers reach",
+            where="engine",
+            fix="start one, and set PREFECT_API_URL to an address that every worker reaches",
+        )
     from distributed import Client
 
     try:
@@ -95,7 +107,7 @@ def check_cluster(config: Config) -> None:
         answers = client.run(
             obstacle_there,
             config.store,
-            PREFECT_API_URL.value(),
+            api,
             code_of_errands(),
             on_error="return",
         )
@@ -106,9 +118,7 @@ def check_cluster(config: Config) -> None:
             raise ConfigError(f"the Dask worker {worker} {answer}", where="address")
 
 
-def obstacle_there(
-    store: str, api: str | None, code: dict[str, Any], dask_worker: Worker
-) -> str | None:
+def obstacle_there(store: str, api: str, code: dict[str, Any], dask_worker: Worker) -> str | None:
     """Runs on a worker, which Dask passes by that name: why it cannot run steps, or ``None``."""
     if code_of_errands() != code:
         return "has another version of prunebench or of its libraries: install the same there"
@@ -120,7 +130,7 @@ def obstacle_there(
         urllib.request.urlopen(f"{api}/health", timeout=ANSWER_S).close()
     except urllib.error.HTTPError:
         return None  # An answer, if only that a password is missing.
-    except (OSError, ValueError) as error:
+    except OSError as error:
         return (
             f"does not reach the Prefect server at {api} ({error}): set PREFECT_API_URL to one "
             "that every worker reaches"
@@ -140,7 +150,7 @@ def steps_on_cluster(experiment: Experiment) -> Iterator[None]:
     dataset = share_dataset(experiment)
     with (
         DaskTaskRunner(address=config.address) as runner,
-        steps_run(_Cluster(experiment, dataset, runner)),
+        steps_run(ClusterSteps(experiment, dataset, runner)),
         # A signal tells the waiting threads first. Then the connection is closed, and the
         # scheduler lets the workers know that nobody wants their results.
         ending_children(),
@@ -188,7 +198,7 @@ def run_errand(errand: Errand, topic: str) -> Brought:
         return carry_out(errand, _home(worker), ran_on, tell, unwanted)
 
 
-class _Cluster:
+class ClusterSteps:
     """Runs steps on the workers of a Dask cluster, and waits for them in the caller's thread.
 
     Args:
@@ -210,11 +220,19 @@ class _Cluster:
         runner.client.subscribe_topic(self._topic, self._deliver)
 
     def takes(self, step: str, request: Record) -> bool:
+        """See ``Elsewhere``."""
         return may_travel(step, request)
 
     def run(
         self, step: str, request: Record, folder: Path, *, threads: int, on_event: Emit | None
     ) -> tuple[dict[str, Any], str]:
+        """See ``Elsewhere``.
+
+        Raises:
+            InputError: The step found bad input.
+            StepError: The step failed, the run was ended, or the cluster lost the step.
+            OSError: The store is out of reach.
+        """
         errand = pack(
             step,
             folder.name,
@@ -230,6 +248,7 @@ class _Cluster:
         try:
             future = self._runner.submit(run_errand, {"errand": errand, "topic": self._topic})
             future.add_done_callback(lambda _: events.put(None))
+            workers_seen = looked = time.monotonic()
             # Events are handed on from this thread: the client's own must not wait for anything.
             while True:
                 with contextlib.suppress(queue.Empty):
@@ -240,11 +259,25 @@ class _Cluster:
                         on_event(event)
                 if was_ended():
                     raise StepError(step, ENDED_REASON)
+                if time.monotonic() - looked < LOOK_S:
+                    continue
+                looked = time.monotonic()
+                if self._has_workers():
+                    workers_seen = looked
+                elif looked - workers_seen > PATIENCE_S:
+                    reason = f"the Dask cluster had no worker for {PATIENCE_S} s"
+                    raise StepError(step, reason)
             brought = self._outcome(step, future)
         finally:
             del self._waiting[errand.name]
         bring_home(brought, step, folder, self._store)
         return brought.result, brought.ran_on
+
+    def _has_workers(self) -> bool:
+        try:
+            return bool(self._runner.client.scheduler_info(n_workers=-1)["workers"])
+        except (OSError, TimeoutError):
+            return False
 
     def _deliver(self, event: tuple[float, dict[str, Any]]) -> None:
         _, message = event

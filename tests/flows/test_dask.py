@@ -13,22 +13,24 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 from dask_kit import Cluster, dask_cluster
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_dask import DaskTaskRunner
 from s3_kit import BUCKET, CREDENTIALS, s3_server
 
 from flows.compare import compare
 from prunebench.config import Config, parse_config
-from prunebench.data.archive import archive_dataset
+from prunebench.data.archive import ArchivedDataset, archive_dataset
 from prunebench.errands import pack
-from prunebench.errors import ConfigError
-from prunebench.experiment import read_experiment
+from prunebench.errors import ConfigError, StepError
+from prunebench.experiment import Experiment, read_experiment
 from prunebench.outcome import read_outcome
 from prunebench.progress import listening
+from prunebench.retraining.step import Request as TrainRequest
 from prunebench.runs import read_variants
 from prunebench.strategies import PreservingSettings
 from prunebench.transfer import fetch_run, open_store
 from prunebench.variant_steps import checkpoint_of, training_request
-from tasks.cluster import check_cluster, run_errand
+from tasks.cluster import ClusterSteps, check_cluster, run_errand
 from tests.conftest import tiny_values
 
 pytestmark = pytest.mark.timeout(1200)
@@ -134,9 +136,10 @@ def test_the_run_itself_is_in_the_store(run: Run, tmp_path: Path) -> None:
     assert read_outcome(taken).rankings == read_outcome(run.folder).rankings
 
 
-def test_a_step_that_nobody_waits_for_any_more_is_killed(cluster: Cluster, run: Run) -> None:
+@pytest.fixture(scope="module")
+def long_training(run: Run) -> tuple[Experiment, ArchivedDataset, TrainRequest]:
+    """A training that no test waits for, and what it needs."""
     experiment = read_experiment(run.folder)
-    store = open_store(STORE, run.folder.parent)
     pruned = next(v for v in read_variants(run.folder) if v.name == "pruned")
     request = training_request(
         experiment,
@@ -146,9 +149,17 @@ def test_a_step_that_nobody_waits_for_any_more_is_killed(cluster: Cluster, run: 
         round=1,
         epochs=500,
     )
-    dataset = archive_dataset(
-        Path(experiment.data_yaml), experiment.data_digest, store, run.folder.parent
-    )
+    out = run.folder.parent
+    data_yaml, store = Path(experiment.data_yaml), open_store(STORE, out)
+    dataset = archive_dataset(data_yaml, experiment.data_digest, store, out)
+    return experiment, dataset, request
+
+
+def test_a_step_that_nobody_waits_for_any_more_is_killed(
+    cluster: Cluster, run: Run, long_training: tuple[Any, Any, Any]
+) -> None:
+    _, dataset, request = long_training
+    store = open_store(STORE, run.folder.parent)
     errand = pack("train", "train-long", request, dataset, store, threads=1, url=STORE, cache_gb=1)
     with DaskTaskRunner(address=cluster.address) as runner:
         runner.submit(run_errand, {"errand": errand, "topic": "test"})
@@ -160,7 +171,36 @@ def test_a_step_that_nobody_waits_for_any_more_is_killed(cluster: Cluster, run: 
     assert trainings(cluster) == {}
 
 
+def test_a_cluster_that_lost_its_last_worker_is_not_waited_for_for_ever(
+    cluster: Cluster,
+    run: Run,
+    long_training: tuple[Any, Any, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    experiment, dataset, request = long_training
+    monkeypatch.setattr("tasks.cluster.LOOK_S", 0.5)
+    monkeypatch.setattr("tasks.cluster.PATIENCE_S", 1)
+
+    def kill(event: dict[str, Any]) -> None:
+        if event["kind"] == "batch":
+            for worker in cluster.workers.values():
+                worker.kill()
+
+    with DaskTaskRunner(address=cluster.address) as runner:
+        steps = ClusterSteps(experiment, dataset, runner)
+        with pytest.raises(StepError, match="the Dask cluster had no worker for 1 s"):
+            steps.run("train", request, tmp_path / "train-last", threads=1, on_event=kill)
+    with pytest.raises(ConfigError, match="has no worker; start `dask worker tcp://"):
+        check_cluster(config_of(tmp_path, cluster.address))
+
+
 def test_a_cluster_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        temporary_settings({PREFECT_API_URL: None}),
+        pytest.raises(ConfigError, match="there is no Prefect server that its workers reach"),
+    ):
+        check_cluster(config_of(tmp_path, "tcp://127.0.0.1:9"))
     monkeypatch.setattr("tasks.cluster.CONNECT_S", 1)
     with pytest.raises(ConfigError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9"):
         check_cluster(config_of(tmp_path, "tcp://127.0.0.1:9"))
