@@ -8,6 +8,7 @@ from prefect import flow
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed, State
 
+from flows.run_log import log_ranking, progress_logged
 from prunebench.child import ending_children
 from prunebench.config import Config
 from prunebench.experiment import output_folder
@@ -43,7 +44,7 @@ def compare(config: Config) -> State[Any]:
     confine_config(config)
     check_devices(config)
     check_cluster(config)
-    with sole_user(output_folder(config)), ending_children():
+    with progress_logged(), sole_user(output_folder(config)), ending_children():
         experiment = prepare_experiment(config)
         plan = plan_variants(config)
         with steps_on_cluster(experiment):
@@ -69,6 +70,7 @@ def compare(config: Config) -> State[Any]:
         latency = measure(experiment, variants)
         diagnoses = diagnose(experiment, variants, latency)
         ranking = rank_variants(experiment, variants, latency, diagnoses)
+        log_ranking(ranking)
         publish(experiment.folder, variants, ranking)
         publish_latency(ranking)
         recorded = record(experiment.history_url, experiment.folder, return_state=True)
