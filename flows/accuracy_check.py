@@ -8,6 +8,7 @@ from typing import Any
 from prefect import flow
 from prefect.states import Completed, Failed, State
 
+from flows.run_log import progress_logged
 from prunebench.registry import read_registry
 from tasks.parameters import confine
 from tasks.regressing import evaluate_entry, mark_regressed, publish_accuracy
@@ -26,16 +27,17 @@ def accuracy_check(registry: str = "registry") -> State[Any]:
     """
     confine(registry=registry)
     checks, failures = [], []
-    for entry in read_registry(Path(registry)):
-        state = evaluate_entry(entry, registry, return_state=True)
-        if not state.is_completed():
-            failures.append(str(state.result(raise_on_failure=False)))
-            continue
-        check = state.result()
-        checks.append(check)
-        if not check.holds:
-            failures.append(check.sentence)
-            mark_regressed(registry, entry.name, check.sentence)
+    with progress_logged():
+        for entry in read_registry(Path(registry)):
+            state = evaluate_entry(entry, registry, return_state=True)
+            if not state.is_completed():
+                failures.append(str(state.result(raise_on_failure=False)))
+                continue
+            check = state.result()
+            checks.append(check)
+            if not check.holds:
+                failures.append(check.sentence)
+                mark_regressed(registry, entry.name, check.sentence)
     publish_accuracy(checks, failures)
     data = [check.model_dump(mode="json") for check in checks]
     if failures:

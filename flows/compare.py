@@ -8,6 +8,7 @@ from prefect import flow
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed, State
 
+from flows.run_log import log_ranking, progress_logged
 from prunebench.child import ending_children
 from prunebench.config import Config
 from prunebench.experiment import output_folder
@@ -15,6 +16,7 @@ from prunebench.files import sole_user
 from prunebench.plan import PlannedVariant, plan_variants
 from prunebench.progress import announce
 from prunebench.records import Failure, VariantRecord
+from tasks.cluster import check_cluster, steps_on_cluster
 from tasks.devices import check_devices, measure_on, publish_devices
 from tasks.measuring import diagnose, measure
 from tasks.parameters import confine_config
@@ -41,31 +43,34 @@ def compare(config: Config) -> State[Any]:
     """
     confine_config(config)
     check_devices(config)
-    with sole_user(output_folder(config)), ending_children():
+    check_cluster(config)
+    with progress_logged(), sole_user(output_folder(config)), ending_children():
         experiment = prepare_experiment(config)
         plan = plan_variants(config)
-        made: dict[str, PrefectFuture[Any]] = {}
-        exported: dict[str, PrefectFuture[Any]] = {}
-        finished: dict[str, Chain] = {}
-        for planned in plan:
-            name = planned.name
-            if planned.quantized and planned.parent is not None:
-                exported[name] = quantize.submit(experiment, planned, exported[planned.parent])
-                finished[name] = {"quantize": exported[name]}
-            else:
-                parent = None if planned.parent is None else made[planned.parent]
-                baseline = None if planned.parent is None else made["baseline"]
-                rounds = [finished[other]["accuracy"] for other in planned.judged_by]
-                made[name] = make.submit(experiment, planned, parent, baseline, rounds)
-                exported[name] = export.submit(experiment, made[name])
-                finished[name] = {"make": made[name], "export": exported[name]}
-            finished[name]["accuracy"] = evaluate.submit(experiment, exported[name])
-        # Latency waits here until all training and export has ended.
-        wait([future for chain in finished.values() for future in chain.values()])
+        with steps_on_cluster(experiment):
+            made: dict[str, PrefectFuture[Any]] = {}
+            exported: dict[str, PrefectFuture[Any]] = {}
+            finished: dict[str, Chain] = {}
+            for planned in plan:
+                name = planned.name
+                if planned.quantized and planned.parent is not None:
+                    exported[name] = quantize.submit(experiment, planned, exported[planned.parent])
+                    finished[name] = {"quantize": exported[name]}
+                else:
+                    parent = None if planned.parent is None else made[planned.parent]
+                    baseline = None if planned.parent is None else made["baseline"]
+                    rounds = [finished[other]["accuracy"] for other in planned.judged_by]
+                    made[name] = make.submit(experiment, planned, parent, baseline, rounds)
+                    exported[name] = export.submit(experiment, made[name])
+                    finished[name] = {"make": made[name], "export": exported[name]}
+                finished[name]["accuracy"] = evaluate.submit(experiment, exported[name])
+            # Latency waits here until all training and export has ended.
+            wait([future for chain in finished.values() for future in chain.values()])
         variants = [_collected(planned, finished[planned.name]) for planned in plan]
         latency = measure(experiment, variants)
         diagnoses = diagnose(experiment, variants, latency)
         ranking = rank_variants(experiment, variants, latency, diagnoses)
+        log_ranking(ranking)
         publish(experiment.folder, variants, ranking)
         publish_latency(ranking)
         recorded = record(experiment.history_url, experiment.folder, return_state=True)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from prefect import flow
 from prefect.states import Completed, Failed, State
 
+from flows.run_log import log_ranking, progress_logged
 from prunebench.errors import PrunebenchError
 from prunebench.files import sole_user
 from prunebench.history import RunComparison
@@ -94,7 +95,7 @@ def rebenchmark(
 def _source(source: Source, device: str | None) -> tuple[Measured, tuple[Regression, ...]]:
     """Measure a run's variants, and once more those that are slower; confirmed is raised."""
     folder = Path(source.folder)
-    with sole_user(folder.parent):
+    with progress_logged(), sole_user(folder.parent):
         first = _measure(folder, source.variants, device)
         suspects = suspected(first.comparison)
         if not suspects:
@@ -114,6 +115,7 @@ def _measure(source: Path, names: Sequence[str] | None, device: str | None) -> M
     ranking = rank_variants(experiment, variants, latency, diagnoses)
     now = record(experiment.history_url, experiment.folder)
     comparison = compare_with_earlier(experiment, earlier, now)
+    log_ranking(ranking)
     publish(experiment.folder, variants, ranking, device)
     publish_latency(ranking, device)
     publish_comparison(ranking.name, comparison)

@@ -17,14 +17,17 @@ from prunebench.plan import plan_variants
 from prunebench.progress import announce
 from prunebench.time_left import TimeLeft, workload
 
+CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
+
 
 def set_up_prefect() -> None:
     """Settings of a run by hand, each only where the user has not set it.
 
-    The log is kept off the progress display: failures are shown there and in the table. Call it
-    before Prefect is imported.
+    The log goes to the server alone: a terminal has the progress display, which says the same.
+    Call it before Prefect is imported.
     """
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    if "PREFECT_LOGGING_LEVEL" not in os.environ:
+        os.environ.setdefault(CONSOLE_LEVEL, "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
 

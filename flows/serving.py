@@ -19,6 +19,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from flows.deploying import Change, deploy
 from flows.operations import Operations
+from flows.running import CONSOLE_LEVEL
 from flows.server import STARTUP_S
 from prunebench.errors import InputError, PrunebenchError
 
@@ -87,6 +88,8 @@ def serving(operations: Operations, port: int) -> Iterator[Serving]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
     }
+    # What runs there has no progress display, and its output goes to a file.
+    environment.pop(CONSOLE_LEVEL, None)
     started: list[subprocess.Popen[bytes]] = []
     logs: list[Path] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -78,7 +79,9 @@ def make(
 @step_task(task_run_name="{variant.name}: export")
 def export(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
     """Export a variant to ONNX, parity checked."""
-    with cores(1, variant.name), _failure_announced(variant.name):
+    dask = experiment.config.engine == "dask"
+    share = contextlib.nullcontext() if dask else cores(1, variant.name)
+    with share, _failure_announced(variant.name):
         return export_variant(experiment, variant, announce)
 
 
@@ -99,7 +102,9 @@ def evaluate(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
 
 
 def _share(experiment: Experiment, planned: PlannedVariant) -> AbstractContextManager[None]:
-    """The cores a variant is made with."""
+    """The cores of this host a variant is made with."""
+    if experiment.config.engine == "dask" and not needs_measuring(experiment, planned):
+        return contextlib.nullcontext()
     if planned.strategy is None:
         # A search for a latency target holds the host itself, in turns of work and measuring.
         searches = needs_measuring(experiment, planned)

@@ -50,6 +50,8 @@ EVENT_MARK = "\x1e"
 
 TAIL_LINES = 40
 ENDED_REASON = "the run was ended by a signal"
+UNWANTED_REASON = "nobody waits for its result any more"
+UNWANTED_POLL_S = 0.5
 
 _lock = threading.Lock()
 _alive: set[subprocess.Popen[str]] = set()
@@ -89,6 +91,7 @@ def run_child(
     threads: int,
     on_event: Emit | None = None,
     timeout_s: float | None = None,
+    unwanted: threading.Event | None = None,
     env: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Run ``step`` in a fresh process and return its result as plain JSON values.
@@ -100,6 +103,7 @@ def run_child(
         threads: Threads the libraries of the child may use.
         on_event: Called in the parent with each event as it arrives.
         timeout_s: Wall time after which the child is killed.
+        unwanted: Set by another thread once nobody waits for the result: the child is killed.
         env: Extra environment of the child.
 
     Raises:
@@ -136,10 +140,15 @@ def run_child(
     if timer is not None:
         timer.daemon = True
         timer.start()
+    ended = threading.Event()
+    if unwanted is not None:
+        watcher = threading.Thread(target=_kill_once, args=(process, unwanted, ended), daemon=True)
+        watcher.start()
     try:
         tail = _follow(process, workdir / f"{step}.log", on_event)
         returncode = process.wait()
     finally:
+        ended.set()
         if timer is not None:
             timer.cancel()
         with _lock:
@@ -154,7 +163,18 @@ def run_child(
         raise ChildFailed(step, f"it ran longer than {timeout_s:g} s", returncode=returncode)
     if returncode and _ended.is_set():
         raise StepError(step, ENDED_REASON)
+    if returncode and unwanted is not None and unwanted.is_set():
+        raise StepError(step, UNWANTED_REASON)
     return _read_result(step, result_file, returncode, tail)
+
+
+def _kill_once(
+    process: subprocess.Popen[str], unwanted: threading.Event, ended: threading.Event
+) -> None:
+    while not ended.is_set():
+        if unwanted.wait(UNWANTED_POLL_S):
+            process.kill()
+            return
 
 
 def thread_environment(threads: int) -> dict[str, str]:

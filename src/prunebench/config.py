@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -80,6 +80,17 @@ class Config(Section):
             "their workers take runs from. Files travel through `store`.",
         )
     )
+    engine: Literal["local", "dask"] = Field(
+        "local",
+        description="Where variants are pruned, trained and exported: local (this host) or dask "
+        "(the workers of a Dask cluster). Everything is measured on this host either way.",
+    )
+    address: str | None = Field(
+        None,
+        pattern=r"^(tcp|tls|ws|wss)://[^/\s]+$",
+        description="Address of the Dask scheduler (tcp://host:8786), for `engine: dask`; files "
+        "travel through `store`.",
+    )
     image: ImageConfig = Field(default_factory=ImageConfig)
     baseline: BaselineConfig = Field(default_factory=BaselineConfig)
     prune: PruneConfig = Field(default_factory=PruneConfig)
@@ -107,6 +118,16 @@ class Config(Section):
     def _devices_need_a_store(self) -> Config:
         if self.devices and self.store is None:
             raise ValueError("devices take the files from a store: set store")
+        return self
+
+    @model_validator(mode="after")
+    def _dask_needs_an_address_and_a_store(self) -> Config:
+        if self.engine == "local" and self.address is not None:
+            raise ValueError("address is set but engine is local: set engine to dask")
+        if self.engine == "dask" and self.address is None:
+            raise ValueError("engine is dask: set address to its scheduler, tcp://host:8786")
+        if self.engine == "dask" and self.store is None:
+            raise ValueError("Dask workers take the files from a store: set store")
         return self
 
     def digest(self) -> str:

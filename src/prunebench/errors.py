@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -31,6 +32,18 @@ class PrunebenchError(Exception):
     """Base of every error this package raises on purpose."""
 
     exit_code = EXIT_FAILED
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An error crosses processes with what it knows; its arguments alone are one sentence.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(
+    kind: type[PrunebenchError], arguments: tuple[Any, ...], known: dict[str, Any]
+) -> PrunebenchError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(known)
+    return error
 
 
 class InputError(PrunebenchError):

@@ -36,7 +36,7 @@ from prunebench.records import (
 )
 from prunebench.runs import DATA_FOLDER, STEPS_FOLDER, open_run, read_run_config
 from prunebench.sections import PruneConfig
-from prunebench.versions import check_versions
+from prunebench.versions import check_engine, check_versions
 
 EXPERIMENT_FILE = "experiment.json"
 
@@ -113,6 +113,7 @@ def check(config: Config) -> Inputs:
             dataset, the output folder, the history store.
     """
     check_versions()
+    check_engine(config)
     plan_variants(config)
     out = output_folder(config)
     checkpoint = _checkpoint_path(config.model)

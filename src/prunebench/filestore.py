@@ -78,10 +78,19 @@ class FileStore:
         stored = Stored(sha256=sha256_of(path), bytes=path.stat().st_size)
         target = self._place_of(stored.sha256)
         with self._reaching():
-            if self._fs.exists(target) and self._fs.size(target) == stored.bytes:
-                return stored
-            self._upload(path, target, stored.sha256)
+            if not self.has(stored):
+                self._upload(path, target, stored.sha256)
         return stored
+
+    def has(self, stored: Stored) -> bool:
+        """Whether a file is there, by its name and size.
+
+        Raises:
+            OSError: The store is out of reach.
+        """
+        target = self._place_of(stored.sha256)
+        with self._reaching():
+            return bool(self._fs.exists(target) and self._fs.size(target) == stored.bytes)
 
     def get(self, stored: Stored, target: Path) -> None:
         """Put a file of the store at ``target``, from the cache where it is there and intact.

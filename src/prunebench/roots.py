@@ -100,6 +100,24 @@ def check_store(url: str, roots: tuple[Path, ...], own_store: str | None) -> Non
     check_path("store", str(Path(path).absolute()), roots)
 
 
+def check_address(address: str, own_address: str | None) -> None:
+    """Refuse a Dask cluster that is not the operator's: what it answers is run here.
+
+    Args:
+        address: Address of its scheduler.
+        own_address: The one that the worker's operator has set, if any.
+
+    Raises:
+        InputError: It is another one.
+    """
+    if address != own_address:
+        raise InputError(
+            "a run of a deployment cannot choose a Dask cluster",
+            where="config.address",
+            fix="leave it out, or let the operator set PRUNEBENCH_ADDRESS to it",
+        )
+
+
 def _paths(config: Config) -> Iterator[tuple[str, str]]:
     yield "model", config.model
     yield "data", config.data

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from filelock import FileLock
 from pydantic import ValidationError
@@ -38,11 +38,13 @@ class Done(Record):
         step: Name of the step.
         result: The step's result record as plain JSON values.
         seconds: Wall time of the last attempt, in seconds.
+        ran_on: The other host's worker that ran it, ``None`` for this host.
     """
 
     step: str
     result: dict[str, Any]
     seconds: float
+    ran_on: str | None = None
 
 
 class StepRun(Record):
@@ -61,6 +63,32 @@ class StepRun(Record):
     cached: bool
 
 
+class Elsewhere(Protocol):
+    """Where steps run that this host need not run itself."""
+
+    def takes(self, step: str, request: Record) -> bool:
+        """Whether it runs such a step."""
+
+    def run(
+        self,
+        step: str,
+        request: Record,
+        folder: Path,
+        *,
+        threads: int,
+        on_event: Emit | None,
+    ) -> tuple[dict[str, Any], str]:
+        """Run a step and put its files into ``folder``, as ``run_child`` does here.
+
+        Returns:
+            The result as plain JSON values, and who ran it.
+
+        Raises:
+            InputError: The step found bad input.
+            StepError: The step failed, or whoever ran it was lost.
+        """
+
+
 def step_key(step: str, request: Record, inputs: Mapping[str, str]) -> str:
     """Key of a step.
 
@@ -72,14 +100,17 @@ def step_key(step: str, request: Record, inputs: Mapping[str, str]) -> str:
     """
     settings = request.model_dump(mode="json")
     settings.update({field: f"sha256:{digest}" for field, digest in inputs.items()})
-    parts = {
-        "step": step,
-        "settings": settings,
+    parts = {"step": step, "settings": settings, **code_of(step)}
+    text = json.dumps(parts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
+
+
+def code_of(step: str) -> dict[str, Any]:
+    """What a step's result depends on besides its request: library versions and source."""
+    return {
         "versions": {name: version(name) for name in (*LIBRARIES, *LIBRARIES_AT_RUN_TIME)},
         "source": source_digest(STEP_MODULES[step]),
     }
-    text = json.dumps(parts, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
 
 
 def run_step(
@@ -91,6 +122,7 @@ def run_step(
     threads: int,
     on_event: Emit | None = None,
     timeout_s: float | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> StepRun:
     """Return the finished step's result, running its child process only where needed.
 
@@ -102,6 +134,7 @@ def run_step(
         threads: Threads of the child.
         on_event: Called with each event of the child.
         timeout_s: Wall time after which the child is killed.
+        elsewhere: Runs the steps it takes in place of a child of this process.
 
     Raises:
         InputError: The child found bad input.
@@ -116,11 +149,17 @@ def run_step(
                 folder=str(folder), result=done.result, seconds=done.seconds, cached=True
             )
         started = time.monotonic()
-        result = run_child(
-            step, request, folder, threads=threads, on_event=on_event, timeout_s=timeout_s
-        )
+        ran_on = None
+        if elsewhere is not None and elsewhere.takes(step, request):
+            result, ran_on = elsewhere.run(
+                step, request, folder, threads=threads, on_event=on_event
+            )
+        else:
+            result = run_child(
+                step, request, folder, threads=threads, on_event=on_event, timeout_s=timeout_s
+            )
         seconds = time.monotonic() - started
-        done = Done(step=step, result=result, seconds=seconds)
+        done = Done(step=step, result=result, seconds=seconds, ran_on=ran_on)
         write_atomically(folder / "done.json", done.model_dump_json())
     return StepRun(folder=str(folder), result=result, seconds=seconds, cached=False)
 

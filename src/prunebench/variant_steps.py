@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,23 @@ from prunebench.files import place
 from prunebench.records import FileRef, Record, Structure, TrainingSummary, VariantRecord
 from prunebench.retraining.baseline import Request as BaselineRequest
 from prunebench.retraining.step import Request as TrainRequest
-from prunebench.steps import StepRun, run_step
+from prunebench.steps import Elsewhere, StepRun, run_step
 from prunebench.strategies import StrategySettings
+
+_elsewhere: ContextVar[Elsewhere | None] = ContextVar("elsewhere", default=None)
+
+
+@contextlib.contextmanager
+def steps_run(elsewhere: Elsewhere) -> Iterator[None]:
+    """Let ``elsewhere`` run the steps it takes, in the block and in what is started there.
+
+    It is a context variable: two flows of one process may use different clusters.
+    """
+    token = _elsewhere.set(elsewhere)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(token)
 
 
 def run_cached(
@@ -48,6 +65,7 @@ def run_cached(
         inputs,
         threads=threads or experiment.threads,
         on_event=emit,
+        elsewhere=_elsewhere.get(),
     )
 
 

@@ -8,9 +8,10 @@ import os
 import pytest
 
 from prunebench import doctor
+from prunebench.config import Config
 from prunebench.doctor import Finding, examine
 from prunebench.errors import EnvironmentMismatch
-from prunebench.versions import check_versions, in_series
+from prunebench.versions import check_engine, check_versions, in_series
 
 
 @pytest.fixture(autouse=True)
@@ -140,3 +141,13 @@ def test_a_missing_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_release_series(version: str, series: str, inside: bool) -> None:
     assert in_series(version, series) is inside
+
+
+def test_dask_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"model": "m.pt", "store": "file:///s", "engine": "dask", "address": "tcp://h:8786"}
+    config = Config.model_validate(values)
+    check_engine(config)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(EnvironmentMismatch, match=r"pip install 'prunebench\[dask\]'"):
+        check_engine(config)
+    check_engine(Config(model="m.pt"))

@@ -9,7 +9,7 @@ import pytest
 
 from prunebench.config import Config, load_config
 from prunebench.errors import InputError
-from prunebench.roots import allowed_roots, check_config, check_store
+from prunebench.roots import allowed_roots, check_address, check_config, check_store
 
 
 @pytest.fixture
@@ -69,6 +69,12 @@ def test_a_store_elsewhere(root: Path, url: str) -> None:
     assert refused.value.where == "store"
     check_store(url, allowed_roots({}), url)
     check_store(f"file://{root}/store", allowed_roots({}), None)
+
+
+def test_a_dask_cluster_of_its_own() -> None:
+    check_address("tcp://ours:8786", "tcp://ours:8786")
+    with pytest.raises(InputError, match="cannot choose a Dask cluster"):
+        check_address("tcp://elsewhere:8786", "tcp://ours:8786")
 
 
 def test_the_operator_names_the_folders_and_the_database(root: Path, tmp_path: Path) -> None:

@@ -183,6 +183,19 @@ def test_a_run_is_seen_in_the_ui(server: Served, compared: Compared, tmp_path: P
     assert [url for url in requests if not url.startswith(local)] == []
 
 
+def test_the_runs_log_says_what_happened(server: Served, compared: Compared) -> None:
+    flow_run = compared.flow_run.removeprefix("flow_runs/")
+    wanted = {"logs": {"flow_run_id": {"any_": [flow_run]}}, "limit": 200}
+    texts = [log["message"] for log in server.call("logs/filter", wanted)]
+    for start in (
+        "baseline: unpruned",
+        "pruned: pruned, ",
+        "latency: round 3 measured",
+        "ranked at",
+    ):
+        assert any(text.startswith(start) for text in texts), texts
+
+
 def test_another_device_measures_the_same_files(compared: Compared) -> None:
     if SCREENSHOTS:
         pytest.skip("the demo has no devices")

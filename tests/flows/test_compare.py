@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import logging
 import shutil
 import threading
 import time
@@ -15,7 +16,12 @@ import psutil
 import pytest
 from history_kit import rewrite_samples
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    LogFilter,
+    LogFilterFlowRunId,
+)
 
 from flows.accuracy_check import accuracy_check
 from flows.compare import compare
@@ -46,12 +52,31 @@ def values(out: Path, retrain: Any = None, **changes: Any) -> dict[str, Any]:
     return tiny_values(out, retrain={"parallel_trainings": 2, **(retrain or {})}, **changes)
 
 
-def run(out: Path, **changes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Outcome and progress events of one run of the flow."""
+def ended(out: Path, **changes: Any) -> tuple[Any, list[dict[str, Any]]]:
+    """State and progress events of one run of the flow."""
     events: list[dict[str, Any]] = []
     with listening(events.append):
         state = compare(parse_config(values(out, **changes)), return_state=True)
+    return state, events
+
+
+def run(out: Path, **changes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Outcome and progress events of one run of the flow."""
+    state, events = ended(out, **changes)
     return state.result(), events
+
+
+def log_of(state: Any, last: str) -> list[tuple[int, str]]:
+    """Level and text of each entry in the log of a flow run, once the server has the last one."""
+    wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[state.state_details.flow_run_id]))
+    deadline = time.monotonic() + 60
+    with get_client(sync_client=True) as client:
+        while time.monotonic() < deadline:
+            found = [(log.level, log.message) for log in client.read_logs(wanted, limit=200)]
+            if any(last in text for _, text in found):
+                return found
+            time.sleep(0.2)
+    pytest.fail(f"the log never had {last}: {found}")
 
 
 def trained(events: list[dict[str, Any]]) -> set[str]:
@@ -101,9 +126,15 @@ def trainings() -> Trainings:
 
 
 @pytest.fixture(scope="module")
-def first(out: Path, trainings: Trainings) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def first_ended(out: Path, trainings: Trainings) -> tuple[Any, list[dict[str, Any]]]:
     with trainings:
-        return run(out)
+        return ended(out)
+
+
+@pytest.fixture(scope="module")
+def first(first_ended: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    state, events = first_ended
+    return state.result(), events
 
 
 def test_every_variant_is_made_measured_and_ranked(first: Any) -> None:
@@ -162,6 +193,25 @@ def test_the_result_is_json_and_the_ui_has_the_tables(first: Any) -> None:
             artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=keys))
         )
     assert {artifact.key for artifact in found} == set(keys)
+
+
+def test_the_log_of_the_run_says_what_happens(first_ended: Any) -> None:
+    state, _ = first_ended
+    found = log_of(state, "ranked at 1 thread: ")
+    texts = [text for _, text in found]
+    for start in (
+        "pruned: step prune",
+        "preserving-1: preserved, ",
+        "standard-1: restored, ",
+        "preserving-1: epoch 1/1, loss ",
+        "baseline: mAP50 ",
+        "latency: round 3 measured, ",
+    ):
+        assert len([text for text in texts if text.startswith(start)]) == 1, texts
+    assert len([text for text in texts if text.startswith("latency: round ")]) == 3
+    (order,) = [text for text in texts if text.startswith("ranked at 1 thread: ")]
+    assert all(f" {name}" in order for name in NAMES)
+    assert not [text for text in texts if ", batch " in text]
 
 
 @pytest.fixture(scope="module")
@@ -224,10 +274,13 @@ def test_a_file_that_changed_is_not_trusted(out: Path, first: Any) -> None:
 
 def test_a_failed_variant_takes_down_only_what_depends_on_it(out: Path, first: Any) -> None:
     strategies = {"standard": {"on_restore": "fail"}}
-    outcome, _ = run(out, retrain={"rounds": 2, "strategies": strategies})
+    state, _ = ended(out, retrain={"rounds": 2, "strategies": strategies})
+    outcome = state.result()
     assert outcome["failed"] == ["standard-1", "standard-2"]
     ranking = read_outcome(Path(outcome["folder"])).rankings[0]
     assert {row.name for row in ranking.rows} == {"baseline", "pruned"}
+    failed = [text for level, text in log_of(state, "ranked at") if level == logging.ERROR]
+    assert any(text.startswith("standard-1: failed: ") for text in failed), failed
     reasons = {failed.name: failed.reason for failed in ranking.failures}
     assert "3,012,213" in reasons["standard-1"]
     assert reasons["standard-2"] == "the variant it is made from failed"

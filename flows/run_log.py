@@ -1,0 +1,77 @@
+"""A run's progress in its Prefect log, where whoever watches it in the UI reads it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from prefect.context import FlowRunContext
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_run_logger
+
+from flows.console import describe
+from prunebench.child import STEP_MODULES
+from prunebench.outcome import RunRanking
+from prunebench.progress import listening
+from prunebench.ranking.text import counted
+
+LEVELS = {
+    "stage": logging.INFO,
+    "waiting": logging.INFO,
+    "epoch": logging.INFO,
+    "finished": logging.INFO,
+    "restored": logging.WARNING,
+    "failed": logging.ERROR,
+}
+"""Kinds of events that are told one by one; batches and counters would only fill the log."""
+
+
+@contextlib.contextmanager
+def progress_logged() -> Iterator[None]:
+    """Write the progress of the flow run that the block belongs to into its log."""
+    flow_log = get_run_logger()
+    flow_run = _flow_run_id()
+
+    def on_event(event: dict[str, Any]) -> None:
+        told = as_entry(event)
+        # Events of another flow of this process arrive here too.
+        if told is None or _flow_run_id() not in (flow_run, None):
+            return
+        try:
+            # In a task's thread: the task's own log, which is part of the flow's.
+            log = get_run_logger()
+        except MissingContextError:
+            log = flow_log
+        log.log(*told)
+
+    with listening(on_event):
+        yield
+
+
+def as_entry(event: dict[str, Any]) -> tuple[int, str] | None:
+    """Level and text of a log entry for an event, ``None`` where it is not worth one."""
+    kind = event["kind"]
+    if kind == "sample":
+        if event["run"] < event["runs"]:
+            return None
+        return logging.INFO, f"latency: round {event['round']} measured, {event['runs']} runs"
+    if kind not in LEVELS:
+        return None
+    text, _ = describe(event)
+    if kind == "stage" and "variant" in event and event["text"] in STEP_MODULES:
+        text = f"{event['variant']}: step {event['text']}"
+    return LEVELS[kind], text
+
+
+def log_ranking(outcome: RunRanking) -> None:
+    """Write the order of the variants into the log, a line per thread count."""
+    for ranking in outcome.rankings:
+        order = ", ".join(f"{row.label} {row.name}" for row in ranking.rows)
+        get_run_logger().info("ranked at %s: %s", counted(ranking.threads, "thread"), order)
+
+
+def _flow_run_id() -> Any:
+    context = FlowRunContext.get()
+    return None if context is None or context.flow_run is None else context.flow_run.id

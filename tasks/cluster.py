@@ -1,0 +1,327 @@
+"""Pruning, training and export on a Dask cluster: the step is a task that runs on its worker.
+
+Prefect and Dask meet here. A step's events come back through the scheduler, its files through
+the store. Dask is imported where it is used: it comes with the extra ``dask``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.settings import PREFECT_API_URL
+
+from prunebench.child import ENDED_REASON, Emit, ending_children, was_ended
+from prunebench.config import Config
+from prunebench.data.archive import ArchivedDataset, archive_dataset
+from prunebench.errands import (
+    Brought,
+    Errand,
+    bring_home,
+    carry_out,
+    code_of_errands,
+    may_travel,
+    pack,
+)
+from prunebench.errors import ConfigError, PrunebenchError, StepError
+from prunebench.experiment import Experiment
+from prunebench.filestore import Stored
+from prunebench.latency.lock import working_on_host
+from prunebench.records import Record
+from prunebench.transfer import open_store
+from prunebench.variant_steps import steps_run
+from prunebench.versions import check_engine
+from tasks.sharing import RETRIES, RETRY_DELAY_S
+from tasks.variants import IO_RETRIES, is_io_error
+from tasks.variants import RETRY_DELAY_S as STEP_RETRY_DELAY_S
+
+if TYPE_CHECKING:
+    from distributed import Worker
+    from prefect_dask import DaskTaskRunner
+
+CONNECT_S = 30
+ANSWER_S = 10
+POLL_S = 0.5
+"""How soon a step ends that nobody waits for any more."""
+
+LOOK_S = 5
+PATIENCE_S = 120
+"""How long a cluster may be without a worker: they are started again, where somebody does."""
+
+CLOSING = ("closing", "closed", "stopping", "failed")
+"""States of a Dask worker in which nobody takes its results any more."""
+
+NO_FILE = Stored(sha256="0" * 64, bytes=0)
+"""Asked for to see whether the store answers."""
+
+FOLDER = "prunebench"
+"""Below the folder that ``dask worker --local-directory`` names."""
+
+
+def check_cluster(config: Config) -> None:
+    """Refuse a cluster that cannot run this host's steps, before any work starts.
+
+    Raises:
+        ConfigError: Nobody answers there, or a worker lacks the store, the Prefect server or this
+            host's version of the code.
+        EnvironmentMismatch: The packages for it are not installed.
+    """
+    check_engine(config)
+    if config.engine != "dask" or config.address is None:
+        return
+    api = PREFECT_API_URL.value()
+    if not api:
+        raise ConfigError(
+            "engine is dask, and there is no Prefect server that its workers reach",
+            where="engine",
+            fix="start one, and set PREFECT_API_URL to an address that every worker reaches",
+        )
+    from distributed import Client
+
+    try:
+        client = Client(config.address, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, TimeoutError) as error:
+        raise ConfigError(
+            f"no Dask scheduler answers at {config.address}",
+            where="address",
+            fix="start `dask scheduler`, or correct the address",
+        ) from error
+    with client:
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            raise ConfigError(
+                f"the Dask cluster at {config.address} has no worker",
+                where="address",
+                fix=f"start `dask worker {config.address} --nthreads 1` on each of its hosts",
+            )
+        answers = client.run(
+            obstacle_there,
+            config.store,
+            api,
+            code_of_errands(),
+            on_error="return",
+        )
+    for worker, answer in answers.items():
+        if isinstance(answer, ModuleNotFoundError):
+            answer = f"has no {answer.name}: install the same prunebench there"
+        if answer is not None:
+            raise ConfigError(f"the Dask worker {worker} {answer}", where="address")
+
+
+def obstacle_there(store: str, api: str, code: dict[str, Any], dask_worker: Worker) -> str | None:
+    """Runs on a worker, which Dask passes by that name: why it cannot run steps, or ``None``."""
+    if code_of_errands() != code:
+        return "has another version of prunebench or of its libraries: install the same there"
+    try:
+        open_store(store, _home(dask_worker)).has(NO_FILE)
+    except (OSError, PrunebenchError) as error:
+        return f"cannot use the store: {error}"
+    try:
+        urllib.request.urlopen(f"{api}/health", timeout=ANSWER_S).close()
+    except urllib.error.HTTPError:
+        return None  # An answer, if only that a password is missing.
+    except OSError as error:
+        return (
+            f"does not reach the Prefect server at {api} ({error}): set PREFECT_API_URL to one "
+            "that every worker reaches"
+        )
+    return None
+
+
+@contextlib.contextmanager
+def steps_on_cluster(experiment: Experiment) -> Iterator[None]:
+    """Run the steps of the block that may travel on the configured cluster, if there is one."""
+    config = experiment.config
+    if config.engine != "dask":
+        yield
+        return
+    from prefect_dask import DaskTaskRunner
+
+    dataset = share_dataset(experiment)
+    with (
+        DaskTaskRunner(address=config.address) as runner,
+        steps_run(ClusterSteps(experiment, dataset, runner)),
+        # A signal tells the waiting threads first. Then the connection is closed, and the
+        # scheduler lets the workers know that nobody wants their results.
+        ending_children(),
+    ):
+        yield
+
+
+@task(
+    task_run_name="copy the dataset to the store",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAY_S,
+    retry_condition_fn=is_io_error,
+    persist_result=False,
+)
+def share_dataset(experiment: Experiment) -> ArchivedDataset:
+    """Have the dataset in the store, where workers take it from."""
+    config, out = experiment.config, Path(experiment.out)
+    store = open_store(config.store or "", out, config.store_cache_gb)
+    return archive_dataset(Path(experiment.data_yaml), experiment.data_digest, store, out)
+
+
+@task(
+    task_run_name="{errand.step} on Dask",
+    retries=IO_RETRIES,
+    retry_delay_seconds=STEP_RETRY_DELAY_S,
+    retry_condition_fn=is_io_error,
+    persist_result=False,
+)
+def run_errand(errand: Errand, topic: str) -> Brought:
+    """Runs on a worker: carry out a step while nobody measures on that host."""
+    from distributed import get_worker
+    from distributed.worker import thread_state
+
+    worker = get_worker()
+    ran_on = f"{worker.name} ({socket.gethostname()}, process {os.getpid()})"
+
+    def tell(event: dict[str, Any]) -> None:
+        worker.log_event(topic, {"errand": errand.name, "event": event})
+
+    def on_wait(sentence: str) -> None:
+        tell({"kind": "stage", "text": sentence})
+
+    tell({"kind": "stage", "text": f"{errand.step} on the Dask worker {ran_on}"})
+    with _unwanted(worker, thread_state.key) as unwanted, working_on_host(on_wait):
+        return carry_out(errand, _home(worker), ran_on, tell, unwanted)
+
+
+class ClusterSteps:
+    """Runs steps on the workers of a Dask cluster, and waits for them in the caller's thread.
+
+    Args:
+        experiment: Says where the store is.
+        dataset: Its dataset in the store.
+        runner: Connected to the cluster.
+    """
+
+    def __init__(
+        self, experiment: Experiment, dataset: ArchivedDataset, runner: DaskTaskRunner
+    ) -> None:
+        config = experiment.config
+        self._url, self._cache_gb = config.store or "", config.store_cache_gb
+        self._store = open_store(self._url, Path(experiment.out), self._cache_gb)
+        self._dataset = dataset
+        self._runner = runner
+        self._topic = f"prunebench-{uuid.uuid4().hex}"
+        self._waiting: dict[str, Callable[[dict[str, Any] | None], None]] = {}
+        runner.client.subscribe_topic(self._topic, self._deliver)
+
+    def takes(self, step: str, request: Record) -> bool:
+        """See ``Elsewhere``."""
+        return may_travel(step, request)
+
+    def run(
+        self, step: str, request: Record, folder: Path, *, threads: int, on_event: Emit | None
+    ) -> tuple[dict[str, Any], str]:
+        """See ``Elsewhere``.
+
+        Raises:
+            InputError: The step found bad input.
+            StepError: The step failed, the run was ended, or the cluster lost the step.
+            OSError: The store is out of reach.
+        """
+        errand = pack(
+            step,
+            folder.name,
+            request,
+            self._dataset,
+            self._store,
+            threads=threads,
+            url=self._url,
+            cache_gb=self._cache_gb,
+        )
+        events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._waiting[errand.name] = events.put
+        try:
+            future = self._runner.submit(run_errand, {"errand": errand, "topic": self._topic})
+            future.add_done_callback(lambda _: events.put(None))
+            workers_seen = looked = time.monotonic()
+            # Events are handed on from this thread: the client's own must not wait for anything.
+            while True:
+                with contextlib.suppress(queue.Empty):
+                    event = events.get(timeout=POLL_S)
+                    if event is None:
+                        break
+                    if on_event is not None:
+                        on_event(event)
+                if was_ended():
+                    raise StepError(step, ENDED_REASON)
+                if time.monotonic() - looked < LOOK_S:
+                    continue
+                looked = time.monotonic()
+                if self._has_workers():
+                    workers_seen = looked
+                elif looked - workers_seen > PATIENCE_S:
+                    reason = f"the Dask cluster had no worker for {PATIENCE_S} s"
+                    raise StepError(step, reason)
+            brought = self._outcome(step, future)
+        finally:
+            del self._waiting[errand.name]
+        bring_home(brought, step, folder, self._store)
+        return brought.result, brought.ran_on
+
+    def _has_workers(self) -> bool:
+        try:
+            return bool(self._runner.client.scheduler_info(n_workers=-1)["workers"])
+        except (OSError, TimeoutError):
+            return False
+
+    def _deliver(self, event: tuple[float, dict[str, Any]]) -> None:
+        _, message = event
+        put = self._waiting.get(message["errand"])
+        if put is not None:
+            put(message["event"])
+
+    def _outcome(self, step: str, future: Any) -> Brought:
+        try:
+            found = future.result()
+        except (PrunebenchError, OSError):
+            raise
+        except Exception as error:
+            reason = f"the Dask cluster lost it ({type(error).__name__}: {error})"
+            raise StepError(step, reason) from error
+        return Brought.model_validate(found)
+
+
+@contextlib.contextmanager
+def _unwanted(worker: Worker, key: Any) -> Iterator[threading.Event]:
+    """An event that is set once the scheduler no longer wants what this thread computes.
+
+    Dask cannot interrupt a thread; it only forgets what the thread will return. So it is when a
+    run is cancelled, when the host that waits is gone, and when the worker closes.
+    """
+    unwanted, ended = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(POLL_S):
+            asked = worker.state.tasks.get(key)
+            closing = worker.status.name in CLOSING
+            if asked is None or asked.state != "executing" or closing:
+                unwanted.set()
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield unwanted
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _home(worker: Worker) -> Path:
+    """Where a worker keeps files: it outlives the worker, so that a training can go on."""
+    return Path(worker.local_directory).parent / FOLDER
