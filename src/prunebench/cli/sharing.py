@@ -1,4 +1,4 @@
-"""The commands that pass a finished run on: to the registry, to other hosts."""
+"""The commands that pass a finished run on: to the registry, to other hosts, to MLflow."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from typing import Annotated
 
 import typer
 
-from prunebench.cli.common import (
-    RunsOption,
-    StoreOption,
-    app,
-    existing_run,
-)
+from prunebench.cli.common import RunsOption, StoreOption, app, existing_run
+from prunebench.config import load_config
+from prunebench.errors import ConfigError
+from prunebench.runs import CONFIG_FILE
 
 
 @app.command()
@@ -52,3 +50,24 @@ def fetch(
 
     home = out.expanduser().resolve()
     typer.echo(fetch_run(name, open_store(store, home), home))
+
+
+@app.command()
+def mlflow(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    uri: Annotated[
+        str | None, typer.Option("--uri", help="Server; default: the run's own `mlflow.uri`.")
+    ] = None,
+    experiment: Annotated[str | None, typer.Option(help="Experiment there.")] = None,
+    models: Annotated[
+        bool | None, typer.Option("--models/--no-models", help="Send the ONNX files too.")
+    ] = None,
+) -> None:
+    """Log a run to an MLflow server; one that is there already is not logged twice."""
+    from prunebench.mlflow_log import log_to_mlflow
+
+    flags = {"mlflow": {"uri": uri, "experiment": experiment, "models": models}}
+    settings = load_config(existing_run(run) / CONFIG_FILE, flags=flags).mlflow
+    if settings is None:
+        raise ConfigError("the run names no server", where="mlflow.uri", fix="give --uri")
+    typer.echo(log_to_mlflow(run, settings).url)
