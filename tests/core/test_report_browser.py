@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from browser_kit import chromium
 from playwright.sync_api import Browser, Page
 from report_kit import MIXED, make_run, many
 
+from prunebench.errors import PrunebenchError
 from prunebench.report.build import build_report
 
 FIGURES = 6
@@ -118,3 +120,14 @@ def test_each_figure_becomes_a_file(browser: Browser, report: Path) -> None:
     for name, content in files.items():
         assert content.startswith(b"<svg" if name.endswith(".svg") else b"\x89PNG\r\n"), name
     assert b"baseline" in files["figure-accuracy-latency-1.svg"]
+
+
+def test_a_browser_that_fails_is_one_sentence(
+    report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "chromium"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(PrunebenchError, match=r"chromium did not draw.*immediately"):
+        build_report(report.parent, figures=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -29,9 +29,6 @@ MARKDOWN_MARKS = re.compile(
 LONG_TEXT = 24
 """Characters from which on a cell needs room of its own on a narrow page."""
 
-FIGURE_WIDTH = 1000
-"""Pixels of a figure in a file of its own."""
-
 NUMBERED = re.compile(r"^(\d+)(?=[.)](?:\s|$))")
 
 
@@ -53,20 +50,6 @@ def to_markdown(document: Document, messages: Messages) -> str:
     """The document as GitHub-flavoured Markdown; figures are told in words."""
     environment = _environment(autoescape=False)
     return environment.get_template("report.md.j2").render(document=document, m=messages)
-
-
-def figures_page(document: Document, figures: Sequence[Figure]) -> str:
-    """A page that draws the figures and writes them into itself, as JSON of data URLs."""
-    return (
-        _environment(autoescape=True)
-        .get_template("figures.html.j2")
-        .render(
-            document=document,
-            figures={f.id: {"spec": f.spec, "height": f.height} for f in figures},
-            plotly=Markup(get_plotlyjs()),
-            width=FIGURE_WIDTH,
-        )
-    )
 
 
 def _environment(*, autoescape: bool) -> Environment:
