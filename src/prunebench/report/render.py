@@ -29,6 +29,11 @@ MARKDOWN_MARKS = re.compile(
 LONG_TEXT = 24
 """Characters from which on a cell needs room of its own on a narrow page."""
 
+WIDE = 9
+"""Columns from which on a table has its intervals below their estimates."""
+
+INTERVAL = re.compile(r"\[[-+\d.,]+, [-+\d.,]+\]")
+
 NUMBERED = re.compile(r"^(\d+)(?=[.)](?:\s|$))")
 
 
@@ -43,6 +48,7 @@ def to_html(document: Document, messages: Messages) -> str:
         script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
         plotly=Markup(get_plotlyjs()) if drawn else "",
         long=LONG_TEXT,
+        wide=WIDE,
     )
 
 
@@ -63,6 +69,7 @@ def _environment(*, autoescape: bool) -> Environment:
     )
     environment.filters["md"] = escape_markdown
     environment.filters["breakable"] = breakable
+    environment.filters["intervals"] = intervals
     environment.filters["script_json"] = script_json
     return environment
 
@@ -77,6 +84,12 @@ def escape_markdown(text: str) -> str:
 def breakable(text: str) -> Markup:
     """Text that may be wrapped after a dot, as long keys have them."""
     return escape(text).replace(".", Markup(".<wbr>"))
+
+
+def intervals(text: str) -> Markup:
+    """Text whose intervals, "[9.41, 9.57]", are elements that a style can place."""
+    marked = INTERVAL.sub(r'<span class="interval">\g<0></span>', str(escape(text)))
+    return Markup(marked)
 
 
 def script_json(value: Mapping[str, Any]) -> Markup:
