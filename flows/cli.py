@@ -11,14 +11,14 @@ import typer
 
 from flows.console import shown_progress, stderr_console
 from flows.running import result_of, run_compare, set_up_prefect, stage
-from prunebench.cli import (
+from prunebench.cli import app
+from prunebench.cli.common import (
     ConfigOption,
     DataOption,
     JsonOption,
     ModelOption,
     OutOption,
     StrictOption,
-    app,
     config_from,
     existing_run,
     print_json,

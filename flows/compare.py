@@ -23,7 +23,7 @@ from tasks.parameters import confine_config
 from tasks.preparing import prepare_experiment
 from tasks.publishing import publish, publish_latency
 from tasks.ranking import rank_variants
-from tasks.recording import record
+from tasks.recording import log, record
 from tasks.sharing import push
 from tasks.variants import evaluate, export, make, quantize
 
@@ -73,7 +73,10 @@ def compare(config: Config) -> State[Any]:
         log_ranking(ranking)
         publish(experiment.folder, variants, ranking)
         publish_latency(ranking)
-        recorded = record(experiment.history_url, experiment.folder, return_state=True)
+        # The ranking stands whatever becomes of these; both can be made up for later.
+        kept = {"the history": record(experiment.history_url, experiment.folder, return_state=True)}
+        if config.mlflow is not None:
+            kept["MLflow"] = log(experiment.folder, config.mlflow, return_state=True)
         if config.store is not None:
             push(experiment.folder, config.store, config.store_cache_gb)
         if config.devices:
@@ -87,11 +90,11 @@ def compare(config: Config) -> State[Any]:
         message += f", not trained for want of a gain: {', '.join(left_out)}"
     if failed:
         message += f", failed: {', '.join(failed)}"
-    if not recorded.is_completed():
-        # The ranking stands; `prunebench compare` records the run's folder later.
-        reason = recorded.result(raise_on_failure=False)
-        message += f", not in the history: {reason}"
-        announce({"kind": "stage", "text": f"the run is not in the history: {reason}"})
+    for where, state in kept.items():
+        if not state.is_completed():
+            reason = state.result(raise_on_failure=False)
+            message += f", not in {where}: {reason}"
+            announce({"kind": "stage", "text": f"the run is not in {where}: {reason}"})
     return Completed(
         message=message,
         data={

@@ -8,7 +8,14 @@ from pathlib import Path
 from prefect.runtime import deployment
 
 from prunebench.config import Config
-from prunebench.roots import allowed_roots, check_address, check_config, check_path, check_store
+from prunebench.roots import (
+    allowed_roots,
+    check_address,
+    check_config,
+    check_mlflow,
+    check_path,
+    check_store,
+)
 
 
 def confine(**paths: str | None) -> None:
@@ -28,14 +35,16 @@ def confine_config(config: Config) -> None:
     """Refuse a configuration that reaches further, in a run of a deployment.
 
     Raises:
-        InputError: It names a file outside the allowed folders, or a database server, a store or
-            a Dask cluster that the worker's operator has not named.
+        InputError: It names a file outside the allowed folders, or a database server, a store, a
+            Dask cluster or an MLflow server that the worker's operator has not named.
     """
     if deployment.id is not None:
         check_config(config, allowed_roots(), os.environ.get("PRUNEBENCH_HISTORY"))
         confine_store(config.store)
         if config.address is not None:
             check_address(config.address, os.environ.get("PRUNEBENCH_ADDRESS"))
+        if config.mlflow is not None:
+            check_mlflow(config.mlflow.uri, os.environ.get("MLFLOW_TRACKING_URI"))
 
 
 def confine_store(url: str | None) -> None:

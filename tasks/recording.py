@@ -1,4 +1,4 @@
-"""The task that puts a finished run into the history."""
+"""The tasks that put a finished run on record: in the history, and in MLflow."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from prefect import task
 from sqlalchemy.exc import DBAPIError
 
 from prunebench.history import Recorded, Store, record_run
+from prunebench.mlflow_log import Logged, log_to_mlflow
+from prunebench.mlflow_settings import MlflowConfig
 from tasks.variants import IO_RETRIES, RETRY_DELAY_S
 
 
@@ -29,3 +31,9 @@ def record(url: str, folder: str) -> Recorded:
     """Record a finished run, once however often it is called."""
     with Store(url) as store:
         return record_run(store, Path(folder))
+
+
+@task(task_run_name="log to MLflow", persist_result=False)
+def log(folder: str, settings: MlflowConfig) -> Logged:
+    """Log a finished run to an MLflow server, once however often it is called."""
+    return log_to_mlflow(Path(folder), settings)

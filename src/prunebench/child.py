@@ -42,6 +42,7 @@ STEP_MODULES: Mapping[str, str] = {
     "quantize": "prunebench.quantize",
     "accuracy": "prunebench.accuracy",
     "diagnose": "prunebench.diagnosis",
+    "mlflow": "prunebench.mlflow_log",
 }
 """Step name to the module that holds its ``Request`` record and its ``run`` function."""
 

@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from prunebench.errors import ConfigError
+from prunebench.mlflow_settings import MlflowConfig
 from prunebench.sections import (
     AccuracyConfig,
     BaselineConfig,
@@ -90,6 +91,9 @@ class Config(Section):
         pattern=r"^(tcp|tls|ws|wss)://[^/\s]+$",
         description="Address of the Dask scheduler (tcp://host:8786), for `engine: dask`; files "
         "travel through `store`.",
+    )
+    mlflow: MlflowConfig | None = Field(
+        None, description="Log every finished run to an MLflow server; null: nowhere."
     )
     image: ImageConfig = Field(default_factory=ImageConfig)
     baseline: BaselineConfig = Field(default_factory=BaselineConfig)

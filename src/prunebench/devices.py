@@ -14,6 +14,7 @@ from prunebench.filestore import FileStore
 from prunebench.latency.fingerprint import Fingerprint
 from prunebench.outcome import RunRanking, read_latency, read_outcome
 from prunebench.records import Interval, Record
+from prunebench.report.build import build_report
 from prunebench.transfer import fetch_run
 
 DEVICES_FILE = "devices.json"
@@ -89,9 +90,31 @@ def read_answer(store: FileStore, source: str, device: str, out: Path) -> Device
 
 
 def write_devices(folder: Path, devices: Sequence[Device]) -> None:
-    """Write ``devices.json`` into a run's folder."""
+    """Write ``devices.json`` into a finished run's folder, and its report anew with them.
+
+    Raises:
+        InputError: The run is not finished.
+    """
     text = Devices(devices=tuple(devices)).model_dump_json(indent=2)
     write_atomically(folder / DEVICES_FILE, text)
+    build_report(folder)
+
+
+def read_devices(folder: Path) -> tuple[Device, ...]:
+    """What the devices of a run answered; nothing where none was asked.
+
+    Raises:
+        InputError: ``devices.json`` cannot be read.
+    """
+    path = folder / DEVICES_FILE
+    if not path.is_file():
+        return ()
+    try:
+        return Devices.model_validate_json(path.read_text(encoding="utf-8")).devices
+    except (OSError, ValidationError) as error:
+        raise InputError(
+            "what the devices answered cannot be read", where=path, fix="remove the file"
+        ) from error
 
 
 def device_rows(here: RunRanking, devices: Sequence[Device]) -> list[dict[str, Any]]:

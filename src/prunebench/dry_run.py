@@ -34,6 +34,8 @@ def dry_run(config: Config) -> Estimate:
         images=tuple(str(image) for image in train[:TRIED_IMAGES]),
         imgsz=config.retrain.imgsz,
         hw=config.image.hw,
+        layers=config.prune.allocation == "latency-aware",
+        ignore=config.prune.ignore,
     )
     threads = config.retrain.threads or usable_cores()
     with tempfile.TemporaryDirectory(prefix="prunebench-pace-") as folder:

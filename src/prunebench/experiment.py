@@ -25,6 +25,7 @@ from prunebench.errors import CheckpointError, ConfigError, InputError
 from prunebench.files import check_output_folder, write_atomically
 from prunebench.history.store import Store, default_url
 from prunebench.latency.fingerprint import cpu_flags, int8_obstacle, usable_cores
+from prunebench.mlflow_settings import require_mlflow
 from prunebench.plan import NETWORK_SUFFIXES, plan_variants
 from prunebench.progress import announce
 from prunebench.pruning.blocks import round_to_of
@@ -117,6 +118,8 @@ def check(config: Config) -> Inputs:
     plan_variants(config)
     out = output_folder(config)
     checkpoint = _checkpoint_path(config.model)
+    if config.mlflow is not None:
+        require_mlflow()
     check_output_folder(out)
     Store(config.history or default_url(out)).close()
     sha256, structure = None, None

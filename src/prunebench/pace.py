@@ -19,6 +19,9 @@ ENOUGH_S = 3.0
 LOOKED_AT = 4
 """Images that inference is timed on."""
 
+NARROWED = 0.4
+"""Time of all layers at an average place of the grid they are timed at, to that of the network."""
+
 
 class Request(Record):
     """Input of the step.
@@ -29,6 +32,8 @@ class Request(Record):
         images: Absolute paths of some training images.
         imgsz: Side of the square that is trained at, in pixels.
         hw: (height, width) of the letterbox in pixels.
+        layers: Whether pruning measures every layer (allocation ``latency-aware``).
+        ignore: Names of modules that pruning leaves alone.
     """
 
     model: str
@@ -36,20 +41,25 @@ class Request(Record):
     images: tuple[str, ...]
     imgsz: int
     hw: tuple[int, int]
+    layers: bool = False
+    ignore: tuple[str, ...] = ()
 
 
 class Pace(Record):
-    """Seconds per image.
+    """Seconds per image, and of what is done once.
 
     Attributes:
-        train_s: Reading it and one training step of the unpruned network.
+        train_s: Reading an image and one training step of the unpruned network.
         validate_s: Reading it and one inference at the size of training.
         infer_s: Reading it and one inference in the letterbox.
+        layers_s: Measuring what every layer costs and how much it matters, once; 0 where nobody
+            asks for it.
     """
 
     train_s: float
     validate_s: float
     infer_s: float
+    layers_s: float = 0.0
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Pace:
@@ -58,6 +68,8 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pace:
     Raises:
         CheckpointError: The checkpoint cannot be used.
         DatasetError: An image or a label file cannot be read.
+        ConfigError: A name in ``ignore`` is no module of the network.
+        StepError: A module cannot be traced.
     """
     import torch
 
@@ -93,7 +105,30 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pace:
         return (time.perf_counter() - started) / LOOKED_AT
 
     seconds(square)
-    return Pace(train_s=train_s, validate_s=seconds(square), infer_s=seconds(request.hw))
+    pace = Pace(train_s=train_s, validate_s=seconds(square), infer_s=seconds(request.hw))
+    if not request.layers:
+        return pace
+    emit({"kind": "stage", "text": "trying how fast the layers are measured"})
+    layers_s = _layers_s(network, enough, request, pace.infer_s)
+    return pace.model_copy(update={"layers_s": layers_s})
+
+
+def _layers_s(network: Any, images: list[Path], request: Request, infer_s: float) -> float:
+    """Seconds of the steps ``sensitivity`` and ``costs``, from one batch and one inference."""
+    from prunebench.pruning.batches import batches_for
+    from prunebench.pruning.costs import GRID, RUNS, WARM_RUNS
+    from prunebench.pruning.paths import bundles_of
+    from prunebench.pruning.pruner import open_network
+    from prunebench.pruning.sensitivity import BATCHES, SHARES, loss_of
+
+    [batch] = batches_for(network, images, 1, imgsz=request.hw, seed=0)
+    groups = bundles_of(open_network(network, ignore=request.ignore).graph.groups, None)
+    loss_of(network, [batch])
+    started = time.perf_counter()
+    loss_of(network, [batch])
+    loss_s = time.perf_counter() - started
+    curves = len(groups) * len(SHARES) * BATCHES * loss_s
+    return curves + GRID**2 * (RUNS + WARM_RUNS) * NARROWED * infer_s
 
 
 def _network(model: str, classes: int) -> Any:

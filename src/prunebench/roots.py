@@ -118,6 +118,24 @@ def check_address(address: str, own_address: str | None) -> None:
         )
 
 
+def check_mlflow(uri: str, own_uri: str | None) -> None:
+    """Refuse an MLflow server that the worker's operator has not named.
+
+    Args:
+        uri: Address of the server.
+        own_uri: Address that the operator has set, if any.
+
+    Raises:
+        InputError: It is another one.
+    """
+    if uri != (own_uri or "").rstrip("/"):
+        raise InputError(
+            "a run of a deployment cannot choose an MLflow server",
+            where="config.mlflow.uri",
+            fix="leave it out, or let the operator set MLFLOW_TRACKING_URI to it",
+        )
+
+
 def _paths(config: Config) -> Iterator[tuple[str, str]]:
     yield "model", config.model
     yield "data", config.data

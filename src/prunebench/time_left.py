@@ -12,6 +12,7 @@ from prunebench.config import Config
 from prunebench.latency.fingerprint import default_threads
 from prunebench.pace import Pace
 from prunebench.plan import NETWORK_SUFFIXES, PlannedVariant
+from prunebench.pruning.search import ROUNDS, SECONDS, TRIES
 from prunebench.records import Record
 
 START_S = 5.0
@@ -21,6 +22,9 @@ EXPORT_S = 4.0
 PRUNE_S = 6.0
 ROUND_OVERHEAD_S = 0.3
 """Per measurement: what a fresh process takes beside the timed seconds asked for."""
+
+TRY_S = EXPORT_S + ROUNDS * 2 * (SECONDS + ROUND_OVERHEAD_S)
+"""Exporting a candidate of a measured target and measuring it beside the baseline."""
 
 AROUND_S = 30.0
 """Checking the inputs, starting Prefect, ranking and the report."""
@@ -67,6 +71,7 @@ class Workload:
         epochs: Variant to the epochs it is trained for.
         variants: Every variant; each is exported or quantized, and evaluated.
         pruned: How many of them are pruned networks.
+        searches: How many of those are pruned to a target that is met by measuring.
         round_s: Seconds of one round of latency.
         rounds: Fewest and most rounds.
         budget_s: Seconds after which no round starts but the fewest.
@@ -75,6 +80,7 @@ class Workload:
     epochs: dict[str, int]
     variants: tuple[str, ...]
     pruned: int
+    searches: int
     round_s: float
     rounds: tuple[int, int]
     budget_s: float
@@ -91,7 +97,11 @@ def workload(config: Config, plan: Sequence[PlannedVariant]) -> Workload:
     latency = config.latency
     threads = latency.threads or default_threads()
     seconds = 2 * latency.seconds + (latency.paced_seconds if latency.paced else 0)
-    pruned = [v for v in plan if v.goal is not None and v.strategy is None and v.control is None]
+    pruned = [
+        v
+        for v in plan
+        if v.goal is not None and v.strategy is None and v.control is None and not v.quantized
+    ]
     epochs = {v.name: config.retrain.epochs for v in plan if v.strategy is not None}
     if config.model.endswith(NETWORK_SUFFIXES):
         epochs["baseline"] = config.baseline.epochs
@@ -99,13 +109,14 @@ def workload(config: Config, plan: Sequence[PlannedVariant]) -> Workload:
     if config.prune.sparsity is not None:
         before += config.prune.sparsity.epochs
     if before:
-        epochs |= {v.name: before for v in pruned if not v.quantized}
+        epochs |= {v.name: before for v in pruned}
     stock = config.retrain.rounds * config.retrain.epochs + epochs.get("baseline", 0)
     epochs |= {v.name: stock for v in plan if v.control == "smaller"}
     return Workload(
         epochs=epochs,
         variants=tuple(v.name for v in plan),
-        pruned=sum(not v.quantized for v in pruned),
+        pruned=len(pruned),
+        searches=sum(v.goal is not None and v.goal.is_measured for v in pruned),
         round_s=len(plan) * len(threads) * (seconds + ROUND_OVERHEAD_S) + ROUND_OVERHEAD_S,
         rounds=(latency.rounds_min, latency.rounds_max),
         budget_s=60 * latency.budget_minutes,
@@ -129,15 +140,24 @@ def estimate(
     training = sum(START_S + count * epoch_s for count in work.epochs.values())
     one_by_one = training / max(1, config.retrain.parallel_trainings)
     files = len(work.variants) * (EXPORT_S + START_S + evaluate * pace.infer_s)
+    layers = 2 * START_S + pace.layers_s if pace.layers_s else 0.0
+    search = work.searches * TRY_S
     parts = [
         Part(title="checking, starting, ranking", low_s=AROUND_S / 2, high_s=AROUND_S),
         Part(title=f"training, {epoch_s:.0f} s an epoch", low_s=one_by_one, high_s=training),
+        Part(title="measuring what each layer costs and matters", low_s=layers, high_s=layers),
+        Part(
+            title=f"searching for the target, {TRIES} tries at most",
+            low_s=search,
+            high_s=TRIES * search,
+        ),
         Part(title="pruning", low_s=work.pruned * PRUNE_S, high_s=work.pruned * PRUNE_S),
         Part(title="exporting and evaluating", low_s=files, high_s=files),
     ]
     spread = [
         part.model_copy(update={"low_s": QUICKER * part.low_s, "high_s": SLOWER * part.high_s})
         for part in parts[1:]
+        if part.high_s
     ]
     measuring = Part(
         title="measuring latency",
@@ -149,9 +169,6 @@ def estimate(
 
 def _notes(config: Config) -> tuple[str, ...]:
     notes = []
-    measured = config.prune.allocation == "latency-aware"
-    if measured or any(goal.is_measured for goal in config.prune.goals):
-        notes.append("The search for a pruning target that is met by measuring comes on top.")
     if config.quantize is not None or "int8" in config.controls:
         notes.append("A quantization that has to leave layers in float takes longer.")
     return tuple(notes)

@@ -15,7 +15,8 @@ from rich.console import Console
 from flows.console import shown_progress
 from flows.server import keeping_out_of_ctrl_c
 from prunebench import __version__
-from prunebench.cli import INTERRUPTED, app, run_app
+from prunebench.cli import app, run_app
+from prunebench.cli.common import INTERRUPTED
 from prunebench.config import Config
 from prunebench.plan import plan_variants
 from prunebench.progress import announce

@@ -8,9 +8,20 @@ import pytest
 from report_kit import MIXED, make_run
 
 from prunebench.config import parse_config
-from prunebench.devices import HERE, Device, answer, device_rows, read_answer
+from prunebench.devices import (
+    HERE,
+    Device,
+    answer,
+    device_rows,
+    read_answer,
+    read_devices,
+    write_devices,
+)
 from prunebench.errors import ConfigError, InputError
 from prunebench.filestore import FileStore
+from prunebench.outcome import read_latency
+from prunebench.report.build import build_report
+from prunebench.report.numbers import with_interval
 
 
 def test_every_variant_has_a_cell_of_every_device(tmp_path: Path) -> None:
@@ -28,6 +39,34 @@ def test_every_variant_has_a_cell_of_every_device(tmp_path: Path) -> None:
         "not ranked"
     ]
     assert {row["laptop"] for row in rows.values()} == {"it did not answer within 10 minutes"}
+
+
+def test_the_report_has_columns_of_the_devices(tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    make_run(folder, MIXED[:3], threads=(1,), rounds=4, frames=4)
+    there = make_run(tmp_path / "there", MIXED[:2], threads=(1,), rounds=4, frames=4)
+    pi5 = Device(
+        name="pi5",
+        run="there",
+        fingerprint=read_latency(tmp_path / "there").fingerprint,
+        ranking=there,
+    )
+    laptop = Device(name="laptop", failure="it did not answer within 10 minutes")
+    assert "On other devices" not in (folder / "report.md").read_text()
+    write_devices(folder, [pi5, laptop])
+    assert read_devices(folder) == (pi5, laptop)
+    shown = (folder / "report.md").read_text()
+    section = shown.split("## On other devices")[1].split("\n## ")[0]
+    [head] = [line for line in section.splitlines() if line.startswith("| Variant")]
+    assert head.split(" | ")[4:] == ["Rank, pi5", "FPS, pi5", "Model ms, pi5 |"]
+    [baseline] = [line for line in section.splitlines() if line.startswith("| baseline")]
+    row = there.rankings[0].row("baseline")
+    assert f"{row.label} | {with_interval(row.fps)}" in baseline
+    assert "**pi5:** Test CPU" in section
+    assert "**laptop:** no figures: it did not answer within 10 minutes." in section
+    (folder / "devices.json").write_text("{}")
+    with pytest.raises(InputError, match="devices answered cannot be read"):
+        build_report(folder)
 
 
 def test_an_answer_that_is_not_there_and_names_that_lead_elsewhere(tmp_path: Path) -> None:

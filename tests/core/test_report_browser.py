@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from browser_kit import chromium
 from playwright.sync_api import Browser, Page
 from report_kit import MIXED, make_run, many
 
+from prunebench.errors import PrunebenchError
 from prunebench.report.build import build_report
 
 FIGURES = 6
@@ -20,6 +22,13 @@ CROWD = 50
 OPEN_MS = 2000
 PHONE, DESK, A4 = 390, 1280, 718
 """Widths in CSS pixels; the last is a sheet of A4 within the page's margins."""
+
+TOO_WIDE = (
+    "[...document.querySelectorAll('.scroll, .plot')]"
+    ".filter(node => node.scrollWidth > node.clientWidth)"
+    ".map(node => node.getAttribute('aria-label'))"
+)
+"""What is cut off, or has to be scrolled."""
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +73,8 @@ def test_it_can_be_read(
     page = opened(browser, report, width, scheme)
     assert page.locator(".plot").count() == FIGURES
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    if width == DESK:
+        assert page.evaluate(TOO_WIDE) == []
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(20, 24, 28)")
     found = Axe().run(page).response["violations"]
@@ -91,12 +102,7 @@ def test_nothing_is_cut_off_on_paper(browser: Browser, report: Path, tmp_path: P
     assert printed.read_bytes().startswith(b"%PDF-")
     assert printed.stat().st_size > 50_000
     page.emulate_media(media="print")
-    cut = page.evaluate(
-        "[...document.querySelectorAll('.scroll, .plot')]"
-        ".filter(node => node.scrollWidth > node.clientWidth)"
-        ".map(node => node.getAttribute('aria-label'))"
-    )
-    assert cut == []
+    assert page.evaluate(TOO_WIDE) == []
 
 
 def test_fifty_variants_open_at_once(browser: Browser, tmp_path: Path) -> None:
@@ -118,3 +124,14 @@ def test_each_figure_becomes_a_file(browser: Browser, report: Path) -> None:
     for name, content in files.items():
         assert content.startswith(b"<svg" if name.endswith(".svg") else b"\x89PNG\r\n"), name
     assert b"baseline" in files["figure-accuracy-latency-1.svg"]
+
+
+def test_a_browser_that_fails_is_one_sentence(
+    report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "chromium"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(PrunebenchError, match=r"chromium did not draw.*immediately"):
+        build_report(report.parent, figures=True)

@@ -210,10 +210,18 @@ def test_a_second_round_that_is_not_shown_to_help_is_said_so(markdown: str) -> N
 
 def test_pareto_names_who_beats_whom(markdown: str, outcome: RunRanking) -> None:
     table = section(markdown, "Pareto front and accuracy/speed ratio")
+    ranks, beaten_by = {}, {}
     for row in outcome.rankings[0].rows:
         line = next(line for line in table.splitlines() if line.startswith(f"| {row.name} |"))
-        beaten_by = line.strip("|").split("|")[4].strip()
-        assert (beaten_by == "—") == (row.pareto != "no"), line
+        texts = [text.strip() for text in line.strip("|").split("|")]
+        ranks[row.name], beaten_by[row.name] = int(texts[4]), texts[5]
+        assert (texts[5] == "—") == (row.pareto != "no"), line
+    assert max(ranks.values()) > 1
+    for name, rank in ranks.items():
+        others = [
+            ranks[other] for other in ranks if other in beaten_by[name].replace(",", "").split()
+        ]
+        assert rank == 1 + max(others, default=0), name
 
 
 def test_conclusions_tell_the_strategies_apart(markdown: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from prunebench.config import Config
 from prunebench.pace import Pace
 from prunebench.plan import plan_variants
+from prunebench.pruning.search import ROUNDS, SECONDS, TRIES
 from prunebench.time_left import (
     AROUND_S,
     EXPORT_S,
@@ -101,7 +102,20 @@ def test_an_estimate_says_what_is_not_in_it() -> None:
     settings = config(prune={"target": "8 ms"}, quantize="int8")
     pace = Pace(train_s=0.1, validate_s=0.05, infer_s=0.01)
     notes = estimate(settings, plan_variants(settings), pace, images=(1, 1, 1)).notes
-    assert [note.split()[1] for note in notes] == ["search", "quantization"]
+    assert [note.split()[1] for note in notes] == ["quantization"]
+
+
+def test_an_estimate_counts_the_search_for_measured_targets() -> None:
+    settings = config(prune={"targets": ["8 ms", "2x", "1.7M parameters"]}, quantize="int8")
+    pace = Pace(train_s=0.1, validate_s=0.05, infer_s=0.01, layers_s=20.0)
+    parts = estimate(settings, plan_variants(settings), pace, images=(1, 1, 1)).parts
+    layers, search = parts[2:4]
+    assert layers.title.startswith("measuring what each layer")
+    assert layers.low_s == pytest.approx(QUICKER * (2 * START_S + 20))
+    assert layers.high_s == pytest.approx(SLOWER * (2 * START_S + 20))
+    one = EXPORT_S + ROUNDS * 2 * (SECONDS + ROUND_OVERHEAD_S)
+    assert search.low_s == pytest.approx(QUICKER * 2 * one)
+    assert search.high_s == pytest.approx(SLOWER * 2 * TRIES * one)
 
 
 def test_nothing_is_said_before_an_epoch_has_shown_its_time() -> None:

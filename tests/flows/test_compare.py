@@ -218,7 +218,10 @@ def test_the_log_of_the_run_says_what_happens(first_ended: Any) -> None:
 def second(
     out: Path, first: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Any, list[dict[str, Any]]]:
-    """State and events of the same run again, whose history is lost while it measures."""
+    """State and events of the same run again, whose history is lost while it measures.
+
+    Nor does anybody answer where it is to be logged.
+    """
     history = tmp_path_factory.mktemp("history") / "history.db"
     events: list[dict[str, Any]] = []
 
@@ -228,7 +231,8 @@ def second(
             history.write_text("not a database, " * 100)
 
     with listening(lose):
-        config = parse_config(values(out, history=f"sqlite:///{history}"))
+        nobody = {"uri": "http://127.0.0.1:9"}
+        config = parse_config(values(out, history=f"sqlite:///{history}", mlflow=nobody))
         return compare(config, return_state=True), events
 
 
@@ -249,6 +253,16 @@ def test_a_history_lost_during_a_run_loses_no_ranking(second: Any) -> None:
     assert "not in the history: " in state.message
     assert "file is not a database" in state.message
     assert read_outcome(Path(state.result()["folder"])).rankings[0].rows
+
+
+def test_an_mlflow_server_out_of_reach_loses_no_run(second: Any) -> None:
+    state, events = second
+    assert state.is_completed()
+    sentence = (
+        "not in MLflow: logging failed: http://127.0.0.1:9 does not answer; `prunebench mlflow"
+    )
+    assert sentence in state.message
+    assert [event for event in events if sentence in event.get("text", "")]
 
 
 def test_a_changed_hyper_parameter_runs_only_its_strategy_again(out: Path, first: Any) -> None:

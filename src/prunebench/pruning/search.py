@@ -21,6 +21,11 @@ AIM = 0.015
 """Search ends early within this share of the target: half of the tolerance is left to noise."""
 
 TRIES = 7
+ROUNDS = 6
+"""Rounds in which a candidate is measured beside the baseline."""
+
+SECONDS = 0.3
+"""Timed seconds of each of the two in a round."""
 
 STEEPEST = 0.9
 """Two close points that differ by noise would otherwise point anywhere."""

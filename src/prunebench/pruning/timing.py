@@ -15,12 +15,10 @@ from prunebench.latency.measure import Target, measure
 from prunebench.latency.samples import read_samples
 from prunebench.latency.stopping import round_medians
 from prunebench.pruning.pruner import narrow, open_network
-from prunebench.pruning.search import Timed
+from prunebench.pruning.search import ROUNDS, SECONDS, Timed
 from prunebench.records import sha256_of
 from prunebench.sections import LatencyConfig
 
-ROUNDS = 6
-SECONDS = 0.3
 LEVEL = 0.95
 
 

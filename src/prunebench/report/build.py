@@ -15,6 +15,7 @@ from prunebench.report.sections.answer import answer, guide
 from prunebench.report.sections.classes import classes
 from prunebench.report.sections.conclusions import conclusions, findings
 from prunebench.report.sections.controls import controls
+from prunebench.report.sections.devices import devices
 from prunebench.report.sections.diagnosis import diagnosis
 from prunebench.report.sections.gallery import gallery
 from prunebench.report.sections.history import history
@@ -99,6 +100,7 @@ def compose(run: StoredRun, m: Messages) -> Document:
         classes(run, m),
         gallery(run, m),
         training(run, m),
+        devices(run, m),
         history(run, m),
         conclusions(run, m),
         settings(run, m),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from prunebench.ranking.records import Difference, Metric, RankedVariant, Ranking
 from prunebench.records import Interval
@@ -82,6 +83,20 @@ def dominators(ranking: Ranking, name: str) -> tuple[str, ...]:
         if row.name in more_accurate
         and (row.name in faster or more_accurate[row.name].same_network)
     )
+
+
+def pareto_ranks(ranking: Ranking) -> dict[str, int]:
+    """1 for who is not shown to be beaten, else one more than the last of those who beat it.
+
+    It ends, because who beats another one has the higher estimate of accuracy.
+    """
+    beaten_by = {row.name: dominators(ranking, row.name) for row in ranking.rows}
+
+    @cache
+    def rank(name: str) -> int:
+        return 1 + max(map(rank, beaten_by[name]), default=0)
+
+    return {name: rank(name) for name in beaten_by}
 
 
 def gain(ranking: Ranking, metric: Metric, name: str, reference: str) -> Interval | None:

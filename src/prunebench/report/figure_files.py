@@ -1,39 +1,31 @@
 """Each figure of a report as an SVG and a PNG file, drawn by an installed Chromium or Chrome.
 
-Plotly draws in a browser only. A local one does so offline and needs no further package.
+Plotly draws in a browser only; Kaleido drives a local one and waits for each figure.
 """
 
 from __future__ import annotations
 
-import base64
-import html
-import json
-import re
 import shutil
-import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import unquote
+from typing import Any
 
 from prunebench.errors import InputError, PrunebenchError
 from prunebench.files import write_atomically
 from prunebench.report.document import Document, Figure
-from prunebench.report.render import figures_page
+from prunebench.report.style import on_paper
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-FLAGS = (
-    "--headless",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-sync",
-    # The page is ours and loads nothing; root, as in a container, has no sandbox.
-    "--no-sandbox",
-)
-PATIENCE_MS = 120_000
-"""Time of the page, not of the clock: the browser ends as soon as everything is drawn."""
+TIMEOUT_S = 120.0
+"""For one figure, on a host that has other things to do."""
 
-TIMEOUT_S = 300
-DRAWN = re.compile(r'<pre id="drawn">(.*?)</pre>', re.DOTALL)
+NOBODY = "http://127.0.0.1:9"
+"""Proxy of the browser: what we draw loads nothing, and its own services shall reach nobody."""
+
+WIDTH = 1000
+SCALES = {"svg": 1, "png": 2}
+"""Formats, and the pixels of each to one of the figure's."""
 
 
 def write_figures(document: Document, folder: Path) -> tuple[Path, ...]:
@@ -53,14 +45,16 @@ def write_figures(document: Document, folder: Path) -> tuple[Path, ...]:
     figures = [b for section in document.sections for b in section.blocks if isinstance(b, Figure)]
     if not figures:
         return ()
-    drawn = _drawn_by(_browser(), figures_page(document, figures))
+    browser = _browser()
     folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for figure in figures:
-        for suffix, url in drawn[figure.id].items():
-            path = folder / f"{figure.id}.{suffix}"
-            write_atomically(path, _content(url))
-            files.append(path)
+    with tempfile.TemporaryDirectory(prefix="prunebench-figures-") as scratch:
+        drawings = [_drawing(f, kind, Path(scratch)) for f in figures for kind in SCALES]
+        _draw(drawings, browser)
+        files = []
+        for drawing in drawings:
+            drawn: Path = drawing["path"]
+            files.append(folder / drawn.name)
+            write_atomically(files[-1], drawn.read_bytes())
     return tuple(files)
 
 
@@ -80,34 +74,21 @@ def _browser() -> str:
     return found
 
 
-def _drawn_by(browser: str, page: str) -> dict[str, dict[str, str]]:
-    """Figure to format to data URL, as the page wrote them into itself."""
-    with tempfile.TemporaryDirectory(prefix="prunebench-figures-") as scratch:
-        path = Path(scratch) / "figures.html"
-        path.write_text(page, encoding="utf-8")
-        command = [
-            browser,
-            *FLAGS,
-            f"--user-data-dir={scratch}/profile",
-            f"--virtual-time-budget={PATIENCE_MS}",
-            "--dump-dom",
-            path.as_uri(),
-        ]
-        try:
-            ended = subprocess.run(
-                command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise PrunebenchError(f"{browser} did not draw within {TIMEOUT_S} s") from error
-    found = DRAWN.search(ended.stdout)
-    if found is None or not found.group(1):
-        last = ended.stderr.strip().splitlines()[-1:] or ["it printed nothing"]
-        raise PrunebenchError(f"{browser} did not draw the figures: {last[0]}")
-    drawn: dict[str, dict[str, str]] = json.loads(html.unescape(found.group(1)))
-    return drawn
+def _drawing(figure: Figure, kind: str, folder: Path) -> dict[str, Any]:
+    size = {"width": WIDTH, "height": figure.height, "scale": SCALES[kind]}
+    return {"fig": on_paper(figure.spec), "path": folder / f"{figure.id}.{kind}", "opts": size}
 
 
-def _content(url: str) -> bytes:
-    """What a data URL holds: Plotly escapes SVG and codes PNG as base64."""
-    head, _, body = url.partition(",")
-    return base64.b64decode(body) if head.endswith(";base64") else unquote(body).encode()
+def _draw(drawings: Sequence[dict[str, Any]], browser: str) -> None:
+    import kaleido
+    from choreographer.errors import DevtoolsProtocolError
+    from kaleido.errors import KaleidoError
+
+    # MathJax would be loaded from the network, and no label has formulas.
+    options = {"path": browser, "timeout": TIMEOUT_S, "mathjax": False, "proxy_server": NOBODY}
+    try:
+        kaleido.write_fig_from_object_sync(drawings, cancel_on_error=True, kopts=options)
+    except (KaleidoError, DevtoolsProtocolError, RuntimeError, OSError) as error:
+        # Some of their errors have several sentences, and the first says it.
+        said = str(error.args[0]) if error.args else type(error).__name__
+        raise PrunebenchError(f"{browser} did not draw the figures: {said}") from error

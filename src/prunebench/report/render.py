@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -29,8 +29,10 @@ MARKDOWN_MARKS = re.compile(
 LONG_TEXT = 24
 """Characters from which on a cell needs room of its own on a narrow page."""
 
-FIGURE_WIDTH = 1000
-"""Pixels of a figure in a file of its own."""
+WIDE = 9
+"""Columns from which on a table has its intervals below their estimates."""
+
+INTERVAL = re.compile(r"\[[-+\d.,]+, [-+\d.,]+\]")
 
 NUMBERED = re.compile(r"^(\d+)(?=[.)](?:\s|$))")
 
@@ -46,6 +48,7 @@ def to_html(document: Document, messages: Messages) -> str:
         script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
         plotly=Markup(get_plotlyjs()) if drawn else "",
         long=LONG_TEXT,
+        wide=WIDE,
     )
 
 
@@ -53,20 +56,6 @@ def to_markdown(document: Document, messages: Messages) -> str:
     """The document as GitHub-flavoured Markdown; figures are told in words."""
     environment = _environment(autoescape=False)
     return environment.get_template("report.md.j2").render(document=document, m=messages)
-
-
-def figures_page(document: Document, figures: Sequence[Figure]) -> str:
-    """A page that draws the figures and writes them into itself, as JSON of data URLs."""
-    return (
-        _environment(autoescape=True)
-        .get_template("figures.html.j2")
-        .render(
-            document=document,
-            figures={f.id: {"spec": f.spec, "height": f.height} for f in figures},
-            plotly=Markup(get_plotlyjs()),
-            width=FIGURE_WIDTH,
-        )
-    )
 
 
 def _environment(*, autoescape: bool) -> Environment:
@@ -80,6 +69,7 @@ def _environment(*, autoescape: bool) -> Environment:
     )
     environment.filters["md"] = escape_markdown
     environment.filters["breakable"] = breakable
+    environment.filters["intervals"] = intervals
     environment.filters["script_json"] = script_json
     return environment
 
@@ -94,6 +84,12 @@ def escape_markdown(text: str) -> str:
 def breakable(text: str) -> Markup:
     """Text that may be wrapped after a dot, as long keys have them."""
     return escape(text).replace(".", Markup(".<wbr>"))
+
+
+def intervals(text: str) -> Markup:
+    """Text whose intervals, "[9.41, 9.57]", are elements that a style can place."""
+    marked = INTERVAL.sub(r'<span class="interval">\g<0></span>', str(escape(text)))
+    return Markup(marked)
 
 
 def script_json(value: Mapping[str, Any]) -> Markup:

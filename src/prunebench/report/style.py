@@ -27,6 +27,9 @@ COLOURS = (
 contrast on white or on dark grey is below 3 to 1."""
 
 NEUTRAL = "#7b838a"
+PAPER, INK, GRID, RULE = "#ffffff", "#1c2126", "#d5dbe1", "#56606a"
+"""Ground, texts, grids and axes of a figure in a file of its own."""
+
 LABELLED = 12
 """Most points that get their name written beside them; with more, names are shown on hover."""
 
@@ -93,3 +96,21 @@ def spec_of(figure: go.Figure) -> Mapping[str, Any]:
     spec: dict[str, Any] = json.loads(figure.to_json(engine="json"))
     spec["layout"].pop("template", None)
     return spec
+
+
+def on_paper(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A figure for a file of its own: the colours that the page's script gives it in light."""
+    layout = {
+        **spec["layout"],
+        "font": {"family": "sans-serif", "size": 13, "color": INK},
+        "paper_bgcolor": PAPER,
+        "plot_bgcolor": PAPER,
+    }
+    for name in layout:
+        if name.startswith(("xaxis", "yaxis")):
+            layout[name] = {**layout[name], "gridcolor": GRID, "linecolor": RULE}
+    data = [
+        {**trace, "textfont": {"color": INK}} if trace.get("texttemplate") else trace
+        for trace in spec["data"]
+    ]
+    return {"data": data, "layout": layout}

@@ -7,7 +7,7 @@ import itertools
 from prunebench.ranking.records import RankedVariant, Ranking, Shown
 from prunebench.records import VariantRecord
 from prunebench.report import figures
-from prunebench.report.claims import compared, dominators
+from prunebench.report.claims import compared, dominators, pareto_ranks
 from prunebench.report.document import (
     Block,
     Cell,
@@ -91,16 +91,19 @@ def pareto(run: StoredRun, m: Messages) -> Section:
         Column(m("column.rank")),
         Column(m("column.ratio"), True),
         Column(m("column.pareto")),
+        Column(m("column.pareto_rank"), True),
         Column(m("column.dominated")),
         Column(m("column.use")),
     )
     tones: dict[str, Tone] = {"certain": "good", "possible": "open", "no": "bad"}
+    ranks = pareto_ranks(ranking)
     rows = tuple(
         cells(
             row.name,
             row.label,
             f"{row.map50_per_fps:.4f}",
             Cell(m(f"pareto.{row.pareto}"), tones[row.pareto]),
+            str(ranks[row.name]),
             m.some(dominators(ranking, row.name)) or BLANK,
             ", ".join(uses.get(row.name, [])) or BLANK,
         )
