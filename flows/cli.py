@@ -122,7 +122,7 @@ def serve(
         logs = ", ".join(str(log) for log in running.logs)
         typer.echo(f"Logs: {logs}. Ctrl-C ends everything.", err=True)
         typer.echo(f"Prefect UI: {running.address}")
-        running.wait()
+        running.watch()
 
 
 def _run(config: Config, *, quiet: bool, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from prunebench.progress import announce
 from prunebench.records import Failure, VariantRecord
 from tasks.cluster import check_cluster, steps_on_cluster
 from tasks.devices import check_devices, measure_on, publish_devices
+from tasks.lost import settle_last_run
 from tasks.measuring import diagnose, measure
 from tasks.parameters import confine_config
 from tasks.preparing import prepare_experiment
@@ -44,7 +45,9 @@ def compare(config: Config) -> State[Any]:
     confine_config(config)
     check_devices(config)
     check_cluster(config)
-    with progress_logged(), sole_user(output_folder(config)), ending_children():
+    out = output_folder(config)
+    with progress_logged(), sole_user(out), ending_children():
+        settle_last_run(out)
         experiment = prepare_experiment(config)
         plan = plan_variants(config)
         with steps_on_cluster(experiment):

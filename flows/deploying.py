@@ -23,7 +23,7 @@ from prefect.client.schemas.actions import (
 )
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.events.actions import RunDeployment
+from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import Automation, AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow, load_flow_from_entrypoint
@@ -35,6 +35,7 @@ from flows.operations import (
     DeploymentSpec,
     LimitSpec,
     Operations,
+    RunDeploymentSpec,
     WorkPoolSpec,
 )
 from prunebench.errors import ConfigError, InputError
@@ -214,6 +215,8 @@ class _Apply:
                     deployment_id=self._deployment_id(spec, action.deployment),
                     parameters=action.parameters,
                 )
+                if isinstance(action, RunDeploymentSpec)
+                else ChangeFlowRunState(state=action.state, message=action.message)
                 for action in spec.actions
             ],
         )

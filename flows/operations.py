@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import yaml
+from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.events.schemas.automations import EventTrigger
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -141,13 +142,23 @@ class RunDeploymentSpec(Part):
     parameters: dict[str, Any] = {}
 
 
+class ChangeStateSpec(Part):
+    """The action that puts the flow run of the event into another state."""
+
+    type: Literal["change-flow-run-state"]
+    state: StateType
+    message: str
+
+
 class AutomationSpec(Part):
-    """What is done when an event is seen."""
+    """What is done when an event is seen, or is not seen in time."""
 
     name: str
     description: str
     trigger: EventTrigger
-    actions: list[RunDeploymentSpec] = Field(min_length=1)
+    actions: list[Annotated[RunDeploymentSpec | ChangeStateSpec, Field(discriminator="type")]] = (
+        Field(min_length=1)
+    )
 
 
 class OperationsFile(Part):

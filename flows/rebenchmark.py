@@ -17,6 +17,7 @@ from prunebench.rebenchmark import Source, find_sources
 from prunebench.regressions import Regression, confirmed, summary, suspected
 from tasks.comparing import compare_with_earlier, reopen
 from tasks.devices import answer_as
+from tasks.lost import settle_last_run
 from tasks.measuring import diagnose, measure
 from tasks.parameters import confine, confine_store
 from tasks.publishing import publish, publish_comparison, publish_latency
@@ -96,6 +97,7 @@ def _source(source: Source, device: str | None) -> tuple[Measured, tuple[Regress
     """Measure a run's variants, and once more those that are slower; confirmed is raised."""
     folder = Path(source.folder)
     with progress_logged(), sole_user(folder.parent):
+        settle_last_run(folder.parent)
         first = _measure(folder, source.variants, device)
         suspects = suspected(first.comparison)
         if not suspects:

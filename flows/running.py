@@ -30,6 +30,9 @@ def set_up_prefect() -> None:
         os.environ.setdefault(CONSOLE_LEVEL, "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    # A server is waited for some two minutes, also while its database does not answer: that is 500.
+    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "6")
+    os.environ.setdefault("PREFECT_CLIENT_RETRY_EXTRA_CODES", "500")
 
 
 def run_compare(config: Config, console: Console, *, quiet: bool) -> Any:

@@ -1,8 +1,13 @@
-"""A Prefect server, its deployments and a worker, for as long as a block runs."""
+"""A Prefect server, its deployments and a worker, for as long as a block runs.
+
+A server or a worker that is killed is started again. Runs outlast a server that restarts; those of
+a killed worker end with it, since nobody could cancel them, and are told as crashed.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -10,12 +15,16 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import psutil
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect.states import Crashed
 
 from flows.deploying import Change, deploy
 from flows.operations import Operations
@@ -31,6 +40,61 @@ ENDING_S = 15
 
 TAIL_LINES = 15
 
+EARLY_S = 10.0
+"""What ends sooner than this after its start has an error of its own."""
+
+LEASES = "prefect.server.concurrency.lease_storage.filesystem"
+"""Keeps who holds which limit in files: a run whose lease a restarted server forgot is ended."""
+
+WORKER_GONE = "Its worker was killed. Run it again: what was finished is not repeated."
+
+FLOW_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
+"""Names the flow run in the environment of its process."""
+
+PR_SET_CHILD_SUBREAPER = 36
+
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Program:
+    """The server or a worker, started again with the same arguments where it was killed.
+
+    Args:
+        name: Ends the log's name.
+        arguments: Of ``prefect``.
+        folder: Working directory.
+        environment: Its environment.
+    """
+
+    def __init__(
+        self, name: str, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
+    ) -> None:
+        self.log = Path(PREFECT_HOME.value()) / f"prunebench-{name}.log"
+        self._command = [sys.executable, "-m", "prefect", *arguments]
+        self._folder = folder
+        self._environment = environment
+        self.log.unlink(missing_ok=True)
+        self.start()
+
+    def start(self) -> None:
+        """Start it; its log goes on."""
+        self._started_s = time.monotonic()
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(
+                self._command,
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C reaches this process alone, which then ends the others in order.
+                start_new_session=True,
+            )
+
+    def ended_early(self) -> bool:
+        """Whether it ended so soon that it would do so again."""
+        return time.monotonic() - self._started_s < EARLY_S
+
 
 class Serving(NamedTuple):
     """What is running.
@@ -38,35 +102,51 @@ class Serving(NamedTuple):
     Attributes:
         address: Of the UI.
         changes: What applying the deployments did.
-        logs: The server's log, and one per work pool's worker.
-        processes: The server and the workers.
+        programs: The server and the workers.
     """
 
     address: str
     changes: list[Change]
-    logs: tuple[Path, ...]
-    processes: tuple[subprocess.Popen[bytes], ...]
+    programs: tuple[_Program, ...]
 
-    def wait(self) -> None:
-        """Block until one of the processes ends, which none should.
+    @property
+    def logs(self) -> tuple[Path, ...]:
+        """The server's log, and one per work pool's worker."""
+        return tuple(program.log for program in self.programs)
+
+    def watch(self) -> None:
+        """Block, and start again what was killed.
 
         Raises:
-            PrunebenchError: One has ended.
+            PrunebenchError: A program ends as soon as it has begun.
         """
-        while all(process.poll() is None for process in self.processes):
+        while True:
             time.sleep(0.5)
-        ended = [
-            log
-            for log, process in zip(self.logs, self.processes, strict=True)
-            if process.poll() is not None
-        ]
-        raise PrunebenchError(f"{ended[0].stem} ended by itself: {_tail(ended[0])}")
+            for program in self.programs:
+                if program.process.poll() is None:
+                    continue
+                if program.ended_early():
+                    tail = _tail(program.log)
+                    raise PrunebenchError(f"{program.log.stem} ended by itself: {tail}")
+                self._tell_crashed(_end_orphans(self.programs))
+                program.start()
+
+    def _tell_crashed(self, flow_runs: Sequence[str]) -> None:
+        # A server that is gone too learns of it by their missing heartbeats.
+        with (
+            contextlib.suppress(httpx.HTTPError, ObjectNotFound),
+            temporary_settings({PREFECT_API_URL: f"{self.address}/api"}),
+            get_client(sync_client=True) as client,
+        ):
+            for flow_run in flow_runs:
+                client.set_flow_run_state(flow_run, Crashed(message=WORKER_GONE))
 
 
 @contextlib.contextmanager
 def serving(operations: Operations, port: int) -> Iterator[Serving]:
-    """Start a server on SQLite, apply ``operations``, start a worker per process work pool.
+    """Start a server, apply ``operations``, start a worker per process work pool.
 
+    The server keeps its records in SQLite, or where ``PREFECT_API_DATABASE_CONNECTION_URL`` says.
     When the block ends, so does every process below this one, flow runs included.
 
     Args:
@@ -79,9 +159,9 @@ def serving(operations: Operations, port: int) -> Iterator[Serving]:
     """
     _check_free(port)
     api = f"http://{HOST}:{port}/api"
-    home = Path(PREFECT_HOME.value())
-    home.mkdir(parents=True, exist_ok=True)
+    Path(PREFECT_HOME.value()).mkdir(parents=True, exist_ok=True)
     environment = {
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
         **os.environ,
         "PREFECT_API_URL": api,
         # Neither the server's nor the client's usage statistics.
@@ -90,29 +170,16 @@ def serving(operations: Operations, port: int) -> Iterator[Serving]:
     }
     # What runs there has no progress display, and its output goes to a file.
     environment.pop(CONSOLE_LEVEL, None)
-    started: list[subprocess.Popen[bytes]] = []
-    logs: list[Path] = []
+    _adopt_orphans()
+    started: list[_Program] = []
 
-    def start(name: str, arguments: Sequence[str]) -> None:
-        log = home / f"prunebench-{name}.log"
-        logs.append(log)
-        with log.open("wb") as out:
-            started.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "prefect", *arguments],
-                    cwd=operations.root,
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=subprocess.STDOUT,
-                    # Ctrl-C reaches this process alone, which then ends the others in order.
-                    start_new_session=True,
-                )
-            )
+    def start(name: str, arguments: Sequence[str]) -> _Program:
+        started.append(_Program(name, arguments, operations.root, environment))
+        return started[-1]
 
     with _ending(started):
-        start("server", ["server", "start", "--host", HOST, "--port", str(port)])
-        _wait_until_healthy(api, started[0], logs[0])
+        server = start("server", ["server", "start", "--host", HOST, "--port", str(port)])
+        _wait_until_healthy(api, server)
         with temporary_settings({PREFECT_API_URL: api}):
             changes = deploy(operations, check=False)
         for pool in operations.work_pools:
@@ -120,19 +187,20 @@ def serving(operations: Operations, port: int) -> Iterator[Serving]:
                 # The queues of other devices are for the workers on those.
                 arguments = ["worker", "start", "--pool", pool.name, "--work-queue", "default"]
                 start(f"worker-{pool.name}", arguments)
-        yield Serving(f"http://{HOST}:{port}", changes, tuple(logs), tuple(started))
+        yield Serving(f"http://{HOST}:{port}", changes, tuple(started))
 
 
 @contextlib.contextmanager
 def ending_on_signals() -> Iterator[None]:
-    """Let SIGTERM and a closed terminal end the block as Ctrl-C does."""
+    """Let SIGTERM and a closed terminal end the block as Ctrl-C does.
+
+    SIGINT itself is ignored in what a script starts in the background, unless it is asked for.
+    """
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
-    }
+    before = {number: signal.signal(number, interrupt) for number in ENDING_SIGNALS}
     try:
         yield
     finally:
@@ -141,31 +209,45 @@ def ending_on_signals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ending(started: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+def _ending(started: Sequence[_Program]) -> Iterator[None]:
     """End ``started``, the last one first, and then whatever they leave behind."""
     try:
         yield
     finally:
-        below = _descendants(started)
-        for process in reversed(started):
-            process.terminate()
+        below = psutil.Process().children(recursive=True)
+        for program in reversed(started):
+            program.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=ENDING_S)
-        below += _descendants(started)
-        for process in (*started, *below):
-            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-                process.kill()
-        for process in started:
-            process.wait()
-        psutil.wait_procs(below, timeout=ENDING_S)
+                program.process.wait(timeout=ENDING_S)
+        _kill([*below, *psutil.Process().children(recursive=True)])
 
 
-def _descendants(started: Sequence[subprocess.Popen[bytes]]) -> list[psutil.Process]:
-    found = []
-    for process in started:
+def _adopt_orphans() -> None:
+    """Have what a killed worker leaves behind become this process's own, where Linux allows it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end_orphans(programs: Sequence[_Program]) -> list[str]:
+    """End what killed programs left behind; gives the flow runs among it."""
+    ours = {program.process.pid for program in programs}
+    left, flow_runs = [], []
+    for orphan in psutil.Process().children():
+        if orphan.pid in ours:
+            continue
+        with contextlib.suppress(psutil.Error):
+            flow_runs.append(orphan.environ().get(FLOW_RUN_VARIABLE))
         with contextlib.suppress(psutil.NoSuchProcess):
-            found += psutil.Process(process.pid).children(recursive=True)
-    return found
+            left += [orphan, *orphan.children(recursive=True)]
+    _kill(left)
+    return [flow_run for flow_run in flow_runs if flow_run is not None]
+
+
+def _kill(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=ENDING_S)
 
 
 def _check_free(port: int) -> None:
@@ -181,13 +263,13 @@ def _check_free(port: int) -> None:
             ) from error
 
 
-def _wait_until_healthy(api: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_healthy(api: str, server: _Program) -> None:
     deadline = time.monotonic() + STARTUP_S
-    while time.monotonic() < deadline and server.poll() is None:
+    while time.monotonic() < deadline and server.process.poll() is None:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{api}/health", timeout=5):
             return
         time.sleep(0.2)
-    raise PrunebenchError(f"the Prefect server does not start: {_tail(log)}")
+    raise PrunebenchError(f"the Prefect server does not start: {_tail(server.log)}")
 
 
 def _tail(log: Path) -> str:

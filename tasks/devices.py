@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelling
+from prefect.states import Cancelled, Cancelling, Pending, State
 
 from prunebench.config import Config
 from prunebench.devices import Device, answer, device_rows, read_answer, write_devices
 from prunebench.errors import ConfigError, InputError, StepError
 from prunebench.outcome import RunRanking
 from prunebench.transfer import open_store
+from tasks.patience import is_out_of_reach, patient_task, patiently
 from tasks.publishing import artifact_key
 from tasks.sharing import RETRIES, RETRY_DELAY_S
 from tasks.variants import is_io_error
@@ -25,11 +30,14 @@ DEPLOYMENT = "rebenchmark/device"
 DEVICES_FOLDER = "devices"
 POLL_S = 2.0
 
+BEGIN_MINUTES = 10.0
+"""Time a device has to begin: a host that is restarted is waited for, one that is gone is not."""
+
 WAIT_FACTOR = 3
 """A device may be busy with another run, and slower than this host."""
 
-WAIT_MINUTES = 10.0
-"""On top of that: a worker has to start, and files have to travel."""
+TRAVEL_MINUTES = 10.0
+"""On top of that: files have to travel."""
 
 
 def check_devices(config: Config) -> None:
@@ -51,12 +59,11 @@ def check_devices(config: Config) -> None:
         ) from error
 
 
-@task(task_run_name="latency on {device}", persist_result=False)
+@patient_task(task_run_name="latency on {device}", retry_condition_fn=is_out_of_reach)
 def measure_on(device: str, folder: str, config: Config) -> Device:
     """Have a device measure a finished run's files; a device that does not is told as a failure."""
     run, url = Path(folder), config.store or ""
-    minutes = WAIT_MINUTES + WAIT_FACTOR * config.latency.budget_minutes
-    flow_run = run_deployment(
+    asked = run_deployment(
         DEPLOYMENT,
         parameters={
             "run": run.name,
@@ -66,14 +73,13 @@ def measure_on(device: str, folder: str, config: Config) -> Device:
             "device": device,
         },
         work_queue_name=device,
-        timeout=60 * minutes,
-        poll_interval=POLL_S,
+        # Asked again after the server was gone, it is the same run.
+        idempotency_key=f"{run.name} on {device}",
+        timeout=0,
     )
-    state = flow_run.state
-    if state is None or not state.is_final():
-        with get_client(sync_client=True) as client:
-            client.set_flow_run_state(flow_run.id, Cancelling())
-        return Device(name=device, failure=f"it did not answer within {minutes:g} minutes")
+    state = _wait_for(asked.id, WAIT_FACTOR * config.latency.budget_minutes)
+    if isinstance(state, str):
+        return Device(name=device, failure=state)
     if not state.is_completed():
         return Device(name=device, failure=state.message or state.name or "its run failed")
     store = open_store(url, run.parent, config.store_cache_gb)
@@ -81,6 +87,36 @@ def measure_on(device: str, folder: str, config: Config) -> Device:
         return read_answer(store, run.name, device, run / DEVICES_FOLDER)
     except (InputError, StepError) as error:
         return Device(name=device, failure=str(error))
+
+
+def _wait_for(flow_run: UUID, measuring_minutes: float) -> State[Any] | str:
+    """The state a device's run ended in, or why it is not waited for any longer; then it is ended.
+
+    A server that is restarted meanwhile is waited for.
+    """
+    begun, began = False, time.monotonic()
+    while True:
+        state = patiently(functools.partial(_read_state, flow_run))
+        if state.is_final():
+            return state
+        minutes = (time.monotonic() - began) / 60
+        begun = begun or not (state.is_scheduled() or state.is_pending())
+        most = TRAVEL_MINUTES + measuring_minutes if begun else BEGIN_MINUTES
+        if minutes > most:
+            break
+        time.sleep(POLL_S)
+    # Nobody would answer to the wish that a run ends which nobody has begun.
+    wish = Cancelling() if begun else Cancelled(message="no worker took it")
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(flow_run, wish)
+    if begun:
+        return f"it did not answer within {most:g} minutes"
+    return f"no worker on it has taken the run from its queue within {most:g} minutes"
+
+
+def _read_state(flow_run: UUID) -> State[Any]:
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(flow_run).state or Pending()
 
 
 @task(
@@ -96,7 +132,7 @@ def answer_as(device: str, source: str, folder: str, url: str, cache_gb: float) 
     answer(open_store(url, run.parent, cache_gb), source, device, run.name)
 
 
-@task(task_run_name="publish the devices", persist_result=False)
+@patient_task(task_run_name="publish the devices")
 def publish_devices(folder: str, outcome: RunRanking, devices: Sequence[Device]) -> None:
     """Keep the table with a column per device, and ``devices.json`` in the run's folder."""
     write_devices(Path(folder), devices)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prefect import task
-
 from prunebench.experiment import Experiment
 from prunebench.explain import Diagnoses, diagnose_variants
 from prunebench.latency.records import LatencyResult
@@ -13,15 +11,16 @@ from prunebench.outcome import measure_latency
 from prunebench.progress import announce
 from prunebench.records import VariantRecord
 from tasks.hosts import measuring_slot
+from tasks.patience import patient_task
 
 
-@task(task_run_name="latency of every variant", persist_result=False)
+@patient_task(task_run_name="latency of every variant")
 def measure(experiment: Experiment, variants: Sequence[VariantRecord]) -> LatencyResult:
     """Measure every exported variant in shuffled, interleaved rounds of fresh processes."""
     return measure_latency(experiment, variants, announce, exclusive=measuring_slot)
 
 
-@task(task_run_name="why is it not faster?", persist_result=False)
+@patient_task(task_run_name="why is it not faster?")
 def diagnose(
     experiment: Experiment, variants: Sequence[VariantRecord], latency: LatencyResult
 ) -> Diagnoses:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import task
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
@@ -20,6 +20,7 @@ from prunebench.outcome import RunRanking
 from prunebench.ranking.records import Ranking
 from prunebench.records import Interval, VariantRecord
 from prunebench.report.build import REPORT_HTML, report_markdown
+from tasks.patience import patient_task, patiently
 
 
 def artifact_key(*parts: str) -> str:
@@ -27,7 +28,7 @@ def artifact_key(*parts: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
 
 
-@task(task_run_name="publish", persist_result=False)
+@patient_task(task_run_name="publish")
 def publish(
     folder: str,
     variants: Sequence[VariantRecord],
@@ -70,11 +71,13 @@ def publish_latency(outcome: RunRanking, device: str | None = None) -> None:
     """
     for name, rows in latency_rows(outcome).items():
         first = rows[0]
-        create_table_artifact(
+        show = functools.partial(
+            create_table_artifact,
             key=artifact_key("latency", _key_name(outcome, device), name),
             table=rows,
             description=f"{name}: {first['latency ms']} ms, {first['FPS']} FPS, run {outcome.run}",
         )
+        patiently(show)
 
 
 def _key_name(outcome: RunRanking, device: str | None) -> str:
@@ -147,7 +150,7 @@ def _shown(interval: Interval) -> str:
     return f"{interval.estimate:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
 
 
-@task(task_run_name="publish the comparison", persist_result=False)
+@patient_task(task_run_name="publish the comparison")
 def publish_comparison(name: str, comparison: RunComparison) -> None:
     """Keep the comparison with an earlier run as an artifact."""
     create_table_artifact(

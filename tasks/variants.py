@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+import httpx
 from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
@@ -136,11 +137,13 @@ def _progress_in_ui(variant: str) -> Iterator[Any]:
             return
         share = 100.0 * event["epoch"] / event["epochs"]
         text = f"{variant}: {finished_epoch(event)}"
-        if artifact is None:
-            artifact = create_progress_artifact(
-                progress=share, key=artifact_key("training", variant), description=text
-            )
-        else:
-            update_progress_artifact(artifact_id=artifact, progress=share, description=text)
+        # A training does not end because nobody can be told how far it is.
+        with contextlib.suppress(httpx.HTTPError):
+            if artifact is None:
+                artifact = create_progress_artifact(
+                    progress=share, key=artifact_key("training", variant), description=text
+                )
+            else:
+                update_progress_artifact(artifact_id=artifact, progress=share, description=text)
 
     yield emit

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from prunebench.errors import ChildFailed, InputError, PrunebenchError, StepError
+from prunebench.files import full_disk
 from prunebench.records import Record
 
 Event = dict[str, Any]
@@ -148,6 +149,11 @@ def run_child(
     try:
         tail = _follow(process, workdir / f"{step}.log", on_event)
         returncode = process.wait()
+    except OSError as error:
+        full = full_disk(workdir, error)
+        if full is None:
+            raise
+        raise StepError(step, full) from error
     finally:
         ended.set()
         if timer is not None:
@@ -212,7 +218,10 @@ def _follow(process: subprocess.Popen[str], log: Path, on_event: Emit | None) ->
 
 def _read_result(step: str, result_file: Path, returncode: int, tail: str) -> dict[str, Any]:
     if not result_file.is_file():
-        if returncode < 0:
+        full = full_disk(result_file.parent)
+        if full is not None:
+            reason = full
+        elif returncode < 0:
             name = signal.Signals(-returncode).name
             hint = ", perhaps out of memory" if name == "SIGKILL" else ""
             reason = f"its process was ended by {name}{hint}"
@@ -237,7 +246,10 @@ def _rebuild_error(step: str, data: Mapping[str, Any]) -> PrunebenchError:
     return StepError(step, data["reason"])
 
 
-def _describe_error(step: str, error: Exception) -> dict[str, Any]:
+def _describe_error(step: str, error: Exception, folder: Path) -> dict[str, Any]:
+    full = full_disk(folder, error)
+    if full is not None:
+        return {"type": "StepError", "step": step, "reason": full}
     if isinstance(error, InputError):
         return {
             "type": type(error).__name__,
@@ -283,7 +295,7 @@ def main(argv: list[str]) -> int:
         import traceback
 
         traceback.print_exc()
-        answer = {"error": _describe_error(step, error)}
+        answer = {"error": _describe_error(step, error, result_file.parent)}
     partial = result_file.with_suffix(".partial")
     partial.write_text(json.dumps(answer), encoding="utf-8")
     partial.replace(result_file)

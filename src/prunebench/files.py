@@ -17,6 +17,9 @@ from prunebench.errors import OutputError
 NEEDED_BYTES = 200 * 10**6
 """Free space asked for before a run: about twenty checkpoints and ONNX files of a nano model."""
 
+FULL_BYTES = 10**6
+"""What is left of a disk on which no checkpoint could be written."""
+
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write ``content`` under a temporary name in the same folder, then rename it to ``path``."""
@@ -87,6 +90,18 @@ def check_output_folder(folder: Path, *, needed_bytes: int = NEEDED_BYTES) -> No
             errno.ENOSPC: "the disk is full",
         }.get(error.errno or 0, error.strerror or str(error))
         raise OutputError(why, where=folder, fix="choose another folder with --out") from error
+
+
+def full_disk(folder: Path, error: Exception | None = None) -> str | None:
+    """That the disk of ``folder`` is full, as the reason of a failure; ``None`` where it is not.
+
+    Libraries say many things of a file they could not write, so what is left of it counts too.
+    """
+    free = shutil.disk_usage(folder).free
+    refused = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if free >= FULL_BYTES and not refused:
+        return None
+    return f"the disk of {folder} is full ({free} bytes are left); free some space and run again"
 
 
 @contextlib.contextmanager

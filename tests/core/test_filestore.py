@@ -16,8 +16,8 @@ from prunebench.filestore import FileStore, Stored
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
-    with s3_server() as address:
-        yield address
+    with s3_server() as server:
+        yield server.address
 
 
 @pytest.fixture(params=["file", "s3"])

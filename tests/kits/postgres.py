@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -28,10 +29,18 @@ def installed() -> Path | None:
 
 
 class Server:
-    """A running server that only its own socket folder leads to."""
+    """A server that only its own socket folder leads to.
 
-    def __init__(self, sockets: Path) -> None:
+    Attributes:
+        sockets: That folder.
+        start: Starts it.
+        stop: Stops it, as a power cut would.
+    """
+
+    def __init__(self, sockets: Path, start: Callable[[], None], stop: Callable[[], None]) -> None:
         self.sockets = sockets
+        self.start = start
+        self.stop = stop
 
     def new_database(self) -> str:
         """URL of a new, empty database."""
@@ -72,11 +81,13 @@ def running(programs: Path) -> Iterator[Server]:
     try:
         run("initdb", "--auth=trust", "--username=tester", "--encoding=UTF8", "--no-sync")
         options = f"-c listen_addresses= -c fsync=off -k {folder} -p {PORT}"
-        run("pg_ctl", "start", "--wait", "-l", str(log), "-o", options)
+        start = functools.partial(run, "pg_ctl", "start", "--wait", "-l", str(log), "-o", options)
+        stop = functools.partial(run, "pg_ctl", "stop", "--wait", "-m", "immediate")
+        start()
         try:
-            yield Server(folder)
+            yield Server(folder, start, stop)
         finally:
-            run("pg_ctl", "stop", "--wait", "-m", "immediate")
+            stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

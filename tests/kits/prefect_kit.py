@@ -20,7 +20,7 @@ import psutil
 
 from tests.conftest import ROOT
 
-STARTUP_S = 120
+STARTUP_S = 240
 RUN_S = 2400 if os.environ.get("SCREENSHOTS") else 400
 ENDING_S = 40
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -62,13 +62,23 @@ class Served(NamedTuple):
 
     @property
     def worker(self) -> psutil.Process:
-        """The worker's process."""
-        (found,) = [
-            child
-            for child in psutil.Process(self.process.pid).children()
-            if "worker" in child.cmdline()
-        ]
-        return found
+        """The worker's process; waited for while it is started again."""
+        return self._program("worker")
+
+    @property
+    def server(self) -> psutil.Process:
+        """The server's process, likewise."""
+        return self._program("server")
+
+    def _program(self, word: str) -> psutil.Process:
+        deadline = time.monotonic() + STARTUP_S
+        while time.monotonic() < deadline:
+            for child in psutil.Process(self.process.pid).children():
+                with contextlib.suppress(psutil.Error):
+                    if word in child.cmdline():
+                        return child
+            time.sleep(0.1)
+        raise AssertionError(f"there is no {word}")
 
     def log(self) -> str:
         """What the worker printed."""
@@ -85,10 +95,10 @@ class Served(NamedTuple):
             text = answer.read()
         return json.loads(text) if text else None
 
-    def start(self, deployment: str, parameters: dict[str, Any]) -> str:
+    def start(self, deployment: str, parameters: dict[str, Any], **changes: Any) -> str:
         """Start a flow run of a deployment; gives its path in the API."""
         found = self.call(f"deployments/name/{deployment}")
-        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, **changes}
         made = self.call(f"deployments/{found['id']}/create_flow_run", body)
         return f"flow_runs/{made['id']}"
 
@@ -103,8 +113,13 @@ class Served(NamedTuple):
 
 
 @contextlib.contextmanager
-def served(home: Path, allowed: Path) -> Iterator[Served]:
-    """Start `prunebench serve` on a free port, its flows allowed to reach ``allowed``."""
+def served(
+    home: Path, allowed: Path, *, folder: Path = ROOT / "deployments", **variables: str
+) -> Iterator[Served]:
+    """Start `prunebench serve` on a free port, its flows allowed to reach ``allowed``.
+
+    It applies ``folder``; ``variables`` are further environment variables of everything below it.
+    """
     connections = home / "connections"
     connections.mkdir(parents=True)
     (home / "sitecustomize.py").write_text(HOOK)
@@ -121,8 +136,9 @@ def served(home: Path, allowed: Path) -> Iterator[Served]:
         environment.pop(name, None)
     # Prefect counts the runs of a CI on its own accord: here it has to be told not to.
     environment.pop("CI", None)
+    environment |= variables
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "serve", "--port", str(port)],
+        [sys.executable, "-m", "flows.cli", "serve", str(folder), "--port", str(port)],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,

@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import boto3
 from prefect_kit import free_port
@@ -17,9 +18,21 @@ BUCKET = "prunebench"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
+class S3(NamedTuple):
+    """A running server.
+
+    Attributes:
+        address: Its URL.
+        pid: Its process.
+    """
+
+    address: str
+    pid: int
+
+
 @contextlib.contextmanager
-def s3_server(port: int | None = None) -> Iterator[str]:
-    """Its address; it holds an empty bucket."""
+def s3_server(port: int | None = None) -> Iterator[S3]:
+    """A server with an empty bucket."""
     port = port or free_port()
     address = f"http://127.0.0.1:{port}"
     process = subprocess.Popen(
@@ -41,7 +54,7 @@ def s3_server(port: int | None = None) -> Iterator[str]:
             aws_access_key_id="test",
             aws_secret_access_key="test",
         ).create_bucket(Bucket=BUCKET)
-        yield address
+        yield S3(address, process.pid)
     finally:
         process.kill()
         process.wait()
