@@ -1,11 +1,12 @@
 """Faults of everything around the work: `prunebench serve` on PostgreSQL, real processes killed.
 
-Where the fault is not about a step's own work, its steps are faked (see ``faked_kit``).
+Where the fault is not about a step's own work, its steps are faked (see ``faked_flow``).
 """
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -39,8 +40,10 @@ ELSEWHERE = "elsewhere"
 
 GONE_S = 30
 AT_ONCE = 8
-HEARD_OF_S = 100
+HEARD_OF_S = 75
 """Instead of the hour and a half of ``deployments/``; a run says every 30 s that it is alive."""
+
+RULES = "operations.yaml"
 
 STORE = f"s3://{BUCKET}/runs"
 
@@ -56,6 +59,7 @@ class Rig(NamedTuple):
         history: URL of another database, for the history.
         s3_port: Where the store is, while there is one.
         home: Folder that runs may reach.
+        deployments: Folder of what is deployed.
     """
 
     serve: Served
@@ -63,6 +67,7 @@ class Rig(NamedTuple):
     history: str
     s3_port: int
     home: Path
+    deployments: Path
 
     def new_out(self, name: str) -> Path:
         """An output folder for faked runs."""
@@ -151,31 +156,26 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         }
         folder = operations(home / "operations")
         with served(home / "prefect", home, folder=folder, **variables) as serve:
-            yield Rig(serve, database, history, port, home)
+            yield Rig(serve, database, history, port, home, folder)
 
 
 def operations(root: Path) -> Path:
-    """The deployments and a faked one, of a device too; a lost run is not waited for as long."""
+    """The deployments, and faked ones of a comparison and of a device."""
     root.mkdir()
     (root / "flows").symlink_to(ROOT / "flows")
     paths = [str(ROOT), str(ROOT / "tests" / "kits")]
-    entry = f"import sys\nsys.path[:0] = {paths!r}\nfrom faked_kit import compare, rebenchmark\n"
+    entry = f"import sys\nsys.path[:0] = {paths!r}\nfrom faked_flow import compare, rebenchmark\n"
     (root / "faked.py").write_text(entry)
-    prefect, rules = (
-        yaml.safe_load((ROOT / "deployments" / f"{name}.yaml").read_text())
-        for name in ("prefect", "operations")
-    )
+    prefect = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())
     deployments = {one["name"]: one for one in prefect["deployments"]}
     deployments["device"]["entrypoint"] = "faked.py:rebenchmark"
     faked = {"name": "faked", "entrypoint": "faked.py:compare"}
     limit = {"concurrency_limit": {"limit": 2 * AT_ONCE}}
     prefect["deployments"].append({**deployments["compare"], **faked, **limit})
-    (lost,) = [rule for rule in rules["automations"] if rule["name"] == "prunebench lost run"]
-    lost["trigger"]["within"] = HEARD_OF_S
     folder = root / "deployments"
     folder.mkdir()
     (folder / "prefect.yaml").write_text(yaml.safe_dump(prefect))
-    (folder / "operations.yaml").write_text(yaml.safe_dump(rules))
+    shutil.copyfile(ROOT / "deployments" / RULES, folder / RULES)
     return folder
 
 
@@ -222,11 +222,13 @@ def test_eight_runs_at_once_on_postgresql_lose_no_result(rig: Rig) -> None:
     for out in outs:
         hold(out, "make")
     flow_runs = [rig.start(out, history=rig.history) for out in outs]
-    rig.wait(lambda: all(reached(out, "make") for out in outs))
-    states = [rig.serve.call(flow_run)["state"]["type"] for flow_run in flow_runs]
+    try:
+        rig.wait(lambda: all(reached(out, "make") for out in outs))
+        states = [rig.serve.call(flow_run)["state"]["type"] for flow_run in flow_runs]
+    finally:
+        for out in outs:
+            release(out, "make")
     assert states == ["RUNNING"] * AT_ONCE
-    for out in outs:
-        release(out, "make")
     folders = [rig.check_complete(*pair) for pair in zip(outs, flow_runs, strict=True)]
     with Store(rig.history) as store:
         assert {folder.name for folder in folders} == {run.name for run in stored_runs(store)}
@@ -418,33 +420,6 @@ def test_a_full_disk_is_the_reason_of_a_failure(rig: Rig) -> None:
         rig.check_complete(out, rig.start(out))
 
 
-class Lost(NamedTuple):
-    """Two runs on a host that is gone, and their output folders."""
-
-    alone: Path
-    alone_run: str
-    followed: Path
-    followed_run: str
-
-
-@pytest.fixture(scope="module")
-def lost(rig: Rig, elsewhere: Elsewhere) -> Lost:
-    alone, followed = rig.new_out("alone"), rig.new_out("followed")
-    hold(followed, "make")
-    second = rig.start(followed, queue=ELSEWHERE)
-    first = rig.start_at(alone, "make", queue=ELSEWHERE)
-    rig.wait(lambda: reached(followed, "make"))
-    elsewhere.power_off()
-    return Lost(alone, first, followed, second)
-
-
-def test_the_next_run_knows_of_a_host_that_is_gone(rig: Rig, lost: Lost) -> None:
-    assert rig.serve.call(lost.followed_run)["state"]["type"] == "RUNNING"
-    release(lost.followed, "make")
-    rig.check_complete(lost.followed, rig.start(lost.followed))
-    assert "Its process is gone" in rig.serve.wait_for(lost.followed_run, "CRASHED")["message"]
-
-
 def test_a_worker_killed_in_training_and_in_measuring(
     rig: Rig, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -484,6 +459,50 @@ def test_a_worker_killed_in_training_and_in_measuring(
     record = (folder / "variants" / "preserving-1" / "record.json").read_text()
     training = yaml.safe_load(record)["training"]
     assert (training["resumed"], training["epochs"]) == (1, 3)
+
+
+class Lost(NamedTuple):
+    """Two runs on a host that is gone, and their output folders."""
+
+    alone: Path
+    alone_run: str
+    followed: Path
+    followed_run: str
+
+
+@pytest.fixture(scope="module")
+def lost(rig: Rig, elsewhere: Elsewhere) -> Lost:
+    hear_sooner(rig)
+    alone, followed = rig.new_out("alone"), rig.new_out("followed")
+    hold(followed, "make")
+    second = rig.start(followed, queue=ELSEWHERE)
+    first = rig.start_at(alone, "make", queue=ELSEWHERE)
+    rig.wait(lambda: reached(followed, "make"))
+    elsewhere.power_off()
+    return Lost(alone, first, followed, second)
+
+
+def hear_sooner(rig: Rig) -> None:
+    """Deploy a shorter time after which a run that is not heard of counts as lost."""
+    rules = yaml.safe_load((rig.deployments / RULES).read_text())
+    (lost,) = [rule for rule in rules["automations"] if rule["name"] == "prunebench lost run"]
+    assert lost["trigger"]["within"] > 3600
+    lost["trigger"]["within"] = HEARD_OF_S
+    (rig.deployments / RULES).write_text(yaml.safe_dump(rules))
+    subprocess.run(
+        [sys.executable, "-m", "flows.cli", "deploy", str(rig.deployments)],
+        cwd=ROOT,
+        env=rig.serve.environment,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+def test_the_next_run_knows_of_a_host_that_is_gone(rig: Rig, lost: Lost) -> None:
+    assert rig.serve.call(lost.followed_run)["state"]["type"] == "RUNNING"
+    release(lost.followed, "make")
+    rig.check_complete(lost.followed, rig.start(lost.followed))
+    assert "Its process is gone" in rig.serve.wait_for(lost.followed_run, "CRASHED")["message"]
 
 
 def test_a_host_that_is_gone_is_noticed_in_time(rig: Rig, lost: Lost) -> None:

@@ -42,8 +42,8 @@ WHERE = re.compile(r"(\w+) on the Dask worker (\w+) \(.*, process (\d+)\)")
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with pytest.MonkeyPatch.context() as patch, s3_server() as address:
-        for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": address}.items():
+    with pytest.MonkeyPatch.context() as patch, s3_server() as s3:
+        for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": s3.address}.items():
             patch.setenv(name, value)
         with dask_cluster(tmp_path_factory.mktemp("cluster"), "one", "two") as found:
             yield found
