@@ -3,11 +3,12 @@
 Every recipe prunes the same baseline to the same measured speed-ups and retrains with the same
 budget. Beside them stand what needs no pruning: the baseline in INT8, the baseline at a lower
 resolution, and a smaller stock network trained for as long as baseline and retraining together,
-and beside those the default's own network in INT8. All files are measured side by side.
+and beside those the default's own network in INT8. All files are measured side by side. With
+``--seeds`` every pruned network is retrained that often: accuracies are means over the trainings.
 
     python benchmarks/frontier.py                 # the built-in scenes and the shipped checkpoint
     python benchmarks/frontier.py --data neontrees --model best.pt --height 192 --width 320 \
-        --imgsz 320 --epochs 6
+        --imgsz 320 --batch 8 --epochs 6 --lr0 0.001 --seeds 3
 
 Interrupted, it goes on where it stopped: what is trained is kept below --out.
 """
@@ -15,6 +16,7 @@ Interrupted, it goes on where it stopped: what is trained is kept below --out.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,16 +59,19 @@ CONTROLS = "control"
 RESAMPLES = 2000
 LEVEL = 0.95
 
+# Trainings of one network, of which the first is the one that is measured.
+Trained = list[tuple[Experiment, VariantRecord]]
+
 
 def main() -> None:
     """Print the frontier of every recipe and draw it."""
     options = _arguments()
     out = Path(options.out).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    made: dict[tuple[str, str], tuple[Experiment, VariantRecord]] = {}
+    made: dict[tuple[str, str], Trained] = {}
     for recipe in options.recipes:
         config = _config(options, RECIPES[recipe], options.targets)
-        for name, found in _variants(config).items():
+        for name, found in _variants(config, options.seeds).items():
             made["baseline" if name == "baseline" else recipe, name] = found
     for name, found in _controls(options).items():
         made[CONTROLS, name] = found
@@ -107,7 +112,7 @@ def _config(
     )
 
 
-def _variants(config: Config) -> dict[str, tuple[Experiment, VariantRecord]]:
+def _variants(config: Config, seeds: int) -> dict[str, Trained]:
     """Make every variant of one recipe; a target that cannot be reached is said and left out."""
     experiment = prepare(config)
     made: dict[str, VariantRecord] = {}
@@ -127,11 +132,25 @@ def _variants(config: Config) -> dict[str, tuple[Experiment, VariantRecord]]:
             done = evaluate_variant(experiment, export_variant(experiment, variant, show), show)
             pruned = variant if planned.parent is None else made[planned.parent]
             label = "baseline" if planned.goal is None else planned.goal.label
-            found[label] = experiment, done.model_copy(update={"reached": pruned.reached})
+            found[label] = [(experiment, done.model_copy(update={"reached": pruned.reached}))]
+            if planned.parent is not None:
+                for seed in range(config.seed + 1, config.seed + seeds):
+                    again = _again(experiment, seed)
+                    trained = make_variant(again, planned, parent, made.get("baseline"), show)
+                    trained = evaluate_variant(again, export_variant(again, trained, show), show)
+                    found[label].append((again, trained))
     return found
 
 
-def _controls(options: argparse.Namespace) -> dict[str, tuple[Experiment, VariantRecord]]:
+def _again(experiment: Experiment, seed: int) -> Experiment:
+    """The experiment with another seed, in a copy of its folder as it is now."""
+    folder = f"{experiment.folder}-seed{seed}"
+    shutil.copytree(experiment.folder, folder, dirs_exist_ok=True)
+    config = experiment.config.model_copy(update={"seed": seed})
+    return experiment.model_copy(update={"config": config, "folder": folder})
+
+
+def _controls(options: argparse.Namespace) -> dict[str, Trained]:
     """What needs no pruning, and the default's network of the same target in INT8."""
     retrained = "preserving-1"
     config = _config(
@@ -154,15 +173,15 @@ def _controls(options: argparse.Namespace) -> dict[str, tuple[Experiment, Varian
         made[planned.name] = variant
         if planned.control is not None or planned.quantized:
             name = planned.name.replace(retrained, f"default {options.control}")
-            found[name] = experiment, evaluate_variant(experiment, variant, show)
+            found[name] = [(experiment, evaluate_variant(experiment, variant, show))]
     return found
 
 
 def _rows(
-    made: Mapping[tuple[str, str], tuple[Experiment, VariantRecord]], options: argparse.Namespace
+    made: Mapping[tuple[str, str], Trained], options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     targets = []
-    for (recipe, name), (experiment, variant) in made.items():
+    for (recipe, name), [(experiment, variant), *_] in made.items():
         onnx = variant.exported.onnx
         path = experiment.run_folder / onnx.path
         imgsz = variant.exported.imgsz
@@ -181,17 +200,18 @@ def _rows(
     )
     medians = round_medians(read_samples(folder / result.samples.path), "model")
     base = medians[targets[0].name, 1]
-    whole = _draws(*made["baseline", "baseline"])
+    whole = _draws(*made["baseline", "baseline"][0])
     rows = []
-    for target, ((recipe, name), (experiment, variant)) in zip(targets, made.items(), strict=True):
+    for target, ((recipe, name), trained) in zip(targets, made.items(), strict=True):
         own = medians[target.name, 1]
-        draws = _draws(experiment, variant)
+        draws = np.mean([_draws(*one) for one in trained], axis=0)
+        variant = trained[0][1]
         rows.append(
             {
                 "recipe": recipe,
                 "target": name,
                 "speedup": ratio_interval(base, own, LEVEL),
-                "map50": variant.accuracy.map50,
+                "map50": [one.accuracy.map50 for _, one in trained],
                 "loss": interval(float(np.median(whole - draws)), whole - draws, LEVEL),
                 "parameters": variant.audit.structure.parameters,
                 "macs": variant.audit.structure.macs,
@@ -209,7 +229,8 @@ def _draws(experiment: Experiment, variant: VariantRecord) -> np.ndarray:
 def _print(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     title = f"{options.data}, {options.epochs} epochs of retraining, 1 thread"
     table = Table(title=title, title_justify="left")
-    for column in ("recipe", "target", "speed-up", "mAP50", "points lost", "parameters", "M MACs"):
+    columns = ("recipe", "target", "speed-up", "mAP50", "of its trainings", "points lost")
+    for column in (*columns, "parameters", "M MACs"):
         table.add_column(column, justify="left" if column in ("recipe", "target") else "right")
     for row in rows:
         speed, loss = row["speedup"], row["loss"]
@@ -217,12 +238,13 @@ def _print(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
             row["recipe"],
             row["target"],
             f"{speed.estimate:.2f} [{speed.low:.2f}, {speed.high:.2f}]",
-            f"{row['map50']:.3f}",
+            f"{np.mean(row['map50']):.3f}",
+            f"{min(row['map50']):.3f} to {max(row['map50']):.3f}" if len(row["map50"]) > 1 else "",
             f"{100 * loss.estimate:.1f} [{100 * loss.low:.1f}, {100 * loss.high:.1f}]",
             f"{row['parameters']:,}",
             f"{row['macs'] / 1e6:.0f}",
         )
-    Console(width=120).print(table)
+    Console(width=140).print(table)
 
 
 def _draw(rows: list[dict[str, Any]], path: Path) -> None:
@@ -230,7 +252,7 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(8, 5))
     base = rows[0]
-    axes.axhline(base["map50"], color="0.6", linestyle="--", label="unpruned baseline")
+    axes.axhline(np.mean(base["map50"]), color="0.6", linestyle="--", label="unpruned baseline")
     for recipe in dict.fromkeys(row["recipe"] for row in rows[1:]):
         own = sorted(
             (row for row in rows[1:] if row["recipe"] == recipe),
@@ -242,7 +264,7 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
         x = [row["speedup"].estimate for row in own]
         axes.errorbar(
             x,
-            [row["map50"] for row in own],
+            [np.mean(row["map50"]) for row in own],
             xerr=[
                 [row["speedup"].estimate - row["speedup"].low for row in own],
                 [row["speedup"].high - row["speedup"].estimate for row in own],
@@ -262,7 +284,7 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 def _draw_controls(axes: Any, rows: list[dict[str, Any]]) -> None:
     for row in rows:
-        place = row["speedup"].estimate, row["map50"]
+        place = row["speedup"].estimate, np.mean(row["map50"])
         axes.plot(*place, marker="D", color="0.3", linestyle="none")
         axes.annotate(row["target"], place, textcoords="offset points", xytext=(6, 4), fontsize=8)
 
@@ -283,6 +305,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--control", default="2x", help="target the controls stand beside")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of every pruned network")
     parser.add_argument("--budget", type=float, default=10.0, help="minutes of measuring")
     parser.add_argument("--out", default="runs/frontier")
     return parser.parse_args()

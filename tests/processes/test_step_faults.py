@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from disk_kit import fill, small_disk
 from faketime_kit import faketime
@@ -33,7 +35,7 @@ request = Request.model_validate_json(Path(sys.argv[1]).read_text())
 print("asked", flush=True)
 run = run_step(
     Path(sys.argv[2]), "train", request, {}, threads=1,
-    on_event=lambda event: print(event.get("epoch", ""), flush=True),
+    on_event=lambda event: event["kind"] == "epoch" and print(event["epoch"], flush=True),
 )
 print("done" if run.cached is False else "cached", flush=True)
 """
@@ -85,10 +87,17 @@ def test_two_workers_asked_for_one_variant_train_it_once_and_the_second_takes_ov
         assert first.stdout is not None
         while first.stdout.readline() != "1\n":
             assert first.poll() is None
+        # Or a quick training is finished before the second has asked.
+        training_of_first = psutil.Process(first.pid).children(recursive=True)
+        for process in training_of_first:
+            process.suspend()
         with worker() as second:
             assert second.stdout is not None
             assert second.stdout.readline() == "asked\n"
             first.kill()
+            for process in training_of_first:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.resume()
             said = second.stdout.read().split()
             assert second.wait(WAIT_S) == 0
     assert said[-1] == "done"
