@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect import task
 from prefect.settings import PREFECT_API_URL
 
 from prunebench.child import ENDED_REASON, Emit, ending_children, was_ended
@@ -42,9 +41,8 @@ from prunebench.records import Record
 from prunebench.transfer import open_store
 from prunebench.variant_steps import steps_run
 from prunebench.versions import check_engine
-from tasks.sharing import RETRIES, RETRY_DELAY_S
-from tasks.variants import IO_RETRIES, is_io_error
-from tasks.variants import RETRY_DELAY_S as STEP_RETRY_DELAY_S
+from tasks.sharing import store_task
+from tasks.variants import step_task
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -158,13 +156,7 @@ def steps_on_cluster(experiment: Experiment) -> Iterator[None]:
         yield
 
 
-@task(
-    task_run_name="copy the dataset to the store",
-    retries=RETRIES,
-    retry_delay_seconds=RETRY_DELAY_S,
-    retry_condition_fn=is_io_error,
-    persist_result=False,
-)
+@store_task(task_run_name="copy the dataset to the store")
 def share_dataset(experiment: Experiment) -> ArchivedDataset:
     """Have the dataset in the store, where workers take it from."""
     config, out = experiment.config, Path(experiment.out)
@@ -172,13 +164,7 @@ def share_dataset(experiment: Experiment) -> ArchivedDataset:
     return archive_dataset(Path(experiment.data_yaml), experiment.data_digest, store, out)
 
 
-@task(
-    task_run_name="{errand.step} on Dask",
-    retries=IO_RETRIES,
-    retry_delay_seconds=STEP_RETRY_DELAY_S,
-    retry_condition_fn=is_io_error,
-    persist_result=False,
-)
+@step_task(task_run_name="{errand.step} on Dask")
 def run_errand(errand: Errand, topic: str) -> Brought:
     """Runs on a worker: carry out a step while nobody measures on that host."""
     from distributed import get_worker

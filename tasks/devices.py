@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
@@ -23,8 +22,7 @@ from prunebench.outcome import RunRanking
 from prunebench.transfer import open_store
 from tasks.patience import is_out_of_reach, patient_task, patiently
 from tasks.publishing import artifact_key
-from tasks.sharing import RETRIES, RETRY_DELAY_S
-from tasks.variants import is_io_error
+from tasks.sharing import store_task
 
 DEPLOYMENT = "rebenchmark/device"
 DEVICES_FOLDER = "devices"
@@ -119,13 +117,7 @@ def _read_state(flow_run: UUID) -> State[Any]:
         return client.read_flow_run(flow_run).state or Pending()
 
 
-@task(
-    task_run_name="answer",
-    retries=RETRIES,
-    retry_delay_seconds=RETRY_DELAY_S,
-    retry_condition_fn=is_io_error,
-    persist_result=False,
-)
+@store_task(task_run_name="answer")
 def answer_as(device: str, source: str, folder: str, url: str, cache_gb: float) -> None:
     """Tell whoever asked which run of this device has the figures."""
     run = Path(folder)

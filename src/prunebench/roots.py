@@ -69,11 +69,7 @@ def check_config(config: Config, roots: tuple[Path, ...], own_history: str | Non
     except ArgumentError as error:
         raise ConfigError("it is no database URL", where="config.history") from error
     if url.get_backend_name() != SQLITE:
-        raise InputError(
-            "a run of a deployment cannot choose a database server",
-            where="config.history",
-            fix="leave it out, or let the operator set PRUNEBENCH_HISTORY to it",
-        )
+        raise _operators_choice("a database server", "config.history", "PRUNEBENCH_HISTORY")
     check_path("config.history", str(Path(url.database or "").absolute()), roots)
 
 
@@ -92,11 +88,7 @@ def check_store(url: str, roots: tuple[Path, ...], own_store: str | None) -> Non
         return
     protocol, separator, path = url.rpartition("://")
     if "::" in url or (separator and protocol != "file"):
-        raise InputError(
-            "a run of a deployment cannot choose a store on another host",
-            where="store",
-            fix="leave it out, or let the operator set PRUNEBENCH_STORE to it",
-        )
+        raise _operators_choice("a store on another host", "store", "PRUNEBENCH_STORE")
     check_path("store", str(Path(path).absolute()), roots)
 
 
@@ -111,11 +103,7 @@ def check_address(address: str, own_address: str | None) -> None:
         InputError: It is another one.
     """
     if address != own_address:
-        raise InputError(
-            "a run of a deployment cannot choose a Dask cluster",
-            where="config.address",
-            fix="leave it out, or let the operator set PRUNEBENCH_ADDRESS to it",
-        )
+        raise _operators_choice("a Dask cluster", "config.address", "PRUNEBENCH_ADDRESS")
 
 
 def check_mlflow(uri: str, own_uri: str | None) -> None:
@@ -129,11 +117,16 @@ def check_mlflow(uri: str, own_uri: str | None) -> None:
         InputError: It is another one.
     """
     if uri != (own_uri or "").rstrip("/"):
-        raise InputError(
-            "a run of a deployment cannot choose an MLflow server",
-            where="config.mlflow.uri",
-            fix="leave it out, or let the operator set MLFLOW_TRACKING_URI to it",
-        )
+        raise _operators_choice("an MLflow server", "config.mlflow.uri", "MLFLOW_TRACKING_URI")
+
+
+def _operators_choice(what: str, where: str, variable: str) -> InputError:
+    """That a run chose what only its worker's operator may, by a variable of the environment."""
+    return InputError(
+        f"a run of a deployment cannot choose {what}",
+        where=where,
+        fix=f"leave it out, or let the operator set {variable} to it",
+    )
 
 
 def _paths(config: Config) -> Iterator[tuple[str, str]]:
