@@ -27,7 +27,7 @@ from kit import CHECKPOINT, host_line, in_workspace
 from rich.console import Console
 from rich.table import Table
 
-from prunebench.child import thread_environment
+from prunebench.child import WAITING, thread_environment
 from prunebench.data.scenes import generate_scenes
 from prunebench.latency.fingerprint import usable_cores
 from prunebench.statistics import FEWEST_ROUNDS, locate
@@ -41,13 +41,13 @@ class Setting:
 
     Attributes:
         threads: Threads of torch.
-        waiting: OMP_WAIT_POLICY: what a thread does that has nothing to do.
+        spins: How often a thread that has nothing to do looks for work before it sleeps.
         cache: Whether images are kept decoded in memory (``ram``) or read every time (``none``).
         batch: Images per batch.
     """
 
     threads: int
-    waiting: str = "PASSIVE"
+    spins: str = WAITING["GOMP_SPINCOUNT"]
     cache: str = "ram"
     batch: int = 16
 
@@ -63,7 +63,8 @@ def settings() -> list[Setting]:
     usual = Setting(threads=usable_cores())
     changes: list[dict[str, Any]] = [
         {"threads": 1},
-        {"waiting": "ACTIVE"},
+        {"spins": "0"},
+        {"spins": "infinite"},
         {"cache": "none"},
         {"batch": 8},
     ]
@@ -112,7 +113,7 @@ def in_child(setting: Setting, data_yaml: Path, imgsz: int, folder: Path) -> flo
     environment = {**os.environ, **thread_environment(setting.threads)}
     done = subprocess.run(
         [sys.executable, __file__, "--child", request],
-        env={**environment, "OMP_WAIT_POLICY": setting.waiting},
+        env={**environment, "GOMP_SPINCOUNT": setting.spins},
         capture_output=True,
         text=True,
         check=False,
@@ -150,7 +151,7 @@ def main(folder: Path, console: Console, options: argparse.Namespace) -> int:
     console.print(table)
     usual = tried[0]
     console.print(
-        f"The first: {usual.threads} threads, {usual.waiting}, cache {usual.cache}, batch "
+        f"The first: {usual.threads} threads, {usual.spins} spins, cache {usual.cache}, batch "
         f"{usual.batch}; {options.images} images at {options.imgsz}, {options.rounds} rounds."
     )
     return 0

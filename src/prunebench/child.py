@@ -54,6 +54,13 @@ TAIL_LINES = 40
 ENDED_REASON = "the run was ended by a signal"
 UNWANTED_REASON = "nobody waits for its result any more"
 UNWANTED_POLL_S = 0.5
+WAITING: Mapping[str, str] = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
+"""What a thread without work does: look for some for a few microseconds, then sleep.
+
+Threads that sleep at once cost a third of a training's speed. Those that look for longer gain
+nothing, and stand still on a busy host while one of them waits for its core
+(``benchmarks/training_speed.py``). The first is for runtimes other than GNU's.
+"""
 
 _lock = threading.Lock()
 _alive: set[subprocess.Popen[str]] = set()
@@ -191,8 +198,7 @@ def thread_environment(threads: int) -> dict[str, str]:
         "OMP_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,
-        # A team of spinning threads stands still while one of them waits for a busy core.
-        "OMP_WAIT_POLICY": "PASSIVE",
+        **WAITING,
         "PRUNEBENCH_CHILD_THREADS": count,
         # Ultralytics must never reach for the network or install packages behind our back.
         "YOLO_AUTOINSTALL": "false",

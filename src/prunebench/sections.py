@@ -130,7 +130,10 @@ class PruneConfig(Section):
     )
     importance: Importance = Field("magnitude", description="How a channel's worth is judged.")
     bn_batches: int = Field(
-        16, ge=0, description="Batches of training images that re-estimate BatchNorm statistics."
+        16,
+        ge=0,
+        description="Batches of training images that re-estimate BatchNorm statistics, where that "
+        "lowers the loss.",
     )
     ignore: tuple[str, ...] = Field(
         (), description="Names of modules that pruning leaves alone ('model.0')."

@@ -20,15 +20,18 @@ from prunebench.checkpoint import load_checkpoint, save_checkpoint
 from prunebench.data.scenes import generate_scenes
 from prunebench.errors import ConfigError, DatasetError, StepError
 from prunebench.pruning.align import aligned_width
-from prunebench.pruning.batches import Batch, sample_batches
-from prunebench.pruning.bn import reestimate_batchnorm
+from prunebench.pruning.batches import Batch, batches_for, sample_batches
+from prunebench.pruning.bn import improve_batchnorm, reestimate_batchnorm
 from prunebench.pruning.groups import PruningGraph, trace
 from prunebench.pruning.importance import accumulate_gradients, score_groups
 from prunebench.pruning.pruner import prune_network
+from prunebench.pruning.sensitivity import loss_of
 from prunebench.pruning.step import Request, run
 from prunebench.pruning.surgery import split_c2f
 from prunebench.pruning.targets import parse_goal
 from prunebench.sections import Importance
+
+SHIPPED = Path(__file__).parents[2] / "assets" / "scenes-yolov8n.pt"
 
 
 @pytest.fixture(scope="module")
@@ -245,6 +248,28 @@ def test_no_batches_leave_batchnorm_alone() -> None:
     assert norm.running_mean.tolist() == [5, 5, 5]
 
 
+def test_batchnorm_statistics_change_where_the_loss_falls_and_only_there(
+    images: list[Path],
+) -> None:
+    network: Any = load_checkpoint(SHIPPED)
+    batches = list(batches_for(network, images, 1, imgsz=HW, seed=0))
+    reestimate_batchnorm(network, batches)
+    fitting = loss_of(network, batches)
+    kept = {name: value.clone() for name, value in network.named_buffers()}
+
+    black: list[Batch] = [batches[0] | {"img": torch.zeros_like(batches[0]["img"])}]
+    assert improve_batchnorm(network, black, batches) == 0
+    for name, value in network.named_buffers():
+        assert torch.equal(value, kept[name]), name
+    assert not network.training
+
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+    assert improve_batchnorm(network, batches, batches) == 1
+    assert loss_of(network, batches) == pytest.approx(fitting, rel=1e-5)
+
+
 def test_the_step_writes_a_checkpoint_of_stock_classes(data_yaml: Path, tmp_path: Path) -> None:
     source = tmp_path / "baseline.pt"
     save_checkpoint(tiny_network("yolov8n"), source, {})
@@ -269,7 +294,6 @@ def test_the_step_writes_a_checkpoint_of_stock_classes(data_yaml: Path, tmp_path
     assert pruned.widths_before["model.0.conv"] == 8
     assert pruned.structure.widths["model.0.conv"] == 4
     assert pruned.left_alone["model.9.cv1.conv"] == "it is named in prune.ignore"
-    assert pruned.bn_batches == 1
     before = parameters(tiny_network("yolov8n"))
     assert pruned.parameters_removed == 1 - parameters(network) / before
     assert pruned.channels_removed >= 0.4
@@ -281,6 +305,20 @@ def test_the_step_writes_a_checkpoint_of_stock_classes(data_yaml: Path, tmp_path
     again = tmp_path / "again"
     again.mkdir()
     assert run(request, again, events.append).checkpoint.sha256 == pruned.checkpoint.sha256
+
+
+def test_the_step_reestimates_what_heavy_pruning_spoilt(data_yaml: Path, tmp_path: Path) -> None:
+    request = Request(
+        checkpoint=str(SHIPPED),
+        data_yaml=str(data_yaml),
+        goal=parse_goal("0.4"),
+        round_to=16,
+        importance="magnitude",
+        bn_batches=2,
+        ignore=(),
+        imgsz=HW,
+    )
+    assert run(request, tmp_path, lambda event: None).bn_batches == 2
 
 
 def test_the_step_refuses_unknown_names(data_yaml: Path, tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 CHECKPOINT_FILE = "model.pt"
 
+JUDGED_BATCHES = 4
+"""Batches of labelled images that say which BatchNorm statistics are the better ones."""
+
 NOT_KEPT = {"checkpoint", "data_yaml", "costs", "curves", "timing", "stage_training"}
 """Fields of the request that say where something lies: the file does not keep them."""
 
@@ -55,7 +58,8 @@ class Request(Record):
         round_to: Widths become multiples of it; ``None``: no alignment.
         allocation: How narrowing is spread over the layers.
         importance: How a channel's worth is judged.
-        bn_batches: Batches that re-estimate BatchNorm statistics, 0 for none.
+        bn_batches: Batches that re-estimate BatchNorm statistics, 0 for none. What was is kept
+            where the loss is no lower then.
         ignore: Names of modules whose output widths stay.
         seed: Seed of the drawn images and of random importance.
         imgsz: (height, width) of the letterbox in pixels.
@@ -94,7 +98,7 @@ class Pruned(Record):
         left_alone: Modules that kept their width, each with its reason.
         channels_removed: Share of the channels of the prunable layers that was removed.
         parameters_removed: Share of all parameters that was removed, BatchNorm apart.
-        bn_batches: Batches that BatchNorm was re-estimated on.
+        bn_batches: Batches that BatchNorm was re-estimated on, 0 where its statistics stayed.
         reached: What the target came to, in words.
     """
 
@@ -119,7 +123,6 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
             be reached.
     """
     from prunebench.checkpoint import load_checkpoint, save_checkpoint
-    from prunebench.pruning.bn import reestimate_batchnorm
     from prunebench.pruning.pruner import outcome_of
 
     emit({"kind": "stage", "text": "reading the checkpoint"})
@@ -135,7 +138,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
         outcome = outcome_of(opened.graph, allocated.kept, request.round_to)
         network = remove_in_stages(opened, allocated.kept, request, workdir, batches, emit)
         emit({"kind": "stage", "text": "re-estimating BatchNorm statistics"})
-        used = reestimate_batchnorm(network, batches(request.bn_batches))
+        used = _improve_batchnorm(network, request, batches)
     target = workdir / CHECKPOINT_FILE
     provenance = {
         "step": "prune",
@@ -184,7 +187,6 @@ def remove_in_stages(
     After each stage the channels that are left are scored anew.
     """
     from prunebench.checkpoint import load_checkpoint, save_checkpoint
-    from prunebench.pruning.bn import reestimate_batchnorm
     from prunebench.pruning.pruner import narrow
     from prunebench.retraining.step import run as train
 
@@ -199,7 +201,7 @@ def remove_in_stages(
             continue
         narrow(opened, widths, round_to=request.round_to)
         network: Network = opened.graph.network
-        reestimate_batchnorm(network, batches(request.bn_batches))
+        _improve_batchnorm(network, request, batches)
         folder = workdir / f"stage-{stage}"
         folder.mkdir(exist_ok=True)
         save_checkpoint(network, folder / "pruned.pt", {"step": "prune", "stage": stage})
@@ -215,6 +217,13 @@ def remove_in_stages(
         opened = _open(network, request, batches)
     narrow(opened, kept, round_to=request.round_to)
     return opened.graph.network
+
+
+def _improve_batchnorm(network: Network, request: Request, batches: Batches) -> int:
+    from prunebench.pruning.bn import improve_batchnorm
+
+    judged_on = list(batches(JUDGED_BATCHES if request.bn_batches else 0))
+    return improve_batchnorm(network, batches(request.bn_batches), judged_on)
 
 
 def _between(full: int, kept: int, done: float, round_to: int | None) -> int:

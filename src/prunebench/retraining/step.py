@@ -10,7 +10,7 @@ from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
 from prunebench.auditing import structure_of
 from prunebench.checkpoint import load_checkpoint
-from prunebench.child import Emit
+from prunebench.child import WAITING, Emit
 from prunebench.records import FileRef, Record, Structure, TrainingSummary
 from prunebench.retraining.job import Job
 from prunebench.retraining.strategy import find_strategy
@@ -89,9 +89,9 @@ def run(request: Request, workdir: Path, emit: Emit) -> Result:
         InputError: The checkpoint, the data or the strategy's name cannot be used.
         StepError: The training failed; a saved epoch in ``workdir`` stays for another attempt.
     """
-    # OpenMP's threads spin while they wait; on a host with other work that made two threads four
-    # times slower than one. It is read when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Read when torch is imported.
+    for name, value in WAITING.items():
+        os.environ.setdefault(name, value)
     strategy = find_strategy(request.strategy)
     trained = strategy.train(
         Job(
