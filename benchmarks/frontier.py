@@ -4,11 +4,12 @@ Every recipe prunes the same baseline to the same measured speed-ups and retrain
 budget. Beside them stand what needs no pruning: the baseline in INT8, the baseline at a lower
 resolution, and a smaller stock network trained for as long as baseline and retraining together,
 and beside those the default's own network in INT8. All files are measured side by side. With
-``--seeds`` every pruned network is retrained that often: accuracies are means over the trainings.
+``--seeds`` every pruned network is retrained that often: accuracies are means over the trainings,
+and the intervals are those of other test images and of other trainings.
 
     python benchmarks/frontier.py                 # the built-in scenes and the shipped checkpoint
     python benchmarks/frontier.py --data neontrees --model best.pt --height 192 --width 320 \
-        --imgsz 320 --batch 8 --epochs 6 --lr0 0.001 --seeds 3
+        --imgsz 320 --batch 8 --epochs 6 --lr0 0.01 --seeds 3
 
 Interrupted, it goes on where it stopped: what is trained is kept below --out.
 """
@@ -39,7 +40,7 @@ from prunebench.latency.samples import read_samples
 from prunebench.latency.stopping import round_medians
 from prunebench.map_bootstrap import image_weights, load_detections, mean_ap
 from prunebench.plan import plan_variants
-from prunebench.records import VariantRecord
+from prunebench.records import Interval, VariantRecord
 from prunebench.sections import LatencyConfig
 from prunebench.siblings import quantize_variant
 from prunebench.statistics import interval
@@ -47,8 +48,9 @@ from prunebench.variants import evaluate_variant, export_variant, make_variant
 
 mpl.use("Agg")
 
+DEFAULT = "default (latency-aware)"
 RECIPES: Mapping[str, dict[str, Any]] = {
-    "default (latency-aware)": {},
+    DEFAULT: {},
     "uniform, aligned": {"allocation": "uniform"},
     # Torch-Pruning's own YOLOv8 example: magnitude, the same ratio everywhere, any width.
     "uniform magnitude": {"allocation": "uniform", "round_to": None},
@@ -135,17 +137,19 @@ def _variants(config: Config, seeds: int) -> dict[str, Trained]:
             found[label] = [(experiment, done.model_copy(update={"reached": pruned.reached}))]
             if planned.parent is not None:
                 for seed in range(config.seed + 1, config.seed + seeds):
-                    again = _again(experiment, seed)
+                    again = _again(experiment, planned.name, seed)
                     trained = make_variant(again, planned, parent, made.get("baseline"), show)
                     trained = evaluate_variant(again, export_variant(again, trained, show), show)
                     found[label].append((again, trained))
     return found
 
 
-def _again(experiment: Experiment, seed: int) -> Experiment:
-    """The experiment with another seed, in a copy of its folder as it is now."""
-    folder = f"{experiment.folder}-seed{seed}"
-    shutil.copytree(experiment.folder, folder, dirs_exist_ok=True)
+def _again(experiment: Experiment, name: str, seed: int) -> Experiment:
+    """The experiment with another seed for one variant, in a copy of its folder as it is now."""
+    folder = f"{experiment.folder}-{name}-seed{seed}"
+    # Its files may be links to cached ones, which a copy over them would change.
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(experiment.folder, folder)
     config = experiment.config.model_copy(update={"seed": seed})
     return experiment.model_copy(update={"config": config, "folder": folder})
 
@@ -200,11 +204,18 @@ def _rows(
     )
     medians = round_medians(read_samples(folder / result.samples.path), "model")
     base = medians[targets[0].name, 1]
-    whole = _draws(*made["baseline", "baseline"][0])
+    draws = {key: _mean_draws(trained) for key, trained in made.items()}
+    means = {key: np.mean([one.accuracy.map50 for _, one in made[key]]) for key in made}
+
+    def gap(one: tuple[str, str], other: tuple[str, str]) -> Interval:
+        """How much more mAP50 the one has than the other."""
+        return interval(float(means[one] - means[other]), draws[one] - draws[other], LEVEL)
+
+    baseline = ("baseline", "baseline")
     rows = []
     for target, ((recipe, name), trained) in zip(targets, made.items(), strict=True):
         own = medians[target.name, 1]
-        draws = np.mean([_draws(*one) for one in trained], axis=0)
+        ours = (DEFAULT, name) if (DEFAULT, name) in made else baseline
         variant = trained[0][1]
         rows.append(
             {
@@ -212,7 +223,8 @@ def _rows(
                 "target": name,
                 "speedup": ratio_interval(base, own, LEVEL),
                 "map50": [one.accuracy.map50 for _, one in trained],
-                "loss": interval(float(np.median(whole - draws)), whole - draws, LEVEL),
+                "loss": gap(baseline, (recipe, name)),
+                "lead": gap(ours, (recipe, name)),
                 "parameters": variant.audit.structure.parameters,
                 "macs": variant.audit.structure.macs,
             }
@@ -220,8 +232,17 @@ def _rows(
     return rows
 
 
+def _mean_draws(trained: Trained) -> np.ndarray:
+    """Mean mAP50 of trainings drawn anew on resamples of the images, the same for all variants."""
+    each = np.stack([_draws(*one) for one in trained])
+    count, draws = each.shape
+    chosen = np.random.default_rng(0).integers(count, size=(count, draws))
+    means: np.ndarray = np.take_along_axis(each, chosen, axis=0).mean(axis=0)
+    return means
+
+
 def _draws(experiment: Experiment, variant: VariantRecord) -> np.ndarray:
-    """mAP50 on the images, then on resamples of them, the same for every variant."""
+    """mAP50 on resamples of the images, the same for every variant."""
     detections = load_detections(experiment.run_folder / variant.accuracy.detections.path)
     return mean_ap(detections, image_weights(detections.images, RESAMPLES, 0))
 
@@ -230,10 +251,11 @@ def _print(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     title = f"{options.data}, {options.epochs} epochs of retraining, 1 thread"
     table = Table(title=title, title_justify="left")
     columns = ("recipe", "target", "speed-up", "mAP50", "of its trainings", "points lost")
-    for column in (*columns, "parameters", "M MACs"):
+    for column in (*columns, "default's lead", "parameters", "M MACs"):
         table.add_column(column, justify="left" if column in ("recipe", "target") else "right")
     for row in rows:
-        speed, loss = row["speedup"], row["loss"]
+        speed, loss, lead = row["speedup"], row["loss"], row["lead"]
+        against = row["recipe"] not in ("baseline", CONTROLS, DEFAULT)
         table.add_row(
             row["recipe"],
             row["target"],
@@ -241,10 +263,13 @@ def _print(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
             f"{np.mean(row['map50']):.3f}",
             f"{min(row['map50']):.3f} to {max(row['map50']):.3f}" if len(row["map50"]) > 1 else "",
             f"{100 * loss.estimate:.1f} [{100 * loss.low:.1f}, {100 * loss.high:.1f}]",
+            f"{100 * lead.estimate:.1f} [{100 * lead.low:.1f}, {100 * lead.high:.1f}]"
+            if against
+            else "",
             f"{row['parameters']:,}",
             f"{row['macs'] / 1e6:.0f}",
         )
-    Console(width=140).print(table)
+    Console(width=160).print(table)
 
 
 def _draw(rows: list[dict[str, Any]], path: Path) -> None:
