@@ -11,6 +11,7 @@ hide. That keeps a good detector below a perfect score, so that pruning has some
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from prunebench.data.folder import label_line, make_once, polygon_line, write_data_yaml
 from prunebench.errors import DatasetError
+from prunebench.latency.fingerprint import usable_cores
 from prunebench.progress import announce
 
 GENERATOR_VERSION: Final = 1
@@ -194,27 +196,32 @@ def mask_polygon(mask: NDArray[np.bool_]) -> Points:
 def _write_set(
     root: Path, counts: dict[str, int], width: int, height: int, seed: int, polygons: bool
 ) -> None:
-    done, total = 0, sum(counts.values())
-    for split_index, split in enumerate(SPLITS):
-        images, labels = root / "images" / split, root / "labels" / split
-        images.mkdir(parents=True)
-        labels.mkdir(parents=True)
-        for index in range(counts[split]):
+    for split in SPLITS:
+        (root / "images" / split).mkdir(parents=True)
+        (root / "labels" / split).mkdir(parents=True)
+
+    def write(split_index: int, index: int) -> None:
+        split = SPLITS[split_index]
+        rng = np.random.default_rng([seed, split_index, index])
+        image, objects = render_scene(rng, width=width, height=height)
+        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        stem = f"{split}-{index:05d}"
+        (root / "images" / split / f"{stem}.jpg").write_bytes(data.tobytes())
+        lines = [
+            polygon_line(item.class_id, item.polygon, width, height)
+            if polygons
+            else label_line(item.class_id, item.box, width, height)
+            for item in objects
+        ]
+        (root / "labels" / split / f"{stem}.txt").write_text("".join(lines), encoding="utf-8")
+
+    wanted = [(number, i) for number, split in enumerate(SPLITS) for i in range(counts[split])]
+    # NumPy and OpenCV let other threads run while they compute.
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        for done, _ in enumerate(pool.map(write, *zip(*wanted, strict=True))):
             if done % _PROGRESS_EVERY == 0:
-                announce({"kind": "progress", "done": done, "total": total, "unit": "scenes"})
-            done += 1
-            rng = np.random.default_rng([seed, split_index, index])
-            image, objects = render_scene(rng, width=width, height=height)
-            _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-            stem = f"{split}-{index:05d}"
-            (images / f"{stem}.jpg").write_bytes(data.tobytes())
-            lines = [
-                polygon_line(item.class_id, item.polygon, width, height)
-                if polygons
-                else label_line(item.class_id, item.box, width, height)
-                for item in objects
-            ]
-            (labels / f"{stem}.txt").write_text("".join(lines), encoding="utf-8")
+                event = {"kind": "progress", "done": done, "total": len(wanted), "unit": "scenes"}
+                announce(event)
     write_data_yaml(root, {split: f"images/{split}" for split in SPLITS}, SCENE_NAMES)
 
 
