@@ -215,16 +215,17 @@ def _rows(
     rows = []
     for target, ((recipe, name), trained) in zip(targets, made.items(), strict=True):
         own = medians[target.name, 1]
-        ours = (DEFAULT, name) if (DEFAULT, name) in made else baseline
+        key, ours = (recipe, name), (DEFAULT, name)
         variant = trained[0][1]
         rows.append(
             {
                 "recipe": recipe,
                 "target": name,
                 "speedup": ratio_interval(base, own, LEVEL),
-                "map50": [one.accuracy.map50 for _, one in trained],
-                "loss": gap(baseline, (recipe, name)),
-                "lead": gap(ours, (recipe, name)),
+                "map50": means[key],
+                "each": [one.accuracy.map50 for _, one in trained],
+                "loss": gap(baseline, key),
+                "lead": gap(ours, key) if ours in made and recipe != DEFAULT else None,
                 "parameters": variant.audit.structure.parameters,
                 "macs": variant.audit.structure.macs,
             }
@@ -254,22 +255,23 @@ def _print(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     for column in (*columns, "default's lead", "parameters", "M MACs"):
         table.add_column(column, justify="left" if column in ("recipe", "target") else "right")
     for row in rows:
-        speed, loss, lead = row["speedup"], row["loss"], row["lead"]
-        against = row["recipe"] not in ("baseline", CONTROLS, DEFAULT)
+        speed, lead, each = row["speedup"], row["lead"], row["each"]
         table.add_row(
             row["recipe"],
             row["target"],
             f"{speed.estimate:.2f} [{speed.low:.2f}, {speed.high:.2f}]",
-            f"{np.mean(row['map50']):.3f}",
-            f"{min(row['map50']):.3f} to {max(row['map50']):.3f}" if len(row["map50"]) > 1 else "",
-            f"{100 * loss.estimate:.1f} [{100 * loss.low:.1f}, {100 * loss.high:.1f}]",
-            f"{100 * lead.estimate:.1f} [{100 * lead.low:.1f}, {100 * lead.high:.1f}]"
-            if against
-            else "",
+            f"{row['map50']:.3f}",
+            f"{min(each):.3f} to {max(each):.3f}" if len(each) > 1 else "",
+            _points(row["loss"]),
+            "" if lead is None else _points(lead),
             f"{row['parameters']:,}",
             f"{row['macs'] / 1e6:.0f}",
         )
     Console(width=160).print(table)
+
+
+def _points(found: Interval) -> str:
+    return f"{100 * found.estimate:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
 
 
 def _draw(rows: list[dict[str, Any]], path: Path) -> None:
@@ -277,7 +279,7 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(8, 5))
     base = rows[0]
-    axes.axhline(np.mean(base["map50"]), color="0.6", linestyle="--", label="unpruned baseline")
+    axes.axhline(base["map50"], color="0.6", linestyle="--", label="unpruned baseline")
     for recipe in dict.fromkeys(row["recipe"] for row in rows[1:]):
         own = sorted(
             (row for row in rows[1:] if row["recipe"] == recipe),
@@ -289,7 +291,7 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
         x = [row["speedup"].estimate for row in own]
         axes.errorbar(
             x,
-            [np.mean(row["map50"]) for row in own],
+            [row["map50"] for row in own],
             xerr=[
                 [row["speedup"].estimate - row["speedup"].low for row in own],
                 [row["speedup"].high - row["speedup"].estimate for row in own],
@@ -309,7 +311,7 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 def _draw_controls(axes: Any, rows: list[dict[str, Any]]) -> None:
     for row in rows:
-        place = row["speedup"].estimate, np.mean(row["map50"])
+        place = row["speedup"].estimate, row["map50"]
         axes.plot(*place, marker="D", color="0.3", linestyle="none")
         axes.annotate(row["target"], place, textcoords="offset points", xytext=(6, 4), fontsize=8)
 

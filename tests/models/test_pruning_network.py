@@ -270,19 +270,29 @@ def test_batchnorm_statistics_change_where_the_loss_falls_and_only_there(
     assert loss_of(network, batches) == pytest.approx(fitting, rel=1e-5)
 
 
+def request_of(checkpoint: Path, data_yaml: Path, **changes: Any) -> Request:
+    usual: dict[str, Any] = {
+        "goal": parse_goal("0.4"),
+        "round_to": None,
+        "importance": "magnitude",
+        "bn_batches": 0,
+        "ignore": (),
+        "imgsz": HW,
+    }
+    return Request(checkpoint=str(checkpoint), data_yaml=str(data_yaml), **(usual | changes))
+
+
 def test_the_step_writes_a_checkpoint_of_stock_classes(data_yaml: Path, tmp_path: Path) -> None:
     source = tmp_path / "baseline.pt"
     save_checkpoint(tiny_network("yolov8n"), source, {})
-    request = Request(
-        checkpoint=str(source),
-        data_yaml=str(data_yaml),
-        goal=parse_goal("0.4"),
+    request = request_of(
+        source,
+        data_yaml,
         round_to=4,
         importance="taylor",
         bn_batches=1,
         ignore=("model.9",),
         seed=1,
-        imgsz=HW,
     )
     events: list[dict[str, Any]] = []
     pruned = run(request, tmp_path, events.append)
@@ -308,32 +318,14 @@ def test_the_step_writes_a_checkpoint_of_stock_classes(data_yaml: Path, tmp_path
 
 
 def test_the_step_reestimates_what_heavy_pruning_spoilt(data_yaml: Path, tmp_path: Path) -> None:
-    request = Request(
-        checkpoint=str(SHIPPED),
-        data_yaml=str(data_yaml),
-        goal=parse_goal("0.4"),
-        round_to=16,
-        importance="magnitude",
-        bn_batches=2,
-        ignore=(),
-        imgsz=HW,
-    )
+    request = request_of(SHIPPED, data_yaml, round_to=16, bn_batches=2)
     assert run(request, tmp_path, lambda event: None).bn_batches == 2
 
 
 def test_the_step_refuses_unknown_names(data_yaml: Path, tmp_path: Path) -> None:
     source = tmp_path / "baseline.pt"
     save_checkpoint(tiny_network("yolov8n"), source, {})
-    request = Request(
-        checkpoint=str(source),
-        data_yaml=str(data_yaml),
-        goal=parse_goal("0.4"),
-        round_to=None,
-        importance="magnitude",
-        bn_batches=0,
-        ignore=("model.0.cnov",),
-        imgsz=HW,
-    )
+    request = request_of(source, data_yaml, ignore=("model.0.cnov",))
     with pytest.raises(ConfigError, match=r"nearest are model\.0\.conv"):
         run(request, tmp_path, lambda event: None)
     assert not (tmp_path / "model.pt").exists()
