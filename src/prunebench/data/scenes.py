@@ -200,7 +200,8 @@ def _write_set(
         (root / "images" / split).mkdir(parents=True)
         (root / "labels" / split).mkdir(parents=True)
 
-    def write(split_index: int, index: int) -> None:
+    def write(place: tuple[int, int]) -> None:
+        split_index, index = place
         split = SPLITS[split_index]
         rng = np.random.default_rng([seed, split_index, index])
         image, objects = render_scene(rng, width=width, height=height)
@@ -218,7 +219,7 @@ def _write_set(
     wanted = [(number, i) for number, split in enumerate(SPLITS) for i in range(counts[split])]
     # NumPy and OpenCV let other threads run while they compute.
     with ThreadPoolExecutor(usable_cores()) as pool:
-        for done, _ in enumerate(pool.map(write, *zip(*wanted, strict=True))):
+        for done, _ in enumerate(pool.map(write, wanted)):
             if done % _PROGRESS_EVERY == 0:
                 event = {"kind": "progress", "done": done, "total": len(wanted), "unit": "scenes"}
                 announce(event)
