@@ -23,8 +23,9 @@ from rich.table import Table
 
 from prunebench.accuracy import Request as AccuracyRequest
 from prunebench.child import run_child
+from prunebench.cores import usable_cores
 from prunebench.data.dataset import Dataset, images_of, resolve_dataset
-from prunebench.latency.fingerprint import cpu_flags, int8_obstacle, usable_cores
+from prunebench.latency.fingerprint import cpu_flags, int8_obstacle
 from prunebench.latency.measure import Target, measure
 from prunebench.latency.samples import read_samples
 from prunebench.latency.stopping import round_medians

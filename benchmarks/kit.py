@@ -19,7 +19,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from prunebench.latency.fingerprint import cpu_model, physical_cores
+from prunebench.cores import physical_cores
+from prunebench.latency.fingerprint import cpu_model
 from prunebench.latency.measure import Target
 from prunebench.records import sha256_of
 

@@ -28,8 +28,8 @@ from rich.console import Console
 from rich.table import Table
 
 from prunebench.child import WAITING, thread_environment
+from prunebench.cores import usable_cores
 from prunebench.data.scenes import generate_scenes
-from prunebench.latency.fingerprint import usable_cores
 from prunebench.statistics import FEWEST_ROUNDS, locate
 
 LEVEL = 0.95

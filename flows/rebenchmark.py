@@ -12,7 +12,7 @@ from prefect.states import Completed, Failed, State
 from flows.run_log import log_ranking, progress_logged
 from prunebench.errors import PrunebenchError
 from prunebench.files import sole_user
-from prunebench.history import RunComparison
+from prunebench.history.compare import RunComparison
 from prunebench.rebenchmark import Source, find_sources
 from prunebench.regressions import Regression, confirmed, summary, suspected
 from tasks.comparing import compare_with_earlier, reopen

@@ -15,7 +15,7 @@ from flows.console import describe
 from prunebench.child import STEP_MODULES
 from prunebench.outcome import RunRanking
 from prunebench.progress import listening
-from prunebench.ranking.text import counted
+from prunebench.text import counted
 
 LEVELS = {
     "stage": logging.INFO,

@@ -34,13 +34,12 @@ from prunebench.errands import (
     pack,
 )
 from prunebench.errors import ConfigError, PrunebenchError, StepError
-from prunebench.experiment import Experiment
+from prunebench.experiment import Experiment, check_engine
 from prunebench.filestore import Stored
 from prunebench.latency.lock import working_on_host
 from prunebench.records import Record
 from prunebench.transfer import open_store
 from prunebench.variant_steps import steps_run
-from prunebench.versions import check_engine
 from tasks.sharing import store_task
 from tasks.variants import step_task
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from prefect import task
 
 from prunebench.experiment import Experiment
-from prunebench.history import Recorded, RunComparison
+from prunebench.history.compare import RunComparison
+from prunebench.history.recording import Recorded
 from prunebench.rebenchmark import compare_recorded, open_rebenchmark
 from prunebench.records import VariantRecord
 

@@ -7,7 +7,7 @@ import functools
 import threading
 from collections.abc import Iterator
 
-from prunebench.latency.fingerprint import usable_cores
+from prunebench.cores import usable_cores
 from prunebench.latency.lock import working_on_host
 from prunebench.progress import announce
 

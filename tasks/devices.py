@@ -16,7 +16,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling, Pending, State
 
 from prunebench.config import Config
-from prunebench.devices import Device, answer, device_rows, read_answer, write_devices
+from prunebench.device_records import Device, device_rows
+from prunebench.devices import answer, read_answer, write_devices
 from prunebench.errors import ConfigError, InputError, StepError
 from prunebench.outcome import RunRanking
 from prunebench.transfer import open_store

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from prunebench.diagnoses import Diagnoses
 from prunebench.experiment import Experiment
-from prunebench.explain import Diagnoses, diagnose_variants
+from prunebench.explain import diagnose_variants
 from prunebench.latency.records import LatencyResult
-from prunebench.outcome import measure_latency
+from prunebench.measure_and_rank import measure_latency
 from prunebench.progress import announce
 from prunebench.records import VariantRecord
 from tasks.hosts import measuring_slot

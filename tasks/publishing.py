@@ -15,11 +15,12 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 
-from prunebench.history import RunComparison
+from prunebench.history.compare import RunComparison
 from prunebench.outcome import RunRanking
 from prunebench.ranking.records import Ranking
-from prunebench.records import Interval, VariantRecord
+from prunebench.records import VariantRecord
 from prunebench.report.build import REPORT_HTML, report_markdown
+from prunebench.text import compact
 from tasks.patience import patient_task, patiently
 
 
@@ -91,10 +92,10 @@ def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
             "rank": row.label,
             "variant": row.name,
             "verdict": row.verdict,
-            "efficiency": _shown(row.efficiency),
-            **{name: _shown(map50) for name, map50 in row.shown_map50.items()},
-            "FPS": _shown(row.fps),
-            "latency ms": _shown(row.latency_ms),
+            "efficiency": compact(row.efficiency),
+            **{name: compact(map50) for name, map50 in row.shown_map50.items()},
+            "FPS": compact(row.fps),
+            "latency ms": compact(row.latency_ms),
             "size MB": round(row.size_mb, 2),
             "parameters": row.parameters,
             "real-time": row.realtime,
@@ -121,8 +122,8 @@ def latency_rows(outcome: RunRanking) -> dict[str, list[dict[str, Any]]]:
             found.setdefault(row.name, []).append(
                 {
                     "threads": ranking.threads,
-                    "latency ms": _shown(row.latency_ms),
-                    "FPS": _shown(row.fps),
+                    "latency ms": compact(row.latency_ms),
+                    "FPS": compact(row.fps),
                     "real-time": row.realtime,
                     "verdict": row.verdict,
                 }
@@ -146,10 +147,6 @@ def audit_rows(variants: Sequence[VariantRecord]) -> list[dict[str, Any]]:
     ]
 
 
-def _shown(interval: Interval) -> str:
-    return f"{interval.estimate:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
-
-
 @patient_task(task_run_name="publish the comparison")
 def publish_comparison(name: str, comparison: RunComparison) -> None:
     """Keep the comparison with an earlier run as an artifact."""
@@ -159,7 +156,7 @@ def publish_comparison(name: str, comparison: RunComparison) -> None:
             {
                 "variant": change.variant,
                 "threads": change.threads,
-                "change %": _shown(change.latency),
+                "change %": compact(change.latency),
                 "verdict": change.verdict,
                 "what": change.sentence,
             }

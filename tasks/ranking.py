@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from prefect import task
 
+from prunebench.diagnoses import Diagnoses
 from prunebench.experiment import Experiment
-from prunebench.explain import Diagnoses
 from prunebench.latency.records import LatencyResult
-from prunebench.outcome import RunRanking, rank_run
+from prunebench.measure_and_rank import rank_run
+from prunebench.outcome import RunRanking
 from prunebench.records import VariantRecord
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from prefect import task
 
-from prunebench.history import Recorded, Store, record_run
+from prunebench.history.recording import Recorded, record_run
+from prunebench.history.store import Store
 from prunebench.mlflow_log import Logged, log_to_mlflow
 from prunebench.mlflow_settings import MlflowConfig
 from tasks.patience import is_out_of_reach, patient_task

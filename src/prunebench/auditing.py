@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from prunebench.catalogue import recognise
 from prunebench.child import Emit
 from prunebench.errors import CheckpointError
-from prunebench.int8 import module_of
+from prunebench.onnx_graph import module_of
 from prunebench.records import Audit, Record, Structure, Verdict
 
 if TYPE_CHECKING:

@@ -1,50 +1,20 @@
-"""The same files measured on several hosts: one column per device beside this host's figures."""
+"""The same files measured on several hosts: how a device answers through the store."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
+from prunebench.device_records import DEVICES_FILE, Device, Devices
 from prunebench.errors import InputError
 from prunebench.files import write_atomically
 from prunebench.filestore import FileStore
-from prunebench.latency.fingerprint import Fingerprint
-from prunebench.outcome import RunRanking, read_latency, read_outcome
-from prunebench.records import Interval, Record
+from prunebench.outcome import read_latency, read_outcome
+from prunebench.records import Record
 from prunebench.report.build import build_report
 from prunebench.transfer import fetch_run
-
-DEVICES_FILE = "devices.json"
-HERE = "this host"
-
-DeviceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)]
-
-
-class Device(Record):
-    """What one device says of a run's files.
-
-    Attributes:
-        name: The device, which is the work queue its worker takes runs from.
-        run: Name of the run that was made there, ``None`` where there is none.
-        fingerprint: The host.
-        ranking: How its own measurement ranks the variants.
-        failure: Why it has no figures.
-    """
-
-    name: DeviceName
-    run: str | None = None
-    fingerprint: Fingerprint | None = None
-    ranking: RunRanking | None = None
-    failure: str | None = None
-
-
-class Devices(Record):
-    """Every device's answer, as ``devices.json`` keeps it."""
-
-    devices: tuple[Device, ...]
 
 
 class Answer(Record):
@@ -98,50 +68,6 @@ def write_devices(folder: Path, devices: Sequence[Device]) -> None:
     text = Devices(devices=tuple(devices)).model_dump_json(indent=2)
     write_atomically(folder / DEVICES_FILE, text)
     build_report(folder)
-
-
-def read_devices(folder: Path) -> tuple[Device, ...]:
-    """What the devices of a run answered; nothing where none was asked.
-
-    Raises:
-        InputError: ``devices.json`` cannot be read.
-    """
-    path = folder / DEVICES_FILE
-    if not path.is_file():
-        return ()
-    try:
-        return Devices.model_validate_json(path.read_text(encoding="utf-8")).devices
-    except (OSError, ValidationError) as error:
-        raise InputError(
-            "what the devices answered cannot be read", where=path, fix="remove the file"
-        ) from error
-
-
-def device_rows(here: RunRanking, devices: Sequence[Device]) -> list[dict[str, Any]]:
-    """A row per variant of this host's first thread count, and a column per device, as plain
-    values: rank, milliseconds of the network alone, and frames per second.
-    """
-    columns = {HERE: here} | {d.name: d.ranking for d in devices if d.ranking is not None}
-    cells = {
-        name: {
-            row.name: f"{row.label}: {_shown(row.latency_ms)} ms, {_shown(row.fps)} FPS"
-            for row in ranking.rankings[0].rows
-        }
-        for name, ranking in columns.items()
-    }
-    missing = {device.name: device.failure or "" for device in devices if device.ranking is None}
-    return [
-        {
-            "variant": row.name,
-            **{name: found.get(row.name, "not ranked") for name, found in cells.items()},
-            **missing,
-        }
-        for row in here.rankings[0].rows
-    ]
-
-
-def _shown(interval: Interval) -> str:
-    return f"{interval.estimate:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
 
 
 def _document(source: str, device: str) -> str:

@@ -20,8 +20,8 @@ import numpy as np
 
 from prunebench.child import Emit
 from prunebench.errors import CheckpointError
-from prunebench.int8 import module_of
 from prunebench.latency.fingerprint import SessionSettings
+from prunebench.onnx_graph import module_of
 from prunebench.records import Record
 
 if TYPE_CHECKING:

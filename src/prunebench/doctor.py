@@ -8,20 +8,16 @@ from typing import Literal, NamedTuple
 
 import psutil
 
+from prunebench.cores import affinity, cpu_quota, memory_bytes, physical_cores, usable_cores
 from prunebench.errors import EnvironmentMismatch
 from prunebench.latency.fingerprint import (
-    affinity,
     cpu_flags,
     cpu_model,
-    cpu_quota,
     governor,
     in_container,
     int8_obstacle,
     kernel_block,
-    memory_bytes,
-    physical_cores,
     turbo,
-    usable_cores,
 )
 from prunebench.versions import check_versions, installed_versions
 

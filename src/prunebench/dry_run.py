@@ -7,9 +7,9 @@ from pathlib import Path
 
 from prunebench.child import run_child
 from prunebench.config import Config
+from prunebench.cores import usable_cores
 from prunebench.data.dataset import images_of, read_dataset
 from prunebench.experiment import check
-from prunebench.latency.fingerprint import usable_cores
 from prunebench.pace import Pace, Request
 from prunebench.plan import plan_variants
 from prunebench.progress import announce

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from prunebench.checkpoint import SUPPORTED_HEADS
 from prunebench.child import run_child
 from prunebench.config import Config
 from prunebench.controls import smaller_network
+from prunebench.cores import usable_cores
 from prunebench.data.dataset import (
     Split,
     check_dataset,
@@ -21,10 +23,10 @@ from prunebench.data.dataset import (
     images_of,
     resolve_dataset,
 )
-from prunebench.errors import CheckpointError, ConfigError, InputError
+from prunebench.errors import CheckpointError, ConfigError, EnvironmentMismatch, InputError
 from prunebench.files import check_output_folder, write_atomically
 from prunebench.history.store import Store, default_url
-from prunebench.latency.fingerprint import cpu_flags, int8_obstacle, usable_cores
+from prunebench.latency.fingerprint import cpu_flags, int8_obstacle
 from prunebench.mlflow_settings import require_mlflow
 from prunebench.plan import NETWORK_SUFFIXES, plan_variants
 from prunebench.progress import announce
@@ -37,7 +39,7 @@ from prunebench.records import (
 )
 from prunebench.runs import DATA_FOLDER, STEPS_FOLDER, open_run, read_run_config
 from prunebench.sections import PruneConfig
-from prunebench.versions import check_engine, check_versions
+from prunebench.versions import check_versions
 
 EXPERIMENT_FILE = "experiment.json"
 
@@ -255,3 +257,16 @@ def _probe(checkpoint: Path, sha256: str, prune: PruneConfig, hw: tuple[int, int
             imgsz=hw,
         )
         run_child("probe", request, Path(folder), threads=usable_cores())
+
+
+def check_engine(config: Config) -> None:
+    """Refuse to start on a Dask cluster without the packages for it.
+
+    Raises:
+        EnvironmentMismatch: The extra is not installed.
+    """
+    if config.engine == "dask" and importlib.util.find_spec("prefect_dask") is None:
+        raise EnvironmentMismatch(
+            "engine is dask, and prefect-dask is not installed",
+            fix="install it with: pip install 'prunebench[dask]'",
+        )

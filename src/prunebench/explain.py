@@ -4,65 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from prunebench.child import Emit, run_child
-from prunebench.diagnosis import SLOW_PER_MAC, Diagnosis, Request
-from prunebench.errors import InputError, PrunebenchError
+from prunebench.diagnoses import DIAGNOSES_FILE, Diagnoses
+from prunebench.diagnosis import Diagnosis, Request
+from prunebench.errors import PrunebenchError
 from prunebench.files import write_atomically
 from prunebench.latency.fingerprint import kernel_block
 from prunebench.latency.lock import host_lock
 from prunebench.latency.records import LatencyResult
 from prunebench.ranking.controls import PRUNED
-from prunebench.ranking.text import listed
-from prunebench.records import Record, VariantRecord
+from prunebench.records import VariantRecord
 from prunebench.runs import LATENCY_FOLDER
 
 if TYPE_CHECKING:
     from prunebench.experiment import Experiment
-
-DIAGNOSES_FILE = "diagnoses.json"
-
-
-class Diagnoses(Record):
-    """What was found.
-
-    Attributes:
-        found: Variant to its diagnosis.
-        failures: Variant to the reason it has none.
-    """
-
-    found: dict[str, Diagnosis]
-    failures: dict[str, str]
-
-    def sentences(self) -> tuple[str, ...]:
-        """What is off with each variant, and with which nothing is."""
-        lines = []
-        sound = []
-        for name, diagnosis in self.found.items():
-            lines += [f"{name}: {advice}" for advice in diagnosis.advice]
-            if diagnosis.advice:
-                continue
-            if diagnosis.times_baseline > SLOW_PER_MAC:
-                lines.append(
-                    f"{name}: an arithmetic operation takes {diagnosis.times_baseline:.2f} times "
-                    "as long as in the baseline, and neither its widths, its weights nor its "
-                    "operators tell why."
-                )
-            else:
-                sound.append(name)
-        if sound:
-            times = [self.found[name].times_baseline for name in sound]
-            lines.append(
-                f"Nothing is off with {listed(sound)}: the widths fit this processor's kernels, "
-                "no weight is a denormal number, and an arithmetic operation takes "
-                f"{_span(min(times), max(times))} times as long as in the baseline."
-            )
-        lines += [f"{name} was not diagnosed: {reason}" for name, reason in self.failures.items()]
-        return tuple(lines)
 
 
 def diagnose_variants(
@@ -118,21 +75,6 @@ def diagnose_variants(
     return diagnoses
 
 
-def read_diagnoses(folder: Path) -> Diagnoses | None:
-    """The diagnoses of a run, ``None`` where it was not diagnosed.
-
-    Raises:
-        InputError: They cannot be read.
-    """
-    path = folder / LATENCY_FOLDER / DIAGNOSES_FILE
-    if not path.is_file():
-        return None
-    try:
-        return Diagnoses.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise InputError("the diagnoses cannot be read", where=path, fix="run it again") from error
-
-
 def _is_pruned(variant: VariantRecord) -> bool:
     """Whether it has fewer channels to be faster by; integers have kernels of their own."""
     return (
@@ -141,8 +83,3 @@ def _is_pruned(variant: VariantRecord) -> bool:
         and variant.audit is not None
         and variant.audit.verdict in PRUNED
     )
-
-
-def _span(low: float, high: float) -> str:
-    first, last = f"{low:.2f}", f"{high:.2f}"
-    return first if first == last else f"{first} to {last}"

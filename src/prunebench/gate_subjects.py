@@ -11,8 +11,8 @@ from sqlalchemy import select
 from prunebench.errors import InputError
 from prunebench.experiment import Experiment, read_experiment
 from prunebench.given_runs import history_url, is_run_folder, recorded
-from prunebench.history import Store
 from prunebench.history.reading import find_run, fingerprint_of, log_to_sentinel
+from prunebench.history.store import Store
 from prunebench.history.tables import ResultRow
 from prunebench.latency.fingerprint import fingerprint
 from prunebench.outcome import read_outcome

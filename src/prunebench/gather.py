@@ -13,7 +13,7 @@ from prunebench.config import Config
 from prunebench.errors import StepError
 from prunebench.latency.records import LatencyResult
 from prunebench.latency.samples import read_samples
-from prunebench.latency.stopping import is_look, round_medians
+from prunebench.latency.stopping import round_medians
 from prunebench.latency.summary import summarise
 from prunebench.map_bootstrap import Detections, image_weights, load_detections, mean_ap
 from prunebench.plan import plan_variants
@@ -95,12 +95,6 @@ def measured_from(
             )
         )
     return measured
-
-
-def possible_looks(latency: LatencyResult) -> int:
-    """How often the measuring could have stopped on what it saw, whether it came to it or not."""
-    first, last = latency.settings.rounds_min, latency.settings.rounds_max
-    return sum(is_look(rounds, first) or rounds == last for rounds in range(first, last + 1))
 
 
 def network_key(structure: Structure, variant: VariantRecord) -> str:

@@ -16,10 +16,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from prunebench.child import Emit
+from prunebench.cores import default_threads
 from prunebench.errors import InputError, StepError
 from prunebench.experiment import Experiment
 from prunebench.gate_subjects import StoredBaseline, Subject, find_stored, find_subject
-from prunebench.history import (
+from prunebench.history.gate import (
     Check,
     GateLimits,
     GateResult,
@@ -29,7 +30,6 @@ from prunebench.history import (
     paired_checks,
     stored_check,
 )
-from prunebench.latency.fingerprint import default_threads
 from prunebench.latency.measure import Target, measure
 from prunebench.latency.samples import read_samples
 from prunebench.latency.sentinel import SENTINEL

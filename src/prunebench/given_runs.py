@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from prunebench.history import RunComparison, Store, compare_runs, default_url, record_run
+from prunebench.history.compare import RunComparison, compare_runs
+from prunebench.history.recording import record_run
+from prunebench.history.store import Store, default_url
 from prunebench.runs import CONFIG_FILE, read_run_config
 
 

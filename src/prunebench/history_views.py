@@ -9,9 +9,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from prunebench.history import MarkedSeries, RunComparison
-from prunebench.ranking.text import counted, percent
+from prunebench.history.changes import MarkedSeries
+from prunebench.history.compare import RunComparison
 from prunebench.records import Interval
+from prunebench.text import counted, percent
 
 if TYPE_CHECKING:
     from prunebench.gating import GateReport

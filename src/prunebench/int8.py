@@ -10,11 +10,20 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from prunebench.child import Emit
 from prunebench.errors import CheckpointError
 from prunebench.files import write_atomically
+from prunebench.onnx_graph import (
+    OLDEST_OPSET,
+    convolutions,
+    decoding,
+    is_conv,
+    is_quantized,
+    is_silu,
+    makers_of,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -23,68 +32,13 @@ if TYPE_CHECKING:
 
 Activations = Literal["u8", "s8"]
 
-OLDEST_OPSET = 13
-"""The first in which QuantizeLinear has an axis, which one scale per channel needs."""
 
 FOLLOWING = ("Add", "Concat", "MaxPool", "Resize", "Split")
 """Operators quantized beside convolutions: in float they would cost a conversion on every side."""
 
-DEQUANTIZED = "_DequantizeLinear_Output"
-"""What onnxruntime appends to the name of a tensor it made of integers."""
 
 DOT_PRODUCT = 4
 """Pairs of 8-bit integers one instruction multiplies and adds up, of x86's VNNI and ARM's alike."""
-
-DFL = ".dfl."
-"""In the name of the weight that turns the distribution of a box's edge into its place."""
-
-
-def module_of(weight: str) -> str:
-    """Module a convolution's weight belongs to, by the weight's name in a float or INT8 file."""
-    return weight.removesuffix(DEQUANTIZED).removesuffix(".weight")
-
-
-def is_quantized(model: onnx.ModelProto) -> bool:
-    """Whether a node of the file computes with integers in place of floats."""
-    marks = ("QuantizeLinear", "DequantizeLinear", "QLinear", "Integer")
-    return any(mark in node.op_type for node in model.graph.node for mark in marks)
-
-
-def convolutions(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """Every convolution of a file, transposed ones too, in the graph's order."""
-    return [node for node in model.graph.node if _is_conv(node)]
-
-
-def integer_convolutions(model: onnx.ModelProto) -> frozenset[str]:
-    """Names of the convolutions whose image, weight and result are 8-bit integers."""
-    nodes = model.graph.node
-    made = {
-        output for node in nodes if node.op_type == "DequantizeLinear" for output in node.output
-    }
-    taken = {node.input[0] for node in nodes if node.op_type == "QuantizeLinear"}
-    return frozenset(
-        node.name
-        for node in convolutions(model)
-        if made.issuperset(node.input[:2]) and node.output[0] in taken
-    )
-
-
-def decoding(model: onnx.ModelProto) -> frozenset[str]:
-    """Names of the nodes behind the last trained convolution of every branch.
-
-    They turn its results into boxes in pixels beside scores of 0..1: on one scale of 8 bits every
-    score would be the same.
-    """
-    makers = _makers(model)
-    found: set[str] = set()
-    waiting = [output.name for output in model.graph.output]
-    while waiting:
-        node = makers.get(waiting.pop())
-        if node is None or node.name in found or (_is_conv(node) and DFL not in node.input[1]):
-            continue
-        found.add(node.name)
-        waiting.extend(node.input)
-    return frozenset(found)
 
 
 class Quantizer:
@@ -249,41 +203,19 @@ class _Reader:
         return {self._feed: tensor}
 
 
-def _makers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
-    return {output: node for node in model.graph.node for output in node.output}
-
-
-def _is_conv(node: onnx.NodeProto) -> bool:
-    return node.op_type in ("Conv", "ConvTranspose")
-
-
 def _sources(model: onnx.ModelProto) -> dict[str, frozenset[str]]:
     """Nodes that can be quantized, each with the convolutions its values come from directly.
 
     A convolution comes from itself. Of sigmoids and products only those of a SiLU are meant: an
     attention's scale stays with its float products.
     """
-    makers = _makers(model)
+    makers = makers_of(model)
     behind: dict[str, frozenset[str]] = {}
     found: dict[str, frozenset[str]] = {}
     for node in model.graph.node:
         given = [behind.get(name, frozenset()) for name in node.input]
-        sources = frozenset((node.name,)) if _is_conv(node) else frozenset().union(*given)
+        sources = frozenset((node.name,)) if is_conv(node) else frozenset().union(*given)
         behind.update(dict.fromkeys(node.output, sources))
-        if node.op_type in ("Conv", *FOLLOWING) or _is_silu(node, makers):
+        if node.op_type in ("Conv", *FOLLOWING) or is_silu(node, makers):
             found[node.name] = sources
     return found
-
-
-def _is_silu(node: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) -> bool:
-    """Whether a node is one of the two of ``x * sigmoid(x)`` behind a convolution."""
-    given: list[Any] = [makers.get(name) for name in node.input]
-    if not all(given):
-        return False
-    if node.op_type == "Sigmoid":
-        return _is_conv(given[0])
-    return (
-        node.op_type == "Mul"
-        and {maker.op_type for maker in given} == {"Conv", "Sigmoid"}
-        and any(maker.op_type == "Sigmoid" and maker.input[0] in node.input for maker in given)
-    )

@@ -1,30 +1,17 @@
-"""From finished variants to a ranked run: measure, rank, write the tables and the report."""
+"""The outcome of a run, and the latency it rests on, as its folder keeps them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 
-from prunebench.child import Emit
-from prunebench.config import Config
-from prunebench.errors import InputError, StepError
-from prunebench.explain import Diagnoses
-from prunebench.files import write_atomically
-from prunebench.gather import measured_from, possible_looks
-from prunebench.latency.measure import Target, measure
+from prunebench.errors import InputError
 from prunebench.latency.records import LatencyResult
-from prunebench.ranking import rank, ranking_rows_csv
-from prunebench.ranking.records import FailedVariant, NotTrained, Ranking
-from prunebench.records import Record, VariantRecord
-from prunebench.report.build import build_report
-from prunebench.runs import LATENCY_FOLDER, RANKING_FILE, read_run_config, save_variant
-
-if TYPE_CHECKING:
-    from prunebench.experiment import Experiment
+from prunebench.ranking.records import Ranking
+from prunebench.records import Record
+from prunebench.runs import LATENCY_FOLDER, RANKING_FILE, read_run_config
 
 R = TypeVar("R", bound=Record)
 
@@ -52,120 +39,6 @@ class RunRanking(Record):
     stopped: str
     rounds: int
     diagnoses: tuple[str, ...] = ()
-
-
-def measure_latency(
-    experiment: Experiment,
-    variants: Sequence[VariantRecord],
-    announce: Emit,
-    exclusive: Callable[[], AbstractContextManager[None]] = nullcontext,
-) -> LatencyResult:
-    """Measure every variant that has an ONNX file, or go on with an interrupted measurement.
-
-    Args:
-        experiment: The prepared experiment.
-        variants: Its variants.
-        announce: Receives progress events.
-        exclusive: Entered with the host's measuring lock held.
-
-    Raises:
-        StepError: No variant has an ONNX file, or nothing could be measured.
-    """
-    folder = experiment.run_folder
-    targets = [
-        Target(
-            v.name, folder / v.exported.onnx.path, v.exported.onnx.sha256, imgsz=v.exported.imgsz
-        )
-        for v in variants
-        if v.exported is not None and v.failure is None
-    ]
-    if not targets:
-        reasons = "; ".join(f"{v.name}: {v.failure.reason}" for v in variants if v.failure)
-        raise StepError("latency", f"no variant is left to measure ({reasons})")
-    config = experiment.config
-    result = measure(
-        targets,
-        [Path(image) for image in experiment.images[: config.latency.images]],
-        config.latency,
-        realtime_fps=config.ranking.realtime_fps,
-        imgsz=config.image.hw,
-        nc=len(experiment.class_names),
-        seed=config.seed,
-        folder=folder / LATENCY_FOLDER,
-        who=f"run {folder.name}",
-        on_event=announce,
-        exclusive=exclusive,
-    )
-    write_atomically(folder / LATENCY_FOLDER / LATENCY_FILE, result.model_dump_json(indent=2))
-    return result
-
-
-def rank_run(
-    folder: Path,
-    config: Config,
-    variants: Sequence[VariantRecord],
-    latency: LatencyResult,
-    diagnoses: Diagnoses | None = None,
-) -> RunRanking:
-    """Rank what was measured and write ``ranking.csv``, the report and ``ranking.json``.
-
-    ``ranking.json`` is written last: a run that has it is finished.
-
-    Raises:
-        StepError: The run was noisy and the configuration refuses to rank such a run.
-    """
-    for variant in variants:
-        save_variant(folder, variant)
-    if latency.noisy and config.latency.strict:
-        aside = _set_aside(folder / LATENCY_FOLDER)
-        raise StepError(
-            "rank",
-            f"the run was noisy and strict is set: {'; '.join(latency.noise)}; its samples are "
-            f"kept in {aside.name}, run it again to measure anew",
-        )
-    measured = measured_from(variants, latency, folder, config)
-    failures = [
-        FailedVariant(name=v.name, step=v.failure.step, reason=v.failure.reason)
-        for v in variants
-        if v.failure is not None
-    ]
-    rankings = tuple(
-        rank(
-            measured,
-            config=config.ranking,
-            threads=threads,
-            failures=failures,
-            not_trained=[
-                NotTrained(name=v.name, reason=v.not_trained) for v in variants if v.not_trained
-            ],
-            smallest_difference_percent=config.latency.smallest_difference_percent,
-            looks=possible_looks(latency),
-            seed=config.seed,
-        )
-        for threads in latency.threads
-    )
-    outcome = RunRanking(
-        name=config.name,
-        run=folder.name,
-        rankings=rankings,
-        noise=latency.noise,
-        stopped=latency.stopped,
-        rounds=latency.rounds,
-        diagnoses=() if diagnoses is None else diagnoses.sentences(),
-    )
-    write_atomically(folder / RANKING_CSV, ranking_rows_csv(*rankings))
-    build_report(folder, outcome)
-    write_atomically(folder / RANKING_FILE, outcome.model_dump_json(indent=2))
-    return outcome
-
-
-def _set_aside(measured: Path) -> Path:
-    """Move a refused measurement away, or the next attempt would go on with its samples."""
-    number = 1
-    while (aside := measured.with_name(f"{measured.name}-refused-{number}")).exists():
-        number += 1
-    measured.rename(aside)
-    return aside
 
 
 def read_latency(folder: Path) -> LatencyResult:

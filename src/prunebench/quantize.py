@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from prunebench.child import Emit
 from prunebench.errors import CheckpointError, DatasetError, StepError
 from prunebench.export import ONNX_FILE
-from prunebench.int8 import Activations, Quantizer, convolutions, integer_convolutions
+from prunebench.int8 import Activations, Quantizer
+from prunebench.onnx_graph import convolutions, integer_convolutions
 from prunebench.records import FileRef, Record
 
 if TYPE_CHECKING:

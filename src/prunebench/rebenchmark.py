@@ -9,7 +9,9 @@ from pathlib import Path
 from prunebench.errors import InputError
 from prunebench.experiment import EXPERIMENT_FILE, Experiment, read_experiment
 from prunebench.files import place, write_atomically
-from prunebench.history import Recorded, RunComparison, Store, compare_runs
+from prunebench.history.compare import RunComparison, compare_runs
+from prunebench.history.recording import Recorded
+from prunebench.history.store import Store
 from prunebench.records import FileRef, Record, VariantRecord
 from prunebench.registry import read_registry
 from prunebench.runs import REBENCHMARK, latest_run, open_run, read_variants, save_variant

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from prunebench.history import RunComparison
-from prunebench.ranking.text import listed
+from prunebench.history.compare import RunComparison
 from prunebench.records import Record
+from prunebench.text import listed
 
 OTHER_HOST = ("cpu", "isa", "physical_cores", "logical_cores", "quota")
 """Fields of a fingerprint that make it another host; the others may be what slowed it down."""

@@ -24,13 +24,12 @@ from scipy import stats
 
 from prunebench.child import Emit
 from prunebench.errors import CheckpointError
-from prunebench.gather import possible_looks
 from prunebench.latency.fingerprint import Fingerprint
 from prunebench.latency.measure import Target, measure
 from prunebench.latency.records import LatencyResult
 from prunebench.latency.samples import read_samples
 from prunebench.latency.sentinel import INPUT_HW, write_sentinel
-from prunebench.latency.stopping import is_look, judge_pairs, round_medians
+from prunebench.latency.stopping import is_look, judge_pairs, possible_looks, round_medians
 from prunebench.records import Interval, Record, sha256_of
 from prunebench.sections import LatencyConfig
 from prunebench.statistics import Array, Location, locate, log_ratios, trimmed_at_each_end

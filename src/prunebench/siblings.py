@@ -16,7 +16,6 @@ from prunebench.latency.fingerprint import cpu_flags
 from prunebench.plan import PlannedVariant
 from prunebench.quantize import Quantized
 from prunebench.quantize import Request as QuantizeRequest
-from prunebench.ranking.text import counted
 from prunebench.records import (
     FileRef,
     Quantization,
@@ -29,6 +28,7 @@ from prunebench.runs import save_variant
 from prunebench.sections import QuantizeConfig
 from prunebench.smaller import Request as SmallerRequest
 from prunebench.smaller import Smaller
+from prunebench.text import counted
 from prunebench.variant_steps import (
     checkpoint_of,
     named,

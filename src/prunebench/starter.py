@@ -12,12 +12,13 @@ from pathlib import Path
 
 from prunebench.catalogue import recognise
 from prunebench.checkpoint import CheckpointInfo, inspect_checkpoint
+from prunebench.cores import default_threads
 from prunebench.data.dataset import Dataset, Split, check_dataset, images_of, resolve_dataset
 from prunebench.errors import CheckpointError, ConfigError
-from prunebench.latency.fingerprint import cpu_flags, default_threads, int8_obstacle
+from prunebench.latency.fingerprint import cpu_flags, int8_obstacle
 from prunebench.plan import NETWORK_SUFFIXES
-from prunebench.ranking.text import counted
 from prunebench.sections import STRIDE
+from prunebench.text import counted
 
 LOOKED_AT = 50
 """Images whose sizes are read."""

@@ -17,13 +17,13 @@ from typing import NamedTuple
 
 from prunebench.child import Emit
 from prunebench.errors import InputError, StepError
-from prunebench.history import RunChange, RunComparison
+from prunebench.history.compare import RunChange, RunComparison
 from prunebench.latency.measure import Target, measure
 from prunebench.latency.records import LatencyResult
 from prunebench.latency.samples import read_samples
-from prunebench.ranking.text import percent
 from prunebench.records import Interval, Record, VariantRecord
 from prunebench.runs import read_run_config, read_variants
+from prunebench.text import percent
 
 LIBRARY = "onnxruntime"
 

@@ -16,9 +16,9 @@ from typing import Literal
 
 from prunebench.catalogue import recognise
 from prunebench.ranking.records import FailedVariant, Shown
-from prunebench.ranking.text import listed
 from prunebench.records import Record
 from prunebench.table_reader import Table, TableEntry, read_table
+from prunebench.text import listed
 
 FOLDED = ", BatchNorm folded"
 

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from prunebench.ranking.records import RankedVariant, Ranking
-from prunebench.ranking.text import counted
 from prunebench.records import Interval
+from prunebench.text import counted
 
 if TYPE_CHECKING:
     from prunebench.outcome import RunRanking

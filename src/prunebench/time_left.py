@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from prunebench.child import Event
 from prunebench.config import Config
-from prunebench.latency.fingerprint import default_threads
+from prunebench.cores import default_threads
 from prunebench.pace import Pace
 from prunebench.plan import NETWORK_SUFFIXES, PlannedVariant
 from prunebench.pruning.search import ROUNDS, SECONDS, TRIES

@@ -6,7 +6,6 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
 
-from prunebench.config import Config
 from prunebench.errors import EnvironmentMismatch
 
 TESTED: Mapping[str, str] = {
@@ -44,19 +43,6 @@ def check_versions() -> None:
             raise EnvironmentMismatch(
                 f"{name} {found[name]} is installed, tested is {series}.x", fix=fix
             )
-
-
-def check_engine(config: Config) -> None:
-    """Refuse to start on a Dask cluster without the packages for it.
-
-    Raises:
-        EnvironmentMismatch: The extra is not installed.
-    """
-    if config.engine == "dask" and importlib.util.find_spec("prefect_dask") is None:
-        raise EnvironmentMismatch(
-            "engine is dask, and prefect-dask is not installed",
-            fix="install it with: pip install 'prunebench[dask]'",
-        )
 
 
 def in_series(version: str, series: str) -> bool:

@@ -14,7 +14,8 @@ from prunebench import cli
 from prunebench.config import parse_config
 from prunebench.errors import InputError
 from prunebench.experiment import prepare
-from prunebench.history import Store, default_url, record_run
+from prunebench.history.recording import record_run
+from prunebench.history.store import Store, default_url
 from tests.conftest import tiny_values
 
 Outcome = tuple[int, str, str]

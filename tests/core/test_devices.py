@@ -8,15 +8,8 @@ import pytest
 from report_kit import MIXED, make_run
 
 from prunebench.config import parse_config
-from prunebench.devices import (
-    HERE,
-    Device,
-    answer,
-    device_rows,
-    read_answer,
-    read_devices,
-    write_devices,
-)
+from prunebench.device_records import HERE, Device, device_rows, read_devices
+from prunebench.devices import answer, read_answer, write_devices
 from prunebench.errors import ConfigError, InputError
 from prunebench.filestore import FileStore
 from prunebench.outcome import read_latency

@@ -11,7 +11,8 @@ from prunebench import doctor
 from prunebench.config import Config
 from prunebench.doctor import Finding, examine
 from prunebench.errors import EnvironmentMismatch
-from prunebench.versions import check_engine, check_versions, in_series
+from prunebench.experiment import check_engine
+from prunebench.versions import check_versions, in_series
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,8 @@ from report_kit import MIXED, make_run
 from rich.console import Console
 
 from prunebench.errors import StepError
-from prunebench.gather import measured_from, network_key, possible_looks
+from prunebench.gather import measured_from, network_key
+from prunebench.latency.stopping import possible_looks
 from prunebench.outcome import RunRanking, read_latency
 from prunebench.ranking import Measured
 from prunebench.records import Quantization

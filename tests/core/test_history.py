@@ -20,7 +20,10 @@ from postgres import Server, installed, running
 from sqlalchemy import func, inspect, select, text
 
 from prunebench.errors import InputError
-from prunebench.history import Store, compare_runs, default_url, history, record_run, stored_runs
+from prunebench.history.compare import compare_runs
+from prunebench.history.reading import history, stored_runs
+from prunebench.history.recording import record_run
+from prunebench.history.store import Store, default_url
 from prunebench.history.tables import Base, FingerprintRow, ResultRow, RoundRow, RunRow
 from prunebench.outcome import read_outcome
 from tests.conftest import missing_system_package

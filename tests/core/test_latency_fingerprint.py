@@ -8,17 +8,9 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
+from prunebench.cores import cpu_quota, default_threads, memory_bytes, physical_cores, usable_cores
 from prunebench.latency import fingerprint as module
-from prunebench.latency.fingerprint import (
-    cpu_quota,
-    default_threads,
-    fingerprint,
-    int8_obstacle,
-    kernel_block,
-    memory_bytes,
-    physical_cores,
-    usable_cores,
-)
+from prunebench.latency.fingerprint import fingerprint, int8_obstacle, kernel_block
 from prunebench.sections import LatencyConfig
 
 

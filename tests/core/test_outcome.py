@@ -8,7 +8,8 @@ import pytest
 from report_kit import MIXED, make_run
 
 from prunebench.errors import StepError
-from prunebench.outcome import rank_run, read_latency
+from prunebench.measure_and_rank import rank_run
+from prunebench.outcome import read_latency
 from prunebench.runs import LATENCY_FOLDER, RANKING_FILE, read_run_config, read_variants
 
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from prunebench.ranking import FailedVariant, Measured, Ranking, rank, ranking_rows_csv
 from prunebench.ranking.controls import seen_from
 from prunebench.ranking.records import Shown
-from prunebench.ranking.text import percent, points
 from prunebench.records import Interval, Verdict
 from prunebench.sections import Control, RankingConfig
 from prunebench.table import rank_table
+from prunebench.text import percent, points
 
 CONFIG = RankingConfig(bootstrap=400)
 ROUNDS = 12

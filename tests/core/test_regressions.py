@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from history_kit import another_run, first_run, on_another_host
 
-from prunebench.history import RunComparison, Store, compare_runs, default_url, record_run
+from prunebench.history.compare import RunComparison, compare_runs
+from prunebench.history.recording import record_run
+from prunebench.history.store import Store, default_url
 from prunebench.regressions import confirmed, summary, suspected
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from history_kit import FIRST_RUN, another_run, first_run, on_another_host
 
-from prunebench.history import Store, default_url, record_run
-from prunebench.outcome import rank_run, read_latency
+from prunebench.history.recording import record_run
+from prunebench.history.store import Store, default_url
+from prunebench.measure_and_rank import rank_run
+from prunebench.outcome import read_latency
 from prunebench.report.build import compose, report_markdown
 from prunebench.report.document import Figure, Table
 from prunebench.report.messages import Messages

@@ -20,9 +20,10 @@ from browser_kit import chromium
 from playwright.sync_api import Page
 from prefect_kit import RUN_S, STARTUP_S, Served, descendants, end, served
 
-from prunebench.devices import DEVICES_FILE, Devices, device_rows
-from prunebench.history import Store, default_url, stored_runs
-from prunebench.latency.fingerprint import usable_cores
+from prunebench.cores import usable_cores
+from prunebench.device_records import DEVICES_FILE, Devices, device_rows
+from prunebench.history.reading import stored_runs
+from prunebench.history.store import Store, default_url
 from prunebench.outcome import read_latency, read_outcome
 from prunebench.registry import promote
 from prunebench.runs import read_variants

@@ -28,9 +28,10 @@ from prefect_kit import RUN_S, STARTUP_S, Served, descendants, free_port, served
 from report_kit import MIXED, make_run
 from s3_kit import BUCKET, CREDENTIALS, s3_server
 
-from prunebench.devices import DEVICES_FILE, Devices
+from prunebench.device_records import DEVICES_FILE, Devices
 from prunebench.filestore import FileStore
-from prunebench.history import Store, stored_runs
+from prunebench.history.reading import stored_runs
+from prunebench.history.store import Store
 from prunebench.outcome import read_outcome
 from prunebench.transfer import fetch_run
 from tests.conftest import ROOT, missing_system_package, share_steps, tiny_values

@@ -28,12 +28,13 @@ from flows.compare import compare
 from flows.rebenchmark import rebenchmark
 from flows.regression import regression
 from prunebench.config import parse_config
+from prunebench.cores import usable_cores
+from prunebench.diagnoses import read_diagnoses
 from prunebench.errors import InputError
 from prunebench.experiment import read_experiment
-from prunebench.explain import read_diagnoses
 from prunebench.filestore import FileStore
-from prunebench.history import Store, default_url, stored_runs
-from prunebench.latency.fingerprint import usable_cores
+from prunebench.history.reading import stored_runs
+from prunebench.history.store import Store, default_url
 from prunebench.latency.records import Sample
 from prunebench.latency.sentinel import SENTINEL
 from prunebench.outcome import read_outcome

@@ -25,8 +25,8 @@ import tasks.ranking
 import tasks.variants
 from flows.compare import compare
 from prunebench.config import Config
+from prunebench.diagnoses import Diagnoses
 from prunebench.experiment import EXPERIMENT_FILE, Experiment
-from prunebench.explain import Diagnoses
 from prunebench.files import write_atomically
 from prunebench.latency.lock import host_lock
 from prunebench.latency.records import LatencyResult

@@ -17,7 +17,8 @@ from prunebench.config import Config
 from prunebench.latency.fingerprint import Fingerprint, SessionSettings
 from prunebench.latency.records import LatencyResult, Sample
 from prunebench.map_bootstrap import load_detections, mean_ap
-from prunebench.outcome import LATENCY_FILE, RunRanking, rank_run
+from prunebench.measure_and_rank import rank_run
+from prunebench.outcome import LATENCY_FILE, RunRanking
 from prunebench.records import (
     Accuracy,
     Audit,

@@ -14,7 +14,8 @@ from prunebench.auditing import audit_file
 from prunebench.checkpoint import save_checkpoint
 from prunebench.export import export_onnx
 from prunebench.inference import OnnxNetwork
-from prunebench.int8 import Quantizer, convolutions, integer_convolutions, module_of
+from prunebench.int8 import Quantizer
+from prunebench.onnx_graph import convolutions, integer_convolutions, module_of
 
 TRAINED = ("cv2", "cv3", "cv4", "proto")
 """Modules of a head that are trained layers; everything else of it decodes."""

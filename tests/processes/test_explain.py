@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from report_kit import MIXED, make_run
 
+from prunebench.diagnoses import DIAGNOSES_FILE, Diagnoses, read_diagnoses
 from prunebench.diagnosis import Diagnosis, NetworkProfile
 from prunebench.errors import InputError
-from prunebench.explain import DIAGNOSES_FILE, Diagnoses, read_diagnoses
 from prunebench.files import write_atomically
 from prunebench.report.build import build_report
 from prunebench.runs import LATENCY_FOLDER

@@ -18,8 +18,10 @@ from prunebench.config import Config, parse_config
 from prunebench.errors import InputError
 from prunebench.experiment import EXPERIMENT_FILE, Experiment
 from prunebench.gating import GateReport, run_gate
-from prunebench.history import GateLimits, Store, default_url, record_run
-from prunebench.outcome import measure_latency, rank_run
+from prunebench.history.gate import GateLimits
+from prunebench.history.recording import record_run
+from prunebench.history.store import Store, default_url
+from prunebench.measure_and_rank import measure_latency, rank_run
 from prunebench.records import FileRef
 from prunebench.runs import LATENCY_FOLDER, read_variants
 

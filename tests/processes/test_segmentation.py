@@ -15,7 +15,8 @@ from prunebench.data.scenes import SCENE_NAMES
 from prunebench.errors import ConfigError, DatasetError
 from prunebench.experiment import check, prepare
 from prunebench.latency.samples import read_samples
-from prunebench.outcome import RunRanking, measure_latency, rank_run
+from prunebench.measure_and_rank import measure_latency, rank_run
+from prunebench.outcome import RunRanking
 from prunebench.plan import plan_variants
 from prunebench.records import VariantRecord
 from prunebench.runs import LATENCY_FOLDER

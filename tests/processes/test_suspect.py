@@ -15,7 +15,7 @@ from latency_kit import write_detector
 from report_kit import MIXED, make_run
 
 from prunebench.errors import InputError
-from prunebench.history import RunChange, RunComparison
+from prunebench.history.compare import RunChange, RunComparison
 from prunebench.records import FileRef, Interval
 from prunebench.runs import read_variants, save_variant
 from prunebench.suspect import installed, suspect_onnxruntime

@@ -129,8 +129,8 @@ def baseline(
     data_dir: Annotated[Path, typer.Option(help="Folder for built-in data.")] = Path("runs/.data"),
 ) -> None:
     """Train a baseline from scratch and write its checkpoint with a JSON that says how."""
+    from prunebench.cores import usable_cores
     from prunebench.data.dataset import check_dataset, resolve_dataset
-    from prunebench.latency.fingerprint import usable_cores
     from prunebench.retraining.baseline import train_baseline
 
     dataset = resolve_dataset(data, cache_dir=data_dir)

@@ -31,13 +31,14 @@ def history(
     as_json: JsonOption = False,
 ) -> None:
     """Show every variant's figures over time and where its latency changed."""
-    from prunebench import history as module
     from prunebench.given_runs import open_history
+    from prunebench.history.changes import mark_changes
+    from prunebench.history.reading import history as read_history
     from prunebench.history_views import history_view
 
     with open_history((), url, out) as store:
-        points = module.history(store, variant=variant, experiment=experiment, threads=threads)
-    series = module.mark_changes(points, "to_sentinel")
+        points = read_history(store, variant=variant, experiment=experiment, threads=threads)
+    series = mark_changes(points, "to_sentinel")
     if as_json:
         print_json([one.model_dump(mode="json") for one in series])
         return
@@ -100,7 +101,7 @@ def gate(
 ) -> None:
     """Measure a candidate beside its baseline; exit 4 where it is shown to be worse."""
     from prunebench.gating import run_gate
-    from prunebench.history import GateLimits
+    from prunebench.history.gate import GateLimits
     from prunebench.history_views import gate_view
 
     limits = GateLimits(latency_percent=latency_percent, map50_loss=map50_loss)

@@ -20,9 +20,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from prunebench.cores import usable_cores
 from prunebench.data.folder import label_line, make_once, polygon_line, write_data_yaml
 from prunebench.errors import DatasetError
-from prunebench.latency.fingerprint import usable_cores
 from prunebench.progress import announce
 
 GENERATOR_VERSION: Final = 1

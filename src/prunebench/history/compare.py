@@ -17,9 +17,9 @@ from prunebench.errors import InputError
 from prunebench.history.reading import find_run, fingerprint_of, log_to_sentinel
 from prunebench.history.store import Store
 from prunebench.history.tables import ResultRow, RunRow
-from prunebench.ranking.text import percent
 from prunebench.records import Interval, Record
 from prunebench.statistics import Location, add, holm, locate
+from prunebench.text import percent
 
 
 class RunChange(Record):

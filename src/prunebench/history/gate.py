@@ -16,7 +16,6 @@ import numpy as np
 
 from prunebench.ranking.compare import FEWEST_IMAGES
 from prunebench.ranking.measured import Measured
-from prunebench.ranking.text import listed, percent, points
 from prunebench.records import Interval, Record
 from prunebench.statistics import (
     FEWEST_ROUNDS,
@@ -27,6 +26,7 @@ from prunebench.statistics import (
     locate,
     log_ratios,
 )
+from prunebench.text import listed, percent, points
 
 GateMetric = Literal["latency", "accuracy"]
 Standing = Literal["holds", "not shown", "suspected"]

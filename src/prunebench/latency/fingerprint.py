@@ -5,17 +5,14 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import math
 import os
 import platform
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
-import psutil
-
+from prunebench.cores import affinity, cpu_quota, memory_bytes, physical_cores, read_kernel_file
 from prunebench.records import Record
 from prunebench.sections import LatencyConfig
 
@@ -128,18 +125,6 @@ def session_settings(config: LatencyConfig) -> SessionSettings:
     )
 
 
-def usable_cores() -> int:
-    """Physical cores this process may keep busy: affinity, cpuset and CPU quota respected."""
-    quota = cpu_quota()
-    whole = math.inf if quota is None else max(1, math.floor(quota))
-    return int(min(physical_cores(), whole))
-
-
-def default_threads() -> tuple[int, ...]:
-    """The thread counts measured when none are asked for: 1, and all usable cores."""
-    return tuple(sorted({1, usable_cores()}))
-
-
 def kernel_block() -> Literal[8, 16]:
     """Channels in a block of onnxruntime's convolution kernels on this CPU.
 
@@ -168,89 +153,6 @@ def int8_obstacle(flags: frozenset[str]) -> str | None:
     return "This CPU has no VNNI: INT8 will not pay here."
 
 
-def affinity() -> tuple[int, ...]:
-    """Logical CPUs this process may run on (a cpuset narrows the affinity too)."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))
-
-
-def physical_cores(root: Path = Path("/sys/devices/system/cpu")) -> int:
-    """Distinct physical cores behind the logical CPUs this process may run on."""
-    cores = set()
-    for cpu in affinity():
-        topology = root / f"cpu{cpu}" / "topology"
-        package, core = _read(topology / "physical_package_id"), _read(topology / "core_id")
-        if package is None or core is None:
-            return min(len(affinity()), psutil.cpu_count(logical=False) or len(affinity()))
-        cores.add((package, core))
-    return len(cores)
-
-
-def cpu_quota(
-    membership: Path = Path("/proc/self/cgroup"), mounts: Path = Path("/proc/self/mountinfo")
-) -> float | None:
-    """Cores' worth of CPU time that control groups allow, the strictest level counts.
-
-    Reads cgroup v2 (``cpu.max``) and v1 (``cpu.cfs_quota_us`` / ``cpu.cfs_period_us``).
-    """
-    quotas = []
-    for folder, version in _cgroup_folders(membership, mounts, "cpu"):
-        if version == 2:
-            limit, _, period = (_read(folder / "cpu.max") or "max").partition(" ")
-        else:
-            limit = _read(folder / "cpu.cfs_quota_us") or "-1"
-            period = _read(folder / "cpu.cfs_period_us") or ""
-        if limit.isdigit() and period.isdigit() and int(period):
-            quotas.append(int(limit) / int(period))
-    return min(quotas, default=None)
-
-
-def memory_bytes(
-    membership: Path = Path("/proc/self/cgroup"), mounts: Path = Path("/proc/self/mountinfo")
-) -> int:
-    """Memory in bytes this process may use: the host's, or a control group's smaller limit."""
-    limits = [int(psutil.virtual_memory().total)]
-    for folder, version in _cgroup_folders(membership, mounts, "memory"):
-        text = _read(folder / ("memory.max" if version == 2 else "memory.limit_in_bytes"))
-        if text is not None and text.isdigit():
-            limits.append(int(text))
-    return min(limits)
-
-
-def _cgroup_folders(
-    membership: Path, mounts: Path, controller: str
-) -> Iterator[tuple[Path, Literal[1, 2]]]:
-    """Folders of the process's control group and its ancestors, with the cgroup version."""
-    for line in (_read(membership) or "").splitlines():
-        _, controllers, group = line.split(":", 2)
-        version: Literal[1, 2] = 1 if controllers else 2
-        if version == 1 and controller not in controllers.split(","):
-            continue
-        mount = _cgroup_mount(mounts, version, controller)
-        if mount is None:
-            continue
-        point, mounted_root = mount
-        # In a container the mount shows a part of the tree only: paths count from its root.
-        inner = group if mounted_root == "/" else group.removeprefix(mounted_root)
-        folder = point / inner.strip("/")
-        for level in (folder, *folder.parents):
-            yield level, version
-            if level == point:
-                break
-
-
-def _cgroup_mount(mounts: Path, version: int, controller: str) -> tuple[Path, str] | None:
-    for line in (_read(mounts) or "").splitlines():
-        before, _, after = line.partition(" - ")
-        kind, _, options = after.split(" ", 2)
-        wanted = "cgroup2" if version == 2 else "cgroup"
-        if kind == wanted and (version == 2 or controller in options.split(",")):
-            fields = before.split(" ")
-            return Path(fields[4]), fields[3]
-    return None
-
-
 def cpu_model() -> str:
     """Model name of the CPU."""
     if sys.platform == "linux":
@@ -269,16 +171,16 @@ def cpu_flags() -> frozenset[str]:
 
 def governor() -> str | None:
     """Frequency governor of the first CPU this process may run on."""
-    return _read(_cpufreq() / "scaling_governor")
+    return read_kernel_file(_cpufreq() / "scaling_governor")
 
 
 def turbo() -> bool | None:
     """Whether the clock may rise beyond its base, where the kernel tells."""
     cpus = Path("/sys/devices/system/cpu")
-    no_turbo = _read(cpus / "intel_pstate" / "no_turbo")
+    no_turbo = read_kernel_file(cpus / "intel_pstate" / "no_turbo")
     if no_turbo is not None:
         return no_turbo == "0"
-    boost = _read(cpus / "cpufreq" / "boost")
+    boost = read_kernel_file(cpus / "cpufreq" / "boost")
     return None if boost is None else boost == "1"
 
 
@@ -288,7 +190,7 @@ def in_container() -> bool:
         return True
     if "container" in os.environ:
         return True
-    groups = _read(Path("/proc/self/cgroup")) or ""
+    groups = read_kernel_file(Path("/proc/self/cgroup")) or ""
     return re.search(r"docker|kubepods|containerd|lxc|podman", groups) is not None
 
 
@@ -303,7 +205,7 @@ def _opencv_version() -> str:
 
 
 def _max_mhz() -> int | None:
-    khz = _read(_cpufreq() / "cpuinfo_max_freq")
+    khz = read_kernel_file(_cpufreq() / "cpuinfo_max_freq")
     return None if khz is None else round(int(khz) / 1000)
 
 
@@ -312,11 +214,4 @@ def _cpufreq() -> Path:
 
 
 def _cpuinfo() -> str:
-    return _read(Path("/proc/cpuinfo")) or ""
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return None
+    return read_kernel_file(Path("/proc/cpuinfo")) or ""

@@ -22,8 +22,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from prunebench.cores import default_threads
 from prunebench.errors import ChildFailed, DatasetError, StepError
-from prunebench.latency.fingerprint import default_threads, fingerprint
+from prunebench.latency.fingerprint import fingerprint
 from prunebench.latency.lock import host_lock
 from prunebench.latency.noise import load_before_start, noise_findings, sentinel_report
 from prunebench.latency.records import Kind, LatencyResult, Pair, Sample, StopReason

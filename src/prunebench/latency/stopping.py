@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunebench.latency.intervals import geometric_interval
-from prunebench.latency.records import Kind, Pair, PairState, Sample
+from prunebench.latency.records import Kind, LatencyResult, Pair, PairState, Sample
 from prunebench.records import Interval
 from prunebench.statistics import FEWEST_ROUNDS
 
@@ -162,3 +162,9 @@ def _judge(
         rounds=len(common),
         state=state,
     )
+
+
+def possible_looks(latency: LatencyResult) -> int:
+    """How often the measuring could have stopped on what it saw, whether it came to it or not."""
+    first, last = latency.settings.rounds_min, latency.settings.rounds_max
+    return sum(is_look(rounds, first) or rounds == last for rounds in range(first, last + 1))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prunebench.ranking.records import Advice, Difference, Metric, RankedVariant, Use
-from prunebench.ranking.text import MAP50_NAME, listed
+from prunebench.ranking.text import MAP50_NAME
 from prunebench.sections import RankingConfig
+from prunebench.text import listed
 
 PREFERENCE: dict[Use, tuple[Metric, Metric]] = {
     "real-time": ("speed", "accuracy"),

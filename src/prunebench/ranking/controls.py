@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from prunebench.ranking.records import AgainstControl, Difference, Metric, RankedVariant
-from prunebench.ranking.text import percent, points
 from prunebench.records import Interval, Verdict
+from prunebench.text import percent, points
 
 PRUNED: tuple[Verdict, ...] = ("pruned", "preserved", "altered")
 """Verdicts of a variant that was pruned and still is another network than the baseline."""

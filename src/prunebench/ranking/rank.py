@@ -27,10 +27,10 @@ from prunebench.ranking.records import (
     Ranking,
     Shown,
 )
-from prunebench.ranking.text import listed, percent
 from prunebench.records import Interval, Overlap
 from prunebench.sections import RankingConfig
 from prunebench.statistics import FEWEST_ROUNDS, Array, bootstrap_draws, interval, locate
+from prunebench.text import listed, percent
 
 
 def rank(

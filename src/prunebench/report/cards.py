@@ -12,11 +12,11 @@ import yaml
 
 from prunebench.files import write_atomically
 from prunebench.ranking.records import RankedVariant
-from prunebench.ranking.text import counted
 from prunebench.records import VariantRecord
 from prunebench.report.numbers import count, with_interval
 from prunebench.report.render import escape_markdown
 from prunebench.report.stored import StoredRun
+from prunebench.text import counted
 
 CARD = "README.md"
 LICENCE = "agpl-3.0"

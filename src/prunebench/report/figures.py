@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prunebench.ranking.text import points
 from prunebench.report.document import Figure
 from prunebench.report.messages import Messages
 from prunebench.report.per_class import ClassChange
@@ -22,9 +21,10 @@ from prunebench.report.style import (
     shortened,
     spec_of,
 )
+from prunebench.text import points
 
 if TYPE_CHECKING:
-    from prunebench.history import MarkedSeries
+    from prunebench.history.changes import MarkedSeries
 
 BOX_PERCENTILES = (5, 25, 50, 75, 95)
 DIVERGING = ("rgba(213,94,0,0.85)", "rgba(0,114,178,0.85)")

@@ -17,7 +17,8 @@ from prunebench.report.stored import StoredRun
 from prunebench.statistics import locate
 
 if TYPE_CHECKING:
-    from prunebench.history import MarkedSeries, Point
+    from prunebench.history.changes import MarkedSeries
+    from prunebench.history.reading import Point
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def over_time(run: StoredRun) -> OverTime:
     Only runs that began before this one count, so that a report made again says the same.
     """
     # The history reads outcomes, which import the report to write it.
-    from prunebench.history import mark_changes
+    from prunebench.history.changes import mark_changes
 
     own = _own_points(run)
     earlier, hosts = _earlier(run, own[0].started_at) if own else ((), {})
@@ -68,8 +69,8 @@ def _earlier(
     run: StoredRun, before: datetime
 ) -> tuple[tuple[Point, ...], Mapping[str, Fingerprint]]:
     """Points of the same experiment that began before, and the hosts they were measured on."""
-    from prunebench.history import Store, history, hosts
-    from prunebench.history.store import default_url
+    from prunebench.history.reading import history, hosts
+    from prunebench.history.store import Store, default_url
 
     url = run.config.history or default_url(run.folder.resolve().parent)
     try:
@@ -83,7 +84,7 @@ def _earlier(
 
 def _own_points(run: StoredRun) -> tuple[Point, ...]:
     """The run's own figures, which the history does not hold yet when its report is first made."""
-    from prunebench.history import Point, logs_to_sentinel
+    from prunebench.history.reading import Point, logs_to_sentinel
 
     if not run.ranking.rows or not run.samples:
         return ()

@@ -18,10 +18,10 @@ from prunebench.ranking.records import (
     RankedVariant,
     Ranking,
 )
-from prunebench.ranking.text import percent, points
 from prunebench.report.claims import estimate
 from prunebench.report.messages import Messages
 from prunebench.report.stored import StoredRun
+from prunebench.text import percent, points
 
 AGAINST_CONTROLS: tuple[Metric, ...] = ("speed", "accuracy")
 """What a pruned variant may be shown to be better in than a control."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from prunebench.config import Config
+from prunebench.diagnoses import Diagnoses, read_diagnoses
 from prunebench.errors import InputError
-from prunebench.explain import Diagnoses, read_diagnoses
 from prunebench.latency.records import LatencyResult, Sample
 from prunebench.latency.samples import read_samples
 from prunebench.latency.summary import LatencySummary, summarise

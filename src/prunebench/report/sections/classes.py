@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from prunebench.ranking.text import points
 from prunebench.report import figures
 from prunebench.report.document import Block, Cell, Column, Paragraph, Section, Table, cells
 from prunebench.report.messages import Messages
 from prunebench.report.per_class import class_changes
 from prunebench.report.stored import StoredRun
+from prunebench.text import points
 
 LISTED = 20
 

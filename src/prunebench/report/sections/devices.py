@@ -20,14 +20,14 @@ from prunebench.report.numbers import BLANK, with_interval
 from prunebench.report.stored import StoredRun
 
 if TYPE_CHECKING:
-    from prunebench.devices import Device
+    from prunebench.device_records import Device
     from prunebench.ranking.records import Ranking
 
 
 def devices(run: StoredRun, m: Messages) -> Section | None:
     """Rank, FPS and model milliseconds by device, ``None`` where no other host was asked."""
     # Devices are read from outcomes, which import the report to write it.
-    from prunebench.devices import read_devices
+    from prunebench.device_records import read_devices
 
     asked = read_devices(run.folder)
     if not asked:

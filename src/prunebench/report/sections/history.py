@@ -22,7 +22,7 @@ from prunebench.report.over_time import OverTime, over_time
 from prunebench.report.stored import StoredRun
 
 if TYPE_CHECKING:
-    from prunebench.history import MarkedSeries
+    from prunebench.history.changes import MarkedSeries
 
 MOST_HOSTS = 6
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 from prunebench.ranking.records import Change, Effect, Metric
-from prunebench.ranking.text import percent, points
 from prunebench.report.claims import compared, gain
 from prunebench.report.document import (
     Block,
@@ -22,6 +21,7 @@ from prunebench.report.messages import Messages
 from prunebench.report.numbers import BLANK
 from prunebench.report.sentences import difference_sentence
 from prunebench.report.stored import StoredRun
+from prunebench.text import percent, points
 
 METRICS: tuple[Metric, ...] = ("accuracy", "speed", "efficiency")
 

@@ -1,0 +1,119 @@
+"""The cores and the memory this process may use: affinity, cpusets and control groups respected."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+
+def usable_cores() -> int:
+    """Physical cores this process may keep busy: affinity, cpuset and CPU quota respected."""
+    quota = cpu_quota()
+    whole = math.inf if quota is None else max(1, math.floor(quota))
+    return int(min(physical_cores(), whole))
+
+
+def default_threads() -> tuple[int, ...]:
+    """The thread counts measured when none are asked for: 1, and all usable cores."""
+    return tuple(sorted({1, usable_cores()}))
+
+
+def affinity() -> tuple[int, ...]:
+    """Logical CPUs this process may run on (a cpuset narrows the affinity too)."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+def physical_cores(root: Path = Path("/sys/devices/system/cpu")) -> int:
+    """Distinct physical cores behind the logical CPUs this process may run on."""
+    cores = set()
+    for cpu in affinity():
+        topology = root / f"cpu{cpu}" / "topology"
+        package, core = (
+            read_kernel_file(topology / "physical_package_id"),
+            read_kernel_file(topology / "core_id"),
+        )
+        if package is None or core is None:
+            return min(len(affinity()), psutil.cpu_count(logical=False) or len(affinity()))
+        cores.add((package, core))
+    return len(cores)
+
+
+def cpu_quota(
+    membership: Path = Path("/proc/self/cgroup"), mounts: Path = Path("/proc/self/mountinfo")
+) -> float | None:
+    """Cores' worth of CPU time that control groups allow, the strictest level counts.
+
+    Reads cgroup v2 (``cpu.max``) and v1 (``cpu.cfs_quota_us`` / ``cpu.cfs_period_us``).
+    """
+    quotas = []
+    for folder, version in _cgroup_folders(membership, mounts, "cpu"):
+        if version == 2:
+            limit, _, period = (read_kernel_file(folder / "cpu.max") or "max").partition(" ")
+        else:
+            limit = read_kernel_file(folder / "cpu.cfs_quota_us") or "-1"
+            period = read_kernel_file(folder / "cpu.cfs_period_us") or ""
+        if limit.isdigit() and period.isdigit() and int(period):
+            quotas.append(int(limit) / int(period))
+    return min(quotas, default=None)
+
+
+def memory_bytes(
+    membership: Path = Path("/proc/self/cgroup"), mounts: Path = Path("/proc/self/mountinfo")
+) -> int:
+    """Memory in bytes this process may use: the host's, or a control group's smaller limit."""
+    limits = [int(psutil.virtual_memory().total)]
+    for folder, version in _cgroup_folders(membership, mounts, "memory"):
+        text = read_kernel_file(
+            folder / ("memory.max" if version == 2 else "memory.limit_in_bytes")
+        )
+        if text is not None and text.isdigit():
+            limits.append(int(text))
+    return min(limits)
+
+
+def _cgroup_folders(
+    membership: Path, mounts: Path, controller: str
+) -> Iterator[tuple[Path, Literal[1, 2]]]:
+    """Folders of the process's control group and its ancestors, with the cgroup version."""
+    for line in (read_kernel_file(membership) or "").splitlines():
+        _, controllers, group = line.split(":", 2)
+        version: Literal[1, 2] = 1 if controllers else 2
+        if version == 1 and controller not in controllers.split(","):
+            continue
+        mount = _cgroup_mount(mounts, version, controller)
+        if mount is None:
+            continue
+        point, mounted_root = mount
+        # In a container the mount shows a part of the tree only: paths count from its root.
+        inner = group if mounted_root == "/" else group.removeprefix(mounted_root)
+        folder = point / inner.strip("/")
+        for level in (folder, *folder.parents):
+            yield level, version
+            if level == point:
+                break
+
+
+def _cgroup_mount(mounts: Path, version: int, controller: str) -> tuple[Path, str] | None:
+    for line in (read_kernel_file(mounts) or "").splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split(" ", 2)
+        wanted = "cgroup2" if version == 2 else "cgroup"
+        if kind == wanted and (version == 2 or controller in options.split(",")):
+            fields = before.split(" ")
+            return Path(fields[4]), fields[3]
+    return None
+
+
+def read_kernel_file(path: Path) -> str | None:
+    """What the kernel says in a file, ``None`` where it has none or does not let it be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None

@@ -1,0 +1,93 @@
+"""Reading an exported ONNX graph: its convolutions, its decoding, what computes with integers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx
+
+from typing import Any
+
+OLDEST_OPSET = 13
+"""The first in which QuantizeLinear has an axis, which one scale per channel needs."""
+
+
+DEQUANTIZED = "_DequantizeLinear_Output"
+"""What onnxruntime appends to the name of a tensor it made of integers."""
+
+
+DFL = ".dfl."
+"""In the name of the weight that turns the distribution of a box's edge into its place."""
+
+
+def module_of(weight: str) -> str:
+    """Module a convolution's weight belongs to, by the weight's name in a float or INT8 file."""
+    return weight.removesuffix(DEQUANTIZED).removesuffix(".weight")
+
+
+def is_quantized(model: onnx.ModelProto) -> bool:
+    """Whether a node of the file computes with integers in place of floats."""
+    marks = ("QuantizeLinear", "DequantizeLinear", "QLinear", "Integer")
+    return any(mark in node.op_type for node in model.graph.node for mark in marks)
+
+
+def convolutions(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Every convolution of a file, transposed ones too, in the graph's order."""
+    return [node for node in model.graph.node if is_conv(node)]
+
+
+def integer_convolutions(model: onnx.ModelProto) -> frozenset[str]:
+    """Names of the convolutions whose image, weight and result are 8-bit integers."""
+    nodes = model.graph.node
+    made = {
+        output for node in nodes if node.op_type == "DequantizeLinear" for output in node.output
+    }
+    taken = {node.input[0] for node in nodes if node.op_type == "QuantizeLinear"}
+    return frozenset(
+        node.name
+        for node in convolutions(model)
+        if made.issuperset(node.input[:2]) and node.output[0] in taken
+    )
+
+
+def decoding(model: onnx.ModelProto) -> frozenset[str]:
+    """Names of the nodes behind the last trained convolution of every branch.
+
+    They turn its results into boxes in pixels beside scores of 0..1: on one scale of 8 bits every
+    score would be the same.
+    """
+    makers = makers_of(model)
+    found: set[str] = set()
+    waiting = [output.name for output in model.graph.output]
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is None or node.name in found or (is_conv(node) and DFL not in node.input[1]):
+            continue
+        found.add(node.name)
+        waiting.extend(node.input)
+    return frozenset(found)
+
+
+def makers_of(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """Tensor to the node that makes it."""
+    return {output: node for node in model.graph.node for output in node.output}
+
+
+def is_conv(node: onnx.NodeProto) -> bool:
+    """Whether a node is a convolution, transposed or not."""
+    return node.op_type in ("Conv", "ConvTranspose")
+
+
+def is_silu(node: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) -> bool:
+    """Whether a node is one of the two of ``x * sigmoid(x)`` behind a convolution."""
+    given: list[Any] = [makers.get(name) for name in node.input]
+    if not all(given):
+        return False
+    if node.op_type == "Sigmoid":
+        return is_conv(given[0])
+    return (
+        node.op_type == "Mul"
+        and {maker.op_type for maker in given} == {"Conv", "Sigmoid"}
+        and any(maker.op_type == "Sigmoid" and maker.input[0] in node.input for maker in given)
+    )
