@@ -15,8 +15,8 @@ from pathlib import Path
 from kit import arguments, export_network, in_workspace, print_claims, show
 from rich.console import Console
 
-from prunebench.selftest import QUICK, THOROUGH, selftest
-from prunebench.views import selftest_view
+from prunebench.cli.views.plain import selftest_view
+from prunebench.measuring.selftest import QUICK, THOROUGH, selftest
 
 
 def main(folder: Path, console: Console) -> int:

@@ -21,22 +21,22 @@ from kit import CHECKPOINT, OPSET, show
 from rich.console import Console
 from rich.table import Table
 
-from prunebench.checkpoint import load_checkpoint
-from prunebench.child import run_child
+from prunebench.common.records import sha256_of
+from prunebench.config.sections import Allocation, LatencyConfig
+from prunebench.config.targets import parse_goal
 from prunebench.data.dataset import resolve_dataset
-from prunebench.latency.fingerprint import fingerprint, kernel_block, session_settings
-from prunebench.latency.intervals import ratio_interval
-from prunebench.latency.measure import Target, measure
-from prunebench.latency.samples import read_samples
-from prunebench.latency.stopping import round_medians
-from prunebench.pruning import costs, sensitivity
-from prunebench.pruning.allocation import Measurements, allocate, read_measurements
-from prunebench.pruning.pruner import open_network
-from prunebench.pruning.shapes import shapes_of
-from prunebench.pruning.targets import parse_goal
-from prunebench.pruning.timing import Stopwatch
-from prunebench.records import sha256_of
-from prunebench.sections import Allocation, LatencyConfig
+from prunebench.measuring.host.fingerprint import fingerprint, kernel_block, session_settings
+from prunebench.measuring.latency.intervals import ratio_interval
+from prunebench.measuring.latency.measure import Target, measure
+from prunebench.measuring.latency.samples import read_samples
+from prunebench.measuring.latency.stopping import round_medians
+from prunebench.steps.child import run_child
+from prunebench.variants.checkpoint import load_checkpoint
+from prunebench.variants.pruning import costs, sensitivity
+from prunebench.variants.pruning.allocation import Measurements, allocate, read_measurements
+from prunebench.variants.pruning.pruner import open_network
+from prunebench.variants.pruning.shapes import shapes_of
+from prunebench.variants.pruning.timing import Stopwatch
 
 Case = tuple[str, Allocation, int | None]
 

@@ -31,20 +31,20 @@ from kit import CHECKPOINT, show
 from rich.console import Console
 from rich.table import Table
 
-from prunebench.config import Config, parse_config
-from prunebench.errors import InputError, StepError
-from prunebench.experiment import Experiment, prepare
-from prunebench.latency.intervals import ratio_interval
-from prunebench.latency.measure import Target, measure
-from prunebench.latency.samples import read_samples
-from prunebench.latency.stopping import round_medians
-from prunebench.map_bootstrap import image_weights, load_detections, mean_ap
-from prunebench.plan import plan_variants
-from prunebench.records import Interval, VariantRecord
-from prunebench.sections import LatencyConfig
-from prunebench.siblings import quantize_variant
-from prunebench.statistics import interval
-from prunebench.variants import evaluate_variant, export_variant, make_variant
+from prunebench.common.errors import InputError, StepError
+from prunebench.common.records import Interval, VariantRecord
+from prunebench.common.statistics import interval
+from prunebench.config.loading import Config, parse_config
+from prunebench.config.sections import LatencyConfig
+from prunebench.experiment.alternatives import quantize_variant
+from prunebench.experiment.make import evaluate_variant, export_variant, make_variant
+from prunebench.experiment.plan import plan_variants
+from prunebench.experiment.prepare import Experiment, prepare
+from prunebench.measuring.latency.intervals import ratio_interval
+from prunebench.measuring.latency.measure import Target, measure
+from prunebench.measuring.latency.samples import read_samples
+from prunebench.measuring.latency.stopping import round_medians
+from prunebench.measuring.map_bootstrap import image_weights, load_detections, mean_ap
 
 mpl.use("Agg")
 

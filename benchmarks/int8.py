@@ -21,18 +21,18 @@ from kit import export_network, host_line, in_workspace, print_claims, show
 from rich.console import Console
 from rich.table import Table
 
-from prunebench.accuracy import Request as AccuracyRequest
-from prunebench.child import run_child
-from prunebench.cores import usable_cores
+from prunebench.common.cores import usable_cores
+from prunebench.common.records import Accuracy, Interval, sha256_of
+from prunebench.common.statistics import locate, log_ratios
+from prunebench.config.sections import AccuracyConfig, LatencyConfig, QuantizeConfig
 from prunebench.data.dataset import Dataset, images_of, resolve_dataset
-from prunebench.latency.fingerprint import cpu_flags, int8_obstacle
-from prunebench.latency.measure import Target, measure
-from prunebench.latency.samples import read_samples
-from prunebench.latency.stopping import round_medians
-from prunebench.quantize import Quantized, Request
-from prunebench.records import Accuracy, Interval, sha256_of
-from prunebench.sections import AccuracyConfig, LatencyConfig, QuantizeConfig
-from prunebench.statistics import locate, log_ratios
+from prunebench.measuring.accuracy import Request as AccuracyRequest
+from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
+from prunebench.measuring.latency.measure import Target, measure
+from prunebench.measuring.latency.samples import read_samples
+from prunebench.measuring.latency.stopping import round_medians
+from prunebench.steps.child import run_child
+from prunebench.variants.quantize import Quantized, Request
 
 FASTER = 1.6
 LOSS = 0.01

@@ -19,10 +19,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from prunebench.cores import physical_cores
-from prunebench.latency.fingerprint import cpu_model
-from prunebench.latency.measure import Target
-from prunebench.records import sha256_of
+from prunebench.common.cores import physical_cores
+from prunebench.common.records import sha256_of
+from prunebench.measuring.host.fingerprint import cpu_model
+from prunebench.measuring.latency.measure import Target
 
 CHECKPOINT = Path(__file__).parent.parent / "assets" / "scenes-yolov8n.pt"
 IMGSZ = (192, 320)
@@ -40,7 +40,7 @@ def export_network(folder: Path, imgsz: tuple[int, int] = IMGSZ) -> Path:
         folder: Where it goes.
         imgsz: (height, width) in pixels.
     """
-    from prunebench.export import export_onnx
+    from prunebench.variants.export import export_onnx
 
     height, width = imgsz
     with tempfile.TemporaryDirectory(dir=folder) as work:

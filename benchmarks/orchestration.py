@@ -28,13 +28,13 @@ from rich.console import Console
 import flows.compare
 import tasks.variants
 from flows.server import prefect_server
-from prunebench import child
-from prunebench.config import Config, load_config
-from prunebench.experiment import Experiment
-from prunebench.latency import together
-from prunebench.outcome import RunRanking
-from prunebench.plan import PlannedVariant
-from prunebench.records import VariantRecord
+from prunebench.common.records import VariantRecord
+from prunebench.config.loading import Config, load_config
+from prunebench.experiment.plan import PlannedVariant
+from prunebench.experiment.prepare import Experiment
+from prunebench.measuring.latency import together
+from prunebench.results.outcome import RunRanking
+from prunebench.steps import child
 
 SHARE = 0.05
 PER_STEP_S = 0.5

@@ -27,11 +27,11 @@ from kit import (
 from rich.console import Console
 from rich.table import Table
 
-from prunebench.latency.measure import measure
-from prunebench.latency.records import LatencyResult
-from prunebench.latency.samples import read_samples
-from prunebench.latency.sentinel import SENTINEL
-from prunebench.sections import LatencyConfig
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.latency.measure import measure
+from prunebench.measuring.latency.records import LatencyResult
+from prunebench.measuring.latency.samples import read_samples
+from prunebench.measuring.latency.sentinel import SENTINEL
 
 VARIANTS = 6
 ASKED = 1.3

@@ -39,8 +39,8 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from prunebench.sections import LatencyConfig
-from prunebench.selftest import QUICK, THOROUGH, selftest
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.selftest import QUICK, THOROUGH, selftest
 
 PROFILE_MODELS = """
 import json, sys

@@ -22,10 +22,10 @@ from typing import Any
 from kit import CHECKPOINT, Claim, in_workspace, print_claims, show
 from rich.console import Console
 
+from prunebench.config.targets import parse_goal
 from prunebench.data.dataset import resolve_dataset
-from prunebench.export import export_onnx
-from prunebench.pruning.step import Request, run
-from prunebench.pruning.targets import parse_goal
+from prunebench.variants.export import export_onnx
+from prunebench.variants.pruning.step import Request, run
 
 LOCK = CHECKPOINT.parent.parent / "requirements.lock"
 PACKAGES = ("ultralytics", "onnx", "onnxslim", "onnxruntime")

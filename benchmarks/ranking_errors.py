@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from prunebench.statistics import Array, bootstrap_draws, holm, interval, locate, log_ratios
+from prunebench.common.statistics import Array, bootstrap_draws, holm, interval, locate, log_ratios
 
 VARIANTS = 6
 LEVEL = 0.95

@@ -36,18 +36,18 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from prunebench.child import Event
-from prunebench.config import Config, load_config
-from prunebench.experiment import Experiment, output_folder, prepare
-from prunebench.files import sole_user
-from prunebench.latency.measure import Target, measure
-from prunebench.latency.samples import read_samples
-from prunebench.latency.stopping import round_medians
-from prunebench.map_bootstrap import image_weights, load_detections, mean_ap
-from prunebench.plan import plan_variants
-from prunebench.records import Interval, VariantRecord
-from prunebench.statistics import Array, interval, locate, log_ratios
-from prunebench.variants import evaluate_variant, export_variant, make_variant
+from prunebench.common.files import sole_user
+from prunebench.common.records import Interval, VariantRecord
+from prunebench.common.statistics import Array, interval, locate, log_ratios
+from prunebench.config.loading import Config, load_config
+from prunebench.experiment.make import evaluate_variant, export_variant, make_variant
+from prunebench.experiment.plan import plan_variants
+from prunebench.experiment.prepare import Experiment, output_folder, prepare
+from prunebench.measuring.latency.measure import Target, measure
+from prunebench.measuring.latency.samples import read_samples
+from prunebench.measuring.latency.stopping import round_medians
+from prunebench.measuring.map_bootstrap import image_weights, load_detections, mean_ap
+from prunebench.steps.child import Event
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 CONFIG_OF = {"scenes": "quickstart.yaml", "neontrees": "neontrees.yaml"}

@@ -32,9 +32,9 @@ from kit import CHECKPOINT, Claim, print_claims
 from rich.console import Console
 from rich.table import Table
 
-from prunebench.outcome import read_outcome
-from prunebench.ranking.records import Ranking
-from prunebench.records import Interval
+from prunebench.common.records import Interval
+from prunebench.results.outcome import read_outcome
+from prunebench.results.ranking.records import Ranking
 
 SCRIPT = Path(sys.executable).with_name("prunebench")
 EPOCH = re.compile(r"\] (\S+): epoch (\d+)/\d+, loss")

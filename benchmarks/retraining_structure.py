@@ -28,18 +28,18 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from rich.console import Console
 from rich.table import Table
 
-from prunebench.auditing import structure_of
-from prunebench.checkpoint import load_checkpoint, save_checkpoint
-from prunebench.child import Event
+from prunebench.common.errors import StepError
+from prunebench.common.records import Structure
+from prunebench.config.strategy_settings import settings_model
+from prunebench.config.targets import parse_goal
 from prunebench.data.dataset import read_dataset
 from prunebench.data.scenes import generate_scenes
-from prunebench.errors import StepError
-from prunebench.pruning.step import Request as PruneRequest
-from prunebench.pruning.step import run as prune
-from prunebench.pruning.targets import parse_goal
-from prunebench.records import Structure
-from prunebench.retraining.step import Request, run
-from prunebench.strategies import settings_model
+from prunebench.steps.child import Event
+from prunebench.variants.audit import structure_of
+from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
+from prunebench.variants.pruning.step import Request as PruneRequest
+from prunebench.variants.pruning.step import run as prune
+from prunebench.variants.retraining.step import Request, run
 
 HW = (64, 96)
 ROUNDS = 2

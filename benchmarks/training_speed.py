@@ -27,10 +27,10 @@ from kit import CHECKPOINT, host_line, in_workspace
 from rich.console import Console
 from rich.table import Table
 
-from prunebench.child import WAITING, thread_environment
-from prunebench.cores import usable_cores
+from prunebench.common.cores import usable_cores
+from prunebench.common.statistics import FEWEST_ROUNDS, locate
 from prunebench.data.scenes import generate_scenes
-from prunebench.statistics import FEWEST_ROUNDS, locate
+from prunebench.steps.child import WAITING, thread_environment
 
 LEVEL = 0.95
 
@@ -76,8 +76,8 @@ def train(setting: Setting, data_yaml: str, imgsz: int, folder: str) -> float:
     import torch
     from ultralytics import YOLO
 
-    from prunebench.retraining.common import isolate_ultralytics
-    from prunebench.retraining.trainers import preserving_trainer
+    from prunebench.variants.retraining.common import isolate_ultralytics
+    from prunebench.variants.retraining.trainers import preserving_trainer
 
     isolate_ultralytics()
     ends: list[float] = []

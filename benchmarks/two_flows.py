@@ -28,11 +28,11 @@ from kit import (
 from rich.console import Console
 from rich.table import Table
 
-from prunebench.latency.measure import Target, measure
-from prunebench.latency.samples import read_samples
-from prunebench.latency.stopping import round_medians
-from prunebench.sections import LatencyConfig
-from prunebench.statistics import locate, log_ratios
+from prunebench.common.statistics import locate, log_ratios
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.latency.measure import Target, measure
+from prunebench.measuring.latency.samples import read_samples
+from prunebench.measuring.latency.stopping import round_medians
 
 NETWORK, SLOWED, SMALLER = "network", "network x 1.1", "smaller input"
 SMALLER_IMGSZ = (128, 224)

@@ -20,8 +20,8 @@ from pathlib import Path
 from kit import arguments, export_network, in_workspace, print_claims, show
 from rich.console import Console
 
-from prunebench.selftest import QUICK, THOROUGH, Comparison, selftest
-from prunebench.views import selftest_view
+from prunebench.cli.views.plain import selftest_view
+from prunebench.measuring.selftest import QUICK, THOROUGH, Comparison, selftest
 
 COUNT_FOR_EVER = "import os; mine = os.getppid()\nwhile os.getppid() == mine: pass"
 """Ends with the process that started it, however that ends."""

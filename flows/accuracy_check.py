@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.states import Completed, Failed, State
 
 from flows.run_log import progress_logged
-from prunebench.registry import read_registry
+from prunebench.operating.registry import read_registry
 from tasks.parameters import confine
 from tasks.regressing import evaluate_entry, mark_regressed, publish_accuracy
 

@@ -12,7 +12,7 @@ import typer
 from flows.console import shown_progress, stderr_console
 from flows.running import result_of, run_compare, set_up_prefect, stage
 from prunebench.cli import app
-from prunebench.cli.common import (
+from prunebench.cli.options import (
     ConfigOption,
     DataOption,
     JsonOption,
@@ -25,8 +25,8 @@ from prunebench.cli.common import (
     run_app,
     stdout_console,
 )
-from prunebench.config import Config
-from prunebench.errors import EXIT_DONE, EXIT_SOME_VARIANTS_FAILED
+from prunebench.common.errors import EXIT_DONE, EXIT_SOME_VARIANTS_FAILED
+from prunebench.config.loading import Config
 
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress, only what finished or failed.")
@@ -60,7 +60,7 @@ def run(
 @app.command()
 def demo(out: OutOption = None, quiet: QuietOption = False, as_json: JsonOption = False) -> None:
     """Compare six variants of the shipped model on built-in data (about 6 minutes)."""
-    from prunebench.demo import demo_config
+    from prunebench.config.demo import demo_config
 
     _run(demo_config(out), quiet=quiet, as_json=as_json)
 
@@ -133,9 +133,9 @@ def _run(config: Config, *, quiet: bool, as_json: bool) -> None:
 
 def _estimate(config: Config, *, quiet: bool, as_json: bool) -> None:
     """Check the inputs, try how fast this host is, and print the plan with its time."""
-    from prunebench.dry_run import dry_run
-    from prunebench.plan import plan_variants
-    from prunebench.views import estimate_view, plan_view
+    from prunebench.cli.views.plain import estimate_view, plan_view
+    from prunebench.experiment.dry_run import dry_run
+    from prunebench.experiment.plan import plan_variants
 
     with shown_progress(stderr_console(), quiet=quiet):
         found = dry_run(config)
@@ -153,8 +153,8 @@ def _finish(outcome: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(outcome)
     else:
-        from prunebench.outcome import RunRanking
-        from prunebench.terminal import run_ranking_view
+        from prunebench.cli.views.terminal import run_ranking_view
+        from prunebench.results.outcome import RunRanking
 
         ranking = RunRanking.model_validate(outcome["ranking"])
         stdout_console().print(run_ranking_view(ranking))

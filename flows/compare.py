@@ -9,13 +9,13 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed, State
 
 from flows.run_log import log_ranking, progress_logged
-from prunebench.child import ending_children
-from prunebench.config import Config
-from prunebench.experiment import output_folder
-from prunebench.files import sole_user
-from prunebench.plan import PlannedVariant, plan_variants
-from prunebench.progress import announce
-from prunebench.records import Failure, VariantRecord
+from prunebench.common.files import sole_user
+from prunebench.common.records import Failure, VariantRecord
+from prunebench.config.loading import Config
+from prunebench.experiment.plan import PlannedVariant, plan_variants
+from prunebench.experiment.prepare import output_folder
+from prunebench.steps.child import ending_children
+from prunebench.steps.events import announce
 from tasks.cluster import check_cluster, steps_on_cluster
 from tasks.devices import check_devices, measure_on, publish_devices
 from tasks.lost import settle_last_run

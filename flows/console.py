@@ -16,8 +16,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from prunebench.progress import finished_epoch, listening
-from prunebench.time_left import TimeLeft, in_words
+from prunebench.experiment.duration import TimeLeft, in_words
+from prunebench.steps.events import finished_epoch, listening
 
 QUIET_LIMIT_S = 5.0
 """Longest silence: after it the last stage is repeated with its elapsed time."""

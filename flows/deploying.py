@@ -38,7 +38,7 @@ from flows.operations import (
     RunDeploymentSpec,
     WorkPoolSpec,
 )
-from prunebench.errors import ConfigError, InputError
+from prunebench.common.errors import ConfigError, InputError
 from tasks.hosts import host_label
 
 Action = Literal["create", "update", "keep"]

@@ -15,7 +15,7 @@ from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.events.schemas.automations import EventTrigger
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from prunebench.errors import ConfigError
+from prunebench.common.errors import ConfigError
 
 PREFECT_FILE = "prefect.yaml"
 OPERATIONS_FILE = "operations.yaml"

@@ -10,11 +10,11 @@ from prefect import flow
 from prefect.states import Completed, Failed, State
 
 from flows.run_log import log_ranking, progress_logged
-from prunebench.errors import PrunebenchError
-from prunebench.files import sole_user
-from prunebench.history.compare import RunComparison
-from prunebench.rebenchmark import Source, find_sources
-from prunebench.regressions import Regression, confirmed, summary, suspected
+from prunebench.common.errors import PrunebenchError
+from prunebench.common.files import sole_user
+from prunebench.operating.rebenchmark import Source, find_sources
+from prunebench.operating.regressions import Regression, confirmed, summary, suspected
+from prunebench.results.history.compare import RunComparison
 from tasks.comparing import compare_with_earlier, reopen
 from tasks.devices import answer_as
 from tasks.lost import settle_last_run

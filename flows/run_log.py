@@ -12,10 +12,10 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
 from flows.console import describe
-from prunebench.child import STEP_MODULES
-from prunebench.outcome import RunRanking
-from prunebench.progress import listening
-from prunebench.text import counted
+from prunebench.common.text import counted
+from prunebench.results.outcome import RunRanking
+from prunebench.steps.child import STEP_MODULES
+from prunebench.steps.events import listening
 
 LEVELS = {
     "stage": logging.INFO,

@@ -10,12 +10,12 @@ from typing import Any
 from rich.console import Console
 
 from flows.console import shown_progress, stderr_console
-from prunebench.child import ending_children
-from prunebench.config import Config
-from prunebench.errors import PrunebenchError
-from prunebench.plan import plan_variants
-from prunebench.progress import announce
-from prunebench.time_left import TimeLeft, workload
+from prunebench.common.errors import PrunebenchError
+from prunebench.config.loading import Config
+from prunebench.experiment.duration import TimeLeft, workload
+from prunebench.experiment.plan import plan_variants
+from prunebench.steps.child import ending_children
+from prunebench.steps.events import announce
 
 CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 
@@ -39,7 +39,7 @@ def run_compare(config: Config, console: Console, *, quiet: bool) -> Any:
     """Check the inputs, run the flow with its progress shown, and return its state."""
     with shown_progress(console, quiet=quiet) as clock:
         stage("checking the model, the data and the output folder")
-        from prunebench.experiment import check
+        from prunebench.experiment.prepare import check
 
         check(config)
         plan = plan_variants(config)

@@ -30,7 +30,7 @@ from flows.deploying import Change, deploy
 from flows.operations import Operations
 from flows.running import CONSOLE_LEVEL
 from flows.server import STARTUP_S
-from prunebench.errors import InputError, PrunebenchError
+from prunebench.common.errors import InputError, PrunebenchError
 
 HOST = "127.0.0.1"
 """The server asks nobody for a password, so it answers this host alone."""

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from prunebench.config import Config
-from prunebench.strategies import BUILT_IN
+from prunebench.config.loading import Config
+from prunebench.config.strategy_settings import BUILT_IN
 
 MARK = "<!-- every key -->"
 

@@ -21,10 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.settings import PREFECT_API_URL
 
-from prunebench.child import ENDED_REASON, Emit, ending_children, was_ended
-from prunebench.config import Config
-from prunebench.data.archive import ArchivedDataset, archive_dataset
-from prunebench.errands import (
+from prunebench.common.errors import ConfigError, PrunebenchError, StepError
+from prunebench.common.records import Record
+from prunebench.config.loading import Config
+from prunebench.experiment.prepare import Experiment, check_engine
+from prunebench.experiment.run_step import steps_run
+from prunebench.measuring.host.lock import working_on_host
+from prunebench.operating.store.datasets import ArchivedDataset, archive_dataset
+from prunebench.operating.store.files import Stored
+from prunebench.operating.store.remote_steps import (
     Brought,
     Errand,
     bring_home,
@@ -33,13 +38,8 @@ from prunebench.errands import (
     may_travel,
     pack,
 )
-from prunebench.errors import ConfigError, PrunebenchError, StepError
-from prunebench.experiment import Experiment, check_engine
-from prunebench.filestore import Stored
-from prunebench.latency.lock import working_on_host
-from prunebench.records import Record
-from prunebench.transfer import open_store
-from prunebench.variant_steps import steps_run
+from prunebench.operating.store.runs import open_store
+from prunebench.steps.child import ENDED_REASON, Emit, ending_children, was_ended
 from tasks.sharing import store_task
 from tasks.variants import step_task
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from prefect import task
 
-from prunebench.experiment import Experiment
-from prunebench.history.compare import RunComparison
-from prunebench.history.recording import Recorded
-from prunebench.rebenchmark import compare_recorded, open_rebenchmark
-from prunebench.records import VariantRecord
+from prunebench.common.records import VariantRecord
+from prunebench.experiment.prepare import Experiment
+from prunebench.operating.rebenchmark import compare_recorded, open_rebenchmark
+from prunebench.results.history.compare import RunComparison
+from prunebench.results.history.recording import Recorded
 
 
 @task(task_run_name="reopen", persist_result=False)

@@ -7,9 +7,9 @@ import functools
 import threading
 from collections.abc import Iterator
 
-from prunebench.cores import usable_cores
-from prunebench.latency.lock import working_on_host
-from prunebench.progress import announce
+from prunebench.common.cores import usable_cores
+from prunebench.measuring.host.lock import working_on_host
+from prunebench.steps.events import announce
 
 
 class CoreBudget:

@@ -15,12 +15,12 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling, Pending, State
 
-from prunebench.config import Config
-from prunebench.device_records import Device, device_rows
-from prunebench.devices import answer, read_answer, write_devices
-from prunebench.errors import ConfigError, InputError, StepError
-from prunebench.outcome import RunRanking
-from prunebench.transfer import open_store
+from prunebench.common.errors import ConfigError, InputError, StepError
+from prunebench.config.loading import Config
+from prunebench.operating.devices import answer, read_answer, write_devices
+from prunebench.operating.store.runs import open_store
+from prunebench.results.devices import Device, device_rows
+from prunebench.results.outcome import RunRanking
 from tasks.patience import is_out_of_reach, patient_task, patiently
 from tasks.publishing import artifact_key
 from tasks.sharing import store_task

@@ -12,7 +12,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.states import Crashed
 
-from prunebench.files import write_atomically
+from prunebench.common.files import write_atomically
 from tasks.patience import patiently
 
 LAST_RUN_FILE = ".flow-run"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prunebench.diagnoses import Diagnoses
-from prunebench.experiment import Experiment
-from prunebench.explain import diagnose_variants
-from prunebench.latency.records import LatencyResult
-from prunebench.measure_and_rank import measure_latency
-from prunebench.progress import announce
-from prunebench.records import VariantRecord
+from prunebench.common.records import VariantRecord
+from prunebench.experiment.diagnose import diagnose_variants
+from prunebench.experiment.measure_and_rank import measure_latency
+from prunebench.experiment.prepare import Experiment
+from prunebench.measuring.latency.records import LatencyResult
+from prunebench.results.diagnoses import Diagnoses
+from prunebench.steps.events import announce
 from tasks.hosts import measuring_slot
 from tasks.patience import patient_task
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from prefect.runtime import deployment
 
-from prunebench.config import Config
-from prunebench.roots import (
+from prunebench.config.loading import Config
+from prunebench.operating.allowed_paths import (
     allowed_roots,
     check_address,
     check_config,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prefect import task
 
-from prunebench.config import Config
-from prunebench.experiment import Experiment, prepare
+from prunebench.config.loading import Config
+from prunebench.experiment.prepare import Experiment, prepare
 
 
 @task(task_run_name="prepare", persist_result=False)

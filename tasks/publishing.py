@@ -15,12 +15,12 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 
-from prunebench.history.compare import RunComparison
-from prunebench.outcome import RunRanking
-from prunebench.ranking.records import Ranking
-from prunebench.records import VariantRecord
-from prunebench.report.build import REPORT_HTML, report_markdown
-from prunebench.text import compact
+from prunebench.common.records import VariantRecord
+from prunebench.common.text import compact
+from prunebench.results.history.compare import RunComparison
+from prunebench.results.outcome import RunRanking
+from prunebench.results.ranking.records import Ranking
+from prunebench.results.report.build import REPORT_HTML, report_markdown
 from tasks.patience import patient_task, patiently
 
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from prefect import task
 
-from prunebench.diagnoses import Diagnoses
-from prunebench.experiment import Experiment
-from prunebench.latency.records import LatencyResult
-from prunebench.measure_and_rank import rank_run
-from prunebench.outcome import RunRanking
-from prunebench.records import VariantRecord
+from prunebench.common.records import VariantRecord
+from prunebench.experiment.measure_and_rank import rank_run
+from prunebench.experiment.prepare import Experiment
+from prunebench.measuring.latency.records import LatencyResult
+from prunebench.results.diagnoses import Diagnoses
+from prunebench.results.outcome import RunRanking
 
 
 @task(task_run_name="rank", persist_result=False)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from prefect import task
 
-from prunebench.history.recording import Recorded, record_run
-from prunebench.history.store import Store
-from prunebench.mlflow_log import Logged, log_to_mlflow
-from prunebench.mlflow_settings import MlflowConfig
+from prunebench.config.mlflow import MlflowConfig
+from prunebench.operating.mlflow import Logged, log_to_mlflow
+from prunebench.results.history.recording import Recorded, record_run
+from prunebench.results.history.store import Store
 from tasks.patience import is_out_of_reach, patient_task
 
 

@@ -9,11 +9,11 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 
-from prunebench.accuracy_check import AccuracyCheck, check_accuracy
-from prunebench.progress import announce
-from prunebench.registry import Entry, read_registry, set_stage
-from prunebench.regressions import Regression
-from prunebench.report.render import escape_markdown
+from prunebench.operating.accuracy_check import AccuracyCheck, check_accuracy
+from prunebench.operating.registry import Entry, read_registry, set_stage
+from prunebench.operating.regressions import Regression
+from prunebench.results.report.render import escape_markdown
+from prunebench.steps.events import announce
 from tasks.cores import cores
 from tasks.publishing import artifact_key
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prefect import task
 
-from prunebench.transfer import fetch_run, open_store, push_run
+from prunebench.operating.store.runs import fetch_run, open_store, push_run
 from tasks.variants import is_io_error
 
 RETRIES = 6

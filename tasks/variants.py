@@ -13,20 +13,16 @@ from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
 
-from prunebench.child import was_ended
-from prunebench.errors import PrunebenchError
-from prunebench.experiment import Experiment
-from prunebench.plan import PlannedVariant
-from prunebench.progress import announce, finished_epoch
-from prunebench.prune_steps import needs_measuring
-from prunebench.records import VariantRecord
-from prunebench.rounds import judge_round
-from prunebench.siblings import quantize_variant
-from prunebench.variants import (
-    evaluate_variant,
-    export_variant,
-    make_variant,
-)
+from prunebench.common.errors import PrunebenchError
+from prunebench.common.records import VariantRecord
+from prunebench.experiment.alternatives import quantize_variant
+from prunebench.experiment.make import evaluate_variant, export_variant, make_variant
+from prunebench.experiment.plan import PlannedVariant
+from prunebench.experiment.prepare import Experiment
+from prunebench.experiment.prune import needs_measuring
+from prunebench.experiment.stop_rule import judge_round
+from prunebench.steps.child import was_ended
+from prunebench.steps.events import announce, finished_epoch
 from tasks.cores import cores, retraining
 from tasks.publishing import artifact_key
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from prunebench.runs import STEPS_FOLDER
+from prunebench.results.run_folder import STEPS_FOLDER
 
 # Two workers share the cores, so each computes with one thread; read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -39,7 +39,7 @@ REQUIRE_SYSTEM_PACKAGES = "REQUIRE_SYSTEM_PACKAGES"
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep the tests of one file, and so its fixtures, on one worker."""
     # Not in pytest_collection_modifyitems: pytest-xdist reads the groups there, before us.
-    if item.path.parent.name in ("core", "models", "processes"):
+    if {"core", "models", "processes"} & set(item.path.parts):
         item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from prunebench.version import __version__
-
 if TYPE_CHECKING:
     from prunebench.api import Run, audit, compare, load_run, rank
+
+__version__ = "0.1.0"
+"""The one place it is written down: the metadata and the reports read it."""
 
 __all__ = ["Run", "__version__", "audit", "compare", "load_run", "rank"]
 

@@ -9,13 +9,13 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunebench.auditing import Finding, audit_file, audit_number
-from prunebench.config import Config, load_config, parse_config
-from prunebench.errors import EnvironmentMismatch, InputError
-from prunebench.outcome import RunRanking, read_outcome
-from prunebench.ranking.records import Advice, Ranking
-from prunebench.report.build import REPORT_HTML
-from prunebench.table import TableRanking, rank_table
+from prunebench.common.errors import EnvironmentMismatch, InputError
+from prunebench.config.loading import Config, load_config, parse_config
+from prunebench.results.outcome import RunRanking, read_outcome
+from prunebench.results.ranking.records import Advice, Ranking
+from prunebench.results.report.build import REPORT_HTML
+from prunebench.results.table.ranked import TableRanking, rank_table
+from prunebench.variants.audit import Finding, audit_file, audit_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +68,7 @@ class Run:
             raise InputError(
                 "a table needs pandas", fix="install it (pip install 'prunebench[pandas]')"
             ) from error
-        from prunebench.outcome import RANKING_CSV
+        from prunebench.results.outcome import RANKING_CSV
 
         table: pd.DataFrame = pandas.read_csv(self.folder / RANKING_CSV)
         return table

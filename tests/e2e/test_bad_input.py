@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from flows import cli
+from prunebench.common.files import sole_user
 from prunebench.data.scenes import generate_scenes
-from prunebench.files import sole_user
 from tests.conftest import ASSET, ROOT, tiny_values
 
 Outcome = tuple[int, str]
@@ -177,7 +177,8 @@ def test_a_second_run_in_the_same_folder(command: Callable[..., Outcome], tmp_pa
         [
             sys.executable,
             "-c",
-            "import sys, time; from pathlib import Path; from prunebench.files import sole_user\n"
+            "import sys, time; from pathlib import Path\n"
+            "from prunebench.common.files import sole_user\n"
             "with sole_user(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)",
             str(tmp_path / "out"),
         ],

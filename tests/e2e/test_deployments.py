@@ -20,13 +20,13 @@ from browser_kit import chromium
 from playwright.sync_api import Page
 from prefect_kit import RUN_S, STARTUP_S, Served, descendants, end, served
 
-from prunebench.cores import usable_cores
-from prunebench.device_records import DEVICES_FILE, Devices, device_rows
-from prunebench.history.reading import stored_runs
-from prunebench.history.store import Store, default_url
-from prunebench.outcome import read_latency, read_outcome
-from prunebench.registry import promote
-from prunebench.runs import read_variants
+from prunebench.common.cores import usable_cores
+from prunebench.operating.registry import promote
+from prunebench.results.devices import DEVICES_FILE, Devices, device_rows
+from prunebench.results.history.reading import stored_runs
+from prunebench.results.history.store import Store, default_url
+from prunebench.results.outcome import read_latency, read_outcome
+from prunebench.results.run_folder import read_variants
 from tests.conftest import ROOT, share_steps, tiny_values
 
 CANCEL_S = 10

@@ -28,12 +28,12 @@ from prefect_kit import RUN_S, STARTUP_S, Served, descendants, free_port, served
 from report_kit import MIXED, make_run
 from s3_kit import BUCKET, CREDENTIALS, s3_server
 
-from prunebench.device_records import DEVICES_FILE, Devices
-from prunebench.filestore import FileStore
-from prunebench.history.reading import stored_runs
-from prunebench.history.store import Store
-from prunebench.outcome import read_outcome
-from prunebench.transfer import fetch_run
+from prunebench.operating.store.files import FileStore
+from prunebench.operating.store.runs import fetch_run
+from prunebench.results.devices import DEVICES_FILE, Devices
+from prunebench.results.history.reading import stored_runs
+from prunebench.results.history.store import Store
+from prunebench.results.outcome import read_outcome
 from tests.conftest import ROOT, missing_system_package, share_steps, tiny_values
 
 ELSEWHERE = "elsewhere"

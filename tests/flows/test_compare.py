@@ -27,21 +27,21 @@ from flows.accuracy_check import accuracy_check
 from flows.compare import compare
 from flows.rebenchmark import rebenchmark
 from flows.regression import regression
-from prunebench.config import parse_config
-from prunebench.cores import usable_cores
-from prunebench.diagnoses import read_diagnoses
-from prunebench.errors import InputError
-from prunebench.experiment import read_experiment
-from prunebench.filestore import FileStore
-from prunebench.history.reading import stored_runs
-from prunebench.history.store import Store, default_url
-from prunebench.latency.records import Sample
-from prunebench.latency.sentinel import SENTINEL
-from prunebench.outcome import read_outcome
-from prunebench.progress import listening
-from prunebench.registry import promote, read_registry
-from prunebench.runs import read_variants
-from prunebench.transfer import fetch_run, push_run
+from prunebench.common.cores import usable_cores
+from prunebench.common.errors import InputError
+from prunebench.config.loading import parse_config
+from prunebench.experiment.prepare import read_experiment
+from prunebench.measuring.latency.records import Sample
+from prunebench.measuring.latency.sentinel import SENTINEL
+from prunebench.operating.registry import promote, read_registry
+from prunebench.operating.store.files import FileStore
+from prunebench.operating.store.runs import fetch_run, push_run
+from prunebench.results.diagnoses import read_diagnoses
+from prunebench.results.history.reading import stored_runs
+from prunebench.results.history.store import Store, default_url
+from prunebench.results.outcome import read_outcome
+from prunebench.results.run_folder import read_variants
+from prunebench.steps.events import listening
 from tasks.regressing import REGRESSION_EVENT
 from tests.conftest import share_steps, tiny_values
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from flows.compare import compare
-from prunebench.config import parse_config
-from prunebench.outcome import read_latency, read_outcome
-from prunebench.records import VariantRecord
-from prunebench.runs import read_variants
+from prunebench.common.records import VariantRecord
+from prunebench.config.loading import parse_config
+from prunebench.results.outcome import read_latency, read_outcome
+from prunebench.results.run_folder import read_variants
 from tests.conftest import share_steps, tiny_values
 
 

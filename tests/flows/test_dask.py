@@ -18,18 +18,18 @@ from prefect_dask import DaskTaskRunner
 from s3_kit import BUCKET, CREDENTIALS, s3_server
 
 from flows.compare import compare
-from prunebench.config import Config, parse_config
-from prunebench.data.archive import ArchivedDataset, archive_dataset
-from prunebench.errands import pack
-from prunebench.errors import ConfigError, StepError
-from prunebench.experiment import Experiment, read_experiment
-from prunebench.outcome import read_outcome
-from prunebench.progress import listening
-from prunebench.retraining.step import Request as TrainRequest
-from prunebench.runs import read_variants
-from prunebench.strategies import PreservingSettings
-from prunebench.transfer import fetch_run, open_store
-from prunebench.variant_steps import checkpoint_of, training_request
+from prunebench.common.errors import ConfigError, StepError
+from prunebench.config.loading import Config, parse_config
+from prunebench.config.strategy_settings import PreservingSettings
+from prunebench.experiment.prepare import Experiment, read_experiment
+from prunebench.experiment.run_step import checkpoint_of, training_request
+from prunebench.operating.store.datasets import ArchivedDataset, archive_dataset
+from prunebench.operating.store.remote_steps import pack
+from prunebench.operating.store.runs import fetch_run, open_store
+from prunebench.results.outcome import read_outcome
+from prunebench.results.run_folder import read_variants
+from prunebench.steps.events import listening
+from prunebench.variants.retraining.step import Request as TrainRequest
 from tasks.cluster import ClusterSteps, check_cluster, run_errand
 from tests.conftest import tiny_values
 

@@ -15,11 +15,11 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from rich.console import Console
 
 from flows.compare import compare
-from prunebench.config import parse_config
-from prunebench.outcome import read_outcome
-from prunebench.progress import listening
-from prunebench.runs import read_variants
-from prunebench.terminal import run_ranking_view
+from prunebench.cli.views.terminal import run_ranking_view
+from prunebench.config.loading import parse_config
+from prunebench.results.outcome import read_outcome
+from prunebench.results.run_folder import read_variants
+from prunebench.steps.events import listening
 from tasks.cores import retraining
 from tests.conftest import share_steps, tiny_values
 

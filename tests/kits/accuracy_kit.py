@@ -12,11 +12,11 @@ import torch
 import yaml
 from pruning_kit import HW, NAMES
 
-from prunebench.accuracy import Request
-from prunebench.checkpoint import save_checkpoint
-from prunebench.export import export_onnx
-from prunebench.inference import OnnxNetwork, read_letterboxed
-from prunebench.latency.postprocess import decode_and_nms
+from prunebench.measuring.accuracy import Request
+from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+from prunebench.measuring.postprocess import decode_and_nms
+from prunebench.variants.checkpoint import save_checkpoint
+from prunebench.variants.export import export_onnx
 
 EMPTY = 2
 """Images at the end that show nothing; one has an empty label file, one has none."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, sync_playwright
 
-from prunebench.report.figure_files import installed_browser
+from prunebench.results.report.figure_files import installed_browser
 from tests.conftest import missing_system_package
 
 # A container has no sandbox of its own for root, and nothing here may reach for the network.

@@ -24,16 +24,16 @@ import tasks.preparing
 import tasks.ranking
 import tasks.variants
 from flows.compare import compare
-from prunebench.config import Config
-from prunebench.diagnoses import Diagnoses
-from prunebench.experiment import EXPERIMENT_FILE, Experiment
-from prunebench.files import write_atomically
-from prunebench.latency.lock import host_lock
-from prunebench.latency.records import LatencyResult
-from prunebench.outcome import RunRanking, read_latency, read_outcome
-from prunebench.plan import PlannedVariant
-from prunebench.records import VariantRecord
-from prunebench.runs import RANKING_FILE, open_run
+from prunebench.common.files import write_atomically
+from prunebench.common.records import VariantRecord
+from prunebench.config.loading import Config
+from prunebench.experiment.plan import PlannedVariant
+from prunebench.experiment.prepare import EXPERIMENT_FILE, Experiment
+from prunebench.measuring.host.lock import host_lock
+from prunebench.measuring.latency.records import LatencyResult
+from prunebench.results.diagnoses import Diagnoses
+from prunebench.results.outcome import RunRanking, read_latency, read_outcome
+from prunebench.results.run_folder import RANKING_FILE, open_run
 from tasks.devices import answer_as
 from tasks.sharing import fetch, push
 

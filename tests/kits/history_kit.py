@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from report_kit import MIXED, make_run
 
-from prunebench.latency.records import LatencyResult, Sample
-from prunebench.latency.samples import read_samples
-from prunebench.latency.sentinel import SENTINEL
-from prunebench.outcome import LATENCY_FILE
-from prunebench.records import FileRef
-from prunebench.runs import LATENCY_FOLDER
+from prunebench.common.records import FileRef
+from prunebench.measuring.latency.records import LatencyResult, Sample
+from prunebench.measuring.latency.samples import read_samples
+from prunebench.measuring.latency.sentinel import SENTINEL
+from prunebench.results.outcome import LATENCY_FILE
+from prunebench.results.run_folder import LATENCY_FOLDER
 
 FIRST_RUN = "20240101T000000-abcdefabcdef"
 

@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from prunebench.latency.measure import Target
-from prunebench.latency.records import Sample
-from prunebench.latency.sentinel import SENTINEL
-from prunebench.records import sha256_of
+from prunebench.common.records import sha256_of
+from prunebench.measuring.latency.measure import Target
+from prunebench.measuring.latency.records import Sample
+from prunebench.measuring.latency.sentinel import SENTINEL
 
 IMGSZ = (64, 96)
 NC = 3

@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from prunebench.inference import OnnxNetwork, read_letterboxed
-from prunebench.latency.postprocess import decode_and_nms
-from prunebench.quantize import Request
+from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+from prunebench.measuring.postprocess import decode_and_nms
+from prunebench.variants.quantize import Request
 
 IMGSZ = (64, 96)
 NAMES = {0: "a", 1: "b", 2: "c"}

@@ -13,13 +13,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from prunebench.config import Config
-from prunebench.latency.fingerprint import Fingerprint, SessionSettings
-from prunebench.latency.records import LatencyResult, Sample
-from prunebench.map_bootstrap import load_detections, mean_ap
-from prunebench.measure_and_rank import rank_run
-from prunebench.outcome import LATENCY_FILE, RunRanking
-from prunebench.records import (
+from prunebench.common.records import (
     Accuracy,
     Audit,
     Exported,
@@ -33,8 +27,14 @@ from prunebench.records import (
     VariantRecord,
     Verdict,
 )
-from prunebench.runs import LATENCY_FOLDER, save_variant
-from prunebench.sections import LatencyConfig
+from prunebench.config.loading import Config
+from prunebench.config.sections import LatencyConfig
+from prunebench.experiment.measure_and_rank import rank_run
+from prunebench.measuring.host.fingerprint import Fingerprint, SessionSettings
+from prunebench.measuring.latency.records import LatencyResult, Sample
+from prunebench.measuring.map_bootstrap import load_detections, mean_ap
+from prunebench.results.outcome import LATENCY_FILE, RunRanking
+from prunebench.results.run_folder import LATENCY_FOLDER, save_variant
 
 CLASSES = ("cat", "dog", "bird", "<script>alert(1)</script>", "car_*x*_", "a|b", "tree")
 IMAGES = 60

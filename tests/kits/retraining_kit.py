@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import yaml
 
-from prunebench.checkpoint import load_checkpoint, save_checkpoint
-from prunebench.retraining.step import Request
-from prunebench.strategies import settings_model
+from prunebench.config.strategy_settings import settings_model
+from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
+from prunebench.variants.retraining.step import Request
 
 # Read when torch is imported: spinning threads take the cores from other tests and from children.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

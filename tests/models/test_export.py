@@ -15,13 +15,13 @@ import torch
 from pruning_kit import HW, NAMES, parameters, tiny_network
 from ultralytics import YOLO
 
-from prunebench.auditing import audit_file, structure_of
-from prunebench.checkpoint import load_checkpoint, save_checkpoint
-from prunebench.errors import CheckpointError, DatasetError, ParityError
-from prunebench.export import Request, compare, run
-from prunebench.inference import OnnxNetwork
-from prunebench.pruning.pruner import prune_network
-from prunebench.records import Exported
+from prunebench.common.errors import CheckpointError, DatasetError, ParityError
+from prunebench.common.records import Exported
+from prunebench.measuring.inference import OnnxNetwork
+from prunebench.variants.audit import audit_file, structure_of
+from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
+from prunebench.variants.export import Request, compare, run
+from prunebench.variants.pruning.pruner import prune_network
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_a_failed_parity_leaves_no_file(
     def export_again(checkpoint: Path, folder: Path, *_: Any, **__: Any) -> Path:
         return Path(shutil.copy(exported[0], folder / "model.onnx"))
 
-    monkeypatch.setattr("prunebench.export.export_onnx", export_again)
+    monkeypatch.setattr("prunebench.variants.export.export_onnx", export_again)
     strict = request(pruned, image, box_tolerance_px=1e-12, score_tolerance=1e-12)
     with pytest.raises(ParityError, match=r"at most 1e-12 px and 1e-12 are allowed"):
         run(strict, tmp_path, lambda event: None)

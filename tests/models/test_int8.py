@@ -10,12 +10,12 @@ import onnx
 import pytest
 from pruning_kit import HW, tiny_network
 
-from prunebench.auditing import audit_file
-from prunebench.checkpoint import save_checkpoint
-from prunebench.export import export_onnx
-from prunebench.inference import OnnxNetwork
-from prunebench.int8 import Quantizer
-from prunebench.onnx_graph import convolutions, integer_convolutions, module_of
+from prunebench.measuring.inference import OnnxNetwork
+from prunebench.measuring.onnx_graph import convolutions, integer_convolutions, module_of
+from prunebench.variants.audit import audit_file
+from prunebench.variants.checkpoint import save_checkpoint
+from prunebench.variants.export import export_onnx
+from prunebench.variants.quantizer import Quantizer
 
 TRAINED = ("cv2", "cv3", "cv4", "proto")
 """Modules of a head that are trained layers; everything else of it decodes."""

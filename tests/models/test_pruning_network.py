@@ -16,20 +16,20 @@ from pruning_kit import HW, NAMES, parameters, predictions, stock_network, tiny_
 from torch import nn
 from ultralytics.nn.modules.block import C2f
 
-from prunebench.checkpoint import load_checkpoint, save_checkpoint
+from prunebench.common.errors import ConfigError, DatasetError, StepError
+from prunebench.config.sections import Importance
+from prunebench.config.targets import parse_goal
 from prunebench.data.scenes import generate_scenes
-from prunebench.errors import ConfigError, DatasetError, StepError
-from prunebench.pruning.align import aligned_width
-from prunebench.pruning.batches import Batch, batches_for, sample_batches
-from prunebench.pruning.bn import improve_batchnorm, reestimate_batchnorm
-from prunebench.pruning.groups import PruningGraph, trace
-from prunebench.pruning.importance import accumulate_gradients, score_groups
-from prunebench.pruning.pruner import prune_network
-from prunebench.pruning.sensitivity import loss_of
-from prunebench.pruning.step import Request, run
-from prunebench.pruning.surgery import split_c2f
-from prunebench.pruning.targets import parse_goal
-from prunebench.sections import Importance
+from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
+from prunebench.variants.graph.groups import PruningGraph, trace
+from prunebench.variants.graph.surgery import split_c2f
+from prunebench.variants.pruning.align import aligned_width
+from prunebench.variants.pruning.batches import Batch, batches_for, sample_batches
+from prunebench.variants.pruning.bn import improve_batchnorm, reestimate_batchnorm
+from prunebench.variants.pruning.importance import accumulate_gradients, score_groups
+from prunebench.variants.pruning.pruner import prune_network
+from prunebench.variants.pruning.sensitivity import loss_of
+from prunebench.variants.pruning.step import Request, run
 
 SHIPPED = Path(__file__).parents[2] / "assets" / "scenes-yolov8n.pt"
 

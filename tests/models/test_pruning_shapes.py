@@ -8,11 +8,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pruning_kit import HW, parameters, tiny_network
 
-from prunebench.auditing import structure_of
-from prunebench.pruning.groups import trace
-from prunebench.pruning.importance import score_groups
-from prunebench.pruning.shapes import shapes_of
-from prunebench.pruning.surgery import fold_c2f, split_c2f
+from prunebench.variants.audit import structure_of
+from prunebench.variants.graph.groups import trace
+from prunebench.variants.graph.surgery import fold_c2f, split_c2f
+from prunebench.variants.pruning.importance import score_groups
+from prunebench.variants.pruning.shapes import shapes_of
 
 MODELS = ("yolov8n", "yolo11n", "yolo26n", "yolov8n-seg", "yolo11n-seg")
 

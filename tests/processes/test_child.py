@@ -15,12 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from prunebench.auditing import Request
-from prunebench.child import ending_children, run_child, thread_environment
+from prunebench.common.errors import CheckpointError, ChildFailed, StepError
+from prunebench.config.strategy_settings import PreservingSettings
 from prunebench.data.scenes import generate_scenes
-from prunebench.errors import CheckpointError, ChildFailed, StepError
-from prunebench.retraining.step import Request as TrainRequest
-from prunebench.strategies import PreservingSettings
+from prunebench.steps.child import ending_children, run_child, thread_environment
+from prunebench.variants.audit import Request
+from prunebench.variants.retraining.step import Request as TrainRequest
 from tests.conftest import ASSET
 
 PARENT = """

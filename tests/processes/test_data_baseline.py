@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.checkpoint import inspect_checkpoint
+from prunebench.common.errors import ConfigError
+from prunebench.common.records import sha256_of
 from prunebench.data.dataset import resolve_dataset
 from prunebench.data.scenes import SCENE_NAMES
-from prunebench.errors import ConfigError
-from prunebench.records import sha256_of
-from prunebench.retraining.baseline import Request, run, train_baseline
+from prunebench.variants.checkpoint import inspect_checkpoint
+from prunebench.variants.retraining.baseline import Request, run, train_baseline
 
 ASSET = Path(__file__).parents[2] / "assets" / "scenes-yolov8n.pt"
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from report_kit import MIXED, make_run
 
-from prunebench.diagnoses import DIAGNOSES_FILE, Diagnoses, read_diagnoses
-from prunebench.diagnosis import Diagnosis, NetworkProfile
-from prunebench.errors import InputError
-from prunebench.files import write_atomically
-from prunebench.report.build import build_report
-from prunebench.runs import LATENCY_FOLDER
+from prunebench.common.errors import InputError
+from prunebench.common.files import write_atomically
+from prunebench.measuring.profile import Diagnosis, NetworkProfile
+from prunebench.results.diagnoses import DIAGNOSES_FILE, Diagnoses, read_diagnoses
+from prunebench.results.report.build import build_report
+from prunebench.results.run_folder import LATENCY_FOLDER
 
 ADVICE = "61 of 63 convolutions have widths that are no multiple of 16: set prune.round_to to 16."
 

@@ -14,16 +14,16 @@ from latency_kit import IMGSZ, NC, write_detector, write_images
 from report_kit import IMAGES, MIXED, make_run
 
 from prunebench import cli
-from prunebench.config import Config, parse_config
-from prunebench.errors import InputError
-from prunebench.experiment import EXPERIMENT_FILE, Experiment
-from prunebench.gating import GateReport, run_gate
-from prunebench.history.gate import GateLimits
-from prunebench.history.recording import record_run
-from prunebench.history.store import Store, default_url
-from prunebench.measure_and_rank import measure_latency, rank_run
-from prunebench.records import FileRef
-from prunebench.runs import LATENCY_FOLDER, read_variants
+from prunebench.common.errors import InputError
+from prunebench.common.records import FileRef
+from prunebench.config.loading import Config, parse_config
+from prunebench.experiment.measure_and_rank import measure_latency, rank_run
+from prunebench.experiment.prepare import EXPERIMENT_FILE, Experiment
+from prunebench.operating.gate.decision import GateLimits
+from prunebench.operating.gate.run import GateReport, run_gate
+from prunebench.results.history.recording import record_run
+from prunebench.results.history.store import Store, default_url
+from prunebench.results.run_folder import LATENCY_FOLDER, read_variants
 
 GENEROUS = GateLimits(latency_percent=100.0)
 """The same file on a busy host never doubles its time twice in a row."""

@@ -15,10 +15,10 @@ import psutil
 import pytest
 from latency_kit import IMGSZ, NC, write_detector, write_segmenter
 
-from prunebench.errors import ChildFailed
-from prunebench.latency.sentinel import write_sentinel
-from prunebench.latency.together import INTERRUPTS, Lane, Raw, measure_together
-from prunebench.records import sha256_of
+from prunebench.common.errors import ChildFailed
+from prunebench.common.records import sha256_of
+from prunebench.measuring.latency.sentinel import write_sentinel
+from prunebench.measuring.latency.together import INTERRUPTS, Lane, Raw, measure_together
 
 DEFAULTS: dict[str, Any] = {
     "threads": 1,
@@ -132,7 +132,7 @@ def test_a_model_too_slow_for_the_pace_misses_and_is_given_up(
 
 def test_it_imports_no_more_than_it_needs(detector: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "request.json").write_text(json.dumps({**detector, "slices": 1}))
-    command = [sys.executable, "-P", "-X", "importtime", "-m", "prunebench.latency.child"]
+    command = [sys.executable, "-P", "-X", "importtime", "-m", "prunebench.measuring.latency.child"]
     files = [str(tmp_path / "request.json"), str(tmp_path / "result.json")]
     process = subprocess.Popen(
         [*command, *files],

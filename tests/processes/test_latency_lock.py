@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.latency.lock import host_lock, working_on_host
+from prunebench.measuring.host.lock import host_lock, working_on_host
 
 HOLDER = """
 import sys

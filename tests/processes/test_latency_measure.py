@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from latency_kit import IMGSZ, NC, write_detector, write_images
 
-from prunebench.errors import ChildFailed, DatasetError, StepError
-from prunebench.latency import measure as module
-from prunebench.latency.measure import Target, measure
-from prunebench.latency.records import LatencyResult
-from prunebench.latency.samples import SampleLog, read_samples
-from prunebench.latency.sentinel import SENTINEL
-from prunebench.latency.summary import per_round, summarise
-from prunebench.latency.together import slices_of
-from prunebench.sections import LatencyConfig
+from prunebench.common.errors import ChildFailed, DatasetError, StepError
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.latency import measure as module
+from prunebench.measuring.latency.measure import Target, measure
+from prunebench.measuring.latency.records import LatencyResult
+from prunebench.measuring.latency.samples import SampleLog, read_samples
+from prunebench.measuring.latency.sentinel import SENTINEL
+from prunebench.measuring.latency.summary import per_round, summarise
+from prunebench.measuring.latency.together import slices_of
 
 QUICK = LatencyConfig(
     threads=(1,),

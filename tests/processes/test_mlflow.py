@@ -21,14 +21,14 @@ from report_kit import MIXED, make_run
 from typer.testing import CliRunner
 
 from prunebench.cli import app
-from prunebench.config import parse_config
-from prunebench.errors import ConfigError, InputError, StepError
-from prunebench.experiment import check
-from prunebench.mlflow_log import PARENT_TAG, RUN_TAG, log_to_mlflow
-from prunebench.mlflow_settings import MlflowConfig
-from prunebench.outcome import read_outcome
-from prunebench.roots import check_mlflow
-from prunebench.runs import read_variants
+from prunebench.common.errors import ConfigError, InputError, StepError
+from prunebench.config.loading import parse_config
+from prunebench.config.mlflow import MlflowConfig
+from prunebench.experiment.prepare import check
+from prunebench.operating.allowed_paths import check_mlflow
+from prunebench.operating.mlflow import PARENT_TAG, RUN_TAG, log_to_mlflow
+from prunebench.results.outcome import read_outcome
+from prunebench.results.run_folder import read_variants
 from tests.conftest import tiny_values
 
 STARTUP_S = 180

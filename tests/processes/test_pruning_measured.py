@@ -9,24 +9,24 @@ from typing import Any
 import pytest
 from pruning_kit import stock_network
 
-from prunebench.checkpoint import load_checkpoint, save_checkpoint
-from prunebench.child import run_child
+from prunebench.common.errors import StepError
+from prunebench.common.records import FileRef
+from prunebench.config.sections import LatencyConfig
+from prunebench.config.strategy_settings import PreservingSettings
+from prunebench.config.targets import parse_goal
 from prunebench.data.scenes import SCENE_NAMES, generate_scenes
-from prunebench.diagnosis import Request as DiagnoseRequest
-from prunebench.errors import StepError
-from prunebench.latency.fingerprint import session_settings
-from prunebench.pruning import costs, search, sensitivity, timing
-from prunebench.pruning.costs import CostModel, read_costs
-from prunebench.pruning.groups import trace
-from prunebench.pruning.shapes import shapes_of
-from prunebench.pruning.step import Pruned, Request, Timing, run
-from prunebench.pruning.surgery import split_c2f
-from prunebench.pruning.targets import parse_goal
-from prunebench.pruning.timing import Stopwatch
-from prunebench.records import FileRef
-from prunebench.retraining.step import Request as TrainRequest
-from prunebench.sections import LatencyConfig
-from prunebench.strategies import PreservingSettings
+from prunebench.measuring.host.fingerprint import session_settings
+from prunebench.measuring.profile import Request as DiagnoseRequest
+from prunebench.steps.child import run_child
+from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
+from prunebench.variants.graph.groups import trace
+from prunebench.variants.graph.surgery import split_c2f
+from prunebench.variants.pruning import costs, search, sensitivity, timing
+from prunebench.variants.pruning.costs import CostModel, read_costs
+from prunebench.variants.pruning.shapes import shapes_of
+from prunebench.variants.pruning.step import Pruned, Request, Timing, run
+from prunebench.variants.pruning.timing import Stopwatch
+from prunebench.variants.retraining.step import Request as TrainRequest
 
 HW = (64, 96)
 BLOCK = 8

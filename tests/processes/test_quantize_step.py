@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from quantize_kit import IMGSZ, NAMES, label, request, write_detector, write_images
 
-from prunebench.child import run_child
-from prunebench.latency.measure import Target, measure
-from prunebench.latency.samples import read_samples
-from prunebench.quantize import Quantized
-from prunebench.records import sha256_of
-from prunebench.sections import LatencyConfig
+from prunebench.common.records import sha256_of
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.latency.measure import Target, measure
+from prunebench.measuring.latency.samples import read_samples
+from prunebench.steps.child import run_child
+from prunebench.variants.quantize import Quantized
 
 
 @pytest.fixture(autouse=True)

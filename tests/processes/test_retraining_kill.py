@@ -10,14 +10,14 @@ import psutil
 import pytest
 from retraining_kit import make_dataset, make_network, parameters_in, request
 
-from prunebench.child import Event, run_child
-from prunebench.errors import ChildFailed
-from prunebench.retraining.step import Result
+from prunebench.common.errors import ChildFailed
+from prunebench.steps.child import Event, run_child
+from prunebench.variants.retraining.step import Result
 
 
 def kill_the_child() -> None:
     for child in psutil.Process().children():
-        if "prunebench.child" in child.cmdline():
+        if "prunebench.steps.child" in child.cmdline():
             os.kill(child.pid, signal.SIGKILL)
 
 

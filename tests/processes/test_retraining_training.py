@@ -19,12 +19,12 @@ from retraining_kit import (
     request,
 )
 
-from prunebench.checkpoint import load_checkpoint
-from prunebench.child import Event
-from prunebench.errors import ConfigError, DatasetError, StepError, StructureChanged
-from prunebench.records import sha256_of
-from prunebench.retraining.common import shapes_of
-from prunebench.retraining.step import Result, run
+from prunebench.common.errors import ConfigError, DatasetError, StepError, StructureChanged
+from prunebench.common.records import sha256_of
+from prunebench.steps.child import Event
+from prunebench.variants.checkpoint import load_checkpoint
+from prunebench.variants.retraining.common import shapes_of
+from prunebench.variants.retraining.step import Result, run
 
 TENSORS = 16 * 6 + 2 * 2 * (2 * 6 + 2) + 1
 """16 convolutions with BatchNorm (6 tensors each), two levels of two branches, DFL."""

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from pruning_kit import tiny_network
 
-from prunebench.checkpoint import save_checkpoint
-from prunebench.config import Config, parse_config
+from prunebench.common.errors import ConfigError, DatasetError
+from prunebench.common.records import VariantRecord
+from prunebench.config.loading import Config, parse_config
 from prunebench.data.scenes import SCENE_NAMES
-from prunebench.errors import ConfigError, DatasetError
-from prunebench.experiment import check, prepare
-from prunebench.latency.samples import read_samples
-from prunebench.measure_and_rank import measure_latency, rank_run
-from prunebench.outcome import RunRanking
-from prunebench.plan import plan_variants
-from prunebench.records import VariantRecord
-from prunebench.runs import LATENCY_FOLDER
-from prunebench.variants import evaluate_variant, export_variant, make_variant
+from prunebench.experiment.make import evaluate_variant, export_variant, make_variant
+from prunebench.experiment.measure_and_rank import measure_latency, rank_run
+from prunebench.experiment.plan import plan_variants
+from prunebench.experiment.prepare import check, prepare
+from prunebench.measuring.latency.samples import read_samples
+from prunebench.results.outcome import RunRanking
+from prunebench.results.run_folder import LATENCY_FOLDER
+from prunebench.variants.checkpoint import save_checkpoint
 from tests.conftest import tiny_values
 
 Outcome = tuple[Path, dict[str, VariantRecord], RunRanking]

@@ -18,14 +18,16 @@ from rich.console import Console
 from scipy import stats
 from typer.testing import CliRunner
 
-from prunebench import selftest as module
 from prunebench.cli import app
-from prunebench.errors import CheckpointError
-from prunebench.latency.child import _slowed
-from prunebench.latency.records import LatencyResult
-from prunebench.records import FileRef
-from prunebench.sections import LatencyConfig
-from prunebench.selftest import (
+from prunebench.cli.views.plain import selftest_view
+from prunebench.common.errors import CheckpointError
+from prunebench.common.records import FileRef
+from prunebench.common.statistics import locate, rounds_to_settle
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring import selftest as module
+from prunebench.measuring.latency.child import _slowed
+from prunebench.measuring.latency.records import LatencyResult
+from prunebench.measuring.selftest import (
     Copies,
     SelfTest,
     resampled_alarms,
@@ -33,8 +35,6 @@ from prunebench.selftest import (
     smallest_detectable,
     summarise_copies,
 )
-from prunebench.statistics import locate, rounds_to_settle
-from prunebench.views import selftest_view
 
 TINY = LatencyConfig(threads=(1,), rounds_min=3, rounds_max=3, seconds=0.03, warmup=1)
 DEFAULT = LatencyConfig(threads=(1,))

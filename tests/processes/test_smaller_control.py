@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prunebench.config import parse_config
-from prunebench.experiment import prepare
-from prunebench.plan import plan_variants
-from prunebench.records import VariantRecord
-from prunebench.variants import make_variant
+from prunebench.common.records import VariantRecord
+from prunebench.config.loading import parse_config
+from prunebench.experiment.make import make_variant
+from prunebench.experiment.plan import plan_variants
+from prunebench.experiment.prepare import prepare
 from tests.conftest import tiny_values
 
 EPOCHS = 2

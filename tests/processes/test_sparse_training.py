@@ -11,19 +11,19 @@ import pytest
 import torch_pruning as tp
 from retraining_kit import make_dataset, make_network, parameters_in, request
 
-from prunebench.checkpoint import load_checkpoint
-from prunebench.child import Event
-from prunebench.config import parse_config
-from prunebench.errors import StepError
-from prunebench.experiment import Experiment
-from prunebench.plan import plan_variants
-from prunebench.prune_steps import prune
-from prunebench.pruning.groups import trace
-from prunebench.pruning.surgery import split_c2f
-from prunebench.records import FileRef, sha256_of
-from prunebench.retraining.common import shapes_of
-from prunebench.retraining.step import Request, Result, run
-from prunebench.steps import run_step
+from prunebench.common.errors import StepError
+from prunebench.common.records import FileRef, sha256_of
+from prunebench.config.loading import parse_config
+from prunebench.experiment.plan import plan_variants
+from prunebench.experiment.prepare import Experiment
+from prunebench.experiment.prune import prune
+from prunebench.steps.cache import run_step
+from prunebench.steps.child import Event
+from prunebench.variants.checkpoint import load_checkpoint
+from prunebench.variants.graph.groups import trace
+from prunebench.variants.graph.surgery import split_c2f
+from prunebench.variants.retraining.common import shapes_of
+from prunebench.variants.retraining.step import Request, Result, run
 
 STRONG, NONE = 1.0, 1e-12
 

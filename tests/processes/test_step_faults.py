@@ -18,11 +18,11 @@ from faketime_kit import faketime
 from latency_kit import write_detector, write_images
 from retraining_kit import make_dataset, make_network, request
 
-from prunebench.child import Event, run_child
-from prunebench.errors import StepError
-from prunebench.latency.records import LatencyResult
-from prunebench.retraining.step import Request, Result
-from prunebench.steps import run_step
+from prunebench.common.errors import StepError
+from prunebench.measuring.latency.records import LatencyResult
+from prunebench.steps.cache import run_step
+from prunebench.steps.child import Event, run_child
+from prunebench.variants.retraining.step import Request, Result
 
 WAIT_S = 120
 

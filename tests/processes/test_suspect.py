@@ -14,11 +14,11 @@ import yaml
 from latency_kit import write_detector
 from report_kit import MIXED, make_run
 
-from prunebench.errors import InputError
-from prunebench.history.compare import RunChange, RunComparison
-from prunebench.records import FileRef, Interval
-from prunebench.runs import read_variants, save_variant
-from prunebench.suspect import installed, suspect_onnxruntime
+from prunebench.common.errors import InputError
+from prunebench.common.records import FileRef, Interval
+from prunebench.operating.onnxruntime_check import installed, suspect_onnxruntime
+from prunebench.results.history.compare import RunChange, RunComparison
+from prunebench.results.run_folder import read_variants, save_variant
 
 NOW = version("onnxruntime")
 OTHER = "9.9.9"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from prunebench.cli.common import (
+from prunebench.cli.options import (
     ConfigOption,
     DataOption,
     JsonOption,
@@ -21,7 +21,7 @@ from prunebench.cli.common import (
     stdout_console,
     tell,
 )
-from prunebench.errors import InputError
+from prunebench.common.errors import InputError
 
 
 @app.command()
@@ -36,8 +36,8 @@ def init(
     data_dir: Annotated[Path, typer.Option(help="Folder for built-in data.")] = Path("runs/.data"),
 ) -> None:
     """Look at a model and its data and write a commented configuration for them."""
-    from prunebench.files import write_atomically
-    from prunebench.starter import first_config
+    from prunebench.common.files import write_atomically
+    from prunebench.experiment.first_config import first_config
 
     if file.exists():
         raise InputError("the file exists already", where=file, fix="choose another with --file")
@@ -55,8 +55,8 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Resolve the configuration and list the variants and their steps; run nothing."""
-    from prunebench.plan import plan_variants
-    from prunebench.views import plan_view
+    from prunebench.cli.views.plain import plan_view
+    from prunebench.experiment.plan import plan_variants
 
     resolved = config_from(config, model, data, out)
     variants = plan_variants(resolved)
@@ -77,8 +77,8 @@ def rank(
     as_json: JsonOption = False,
 ) -> None:
     """Rank measurements taken elsewhere."""
-    from prunebench.table import rank_table
-    from prunebench.terminal import table_ranking_view
+    from prunebench.cli.views.terminal import table_ranking_view
+    from prunebench.results.table.ranked import rank_table
 
     ranking = rank_table(table)
     if as_json:
@@ -98,8 +98,8 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Say what each file, or each number of parameters, is."""
-    from prunebench.auditing import audit_file, audit_number
-    from prunebench.views import audit_view
+    from prunebench.cli.views.plain import audit_view
+    from prunebench.variants.audit import audit_file, audit_number
 
     findings = []
     for subject in subjects:
@@ -129,9 +129,9 @@ def baseline(
     data_dir: Annotated[Path, typer.Option(help="Folder for built-in data.")] = Path("runs/.data"),
 ) -> None:
     """Train a baseline from scratch and write its checkpoint with a JSON that says how."""
-    from prunebench.cores import usable_cores
+    from prunebench.common.cores import usable_cores
     from prunebench.data.dataset import check_dataset, resolve_dataset
-    from prunebench.retraining.baseline import train_baseline
+    from prunebench.variants.retraining.baseline import train_baseline
 
     dataset = resolve_dataset(data, cache_dir=data_dir)
     check_dataset(dataset, class_names=None)
@@ -159,7 +159,7 @@ def report(
     ] = False,
 ) -> None:
     """Make a run's report again from what it measured."""
-    from prunebench.report.build import build_report
+    from prunebench.results.report.build import build_report
 
     typer.echo(build_report(run, lang=lang, figures=figures))
 

@@ -8,20 +8,14 @@ from typing import Annotated
 
 import typer
 
-from prunebench.cli.common import (
-    JsonOption,
-    app,
-    print_json,
-    show_stage,
-    stdout_console,
-)
+from prunebench.cli.options import JsonOption, app, print_json, show_stage, stdout_console
 
 
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Say what on this machine would falsify a measurement."""
-    from prunebench.doctor import examine
-    from prunebench.views import doctor_view
+    from prunebench.cli.views.plain import doctor_view
+    from prunebench.measuring.host.doctor import examine
 
     findings = examine()
     if as_json:
@@ -41,8 +35,8 @@ def selftest(
     as_json: JsonOption = False,
 ) -> None:
     """Say what difference this host can tell: equal copies of a model, and known slowdowns."""
-    from prunebench import selftest as module
-    from prunebench.views import selftest_view
+    from prunebench.cli.views.plain import selftest_view
+    from prunebench.measuring import selftest as module
 
     with tempfile.TemporaryDirectory(prefix="prunebench-selftest-") as folder:
         result = module.selftest(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from prunebench.cli.common import (
+from prunebench.cli.options import (
     JsonOption,
     RunsOption,
     UrlOption,
@@ -18,7 +18,7 @@ from prunebench.cli.common import (
     show_stage,
     stdout_console,
 )
-from prunebench.errors import RegressionFound
+from prunebench.common.errors import RegressionFound
 
 
 @app.command()
@@ -31,10 +31,10 @@ def history(
     as_json: JsonOption = False,
 ) -> None:
     """Show every variant's figures over time and where its latency changed."""
-    from prunebench.given_runs import open_history
-    from prunebench.history.changes import mark_changes
-    from prunebench.history.reading import history as read_history
-    from prunebench.history_views import history_view
+    from prunebench.cli.views.history import history_view
+    from prunebench.results.history.changes import mark_changes
+    from prunebench.results.history.lookup import open_history
+    from prunebench.results.history.reading import history as read_history
 
     with open_history((), url, out) as store:
         points = read_history(store, variant=variant, experiment=experiment, threads=threads)
@@ -64,9 +64,9 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Say what changed from one run to another."""
-    from prunebench.given_runs import compare_given
-    from prunebench.history_views import comparison_view, suspicions_view
-    from prunebench.suspect import suspect_onnxruntime
+    from prunebench.cli.views.history import comparison_view, suspicions_view
+    from prunebench.operating.onnxruntime_check import suspect_onnxruntime
+    from prunebench.results.history.lookup import compare_given
 
     if try_onnxruntime:
         existing_run(Path(after))
@@ -100,9 +100,9 @@ def gate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a candidate beside its baseline; exit 4 where it is shown to be worse."""
-    from prunebench.gating import run_gate
-    from prunebench.history.gate import GateLimits
-    from prunebench.history_views import gate_view
+    from prunebench.cli.views.history import gate_view
+    from prunebench.operating.gate.decision import GateLimits
+    from prunebench.operating.gate.run import run_gate
 
     limits = GateLimits(latency_percent=latency_percent, map50_loss=map50_loss)
     with tempfile.TemporaryDirectory(prefix="prunebench-gate-") as folder:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from prunebench.cli.common import RunsOption, StoreOption, app, existing_run
-from prunebench.config import load_config
-from prunebench.errors import ConfigError
-from prunebench.runs import CONFIG_FILE
+from prunebench.cli.options import RunsOption, StoreOption, app, existing_run
+from prunebench.common.errors import ConfigError
+from prunebench.config.loading import load_config
+from prunebench.results.run_folder import CONFIG_FILE
 
 
 @app.command()
@@ -20,7 +20,7 @@ def promote(
     registry: Annotated[Path, typer.Option(help="Folder of the registry.")] = Path("registry"),
 ) -> None:
     """Put a variant into the registry: what is in it is measured again every night."""
-    from prunebench import registry as module
+    from prunebench.operating import registry as module
 
     entry = module.promote(existing_run(run), variant, registry)
     typer.echo(f"{entry.name}: {entry.variant} of {entry.run}, sha256 {entry.onnx_sha256}")
@@ -32,7 +32,7 @@ def push(
     store: StoreOption,
 ) -> None:
     """Copy a run to a store, for other hosts to take it from."""
-    from prunebench.transfer import open_store, push_run
+    from prunebench.operating.store.runs import open_store, push_run
 
     folder = existing_run(run)
     push_run(folder, open_store(store, folder.parent))
@@ -46,7 +46,7 @@ def fetch(
     out: RunsOption = Path("runs"),
 ) -> None:
     """Take a run from a store, to measure it again on this host."""
-    from prunebench.transfer import fetch_run, open_store
+    from prunebench.operating.store.runs import fetch_run, open_store
 
     home = out.expanduser().resolve()
     typer.echo(fetch_run(name, open_store(store, home), home))
@@ -64,7 +64,7 @@ def mlflow(
     ] = None,
 ) -> None:
     """Log a run to an MLflow server; one that is there already is not logged twice."""
-    from prunebench.mlflow_log import log_to_mlflow
+    from prunebench.operating.mlflow import log_to_mlflow
 
     flags = {"mlflow": {"uri": uri, "experiment": experiment, "models": models}}
     settings = load_config(existing_run(run) / CONFIG_FILE, flags=flags).mlflow

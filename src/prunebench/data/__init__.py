@@ -1,1 +1,3 @@
-"""Datasets: the built-in scenes, the real-data recipe, and the checks every dataset passes."""
+"""Datasets: found, read, checked, and the built-in ones made; not how they travel, which is
+`operating.store`.
+"""

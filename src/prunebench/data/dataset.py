@@ -16,11 +16,11 @@ from typing import Any, Final, Literal
 
 import yaml
 
+from prunebench.common.errors import DatasetError
 from prunebench.data.labels import labels_of, read_labels, read_polygons
 from prunebench.data.neontrees import prepare_neontrees
 from prunebench.data.scenes import generate_scenes
 from prunebench.data.ultralytics_sets import datasets_folder, download, find_yaml, yaml_folder
-from prunebench.errors import DatasetError
 
 __all__ = [
     "SPLITS",

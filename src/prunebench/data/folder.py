@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from prunebench.errors import DatasetError
+from prunebench.common.errors import DatasetError
 
 MANIFEST_NAME: Final = "manifest.json"
 YAML_NAME: Final = "data.yaml"

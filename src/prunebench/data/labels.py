@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from prunebench.errors import DatasetError
+from prunebench.common.errors import DatasetError
 
 _TOLERANCE: Final = 0.01  # Ultralytics clips coordinates that lie this far outside 0..1
 

@@ -26,10 +26,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from prunebench.common.errors import DatasetError
+from prunebench.common.records import sha256_of
 from prunebench.data.folder import label_line, make_once, write_data_yaml
-from prunebench.errors import DatasetError
-from prunebench.progress import announce
-from prunebench.records import sha256_of
+from prunebench.steps.events import announce
 
 RECIPE_VERSION: Final = 1
 """Raise it with every change that alters a tile or a label: older sets are then made again."""

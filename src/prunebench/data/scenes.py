@@ -20,10 +20,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from prunebench.cores import usable_cores
+from prunebench.common.cores import usable_cores
+from prunebench.common.errors import DatasetError
 from prunebench.data.folder import label_line, make_once, polygon_line, write_data_yaml
-from prunebench.errors import DatasetError
-from prunebench.progress import announce
+from prunebench.steps.events import announce
 
 GENERATOR_VERSION: Final = 1
 """Raise it with every change that alters an image or a label: older sets are then made again."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from prunebench.errors import DatasetError
-from prunebench.files import write_atomically
+from prunebench.common.errors import DatasetError
+from prunebench.common.files import write_atomically
 
 
 def yaml_folder() -> Path | None:

@@ -1,0 +1,138 @@
+"""What every command shares: the application, options, printing and exit codes.
+
+JSON goes to standard output, progress and errors to standard error. Exit codes: 0 done, 1 failed,
+2 bad input, 3 some variants failed and the rest are ranked, 4 a gate or regression failed.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from prunebench import __version__
+from prunebench.common.errors import InputError, PrunebenchError
+from prunebench.config.loading import Config, load_config
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as a shell gives it: 128 + SIGINT."""
+
+PIPED_WIDTH = 112
+"""Columns the tables are laid out for, used where standard output is no terminal."""
+
+app = typer.Typer(
+    name="prunebench",
+    help="Which pruned YOLO do I ship on this CPU, and is the difference real?",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="YAML file with the configuration.")
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="Trained checkpoint (.pt) or network (.yaml).")
+]
+DataOption = Annotated[
+    str | None, typer.Option("--data", "-d", help="Data YAML, 'scenes' or 'neontrees'.")
+]
+OutOption = Annotated[str | None, typer.Option("--out", "-o", help="Folder for runs.")]
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", envvar="PRUNEBENCH_HISTORY", help="History: sqlite:///, postgresql://."),
+]
+RunsOption = Annotated[
+    Path, typer.Option("--out", "-o", envvar="PRUNEBENCH_OUT", help="Folder of runs.")
+]
+StoreOption = Annotated[
+    str, typer.Option("--store", envvar="PRUNEBENCH_STORE", help="file:///folder, s3://bucket.")
+]
+StrictOption = Annotated[
+    bool | None, typer.Option("--strict/--no-strict", help="Refuse to rank a noisy run.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+
+
+def run_app(application: typer.Typer) -> None:
+    """Run a command line and turn every expected error into its sentence and exit code."""
+    try:
+        application()
+    except PrunebenchError as error:
+        tell(f"prunebench: {error}")
+        sys.exit(error.exit_code)
+    except SystemExit as ended:
+        # Typer makes this of a KeyboardInterrupt.
+        if ended.code == INTERRUPTED:
+            again = shlex.join(["prunebench", *sys.argv[1:]])
+            tell(f"prunebench: interrupted; the same command goes on where it stopped: {again}")
+        raise
+
+
+def tell(sentence: str) -> None:
+    """Print a sentence on standard error."""
+    Console(stderr=True).print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def stdout_console() -> Console:
+    """The console of results: wide enough for them where no terminal says otherwise."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPED_WIDTH)
+
+
+def config_from(
+    config: Path | None,
+    model: str | None,
+    data: str | None,
+    out: str | None,
+    strict: bool | None = None,
+) -> Config:
+    """The configuration of a command: flags over environment over file over defaults."""
+    flags = {"model": model, "data": data, "out": out, "latency": {"strict": strict}}
+    return load_config(config, flags=flags)
+
+
+def show_stage(event: dict[str, Any]) -> None:
+    """Print what begins now on standard error, of a step's events."""
+    if event["kind"] in ("stage", "waiting"):
+        typer.echo(event["text"], err=True)
+
+
+def print_json(value: Any) -> None:
+    """Print plain values on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def existing_run(run: Path) -> Path:
+    """An existing run folder as an absolute path.
+
+    Raises:
+        InputError: There is no such folder.
+    """
+    if not run.is_dir():
+        raise InputError("no such run folder", where=run, fix="give the folder of a run")
+    return run.resolve()

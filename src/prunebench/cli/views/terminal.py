@@ -1,0 +1,151 @@
+"""Rankings as rich renderables, for a terminal of 112 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from prunebench.common.records import Interval
+from prunebench.common.text import counted
+from prunebench.results.ranking.records import RankedVariant, Ranking
+
+if TYPE_CHECKING:
+    from prunebench.results.outcome import RunRanking
+    from prunebench.results.table.ranked import TableRanking
+
+STYLE_OF = {"yes": "green", "no": "red", "not shown": "yellow"}
+
+
+def run_ranking_view(outcome: RunRanking) -> RenderableType:
+    """The outcome of a run: a table per thread count, what it means, and what to doubt."""
+    parts: list[RenderableType] = []
+    if outcome.noise:
+        parts.append(_sentences("The host was noisy while measuring", outcome.noise, "red"))
+    parts += [ranking_view(ranking) for ranking in outcome.rankings]
+    parts.append(_sentences("Why is it not faster?", outcome.diagnoses, "cyan"))
+    rounds = counted(outcome.rounds, "round")
+    parts.append(Text(f"Measured in {rounds}; stopped: {outcome.stopped}.", style="dim"))
+    return Group(*parts)
+
+
+def ranking_view(ranking: Ranking) -> RenderableType:
+    """A ranking for one thread count with its advice, warnings and telling comparisons."""
+    threads = counted(ranking.threads, "thread")
+    table = _table(
+        f"{threads}; intervals at {100 * ranking.level:g} %, ranks share what is not told apart"
+        + (f"; efficiency is that of {ranking.metric} mAP50" if ranking.segmentation else ""),
+        ("rank", "variant", "efficiency", "mAP50", "FPS", "model ms", "MB"),
+        (f"{ranking.realtime_fps:g} FPS", "Pareto"),
+    )
+    for row in ranking.rows:
+        table.add_row(
+            row.label,
+            Text.assemble(row.name, (f"\n{_kind(row)}", "dim")),
+            _two_lines(row.efficiency, 2),
+            _map50(row),
+            _two_lines(row.fps, 1),
+            _two_lines(row.latency_ms, 2),
+            f"{row.size_mb:.2f}",
+            Text(row.realtime, style=STYLE_OF[row.realtime]),
+            row.pareto,
+        )
+    for failed in ranking.failures:
+        table.add_row("-", Text.assemble(failed.name, ("\nfailed", "red")))
+    for left_out in ranking.not_trained:
+        table.add_row("-", Text.assemble(left_out.name, ("\nnot trained", "dim")))
+    parts: list[RenderableType] = [table]
+    failures = [f"{failed.name}: {failed.step}: {failed.reason}" for failed in ranking.failures]
+    parts.append(_sentences("Failed", failures, "red"))
+    not_trained = [f"{left_out.name}: {left_out.reason}" for left_out in ranking.not_trained]
+    parts.append(_sentences("Not trained", not_trained, "cyan"))
+    parts.append(_sentences("Before you trust the table", ranking.warnings, "yellow"))
+    parts.append(_sentences("What to ship", [a.sentence for a in ranking.advice], "green"))
+    controls = [pair.sentence for pair in ranking.against_controls]
+    parts.append(_sentences("Does pruning pay?", controls, "yellow"))
+    parts.append(_sentences("What retraining did", [e.sentence for e in ranking.effects], "cyan"))
+    parts.append(_sentences("Neighbours in the table", neighbour_sentences(ranking), "cyan"))
+    return Group(*parts)
+
+
+def _kind(row: RankedVariant) -> str:
+    """What the audit says a variant is, and whether it is a control."""
+    told = (row.verdict, None if row.control is None else "control")
+    return ", ".join(part for part in told if part)
+
+
+def neighbour_sentences(ranking: Ranking) -> list[str]:
+    """Comparisons of each row with the next: in efficiency, and in speed of two networks."""
+    sentences = []
+    for upper, lower in zip(ranking.rows, ranking.rows[1:], strict=False):
+        sentences.append(ranking.difference("efficiency", upper.name, lower.name).sentence)
+        speed = ranking.difference("speed", upper.name, lower.name)
+        if not speed.same_network:
+            sentences.append(speed.sentence)
+    return sentences
+
+
+def table_ranking_view(ranking: TableRanking) -> RenderableType:
+    """A ranked table of measurements taken elsewhere."""
+    table = _table(
+        f"{ranking.source}: figures as given, without intervals",
+        ("rank", "variant", "efficiency", "mAP50", "FPS", "mAP50/FPS", "MB", "parameters"),
+        (f"{ranking.realtime_fps:g} FPS", "network"),
+    )
+    for row in ranking.rows:
+        table.add_row(
+            row.label,
+            Text(row.variant),
+            f"{row.efficiency:.2f}",
+            f"{row.map50:.3f}",
+            f"{row.fps:.1f}",
+            f"{row.map50_per_fps:.3f}",
+            f"{row.size_mb:.1f}",
+            f"{row.parameters:,}",
+            Text(row.realtime, style=STYLE_OF[row.realtime]),
+            row.network or "no stock network",
+        )
+    failures = [f"{failed.name}: {failed.reason}" for failed in ranking.failures]
+    return Group(
+        table,
+        _sentences("Failed", failures, "red"),
+        _sentences("What the table does not say", ranking.notes, "yellow"),
+        _sentences("What retraining did", [e.sentence for e in ranking.effects], "cyan"),
+    )
+
+
+def _table(title: str, figures: Sequence[str], words: Sequence[str]) -> Table:
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, padding=(0, 1))
+    for name in figures:
+        justify: Literal["left", "right"] = "left" if name == "variant" else "right"
+        table.add_column(name, justify=justify, no_wrap=True)
+    for name in words:
+        # Wide enough for "possible", the longest word of a narrow column.
+        table.add_column(name, overflow="fold", min_width=8)
+    return table
+
+
+def _two_lines(interval: Interval, digits: int) -> Text:
+    """The estimate above its interval."""
+    bounds = f"[{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+    return Text.assemble(f"{interval.estimate:.{digits}f}\n", (bounds, "dim"))
+
+
+def _map50(row: RankedVariant) -> Text:
+    """mAP50; for segmentation that of boxes above that of masks, as two columns are too wide."""
+    parts = []
+    for name, interval in row.shown_map50.items():
+        kind = Text(f"{name.removesuffix('mAP50')}", style="dim")
+        parts.append(Text.assemble(kind, _two_lines(interval, 3)))
+    return Text("\n").join(parts)
+
+
+def _sentences(heading: str, sentences: Sequence[str], style: str) -> RenderableType:
+    if not sentences:
+        return Group()
+    lines = [Padding(Text(sentence), (0, 0, 0, 2)) for sentence in sentences]
+    return Group(Text(f"\n{heading}", style=f"bold {style}"), *lines)

@@ -1,0 +1,127 @@
+"""Files that are never half written, and output folders checked before work starts."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from prunebench.common.errors import OutputError
+
+NEEDED_BYTES = 200 * 10**6
+"""Free space asked for before a run: about twenty checkpoints and ONNX files of a nano model."""
+
+FULL_BYTES = 10**6
+"""What is left of a disk on which no checkpoint could be written."""
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write ``content`` under a temporary name in the same folder, then rename it to ``path``."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    partial = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.chmod(0o644)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def place(source: Path, target: Path) -> None:
+    """Put the content of ``source`` at ``target``: a hard link where possible, else a copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.placing")
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(source, partial)
+    except OSError:
+        try:
+            shutil.copy2(source, partial)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+    partial.replace(target)
+
+
+def check_output_folder(folder: Path, *, needed_bytes: int = NEEDED_BYTES) -> None:
+    """Make ``folder`` and prove that it can be written, leaving nothing behind.
+
+    Raises:
+        OutputError: It is no folder, is read-only, or has too little free space.
+    """
+    created = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if free < needed_bytes:
+            raise OutputError(
+                f"only {free / 10**6:.0f} MB are free, {needed_bytes / 10**6:.0f} MB are needed",
+                where=folder,
+                fix="free some space or choose another folder with --out",
+            )
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"prunebench")
+            probe.flush()
+    except OutputError:
+        if created:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutputError(
+            "the output path is a file", where=folder, fix="choose a folder with --out"
+        ) from error
+    except OSError as error:
+        why = {
+            errno.EROFS: "the file system is read-only",
+            errno.EACCES: "the folder is not writable",
+            errno.ENOSPC: "the disk is full",
+        }.get(error.errno or 0, error.strerror or str(error))
+        raise OutputError(why, where=folder, fix="choose another folder with --out") from error
+
+
+def full_disk(folder: Path, error: Exception | None = None) -> str | None:
+    """That the disk of ``folder`` is full, as the reason of a failure; ``None`` where it is not.
+
+    Libraries say many things of a file they could not write, so what is left of it counts too.
+    """
+    free = shutil.disk_usage(folder).free
+    refused = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if free >= FULL_BYTES and not refused:
+        return None
+    return f"the disk of {folder} is full ({free} bytes are left); free some space and run again"
+
+
+@contextlib.contextmanager
+def sole_user(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` for this process; the system frees it when the process ends.
+
+    Raises:
+        OutputError: The folder cannot be written, or another process is running in it.
+    """
+    check_output_folder(folder)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise OutputError(
+            "another run is writing to this folder right now",
+            where=folder,
+            fix="wait for it to end or choose another folder with --out",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

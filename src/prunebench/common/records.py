@@ -1,0 +1,314 @@
+"""The small frozen records that pass between steps. They hold JSON, never a model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Verdict = Literal["unpruned", "pruned", "preserved", "restored", "altered"]
+
+Overlap = Literal["box", "mask"]
+"""What the IoU behind an mAP is taken of."""
+
+
+VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=120)]
+"""Names a folder of its own, so it has no separator and is not hidden."""
+
+
+def _inside(path: str) -> str:
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or ".." in parts.parts:
+        raise ValueError(f"{path} is no path below its folder")
+    return path
+
+
+PathInside = Annotated[str, AfterValidator(_inside)]
+"""A POSIX path that cannot leave the folder it is relative to."""
+
+
+class Record(BaseModel):
+    """Base of every record: frozen, and unknown fields are an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class FileRef(Record):
+    """A file, named relative to a root folder, with what its content must be.
+
+    Attributes:
+        path: POSIX path relative to the root it was made with.
+        sha256: Digest of the content, hexadecimal.
+        bytes: Size of the content in bytes.
+    """
+
+    path: PathInside
+    sha256: str
+    bytes: int
+
+    @classmethod
+    def of(cls, path: Path, root: Path) -> Self:
+        """Describe an existing file below ``root``."""
+        return cls(
+            path=path.relative_to(root).as_posix(),
+            sha256=sha256_of(path),
+            bytes=path.stat().st_size,
+        )
+
+    def holds(self, root: Path) -> bool:
+        """Whether the file still exists below ``root`` with the same content."""
+        path = root / self.path
+        return (
+            path.is_file() and path.stat().st_size == self.bytes and sha256_of(path) == self.sha256
+        )
+
+
+class Interval(Record):
+    """An estimate with its confidence interval.
+
+    Attributes:
+        estimate: The point estimate.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        level: Confidence level, 0.95 unless told otherwise.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    level: float = 0.95
+
+
+class Structure(Record):
+    """What a network is, counted in both declared states.
+
+    Attributes:
+        task: Ultralytics task ("detect", "segment").
+        names: Class index to class name.
+        parameters: Parameters with BatchNorm layers apart (the state a checkpoint is saved in).
+        parameters_fused: Parameters after BatchNorm is folded into the convolutions.
+        macs: Multiply-accumulates of one image at ``macs_imgsz``, BatchNorm folded.
+        macs_imgsz: (height, width) in pixels the MACs were counted at.
+        widths: Output channels of every convolution, by module name in forward order.
+        fused: Whether the file itself was already fused when it was read.
+        stock: Description of the stock network with the same count ("yolov8n, 7 classes"),
+            or ``None`` where no stock network has it.
+    """
+
+    task: str
+    names: dict[int, str]
+    parameters: int
+    parameters_fused: int
+    macs: int
+    macs_imgsz: tuple[int, int]
+    widths: dict[str, int]
+    fused: bool
+    stock: str | None = None
+
+
+class Audit(Record):
+    """A structure, compared with the one it was made from.
+
+    Attributes:
+        structure: The audited network.
+        verdict: ``unpruned`` (the stock network), ``pruned`` (narrower than its parent),
+            ``preserved`` (same widths as its pruned parent), ``restored`` (pruned parent,
+            but the stock widths are back) or ``altered`` (anything else).
+        why: The verdict in one sentence with its numbers.
+        kept_share: Parameters divided by the unpruned baseline's, unfused on both sides.
+        left_alone: Modules that pruning left alone, each with its reason.
+    """
+
+    structure: Structure
+    verdict: Verdict
+    why: str
+    kept_share: float
+    left_alone: dict[str, str] = {}
+
+
+class Accuracy(Record):
+    """Accuracy of one ONNX file on one list of images.
+
+    Attributes:
+        map50: Mean over classes of AP at IoU 0.50, 0..1.
+        map50_95: Mean over classes and IoU 0.50:0.95, 0..1.
+        per_class: Class name to its AP50, for the classes that occur in the labels.
+        per_class_50_95: Class name to its AP50-95.
+        images: Images evaluated.
+        instances: Labelled objects in them.
+        imgsz: (height, width) of the letterbox.
+        detections: Raw per-image matches, an ``.npz`` (see ``prunebench.measuring.accuracy``).
+        mask_map50: As ``map50``, with the IoU of masks instead of boxes; ``None`` for detection,
+            and so the next three.
+        mask_map50_95: As ``map50_95``.
+        mask_per_class: As ``per_class``.
+        mask_per_class_50_95: As ``per_class_50_95``.
+    """
+
+    map50: float
+    map50_95: float
+    per_class: dict[str, float]
+    per_class_50_95: dict[str, float]
+    images: int
+    instances: int
+    imgsz: tuple[int, int]
+    detections: FileRef
+    mask_map50: float | None = None
+    mask_map50_95: float | None = None
+    mask_per_class: dict[str, float] | None = None
+    mask_per_class_50_95: dict[str, float] | None = None
+
+
+class Parity(Record):
+    """Largest differences between checkpoint and ONNX file on real images.
+
+    Attributes:
+        images: Images compared.
+        max_box_px: Largest box coordinate difference, in pixels of the letterbox.
+        max_score: Largest class score difference, 0..1.
+        box_tolerance_px: Limit for ``max_box_px``.
+        score_tolerance: Limit for ``max_score``.
+    """
+
+    images: int
+    max_box_px: float
+    max_score: float
+    box_tolerance_px: float
+    score_tolerance: float
+
+
+class Exported(Record):
+    """An ONNX file and what was checked about it.
+
+    Attributes:
+        onnx: The file.
+        parity: Its differences from the checkpoint, ``None`` of a quantized file: that computes
+            something else on purpose, and its loss is measured in mAP.
+        opset: ONNX operator set.
+        imgsz: (height, width) of its letterbox in pixels.
+    """
+
+    onnx: FileRef
+    parity: Parity | None
+    opset: int
+    imgsz: tuple[int, int]
+
+
+class Quantization(Record):
+    """What went on integers in an INT8 file, and what that cost.
+
+    Attributes:
+        layers: Convolutions in the file.
+        quantized: Those of them on integers.
+        left_float: The others, by the name of their node, each with its reason.
+        map50_float: mAP50 of the float file on the images the layers were chosen by, 0..1.
+        map50: mAP50 of the INT8 file on the same images.
+        activations: ``u8`` or ``s8``, whether activations are unsigned or signed.
+        calibration_images: Training images the ranges of the activations come from.
+    """
+
+    layers: int
+    quantized: int
+    left_float: dict[str, str]
+    map50_float: float
+    map50: float
+    activations: Literal["u8", "s8"]
+    calibration_images: int
+
+
+class Failure(Record):
+    """Why a variant has no figures: the step that failed and its reason."""
+
+    step: str
+    reason: str
+
+
+class TrainingSummary(Record):
+    """What one training did and cost.
+
+    Attributes:
+        strategy: Name of the strategy.
+        round: 1 for the first retraining after pruning, 0 for a training before it.
+        epochs: Epochs finished.
+        minutes: Wall time in minutes, all attempts of a resumed training added up.
+        transferred: Tensors taken over from the parent at the start.
+        tensors: Tensors of the network that was trained.
+        curves: Per-epoch CSV as Ultralytics writes it.
+        resumed: How often the training was continued after an interruption.
+        stopped: Why it ended before its last epoch, or ``None``.
+    """
+
+    strategy: str
+    round: int
+    epochs: int
+    minutes: float
+    transferred: int
+    tensors: int
+    curves: FileRef | None = None
+    resumed: int = 0
+    stopped: str | None = None
+
+
+class Judgement(Record):
+    """Whether a chain of retrainings goes on after a round.
+
+    Attributes:
+        stops: Whether the rounds after it are left out.
+        reason: Why, in one sentence.
+        gain: The round's gain in mAP50 (0..1), ``None`` where it cannot be judged.
+    """
+
+    stops: bool
+    reason: str
+    gain: Interval | None = None
+
+
+class VariantRecord(Record):
+    """Everything known of one variant but its latency and rank.
+
+    Attributes:
+        name: ``baseline``, ``pruned``, ``standard-1`` ...
+        parent: Name of the variant it was made from, ``None`` for the baseline.
+        steps: The chain of steps that made it, in order.
+        imgsz: (height, width) of a letterbox of its own in pixels, ``None``: the run's.
+        checkpoint: Its checkpoint; a quantized variant has none, it was made from an ONNX file.
+        quantization: Set where it is the INT8 sibling of its parent.
+        failure: Set when a step failed; later fields are then ``None``.
+        reached: What the pruning target came to, for a pruned variant.
+        judgement: What the rounds before it said, where that decides whether it is trained.
+    """
+
+    name: VariantName
+    parent: str | None
+    steps: tuple[str, ...]
+    imgsz: tuple[int, int] | None = None
+    checkpoint: FileRef | None = None
+    audit: Audit | None = None
+    training: TrainingSummary | None = None
+    exported: Exported | None = None
+    quantization: Quantization | None = None
+    accuracy: Accuracy | None = None
+    failure: Failure | None = None
+    reached: str | None = None
+    judgement: Judgement | None = None
+
+    @property
+    def not_trained(self) -> str | None:
+        """Why it was left out on purpose; ``None`` where it was made or failed."""
+        return self.judgement.reason if self.judgement and self.judgement.stops else None
+
+
+def to_plain(value: Mapping[str, Any] | BaseModel) -> dict[str, Any]:
+    """A record as plain JSON values (what artifacts and caches take)."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return dict(value)

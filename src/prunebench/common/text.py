@@ -1,0 +1,49 @@
+"""Figures and lists in words, the same everywhere."""
+
+from __future__ import annotations
+
+from prunebench.common.records import Interval
+
+FACTOR_FROM_PERCENT = 300
+"""From here on a factor is easier to read: an mAP50 near zero turns any gain into thousands."""
+
+
+def percent(interval: Interval, *, signed: bool = False) -> str:
+    """ "38 % [36, 41]", with signs "-0.4 % [-1.9, +1.1]"; large gains as factors: "x5.3 [4, 6]"."""
+    if interval.estimate >= FACTOR_FROM_PERCENT:
+        return _factor(interval)
+    width = interval.high - interval.low
+    digits = 2 if width < 0.2 else 1 if width < 2 or abs(interval.estimate) < 10 else 0
+    sign = "+" if signed else ""
+    low, high = f"{interval.low:{sign}.{digits}f}", f"{interval.high:{sign}.{digits}f}"
+    return f"{interval.estimate:{sign}.{digits}f} % [{low}, {high}]"
+
+
+def _factor(interval: Interval) -> str:
+    times, low, high = (1 + p / 100 for p in (interval.estimate, interval.low, interval.high))
+    digits = 1 if high - low < 10 else 0
+    return f"\N{MULTIPLICATION SIGN}{times:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def points(interval: Interval, *, signed: bool = False) -> str:
+    """mAP50 with three digits: "0.021 [0.003, 0.040]"."""
+    sign = "+" if signed else ""
+    low, high = f"{interval.low:{sign}.3f}", f"{interval.high:{sign}.3f}"
+    return f"{interval.estimate:{sign}.3f} [{low}, {high}]"
+
+
+def counted(number: int, noun: str) -> str:
+    """ "1 round", "40 rounds"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def listed(names: tuple[str, ...] | list[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def compact(interval: Interval) -> str:
+    """Four digits: "1.234 [1.2, 1.25]"."""
+    return f"{interval.estimate:.4g} [{interval.low:.4g}, {interval.high:.4g}]"

@@ -1,0 +1,51 @@
+"""The library versions this package was tested with."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Mapping
+
+from prunebench.common.errors import EnvironmentMismatch
+
+TESTED: Mapping[str, str] = {
+    "ultralytics": "8.4",
+    "torch": "2.14",
+    "torch-pruning": "1.6",
+    "onnxruntime": "1.32",
+}
+"""Distribution to the release series whose internals this package relies on."""
+
+
+def installed_versions() -> dict[str, str]:
+    """Installed version of each tested distribution; a missing one is left out."""
+    found = {}
+    for name in TESTED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def check_versions() -> None:
+    """Refuse to start with a library outside its tested series.
+
+    Raises:
+        EnvironmentMismatch: Naming the library, what is installed and what to install.
+    """
+    found = installed_versions()
+    for name, series in TESTED.items():
+        fix = f"install it with: pip install '{name}=={series}.*'"
+        if name not in found:
+            raise EnvironmentMismatch(f"{name} is not installed", fix=fix)
+        if not in_series(found[name], series):
+            raise EnvironmentMismatch(
+                f"{name} {found[name]} is installed, tested is {series}.x", fix=fix
+            )
+
+
+def in_series(version: str, series: str) -> bool:
+    """Whether a version belongs to a release series ("1.32.0+cpu" to "1.32")."""
+    wanted = series.split(".")
+    return version.split("+", 1)[0].split(".")[: len(wanted)] == wanted

@@ -1,0 +1,22 @@
+"""The demo's configuration, from a checkout or from an installed package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prunebench.config.loading import Config, load_config
+
+PACKAGED = Path(__file__).parents[1] / "demo_files"
+CHECKOUT = Path(__file__).parents[3]
+
+
+def demo_config(out: str | None = None) -> Config:
+    """The demo: the shipped checkpoint on the built-in scenes.
+
+    Args:
+        out: Folder for runs; ``None``: the default.
+    """
+    root = PACKAGED if PACKAGED.is_dir() else CHECKOUT
+    file = root / "configs" / "quickstart.yaml"
+    values = load_config(file, environ={})
+    return load_config(file, flags={"model": str(root / values.model), "out": out})

@@ -1,0 +1,304 @@
+"""The one configuration: the YAML file, the flow's parameter and the UI form.
+
+Precedence when it is loaded: flags, environment, file, defaults (see ``load_config``).
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from prunebench.common.errors import ConfigError
+from prunebench.config.mlflow import MlflowConfig
+from prunebench.config.sections import (
+    AccuracyConfig,
+    BaselineConfig,
+    Control,
+    ExportConfig,
+    ImageConfig,
+    LatencyConfig,
+    PruneConfig,
+    QuantizeConfig,
+    RankingConfig,
+    RetrainConfig,
+    Section,
+)
+from prunebench.config.strategy_settings import BUILT_IN
+
+ENV_PREFIX = "PRUNEBENCH_"
+ENV_NESTING = "__"
+ROOTS_VARIABLE = "PRUNEBENCH_ALLOWED_ROOTS"
+"""No key of the configuration: see ``prunebench.operating.allowed_paths``."""
+
+
+class Config(Section):
+    """One experiment: a trained model, a dataset, and what is done with them."""
+
+    name: str = Field(
+        "compare",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,40}$",
+        description="Short name: lower case letters, digits and dashes.",
+    )
+    model: str = Field(
+        description="Trained Ultralytics checkpoint (.pt), or a network description "
+        "(yolov8n.yaml) that is trained first."
+    )
+    data: str = Field(
+        "scenes",
+        description="Ultralytics data YAML, the name of one Ultralytics downloads, "
+        "'scenes' (built in; 'scenes-seg' for segmentation) or 'neontrees' (recipe).",
+    )
+    seed: int = Field(0, ge=0, description="Seed of everything random.")
+    out: str = Field("runs", description="Folder that runs and cached steps are written to.")
+    history: str | None = Field(
+        None,
+        description="SQLAlchemy URL of the history store (sqlite:/// or postgresql://); null: "
+        "history.db in `out`. Every run's folder shows it, so leave a password to PGPASSWORD or "
+        "~/.pgpass.",
+    )
+    store: str | None = Field(
+        None,
+        description="fsspec URL (file:///shared/folder, s3://bucket/prefix) that every finished "
+        "run is copied to, for other hosts to take it from; null: nowhere.",
+    )
+    store_cache_gb: float = Field(
+        5.0, gt=0, description="What of the store is kept below `out`, in 10^9 bytes at most."
+    )
+    devices: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)], ...] = (
+        Field(
+            (),
+            description="Other hosts that measure the variants too: names of the work queues "
+            "their workers take runs from. Files travel through `store`.",
+        )
+    )
+    engine: Literal["local", "dask"] = Field(
+        "local",
+        description="Where variants are pruned, trained and exported: local (this host) or dask "
+        "(the workers of a Dask cluster). Everything is measured on this host either way.",
+    )
+    address: str | None = Field(
+        None,
+        pattern=r"^(tcp|tls|ws|wss)://[^/\s]+$",
+        description="Address of the Dask scheduler (tcp://host:8786), for `engine: dask`; files "
+        "travel through `store`.",
+    )
+    mlflow: MlflowConfig | None = Field(
+        None, description="Log every finished run to an MLflow server; null: nowhere."
+    )
+    image: ImageConfig = Field(default_factory=ImageConfig)
+    baseline: BaselineConfig = Field(default_factory=BaselineConfig)
+    prune: PruneConfig = Field(default_factory=PruneConfig)
+    controls: tuple[Control, ...] = Field(
+        (),
+        description="Cheap alternatives measured beside the pruned variants: int8 (the unpruned "
+        "model in INT8), resolution (it at the next lower letterbox), smaller (a smaller stock "
+        "network with the same budget of training).",
+    )
+    retrain: RetrainConfig = Field(default_factory=RetrainConfig)
+    export: ExportConfig = Field(default_factory=ExportConfig)
+    accuracy: AccuracyConfig = Field(default_factory=AccuracyConfig)
+    quantize: QuantizeConfig | None = Field(
+        None, description="INT8 siblings of the variants: int8, or a section; null: none."
+    )
+    latency: LatencyConfig = Field(default_factory=LatencyConfig)
+    ranking: RankingConfig = Field(default_factory=RankingConfig)
+
+    @field_validator("quantize", mode="before")
+    @classmethod
+    def _type_alone(cls, value: Any) -> Any:
+        return {"to": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _devices_need_a_store(self) -> Config:
+        if self.devices and self.store is None:
+            raise ValueError("devices take the files from a store: set store")
+        return self
+
+    @model_validator(mode="after")
+    def _dask_needs_an_address_and_a_store(self) -> Config:
+        if self.engine == "local" and self.address is not None:
+            raise ValueError("address is set but engine is local: set engine to dask")
+        if self.engine == "dask" and self.address is None:
+            raise ValueError("engine is dask: set address to its scheduler, tcp://host:8786")
+        if self.engine == "dask" and self.store is None:
+            raise ValueError("Dask workers take the files from a store: set store")
+        return self
+
+    def digest(self) -> str:
+        """First 12 hexadecimal digits of the SHA-256 of the whole configuration."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def load_config(
+    file: Path | None,
+    *,
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """Load a configuration: flags over environment over file over defaults.
+
+    Args:
+        file: YAML file, or ``None`` for defaults alone.
+        flags: Nested mapping of values given on the command line; ``None`` values are skipped.
+        environ: Environment; ``PRUNEBENCH_PRUNE__RATIO=0.3`` sets ``prune.ratio``.
+            Values are read as YAML.
+
+    Raises:
+        ConfigError: The file cannot be read, or a key or value is wrong.
+    """
+    values = {} if file is None else _read_yaml(file)
+    environ = os.environ if environ is None else environ
+    _merge(values, _from_environment(environ))
+    _merge(values, _without_none(flags or {}))
+    return parse_config(values, where=None if file is None else str(file), environ=environ)
+
+
+def parse_config(
+    values: Mapping[str, Any],
+    *,
+    where: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """Validate plain values.
+
+    Args:
+        values: Nested mapping of keys to values.
+        where: File they come from, for the error.
+        environ: Environment merged into them: an error names the variable that set the key.
+
+    Raises:
+        ConfigError: With the path of the first wrong key and the nearest valid one.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise _config_error(error, where, environ or {}) from error
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            "the configuration file does not exist", where=file, fix="check the path"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the file cannot be read ({error})", where=file) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = "" if mark is None else f" at line {mark.line + 1}"
+        raise ConfigError(f"the file is no valid YAML{line}", where=file) from error
+    if values is None:
+        raise ConfigError("the file is empty", where=file, fix="set at least model and data")
+    if not isinstance(values, dict):
+        raise ConfigError("the file holds no mapping of keys to values", where=file)
+    return values
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for variable in sorted(environ):
+        if not variable.startswith(ENV_PREFIX) or variable == ROOTS_VARIABLE:
+            continue
+        path = variable.removeprefix(ENV_PREFIX).lower().split(ENV_NESTING)
+        try:
+            value = yaml.safe_load(environ[variable])
+        except yaml.YAMLError as error:
+            raise ConfigError("the value is no valid YAML", where=variable) from error
+        for key in reversed(path):
+            value = {key: value}
+        _merge(values, value)
+    return values
+
+
+def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            nested = _without_none(value)
+            if nested:
+                kept[key] = nested
+        elif value is not None:
+            kept[key] = value
+    return kept
+
+
+def _config_error(
+    error: ValidationError, where: str | None, environ: Mapping[str, str]
+) -> ConfigError:
+    # A key that is missing may stand there misspelt, and that is the better thing to say.
+    first = min(error.errors(), key=lambda details: details["type"] == "missing")
+    path = ".".join(str(part) for part in first["loc"] if not _is_union_tag(part))
+    variable = ENV_PREFIX + path.replace(".", ENV_NESTING).upper()
+    if variable in environ:
+        where = variable
+    if first["type"] == "extra_forbidden":
+        near = _nearest(path)
+        fix = f"did you mean {near}?" if near else "remove it"
+        return ConfigError(f"unknown key {path}", where=where, fix=fix.rstrip("?"))
+    if first["type"] == "missing":
+        fix = f"set {path}"
+        if path == "model":
+            fix += " or give --model; `prunebench init` writes a configuration"
+        return ConfigError(f"the key {path} is missing", where=where, fix=fix)
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    given = first.get("input")
+    shown = "" if isinstance(given, Mapping) or str(given) in message else f" (got {given!r})"
+    return ConfigError(f"{path}: {message}{shown}", where=where, fix="correct the value")
+
+
+def _is_union_tag(part: int | str) -> bool:
+    return isinstance(part, str) and (part in ("int", "float", "str") or "[" in part)
+
+
+def _nearest(path: str) -> str | None:
+    known = [*key_paths(Config), *_strategy_key_paths()]
+    direct = difflib.get_close_matches(path, known, n=1, cutoff=0.6)
+    if direct:
+        return direct[0]
+    leaf = path.rsplit(".", 1)[-1]
+    leaves = {key.rsplit(".", 1)[-1]: key for key in known}
+    close = difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.6)
+    return leaves[close[0]] if close else None
+
+
+def key_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every key of a configuration as a dotted path, sections included."""
+    for name, field in model.model_fields.items():
+        path = f"{prefix}{name}"
+        yield path
+        for section in _sections_in(field.annotation):
+            yield from key_paths(section, f"{path}.")
+
+
+def _strategy_key_paths() -> Iterator[str]:
+    for name, model in BUILT_IN.items():
+        yield from key_paths(model, f"retrain.strategies.{name}.")
+
+
+def _sections_in(annotation: Any) -> Sequence[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return [s for part in typing.get_args(annotation) for s in _sections_in(part)]
+    return []

@@ -1,0 +1,397 @@
+"""The sections of the configuration, one model each; ``config.Config`` puts them together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
+
+from prunebench.config.strategy_settings import (
+    BEFORE_PRUNING,
+    SPARSITY_WEIGHT,
+    PreservingSettings,
+    SparsityKind,
+    StandardSettings,
+    StrategySettings,
+    settings_model,
+    strategy_names,
+)
+from prunebench.config.targets import EXAMPLES, Goal, parse_goal
+
+Importance = Literal["magnitude", "lamp", "bn_scale", "fpgm", "taylor", "random"]
+Control = Literal["int8", "resolution", "smaller"]
+
+STRIDE = 32
+"""Pixels of the image to a cell of the coarsest map: both sides are multiples of it."""
+
+Allocation = Literal["uniform", "global", "latency-aware"]
+
+DEFAULT_TARGET = "1.5x"
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, and unknown keys are an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ImageConfig(Section):
+    """The fixed letterbox that export, accuracy and latency share."""
+
+    height: int = Field(192, gt=0, description="Letterbox height in pixels, a multiple of 32.")
+    width: int = Field(320, gt=0, description="Letterbox width in pixels, a multiple of 32.")
+
+    @field_validator("height", "width")
+    @classmethod
+    def _multiple_of_stride(cls, value: int) -> int:
+        if value % STRIDE:
+            nearest = max(STRIDE, round(value / STRIDE) * STRIDE)
+            raise ValueError(f"{value} is no multiple of {STRIDE}, the nearest is {nearest}")
+        return value
+
+    @property
+    def hw(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.height, self.width
+
+
+class BaselineConfig(Section):
+    """Training of the baseline, used only where ``model`` is a network description (.yaml)."""
+
+    epochs: int = Field(100, ge=1, description="Training epochs.")
+    imgsz: int = Field(320, gt=0, description="Square training size in pixels.")
+    batch: int = Field(16, ge=1, description="Images per batch.")
+    lr0: float = Field(0.002, gt=0, description="Initial learning rate.")
+    optimizer: Literal["SGD", "Adam", "AdamW"] = Field("AdamW", description="Optimizer.")
+
+
+class SparsityConfig(Section):
+    """Training of the baseline with a regulariser, before pruning.
+
+    Image size and batch are those of ``retrain``, hyper-parameters those of ``preserving``.
+    """
+
+    kind: SparsityKind = Field(
+        description="group_lasso shrinks the weights of whole channels, the least important most; "
+        "bn_l1 moves every BatchNorm scale towards 0."
+    )
+    weight: float = Field(
+        SPARSITY_WEIGHT,
+        gt=0,
+        description="Factor, without unit, of the regulariser's gradient at every optimizer step; "
+        "the default is torch-pruning's, for 100 epochs at a learning rate of 0.01.",
+    )
+    epochs: int = Field(10, ge=1, description="Training epochs.")
+
+
+class PruneConfig(Section):
+    """Structured pruning."""
+
+    ratio: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Share of the prunable layers' channels that is removed (of every layer where "
+        "the allocation is uniform), 0 < ratio < 1; short for a target of that ratio.",
+    )
+    target: str | None = Field(
+        None,
+        description=f"What the pruned network is to reach: {EXAMPLES}. {DEFAULT_TARGET} where "
+        "nothing is said.",
+    )
+    targets: tuple[str, ...] = Field(
+        (), description="Several targets: each gives a pruned variant and its retrained ones."
+    )
+    round_to: int | Literal["auto"] | None = Field(
+        "auto",
+        description="Widths are rounded to a multiple of this; auto: the block of the kernels of "
+        "`align_for`; null: no alignment.",
+    )
+    align_for: Literal["host", "avx512", "avx2", "arm"] = Field(
+        "host",
+        description="CPU whose kernels' block of channels the widths are aligned to: 16 for "
+        "avx512, 8 for avx2 and arm; host: this one's.",
+    )
+    allocation: Allocation = Field(
+        "latency-aware",
+        description="How narrowing is spread over the layers: uniform (the same share), global "
+        "(the least important channels, wherever they are), latency-aware (by importance lost per "
+        "microsecond saved, both measured).",
+    )
+    importance: Importance = Field("magnitude", description="How a channel's worth is judged.")
+    bn_batches: int = Field(
+        16,
+        ge=0,
+        description="Batches of training images that re-estimate BatchNorm statistics, where that "
+        "lowers the loss.",
+    )
+    ignore: tuple[str, ...] = Field(
+        (), description="Names of modules that pruning leaves alone ('model.0')."
+    )
+    stages: int = Field(
+        1,
+        ge=1,
+        le=10,
+        description="Stages the channels are removed in; between two stages the network is "
+        "retrained by the strategy `preserving`.",
+    )
+    stage_epochs: int = Field(1, ge=1, description="Epochs of retraining between two stages.")
+    sparsity: SparsityConfig | None = Field(
+        None,
+        description="Training of the baseline with a regulariser that makes channels dispensable, "
+        "before pruning; null: none.",
+    )
+
+    @field_validator("round_to")
+    @classmethod
+    def _positive(cls, value: int | str | None) -> int | str | None:
+        if isinstance(value, int) and value < 1:
+            raise ValueError(f"{value} is no channel count, use 8, 16, auto or null")
+        return value
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int | float) else value
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _as_texts(cls, value: Any) -> Any:
+        return [cls._as_text(item) for item in value] if isinstance(value, list | tuple) else value
+
+    @field_validator("target", "targets")
+    @classmethod
+    def _readable(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        texts = (value,) if isinstance(value, str) else value or ()
+        labels = [parse_goal(text).label for text in texts]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ValueError(f"the target {label} is given twice")
+        return value
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> PruneConfig:
+        given = [name for name in ("ratio", "target", "targets") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} contradict each other, set one of them")
+        if self.align_for != "host" and self.round_to != "auto":
+            raise ValueError(
+                f"align_for {self.align_for} and round_to {self.round_to} contradict each other, "
+                "set one of them"
+            )
+        if self.allocation == "latency-aware" and self.round_to is None:
+            raise ValueError(
+                "latency-aware allocation removes blocks of channels, set round_to to auto or "
+                "allocation to uniform"
+            )
+        return self
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """What each pruned variant is to reach."""
+        if self.targets:
+            return tuple(parse_goal(text) for text in self.targets)
+        if self.ratio is not None:
+            return (parse_goal(f"{self.ratio:.6f}"),)
+        return (parse_goal(self.target or DEFAULT_TARGET),)
+
+
+def _default_strategies() -> dict[str, StrategySettings]:
+    return {"standard": StandardSettings(), "preserving": PreservingSettings()}
+
+
+class RetrainConfig(Section):
+    """Retraining after pruning; every strategy gets the same budget."""
+
+    rounds: int = Field(2, ge=0, le=10, description="Rounds of retraining per strategy.")
+    epochs: int = Field(10, ge=1, description="Epochs per round.")
+    imgsz: int = Field(320, gt=0, description="Square training size in pixels.")
+    batch: int = Field(16, ge=1, description="Images per batch.")
+    workers: int = Field(0, ge=0, description="Data loader processes.")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        description="Threads of a training; null: all the process may use, shared by trainings "
+        "that run at once.",
+    )
+    patience: int = Field(100, ge=0, description="Epochs without gain that end a round early.")
+    max_minutes: float | None = Field(
+        None, gt=0, description="Longest wall time of one training, in minutes."
+    )
+    stop_when: Literal["no_gain", "never"] = Field(
+        "never",
+        description="no_gain: from round 2 on, a round that shows no gain over the one before "
+        "ends its chain, and the rounds after it are not trained.",
+    )
+    parallel_trainings: int = Field(
+        1, ge=1, description="Retrainings at once; each has its share of the cores as threads."
+    )
+    strategies: dict[str, SerializeAsAny[StrategySettings]] = Field(
+        default_factory=_default_strategies,
+        description="Settings of each strategy by its name: standard (plain Ultralytics), "
+        "preserving, or one that another package registers.",
+    )
+
+    @field_validator("imgsz")
+    @classmethod
+    def _multiple_of_stride(cls, value: int) -> int:
+        return ImageConfig._multiple_of_stride(value)
+
+    @field_validator("strategies", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {name: _strategy_settings(str(name), given) for name, given in value.items()}
+
+
+def _strategy_settings(name: str, given: Any) -> Any:
+    if isinstance(given, StrategySettings):
+        return given
+    if name in BEFORE_PRUNING:
+        raise ValueError(
+            f"{name!r} trains before pruning, set prune.sparsity; "
+            f"the strategies are {' and '.join(strategy_names())}"
+        )
+    model = settings_model(name)
+    try:
+        return model.model_validate({} if given is None else given)
+    except ValidationError as error:
+        raise ValidationError.from_exception_data(
+            error.title,
+            [
+                InitErrorDetails(
+                    type=details["type"],
+                    loc=(name, *details["loc"]),
+                    input=details["input"],
+                    ctx=details.get("ctx", {}),
+                )
+                for details in error.errors()
+            ],
+        ) from error
+
+
+class ExportConfig(Section):
+    """ONNX export and its parity check."""
+
+    opset: int = Field(17, ge=12, le=21, description="ONNX operator set.")
+    parity_images: int = Field(4, ge=1, description="Real images compared with the checkpoint.")
+    box_tolerance_px: float = Field(
+        0.5, gt=0, description="Largest box coordinate difference in pixels."
+    )
+    score_tolerance: float = Field(0.005, gt=0, description="Largest class score difference.")
+
+
+class AccuracyConfig(Section):
+    """Accuracy of the exported file."""
+
+    split: Literal["auto", "val", "test"] = Field(
+        "auto", description="Images the figures come from; auto: test where there is one, else val."
+    )
+    images: int | None = Field(None, ge=1, description="First N images only; null: all.")
+    confidence: float = Field(0.001, gt=0, lt=1, description="Lowest score that counts.")
+    iou: float = Field(0.7, gt=0, lt=1, description="IoU above which NMS drops a box.")
+    max_det: int = Field(300, ge=1, description="Most detections per image.")
+
+
+class QuantizeConfig(Section):
+    """INT8 siblings of the variants; ``quantize: int8`` is short for every default."""
+
+    to: Literal["int8"] = Field("int8", description="Type of the weights and activations.")
+    variants: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Names of the variants that get a quantized sibling; null: every one.",
+    )
+    calibration_images: int = Field(
+        128, ge=1, description="Training images that the ranges of the activations come from."
+    )
+    max_map50_loss: float = Field(
+        0.01,
+        ge=0,
+        lt=1,
+        description="mAP50 a quantized file may lose against its float file; layers are left in "
+        "float until it does not lose more.",
+    )
+
+
+class LatencyConfig(Section):
+    """onnxruntime CPU latency: rounds of fresh processes, shuffled and interleaved."""
+
+    threads: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        None,
+        description="intra_op_num_threads, each its own column; null: 1 and the physical cores "
+        "this process may use.",
+    )
+    rounds_min: int = Field(8, ge=3, description="Rounds measured in any case.")
+    rounds_max: int = Field(40, ge=3, description="Rounds at most.")
+    seconds: float = Field(
+        0.5, gt=0, description="Timed seconds per variant, round and kind of measurement."
+    )
+    warmup: int = Field(5, ge=1, description="Untimed inferences in each fresh process.")
+    budget_minutes: float = Field(
+        10.0,
+        gt=0,
+        description="Wall time in minutes after which no round starts but the rounds_min.",
+    )
+    smallest_difference_percent: float = Field(
+        3.0, gt=0, description="Smallest latency difference that matters, in percent."
+    )
+    confidence: float = Field(0.25, gt=0, lt=1, description="Deployment score threshold.")
+    iou: float = Field(0.7, gt=0, lt=1, description="IoU above which NMS drops a box.")
+    max_det: int = Field(300, ge=1, description="Most detections per image.")
+    images: int = Field(16, ge=1, description="Real images the end-to-end frames cycle through.")
+    spinning: bool = Field(False, description="Let onnxruntime's threads spin while they wait.")
+    graph_level: Literal["all", "extended", "basic", "disabled"] = Field(
+        "all", description="onnxruntime graph optimisation level."
+    )
+    execution_mode: Literal["sequential", "parallel"] = Field(
+        "sequential", description="onnxruntime execution mode."
+    )
+    arena: bool = Field(True, description="Use onnxruntime's CPU memory arena.")
+    flush_denormals: bool = Field(False, description="Set denormals to zero in the session.")
+    paced: bool = Field(True, description="Also measure frames arriving at the real-time limit.")
+    paced_seconds: float = Field(
+        2.0, gt=0, description="Seconds of paced frames per variant and round."
+    )
+    strict: bool = Field(False, description="Refuse to rank a run that was noisy.")
+
+    @model_validator(mode="after")
+    def _rounds_in_order(self) -> LatencyConfig:
+        if self.rounds_max < self.rounds_min:
+            raise ValueError(
+                f"rounds_max {self.rounds_max} is below rounds_min {self.rounds_min}, "
+                "raise rounds_max"
+            )
+        return self
+
+
+class RankingConfig(Section):
+    """Efficiency = mAP50 x FPS / MB, limits and gates."""
+
+    metric: Literal["box", "mask"] = Field(
+        "box",
+        description="mAP50 that ranks and limits: of boxes, or of masks (segmentation only).",
+    )
+    realtime_fps: float = Field(20.0, gt=0, description="Frames per second called real-time.")
+    size_of: Literal["onnx", "checkpoint"] = Field(
+        "onnx", description="File whose size (10^6 bytes) divides the efficiency."
+    )
+    max_map50_loss: float | None = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="mAP50 that a recommended variant may lose against the baseline; null: any.",
+    )
+    level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of every interval.")
+    bootstrap: int = Field(2000, ge=200, description="Bootstrap resamples.")

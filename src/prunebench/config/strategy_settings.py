@@ -1,0 +1,160 @@
+"""Settings of the retraining strategies, those of other packages included.
+
+Another package adds a strategy by an entry point of the group ``prunebench.strategies`` that
+names an object following ``Strategy`` in ``prunebench.variants.retraining.strategy``. This module
+knows the settings only, so that a configuration is checked without loading anything that trains.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+GROUP = "prunebench.strategies"
+
+
+def _open_base(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Let JSON schema accept any strategy's keys where the strategy is not known yet."""
+    if model is StrategySettings:
+        schema["additionalProperties"] = True
+
+
+class StrategySettings(BaseModel):
+    """Base of a strategy's settings: its section in the configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_open_base)
+
+
+class TrainingSettings(StrategySettings):
+    """Hyper-parameters of a training by Ultralytics, in its names and with its defaults."""
+
+    optimizer: Literal["SGD", "Adam", "AdamW"] = Field("SGD", description="Optimizer.")
+    lr0: float = Field(0.01, gt=0, le=1, description="Initial learning rate.")
+    lrf: float = Field(0.01, gt=0, le=1, description="Final learning rate as a share of lr0.")
+    warmup_epochs: float = Field(3.0, ge=0, description="Warm-up epochs.")
+    close_mosaic: int = Field(10, ge=0, description="Last epochs trained without mosaic.")
+    mosaic: float = Field(1.0, ge=0, le=1, description="Probability of mosaic augmentation.")
+    freeze: int = Field(0, ge=0, description="Number of leading layers kept frozen.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout (classification heads only).")
+    weight_decay: float = Field(0.0005, ge=0, le=1, description="Weight decay.")
+    nbs: int = Field(
+        64, ge=1, description="Images whose gradients are gathered for one optimizer step."
+    )
+
+    def arguments(self) -> dict[str, Any]:
+        """The settings that are Ultralytics training arguments."""
+        return self.model_dump(include=set(TrainingSettings.model_fields))
+
+
+class StandardSettings(TrainingSettings):
+    """Settings of ``standard``: plain Ultralytics training."""
+
+    on_restore: Literal["warn", "fail"] = Field(
+        "warn",
+        description="What to do when the unpruned structure comes back, before the first epoch: "
+        "say so and go on, or fail.",
+    )
+
+
+class PreservingSettings(TrainingSettings):
+    """Settings of ``preserving``: training that keeps the pruned structure."""
+
+    lr0: float = Field(0.001, gt=0, le=1, description="Initial learning rate.")
+    distill: bool = Field(False, description="The unpruned baseline teaches the pruned network.")
+    distill_weight: float = Field(
+        6.0, gt=0, description="Weight of the distillation loss (Ultralytics' dis)."
+    )
+    distill_warmup_epochs: float = Field(
+        0.0, ge=0, description="Epochs over which that weight grows linearly from 0."
+    )
+
+
+SparsityKind = Literal["group_lasso", "bn_l1"]
+
+SPARSITY_WEIGHT = 0.0005
+"""The default of torch-pruning's own example, ``reproduce/main.py --reg``, for both kinds."""
+
+
+class SparseSettings(TrainingSettings):
+    """Settings of ``sparse``: the training that ``prune.sparsity`` asks for."""
+
+    lr0: float = Field(0.001, gt=0, le=1, description="Initial learning rate.")
+    kind: SparsityKind = Field(description="The regulariser.")
+    weight: float = Field(SPARSITY_WEIGHT, gt=0, description="Factor of its gradient.")
+    ignore: tuple[str, ...] = Field((), description="Names of modules that it leaves alone.")
+
+
+BUILT_IN: Mapping[str, type[StrategySettings]] = {
+    "standard": StandardSettings,
+    "preserving": PreservingSettings,
+}
+
+BEFORE_PRUNING: Mapping[str, type[StrategySettings]] = {"sparse": SparseSettings}
+"""Trainings of the unpruned network, which no retraining is compared with."""
+
+
+def strategy_names() -> tuple[str, ...]:
+    """Names of the strategies that can be used: the built-in ones first."""
+    return (*BUILT_IN, *sorted(set(_plugins()) - set(BUILT_IN)))
+
+
+def settings_model(name: str) -> type[StrategySettings]:
+    """Settings model of a strategy.
+
+    Raises:
+        ValueError: There is no such strategy, or its package cannot be imported.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    if name in BEFORE_PRUNING:
+        return BEFORE_PRUNING[name]
+    settings = load_plugin(name).settings
+    if not (isinstance(settings, type) and issubclass(settings, StrategySettings)):
+        raise ValueError(f"the settings of strategy {name!r} are no subclass of StrategySettings")
+    return settings
+
+
+def load_plugin(name: str) -> Any:
+    """The strategy that another package registered under ``name``.
+
+    Raises:
+        ValueError: There is none, or it cannot be imported.
+    """
+    entry_point = _plugins().get(name)
+    if entry_point is None:
+        raise ValueError(f"unknown strategy {name!r}, use {' or '.join(strategy_names())}")
+    try:
+        strategy = entry_point.load()
+    except Exception as error:  # importing a package runs its code
+        raise ValueError(
+            f"strategy {name!r} cannot be imported from {entry_point.value} "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    return strategy() if isinstance(strategy, type) else strategy
+
+
+def plugin_digest(name: str) -> str:
+    """Digest of another package's strategy: its version and its module's source.
+
+    Empty for the built-in strategies, whose source the step's own digest covers.
+    """
+    entry_point = _plugins().get(name)
+    if name in BUILT_IN or name in BEFORE_PRUNING or entry_point is None:
+        return ""
+    digest = hashlib.sha256()
+    if entry_point.dist is not None:
+        digest.update(f"{entry_point.dist.name} {entry_point.dist.version}\n".encode())
+    spec = find_spec(entry_point.module)
+    if spec is not None and spec.origin is not None and Path(spec.origin).is_file():
+        digest.update(Path(spec.origin).read_bytes())
+    return digest.hexdigest()
+
+
+def _plugins() -> dict[str, EntryPoint]:
+    return {entry_point.name: entry_point for entry_point in entry_points(group=GROUP)}

@@ -1,0 +1,77 @@
+"""What pruning is to reach: a ratio, a size, an amount of arithmetic, or a measured latency."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from prunebench.common.records import Record
+
+Kind = Literal["ratio", "parameters", "macs", "latency_ms", "speedup"]
+
+NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
+FORMS: tuple[tuple[Kind, str], ...] = (
+    ("ratio", rf"(?:ratio )?{NUMBER}()"),
+    ("parameters", rf"{NUMBER} ?([km]?) ?(?:parameters|params)"),
+    ("macs", rf"{NUMBER} ?([kmg]?) ?macs"),
+    ("latency_ms", rf"{NUMBER} ?()ms"),
+    ("speedup", rf"{NUMBER}()x"),
+)
+SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+
+EXAMPLES = "1.5x, 8 ms, 1.7M parameters, 300M MACs or 0.15 (a ratio)"
+
+
+class Goal(Record):
+    """What one pruned variant is to reach.
+
+    Attributes:
+        kind: What is counted or measured.
+        value: Share of the channels removed (``ratio``), parameters with BatchNorm apart, MACs of
+            one image, milliseconds of one inference, or times as fast as the baseline.
+        label: Short name, of lower case letters, digits, dots and dashes.
+    """
+
+    kind: Kind
+    value: float
+    label: str
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it is reached by measuring on this host."""
+        return self.kind in ("latency_ms", "speedup")
+
+
+def parse_goal(text: str) -> Goal:
+    """Read a target as people write it: ``1.5x``, ``8 ms``, ``1.7M parameters``, ``0.15``.
+
+    Raises:
+        ValueError: It is none of these, or no network can be like that.
+    """
+    plain = " ".join(text.strip().lower().split())
+    for kind, form in FORMS:
+        match = re.fullmatch(form, plain)
+        if match is None:
+            continue
+        value = float(match[1]) * SCALES[match[2]]
+        if kind == "ratio" and not 0 < value < 1:
+            raise ValueError(f"a ratio of {value:g} is not between 0 and 1")
+        if kind == "speedup" and value <= 1:
+            raise ValueError(f"{value:g}x is no speed-up over the baseline, give more than 1x")
+        if value <= 0:
+            raise ValueError(f"a target of {text} cannot be reached")
+        return Goal(kind=kind, value=value, label=_label(kind, match[1], match[2]))
+    raise ValueError(f"{text!r} is no target, use {EXAMPLES}")
+
+
+def _label(kind: Kind, number: str, scale: str) -> str:
+    unit = {
+        "ratio": "",
+        "parameters": f"{scale}-parameters",
+        "macs": f"{scale}-macs",
+        "latency_ms": "ms",
+        "speedup": "x",
+    }[kind]
+    prefix = "ratio-" if kind == "ratio" else ""
+    value = float(number)
+    return f"{prefix}{int(value) if value.is_integer() else value}{unit}"

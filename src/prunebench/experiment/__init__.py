@@ -1,0 +1,3 @@
+"""One experiment from its configuration to its ranked run: checked, planned, made, measured; not
+what happens to a run afterwards.
+"""

@@ -1,0 +1,173 @@
+"""The variants that are no pruned network: controls of the baseline, and INT8 siblings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prunebench.common.errors import StepError
+from prunebench.common.files import place
+from prunebench.common.records import (
+    FileRef,
+    Quantization,
+    Structure,
+    TrainingSummary,
+    VariantRecord,
+    sha256_of,
+)
+from prunebench.common.text import counted
+from prunebench.config.sections import QuantizeConfig
+from prunebench.data.dataset import images_of, read_dataset
+from prunebench.experiment.controls import smaller_network
+from prunebench.experiment.plan import PlannedVariant
+from prunebench.experiment.prepare import Experiment
+from prunebench.experiment.run_step import (
+    checkpoint_of,
+    named,
+    placed,
+    run_cached,
+    trained_stock,
+    variant_file,
+)
+from prunebench.measuring.host.fingerprint import cpu_flags
+from prunebench.results.run_folder import save_variant
+from prunebench.steps.child import Emit
+from prunebench.variants.audit import Request as InspectRequest
+from prunebench.variants.audit import judge
+from prunebench.variants.quantize import Quantized
+from prunebench.variants.quantize import Request as QuantizeRequest
+from prunebench.variants.stock_width import Request as SmallerRequest
+from prunebench.variants.stock_width import Smaller
+
+
+def at_letterbox(
+    experiment: Experiment,
+    planned: PlannedVariant,
+    imgsz: tuple[int, int],
+    parent: VariantRecord,
+    emit: Emit,
+) -> tuple[FileRef, Structure]:
+    """The parent's checkpoint, counted at another letterbox."""
+    source = checkpoint_of(experiment, parent)
+    target = variant_file(experiment, planned.name, "model.pt")
+    place(source, target)
+    checkpoint = FileRef.of(target, experiment.run_folder)
+    request = InspectRequest(checkpoint=str(source), imgsz=imgsz)
+    run = run_cached(experiment, "inspect", request, {"checkpoint": checkpoint.sha256}, emit)
+    return checkpoint, Structure.model_validate(run.result)
+
+
+def smaller_stock(
+    experiment: Experiment,
+    planned: PlannedVariant,
+    pruned: VariantRecord,
+    baseline: VariantRecord,
+    emit: Emit,
+) -> tuple[FileRef, Structure, TrainingSummary, str]:
+    """A smaller stock network, trained for as long as baseline and retraining were together.
+
+    The last value says in a clause what it was made for and how long it was trained.
+    """
+    config = experiment.config
+    stock = smaller_network(config.model, experiment.structure)
+    target = None if pruned.audit is None else pruned.audit.structure.macs
+    source = checkpoint_of(experiment, baseline)
+    search = SmallerRequest(
+        baseline=str(source),
+        description=stock.description,
+        macs=target if stock.narrowed else None,
+        classes=len(experiment.class_names),
+        imgsz=config.image.hw,
+    )
+    run = run_cached(experiment, "smaller", search, {"baseline": sha256_of(source)}, emit)
+    chosen = Smaller.model_validate(run.result)
+    retraining = config.retrain.rounds * config.retrain.epochs
+    epochs = (chosen.epochs or 0) + retraining
+    if epochs == 0:
+        reason = "the checkpoint does not say its epochs and nothing is retrained: it has no budget"
+        raise StepError("make", reason, variant=planned.name)
+    checkpoint, structure, training = trained_stock(
+        experiment,
+        planned.name,
+        stock.description,
+        emit,
+        epochs=epochs,
+        imgsz=config.retrain.imgsz,
+        batch=config.retrain.batch,
+        width=chosen.width,
+    )
+    if chosen.epochs is None:
+        alone = f"the {counted(retraining, 'epoch')} of retraining alone"
+        budget = f"{alone}: the checkpoint does not say its own"
+    else:
+        own = counted(chosen.epochs, "epoch")
+        budget = f"the baseline's {own} and {retraining} of retraining"
+    beside = "" if target is None else f" beside {target / 1e6:.1f} M of {pruned.name}"
+    note = f", {structure.macs / 1e6:.1f} M MACs{beside}, trained for {budget}"
+    return checkpoint, structure, training, note
+
+
+def quantize_variant(
+    experiment: Experiment, planned: PlannedVariant, parent: VariantRecord, announce: Emit
+) -> VariantRecord:
+    """Make the INT8 sibling of an exported variant; one that was not trained has none.
+
+    Which layers stay in float is chosen on validation images, so that figures from a test split
+    rest on images that chose nothing.
+
+    Raises:
+        StepError: The parent has no ONNX file, or loses more mAP50 than allowed.
+    """
+    if parent.not_trained is not None:
+        left_out = VariantRecord(
+            name=planned.name,
+            parent=planned.parent,
+            steps=planned.steps,
+            judgement=parent.judgement,
+        )
+        save_variant(experiment.run_folder, left_out)
+        return left_out
+    if parent.exported is None or parent.audit is None:
+        raise StepError("quantize", "there is no ONNX file", variant=parent.name)
+    config = experiment.config
+    settings = config.quantize or QuantizeConfig()
+    exported = parent.exported
+    dataset = read_dataset(Path(experiment.data_yaml))
+    calibration = images_of(dataset, "train", limit=settings.calibration_images)
+    images = images_of(dataset, "val", limit=config.accuracy.images)
+    request = QuantizeRequest(
+        onnx=str(experiment.run_folder / exported.onnx.path),
+        calibration=tuple(map(str, calibration)),
+        images=tuple(map(str, images)),
+        names=experiment.class_names,
+        imgsz=exported.imgsz,
+        confidence=config.accuracy.confidence,
+        iou=config.accuracy.iou,
+        max_det=config.accuracy.max_det,
+        max_map50_loss=settings.max_map50_loss,
+        arm="asimd" in cpu_flags(),
+    )
+    inputs = {
+        "onnx": exported.onnx.sha256,
+        "calibration": f"{experiment.data_digest}:train:{len(calibration)}",
+        "images": f"{experiment.data_digest}:val:{len(images)}",
+    }
+    emit = named(announce, planned.name)
+    run = run_cached(experiment, "quantize", request, inputs, emit)
+    quantized = Quantized.model_validate(run.result)
+    onnx = placed(experiment, planned.name, run, quantized.onnx, "model.onnx")
+    audit = judge(parent.audit.structure, parent=parent.audit, baseline=None)
+    text = f"{quantized.quantized} of {quantized.layers} convolutions compute in INT8"
+    record = VariantRecord(
+        name=planned.name,
+        parent=planned.parent,
+        steps=planned.steps,
+        imgsz=planned.imgsz,
+        audit=audit.model_copy(
+            update={"why": f"{audit.why}, {text}", "kept_share": parent.audit.kept_share}
+        ),
+        exported=exported.model_copy(update={"onnx": onnx, "parity": None}),
+        quantization=Quantization(**quantized.model_dump(exclude={"onnx"})),
+    )
+    save_variant(experiment.run_folder, record)
+    emit({"kind": "finished", "text": text})
+    return record

@@ -1,0 +1,85 @@
+"""Why is it not faster? Every pruned variant of a run profiled beside the run's baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from prunebench.common.errors import PrunebenchError
+from prunebench.common.files import write_atomically
+from prunebench.common.records import VariantRecord
+from prunebench.measuring.host.fingerprint import kernel_block
+from prunebench.measuring.host.lock import host_lock
+from prunebench.measuring.latency.records import LatencyResult
+from prunebench.measuring.profile import Diagnosis, Request
+from prunebench.results.diagnoses import DIAGNOSES_FILE, Diagnoses
+from prunebench.results.ranking.controls import PRUNED
+from prunebench.results.run_folder import LATENCY_FOLDER
+from prunebench.steps.child import Emit, run_child
+
+if TYPE_CHECKING:
+    from prunebench.experiment.prepare import Experiment
+
+
+def diagnose_variants(
+    experiment: Experiment,
+    variants: Sequence[VariantRecord],
+    latency: LatencyResult,
+    announce: Emit,
+    exclusive: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Diagnoses:
+    """Profile every pruned variant beside the baseline and write ``diagnoses.json``.
+
+    A variant that cannot be profiled is listed with its reason: the ranking needs none of this.
+
+    Args:
+        experiment: The prepared experiment.
+        variants: Its variants.
+        latency: Their measurement: the same threads and session options are used.
+        announce: Receives progress events.
+        exclusive: Entered with the host's measuring lock held.
+    """
+    folder = experiment.run_folder
+    files = {
+        v.name: folder / v.exported.onnx.path for v in variants if v.exported and not v.failure
+    }
+    baseline = next((v.name for v in variants if v.parent is None), None)
+    found: dict[str, Diagnosis] = {}
+    failures: dict[str, str] = {}
+
+    def on_wait(sentence: str) -> None:
+        announce({"kind": "waiting", "text": sentence})
+
+    with host_lock(f"run {folder.name}", on_wait), exclusive():
+        for variant in variants:
+            if not _is_pruned(variant) or variant.name not in files or baseline not in files:
+                continue
+            request = Request(
+                onnx=str(files[variant.name]),
+                baseline=str(files[baseline]),
+                threads=latency.threads[0],
+                settings=latency.fingerprint.session,
+                block=kernel_block(),
+            )
+            announce({"kind": "stage", "variant": variant.name, "text": "diagnosis"})
+            workdir = folder / LATENCY_FOLDER / "diagnosis" / variant.name
+            try:
+                plain = run_child("diagnose", request, workdir, threads=request.threads)
+            except PrunebenchError as error:
+                failures[variant.name] = str(error)
+            else:
+                found[variant.name] = Diagnosis.model_validate(plain)
+    diagnoses = Diagnoses(found=found, failures=failures)
+    write_atomically(folder / LATENCY_FOLDER / DIAGNOSES_FILE, diagnoses.model_dump_json(indent=2))
+    return diagnoses
+
+
+def _is_pruned(variant: VariantRecord) -> bool:
+    """Whether it has fewer channels to be faster by; integers have kernels of their own."""
+    return (
+        variant.parent is not None
+        and variant.quantization is None
+        and variant.audit is not None
+        and variant.audit.verdict in PRUNED
+    )

@@ -1,0 +1,305 @@
+"""How long a run takes: estimated before it from a short try, and learnt while it goes on."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from prunebench.common.cores import default_threads
+from prunebench.common.records import Record
+from prunebench.config.loading import Config
+from prunebench.experiment.plan import NETWORK_SUFFIXES, PlannedVariant
+from prunebench.experiment.speed_trial import Pace
+from prunebench.steps.child import Event
+from prunebench.variants.pruning.search import ROUNDS, SECONDS, TRIES
+
+START_S = 5.0
+"""A child process that imports torch, loads a checkpoint and ends."""
+
+EXPORT_S = 4.0
+PRUNE_S = 6.0
+ROUND_OVERHEAD_S = 0.3
+"""Per measurement: what a fresh process takes beside the timed seconds asked for."""
+
+TRY_S = EXPORT_S + ROUNDS * 2 * (SECONDS + ROUND_OVERHEAD_S)
+"""Exporting a candidate of a measured target and measuring it beside the baseline."""
+
+AROUND_S = 30.0
+"""Checking the inputs, starting Prefect, ranking and the report."""
+
+QUICKER, SLOWER = 0.7, 1.4
+"""How far a short try may be off: pruned networks train faster, a busy host slower."""
+
+
+class Part(Record):
+    """Seconds that one kind of work takes, at least and at most."""
+
+    title: str
+    low_s: float
+    high_s: float
+
+
+class Estimate(Record):
+    """How long a run takes where no finished step can be taken over.
+
+    Attributes:
+        parts: By kind of work, in order.
+        notes: What is not in it.
+    """
+
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def low_s(self) -> float:
+        """Least seconds."""
+        return sum(part.low_s for part in self.parts)
+
+    @property
+    def high_s(self) -> float:
+        """Most seconds, as far as can be told."""
+        return sum(part.high_s for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a run has to do.
+
+    Attributes:
+        epochs: Variant to the epochs it is trained for.
+        variants: Every variant; each is exported or quantized, and evaluated.
+        pruned: How many of them are pruned networks.
+        searches: How many of those are pruned to a target that is met by measuring.
+        round_s: Seconds of one round of latency.
+        rounds: Fewest and most rounds.
+        budget_s: Seconds after which no round starts but the fewest.
+    """
+
+    epochs: dict[str, int]
+    variants: tuple[str, ...]
+    pruned: int
+    searches: int
+    round_s: float
+    rounds: tuple[int, int]
+    budget_s: float
+
+    @property
+    def most_measuring_s(self) -> float:
+        """Longest time that measuring takes."""
+        least, most = self.rounds
+        return max(least * self.round_s, min(most * self.round_s, self.budget_s))
+
+
+def workload(config: Config, plan: Sequence[PlannedVariant]) -> Workload:
+    """Count the work of an experiment."""
+    latency = config.latency
+    threads = latency.threads or default_threads()
+    seconds = 2 * latency.seconds + (latency.paced_seconds if latency.paced else 0)
+    pruned = [
+        v
+        for v in plan
+        if v.goal is not None and v.strategy is None and v.control is None and not v.quantized
+    ]
+    epochs = {v.name: config.retrain.epochs for v in plan if v.strategy is not None}
+    if config.model.endswith(NETWORK_SUFFIXES):
+        epochs["baseline"] = config.baseline.epochs
+    before = (config.prune.stages - 1) * config.prune.stage_epochs
+    if config.prune.sparsity is not None:
+        before += config.prune.sparsity.epochs
+    if before:
+        epochs |= {v.name: before for v in pruned}
+    stock = config.retrain.rounds * config.retrain.epochs + epochs.get("baseline", 0)
+    epochs |= {v.name: stock for v in plan if v.control == "smaller"}
+    return Workload(
+        epochs=epochs,
+        variants=tuple(v.name for v in plan),
+        pruned=len(pruned),
+        searches=sum(v.goal is not None and v.goal.is_measured for v in pruned),
+        round_s=len(plan) * len(threads) * (seconds + ROUND_OVERHEAD_S) + ROUND_OVERHEAD_S,
+        rounds=(latency.rounds_min, latency.rounds_max),
+        budget_s=60 * latency.budget_minutes,
+    )
+
+
+def estimate(
+    config: Config, plan: Sequence[PlannedVariant], pace: Pace, *, images: tuple[int, int, int]
+) -> Estimate:
+    """Estimate how long a run takes.
+
+    Args:
+        config: The experiment.
+        plan: Its variants.
+        pace: What a short try took.
+        images: Images of the training split, of the validation split, and of the evaluation.
+    """
+    work = workload(config, plan)
+    train, validate, evaluate = images
+    epoch_s = train * pace.train_s + validate * pace.validate_s
+    training = sum(START_S + count * epoch_s for count in work.epochs.values())
+    one_by_one = training / max(1, config.retrain.parallel_trainings)
+    files = len(work.variants) * (EXPORT_S + START_S + evaluate * pace.infer_s)
+    layers = 2 * START_S + pace.layers_s if pace.layers_s else 0.0
+    search = work.searches * TRY_S
+    parts = [
+        Part(title="checking, starting, ranking", low_s=AROUND_S / 2, high_s=AROUND_S),
+        Part(title=f"training, {epoch_s:.0f} s an epoch", low_s=one_by_one, high_s=training),
+        Part(title="measuring what each layer costs and matters", low_s=layers, high_s=layers),
+        Part(
+            title=f"searching for the target, {TRIES} tries at most",
+            low_s=search,
+            high_s=TRIES * search,
+        ),
+        Part(title="pruning", low_s=work.pruned * PRUNE_S, high_s=work.pruned * PRUNE_S),
+        Part(title="exporting and evaluating", low_s=files, high_s=files),
+    ]
+    spread = [
+        part.model_copy(update={"low_s": QUICKER * part.low_s, "high_s": SLOWER * part.high_s})
+        for part in parts[1:]
+        if part.high_s
+    ]
+    measuring = Part(
+        title="measuring latency",
+        low_s=work.rounds[0] * work.round_s,
+        high_s=work.most_measuring_s,
+    )
+    return Estimate(parts=(parts[0], *spread, measuring), notes=_notes(config))
+
+
+def _notes(config: Config) -> tuple[str, ...]:
+    notes = []
+    if config.quantize is not None or "int8" in config.controls:
+        notes.append("A quantization that has to leave layers in float takes longer.")
+    return tuple(notes)
+
+
+class TimeLeft:
+    """The time a run still takes, learnt from its progress events.
+
+    Nothing is said before the first training has shown how long an epoch takes.
+
+    Args:
+        work: What the run has to do.
+        parents: Variant to the one it is made from: what failed takes its children with it.
+        parallel: Trainings at once.
+        clock: Seconds, rising.
+    """
+
+    def __init__(
+        self,
+        work: Workload,
+        parents: dict[str, str | None],
+        *,
+        parallel: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._work = work
+        self._parents = parents
+        self._parallel = parallel
+        self._clock = clock
+        self._epochs_left: dict[str, float] = dict(work.epochs)
+        self._to_make = set(work.variants)
+        self._to_evaluate = set(work.variants)
+        self._epoch_s: float | None = None
+        self._evaluating: dict[str, float] = {}
+        self._evaluation_s: list[float] = []
+        self._first_round: tuple[int, float] | None = None
+        self._round = 0
+        self._round_s = work.round_s
+
+    def on_event(self, event: Event) -> None:
+        """Take an event of the run into account."""
+        kind, variant = event["kind"], event.get("variant")
+        if kind in ("epoch", "batch") and variant is not None:
+            self._trained(variant, event)
+        elif kind == "finished":
+            self._finished(str(variant))
+        elif kind == "failed":
+            self._drop(str(variant))
+        elif kind == "sample":
+            self._measured(event["round"])
+        elif kind == "stage" and str(event.get("text", "")).startswith("evaluating"):
+            self._evaluating[str(variant)] = self._clock()
+
+    def seconds(self) -> float | None:
+        """Seconds left, ``None`` while they cannot be told."""
+        if self._first_round is not None:
+            return self._measuring_left(*self._first_round)
+        waiting = [left for left in self._epochs_left.values() if left > 0]
+        if waiting and self._epoch_s is None:
+            return None
+        training = (self._epoch_s or 0.0) * max(
+            sum(waiting) / self._parallel, max(waiting, default=0.0)
+        )
+        files = EXPORT_S + self._mean_evaluation_s()
+        starts = START_S * len(self._to_make)
+        least, _ = self._work.rounds
+        return training + starts + files * len(self._to_evaluate) + least * self._round_s
+
+    @property
+    def is_most(self) -> bool:
+        """Whether ``seconds`` is an upper end: measuring ends as soon as nothing is contested."""
+        return self._first_round is not None and self._round > self._work.rounds[0]
+
+    def _trained(self, variant: str, event: Event) -> None:
+        seconds = event.get("seconds_left")
+        done = event["epoch"] if event["kind"] == "epoch" else event["epoch"] - 1
+        left = event["epochs"] - done
+        if event["kind"] == "batch":
+            left -= event["batch"] / event["batches"] if event.get("phase") == "train" else 1
+        self._epochs_left[variant] = max(0.0, left)
+        if seconds and left > 0:
+            self._epoch_s = seconds / left
+
+    def _finished(self, variant: str) -> None:
+        if variant in self._to_make:
+            self._to_make.discard(variant)
+            self._epochs_left[variant] = 0.0
+            return
+        self._to_evaluate.discard(variant)
+        began = self._evaluating.pop(variant, None)
+        if began is not None:
+            self._evaluation_s.append(self._clock() - began)
+
+    def _drop(self, variant: str) -> None:
+        gone = {variant}
+        for child, parent in self._parents.items():
+            if parent in gone:
+                gone.add(child)
+        self._to_make -= gone
+        self._to_evaluate -= gone
+        for name in gone & self._epochs_left.keys():
+            self._epochs_left[name] = 0.0
+
+    def _measured(self, number: int) -> None:
+        now = self._clock()
+        self._round = number
+        if self._first_round is None:
+            # A continued measurement does not begin with round 1.
+            self._first_round = number, now
+        elif number > self._first_round[0]:
+            first, ended = self._first_round
+            self._round_s = (now - ended) / (number - first)
+
+    def _measuring_left(self, first: int, ended: float) -> float:
+        least, most = self._work.rounds
+        if self._round <= least:
+            return (least - self._round) * self._round_s
+        spent = first * self._round_s + self._clock() - ended
+        return max(0.0, min((most - self._round) * self._round_s, self._work.budget_s - spent))
+
+    def _mean_evaluation_s(self) -> float:
+        known = self._evaluation_s
+        return START_S + (sum(known) / len(known) if known else 0.0)
+
+
+def in_words(seconds: float) -> str:
+    """ "40 s", "6 min", "2 h 10 min": no finer than an estimate deserves."""
+    if seconds < 55:
+        return f"{max(5, 5 * math.ceil(seconds / 5))} s"
+    minutes = math.ceil(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, rest = divmod(5 * math.ceil(minutes / 5), 60)
+    return f"{hours} h {rest} min" if rest else f"{hours} h"

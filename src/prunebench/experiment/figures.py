@@ -1,0 +1,136 @@
+"""From a run's records and raw files to what a ranking starts from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from prunebench.common.errors import StepError
+from prunebench.common.records import Overlap, Structure, VariantRecord
+from prunebench.common.statistics import Array
+from prunebench.config.loading import Config
+from prunebench.experiment.plan import plan_variants
+from prunebench.measuring.latency.records import LatencyResult
+from prunebench.measuring.latency.samples import read_samples
+from prunebench.measuring.latency.stopping import round_medians
+from prunebench.measuring.latency.summary import summarise
+from prunebench.measuring.map_bootstrap import Detections, image_weights, load_detections, mean_ap
+from prunebench.results.ranking.measured import Measured, Rounds
+from prunebench.results.ranking.records import Shown
+from prunebench.results.run_folder import LATENCY_FOLDER
+
+
+def measured_from(
+    variants: Sequence[VariantRecord], latency: LatencyResult, root: Path, config: Config
+) -> list[Measured]:
+    """Gather every variant that has an accuracy and an ONNX file.
+
+    Args:
+        variants: The run's variants; failed ones are left out.
+        latency: The run's measurement.
+        root: The run's folder.
+        config: The run's configuration.
+
+    Raises:
+        StepError: Two variants were evaluated on different images, or the ranking's metric is of
+            masks and a variant predicts none.
+    """
+    folder = root / LATENCY_FOLDER
+    samples = read_samples(folder / latency.samples.path)
+    model, frames = round_medians(samples, "model"), round_medians(samples, "end_to_end")
+    realtime = {
+        (summary.variant, summary.threads): summary.paced.realtime
+        for summary in summarise(latency, folder, level=config.ranking.level)
+        if summary.paced is not None
+    }
+    planned = {variant.name: variant for variant in plan_variants(config)}
+    first: Detections | None = None
+    measured: list[Measured] = []
+    for variant in variants:
+        if variant.failure or variant.accuracy is None or variant.exported is None:
+            continue
+        path = root / variant.accuracy.detections.path
+        detections = load_detections(path)
+        if first is None:
+            first = detections
+            weights = image_weights(first.images, config.ranking.bootstrap, config.seed)
+        if not np.array_equal(detections.target_counts, first.target_counts):
+            reason = "it was evaluated on other images or labels than the first variant"
+            raise StepError("rank", reason, variant=variant.name)
+        plan, audit = planned.get(variant.name), variant.audit
+        scores: dict[Overlap, tuple[float, Array]] = {
+            "box": (variant.accuracy.map50, mean_ap(detections, weights))
+        }
+        if variant.accuracy.mask_map50 is not None:
+            draws = mean_ap(load_detections(path, "mask"), weights)
+            scores["mask"] = variant.accuracy.mask_map50, draws
+        if config.ranking.metric not in scores:
+            reason = "ranking.metric is mask, but it is a detection model and predicts no masks"
+            raise StepError("rank", reason, variant=variant.name)
+        map50, map50_draws = scores[config.ranking.metric]
+        measured.append(
+            Measured(
+                name=variant.name,
+                parent=variant.parent,
+                strategy=None if plan is None else plan.strategy,
+                round=0 if plan is None else plan.round,
+                control=None if plan is None else plan.control,
+                parameters=None if audit is None else audit.structure.parameters,
+                verdict=None if audit is None else audit.verdict,
+                why=None if audit is None else audit.why,
+                network=None if audit is None else network_key(audit.structure, variant),
+                size_mb=_size_mb(variant, config),
+                map50=map50,
+                map50_draws=map50_draws,
+                images=detections.images,
+                latency_ms=_rounds_of(variant.name, latency.threads, model),
+                end_to_end_ms=_rounds_of(variant.name, latency.threads, frames),
+                realtime=_verdicts(variant.name, latency.threads, realtime),
+                failure=latency.failures.get(variant.name),
+                both=scores if len(scores) == 2 else {},
+            )
+        )
+    return measured
+
+
+def network_key(structure: Structure, variant: VariantRecord) -> str:
+    """Identity of the compute graph: same key, same operations, whatever the weights.
+
+    Args:
+        structure: Task, classes, the width of every convolution and the size of the image.
+        variant: The variant: a quantized graph is another one, and so is one with other layers
+            left in float.
+    """
+    quantization = variant.quantization
+    parts = {
+        "task": structure.task,
+        "classes": len(structure.names),
+        "widths": structure.widths,
+        "imgsz": structure.macs_imgsz,
+        "left_float": None if quantization is None else sorted(quantization.left_float),
+    }
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _size_mb(variant: VariantRecord, config: Config) -> float:
+    onnx = None if variant.exported is None else variant.exported.onnx
+    file = onnx if config.ranking.size_of == "onnx" else variant.checkpoint
+    if file is None:
+        raise StepError("rank", f"there is no {config.ranking.size_of} file", variant=variant.name)
+    return file.bytes / 1e6
+
+
+def _rounds_of(
+    name: str, threads: Sequence[int], medians: dict[tuple[str, int], dict[int, float]]
+) -> dict[int, Rounds]:
+    return {count: medians.get((name, count), {}) for count in threads}
+
+
+def _verdicts(
+    name: str, threads: Sequence[int], verdicts: dict[tuple[str, int], Shown]
+) -> dict[int, Shown]:
+    return {count: verdicts[name, count] for count in threads if (name, count) in verdicts}

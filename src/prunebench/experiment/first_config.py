@@ -1,0 +1,251 @@
+"""A first configuration for a user's model and data, written after looking at both."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prunebench.common.cores import default_threads
+from prunebench.common.errors import CheckpointError, ConfigError
+from prunebench.common.text import counted
+from prunebench.config.sections import STRIDE
+from prunebench.data.dataset import Dataset, Split, check_dataset, images_of, resolve_dataset
+from prunebench.experiment.plan import NETWORK_SUFFIXES
+from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
+from prunebench.variants.checkpoint import CheckpointInfo, inspect_checkpoint
+from prunebench.variants.stock_catalogue import recognise
+
+LOOKED_AT = 50
+"""Images whose sizes are read."""
+
+DEFAULT_SIDE = 640
+"""Ultralytics' training size, where nothing else is known."""
+
+SHARE_OF_TRAINING = 5
+FEWEST_EPOCHS, MOST_EPOCHS = 10, 50
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was found.
+
+    Attributes:
+        model: The model as the user gave it.
+        data: The data as the user gave it.
+        info: What the checkpoint says of itself, ``None`` for a network that is trained first.
+        dataset: The data.
+        images: Images by split; no entry for a split that is missing.
+        typical: (width, height) in pixels of the middle image.
+        alike: Whether all images that were looked at have one shape.
+    """
+
+    model: str
+    data: str
+    info: CheckpointInfo | None
+    dataset: Dataset
+    images: dict[Split, int]
+    typical: tuple[int, int]
+    alike: bool
+
+
+def first_config(model: str, data: str, *, file: str, cache_dir: Path) -> str:
+    """Look at a model and its data and write a configuration with comments.
+
+    Args:
+        model: Checkpoint (.pt), or network description (.yaml) to train first.
+        data: Data YAML, or the name of built-in data.
+        file: Name of the file the text will be saved as; the comments mention it.
+        cache_dir: Folder for built-in data.
+
+    Returns:
+        YAML, valid as it is.
+
+    Raises:
+        InputError: The model or the data cannot be used, or do not belong together.
+    """
+    seen = _look(model, data, cache_dir)
+    side = _training_side(seen)
+    height, width = letterbox_for(seen.typical, side)
+    epochs = _epochs(seen.info)
+    split: Split = "test" if "test" in seen.images else "val"
+    return f"""\
+# Written by `prunebench init` after looking at the model and the data.
+#   prunebench plan --config {file}           what will be made
+#   prunebench run --config {file} --dry-run  how long it takes here
+#   prunebench run --config {file}            do it
+# What is not set here has its default; `prunebench plan --config {file} --json` shows all of it.
+
+name: {_slug(model)}
+
+# {_model_comment(seen)}
+model: {json.dumps(model, ensure_ascii=False)}
+
+# {_data_comment(seen)}
+data: {json.dumps(data, ensure_ascii=False)}
+
+# {_letterbox_comment(seen, (height, width), side)}
+image: {{height: {height}, width: {width}}}
+
+prune:
+  # What the pruned network is to reach: times as fast as this model on this host, or 8 ms,
+  # 1.7M parameters, 300M MACs, 0.15 (a share of the channels).
+  # targets: [1.25x, 2x, 3x] instead of it draws the accuracy-latency frontier.
+  target: 1.5x
+
+# The cheap alternatives a pruned model has to beat:
+# the unpruned model in INT8, it at a lower resolution, a smaller stock network.
+{_int8_comment()}
+controls: []  # [int8, resolution, smaller]
+
+retrain:
+  # Rounds per strategy. More than one is worth its time only where it is shown to gain:
+  # with no_gain a chain ends as soon as a round shows none.
+  rounds: 2
+  stop_when: no_gain
+  # {_epochs_comment(seen.info)}
+  epochs: {epochs}
+  # {_side_comment(seen.info)}
+  imgsz: {side}
+
+accuracy:
+  # {counted(seen.images[split], "image")}; fewer than 20 give no interval worth the name.
+  split: {split}
+
+latency:
+  # Each number of threads is a column of its own: 1 for a busy device, all cores for one alone.
+  threads: [{", ".join(map(str, default_threads()))}]
+
+ranking:
+  # Frames per second the deployed model has to keep, and the mAP50 it may lose for that.
+  realtime_fps: 20
+  max_map50_loss: 0.05
+"""
+
+
+def letterbox_for(typical: tuple[int, int], side: int) -> tuple[int, int]:
+    """(height, width) that holds images of a shape with the least padding.
+
+    Args:
+        typical: (width, height) of the images in pixels.
+        side: The longer side in pixels, a multiple of 32.
+    """
+    width, height = typical
+    shorter = STRIDE * max(1, math.ceil(side * min(typical) / max(typical) / STRIDE))
+    return (shorter, side) if width >= height else (side, shorter)
+
+
+def _look(model: str, data: str, cache_dir: Path) -> _Seen:
+    path = Path(model).expanduser()
+    info = None
+    if not model.endswith(NETWORK_SUFFIXES):
+        if path.suffix != ".pt":
+            raise ConfigError(
+                f"the model {model} is neither a checkpoint (.pt) nor a network (.yaml)",
+                where="--model",
+                fix="give a trained Ultralytics checkpoint such as best.pt",
+            )
+        info = inspect_checkpoint(path)
+        if not info.names:
+            raise CheckpointError("it names no classes", where=path, fix="train it again")
+    dataset = resolve_dataset(data, cache_dir=cache_dir)
+    names = None if info is None else info.names
+    check_dataset(dataset, class_names=names, task=None if info is None else info.task)
+    splits: tuple[Split, ...] = ("train", "val", "test")
+    files = {split: images_of(dataset, split) for split in splits if dataset.sources(split)}
+    sizes = _sizes(files["train"])
+    return _Seen(
+        model=model,
+        data=data,
+        info=info,
+        dataset=dataset,
+        images={split: len(found) for split, found in files.items()},
+        typical=_typical(sizes),
+        alike=len({round(width / height, 2) for width, height in sizes}) == 1,
+    )
+
+
+def _sizes(images: Sequence[Path]) -> list[tuple[int, int]]:
+    """(width, height) of images spread over the split; only their headers are read."""
+    from PIL import Image
+
+    step = max(1, len(images) // LOOKED_AT)
+    sizes = []
+    for path in images[::step][:LOOKED_AT]:
+        with Image.open(path) as image:
+            sizes.append(image.size)
+    return sizes
+
+
+def _typical(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The size whose shape is in the middle."""
+    middle = statistics.median_low([width / height for width, height in sizes])
+    return next(size for size in sizes if size[0] / size[1] == middle)
+
+
+def _training_side(seen: _Seen) -> int:
+    known = None if seen.info is None else seen.info.imgsz
+    side = known or min(DEFAULT_SIDE, max(seen.typical))
+    return STRIDE * max(1, math.ceil(side / STRIDE))
+
+
+def _epochs(info: CheckpointInfo | None) -> int:
+    trained = None if info is None else info.epochs
+    if trained is None:
+        return FEWEST_EPOCHS
+    return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(trained / SHARE_OF_TRAINING)))
+
+
+def _slug(model: str) -> str:
+    """A name as ``Config.name`` takes it."""
+    text = re.sub(r"[^a-z0-9]+", "-", Path(model).stem.lower()).strip("-")
+    return text[:40].strip("-") or "compare"
+
+
+def _model_comment(seen: _Seen) -> str:
+    info = seen.info
+    if info is None:
+        return "This network is trained from random weights first; see the key `baseline`."
+    stock = recognise(info.parameters, classes=len(info.names))
+    what = stock or "no stock network has this count, so it may be pruned already"
+    trained = f", trained at {info.imgsz} pixels" if info.imgsz else ""
+    epochs = f" for {counted(info.epochs, 'epoch')}" if trained and info.epochs else ""
+    classes = len(info.names)
+    shown = f"{classes} class" if classes == 1 else f"{classes} classes"
+    return f"{info.task}, {shown}, {info.parameters:,} parameters ({what}){trained}{epochs}."
+
+
+def _data_comment(seen: _Seen) -> str:
+    counts = ", ".join(f"{number:,} {split}" for split, number in seen.images.items())
+    width, height = seen.typical
+    shapes = "all of one shape" if seen.alike else "of several shapes"
+    return f"Images: {counts}; typically {width} x {height} (W x H), {shapes}."
+
+
+def _letterbox_comment(seen: _Seen, hw: tuple[int, int], side: int) -> str:
+    width, height = seen.typical
+    scale = min(hw[1] / width, hw[0] / height)
+    used = width * height * scale**2 / (hw[0] * hw[1])
+    text = f"The fixed letterbox of the exported model, multiples of {STRIDE}: {used:.0%} of it"
+    return f"{text} is image.{'' if seen.alike else ' Check it against your other shapes.'}"
+
+
+def _epochs_comment(info: CheckpointInfo | None) -> str:
+    if info is None or info.epochs is None:
+        return "Epochs per round; what the model was trained for is not known."
+    return f"Epochs per round; the model was trained for {info.epochs}."
+
+
+def _side_comment(info: CheckpointInfo | None) -> str:
+    if info is None or info.imgsz is None:
+        return "Square training size in pixels, by the size of the images."
+    return "Square training size in pixels, as the model was trained."
+
+
+def _int8_comment() -> str:
+    obstacle = int8_obstacle(cpu_flags())
+    return f"# {obstacle or 'This CPU has fast INT8 instructions, so int8 is the one to beat.'}"

@@ -1,0 +1,265 @@
+"""The steps that make, export and evaluate one variant; each takes records and returns one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prunebench.common.errors import StepError
+from prunebench.common.files import place
+from prunebench.common.records import (
+    Accuracy,
+    Exported,
+    FileRef,
+    Judgement,
+    Structure,
+    TrainingSummary,
+    VariantRecord,
+    sha256_of,
+)
+from prunebench.experiment.alternatives import at_letterbox, smaller_stock
+from prunebench.experiment.plan import PlannedVariant
+from prunebench.experiment.prepare import Experiment
+from prunebench.experiment.prune import prune
+from prunebench.experiment.run_step import (
+    checkpoint_of,
+    images_digest,
+    named,
+    placed,
+    run_cached,
+    trained_files,
+    trained_stock,
+    training_request,
+    variant_file,
+)
+from prunebench.measuring.accuracy import Request as AccuracyRequest
+from prunebench.results.run_folder import save_variant
+from prunebench.steps.child import Emit
+from prunebench.variants.audit import judge
+from prunebench.variants.export import Request as ExportRequest
+from prunebench.variants.retraining.step import Request as TrainRequest
+
+
+def make_variant(
+    experiment: Experiment,
+    planned: PlannedVariant,
+    parent: VariantRecord | None,
+    baseline: VariantRecord | None,
+    announce: Emit,
+    judgement: Judgement | None = None,
+) -> VariantRecord:
+    """Make a variant's checkpoint from its parent's and audit it.
+
+    Args:
+        experiment: The prepared experiment.
+        planned: The variant.
+        parent: Its parent, ``None`` for the baseline.
+        baseline: The unpruned baseline, ``None`` for the baseline itself.
+        announce: Receives progress events.
+        judgement: What the rounds before it said; it is not trained where that stops the chain.
+
+    Raises:
+        InputError: The step found bad input.
+        StepError: The step failed.
+    """
+    emit = named(announce, planned.name)
+    if judgement is not None:
+        emit({"kind": "stage", "text": judgement.reason})
+        if judgement.stops:
+            return _left_out(experiment, planned, judgement)
+    left_alone: dict[str, str] = {}
+    training, reached, note = None, None, ""
+    judged_by = parent
+    if parent is None:
+        checkpoint, structure, training = _baseline(experiment, planned, emit)
+    elif planned.imgsz is not None:
+        checkpoint, structure = at_letterbox(experiment, planned, planned.imgsz, parent, emit)
+    elif planned.control == "smaller" and baseline is not None:
+        # A stock network of its own: nothing of the pruned one is in it.
+        judged_by = None
+        checkpoint, structure, training, note = smaller_stock(
+            experiment, planned, parent, baseline, emit
+        )
+    else:
+        inputs = {"data_yaml": experiment.data_digest}
+        if parent.checkpoint is not None:
+            inputs["checkpoint"] = parent.checkpoint.sha256
+        if planned.strategy is None:
+            run = prune(
+                experiment,
+                planned,
+                checkpoint_of(experiment, parent),
+                inputs,
+                lambda step, request, given: run_cached(experiment, step, request, given, emit),
+            )
+            reached = str(run.result["reached"])
+            if planned.goal is not None and planned.goal.kind != "ratio":
+                note = f", for the target {planned.goal.label}: {reached}"
+            source = FileRef.model_validate(run.result["checkpoint"])
+            checkpoint = placed(experiment, planned.name, run, source, "model.pt")
+            left_alone = dict(run.result["left_alone"])
+        else:
+            teacher = baseline or parent
+            request = _train_request(experiment, planned, parent, teacher, planned.strategy)
+            inputs["teacher"] = sha256_of(checkpoint_of(experiment, teacher))
+            threads = experiment.retraining_threads
+            run = run_cached(experiment, "train", request, inputs, emit, threads=threads)
+            checkpoint, training = trained_files(experiment, planned.name, run)
+        structure = Structure.model_validate(run.result["structure"])
+    audit = judge(
+        structure,
+        parent=None if judged_by is None else judged_by.audit,
+        baseline=None if baseline is None else baseline.audit,
+        left_alone=left_alone,
+    )
+    audit = audit.model_copy(update={"why": audit.why + note})
+    record = VariantRecord(
+        name=planned.name,
+        parent=planned.parent,
+        steps=planned.steps,
+        imgsz=planned.imgsz,
+        checkpoint=checkpoint,
+        audit=audit,
+        training=training,
+        reached=reached,
+        judgement=judgement,
+    )
+    save_variant(experiment.run_folder, record)
+    emit({"kind": "finished", "text": f"{audit.verdict}, {audit.why}"})
+    return record
+
+
+def _left_out(
+    experiment: Experiment, planned: PlannedVariant, judgement: Judgement
+) -> VariantRecord:
+    record = VariantRecord(
+        name=planned.name, parent=planned.parent, steps=planned.steps, judgement=judgement
+    )
+    save_variant(experiment.run_folder, record)
+    return record
+
+
+def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emit) -> VariantRecord:
+    """Export a variant to ONNX and check that the file computes what the checkpoint does.
+
+    A variant that was not trained is handed on as it is.
+
+    Raises:
+        ParityError: It does not.
+        StepError: The export failed.
+    """
+    if variant.not_trained is not None:
+        return variant
+    settings = experiment.config.export
+    checkpoint = checkpoint_of(experiment, variant)
+    request = ExportRequest(
+        checkpoint=str(checkpoint),
+        imgsz=variant.imgsz or experiment.config.image.hw,
+        opset=settings.opset,
+        images=experiment.images[: settings.parity_images],
+        box_tolerance_px=settings.box_tolerance_px,
+        score_tolerance=settings.score_tolerance,
+        thresholds={
+            "conf": experiment.config.latency.confidence,
+            "iou": experiment.config.latency.iou,
+            "max_det": experiment.config.latency.max_det,
+        },
+    )
+    inputs = {
+        "checkpoint": sha256_of(checkpoint),
+        "images": images_digest(experiment, len(request.images)),
+    }
+    run = run_cached(
+        experiment, "export", request, inputs, named(announce, variant.name), threads=1
+    )
+    exported = Exported.model_validate(run.result)
+    onnx = placed(experiment, variant.name, run, exported.onnx, "model.onnx")
+    record = variant.model_copy(update={"exported": exported.model_copy(update={"onnx": onnx})})
+    save_variant(experiment.run_folder, record)
+    return record
+
+
+def evaluate_variant(
+    experiment: Experiment, variant: VariantRecord, announce: Emit
+) -> VariantRecord:
+    """Measure the accuracy of a variant's ONNX file; one that was not trained has none.
+
+    Raises:
+        StepError: The variant has no ONNX file, or the evaluation failed.
+    """
+    if variant.not_trained is not None:
+        return variant
+    if variant.exported is None:
+        raise StepError("accuracy", "there is no ONNX file", variant=variant.name)
+    request = accuracy_request(experiment, variant.exported, experiment.run_folder)
+    emit = named(announce, variant.name)
+    inputs = {
+        "onnx": variant.exported.onnx.sha256,
+        "images": images_digest(experiment, len(request.images)),
+    }
+    run = run_cached(experiment, "accuracy", request, inputs, emit, threads=1)
+    accuracy = Accuracy.model_validate(run.result)
+    detections = placed(experiment, variant.name, run, accuracy.detections, "detections.npz")
+    accuracy = accuracy.model_copy(update={"detections": detections})
+    record = variant.model_copy(update={"accuracy": accuracy})
+    save_variant(experiment.run_folder, record)
+    text = f"mAP50 {accuracy.map50:.3f}"
+    if accuracy.mask_map50 is not None:
+        text = f"box {text}, mask mAP50 {accuracy.mask_map50:.3f}"
+    emit({"kind": "finished", "text": f"{text} on {accuracy.images} images"})
+    return record
+
+
+def accuracy_request(
+    experiment: Experiment, exported: Exported, run_folder: Path
+) -> AccuracyRequest:
+    """What the step ``accuracy`` is asked for an exported file, which lies below ``run_folder``."""
+    settings = experiment.config.accuracy
+    return AccuracyRequest(
+        onnx=str(run_folder / exported.onnx.path),
+        images=experiment.images,
+        names=experiment.class_names,
+        imgsz=exported.imgsz,
+        confidence=settings.confidence,
+        iou=settings.iou,
+        max_det=settings.max_det,
+    )
+
+
+def _baseline(
+    experiment: Experiment, planned: PlannedVariant, emit: Emit
+) -> tuple[FileRef, Structure, TrainingSummary | None]:
+    """The given checkpoint, or one trained from the network the configuration names."""
+    if experiment.checkpoint is not None and experiment.structure is not None:
+        target = variant_file(experiment, planned.name, "model.pt")
+        place(Path(experiment.checkpoint), target)
+        return FileRef.of(target, experiment.run_folder), experiment.structure, None
+    config = experiment.config
+    return trained_stock(
+        experiment,
+        planned.name,
+        config.model,
+        emit,
+        epochs=config.baseline.epochs,
+        imgsz=config.baseline.imgsz,
+        batch=config.baseline.batch,
+    )
+
+
+def _train_request(
+    experiment: Experiment,
+    planned: PlannedVariant,
+    parent: VariantRecord,
+    teacher: VariantRecord,
+    strategy: str,
+) -> TrainRequest:
+    settings = experiment.config.retrain
+    return training_request(
+        experiment,
+        strategy,
+        settings.strategies[strategy],
+        checkpoint=str(checkpoint_of(experiment, parent)),
+        teacher=str(checkpoint_of(experiment, teacher)),
+        round=planned.round,
+        epochs=settings.epochs,
+        threads=experiment.retraining_threads,
+    )

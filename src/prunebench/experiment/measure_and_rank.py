@@ -1,0 +1,143 @@
+"""From finished variants to a ranked run: measure, rank, write the tables and the report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prunebench.results.outcome import LATENCY_FILE, RANKING_CSV, RunRanking
+
+if TYPE_CHECKING:
+    from prunebench.experiment.prepare import Experiment
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from prunebench.common.errors import StepError
+from prunebench.common.files import write_atomically
+from prunebench.common.records import VariantRecord
+from prunebench.config.loading import Config
+from prunebench.experiment.figures import measured_from
+from prunebench.measuring.latency.measure import Target, measure
+from prunebench.measuring.latency.records import LatencyResult
+from prunebench.measuring.latency.stopping import possible_looks
+from prunebench.results.diagnoses import Diagnoses
+from prunebench.results.ranking import rank, ranking_rows_csv
+from prunebench.results.ranking.records import FailedVariant, NotTrained
+from prunebench.results.report.build import build_report
+from prunebench.results.run_folder import LATENCY_FOLDER, RANKING_FILE, save_variant
+from prunebench.steps.child import Emit
+
+
+def measure_latency(
+    experiment: Experiment,
+    variants: Sequence[VariantRecord],
+    announce: Emit,
+    exclusive: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> LatencyResult:
+    """Measure every variant that has an ONNX file, or go on with an interrupted measurement.
+
+    Args:
+        experiment: The prepared experiment.
+        variants: Its variants.
+        announce: Receives progress events.
+        exclusive: Entered with the host's measuring lock held.
+
+    Raises:
+        StepError: No variant has an ONNX file, or nothing could be measured.
+    """
+    folder = experiment.run_folder
+    targets = [
+        Target(
+            v.name, folder / v.exported.onnx.path, v.exported.onnx.sha256, imgsz=v.exported.imgsz
+        )
+        for v in variants
+        if v.exported is not None and v.failure is None
+    ]
+    if not targets:
+        reasons = "; ".join(f"{v.name}: {v.failure.reason}" for v in variants if v.failure)
+        raise StepError("latency", f"no variant is left to measure ({reasons})")
+    config = experiment.config
+    result = measure(
+        targets,
+        [Path(image) for image in experiment.images[: config.latency.images]],
+        config.latency,
+        realtime_fps=config.ranking.realtime_fps,
+        imgsz=config.image.hw,
+        nc=len(experiment.class_names),
+        seed=config.seed,
+        folder=folder / LATENCY_FOLDER,
+        who=f"run {folder.name}",
+        on_event=announce,
+        exclusive=exclusive,
+    )
+    write_atomically(folder / LATENCY_FOLDER / LATENCY_FILE, result.model_dump_json(indent=2))
+    return result
+
+
+def rank_run(
+    folder: Path,
+    config: Config,
+    variants: Sequence[VariantRecord],
+    latency: LatencyResult,
+    diagnoses: Diagnoses | None = None,
+) -> RunRanking:
+    """Rank what was measured and write ``ranking.csv``, the report and ``ranking.json``.
+
+    ``ranking.json`` is written last: a run that has it is finished.
+
+    Raises:
+        StepError: The run was noisy and the configuration refuses to rank such a run.
+    """
+    for variant in variants:
+        save_variant(folder, variant)
+    if latency.noisy and config.latency.strict:
+        aside = _set_aside(folder / LATENCY_FOLDER)
+        raise StepError(
+            "rank",
+            f"the run was noisy and strict is set: {'; '.join(latency.noise)}; its samples are "
+            f"kept in {aside.name}, run it again to measure anew",
+        )
+    measured = measured_from(variants, latency, folder, config)
+    failures = [
+        FailedVariant(name=v.name, step=v.failure.step, reason=v.failure.reason)
+        for v in variants
+        if v.failure is not None
+    ]
+    rankings = tuple(
+        rank(
+            measured,
+            config=config.ranking,
+            threads=threads,
+            failures=failures,
+            not_trained=[
+                NotTrained(name=v.name, reason=v.not_trained) for v in variants if v.not_trained
+            ],
+            smallest_difference_percent=config.latency.smallest_difference_percent,
+            looks=possible_looks(latency),
+            seed=config.seed,
+        )
+        for threads in latency.threads
+    )
+    outcome = RunRanking(
+        name=config.name,
+        run=folder.name,
+        rankings=rankings,
+        noise=latency.noise,
+        stopped=latency.stopped,
+        rounds=latency.rounds,
+        diagnoses=() if diagnoses is None else diagnoses.sentences(),
+    )
+    write_atomically(folder / RANKING_CSV, ranking_rows_csv(*rankings))
+    build_report(folder, outcome)
+    write_atomically(folder / RANKING_FILE, outcome.model_dump_json(indent=2))
+    return outcome
+
+
+def _set_aside(measured: Path) -> Path:
+    """Move a refused measurement away, or the next attempt would go on with its samples."""
+    number = 1
+    while (aside := measured.with_name(f"{measured.name}-refused-{number}")).exists():
+        number += 1
+    measured.rename(aside)
+    return aside

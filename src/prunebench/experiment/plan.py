@@ -1,0 +1,167 @@
+"""Which variants an experiment has, and the chain of steps that makes each."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+
+from prunebench.common.errors import ConfigError
+from prunebench.common.records import Record
+from prunebench.config.loading import Config
+from prunebench.config.sections import Control
+from prunebench.config.targets import Goal
+from prunebench.experiment.controls import lower_letterbox
+
+NETWORK_SUFFIXES = (".yaml", ".yml")
+INT8 = "-int8"
+"""Ends the name of a quantized sibling."""
+
+
+class PlannedVariant(Record):
+    """A variant that an experiment will make.
+
+    Attributes:
+        name: ``baseline``, ``pruned``, ``<strategy>-<round>``; with several targets
+            ``pruned-<target>``, ``<strategy>-<target>-<round>``; of controls
+            ``baseline-<height>x<width>``, ``smaller``, ``smaller-<target>``; of a quantized
+            sibling its parent's with ``-int8``.
+        parent: Name of the variant it is made from, ``None`` for the baseline. That of a smaller
+            stock network is the pruned variant it stands against.
+        steps: The chain of steps from the given model to this variant.
+        strategy: Retraining strategy of the last step, or ``None``.
+        round: Retraining round of the last step, 0 where it is none.
+        goal: What the pruning it comes from is to reach, ``None`` for the baseline.
+        judged_by: The two rounds before it, where their comparison decides whether it is trained.
+        control: Which cheap alternative to pruning it is, ``None`` where it is none.
+        imgsz: (height, width) of a letterbox of its own in pixels, ``None``: the experiment's.
+        quantized: Whether it is its parent's ONNX file in INT8.
+    """
+
+    name: str
+    parent: str | None
+    steps: tuple[str, ...]
+    strategy: str | None = None
+    round: int = 0
+    goal: Goal | None = None
+    judged_by: tuple[str, ...] = ()
+    control: Control | None = None
+    imgsz: tuple[int, int] | None = None
+    quantized: bool = False
+
+
+def plan_variants(config: Config) -> tuple[PlannedVariant, ...]:
+    """Variants of an experiment, each after its parent.
+
+    Raises:
+        ConfigError: A control cannot be made, or a quantized sibling of an unknown variant is
+            asked for.
+    """
+    trained = config.model.endswith(NETWORK_SUFFIXES)
+    first = ("train baseline",) if trained else ("load checkpoint",)
+    baseline = PlannedVariant(name="baseline", parent=None, steps=first)
+    before = () if config.prune.sparsity is None else ("train sparse",)
+    variants = [baseline]
+    goals = config.prune.goals
+    for goal in goals:
+        label = f"{goal.label}-" if len(goals) > 1 else ""
+        step = f"prune to {goal.label}" if len(goals) > 1 else "prune"
+        pruned = PlannedVariant(
+            name=f"pruned-{label}".removesuffix("-"),
+            parent="baseline",
+            steps=(*first, *before, step),
+            goal=goal,
+        )
+        variants.append(pruned)
+        variants += _retrained(config, pruned, label)
+    variants += _controls(config, variants)
+    return (*variants, *_quantized(config, variants))
+
+
+def _retrained(config: Config, pruned: PlannedVariant, label: str) -> list[PlannedVariant]:
+    variants = []
+    for strategy in config.retrain.strategies:
+        parent = pruned
+        for number in range(1, config.retrain.rounds + 1):
+            parent = PlannedVariant(
+                name=f"{strategy}-{label}{number}",
+                parent=parent.name,
+                steps=(*parent.steps, f"retrain {strategy} round {number}"),
+                strategy=strategy,
+                round=number,
+                goal=pruned.goal,
+                judged_by=_judged_by(config, parent),
+            )
+            variants.append(parent)
+    return variants
+
+
+def _judged_by(config: Config, before: PlannedVariant) -> tuple[str, ...]:
+    """The round before and the one before that; round 1 has no round it could gain on."""
+    if config.retrain.stop_when == "never" or before.parent is None or before.round < 2:
+        return ()
+    return before.parent, before.name
+
+
+def _controls(config: Config, variants: Sequence[PlannedVariant]) -> Iterator[PlannedVariant]:
+    """The controls but ``int8``, which is a quantized sibling."""
+    baseline = variants[0]
+    if "resolution" in config.controls:
+        lower = lower_letterbox(config.image.hw)
+        if lower is None:
+            height, width = config.image.hw
+            raise ConfigError(
+                f"there is no letterbox below {height} x {width}, a side has 32 pixels already",
+                where="controls",
+                fix="leave resolution out or enlarge `image`",
+            )
+        size = f"{lower[0]}x{lower[1]}"
+        yield PlannedVariant(
+            name=f"baseline-{size}",
+            parent=baseline.name,
+            steps=(*baseline.steps, f"lower the letterbox to {size}"),
+            control="resolution",
+            imgsz=lower,
+        )
+    if "smaller" in config.controls:
+        for pruned in variants:
+            if pruned.goal is not None and pruned.parent == baseline.name:
+                yield PlannedVariant(
+                    name=f"smaller{pruned.name.removeprefix('pruned')}",
+                    parent=pruned.name,
+                    steps=(f"choose a smaller network than {pruned.name}", "train it"),
+                    goal=pruned.goal,
+                    control="smaller",
+                )
+
+
+def _quantized(config: Config, variants: Sequence[PlannedVariant]) -> Iterator[PlannedVariant]:
+    """INT8 siblings of those that are asked for, that of the baseline once."""
+    names = [variant.name for variant in variants]
+    wanted: Sequence[str] = ()
+    if config.quantize is not None:
+        wanted = names if config.quantize.variants is None else config.quantize.variants
+    for name in wanted:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0)[0]
+            raise ConfigError(
+                f"there is no variant {name}", where="quantize.variants", fix=f"did you mean {near}"
+            )
+    is_control = "int8" in config.controls
+    if (wanted or is_control) and config.ranking.size_of == "checkpoint":
+        raise ConfigError(
+            "a variant in INT8 has no checkpoint whose size could count",
+            where="ranking.size_of",
+            fix="set it to onnx",
+        )
+    for variant in variants:
+        unpruned = is_control and variant.parent is None
+        if variant.name in wanted or unpruned:
+            yield PlannedVariant(
+                name=f"{variant.name}{INT8}",
+                parent=variant.name,
+                steps=(*variant.steps, "quantize to int8"),
+                goal=variant.goal,
+                control="int8" if unpruned else None,
+                imgsz=variant.imgsz,
+                quantized=True,
+            )

@@ -1,0 +1,262 @@
+"""An experiment: a configuration whose inputs were found, checked and digested before work."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import tempfile
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from prunebench.common.cores import usable_cores
+from prunebench.common.errors import CheckpointError, ConfigError, EnvironmentMismatch, InputError
+from prunebench.common.files import check_output_folder, write_atomically
+from prunebench.common.records import Record, Structure, sha256_of
+from prunebench.common.versions import check_versions
+from prunebench.config.loading import Config
+from prunebench.config.mlflow import require_mlflow
+from prunebench.config.sections import PruneConfig
+from prunebench.data.dataset import Split, check_dataset, dataset_digest, images_of, resolve_dataset
+from prunebench.experiment.controls import smaller_network
+from prunebench.experiment.plan import NETWORK_SUFFIXES, plan_variants
+from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
+from prunebench.results.history.store import Store, default_url
+from prunebench.results.run_folder import DATA_FOLDER, STEPS_FOLDER, open_run, read_run_config
+from prunebench.steps.child import run_child
+from prunebench.steps.events import announce
+from prunebench.variants.audit import Request as InspectRequest
+from prunebench.variants.checkpoint import SUPPORTED_HEADS
+from prunebench.variants.pruning.blocks import round_to_of
+from prunebench.variants.pruning.probe import Request as ProbeRequest
+
+EXPERIMENT_FILE = "experiment.json"
+
+
+class Inputs(Record):
+    """What a configuration names, found, checked and digested.
+
+    Attributes:
+        out: Absolute path of the output folder.
+        checkpoint: Absolute path of the given checkpoint, ``None`` where a baseline is trained.
+        checkpoint_sha256: Digest of that file.
+        structure: Structure of that checkpoint.
+        data_yaml: Absolute path of the dataset's YAML.
+        data_digest: Digest of the dataset's images and labels.
+        class_names: Class index to name.
+        split: Split the accuracy images come from.
+        images: Absolute paths of those images, in order.
+    """
+
+    out: str
+    checkpoint: str | None
+    checkpoint_sha256: str | None
+    structure: Structure | None
+    data_yaml: str
+    data_digest: str
+    class_names: dict[int, str]
+    split: str
+    images: tuple[str, ...]
+
+
+class Experiment(Inputs):
+    """A configuration with its inputs and the folder of its run.
+
+    Attributes:
+        config: The configuration.
+        folder: Absolute path of the run's folder below the output folder.
+    """
+
+    config: Config
+    folder: str
+
+    @property
+    def run_folder(self) -> Path:
+        """The run's folder."""
+        return Path(self.folder)
+
+    @property
+    def steps_root(self) -> Path:
+        """Folder of the cached steps, shared by every run of the output folder."""
+        return Path(self.out) / STEPS_FOLDER
+
+    @property
+    def history_url(self) -> str:
+        """URL of the history store the run is recorded in."""
+        return self.config.history or default_url(Path(self.out))
+
+    @property
+    def threads(self) -> int:
+        """Threads of a step that has the host's cores to itself."""
+        return self.config.retrain.threads or usable_cores()
+
+    @property
+    def retraining_threads(self) -> int:
+        """Threads of a retraining: its share where several run at once."""
+        share = usable_cores() // self.config.retrain.parallel_trainings
+        return self.config.retrain.threads or max(1, share)
+
+
+def check(config: Config) -> Inputs:
+    """Find and check everything a run needs, before any work starts.
+
+    Raises:
+        InputError: Of the kind that says what is wrong: a library version, the checkpoint, the
+            dataset, the output folder, the history store.
+    """
+    check_versions()
+    check_engine(config)
+    plan_variants(config)
+    out = output_folder(config)
+    checkpoint = _checkpoint_path(config.model)
+    if config.mlflow is not None:
+        require_mlflow()
+    check_output_folder(out)
+    Store(config.history or default_url(out)).close()
+    sha256, structure = None, None
+    if checkpoint is not None:
+        announce({"kind": "stage", "text": f"reading {checkpoint.name}"})
+        sha256 = sha256_of(checkpoint)
+        structure = _inspect(checkpoint, sha256, config.image.hw)
+        _probe(checkpoint, sha256, config.prune, config.image.hw)
+    if "smaller" in config.controls:
+        smaller_network(config.model, structure)
+    task = _task_of_network(config.model) if structure is None else structure.task
+    if config.ranking.metric == "mask" and task == "detect":
+        raise ConfigError(
+            f"the metric is mask, but {config.model} is a detection model and predicts no masks",
+            where="ranking.metric",
+            fix="set it to box, or give a segmentation model",
+        )
+    announce({"kind": "stage", "text": f"checking the images and labels of {config.data}"})
+    dataset = resolve_dataset(config.data, cache_dir=out / DATA_FOLDER)
+    split: Split = "val"
+    if config.accuracy.split == "test" or (config.accuracy.split == "auto" and dataset.test):
+        split = "test"
+    names = None if structure is None else structure.names
+    check_dataset(dataset, class_names=names, splits=("train", "val", split), task=task)
+    return Inputs(
+        out=str(out),
+        checkpoint=None if checkpoint is None else str(checkpoint),
+        checkpoint_sha256=sha256,
+        structure=structure,
+        data_yaml=str(dataset.yaml),
+        data_digest=dataset_digest(dataset),
+        class_names=dict(dataset.names),
+        split=split,
+        images=tuple(str(p) for p in images_of(dataset, split, limit=config.accuracy.images)),
+    )
+
+
+def prepare(config: Config) -> Experiment:
+    """Check everything and open the run's folder. Call it as the output folder's sole user.
+
+    Raises:
+        InputError: As ``check``.
+    """
+    inputs = check(config)
+    obstacle = int8_obstacle(cpu_flags())
+    if obstacle is not None and any(variant.quantized for variant in plan_variants(config)):
+        announce({"kind": "stage", "text": f"{obstacle} It is measured anyway, as asked."})
+    folder = open_run(config, Path(inputs.out))
+    experiment = Experiment(config=config, folder=str(folder), **dict(inputs))
+    write_atomically(folder / EXPERIMENT_FILE, experiment.model_dump_json(indent=2))
+    return experiment
+
+
+def output_folder(config: Config) -> Path:
+    """Absolute path of the output folder."""
+    return Path(config.out).expanduser().resolve()
+
+
+def read_experiment(folder: Path) -> Experiment:
+    """The experiment of an earlier run.
+
+    Raises:
+        InputError: ``folder`` is no run folder, or was written by another version.
+    """
+    read_run_config(folder)
+    path = folder / EXPERIMENT_FILE
+    try:
+        return Experiment.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise InputError(
+            "the experiment of this run cannot be read",
+            where=path,
+            fix="make a new run with this version",
+        ) from error
+
+
+def _checkpoint_path(model: str) -> Path | None:
+    """The given checkpoint, or ``None`` where ``model`` is a network that is trained first."""
+    if model.endswith(NETWORK_SUFFIXES):
+        return None
+    path = Path(model).expanduser()
+    if path.suffix != ".pt":
+        raise ConfigError(
+            f"the model {model} is neither a checkpoint (.pt) nor a network (.yaml)",
+            where="model",
+            fix="give a trained Ultralytics checkpoint such as best.pt",
+        )
+    if not path.is_file():
+        raise CheckpointError(
+            "the checkpoint does not exist", where=path, fix="check the path of `model`"
+        )
+    return path.resolve()
+
+
+def _task_of_network(model: str) -> str | None:
+    """Task of a network that is trained first: by its head, or by the name Ultralytics knows.
+
+    ``None`` where it cannot be told before the network is built.
+    """
+    path = Path(model).expanduser()
+    if not path.is_file():
+        return "segment" if "-seg" in path.stem else "detect"
+    try:
+        return SUPPORTED_HEADS.get(yaml.safe_load(path.read_text(encoding="utf-8"))["head"][-1][2])
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        return None
+
+
+@functools.lru_cache(maxsize=8)
+def _inspect(checkpoint: Path, sha256: str, hw: tuple[int, int]) -> Structure:
+    """Structure of a checkpoint, read in a child because reading one imports torch."""
+    with tempfile.TemporaryDirectory() as folder:
+        request = InspectRequest(checkpoint=str(checkpoint), imgsz=hw)
+        result = run_child("inspect", request, Path(folder), threads=usable_cores())
+    return Structure.model_validate(result)
+
+
+@functools.lru_cache(maxsize=8)
+def _probe(checkpoint: Path, sha256: str, prune: PruneConfig, hw: tuple[int, int]) -> None:
+    """Check what only the traced network can tell: names to ignore, and targets that are counted.
+
+    A ratio alone is always between nothing and everything, so it is not worth the seconds.
+    """
+    if not prune.ignore and all(goal.is_measured or goal.kind == "ratio" for goal in prune.goals):
+        return
+    announce({"kind": "stage", "text": "checking the targets of pruning"})
+    with tempfile.TemporaryDirectory() as folder:
+        request = ProbeRequest(
+            checkpoint=str(checkpoint),
+            goals=tuple(goal for goal in prune.goals if goal.kind != "ratio"),
+            round_to=round_to_of(prune),
+            ignore=prune.ignore,
+            imgsz=hw,
+        )
+        run_child("probe", request, Path(folder), threads=usable_cores())
+
+
+def check_engine(config: Config) -> None:
+    """Refuse to start on a Dask cluster without the packages for it.
+
+    Raises:
+        EnvironmentMismatch: The extra is not installed.
+    """
+    if config.engine == "dask" and importlib.util.find_spec("prefect_dask") is None:
+        raise EnvironmentMismatch(
+            "engine is dask, and prefect-dask is not installed",
+            fix="install it with: pip install 'prunebench[dask]'",
+        )

@@ -1,0 +1,183 @@
+"""The steps that lead to a pruned checkpoint: what they need to measure, then pruning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from prunebench.common.records import FileRef, Record
+from prunebench.config.loading import Config
+from prunebench.config.sections import SparsityConfig
+from prunebench.config.strategy_settings import (
+    PreservingSettings,
+    SparseSettings,
+    StrategySettings,
+    TrainingSettings,
+)
+from prunebench.experiment.plan import PlannedVariant
+from prunebench.experiment.prepare import Experiment
+from prunebench.experiment.run_step import training_request
+from prunebench.measuring.host.fingerprint import fingerprint, session_settings
+from prunebench.steps.cache import StepRun
+from prunebench.variants.pruning.blocks import round_to_of
+from prunebench.variants.pruning.costs import Request as CostsRequest
+from prunebench.variants.pruning.sensitivity import Request as SensitivityRequest
+from prunebench.variants.pruning.step import Request as PruneRequest
+from prunebench.variants.pruning.step import Timing
+from prunebench.variants.retraining.step import Request as TrainRequest
+
+Run = Callable[[str, Record, Mapping[str, str]], StepRun]
+"""Runs a step: its name, its request, and the digests of its input files by field."""
+
+
+def needs_measuring(experiment: Experiment, planned: PlannedVariant) -> bool:
+    """Whether making a variant measures on this host, with the host's lock held meanwhile."""
+    if planned.strategy is not None or planned.goal is None:
+        return False
+    return planned.goal.is_measured or experiment.config.prune.allocation == "latency-aware"
+
+
+def prune(
+    experiment: Experiment,
+    planned: PlannedVariant,
+    checkpoint: Path,
+    inputs: Mapping[str, str],
+    run: Run,
+) -> StepRun:
+    """Prune a checkpoint to the planned target, after the sparse training that is asked for.
+
+    Args:
+        experiment: The prepared experiment.
+        planned: The pruned variant.
+        checkpoint: The unpruned checkpoint.
+        inputs: Digests of ``checkpoint`` and ``data_yaml``.
+        run: Runs a step.
+
+    Raises:
+        InputError: The target is beyond what the network can become, or a name is unknown.
+        StepError: A step failed.
+    """
+    config, goal = experiment.config, planned.goal
+    if goal is None:
+        raise ValueError(f"{planned.name} is no pruned variant")
+    settings, round_to = config.prune, round_to_of(config.prune)
+    costs, curves, inputs = None, None, dict(inputs)
+    if settings.sparsity is not None:
+        path, inputs["checkpoint"] = _sparse(experiment, settings.sparsity, checkpoint, inputs, run)
+        checkpoint = Path(path)
+    if settings.allocation == "latency-aware" and round_to is not None:
+        costs, inputs["costs"] = _costs(config, checkpoint, round_to, inputs, run)
+        curves, inputs["curves"] = _curves(experiment, checkpoint, inputs, run)
+    request = PruneRequest(
+        checkpoint=str(checkpoint),
+        data_yaml=experiment.data_yaml,
+        goal=goal,
+        round_to=round_to,
+        allocation=settings.allocation,
+        importance=settings.importance,
+        bn_batches=settings.bn_batches,
+        ignore=settings.ignore,
+        seed=config.seed,
+        imgsz=config.image.hw,
+        costs=costs,
+        curves=curves,
+        timing=_timing(config) if goal.is_measured else None,
+        stages=settings.stages,
+        stage_training=_stage_training(experiment) if settings.stages > 1 else None,
+    )
+    return run("prune", request, inputs)
+
+
+def _sparse(
+    experiment: Experiment,
+    sparsity: SparsityConfig,
+    checkpoint: Path,
+    inputs: Mapping[str, str],
+    run: Run,
+) -> tuple[str, str]:
+    """The unpruned network after its training with a regulariser."""
+    settings = SparseSettings(
+        **_preserving(experiment).model_dump(include=set(TrainingSettings.model_fields)),
+        kind=sparsity.kind,
+        weight=sparsity.weight,
+        ignore=experiment.config.prune.ignore,
+    )
+    request = training_request(
+        experiment,
+        "sparse",
+        settings,
+        checkpoint=str(checkpoint),
+        round=0,
+        epochs=sparsity.epochs,
+        # Accuracy may fall while channels become dispensable, which is no reason to stop.
+        patience=0,
+    )
+    kept = {field: inputs[field] for field in ("checkpoint", "data_yaml")}
+    return _file(run("train", request, kept), "checkpoint")
+
+
+def _costs(
+    config: Config, checkpoint: Path, block: int, inputs: Mapping[str, str], run: Run
+) -> tuple[str, str]:
+    request = CostsRequest(
+        checkpoint=str(checkpoint),
+        ignore=config.prune.ignore,
+        block=block,
+        imgsz=config.image.hw,
+        threads=(config.latency.threads or (1,))[0],
+        settings=session_settings(config.latency),
+        host=fingerprint(config.latency).digest(),
+    )
+    done = run("costs", request, {"checkpoint": inputs["checkpoint"]})
+    return _file(done, "table")
+
+
+def _curves(
+    experiment: Experiment, checkpoint: Path, inputs: Mapping[str, str], run: Run
+) -> tuple[str, str]:
+    settings = experiment.config.prune
+    request = SensitivityRequest(
+        checkpoint=str(checkpoint),
+        data_yaml=experiment.data_yaml,
+        importance=settings.importance,
+        ignore=settings.ignore,
+        seed=experiment.config.seed,
+        imgsz=experiment.config.image.hw,
+    )
+    kept = {field: inputs[field] for field in ("checkpoint", "data_yaml")}
+    return _file(run("sensitivity", request, kept), "curves")
+
+
+def _file(done: StepRun, field: str) -> tuple[str, str]:
+    """Absolute path and digest of a file a step wrote."""
+    ref = FileRef.model_validate(done.result[field])
+    return str(Path(done.folder) / ref.path), ref.sha256
+
+
+def _timing(config: Config) -> Timing:
+    return Timing(
+        latency=config.latency,
+        opset=config.export.opset,
+        host=fingerprint(config.latency).digest(),
+    )
+
+
+def _stage_training(experiment: Experiment) -> TrainRequest:
+    """The short retraining between two stages: ``preserving``, as the configuration sets it.
+
+    Its files are the step's own, so that where they lie is no part of the step's key.
+    """
+    return training_request(
+        experiment,
+        "preserving",
+        _preserving(experiment),
+        checkpoint="",
+        data_yaml="",
+        round=1,
+        epochs=experiment.config.prune.stage_epochs,
+    )
+
+
+def _preserving(experiment: Experiment) -> StrategySettings:
+    """Settings of ``preserving``, its defaults where the configuration has none."""
+    return experiment.config.retrain.strategies.get("preserving") or PreservingSettings()

@@ -1,0 +1,175 @@
+"""A variant's steps run in the cache of steps, and their files put into the variant's folder."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from prunebench.common.errors import StepError
+from prunebench.common.files import place
+from prunebench.common.records import FileRef, Record, Structure, TrainingSummary, VariantRecord
+from prunebench.config.strategy_settings import StrategySettings
+from prunebench.experiment.prepare import Experiment
+from prunebench.steps.cache import Elsewhere, StepRun, run_step
+from prunebench.steps.child import Emit, Event
+from prunebench.variants.retraining.baseline import Request as BaselineRequest
+from prunebench.variants.retraining.step import Request as TrainRequest
+
+_elsewhere: ContextVar[Elsewhere | None] = ContextVar("elsewhere", default=None)
+
+
+@contextlib.contextmanager
+def steps_run(elsewhere: Elsewhere) -> Iterator[None]:
+    """Let ``elsewhere`` run the steps it takes, in the block and in what is started there.
+
+    It is a context variable: two flows of one process may use different clusters.
+    """
+    token = _elsewhere.set(elsewhere)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(token)
+
+
+def run_cached(
+    experiment: Experiment,
+    step: str,
+    request: Record,
+    inputs: Mapping[str, str],
+    emit: Emit,
+    *,
+    threads: int | None = None,
+) -> StepRun:
+    """Run a step, or take over what it left; see ``steps.run_step``.
+
+    Args:
+        experiment: Says where steps are kept and how many threads a training has.
+        step: A key of ``STEP_MODULES``.
+        request: What the step's ``run`` receives.
+        inputs: Field of the request that names files, to the digest of their content.
+        emit: Receives its events.
+        threads: Its threads, ``None``: those of a training.
+
+    Raises:
+        InputError: The step found bad input.
+        StepError: The step failed.
+    """
+    emit({"kind": "stage", "text": step})
+    return run_step(
+        experiment.steps_root,
+        step,
+        request,
+        inputs,
+        threads=threads or experiment.threads,
+        on_event=emit,
+        elsewhere=_elsewhere.get(),
+    )
+
+
+def training_request(
+    experiment: Experiment, strategy: str, settings: StrategySettings, **own: Any
+) -> TrainRequest:
+    """A training with the budget per step that ``retrain`` gives to every one.
+
+    Args:
+        experiment: The prepared experiment.
+        strategy: Name of the strategy.
+        settings: Its settings.
+        own: What this training has of its own: at least ``checkpoint``, ``round``, ``epochs``.
+    """
+    config, shared = experiment.config, experiment.config.retrain
+    values = {
+        "data_yaml": experiment.data_yaml,
+        "imgsz": shared.imgsz,
+        "batch": shared.batch,
+        "workers": shared.workers,
+        "threads": experiment.threads,
+        "seed": config.seed,
+        "patience": shared.patience,
+        "max_minutes": shared.max_minutes,
+        "image_hw": config.image.hw,
+    }
+    return TrainRequest(strategy=strategy, settings=settings, **{**values, **own})
+
+
+def trained_stock(
+    experiment: Experiment, variant: str, model: str, emit: Emit, **own: Any
+) -> tuple[FileRef, Structure, TrainingSummary]:
+    """A stock network, trained from random weights by the step ``baseline``.
+
+    Args:
+        experiment: The prepared experiment.
+        variant: Name of the variant it becomes.
+        model: The network, as Ultralytics names its description.
+        emit: Receives its events.
+        own: ``epochs``, ``imgsz``, ``batch``, and ``width`` where it has one of its own.
+    """
+    config = experiment.config
+    request = BaselineRequest(
+        model=model,
+        data_yaml=experiment.data_yaml,
+        seed=config.seed,
+        lr0=config.baseline.lr0,
+        optimizer=config.baseline.optimizer,
+        threads=experiment.threads,
+        image_hw=config.image.hw,
+        **own,
+    )
+    run = run_cached(experiment, "baseline", request, {"data_yaml": experiment.data_digest}, emit)
+    checkpoint, training = trained_files(experiment, variant, run)
+    return checkpoint, Structure.model_validate(run.result["structure"]), training
+
+
+def trained_files(
+    experiment: Experiment, variant: str, run: StepRun
+) -> tuple[FileRef, TrainingSummary]:
+    """Checkpoint and summary of a training, its files placed in the variant's folder."""
+    checkpoint = FileRef.model_validate(run.result["checkpoint"])
+    training = TrainingSummary.model_validate(run.result["training"])
+    if training.curves is not None:
+        curves = placed(experiment, variant, run, training.curves, "curves.csv")
+        training = training.model_copy(update={"curves": curves})
+    return placed(experiment, variant, run, checkpoint, "model.pt"), training
+
+
+def placed(
+    experiment: Experiment, variant: str, run: StepRun, source: FileRef, name: str
+) -> FileRef:
+    """Put a step's file into a variant's folder and describe it relative to the run."""
+    target = variant_file(experiment, variant, name)
+    place(Path(run.folder) / source.path, target)
+    path = target.relative_to(experiment.run_folder).as_posix()
+    return FileRef(path=path, sha256=source.sha256, bytes=source.bytes)
+
+
+def variant_file(experiment: Experiment, variant: str, name: str) -> Path:
+    """Path of a file in a variant's folder."""
+    return experiment.run_folder / "variants" / variant / name
+
+
+def checkpoint_of(experiment: Experiment, variant: VariantRecord) -> Path:
+    """Path of a variant's checkpoint.
+
+    Raises:
+        StepError: It has none.
+    """
+    if variant.checkpoint is None:
+        raise StepError("make", "its parent has no checkpoint", variant=variant.name)
+    return experiment.run_folder / variant.checkpoint.path
+
+
+def images_digest(experiment: Experiment, count: int) -> str:
+    """Digest of the first ``count`` evaluation images: their order follows from the dataset."""
+    return f"{experiment.data_digest}:{experiment.split}:{count}"
+
+
+def named(announce: Emit, variant: str) -> Emit:
+    """An emitter that says which variant its events belong to."""
+
+    def emit(event: Event) -> None:
+        announce({"variant": variant, **event})
+
+    return emit

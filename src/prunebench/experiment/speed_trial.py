@@ -1,0 +1,146 @@
+"""Step ``pace``: how long this host takes for an image, in training and in use, by a short try."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+from typing import Any
+
+from prunebench.common.records import Record
+from prunebench.steps.child import Emit
+
+MOST_TRIES = 3
+"""Batches that are timed at most, after one that warms up."""
+
+ENOUGH_S = 3.0
+"""Seconds after which no further batch is tried."""
+
+LOOKED_AT = 4
+"""Images that inference is timed on."""
+
+NARROWED = 0.4
+"""Time of all layers at an average place of the grid they are timed at, to that of the network."""
+
+
+class Request(Record):
+    """Input of the step.
+
+    Attributes:
+        model: Absolute path of the checkpoint, or a network as Ultralytics names it.
+        classes: Number of classes of the dataset.
+        images: Absolute paths of some training images.
+        imgsz: Side of the square that is trained at, in pixels.
+        hw: (height, width) of the letterbox in pixels.
+        layers: Whether pruning measures every layer (allocation ``latency-aware``).
+        ignore: Names of modules that pruning leaves alone.
+    """
+
+    model: str
+    classes: int
+    images: tuple[str, ...]
+    imgsz: int
+    hw: tuple[int, int]
+    layers: bool = False
+    ignore: tuple[str, ...] = ()
+
+
+class Pace(Record):
+    """Seconds per image, and of what is done once.
+
+    Attributes:
+        train_s: Reading an image and one training step of the unpruned network.
+        validate_s: Reading it and one inference at the size of training.
+        infer_s: Reading it and one inference in the letterbox.
+        layers_s: Measuring what every layer costs and how much it matters, once; 0 where nobody
+            asks for it.
+    """
+
+    train_s: float
+    validate_s: float
+    infer_s: float
+    layers_s: float = 0.0
+
+
+def run(request: Request, workdir: Path, emit: Emit) -> Pace:
+    """Train on a few batches and throw the result away.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
+        DatasetError: An image or a label file cannot be read.
+        ConfigError: A name in ``ignore`` is no module of the network.
+        StepError: A module cannot be traced.
+    """
+    import torch
+
+    from prunebench.measuring.inference import read_letterboxed
+    from prunebench.variants.pruning.batches import BATCH, batches_for
+    from prunebench.variants.pruning.importance import training_losses
+
+    emit({"kind": "stage", "text": "trying how fast this host trains"})
+    network = _network(request.model, request.classes)
+    images = [Path(image) for image in request.images]
+    # Few images are gone through again and again.
+    enough = list(itertools.islice(itertools.cycle(images), BATCH * (MOST_TRIES + 1)))
+    square = (request.imgsz, request.imgsz)
+    network.train().requires_grad_(True)
+    batches = batches_for(network, enough, MOST_TRIES + 1, imgsz=square, seed=0)
+    started, trained = time.perf_counter(), 0
+    for index, loss in enumerate(training_losses(network, batches)):
+        loss.backward()
+        if index == 0:
+            started = time.perf_counter()
+            continue
+        trained += BATCH
+        if time.perf_counter() - started > ENOUGH_S:
+            break
+    train_s = (time.perf_counter() - started) / trained
+    network.eval()
+
+    def seconds(imgsz: tuple[int, int]) -> float:
+        started = time.perf_counter()
+        with torch.inference_mode():
+            for path in enough[:LOOKED_AT]:
+                network(torch.from_numpy(read_letterboxed(path, imgsz)[0]))
+        return (time.perf_counter() - started) / LOOKED_AT
+
+    seconds(square)
+    pace = Pace(train_s=train_s, validate_s=seconds(square), infer_s=seconds(request.hw))
+    if not request.layers:
+        return pace
+    emit({"kind": "stage", "text": "trying how fast the layers are measured"})
+    layers_s = _layers_s(network, enough, request, pace.infer_s)
+    return pace.model_copy(update={"layers_s": layers_s})
+
+
+def _layers_s(network: Any, images: list[Path], request: Request, infer_s: float) -> float:
+    """Seconds of the steps ``sensitivity`` and ``costs``, from one batch and one inference."""
+    from prunebench.variants.pruning.batches import batches_for
+    from prunebench.variants.pruning.costs import GRID, RUNS, WARM_RUNS
+    from prunebench.variants.pruning.paths import bundles_of
+    from prunebench.variants.pruning.pruner import open_network
+    from prunebench.variants.pruning.sensitivity import BATCHES, SHARES, loss_of
+
+    [batch] = batches_for(network, images, 1, imgsz=request.hw, seed=0)
+    groups = bundles_of(open_network(network, ignore=request.ignore).graph.groups, None)
+    loss_of(network, [batch])
+    started = time.perf_counter()
+    loss_of(network, [batch])
+    loss_s = time.perf_counter() - started
+    curves = len(groups) * len(SHARES) * BATCHES * loss_s
+    return curves + GRID**2 * (RUNS + WARM_RUNS) * NARROWED * infer_s
+
+
+def _network(model: str, classes: int) -> Any:
+    if model.endswith(".pt"):
+        from prunebench.variants.checkpoint import load_checkpoint
+
+        return load_checkpoint(Path(model))
+    from ultralytics.models import YOLO
+
+    # Built by its description alone it would have the 80 classes of COCO.
+    described: Any = YOLO(model).model
+    network = type(described)(described.yaml, nc=classes, verbose=False)
+    network.names = dict(enumerate(map(str, range(classes))))
+    network.task = described.task
+    return network

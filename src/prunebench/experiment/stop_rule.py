@@ -1,0 +1,96 @@
+"""Does another round of retraining pay? A round compared with the one before it.
+
+Efficiency is mAP50 x FPS / MB, and latency is measured once, when all training has ended. But two
+rounds with the same compute graph have the same FPS and size whatever their weights, so the ratio
+of their efficiencies is that of their mAP50: it lies above 1 exactly where the difference in mAP50
+lies above 0. That difference is bootstrapped over the images, paired, as in the ranking, and of
+the boxes or the masks, whichever rank.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from prunebench.common.errors import StepError
+from prunebench.common.records import Accuracy, Audit, Interval, Judgement, Overlap, VariantRecord
+from prunebench.common.statistics import interval
+from prunebench.experiment.figures import network_key
+from prunebench.experiment.prepare import Experiment
+from prunebench.measuring.map_bootstrap import Detections, image_weights, load_detections, mean_ap
+from prunebench.results.ranking.compare import FEWEST_IMAGES
+
+
+def judge_round(experiment: Experiment, before: VariantRecord, after: VariantRecord) -> Judgement:
+    """Whether the chain goes on after ``after``, a round that followed ``before``.
+
+    It stops where no gain is shown: where the lower end of the interval is not above 0.
+
+    Args:
+        experiment: The experiment, for the run's folder, the level and the resamples.
+        before: The earlier round, with its accuracy.
+        after: The later one, with its accuracy.
+
+    Raises:
+        StepError: They were evaluated on different images.
+    """
+    if after.judgement is not None and after.judgement.stops:
+        return after.judgement
+    number = 0 if after.training is None else after.training.round
+    (audit, accuracy), (earlier_audit, earlier) = _known(after), _known(before)
+    if network_key(audit.structure, after) != network_key(earlier_audit.structure, before):
+        return Judgement(
+            stops=False,
+            reason=f"round {number}: its network is another one than round {number - 1}'s, so its "
+            "gain in efficiency cannot be judged without measuring; went on",
+        )
+    if accuracy.images < FEWEST_IMAGES:
+        return Judgement(
+            stops=False,
+            reason=f"round {number}: its gain cannot be judged on {accuracy.images} images, "
+            f"{FEWEST_IMAGES} are needed; went on",
+        )
+    ranking = experiment.config.ranking
+    found, reference = (
+        load_detections(experiment.run_folder / one.detections.path, ranking.metric)
+        for one in (accuracy, earlier)
+    )
+    if not np.array_equal(found.target_counts, reference.target_counts):
+        reason = f"it was evaluated on other images or labels than {before.name}"
+        raise StepError("compare rounds", reason, variant=after.name)
+    gain = paired_gain(
+        found,
+        reference,
+        resamples=ranking.bootstrap,
+        seed=experiment.config.seed,
+        level=ranking.level,
+    )
+    return Judgement(
+        stops=gain.low <= 0, reason=round_sentence(number, gain, ranking.metric), gain=gain
+    )
+
+
+def round_sentence(number: int, gain: Interval, metric: Overlap = "box") -> str:
+    """ "round 2: +0.4 points mAP50 [-0.6, +1.3], no gain shown; stopped"."""
+    estimate, low, high = (100 * value for value in (gain.estimate, gain.low, gain.high))
+    outcome = "a gain is shown; went on" if gain.low > 0 else "no gain shown; stopped"
+    figure = "mAP50" if metric == "box" else "mask mAP50"
+    return (
+        f"round {number}: {estimate:+z.1f} points {figure} [{low:+z.1f}, {high:+z.1f}], {outcome}"
+    )
+
+
+def paired_gain(
+    after: Detections, before: Detections, *, resamples: int, seed: int, level: float
+) -> Interval:
+    """Difference of two mAP50 on the same images, 0..1, with its interval over the images."""
+    weights = image_weights(after.images, resamples, seed)
+    every_image_once = np.ones((1, after.images))
+    estimate = mean_ap(after, every_image_once) - mean_ap(before, every_image_once)
+    draws = mean_ap(after, weights) - mean_ap(before, weights)
+    return interval(float(estimate[0]), draws, level)
+
+
+def _known(variant: VariantRecord) -> tuple[Audit, Accuracy]:
+    if variant.audit is None or variant.accuracy is None:
+        raise StepError("compare rounds", "it has no accuracy", variant=variant.name)
+    return variant.audit, variant.accuracy

@@ -1,1 +1,0 @@
-"""Results over time: the store, what it holds, and what changed."""

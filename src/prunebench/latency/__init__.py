@@ -1,1 +1,0 @@
-"""onnxruntime latency on this host: rounds of fresh processes, and what makes them untrue."""

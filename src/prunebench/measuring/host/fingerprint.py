@@ -1,0 +1,223 @@
+"""What this host is, as far as it decides a latency: results of two fingerprints don't compare."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import sys
+from pathlib import Path
+from typing import Final, Literal
+
+from prunebench.common.cores import (
+    affinity,
+    cpu_quota,
+    memory_bytes,
+    physical_cores,
+    read_kernel_file,
+)
+from prunebench.common.records import Record
+from prunebench.config.sections import LatencyConfig
+
+AVX512_BLOCK: Final = 16
+AVX2_BLOCK: Final = 8
+
+ISA_FLAGS = {
+    "AVX2": "avx2",
+    "FMA": "fma",
+    "AVX-512F": "avx512f",
+    "AVX-512 VNNI": "avx512_vnni",
+    "AVX VNNI": "avx_vnni",
+    "AMX INT8": "amx_int8",
+    "AMX BF16": "amx_bf16",
+    "NEON": "asimd",
+    "NEON dotprod": "asimddp",
+    "NEON i8mm": "i8mm",
+    "SVE": "sve",
+}
+"""Extensions onnxruntime's CPU kernels dispatch on, by their name in /proc/cpuinfo."""
+
+
+class SessionSettings(Record):
+    """The session options every variant was measured with; see ``LatencyConfig``."""
+
+    graph_level: str
+    execution_mode: str
+    arena: bool
+    flush_denormals: bool
+    spinning: bool
+
+
+class Fingerprint(Record):
+    """One host, as a measuring process sees it.
+
+    Attributes:
+        cpu: Model name.
+        isa: Instruction set extensions that onnxruntime can use.
+        physical_cores: Physical cores this process may run on.
+        logical_cores: Hardware threads this process may run on.
+        quota: Cores' worth of CPU time the cgroup allows, ``None`` without a limit.
+        governor: Frequency governor, ``None`` where not readable.
+        turbo: Whether the clock may go beyond its base, ``None`` where not readable.
+        max_mhz: Highest clock in MHz, ``None`` where not readable.
+        memory_gib: Memory in GiB (2^30 bytes), or the cgroup's limit, rounded.
+        kernel: Kernel name and release.
+        container: Whether the process runs in a container.
+        virtual: Whether the CPU says that it is virtual.
+        python: Version of Python; the libraries' versions follow.
+        session: The session options.
+    """
+
+    cpu: str
+    isa: tuple[str, ...]
+    physical_cores: int
+    logical_cores: int
+    quota: float | None
+    governor: str | None
+    turbo: bool | None
+    max_mhz: int | None
+    memory_gib: int
+    kernel: str
+    container: bool
+    virtual: bool
+    python: str
+    onnxruntime: str
+    numpy: str
+    opencv: str
+    session: SessionSettings
+
+    def digest(self) -> str:
+        """First 12 hexadecimal digits of the SHA-256 of every field."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def differences(self, other: Fingerprint) -> list[str]:
+        """What changed from this host to ``other``, one "field: old -> new" per field."""
+        mine, theirs = self.model_dump(mode="json"), other.model_dump(mode="json")
+        return [f"{key}: {mine[key]} -> {theirs[key]}" for key in mine if mine[key] != theirs[key]]
+
+
+def fingerprint(config: LatencyConfig) -> Fingerprint:
+    """Read this host's fingerprint; ``config`` gives the session options."""
+    flags = cpu_flags()
+    return Fingerprint(
+        cpu=cpu_model(),
+        isa=tuple(name for name, flag in ISA_FLAGS.items() if flag in flags),
+        physical_cores=physical_cores(),
+        logical_cores=len(affinity()),
+        quota=cpu_quota(),
+        governor=governor(),
+        turbo=turbo(),
+        max_mhz=_max_mhz(),
+        memory_gib=round(memory_bytes() / 2**30),
+        kernel=f"{platform.system()} {platform.release()}",
+        container=in_container(),
+        virtual="hypervisor" in flags,
+        python=platform.python_version(),
+        onnxruntime=importlib.metadata.version("onnxruntime"),
+        numpy=importlib.metadata.version("numpy"),
+        opencv=_opencv_version(),
+        session=session_settings(config),
+    )
+
+
+def session_settings(config: LatencyConfig) -> SessionSettings:
+    """The session options of a configuration."""
+    return SessionSettings.model_validate(
+        {name: getattr(config, name) for name in SessionSettings.model_fields}
+    )
+
+
+def kernel_block() -> Literal[8, 16]:
+    """Channels in a block of onnxruntime's convolution kernels on this CPU.
+
+    MLAS lays channels out in blocks of 16 with AVX-512 and of 8 without.
+    """
+    return AVX512_BLOCK if "avx512f" in cpu_flags() else AVX2_BLOCK
+
+
+def int8_obstacle(flags: frozenset[str]) -> str | None:
+    """Why INT8 does not pay on a CPU, in one sentence; ``None`` where it does.
+
+    It pays where one instruction multiplies and adds four pairs of 8-bit integers: VNNI on x86,
+    the dot product of NEON on ARM.
+
+    Args:
+        flags: What ``cpu_flags`` says of it.
+    """
+    if not flags:
+        return "The extensions of this CPU are not readable: measure whether INT8 pays here."
+    if "asimd" in flags:
+        if "asimddp" in flags:
+            return None
+        return "This CPU has no INT8 dot product (asimddp): INT8 will not pay here."
+    if flags & {"avx512_vnni", "avx_vnni"}:
+        return None
+    return "This CPU has no VNNI: INT8 will not pay here."
+
+
+def cpu_model() -> str:
+    """Model name of the CPU."""
+    if sys.platform == "linux":
+        for line in _cpuinfo().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() in ("model name", "Model"):
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def cpu_flags() -> frozenset[str]:
+    """Feature flags of the CPU as the kernel names them; empty where it names none."""
+    match = re.search(r"^(?:flags|Features)\s*:(.*)$", _cpuinfo(), re.MULTILINE)
+    return frozenset(match.group(1).split()) if match else frozenset()
+
+
+def governor() -> str | None:
+    """Frequency governor of the first CPU this process may run on."""
+    return read_kernel_file(_cpufreq() / "scaling_governor")
+
+
+def turbo() -> bool | None:
+    """Whether the clock may rise beyond its base, where the kernel tells."""
+    cpus = Path("/sys/devices/system/cpu")
+    no_turbo = read_kernel_file(cpus / "intel_pstate" / "no_turbo")
+    if no_turbo is not None:
+        return no_turbo == "0"
+    boost = read_kernel_file(cpus / "cpufreq" / "boost")
+    return None if boost is None else boost == "1"
+
+
+def in_container() -> bool:
+    """Whether the process runs in a container, by the marks the usual runtimes leave."""
+    if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
+        return True
+    if "container" in os.environ:
+        return True
+    groups = read_kernel_file(Path("/proc/self/cgroup")) or ""
+    return re.search(r"docker|kubepods|containerd|lxc|podman", groups) is not None
+
+
+def _opencv_version() -> str:
+    # The import name is cv2 under either distribution; only one of them is installed.
+    for name in ("opencv-python-headless", "opencv-python"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "unknown"
+
+
+def _max_mhz() -> int | None:
+    khz = read_kernel_file(_cpufreq() / "cpuinfo_max_freq")
+    return None if khz is None else round(int(khz) / 1000)
+
+
+def _cpufreq() -> Path:
+    return Path(f"/sys/devices/system/cpu/cpu{affinity()[0]}/cpufreq")
+
+
+def _cpuinfo() -> str:
+    return read_kernel_file(Path("/proc/cpuinfo")) or ""

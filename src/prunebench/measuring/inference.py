@@ -1,0 +1,79 @@
+"""Run an exported file in a child process: one session, explicit threads, real images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from prunebench.common.errors import CheckpointError, DatasetError
+from prunebench.measuring.postprocess import letterbox
+
+FloatArray = NDArray[np.float32]
+
+
+class OnnxNetwork:
+    """An ONNX file of Ultralytics with one image input of a fixed shape.
+
+    Args:
+        path: The file.
+        imgsz: (height, width) in pixels its input must have.
+
+    Raises:
+        CheckpointError: The file cannot be loaded, or its input is another one.
+    """
+
+    def __init__(self, path: Path, imgsz: tuple[int, int]) -> None:
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = int(os.environ.get("PRUNEBENCH_CHILD_THREADS", "1"))
+        options.inter_op_num_threads = 1
+        try:
+            self._session: Any = ort.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime has no public base class for its errors
+            raise CheckpointError("onnxruntime cannot load the file", where=path) from error
+        inputs = self._session.get_inputs()
+        self._input = inputs[0].name
+        if len(inputs) != 1 or inputs[0].shape != [1, 3, *imgsz]:
+            shapes = ", ".join(str(item.shape) for item in inputs)
+            raise CheckpointError(
+                f"its input is {shapes}, not [1, 3, {imgsz[0]}, {imgsz[1]}]", where=path
+            )
+
+    def __call__(self, tensor: FloatArray) -> Sequence[FloatArray]:
+        """Outputs for one image, (1, 3, height, width) RGB in 0..1."""
+        return cast(Sequence[FloatArray], self._session.run(None, {self._input: tensor}))
+
+
+def read_letterboxed(
+    path: Path, imgsz: tuple[int, int]
+) -> tuple[FloatArray, NDArray[np.float64], NDArray[np.float64]]:
+    """Read an image into the letterbox.
+
+    Args:
+        path: The image.
+        imgsz: (height, width) of the letterbox in pixels.
+
+    Returns:
+        The network input, (1, 3, height, width) RGB in 0..1; and factor and offset, (4,) each,
+        that take boxes relative to the image (centre x, centre y, width, height in 0..1) to
+        letterbox pixels.
+
+    Raises:
+        DatasetError: The image cannot be read.
+    """
+    image = cv2.imread(str(path))
+    if image is None:
+        raise DatasetError("the image cannot be read", where=path, fix="replace or remove it")
+    tensor, scale, (left, top) = letterbox(cast(NDArray[np.uint8], image), imgsz)
+    height, width = image.shape[:2]
+    factor = np.array([width, height, width, height], dtype=np.float64) * scale
+    return tensor, factor, np.array([left, top, 0, 0], dtype=np.float64)

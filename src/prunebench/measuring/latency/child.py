@@ -1,0 +1,384 @@
+"""The measuring child: one variant, one thread count, one round, one fresh process.
+
+Started as ``python -P -m prunebench.measuring.latency.child REQUEST RESULT`` by ``together.py``,
+which has the children of a round take turns: this one works only when told to, a line on standard
+input per turn, and answers each with a byte on standard output. It imports numpy and onnxruntime,
+and OpenCV once frames are timed end to end; everything else would cost start-up time in every
+round and memory that is not the model's. It writes raw durations only: every statistic is derived
+later, by the parent.
+
+The order is that of a deployment's life: load, first inference, warm-up, back-to-back inferences,
+back-to-back frames, then frames that arrive at the real-time rate.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import math
+import os
+import queue
+import resource
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+MIN_ITERATIONS = 3
+"""However slow the model, this many are timed in all slices: a median of fewer says nothing."""
+
+FRAME_WARMUP = 2
+"""The session is warm by then; this touches OpenCV, the NMS and the masks once."""
+
+PACED_OVERRUN = 2.0
+"""A model too slow for the pace is given up after this multiple of the paced seconds."""
+
+GRAPH_LEVELS = {
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+EXECUTION_MODES = {
+    "sequential": ort.ExecutionMode.ORT_SEQUENTIAL,
+    "parallel": ort.ExecutionMode.ORT_PARALLEL,
+}
+
+Request = dict[str, Any]
+Infer = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
+
+
+def session_options(request: Request) -> ort.SessionOptions:
+    """onnxruntime's options, every one that changes latency set explicitly.
+
+    Args:
+        request: Needs ``threads``, ``spinning``, ``graph_level``, ``execution_mode``, ``arena``
+            and ``flush_denormals``.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = request["threads"]
+    # onnxruntime falls back to sequential execution when parallel has one thread to share.
+    parallel = request["execution_mode"] == "parallel"
+    options.inter_op_num_threads = request["threads"] if parallel else 1
+    options.graph_optimization_level = GRAPH_LEVELS[request["graph_level"]]
+    options.execution_mode = EXECUTION_MODES[request["execution_mode"]]
+    options.enable_cpu_mem_arena = request["arena"]
+    spin = "1" if request["spinning"] else "0"
+    options.add_session_config_entry("session.intra_op.allow_spinning", spin)
+    options.add_session_config_entry("session.inter_op.allow_spinning", spin)
+    flush = "1" if request["flush_denormals"] else "0"
+    options.add_session_config_entry("session.set_denormal_as_zero", flush)
+    return options
+
+
+def options_in_force(session: ort.InferenceSession) -> dict[str, str]:
+    """What the session itself says its options are."""
+    options = session.get_session_options()
+    entries = {
+        key: options.get_session_config_entry(f"session.{key}")
+        for key in (
+            "intra_op.allow_spinning",
+            "inter_op.allow_spinning",
+            "set_denormal_as_zero",
+        )
+    }
+    return {
+        "onnxruntime": ort.__version__,
+        "providers": ",".join(session.get_providers()),
+        "intra_op_num_threads": str(options.intra_op_num_threads),
+        "inter_op_num_threads": str(options.inter_op_num_threads),
+        "graph_optimization_level": options.graph_optimization_level.name,
+        "execution_mode": options.execution_mode.name,
+        "enable_cpu_mem_arena": str(options.enable_cpu_mem_arena),
+        "enable_mem_pattern": str(options.enable_mem_pattern),
+        **entries,
+    }
+
+
+class Measuring:
+    """A loaded, warm model and the durations timed so far.
+
+    Args:
+        request: ``onnx`` (path), ``input`` (path of a (1, 3, height, width) float32 ``.npy``, or
+            ``None`` for random pixels), ``frames`` (paths of decoded (H, W, 3) BGR ``.npy``
+            images; none: no end-to-end frames), ``seconds`` per back-to-back part, ``slices``
+            each part is timed in, ``warmup`` inferences, ``realtime_fps`` and ``paced_seconds``
+            (0: no paced frames), ``imgsz`` (height, width), ``nc``, ``confidence``, ``iou``,
+            ``max_det``, what ``session_options`` needs, and from the selftest ``slowdown`` (a
+            factor that every inference is made slower by).
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._slice_s = request["seconds"] / request["slices"]
+        self._least = math.ceil(MIN_ITERATIONS / request["slices"])
+        if request["input"] is not None:
+            self._tensor = np.load(request["input"])
+        rss_base_mb = _rss_now_mb()
+        started = time.perf_counter_ns()
+        session = ort.InferenceSession(
+            request["onnx"], session_options(request), providers=["CPUExecutionProvider"]
+        )
+        load_ms = _ms_since(started)
+        feed = session.get_inputs()[0]
+        if request["input"] is None:
+            self._tensor = np.random.default_rng(0).random(feed.shape, dtype=np.float32)
+
+        def run(image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+            outputs: list[NDArray[np.float32]] = session.run(None, {feed.name: image})
+            return outputs
+
+        slowdown = request.get("slowdown", 1.0)
+        self._infer: Infer = run if slowdown == 1 else _slowed(run, slowdown)
+        gc.freeze()
+        gc.disable()
+        started = time.perf_counter_ns()
+        self._infer(self._tensor)
+        first_ms = _ms_since(started)
+        for _ in range(request["warmup"]):
+            self._infer(self._tensor)
+        self._load = _HostLoad()
+        self._known: dict[str, Any] = {
+            "load_ms": load_ms,
+            "first_ms": first_ms,
+            "rss_base_mb": rss_base_mb,
+            "session": options_in_force(session),
+        }
+        self._model: list[int] = []
+        self._model_slices: list[int] = []
+        self._model_wall_ns = self._model_cpu_ns = self._preemptions = 0
+        self._stages: list[tuple[int, int, int, int]] = []
+        self._frame_slices: list[int] = []
+        self._response_ms: list[float] = []
+
+    def take_turn(self, command: str) -> None:
+        """Do what a line asks for: ``model``, ``open``, ``frames`` or ``paced``."""
+        with self._load:
+            getattr(self, command)()
+
+    def model(self) -> None:
+        """A slice of back-to-back inferences of one letterboxed image."""
+        until = time.perf_counter_ns() + int(self._slice_s * 1e9)
+        # Another process has had the caches since this one's last turn.
+        self._infer(self._tensor)
+        durations: list[int] = []
+        switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+        cpu_from, wall_from = time.process_time_ns(), time.perf_counter_ns()
+        now = wall_from
+        while now < until or len(durations) < self._least:
+            self._infer(self._tensor)
+            after = time.perf_counter_ns()
+            durations.append(after - now)
+            now = after
+        self._model_wall_ns += now - wall_from
+        self._model_cpu_ns += time.process_time_ns() - cpu_from
+        self._preemptions += resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches
+        self._model += durations
+        self._model_slices.append(len(durations))
+        self._known["rss_peak_mb"] = _rss_peak_mb()
+
+    def open(self) -> None:
+        """Load OpenCV and the frames."""
+        import cv2
+
+        from prunebench.measuring.postprocess import build_masks, decode_and_nms, letterbox
+
+        request = self._request
+        cv2.setNumThreads(request["threads"])
+        frames = [np.load(path) for path in request["frames"]]
+        height, width = request["imgsz"]
+        nms = (request["nc"], request["confidence"], request["iou"], request["max_det"])
+
+        def answer(index: int) -> tuple[int, int, int, int]:
+            began = time.perf_counter_ns()
+            image, _, _ = letterbox(frames[index % len(frames)], (height, width))
+            boxed = time.perf_counter_ns()
+            outputs = self._infer(image)
+            inferred = time.perf_counter_ns()
+            detections = decode_and_nms(outputs[0], *nms)
+            if len(outputs) > 1:
+                build_masks(outputs[1], detections, (height, width))
+            return began, boxed, inferred, time.perf_counter_ns()
+
+        self._answer = answer
+        for index in range(FRAME_WARMUP):
+            answer(index)
+
+    def frames(self) -> None:
+        """A slice of whole frames back to back: letterbox, inference, NMS, masks if it has any."""
+        until = time.perf_counter_ns() + int(self._slice_s * 1e9)
+        count = len(self._stages)
+        self._answer(count)
+        while len(self._stages) - count < self._least or self._stages[-1][3] < until:
+            self._stages.append(self._answer(len(self._stages)))
+        self._frame_slices.append(len(self._stages) - count)
+
+    def paced(self) -> None:
+        """Whole frames that arrive at the real-time rate."""
+        self._response_ms = _time_paced(self._request, lambda index: self._answer(index)[3])
+
+    def result(self) -> dict[str, Any]:
+        """The fields of ``records.Sample`` that a child knows."""
+        stages = self._stages
+        return {
+            **self._known,
+            "model_ms": _as_ms(self._model),
+            "model_slices": self._model_slices,
+            "model_wall_s": self._model_wall_ns / 1e9,
+            "model_cpu_s": self._model_cpu_ns / 1e9,
+            "model_preemptions": self._preemptions,
+            "letterbox_ms": _as_ms([boxed - began for began, boxed, _, _ in stages]),
+            "inference_ms": _as_ms([inferred - boxed for _, boxed, inferred, _ in stages]),
+            "nms_ms": _as_ms([done - inferred for _, _, inferred, done in stages]),
+            "frame_slices": self._frame_slices,
+            "response_ms": self._response_ms,
+            **self._load.shares(),
+        }
+
+
+def _slowed(infer: Infer, factor: float) -> Infer:
+    """Let every inference take ``factor`` times as long, the CPU kept busy meanwhile."""
+
+    def slowed(image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        began = time.perf_counter_ns()
+        outputs = infer(image)
+        until = began + int(factor * (time.perf_counter_ns() - began))
+        while time.perf_counter_ns() < until:
+            pass
+        return outputs
+
+    return slowed
+
+
+def _time_paced(request: Request, answer: Callable[[int], int]) -> list[float]:
+    """Milliseconds from each frame's arrival to its result, waiting in the queue included.
+
+    Frames arrive every ``1 / realtime_fps`` seconds whether or not the last one is done, and
+    none is dropped. Frames still unanswered when the time is overrun get the time they have
+    waited so far, a lower bound that is beyond any deadline.
+    """
+    seconds = request["paced_seconds"]
+    interval = 1e9 / request["realtime_fps"]
+    count = max(1, int(seconds * request["realtime_fps"]))
+    start = time.perf_counter_ns() + int(interval)
+    give_up = start + int(PACED_OVERRUN * max(seconds * 1e9, count * interval))
+    responses: list[int] = []
+    for index in range(count):
+        arrival = start + int(index * interval)
+        now = time.perf_counter_ns()
+        if now > give_up:
+            responses.append(now - arrival)
+            continue
+        if now < arrival:
+            time.sleep((arrival - now) / 1e9)
+        responses.append(answer(index) - arrival)
+    return _as_ms(responses)
+
+
+def _ms_since(started_ns: int) -> float:
+    return round((time.perf_counter_ns() - started_ns) / 1e6, 3)
+
+
+def _as_ms(durations_ns: list[int]) -> list[float]:
+    return [round(duration / 1e6, 3) for duration in durations_ns]
+
+
+def _rss_now_mb() -> float:
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return _rss_peak_mb()
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _rss_peak_mb() -> float:
+    # Linux's ru_maxrss starts at the resident memory of the process this one was forked from;
+    # VmHWM belongs to this program alone.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def _host_jiffies() -> tuple[int, int, int] | None:
+    """(busy, stolen, all) clock ticks of all CPUs since boot, or ``None`` off Linux."""
+    try:
+        with Path("/proc/stat").open() as stream:
+            ticks = [int(field) for field in stream.readline().split()[1:9]]
+    except OSError:
+        return None
+    user, nice, system, idle, iowait, irq, softirq, steal = ticks
+    busy = user + nice + system + irq + softirq
+    return busy, steal, busy + idle + iowait + steal
+
+
+class _HostLoad:
+    """What the rest of the host does during this process's turns."""
+
+    def __init__(self) -> None:
+        self._busy = self._stolen = self._all = 0
+        self._wall_ns = self._own_cpu_ns = 0
+
+    def __enter__(self) -> None:
+        self._before = _host_jiffies()
+        self._wall_from, self._cpu_from = time.perf_counter_ns(), time.process_time_ns()
+
+    def __exit__(self, *_: object) -> None:
+        self._wall_ns += time.perf_counter_ns() - self._wall_from
+        self._own_cpu_ns += time.process_time_ns() - self._cpu_from
+        after = _host_jiffies()
+        if self._before is None or after is None:
+            return
+        self._busy += after[0] - self._before[0]
+        self._stolen += after[1] - self._before[1]
+        self._all += after[2] - self._before[2]
+
+    def shares(self) -> dict[str, float | None]:
+        """Stolen share of all CPU time, and cores kept busy by others; ``None`` off Linux."""
+        if self._all == 0:
+            return {"steal_share": None, "other_cores": None}
+        others_s = self._busy / os.sysconf("SC_CLK_TCK") - self._own_cpu_ns / 1e9
+        return {
+            "steal_share": round(self._stolen / self._all, 4),
+            "other_cores": round(max(0.0, others_s) / (self._wall_ns / 1e9), 3),
+        }
+
+
+def _read_lines(lines: queue.Queue[str]) -> None:
+    """Pass standard input on; end this process at once when the parent's end of it closes."""
+    for line in sys.stdin:
+        lines.put(line.strip())
+    os._exit(1)
+
+
+def main(argv: list[str]) -> None:
+    """Entry point: ``REQUEST RESULT``. Ends the process without the interpreter's teardown."""
+    # Whatever a library prints belongs in the log, not among the answers.
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    lines: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_read_lines, args=(lines,), daemon=True).start()
+    measuring = Measuring(json.loads(Path(argv[0]).read_text(encoding="utf-8")))
+    os.write(answers, b".")
+    for command in iter(lines.get, "end"):
+        measuring.take_turn(command)
+        os.write(answers, b".")
+    result = Path(argv[1])
+    partial = result.with_suffix(".partial")
+    partial.write_text(json.dumps(measuring.result()), encoding="utf-8")
+    partial.replace(result)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,372 @@
+"""Measure variants side by side: rounds of fresh processes, shuffled, until nothing is contested.
+
+In every round each (variant, threads) still of interest is measured once in a fresh process,
+together with the sentinel; the processes take turns of a tenth of a second, shuffled anew for each
+turn. Whatever the host does hits all variants of a round alike, and ratios paired by round and turn
+are free of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from prunebench.common.cores import default_threads
+from prunebench.common.errors import ChildFailed, DatasetError, StepError
+from prunebench.common.records import FileRef, sha256_of
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.host.fingerprint import fingerprint
+from prunebench.measuring.host.lock import host_lock
+from prunebench.measuring.latency.noise import load_before_start, noise_findings, sentinel_report
+from prunebench.measuring.latency.records import Kind, LatencyResult, Pair, Sample, StopReason
+from prunebench.measuring.latency.samples import SampleLog
+from prunebench.measuring.latency.sentinel import SENTINEL, write_sentinel
+from prunebench.measuring.latency.stopping import (
+    Contested,
+    is_look,
+    judge_pairs,
+    round_medians,
+    still_open,
+)
+from prunebench.measuring.latency.together import (
+    MOST_AT_ONCE,
+    SLICE_S,
+    STEP,
+    Lane,
+    Raw,
+    measure_together,
+)
+
+SENTINEL_FILE = "sentinel.onnx"
+SENTINEL_SECONDS = 0.25
+"""Timed seconds of the sentinel in a round: some 70 inferences."""
+
+STOPPING_SETTINGS = (
+    "rounds_min",
+    "rounds_max",
+    "budget_minutes",
+    "smallest_difference_percent",
+    "threads",
+    "strict",
+)
+"""Settings that decide how much is measured, not how: samples go together whatever they are."""
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+class Target(NamedTuple):
+    """A variant to measure.
+
+    Attributes:
+        name: Its name.
+        onnx: Its ONNX file.
+        sha256: What that file's content must be.
+        slowdown: Factor every inference is made slower by, for ``selftest`` to find again.
+        packages: Folder its process imports libraries from first; ``None``: those installed.
+        imgsz: (height, width) of a letterbox of its own in pixels; ``None``: the others'.
+    """
+
+    name: str
+    onnx: Path
+    sha256: str
+    slowdown: float = 1.0
+    packages: Path | None = None
+    imgsz: tuple[int, int] | None = None
+
+
+def measure(
+    variants: Sequence[Target],
+    images: Sequence[Path],
+    config: LatencyConfig,
+    *,
+    realtime_fps: float,
+    imgsz: tuple[int, int],
+    nc: int,
+    seed: int,
+    folder: Path,
+    who: str = "a measurement",
+    on_event: Emit | None = None,
+    exclusive: Callable[[], AbstractContextManager[None]] = nullcontext,
+    contested: Contested | None = None,
+) -> LatencyResult:
+    """Measure the latency of several ONNX files on this host.
+
+    Holds the host's measuring lock meanwhile. Killed at any moment and called again with the
+    same folder, it continues after the last round that was finished, as long as host,
+    files and settings are the same; else it starts anew.
+
+    Args:
+        variants: What to measure; names are unique.
+        images: Real images for the end-to-end frames. Without any, inferences alone are timed.
+        config: The protocol.
+        realtime_fps: Frames per second of the paced frames.
+        imgsz: (height, width) of the letterbox in pixels, for targets without their own.
+        nc: Number of classes.
+        seed: Seed of the rounds' order.
+        folder: Where the raw samples go.
+        who: Name of the run, for others who wait for this host.
+        on_event: Receives ``{"kind": "waiting", "text"}`` and, after every round for each child,
+            ``{"kind": "sample", "round", "run", "runs", "variant", "threads", "model_ms"}``
+            (rounds and runs count from 1, ``runs`` is this round's).
+        exclusive: Entered with the host's lock held, for whoever else keeps account of it.
+        contested: Whether the order of two variants, by name, is worth more rounds; ``None``:
+            that of every pair.
+
+    Raises:
+        DatasetError: An image cannot be decoded.
+        StepError: A file is not what its sha256 says.
+        ChildFailed: The measuring process of the sentinel or of every variant failed, or one
+            was interrupted. A variant that fails alone is listed in ``failures`` instead.
+    """
+    emit: Emit = on_event or (lambda event: None)
+    # Preparing uses the CPU too, so it waits for a measurement that is under way.
+    with (
+        host_lock(who, lambda sentence: emit({"kind": "waiting", "text": sentence})),
+        exclusive(),
+    ):
+        for target in variants:
+            if sha256_of(target.onnx) != target.sha256:
+                reason = f"{target.onnx} changed after it was made"
+                raise StepError(STEP, reason, variant=target.name)
+        used = images[: config.images]
+        host = fingerprint(config)
+        shared = {"realtime_fps": realtime_fps, "imgsz": imgsz, "nc": nc, "seed": seed}
+        protocol = {
+            **shared,
+            "host": host.digest(),
+            "variants": {target.name: target.sha256 for target in variants},
+            "slowdowns": {target.name: target.slowdown for target in variants},
+            "packages": {target.name: str(target.packages) for target in variants},
+            "letterboxes": {target.name: target.imgsz for target in variants},
+            "images": [sha256_of(path) for path in used],
+            "slice_s": SLICE_S,
+            "settings": config.model_dump(mode="json", exclude=set(STOPPING_SETTINGS)),
+        }
+        work = folder / "work"
+        work.mkdir(parents=True, exist_ok=True)
+        try:
+            write_sentinel(work / SENTINEL_FILE)
+            rounds = _Rounds(
+                variants={target.name: target for target in variants},
+                threads=config.threads or default_threads(),
+                config=config,
+                frames=_prepare_frames(used, {t.imgsz or imgsz for t in variants}, work),
+                shared=shared,
+                work=work,
+                log=SampleLog(folder, json.loads(json.dumps(protocol))),
+                emit=emit,
+            )
+            load_average = os.getloadavg()
+            # A continued run has its own children's samples to tell of the load.
+            noise = [] if rounds.log.samples else load_before_start()
+            stopped = rounds.run(contested)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    samples = rounds.log.samples
+    return LatencyResult(
+        settings=config,
+        **shared,
+        fingerprint=host,
+        threads=rounds.threads,
+        variants=protocol["variants"],
+        failures=rounds.failures,
+        kind=rounds.kind,
+        rounds=1 + max(sample.round for sample in samples),
+        stopped=stopped,
+        pairs=rounds.judge(contested),
+        wall_s=sum(sample.elapsed_s for sample in samples),
+        asked_s=rounds.asked_s(),
+        load_average=load_average,
+        sentinel=sentinel_report(samples),
+        noise=(*noise, *noise_findings(samples, os.cpu_count() or 1)),
+        samples=FileRef.of(rounds.log.path, folder),
+    )
+
+
+@dataclass
+class _Rounds:
+    """The loop over rounds. Every decision depends on the samples of earlier rounds alone, so
+    that a continued measurement decides as an uninterrupted one does.
+    """
+
+    variants: Mapping[str, Target]
+    threads: tuple[int, ...]
+    config: LatencyConfig
+    frames: Sequence[Path]
+    shared: Mapping[str, Any]
+    work: Path
+    log: SampleLog
+    emit: Emit
+    failures: dict[str, str] = field(default_factory=dict)
+    _ended: float = field(default_factory=time.perf_counter)
+
+    @property
+    def kind(self) -> Kind:
+        """Durations the stopping rule compares: whole frames, where there are any."""
+        return "end_to_end" if self.frames else "model"
+
+    def run(self, contested: Contested | None) -> StopReason:
+        """Measure round after round; says why it stopped."""
+        wanted = frozenset(itertools.product(self.variants, self.threads))
+        for index in range(self.config.rounds_max):
+            if is_look(index, self.config.rounds_min):
+                wanted = still_open(self.judge(contested, before=index))
+                if not wanted:
+                    return "settled"
+            if index >= self.config.rounds_min and self._spent_after(index) > self._budget_s():
+                return "budget"
+            self._measure_round(index, wanted)
+        return "rounds" if still_open(self.judge(contested)) else "settled"
+
+    def judge(self, contested: Contested | None, before: int | None = None) -> tuple[Pair, ...]:
+        """Every pair of the variants that did not fail, by the rounds before ``before``."""
+        return judge_pairs(
+            round_medians(self._samples(before), self.kind),
+            [name for name in self.variants if name not in self.failures],
+            self.threads,
+            self.config.smallest_difference_percent,
+            contested,
+        )
+
+    def asked_s(self) -> float:
+        """Seconds of timed inference the child runs so far were asked for."""
+        each = self.config.seconds
+        if self.frames:
+            each += self.config.seconds + self._paced_seconds()
+        return each * sum(sample.variant != SENTINEL for sample in self.log.samples)
+
+    def _measure_round(self, index: int, wanted: Collection[tuple[str, int]]) -> None:
+        everything = [(SENTINEL, 1), *itertools.product(self.variants, self.threads)]
+        order = [run for run in everything if run in wanted or run[0] == SENTINEL]
+        rng = random.Random(f"{self.shared['seed']} {index}")
+        rng.shuffle(order)
+        due = [
+            (position, name, threads)
+            for position, (name, threads) in enumerate(order)
+            if name not in self.failures and not self.log.has(index, name, threads)
+        ]
+        for begin in range(0, len(due), MOST_AT_ONCE):
+            self._measure_together(index, due[begin : begin + MOST_AT_ONCE], rng)
+
+    def _measure_together(
+        self, index: int, due: Sequence[tuple[int, str, int]], rng: random.Random
+    ) -> None:
+        """Measure (position, name, threads) side by side and keep what came of it."""
+        lanes = [
+            Lane(name, self._request(name, threads), self._packages(name))
+            for _, name, threads in due
+        ]
+        measured = measure_together(lanes, self.config.seconds, self.work, rng)
+        ended, before = time.perf_counter(), self._ended
+        self._ended = ended
+        done = [(run, raw) for run, raw in zip(due, measured, strict=True) if isinstance(raw, Raw)]
+        for (_, name, _), raw in zip(due, measured, strict=True):
+            if isinstance(raw, ChildFailed):
+                if name == SENTINEL:
+                    raise raw
+                self.failures[name] = raw.reason
+                if len(self.failures) == len(self.variants):
+                    raise raw
+        spare_s = max(0.0, ended - before - sum(raw.process_s for _, raw in done))
+        samples = [
+            Sample(
+                round=index,
+                position=position,
+                variant=name,
+                threads=threads,
+                started_s=round(raw.started_s, 3),
+                process_s=round(raw.process_s, 3),
+                elapsed_s=round(raw.process_s + spare_s / len(done), 6),
+                **raw.figures,
+            )
+            for (position, name, threads), raw in done
+        ]
+        self.log.extend(samples)
+        for sample in samples:
+            self.emit(
+                {
+                    "kind": "sample",
+                    "round": index + 1,
+                    "run": sample.position + 1,
+                    "runs": len(due),
+                    "variant": sample.variant,
+                    "threads": sample.threads,
+                    "model_ms": float(np.median(sample.model_ms)),
+                }
+            )
+
+    def _packages(self, name: str) -> Path | None:
+        return self.variants[name].packages if name in self.variants else None
+
+    def _request(self, name: str, threads: int) -> dict[str, Any]:
+        target = self.variants.get(name)
+        imgsz = self.shared["imgsz"] if target is None else target.imgsz or self.shared["imgsz"]
+        request = {
+            **self.config.model_dump(mode="json"),
+            **self.shared,
+            "imgsz": imgsz,
+            "threads": threads,
+            "onnx": str(self.work / SENTINEL_FILE if target is None else target.onnx),
+            "slowdown": 1.0 if target is None else target.slowdown,
+            "input": str(_input_file(self.work, imgsz)) if self.frames else None,
+            "frames": [str(path) for path in self.frames],
+            "paced_seconds": self._paced_seconds(),
+        }
+        if name == SENTINEL:
+            seconds = min(SENTINEL_SECONDS, self.config.seconds)
+            request |= {"input": None, "frames": [], "seconds": seconds}
+        return request
+
+    def _samples(self, before: int | None) -> list[Sample]:
+        return [s for s in self.log.samples if before is None or s.round < before]
+
+    def _spent_after(self, index: int) -> float:
+        """Seconds this round would end at if it took as long as the one before it."""
+        past = self._samples(index)
+        last_round = sum(sample.elapsed_s for sample in past if sample.round == index - 1)
+        return sum(sample.elapsed_s for sample in past) + last_round
+
+    def _budget_s(self) -> float:
+        return self.config.budget_minutes * 60
+
+    def _paced_seconds(self) -> float:
+        return self.config.paced_seconds if self.config.paced else 0.0
+
+
+def _input_file(work: Path, imgsz: tuple[int, int]) -> Path:
+    """The first frame in a letterbox, for inferences alone."""
+    return work / f"input-{imgsz[0]}x{imgsz[1]}.npy"
+
+
+def _prepare_frames(
+    images: Sequence[Path], sizes: Collection[tuple[int, int]], work: Path
+) -> list[Path]:
+    """Decode the images once, so that no child spends time on it, and letterbox the first."""
+    if not images:
+        return []
+    import cv2
+
+    from prunebench.measuring.postprocess import letterbox
+
+    frames = []
+    for index, path in enumerate(images):
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if image is None:
+            raise DatasetError("the image cannot be decoded", where=path, fix="replace the file")
+        frames.append(work / f"frame-{index}.npy")
+        np.save(frames[-1], image)
+        if index == 0:
+            for imgsz in sizes:
+                np.save(_input_file(work, imgsz), letterbox(image, imgsz)[0])
+    return frames

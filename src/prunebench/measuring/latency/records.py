@@ -1,0 +1,190 @@
+"""What a measurement is made of: raw samples as they come, and the result around them."""
+
+from __future__ import annotations
+
+import statistics
+from itertools import accumulate
+from typing import Literal
+
+from prunebench.common.records import FileRef, Interval, Record
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.host.fingerprint import Fingerprint
+
+Kind = Literal["model", "end_to_end"]
+PairState = Literal["told apart", "tie", "open", "not asked"]
+StopReason = Literal["settled", "rounds", "budget"]
+RealTime = Literal["yes", "no", "not shown"]
+
+
+class Sample(Record):
+    """One child run: one variant at one thread count in one round. Durations are raw.
+
+    The children of a round take turns, so the first slice of one was timed beside the first slice
+    of every other, and so on.
+
+    Attributes:
+        round: 0 for the first.
+        position: Place in the round's shuffled order, 0 for the first.
+        variant: Name of the variant, or of the sentinel.
+        threads: ``intra_op_num_threads``.
+        started_s: Unix time the process was started at, in seconds.
+        process_s: Wall time its start and its turns took, in seconds.
+        elapsed_s: The same and its share of what the round took besides, in seconds.
+        load_ms: Creating the session.
+        first_ms: The first inference.
+        model_ms: Back-to-back inferences of one letterboxed image, slice after slice.
+        model_slices: How many of them each slice holds.
+        model_wall_s: Wall time of those, in seconds.
+        model_cpu_s: CPU time of the process meanwhile, all threads, in seconds.
+        model_preemptions: Times the kernel took the CPU away meanwhile.
+        letterbox_ms: Per back-to-back frame; the next two go with it.
+        inference_ms: Per back-to-back frame.
+        nms_ms: Per back-to-back frame: NMS, and the masks of what it keeps.
+        frame_slices: How many frames each slice holds.
+        response_ms: Arrival to result of frames arriving at the real-time rate.
+        steal_share: Share of all CPUs' time the hypervisor took during the timed part.
+        other_cores: Cores kept busy by other processes during the timed part.
+        rss_base_mb: Resident memory before the session exists, in 10^6 bytes.
+        rss_peak_mb: Highest resident memory up to the last back-to-back inference.
+        session: Options the session itself reported.
+    """
+
+    round: int
+    position: int
+    variant: str
+    threads: int
+    started_s: float
+    process_s: float
+    elapsed_s: float
+    load_ms: float
+    first_ms: float
+    model_ms: tuple[float, ...]
+    model_slices: tuple[int, ...]
+    model_wall_s: float
+    model_cpu_s: float
+    model_preemptions: int
+    letterbox_ms: tuple[float, ...] = ()
+    inference_ms: tuple[float, ...] = ()
+    nms_ms: tuple[float, ...] = ()
+    frame_slices: tuple[int, ...] = ()
+    response_ms: tuple[float, ...] = ()
+    steal_share: float | None
+    other_cores: float | None
+    rss_base_mb: float
+    rss_peak_mb: float
+    session: dict[str, str]
+
+    @property
+    def frame_ms(self) -> tuple[float, ...]:
+        """Whole back-to-back frames: letterbox, inference, NMS and masks together."""
+        stages = zip(self.letterbox_ms, self.inference_ms, self.nms_ms, strict=True)
+        return tuple(sum(stage) for stage in stages)
+
+    def durations(self, kind: Kind) -> tuple[float, ...]:
+        """Milliseconds per back-to-back inference or frame."""
+        return self.model_ms if kind == "model" else self.frame_ms
+
+    def slice_medians(self, kind: Kind) -> tuple[float, ...]:
+        """Median milliseconds of each slice, in the order of the turns."""
+        durations = self.durations(kind)
+        ends = tuple(accumulate(self.model_slices if kind == "model" else self.frame_slices))
+        return tuple(
+            statistics.median(durations[begin:end])
+            for begin, end in zip((0, *ends), ends, strict=False)
+        )
+
+
+class Pair(Record):
+    """What the rounds say about two variants, as the stopping rule sees it.
+
+    Attributes:
+        threads: Thread count both were measured at.
+        first: Name of one variant.
+        second: Name of the other.
+        ratio: Milliseconds of ``first`` divided by ``second``'s, paired by round, at
+            ``stopping.LEVEL``; ``None`` with fewer than three common rounds.
+        rounds: Rounds in which both were measured.
+        state: ``told apart``; ``tie`` (a difference that matters would have shown); ``open``
+            (measuring ended first: a tie for want of evidence); ``not asked``.
+    """
+
+    threads: int
+    first: str
+    second: str
+    ratio: Interval | None
+    rounds: int
+    state: PairState
+
+
+class SentinelReport(Record):
+    """What the reference model did over the rounds, by its median inference in each.
+
+    Attributes:
+        rounds: Rounds it was measured in.
+        median_ms: Median over rounds.
+        rounds_off: Rounds in which it was further off that than ``noise.SENTINEL_LIMIT``.
+        worst_off: The largest deviation, as a share of the median, with its sign.
+        drift: Change from the first third of the rounds to the last, as a share.
+    """
+
+    rounds: int
+    median_ms: float
+    rounds_off: int
+    worst_off: float
+    drift: float
+
+
+class LatencyResult(Record):
+    """One measurement of several variants.
+
+    Attributes:
+        settings: The protocol.
+        realtime_fps: Frames per second of the paced frames.
+        imgsz: (height, width) of the letterbox in pixels.
+        nc: Number of classes.
+        seed: Seed of the rounds' order.
+        fingerprint: The host.
+        threads: Thread counts measured.
+        variants: Name to the sha256 of the ONNX file, in the order asked for.
+        failures: Name to the reason it has no figures.
+        kind: Durations the stopping rule compared.
+        rounds: Rounds begun.
+        stopped: ``settled`` (no pair was contested any more), ``rounds`` or ``budget``.
+        pairs: Every pair at every thread count.
+        wall_s: Wall time spent in seconds, over all attempts.
+        asked_s: Seconds of timed inference asked for, without the sentinel's.
+        load_average: Load averages over 1, 5 and 15 minutes at the start.
+        sentinel: What the reference model did, ``None`` with fewer than three rounds.
+        noise: What was seen on the host that may have falsified the measurement.
+        samples: The raw samples, JSON lines in the measurement's folder.
+    """
+
+    settings: LatencyConfig
+    realtime_fps: float
+    imgsz: tuple[int, int]
+    nc: int
+    seed: int
+    fingerprint: Fingerprint
+    threads: tuple[int, ...]
+    variants: dict[str, str]
+    failures: dict[str, str]
+    kind: Kind
+    rounds: int
+    stopped: StopReason
+    pairs: tuple[Pair, ...]
+    wall_s: float
+    asked_s: float
+    load_average: tuple[float, float, float]
+    sentinel: SentinelReport | None
+    noise: tuple[str, ...]
+    samples: FileRef
+
+    @property
+    def noisy(self) -> bool:
+        """Whether anything was seen that may have falsified the measurement."""
+        return bool(self.noise)
+
+    @property
+    def overhead(self) -> float:
+        """Wall time divided by the timed inference asked for; 1 would be no overhead."""
+        return self.wall_s / self.asked_s

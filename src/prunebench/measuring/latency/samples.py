@@ -1,0 +1,74 @@
+"""The raw samples of a measurement on disk, appended as they come: a kill loses one round."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from prunebench.measuring.latency.records import Sample
+
+SAMPLES = "samples.jsonl"
+PROTOCOL = "protocol.json"
+
+
+class SampleLog:
+    """Samples in ``folder``, continued when they were taken under the same protocol.
+
+    Args:
+        folder: The measurement's folder.
+        protocol: Plain JSON values that say under which circumstances samples go together:
+            host, files, session options, durations. Samples found on disk under any other
+            protocol are discarded.
+    """
+
+    def __init__(self, folder: Path, protocol: dict[str, Any]) -> None:
+        self.path = folder / SAMPLES
+        self.samples: list[Sample] = []
+        text = json.dumps(protocol, sort_keys=True, indent=1)
+        written = folder / PROTOCOL
+        if written.is_file() and written.read_text(encoding="utf-8") == text:
+            self.samples = read_samples(self.path)
+        _replace(self.path, "".join(f"{sample.model_dump_json()}\n" for sample in self.samples))
+        _replace(written, text)
+
+    def extend(self, samples: Sequence[Sample]) -> None:
+        """Keep samples, in memory and on disk."""
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write("".join(f"{sample.model_dump_json()}\n" for sample in samples))
+        self.samples.extend(samples)
+
+    def has(self, round_index: int, variant: str, threads: int) -> bool:
+        """Whether this child run was already done."""
+        return any(
+            (sample.round, sample.variant, sample.threads) == (round_index, variant, threads)
+            for sample in self.samples
+        )
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """Samples of a file; a last line that a kill cut short is left out.
+
+    Raises:
+        ValidationError: Any other line is no sample.
+    """
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    samples = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            samples.append(Sample.model_validate_json(line))
+        except ValidationError:
+            if number < len(lines):
+                raise
+    return samples
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

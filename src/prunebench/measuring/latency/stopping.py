@@ -1,0 +1,170 @@
+"""When to stop: after a minimum of rounds, go on only for pairs that are still contested.
+
+The pairs are looked at after the minimum of rounds and again whenever half as many more are
+done (8, 12, 18, 27 ...). A pair's log ratios, one per round in which both variants were
+measured, give a trimmed Student-t interval. The pair is settled when that interval
+
+- excludes 0: the two are told apart, or
+- is so narrow that the smallest difference that matters would have excluded 0: its half width
+  is at most half of that difference. Then it is a tie. (Half, because at a half width of the
+  whole difference a true difference of that size would be missed every second time.)
+
+Looking repeatedly raises the chance that equal variants are once told apart by luck. So looks
+are few and each asks for 99 %: simulated over 8 to 40 rounds, two equal variants were told
+apart in 1.8 % of runs where the ratio of one round varies by 1.4 %, and in 3.8 % where it
+varies by 6 % (a 95 % interval computed after the stop excludes 0 in 7 to 8 %: do not use one).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunebench.common.records import Interval
+from prunebench.common.statistics import FEWEST_ROUNDS
+from prunebench.measuring.latency.intervals import geometric_interval
+from prunebench.measuring.latency.records import Kind, LatencyResult, Pair, PairState, Sample
+
+LEVEL = 0.99
+LOOK_AGAIN = 1.5
+
+POLISHES = 30
+POLISHED = 1e-9
+"""Median polish ends when nothing moves by more, on the logarithmic scale."""
+
+Contested = Callable[[str, str], bool]
+
+
+def round_medians(samples: Iterable[Sample], kind: Kind) -> dict[tuple[str, int], dict[int, float]]:
+    """Typical milliseconds of each round, by (variant, threads); rounds not measured are absent.
+
+    What a slice took is what the variant takes, times what the host did to that turn of everybody.
+    The two are separated by Tukey's median polish of the logarithms (Exploratory Data Analysis,
+    1977, chapter 11): the ratio of two variants in a round is then, for two alone exactly, the
+    median of the ratios of their slices.
+
+    Args:
+        samples: All samples of the rounds, those of other variants included.
+        kind: Durations to look at.
+    """
+    rounds: dict[tuple[int, int], list[Sample]] = {}
+    for sample in samples:
+        if sample.durations(kind):
+            turns = len(sample.slice_medians(kind))
+            rounds.setdefault((sample.round, turns), []).append(sample)
+    medians: dict[tuple[str, int], dict[int, float]] = {}
+    for (index, _), together in rounds.items():
+        slices = np.log([sample.slice_medians(kind) for sample in together])
+        for sample, level in zip(together, polished_rows(slices), strict=True):
+            of_variant = medians.setdefault((sample.variant, sample.threads), {})
+            of_variant[index] = math.exp(level)
+    return medians
+
+
+def polished_rows(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Level of each row of a two-way table, free of its columns' effects, by median polish.
+
+    Args:
+        table: (rows, columns).
+
+    Returns:
+        (rows,) the common level plus each row's effect.
+    """
+    rest = table.copy()
+    rows, columns = np.zeros(len(table)), np.zeros(table.shape[1])
+    for _ in range(POLISHES):
+        by_column = np.median(rest, axis=0)
+        rest -= by_column
+        columns += by_column
+        by_row = np.median(rest, axis=1)
+        rest -= by_row[:, None]
+        rows += by_row
+        if max(np.abs(by_column).max(), np.abs(by_row).max()) < POLISHED:
+            break
+    return rows + np.median(columns)
+
+
+def judge_pairs(
+    medians: Mapping[tuple[str, int], Mapping[int, float]],
+    variants: Sequence[str],
+    threads: Sequence[int],
+    smallest_difference_percent: float,
+    contested: Contested | None,
+) -> tuple[Pair, ...]:
+    """Judge every pair of variants at every thread count.
+
+    Args:
+        medians: As ``round_medians`` gives them.
+        variants: Names, in order.
+        threads: Thread counts.
+        smallest_difference_percent: Smallest difference that matters.
+        contested: Whether the order of two variants is worth more rounds; ``None``: of all.
+    """
+    narrow = math.log1p(smallest_difference_percent / 100) / 2
+    return tuple(
+        _judge(
+            medians.get((first, count), {}),
+            medians.get((second, count), {}),
+            (count, first, second),
+            narrow,
+            contested is None or contested(first, second),
+        )
+        for count in threads
+        for first, second in itertools.combinations(variants, 2)
+    )
+
+
+def is_look(rounds_done: int, rounds_min: int) -> bool:
+    """Whether the pairs are judged after this many rounds."""
+    look = rounds_min
+    while look < rounds_done:
+        look = math.ceil(look * LOOK_AGAIN)
+    return look == rounds_done
+
+
+def still_open(pairs: Iterable[Pair]) -> frozenset[tuple[str, int]]:
+    """The (variant, threads) that have to be measured again."""
+    return frozenset(
+        (name, pair.threads)
+        for pair in pairs
+        if pair.state == "open"
+        for name in (pair.first, pair.second)
+    )
+
+
+def _judge(
+    first: Mapping[int, float],
+    second: Mapping[int, float],
+    names: tuple[int, str, str],
+    narrow: float,
+    asked: bool,
+) -> Pair:
+    common = sorted(first.keys() & second.keys())
+    ratio: Interval | None = None
+    state: PairState = "open"
+    if len(common) >= FEWEST_ROUNDS:
+        ratio = geometric_interval([first[r] / second[r] for r in common], LEVEL)
+        if ratio.low > 1 or ratio.high < 1:
+            state = "told apart"
+        elif math.log(ratio.high / ratio.low) / 2 <= narrow:
+            state = "tie"
+    if state == "open" and not asked:
+        state = "not asked"
+    return Pair(
+        threads=names[0],
+        first=names[1],
+        second=names[2],
+        ratio=ratio,
+        rounds=len(common),
+        state=state,
+    )
+
+
+def possible_looks(latency: LatencyResult) -> int:
+    """How often the measuring could have stopped on what it saw, whether it came to it or not."""
+    first, last = latency.settings.rounds_min, latency.settings.rounds_max
+    return sum(is_look(rounds, first) or rounds == last for rounds in range(first, last + 1))

@@ -1,0 +1,305 @@
+"""Step ``diagnose``: why is a pruned network not faster?
+
+Two sources, both onnxruntime's own: the graph it optimised for this CPU (which convolutions run in
+the blocked layout NCHWc, and what it costs to reorder activations into and out of it), and its
+profile (milliseconds of every kernel). The variant and its baseline run in turns in one process,
+so that what disturbs one disturbs the other. The times explain; they rank nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prunebench.common.errors import CheckpointError
+from prunebench.common.records import Record
+from prunebench.measuring.host.fingerprint import SessionSettings
+from prunebench.measuring.onnx_graph import module_of
+from prunebench.steps.child import Emit
+
+if TYPE_CHECKING:
+    import onnx
+
+NCHWC = "com.microsoft.nchwc"
+REORDERS = ("ReorderInput", "ReorderOutput")
+
+FEWEST_RUNS = 3
+MOST_RUNS = 15
+TIMED_S = 0.6
+"""Profiled seconds of variant and baseline together, within those numbers of runs."""
+
+SLOW_PER_MAC = 1.25
+"""Times the baseline's milliseconds per MAC from which a reason is looked for."""
+
+OTHER_EXPLAIN = 0.5
+"""Part of the added milliseconds per MAC that other operators must account for to be the reason."""
+
+
+class Request(Record):
+    """Input of the step.
+
+    Attributes:
+        onnx: Absolute path of the variant's file: one float32 input of a fixed shape.
+        baseline: The same of the baseline's.
+        threads: ``intra_op_num_threads``.
+        settings: The session options that latency was measured with.
+        block: Channels in a block of this CPU's kernels, see ``fingerprint.kernel_block``.
+    """
+
+    onnx: str
+    baseline: str
+    threads: int
+    settings: SessionSettings
+    block: int
+
+
+class NetworkProfile(Record):
+    """How onnxruntime runs one file on this CPU.
+
+    Attributes:
+        convolutions: Convolutions in the optimised graph.
+        blocked: Those in the blocked layout NCHWc.
+        quantized: Those on integers, for which there is no blocked layout.
+        reorders: Nodes that only reorder activations into or out of that layout.
+        off_block: Width of every convolution whose output channels are no multiple of the block,
+            by the name of its module.
+        weights: Numbers in the file's float32 tensors.
+        denormal_weights: Those of them that are denormal numbers.
+        mmacs: Million multiply-accumulates of the convolutions, for one image.
+        kernel_ms: Milliseconds of one inference spent in kernels: the sum of each one's median.
+        time_shares: Operator to its share of ``kernel_ms``, the largest first.
+    """
+
+    convolutions: int
+    blocked: int
+    quantized: int
+    reorders: int
+    off_block: dict[str, int]
+    weights: int
+    denormal_weights: int
+    mmacs: float
+    kernel_ms: float
+    time_shares: dict[str, float]
+
+    @property
+    def blocked_share(self) -> float:
+        """Share of the convolutions in the blocked layout, 0..1."""
+        return self.blocked / self.convolutions if self.convolutions else 0.0
+
+    @property
+    def ms_per_mmac(self) -> float:
+        """Kernel milliseconds per million multiply-accumulates; NaN without convolutions."""
+        return self.kernel_ms / self.mmacs if self.mmacs else math.nan
+
+    @property
+    def other_share(self) -> float:
+        """Share of the time that is not spent in convolutions."""
+        return 1 - sum(share for name, share in self.time_shares.items() if "Conv" in name)
+
+
+class Diagnosis(Record):
+    """A variant's profile against its baseline's.
+
+    Attributes:
+        block: Channels in a block of this CPU's kernels.
+        threads: ``intra_op_num_threads`` of both.
+        variant: The variant.
+        baseline: The baseline.
+        times_baseline: The variant's milliseconds per MAC divided by the baseline's; above 1, it
+            gains less time than it saves arithmetic.
+        advice: One sentence for each thing that is off; empty where nothing is.
+    """
+
+    block: int
+    threads: int
+    variant: NetworkProfile
+    baseline: NetworkProfile
+    times_baseline: float
+    advice: tuple[str, ...]
+
+
+def run(request: Request, workdir: Path, emit: Emit) -> Diagnosis:
+    """Profile a variant beside its baseline and say what is off.
+
+    Raises:
+        CheckpointError: A file cannot be loaded, or has no single input of a fixed shape.
+    """
+    emit({"kind": "stage", "text": "profiling against the baseline"})
+    with tempfile.TemporaryDirectory(dir=workdir, prefix=".diagnose.") as folder:
+        files = [Path(request.onnx), Path(request.baseline)]
+        profiled = [
+            _Profiled(path, Path(folder) / str(index), request) for index, path in enumerate(files)
+        ]
+        until = time.perf_counter() + TIMED_S
+        for done in range(MOST_RUNS + 1):
+            # The first run, which still allocates, is left out of the profile's figures.
+            if done > FEWEST_RUNS and time.perf_counter() > until:
+                break
+            for one in profiled:
+                one.infer()
+        variant, baseline = (one.profile(request.block) for one in profiled)
+    return Diagnosis(
+        block=request.block,
+        threads=request.threads,
+        variant=variant,
+        baseline=baseline,
+        times_baseline=variant.ms_per_mmac / baseline.ms_per_mmac,
+        advice=tuple(advise(variant, baseline, request.block)),
+    )
+
+
+def advise(variant: NetworkProfile, baseline: NetworkProfile, block: int) -> list[str]:
+    """One sentence for each thing that is off with ``variant``, the likeliest culprit first.
+
+    Widths that are off the block in the baseline too, as a detection head's class scores are, are
+    no fault of the pruning.
+    """
+    found = []
+    moved = [
+        name for name, width in variant.off_block.items() if baseline.off_block.get(name) != width
+    ]
+    if moved:
+        found.append(
+            f"{len(moved)} of {variant.convolutions} convolutions have widths that are no "
+            f"multiple of {block}: set prune.round_to to {block}."
+        )
+    if variant.denormal_weights:
+        found.append(
+            f"{variant.denormal_weights:,} of {variant.weights:,} weights are denormal numbers, "
+            "which slow some processors: set latency.flush_denormals to true."
+        )
+    slow = variant.ms_per_mmac > SLOW_PER_MAC * baseline.ms_per_mmac
+    added = variant.ms_per_mmac - baseline.ms_per_mmac
+    others = variant.ms_per_mmac * variant.other_share - baseline.ms_per_mmac * baseline.other_share
+    if slow and not moved and others > OTHER_EXPLAIN * added:
+        found.append(
+            f"{variant.other_share:.0%} of the time goes to operators other than convolutions "
+            f"(baseline {baseline.other_share:.0%}), which fewer channels shorten little: "
+            "a smaller image shortens them."
+        )
+    return found
+
+
+class _Profiled:
+    """A session that saves its optimised graph and writes a profile."""
+
+    def __init__(self, path: Path, prefix: Path, request: Request) -> None:
+        import onnx
+        import onnxruntime as ort
+
+        from prunebench.measuring.latency.child import session_options
+
+        settings = request.settings.model_dump() | {"threads": request.threads}
+        options = session_options(settings)
+        self._optimised = prefix.with_suffix(".onnx")
+        options.optimized_model_filepath = str(self._optimised)
+        options.enable_profiling = True
+        options.profile_file_prefix = str(prefix)
+        try:
+            self._model = onnx.load(path)
+            self._session: Any = ort.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime and protobuf have no public base class
+            raise CheckpointError("onnxruntime cannot load the file", where=path) from error
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or not all(isinstance(size, int) for size in inputs[0].shape):
+            shapes = ", ".join(str(item.shape) for item in inputs)
+            raise CheckpointError(f"its inputs are {shapes}, not one of a fixed shape", where=path)
+        pixels = np.random.default_rng(0).random(inputs[0].shape, dtype=np.float32)
+        self._feed = {inputs[0].name: pixels}
+
+    def infer(self) -> None:
+        self._session.run(None, self._feed)
+
+    def profile(self, block: int) -> NetworkProfile:
+        """Everything the runs and the graph tell; the session ends its profile with this."""
+        import onnx
+
+        events = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
+        kernels = _kernel_ms(events)
+        total = sum(kernels.values())
+        by_time = sorted(kernels.items(), key=lambda item: -item[1])
+        nodes = onnx.load(self._optimised).graph.node
+        convolutions = [node for node in nodes if _is_convolution(node)]
+        widths, macs = _convolutions(self._model)
+        weights, denormal = _denormals(self._model)
+        return NetworkProfile(
+            convolutions=len(convolutions),
+            blocked=sum(node.domain == NCHWC for node in convolutions),
+            quantized=sum(_is_quantized(node) for node in convolutions),
+            reorders=sum(node.op_type in REORDERS for node in nodes),
+            off_block={name: width for name, width in widths.items() if width % block},
+            weights=weights,
+            denormal_weights=denormal,
+            mmacs=macs / 1e6,
+            kernel_ms=total,
+            time_shares={name: round(ms / total, 4) for name, ms in by_time},
+        )
+
+
+def _kernel_ms(events: list[dict[str, Any]]) -> dict[str, float]:
+    """Milliseconds per inference by operator: each node's median over all runs but the first."""
+    durations: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            node = event["args"]
+            durations[node["op_name"], node["node_index"]].append(event["dur"])
+    by_operator: dict[str, float] = defaultdict(float)
+    for (operator, _), microseconds in durations.items():
+        by_operator[operator] += float(np.median(microseconds[1:])) / 1000
+    return by_operator
+
+
+def _is_convolution(node: onnx.NodeProto) -> bool:
+    return "Conv" in node.op_type and "Transpose" not in node.op_type
+
+
+def _is_quantized(node: onnx.NodeProto) -> bool:
+    return "QLinear" in node.op_type or "Integer" in node.op_type
+
+
+def _convolutions(model: onnx.ModelProto) -> tuple[dict[str, int], int]:
+    """Output channels of each convolution in the file, and multiply-accumulates of all.
+
+    A weight that an INT8 file computes from integers is not stored, so shapes are inferred.
+    """
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*inferred.value_info, *inferred.output)
+    }
+    shapes |= {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    widths: dict[str, int] = {}
+    macs = 0
+    for node in model.graph.node:
+        if not _is_convolution(node):
+            continue
+        weight = node.input[3] if node.op_type == "QLinearConv" else node.input[1]
+        output = shapes[node.output[0]]
+        widths[module_of(weight)] = output[1]
+        macs += math.prod(shapes[weight]) * math.prod(output[2:])
+    return widths, macs
+
+
+def _denormals(model: onnx.ModelProto) -> tuple[int, int]:
+    """Numbers in the float32 tensors of a file, and how many of them are denormal."""
+    from onnx import TensorProto, numpy_helper
+
+    count = denormal = 0
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        size = np.abs(numpy_helper.to_array(tensor))
+        count += size.size
+        denormal += int(((size > 0) & (size < np.finfo(np.float32).tiny)).sum())
+    return count, denormal

@@ -1,0 +1,3 @@
+"""What happens to finished runs: promoted, measured again, gated, shared, logged; nothing here
+makes a variant.
+"""

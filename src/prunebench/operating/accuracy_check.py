@@ -1,0 +1,72 @@
+"""The accuracy of a promoted ONNX file evaluated again, against what was recorded of it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from prunebench.common.errors import InputError
+from prunebench.common.records import Accuracy, Record
+from prunebench.data.dataset import dataset_digest, read_dataset
+from prunebench.experiment.make import accuracy_request
+from prunebench.experiment.prepare import read_experiment
+from prunebench.operating.registry import Entry
+from prunebench.steps.child import Emit, run_child
+
+TOLERANCE = 0.005
+"""Difference in mAP50 (0..1) that is none: the same file on the same images differs between two
+CPUs by rounding, which moves single detections across a threshold."""
+
+
+class AccuracyCheck(Record):
+    """What the evaluation of one entry came to.
+
+    Attributes:
+        entry: Name of the entry.
+        recorded: mAP50 when it was made, 0..1.
+        now: mAP50 now.
+        images: Images evaluated.
+        holds: Whether the two agree.
+        sentence: All of it in words.
+    """
+
+    entry: str
+    recorded: float
+    now: float
+    images: int
+    holds: bool
+    sentence: str
+
+
+def check_accuracy(entry: Entry, registry: Path, announce: Emit) -> AccuracyCheck:
+    """Evaluate the file of an entry on the images it was evaluated on; nothing cached is used.
+
+    Raises:
+        InputError: Its run, its ONNX file or its images are gone or have changed.
+        StepError: The evaluation failed.
+    """
+    variant = entry.subject(registry)
+    folder = entry.run_folder(registry)
+    experiment = read_experiment(folder)
+    if variant.exported is None or variant.accuracy is None:
+        raise InputError(f"{variant.name} has no accuracy", where=folder, fix="run it again")
+    if dataset_digest(read_dataset(Path(experiment.data_yaml))) != experiment.data_digest:
+        raise InputError(
+            f"the images or labels that {entry.name} was evaluated on have changed",
+            where=experiment.data_yaml,
+            fix="put them back, or run the experiment on the new ones",
+        )
+    request = accuracy_request(experiment, variant.exported, folder)
+    with tempfile.TemporaryDirectory(prefix="prunebench-accuracy-") as work:
+        plain = run_child("accuracy", request, Path(work), threads=1, on_event=announce)
+    now, recorded = Accuracy.model_validate(plain).map50, variant.accuracy.map50
+    holds = abs(now - recorded) <= TOLERANCE
+    agrees = "as recorded" if holds else f"but {recorded:.3f} was recorded"
+    return AccuracyCheck(
+        entry=entry.name,
+        recorded=recorded,
+        now=now,
+        images=len(experiment.images),
+        holds=holds,
+        sentence=f"{entry.name}: mAP50 {now:.3f} on {len(experiment.images)} images, {agrees}.",
+    )

@@ -1,0 +1,3 @@
+"""May this change be merged: the runs compared, the decision, and the second measurement that
+confirms it.
+"""

@@ -1,0 +1,302 @@
+"""The gate: a candidate is measured beside its baseline, and what it loses is judged.
+
+Where the baseline's ONNX file is gone, the candidate alone is measured and compared with the
+baseline's stored rounds through the reference model, on the same fingerprint only. Accuracy
+comes from the detections both runs kept: it does not depend on the day, so the second
+measurement only resamples the images anew.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from prunebench.common.cores import default_threads
+from prunebench.common.errors import InputError, StepError
+from prunebench.common.records import Overlap, Record
+from prunebench.common.statistics import Array, log_ratios
+from prunebench.config.sections import LatencyConfig
+from prunebench.experiment.prepare import Experiment
+from prunebench.measuring.latency.measure import Target, measure
+from prunebench.measuring.latency.samples import read_samples
+from prunebench.measuring.latency.sentinel import SENTINEL
+from prunebench.measuring.latency.stopping import round_medians
+from prunebench.measuring.map_bootstrap import image_weights, load_detections, mean_ap
+from prunebench.operating.gate.decision import (
+    Check,
+    GateLimits,
+    GateResult,
+    decide,
+    judge,
+    needs_confirmation,
+    paired_checks,
+    stored_check,
+)
+from prunebench.operating.gate.subjects import StoredBaseline, Subject, find_stored, find_subject
+from prunebench.results.ranking.compare import FEWEST_IMAGES
+from prunebench.results.ranking.measured import Measured, Rounds
+from prunebench.steps.child import Emit
+
+CANDIDATE, BASELINE = "candidate", "baseline"
+SENTINEL_THREADS = 1
+
+
+class GateReport(Record):
+    """What a gate looked at and decided.
+
+    Attributes:
+        candidate: The candidate in words.
+        baseline: The baseline in words.
+        method: Both measured side by side, or the candidate alone against a stored run.
+        notes: What was not checked, and what may have falsified the measurement.
+        result: The decision.
+    """
+
+    candidate: str
+    baseline: str
+    method: Literal["side by side", "stored run"]
+    notes: tuple[str, ...]
+    result: GateResult
+
+
+def run_gate(
+    candidate: str, baseline: str, limits: GateLimits, work: Path, on_event: Emit
+) -> GateReport:
+    """Measure and decide; a suspected regression is measured again before it counts.
+
+    Args:
+        candidate: ``RUNFOLDER:VARIANT``, or ``RUNFOLDER`` for its best-ranked variant.
+        baseline: The same; a run that only the candidate's history knows will do.
+        limits: What the candidate may lose.
+        work: Folder for the raw samples.
+        on_event: Receives ``{"kind": "stage" or "waiting", "text"}``.
+
+    Raises:
+        InputError: Candidate or baseline cannot be found, or they cannot be compared.
+        StepError: The measurement failed, or was noisy and the candidate's run is strict.
+    """
+    gate = _open_gate(candidate, baseline, limits, work, on_event)
+    findings = judge(gate.checks(0), limits)
+    confirmation = judge(gate.checks(1), limits) if needs_confirmation(findings) else ()
+    return GateReport(
+        candidate=gate.candidate.title,
+        baseline=gate.baseline_title,
+        method="side by side" if gate.stored is None else "stored run",
+        notes=tuple(dict.fromkeys(gate.notes)),
+        result=decide(findings, confirmation),
+    )
+
+
+def _open_gate(
+    candidate: str, baseline: str, limits: GateLimits, work: Path, on_event: Emit
+) -> _Gate:
+    first, second = find_subject(candidate), find_subject(baseline)
+    if first is None:
+        raise InputError(
+            "the candidate is no variant in a run folder",
+            where=candidate,
+            fix="give RUNFOLDER:VARIANT or RUNFOLDER",
+        )
+    if first.onnx is None:
+        raise InputError(
+            f"the ONNX file of {first.title} is gone or has changed",
+            where=first.folder,
+            fix="run the experiment again",
+        )
+    if second is not None and _form(first) != _form(second):
+        raise InputError(
+            f"{first.title} and {second.title} differ in the letterbox or the classes",
+            fix="compare variants that do the same job",
+        )
+    settings = _settings(first.experiment.config.latency, limits)
+    stored = None
+    if second is None or second.onnx is None:
+        stored = find_stored(baseline, first, settings, second)
+        settings = settings.model_copy(update={"threads": tuple(sorted(stored.logs))})
+    return _Gate(first, second, stored, settings, limits, work, on_event)
+
+
+def _form(subject: Subject) -> tuple[tuple[int, int], dict[int, str]]:
+    exported = subject.variant.exported
+    imgsz = subject.experiment.config.image.hw if exported is None else exported.imgsz
+    return imgsz, subject.experiment.class_names
+
+
+def _settings(settings: LatencyConfig, limits: GateLimits) -> LatencyConfig:
+    """The run's settings, but without paced frames, which no check reads, and fine enough."""
+    limit = limits.latency_percent or math.inf
+    return settings.model_copy(
+        update={
+            "threads": settings.threads or default_threads(),
+            "paced": False,
+            "smallest_difference_percent": min(settings.smallest_difference_percent, limit),
+        }
+    )
+
+
+class _Scores(NamedTuple):
+    """An accuracy as ``Measured`` holds it."""
+
+    map50: float
+    draws: Array
+    images: int
+
+
+_NOT_EVALUATED = _Scores(math.nan, np.empty(0), 0)
+
+
+@dataclass
+class _Gate:
+    """A comparison that can be measured several times; ``notes`` gathers what to know of it."""
+
+    candidate: Subject
+    baseline: Subject | None
+    stored: StoredBaseline | None
+    settings: LatencyConfig
+    limits: GateLimits
+    work: Path
+    emit: Emit
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def baseline_title(self) -> str:
+        """The baseline in words."""
+        known = self.stored or self.baseline
+        return "" if known is None else known.title
+
+    def checks(self, attempt: int) -> list[Check]:
+        """Measure once, as attempt 0 or, independent of that, 1."""
+        again = " again, because a regression is suspected" if attempt else ""
+        text = f"measuring {self.candidate.title} against {self.baseline_title}{again}"
+        self.emit({"kind": "stage", "text": text})
+        medians = self._measure(attempt)
+        name, threads = self.candidate.variant.name, self.settings.threads or ()
+        checks = []
+        if self.stored is not None:
+            sentinel = medians[SENTINEL, SENTINEL_THREADS]
+            for count in threads:
+                ratios = log_ratios(medians[CANDIDATE, count], sentinel)
+                logs = self.stored.logs[count]
+                checks.append(stored_check(name, count, ratios, logs, self.limits))
+            threads = ()
+        first, second = (
+            _measured(name, {count: medians[role, count] for count in threads}, scores)
+            for role, scores in zip((CANDIDATE, BASELINE), self._scores(attempt), strict=True)
+        )
+        return [*checks, *paired_checks(first, second, threads, self.limits)]
+
+    def _measure(self, attempt: int) -> dict[tuple[str, int], dict[int, float]]:
+        """Model-only medians of each round, by (role, threads)."""
+        experiment = self.candidate.experiment
+        roles = {CANDIDATE: self.candidate}
+        if self.stored is None and self.baseline is not None:
+            roles[BASELINE] = self.baseline
+        folder = self.work / f"{attempt}"
+        result = measure(
+            [
+                Target(role, subject.folder / subject.onnx.path, subject.onnx.sha256)
+                for role, subject in roles.items()
+                if subject.onnx is not None
+            ],
+            _existing([Path(image) for image in experiment.images[: self.settings.images]]),
+            self.settings,
+            realtime_fps=experiment.config.ranking.realtime_fps,
+            imgsz=_form(self.candidate)[0],
+            nc=len(experiment.class_names),
+            seed=experiment.config.seed + attempt,
+            folder=folder,
+            who=f"the gate of {self.candidate.title}",
+            on_event=self._on_event,
+        )
+        for role, reason in result.failures.items():
+            raise StepError("latency", reason, variant=roles[role].title)
+        if result.noisy and self.settings.strict:
+            reason = f"the host was noisy and strict is set: {'; '.join(result.noise)}"
+            raise StepError("gate", reason)
+        self.notes += [f"The host was noisy: {seen}." for seen in result.noise]
+        return round_medians(read_samples(folder / result.samples.path), "model")
+
+    def _scores(self, attempt: int) -> tuple[_Scores, _Scores]:
+        """Both accuracies, resampled with the same images."""
+        first = self.candidate.detections
+        second = None if self.baseline is None else self.baseline.detections
+        if self.baseline is None or first is None or second is None:
+            return self._without_accuracy("the detections of one of the two are gone")
+        reason = _not_comparable(self.candidate.experiment, self.baseline.experiment)
+        if reason is not None:
+            return self._without_accuracy(reason)
+        config = self.candidate.experiment.config
+        metric = config.ranking.metric
+        if metric == "mask" and not (_has_masks(self.candidate) and _has_masks(self.baseline)):
+            return self._without_accuracy("one of the two predicts no masks")
+        images = len(self.candidate.experiment.images)
+        weights = image_weights(images, config.ranking.bootstrap, config.seed + attempt)
+        return _evaluate(first, metric, weights), _evaluate(second, metric, weights)
+
+    def _without_accuracy(self, reason: str) -> tuple[_Scores, _Scores]:
+        self.notes.append(f"Accuracy is not checked: {reason}.")
+        return _NOT_EVALUATED, _NOT_EVALUATED
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        if event["kind"] == "waiting":
+            self.emit(event)
+        elif event["kind"] == "sample" and event["run"] == event["runs"]:
+            self.emit({"kind": "stage", "text": f"round {event['round']} is measured"})
+
+
+def _existing(images: list[Path]) -> list[Path]:
+    gone = next((image for image in images if not image.is_file()), None)
+    if gone is not None:
+        raise InputError(
+            "an image of the experiment is gone", where=gone, fix="put the dataset back"
+        )
+    return images
+
+
+def _not_comparable(first: Experiment, second: Experiment) -> str | None:
+    """Why the accuracies of two experiments' variants say nothing about each other, if so."""
+    images = [(e.data_digest, e.split, len(e.images)) for e in (first, second)]
+    if images[0] != images[1]:
+        return "the two were evaluated on different images"
+    # The split and the number of images were just compared as they turned out.
+    settings = [e.config.accuracy.model_dump(exclude={"split", "images"}) for e in (first, second)]
+    if settings[0] != settings[1]:
+        return "the two were evaluated with different settings"
+    if len(first.images) < FEWEST_IMAGES:
+        return f"{len(first.images)} images are too few, {FEWEST_IMAGES} are needed"
+    return None
+
+
+def _has_masks(subject: Subject) -> bool:
+    accuracy = subject.variant.accuracy
+    return accuracy is not None and accuracy.mask_map50 is not None
+
+
+def _evaluate(detections: Path, metric: Overlap, weights: Array) -> _Scores:
+    loaded = load_detections(detections, metric)
+    (whole,) = mean_ap(loaded, np.ones((1, loaded.images)))
+    return _Scores(float(whole), mean_ap(loaded, weights), loaded.images)
+
+
+def _measured(name: str, latency_ms: dict[int, Rounds], scores: _Scores) -> Measured:
+    """What the checks read of a variant; they ask for nothing else."""
+    return Measured(
+        name=name,
+        parent=None,
+        strategy=None,
+        round=0,
+        parameters=None,
+        verdict=None,
+        why=None,
+        network=None,
+        size_mb=math.nan,
+        map50=scores.map50,
+        map50_draws=scores.draws,
+        images=scores.images,
+        latency_ms=latency_ms,
+        end_to_end_ms={},
+    )

@@ -1,0 +1,210 @@
+"""Is a changed onnxruntime the reason for a slowdown?
+
+Two runs lie days apart, and more than a library changes in days. So a version is named as the
+suspect only where both can be installed side by side and, measured in turns on the same file, the
+later one is slower.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+from prunebench.common.errors import InputError, StepError
+from prunebench.common.records import Interval, Record, VariantRecord
+from prunebench.common.text import percent
+from prunebench.measuring.latency.measure import Target, measure
+from prunebench.measuring.latency.records import LatencyResult
+from prunebench.measuring.latency.samples import read_samples
+from prunebench.results.history.compare import RunChange, RunComparison
+from prunebench.results.run_folder import read_run_config, read_variants
+from prunebench.steps.child import Emit
+
+LIBRARY = "onnxruntime"
+
+
+class Suspicion(Record):
+    """What measuring a file under both versions says.
+
+    Attributes:
+        variant: The variant that became slower.
+        threads: ``intra_op_num_threads``.
+        before: Version the earlier run was measured with.
+        after: Version the later run was measured with.
+        slower: How much longer an inference takes under ``after``, in percent.
+        suspect: Whether it is shown to take longer.
+        sentence: All of it in words.
+    """
+
+    variant: str
+    threads: int
+    before: str
+    after: str
+    slower: Interval
+    suspect: bool
+    sentence: str
+
+
+class _Pair(NamedTuple):
+    change: RunChange
+    before: Target
+    after: Target
+
+
+def suspect_onnxruntime(
+    comparison: RunComparison, run: Path, work: Path, emit: Emit
+) -> tuple[Suspicion, ...]:
+    """Measure every file that became slower under the versions of both runs.
+
+    Args:
+        comparison: Two runs of the history.
+        run: Folder of the later one, with the files.
+        work: Folder for the installed versions and the raw samples.
+        emit: Receives progress events.
+
+    Returns:
+        One for each variant and thread count that is shown to be slower with the same file; none
+        where both runs had the same version.
+
+    Raises:
+        InputError: A version cannot be installed here, or a file is gone.
+        StepError: A version that was installed is not the one that ran.
+    """
+    before, after = comparison.onnxruntime
+    slower = [c for c in comparison.changes if c.verdict == "slower" and c.same_file]
+    if before == after or not slower:
+        return ()
+    variants = {variant.name: variant for variant in read_variants(run)}
+    folders = {one: installed(one, work / LIBRARY, emit) for one in (before, after)}
+    found = []
+    for threads in sorted({change.threads for change in slower}):
+        pairs = [
+            _pair(change, variants, run, folders, (before, after))
+            for change in slower
+            if change.threads == threads
+        ]
+        found += _measured(pairs, run, work / f"{threads}-threads", emit)
+    return tuple(found)
+
+
+def installed(wanted: str, root: Path, emit: Emit) -> Path | None:
+    """Folder to import a version of onnxruntime from; ``None``: the one that is installed anyway.
+
+    Raises:
+        InputError: pip cannot install it.
+    """
+    if wanted == version(LIBRARY):
+        return None
+    folder = root / wanted
+    if folder.is_dir():
+        return folder
+    emit({"kind": "stage", "text": f"installing {LIBRARY} {wanted} beside the present one"})
+    partial = root / f".{wanted}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    command += ["--only-binary", ":all:", "--target", str(partial), f"{LIBRARY}=={wanted}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        shutil.rmtree(partial, ignore_errors=True)
+        last = next(iter(done.stderr.strip().splitlines()[-1:]), "no output")
+        raise InputError(
+            f"{LIBRARY} {wanted} cannot be installed beside {version(LIBRARY)} ({last}), so "
+            "whether the version is the reason cannot be told"
+        )
+    partial.rename(folder)
+    return folder
+
+
+def _pair(
+    change: RunChange,
+    variants: dict[str, VariantRecord],
+    run: Path,
+    folders: dict[str, Path | None],
+    versions: tuple[str, str],
+) -> _Pair:
+    record = variants.get(change.variant)
+    if record is None or record.exported is None:
+        raise InputError(f"the run has no ONNX file of {change.variant}", where=run)
+    onnx = record.exported.onnx
+    before, after = (
+        Target(
+            f"{change.variant}, {LIBRARY} {one}",
+            run / onnx.path,
+            onnx.sha256,
+            packages=folders[one],
+            imgsz=record.exported.imgsz,
+        )
+        for one in versions
+    )
+    return _Pair(change, before, after)
+
+
+def _measured(pairs: Sequence[_Pair], run: Path, folder: Path, emit: Emit) -> list[Suspicion]:
+    config = read_run_config(run)
+    threads = pairs[0].change.threads
+    together = {frozenset((pair.before.name, pair.after.name)) for pair in pairs}
+    result = measure(
+        [target for pair in pairs for target in (pair.before, pair.after)],
+        [],
+        config.latency.model_copy(update={"threads": (threads,)}),
+        realtime_fps=config.ranking.realtime_fps,
+        imgsz=config.image.hw,
+        nc=1,
+        seed=config.seed,
+        folder=folder,
+        who=f"{LIBRARY} in two versions",
+        on_event=emit,
+        contested=lambda first, second: frozenset((first, second)) in together,
+    )
+    _check_versions(result, folder)
+    return [_suspicion(pair, result) for pair in pairs]
+
+
+def _check_versions(result: LatencyResult, folder: Path) -> None:
+    for sample in read_samples(folder / result.samples.path):
+        name, ran = sample.variant, sample.session[LIBRARY]
+        if name in result.variants and not name.endswith(f" {ran}"):
+            raise StepError("suspect", f"{name}: it ran under {ran}")
+
+
+def _suspicion(pair: _Pair, result: LatencyResult) -> Suspicion:
+    names = (pair.before.name, pair.after.name)
+    judged = next(p for p in result.pairs if (p.first, p.second) == names)
+    failed = next((result.failures[name] for name in names if name in result.failures), None)
+    if judged.ratio is None or failed is not None:
+        raise StepError("suspect", failed or "too few rounds were measured")
+    # The pair's ratio is the earlier version's time by the later one's.
+    slower = Interval(
+        estimate=100 * (1 / judged.ratio.estimate - 1),
+        low=100 * (1 / judged.ratio.high - 1),
+        high=100 * (1 / judged.ratio.low - 1),
+        level=judged.ratio.level,
+    )
+    before, after = (name.rsplit(" ", 1)[-1] for name in names)
+    shown = judged.state == "told apart"
+    suspect = shown and slower.estimate > 0
+    file = f"the file of {pair.change.variant}"
+    if suspect:
+        text = f"{LIBRARY} {after} is the suspect: it runs {file} slower than {before} by "
+        text += f"{percent(slower)}."
+    elif shown:
+        text = f"{LIBRARY} {after} is no suspect: it runs {file} faster than {before} "
+        text += f"(difference {percent(slower, signed=True)})."
+    else:
+        text = f"{LIBRARY} {after} is no suspect: it and {before} cannot be told apart on {file} "
+        text += f"(difference {percent(slower, signed=True)})."
+    return Suspicion(
+        variant=pair.change.variant,
+        threads=pair.change.threads,
+        before=before,
+        after=after,
+        slower=slower,
+        suspect=suspect,
+        sentence=text,
+    )

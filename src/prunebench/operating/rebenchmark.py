@@ -1,0 +1,123 @@
+"""An earlier run's exported variants measured again, and the two runs compared."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from prunebench.common.errors import InputError
+from prunebench.common.files import place, write_atomically
+from prunebench.common.records import FileRef, Record, VariantRecord
+from prunebench.experiment.prepare import EXPERIMENT_FILE, Experiment, read_experiment
+from prunebench.operating.registry import read_registry
+from prunebench.results.history.compare import RunComparison, compare_runs
+from prunebench.results.history.recording import Recorded
+from prunebench.results.history.store import Store
+from prunebench.results.run_folder import (
+    REBENCHMARK,
+    latest_run,
+    open_run,
+    read_variants,
+    save_variant,
+)
+
+COMPARISON_FILE = "comparison.json"
+
+
+class Source(Record):
+    """An earlier run and what of it is measured again.
+
+    Attributes:
+        folder: Absolute path of the run's folder.
+        variants: Names of the variants, ``None``: all of them.
+    """
+
+    folder: str
+    variants: tuple[str, ...] | None = None
+
+
+def find_sources(
+    run: str | None, out: Path, registry: Path | None
+) -> tuple[tuple[Source, ...], tuple[str, ...]]:
+    """What is to be measured again, and what cannot be, in sentences.
+
+    Args:
+        run: Folder of a run, all of whose variants are meant.
+        out: Folder of all runs; its newest finished one is meant where nothing else is named.
+        registry: Folder of the registry; what it holds is meant where ``run`` is not given.
+
+    Raises:
+        InputError: There is no run, or the registry cannot be read.
+    """
+    if run is not None:
+        return (Source(folder=str(Path(run).resolve())),), ()
+    entries = () if registry is None else read_registry(registry)
+    if registry is None or not entries:
+        return (Source(folder=str(latest_run(out.expanduser().resolve()))),), ()
+    chosen: dict[str, list[str]] = {}
+    problems = []
+    for entry in entries:
+        try:
+            entry.subject(registry)
+        except InputError as error:
+            problems.append(f"{entry.name}: {error}")
+        else:
+            chosen.setdefault(str(entry.run_folder(registry)), []).append(entry.variant)
+    sources = [Source(folder=folder, variants=tuple(names)) for folder, names in chosen.items()]
+    return tuple(sources), tuple(problems)
+
+
+def open_rebenchmark(
+    source: Path, names: Collection[str] | None = None
+) -> tuple[Experiment, tuple[VariantRecord, ...]]:
+    """A new run folder that holds the exported variants of ``source``.
+
+    Args:
+        source: Folder of the earlier run.
+        names: Its variants that are meant, ``None``: all of them.
+
+    Raises:
+        InputError: ``source`` is no run folder, has no variants, or a file of it has changed.
+    """
+    earlier = read_experiment(source)
+    variants = tuple(v for v in read_variants(source) if names is None or v.name in names)
+    kind = REBENCHMARK
+    if names is not None:
+        # An interrupted run is continued only by one of the same variants.
+        kind = f"{hashlib.sha256(' '.join(sorted(names)).encode()).hexdigest()[:8]}-{kind}"
+    folder = open_run(earlier.config, source.parent, kind=kind)
+    experiment = earlier.model_copy(update={"folder": str(folder), "out": str(source.parent)})
+    write_atomically(folder / EXPERIMENT_FILE, experiment.model_dump_json(indent=2))
+    for variant in variants:
+        for ref in _files_of(variant):
+            place(source / ref.path, folder / ref.path)
+        save_variant(folder, variant)
+    return experiment, variants
+
+
+def compare_recorded(experiment: Experiment, before: Recorded, after: Recorded) -> RunComparison:
+    """Compare two runs of the history and write ``comparison.json`` into the experiment's run.
+
+    The host may have changed between them; what differs is listed.
+
+    Args:
+        experiment: The later run.
+        before: The earlier run in the experiment's history.
+        after: The later one.
+    """
+    with Store(experiment.history_url) as store:
+        comparison = compare_runs(store, str(before.id), str(after.id), across_hosts=True)
+    write_atomically(experiment.run_folder / COMPARISON_FILE, comparison.model_dump_json(indent=2))
+    return comparison
+
+
+def _files_of(variant: VariantRecord) -> Sequence[FileRef]:
+    found = [variant.checkpoint]
+    if variant.exported is not None:
+        found.append(variant.exported.onnx)
+    if variant.accuracy is not None:
+        found.append(variant.accuracy.detections)
+    if variant.training is not None:
+        found.append(variant.training.curves)
+    return [ref for ref in found if ref is not None]

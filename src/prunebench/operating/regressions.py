@@ -1,0 +1,68 @@
+"""Which slowdowns of promoted variants two measurements confirm."""
+
+from __future__ import annotations
+
+from prunebench.common.records import Record
+from prunebench.common.text import listed
+from prunebench.results.history.compare import RunComparison
+
+OTHER_HOST = ("cpu", "isa", "physical_cores", "logical_cores", "quota")
+"""Fields of a fingerprint that make it another host; the others may be what slowed it down."""
+
+
+class Regression(Record):
+    """A slowdown that was measured twice.
+
+    Attributes:
+        variant: The variant.
+        threads: ``intra_op_num_threads``.
+        sentence: Both measurements in words.
+        run: Name of the run that confirmed it.
+    """
+
+    variant: str
+    threads: int
+    sentence: str
+    run: str
+
+
+def suspected(comparison: RunComparison) -> tuple[str, ...]:
+    """Variants of the same file that became slower on the same host, in order, once each."""
+    if any(what.partition(":")[0] in OTHER_HOST for what in comparison.host_differences):
+        return ()
+    slower = [c.variant for c in comparison.changes if c.verdict == "slower" and c.same_file]
+    return tuple(dict.fromkeys(slower))
+
+
+def confirmed(first: RunComparison, second: RunComparison) -> tuple[Regression, ...]:
+    """What both comparisons with the same earlier run show to be slower.
+
+    A disturbance of the host has to strike twice, and alike, to pass for a regression.
+    """
+    again = {(c.variant, c.threads): c for c in second.changes}
+    names = set(suspected(first)) & set(suspected(second))
+    differences = "; ".join(second.host_differences)
+    changed = f" What changed on the host: {differences}." if differences else ""
+    return tuple(
+        Regression(
+            variant=change.variant,
+            threads=change.threads,
+            sentence=f"{change.sentence} Measured again: {repeated.sentence}{changed}",
+            run=second.after,
+        )
+        for change in first.changes
+        if change.variant in names
+        and change.verdict == "slower"
+        and (repeated := again[change.variant, change.threads]).verdict == "slower"
+    )
+
+
+def summary(comparisons: tuple[RunComparison, ...], regressions: tuple[Regression, ...]) -> str:
+    """One line for the state of a run."""
+    if regressions:
+        names = dict.fromkeys(regression.variant for regression in regressions)
+        return f"regression confirmed: {listed(list(names))}"
+    slower = [c.variant for one in comparisons for c in one.changes if c.verdict == "slower"]
+    if slower:
+        return f"slower than before: {listed(list(dict.fromkeys(slower)))}"
+    return "no slowdown is shown"

@@ -1,0 +1,110 @@
+"""A dataset as one file of a store, so that other hosts train on the same images.
+
+The archive has a layout of its own that needs no path of this host:
+``<split>/images/<index>-<name>``, ``<split>/labels/<index>-<stem>.txt`` and ``data.yaml``. The
+index keeps the images in their order.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+import yaml
+from filelock import FileLock
+from pydantic import ValidationError
+
+from prunebench.common.errors import InputError
+from prunebench.common.records import Record
+from prunebench.data.dataset import SPLITS, images_of, labels_of, read_dataset
+from prunebench.operating.store.files import FileStore, Stored
+
+DATA_YAML = "data.yaml"
+NOT_TAKEN = ("path", "train", "val", "validation", "test", "nc", "names", "download")
+
+
+class ArchivedDataset(Record):
+    """A dataset in a store.
+
+    Attributes:
+        digest: Digest of its images and labels, as ``dataset_digest`` gives it.
+        archive: The file that holds them.
+    """
+
+    digest: str
+    archive: Stored
+
+
+def archive_dataset(data_yaml: Path, digest: str, store: FileStore, work: Path) -> ArchivedDataset:
+    """Put a dataset into a store; one that is there is not packed again.
+
+    Args:
+        data_yaml: Absolute path of its YAML.
+        digest: Its digest.
+        store: The store.
+        work: Existing folder with room for the archive.
+
+    Raises:
+        StoreError: It arrived damaged.
+        OSError: The store is out of reach.
+    """
+    name = f"datasets/{digest}"
+    try:
+        known = ArchivedDataset.model_validate(store.read_document(name))
+        if store.has(known.archive):
+            return known
+    except (InputError, ValidationError):
+        pass  # It is not there yet, or of another version.
+    with tempfile.TemporaryDirectory(dir=work, prefix=".archiving-") as folder:
+        packed = Path(folder) / "dataset.zip"
+        _pack(data_yaml, packed)
+        made = ArchivedDataset(digest=digest, archive=store.put(packed))
+    store.write_document(name, made.model_dump(mode="json"))
+    return made
+
+
+def unpack_dataset(archived: ArchivedDataset, store: FileStore, home: Path) -> Path:
+    """Have a dataset of a store in a folder below ``home``, once; gives its YAML.
+
+    Raises:
+        StoreError: The store does not have it, or has it damaged.
+        OSError: The store is out of reach.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    folder = home / archived.digest
+    with FileLock(home / f".{archived.digest}.lock"):
+        if not folder.is_dir():
+            with tempfile.TemporaryDirectory(dir=home, prefix=".unpacking-") as work:
+                packed, made = Path(work) / "dataset.zip", Path(work) / "dataset"
+                store.get(archived.archive, packed)
+                with zipfile.ZipFile(packed) as file:
+                    file.extractall(made)
+                made.rename(folder)
+    return folder / DATA_YAML
+
+
+def _pack(data_yaml: Path, target: Path) -> None:
+    dataset = read_dataset(data_yaml)
+    given = yaml.safe_load(data_yaml.read_text(encoding="utf-8-sig"))
+    values = {key: value for key, value in given.items() if key not in NOT_TAKEN}
+    values["names"] = dataset.names
+    # Images are compressed already.
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as file:
+        for split in SPLITS:
+            if not dataset.sources(split):
+                continue
+            values[split] = f"{split}/images"
+            for index, image in enumerate(images_of(dataset, split)):
+                _add(file, f"{split}/images/{index:07d}-{image.name}", image)
+                labels = labels_of(image)
+                if labels.is_file():
+                    _add(file, f"{split}/labels/{index:07d}-{image.stem}.txt", labels)
+        file.writestr(zipfile.ZipInfo(DATA_YAML), yaml.safe_dump(values, sort_keys=False))
+
+
+def _add(file: zipfile.ZipFile, name: str, path: Path) -> None:
+    """Add a file without its time, so that the same dataset is the same archive."""
+    with path.open("rb") as source, file.open(zipfile.ZipInfo(name), "w", force_zip64=True) as out:
+        shutil.copyfileobj(source, out)

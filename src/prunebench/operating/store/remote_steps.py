@@ -1,0 +1,217 @@
+"""A step carried out on another host: its files travel there and back through the store.
+
+The host that asks packs an ``Errand``, whose request names files by their content. The host that
+is asked fetches them, runs the step in a child process as it would run its own, and uploads what
+the result names. No folder is shared.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from pydantic import model_serializer
+
+from prunebench.common.records import PathInside, Record
+from prunebench.operating.store.datasets import ArchivedDataset, unpack_dataset
+from prunebench.operating.store.files import FileStore, Stored
+from prunebench.operating.store.runs import open_store
+from prunebench.results.run_folder import STEPS_FOLDER
+from prunebench.steps.cache import code_of, file_refs
+from prunebench.steps.child import Emit, run_child
+
+FILES: Mapping[str, tuple[str, ...]] = {
+    "baseline": ("model",),
+    "train": ("checkpoint", "teacher"),
+    "sensitivity": ("checkpoint",),
+    "prune": ("checkpoint", "costs", "curves"),
+    "export": ("checkpoint", "images"),
+}
+"""Steps that other hosts may run, with the fields of their requests that name files."""
+
+DATASET = "data_yaml"
+"""The field that names the dataset, in every step that has one."""
+
+GIVEN_FOLDER = "given"
+DATASETS_FOLDER = "datasets"
+
+
+class Errand(Record):
+    """A step, as another host is asked for it.
+
+    Attributes:
+        step: A key of ``FILES``.
+        name: Name of the step's folder.
+        request: The step's request; a file is named by its path in ``files``.
+        files: Path below the step's folder to the file in the store.
+        dataset: The dataset, for a step that needs it.
+        threads: Threads of the step.
+        store: URL of the store.
+        cache_gb: What of the store the other host keeps, in 10^9 bytes.
+    """
+
+    step: str
+    name: PathInside
+    request: dict[str, Any]
+    files: dict[PathInside, Stored]
+    dataset: ArchivedDataset | None
+    threads: int
+    store: str
+    cache_gb: float
+
+
+class Brought(Record):
+    """What came of an errand.
+
+    Attributes:
+        result: The step's result as plain JSON values.
+        log: What its libraries printed, in the store.
+        ran_on: Who ran it.
+    """
+
+    result: dict[str, Any]
+    log: Stored
+    ran_on: str
+
+
+class _Values(Record):
+    """A request whose class need not be known here."""
+
+    values: dict[str, Any]
+
+    @model_serializer
+    def _alone(self) -> dict[str, Any]:
+        return self.values
+
+
+def may_travel(step: str, request: Record) -> bool:
+    """Whether another host may run a step: not where the result depends on this host's speed."""
+    return step in FILES and getattr(request, "timing", None) is None
+
+
+def code_of_errands() -> dict[str, Any]:
+    """What two hosts have to agree in before one runs steps for the other."""
+    return {step: code_of(step) for step in FILES}
+
+
+def pack(
+    step: str,
+    name: str,
+    request: Record,
+    dataset: ArchivedDataset,
+    store: FileStore,
+    *,
+    threads: int,
+    url: str,
+    cache_gb: float,
+) -> Errand:
+    """Upload the files of a request and describe the errand.
+
+    Args:
+        step: A key of ``FILES``.
+        name: Name of the step's folder.
+        request: The step's request, its paths those of this host.
+        dataset: The experiment's dataset in the store.
+        store: The store.
+        threads: Threads of the step.
+        url: URL of the store.
+        cache_gb: What of the store the other host keeps, in 10^9 bytes.
+
+    Raises:
+        StoreError: A file arrived damaged.
+        OSError: The store is out of reach.
+    """
+    values = request.model_dump(mode="json")
+    files: dict[str, Stored] = {}
+
+    def sent(path: str) -> str:
+        # A network may be named without being a file.
+        if not Path(path).is_file():
+            return path
+        place = f"{GIVEN_FOLDER}/{len(files)}-{Path(path).name}"
+        files[place] = store.put(Path(path))
+        return place
+
+    for field in FILES[step]:
+        values[field] = _with_each(values[field], sent)
+    return Errand(
+        step=step,
+        name=name,
+        request=values,
+        files=files,
+        dataset=dataset if DATASET in values else None,
+        threads=threads,
+        store=url,
+        cache_gb=cache_gb,
+    )
+
+
+def carry_out(
+    errand: Errand, home: Path, ran_on: str, on_event: Emit, unwanted: threading.Event
+) -> Brought:
+    """Run a step for another host; an attempt that was interrupted here goes on where it stopped.
+
+    Args:
+        errand: The step.
+        home: Folder of this host that files are kept in.
+        ran_on: Who runs it, for the answer.
+        on_event: Receives the step's events.
+        unwanted: Set once nobody waits for the result any more; the step is killed then.
+
+    Raises:
+        InputError: The step found bad input.
+        StepError: The step failed.
+        OSError: The store is out of reach.
+    """
+    store = open_store(errand.store, home, errand.cache_gb)
+    folder = home / STEPS_FOLDER / errand.name
+    folder.mkdir(parents=True, exist_ok=True)
+    # The lock lies beside the folder, which is gone when the errand is done.
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        for place, stored in errand.files.items():
+            store.get(stored, folder / place)
+
+        def found(path: str) -> str:
+            return str(folder / path) if path in errand.files else path
+
+        values = dict(errand.request)
+        for field in FILES[errand.step]:
+            values[field] = _with_each(values[field], found)
+        if errand.dataset is not None:
+            values[DATASET] = str(unpack_dataset(errand.dataset, store, home / DATASETS_FOLDER))
+        result = run_child(
+            errand.step,
+            _Values(values=values),
+            folder,
+            threads=errand.threads,
+            on_event=on_event,
+            unwanted=unwanted,
+        )
+        for ref in file_refs(result):
+            store.put(folder / ref.path)
+        log = store.put(folder / f"{errand.step}.log")
+        shutil.rmtree(folder)
+    return Brought(result=result, log=log, ran_on=ran_on)
+
+
+def bring_home(brought: Brought, step: str, folder: Path, store: FileStore) -> None:
+    """Put what an errand made into the step's folder of this host.
+
+    Raises:
+        StoreError: A file is missing in the store, or damaged.
+        OSError: The store is out of reach.
+    """
+    for ref in file_refs(brought.result):
+        store.get(Stored(sha256=ref.sha256, bytes=ref.bytes), folder / ref.path)
+    store.get(brought.log, folder / f"{step}.log")
+
+
+def _with_each(value: Any, change: Callable[[str], str]) -> Any:
+    """A field that names one file, several or none, each name changed."""
+    if isinstance(value, list):
+        return [change(path) for path in value]
+    return None if value is None else change(value)

@@ -1,1 +1,0 @@
-"""Structured pruning of Ultralytics networks, exact and made of stock classes only."""

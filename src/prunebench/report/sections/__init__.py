@@ -1,1 +1,0 @@
-"""The report's sections, each computed from a stored run."""

@@ -1,0 +1,87 @@
+"""What other hosts measured of a run's files: a column per device beside this host's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from prunebench.common.errors import InputError
+from prunebench.common.records import Record
+from prunebench.common.text import compact
+from prunebench.measuring.host.fingerprint import Fingerprint
+from prunebench.results.outcome import RunRanking
+
+DEVICES_FILE = "devices.json"
+
+
+HERE = "this host"
+
+
+DeviceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)]
+
+
+class Device(Record):
+    """What one device says of a run's files.
+
+    Attributes:
+        name: The device, which is the work queue its worker takes runs from.
+        run: Name of the run that was made there, ``None`` where there is none.
+        fingerprint: The host.
+        ranking: How its own measurement ranks the variants.
+        failure: Why it has no figures.
+    """
+
+    name: DeviceName
+    run: str | None = None
+    fingerprint: Fingerprint | None = None
+    ranking: RunRanking | None = None
+    failure: str | None = None
+
+
+class Devices(Record):
+    """Every device's answer, as ``devices.json`` keeps it."""
+
+    devices: tuple[Device, ...]
+
+
+def read_devices(folder: Path) -> tuple[Device, ...]:
+    """What the devices of a run answered; nothing where none was asked.
+
+    Raises:
+        InputError: ``devices.json`` cannot be read.
+    """
+    path = folder / DEVICES_FILE
+    if not path.is_file():
+        return ()
+    try:
+        return Devices.model_validate_json(path.read_text(encoding="utf-8")).devices
+    except (OSError, ValidationError) as error:
+        raise InputError(
+            "what the devices answered cannot be read", where=path, fix="remove the file"
+        ) from error
+
+
+def device_rows(here: RunRanking, devices: Sequence[Device]) -> list[dict[str, Any]]:
+    """A row per variant of this host's first thread count, and a column per device, as plain
+    values: rank, milliseconds of the network alone, and frames per second.
+    """
+    columns = {HERE: here} | {d.name: d.ranking for d in devices if d.ranking is not None}
+    cells = {
+        name: {
+            row.name: f"{row.label}: {compact(row.latency_ms)} ms, {compact(row.fps)} FPS"
+            for row in ranking.rankings[0].rows
+        }
+        for name, ranking in columns.items()
+    }
+    missing = {device.name: device.failure or "" for device in devices if device.ranking is None}
+    return [
+        {
+            "variant": row.name,
+            **{name: found.get(row.name, "not ranked") for name, found in cells.items()},
+            **missing,
+        }
+        for row in here.rankings[0].rows
+    ]

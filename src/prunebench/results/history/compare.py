@@ -1,0 +1,152 @@
+"""Two stored runs compared, never across hosts without saying so.
+
+Runs lie days apart, so their rounds are not paired. What the host did to everything alike is taken
+out by the reference model of each round: what is compared is the ratio to it, by the trimmed
+means and Welch's degrees of freedom, corrected by Holm over the comparison.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from prunebench.common.errors import InputError
+from prunebench.common.records import Interval, Record
+from prunebench.common.statistics import Location, add, holm, locate
+from prunebench.common.text import percent
+from prunebench.results.history.reading import find_run, fingerprint_of, log_to_sentinel
+from prunebench.results.history.store import Store
+from prunebench.results.history.tables import ResultRow, RunRow
+
+
+class RunChange(Record):
+    """How one variant's model-only latency differs between two runs.
+
+    Attributes:
+        variant: The variant.
+        threads: ``intra_op_num_threads``.
+        same_file: Whether both runs measured the same file.
+        latency: Change in percent, positive where the second run is slower.
+        map50: Change of mAP50, second run less first, as given (0..1).
+        p_corrected: Of the latency, after Holm's correction over the comparison.
+        verdict: ``slower`` and ``faster`` only where the change is shown.
+        sentence: All of it in words.
+    """
+
+    variant: str
+    threads: int
+    same_file: bool
+    latency: Interval
+    map50: float
+    p_corrected: float
+    verdict: Literal["slower", "faster", "no change shown"]
+    sentence: str
+
+
+class RunComparison(Record):
+    """Two runs of the history.
+
+    Attributes:
+        before: Name of the first.
+        after: Name of the second.
+        onnxruntime: Its version in each of them.
+        host_differences: What differs between their hosts, empty for one fingerprint.
+        changes: One per variant and thread count both have.
+        missing: Variants that only one of them has.
+    """
+
+    before: str
+    after: str
+    onnxruntime: tuple[str, str]
+    host_differences: tuple[str, ...]
+    changes: tuple[RunChange, ...]
+    missing: tuple[str, ...]
+
+
+def compare_runs(
+    store: Store, before: str, after: str, *, across_hosts: bool = False, level: float = 0.95
+) -> RunComparison:
+    """Compare two stored runs.
+
+    Args:
+        store: The open store.
+        before: Name or number of the first run.
+        after: Name or number of the second.
+        across_hosts: Compare although the fingerprints differ; the differences are listed.
+        level: Confidence level of the family of comparisons.
+
+    Raises:
+        InputError: A run is unknown, or their fingerprints differ and ``across_hosts`` is off.
+    """
+    with store.reading() as session:
+        first, second = find_run(session, before), find_run(session, after)
+        old, new = fingerprint_of(session, first), fingerprint_of(session, second)
+        differences = tuple(old.differences(new))
+        if differences and not across_hosts:
+            raise InputError(
+                f"{first.name} and {second.name} were measured on different hosts "
+                f"({'; '.join(differences)})",
+                fix="compare runs of one fingerprint, or ask for a comparison across hosts",
+            )
+        results = _results(session, first), _results(session, second)
+        logs = log_to_sentinel(session, first.id), log_to_sentinel(session, second.id)
+    shared = [k for k in results[1] if k in results[0] and k in logs[0] and k in logs[1]]
+    located = [add(locate(logs[1][key]), -locate(logs[0][key])) for key in shared]
+    corrected = holm([location.p_value() for location in located])
+    return RunComparison(
+        before=first.name,
+        after=second.name,
+        onnxruntime=(old.onnxruntime, new.onnxruntime),
+        host_differences=differences,
+        changes=tuple(
+            _change(results[0][key], results[1][key], location, p, level)
+            for key, location, p in zip(shared, located, corrected, strict=True)
+        ),
+        missing=tuple(sorted({variant for variant, _ in results[0].keys() ^ results[1].keys()})),
+    )
+
+
+def _results(session: Session, run: RunRow) -> dict[tuple[str, int], ResultRow]:
+    query = select(ResultRow).where(ResultRow.run_id == run.id)
+    query = query.order_by(ResultRow.threads, ResultRow.rank, ResultRow.id)
+    return {(row.variant, row.threads): row for row in session.scalars(query)}
+
+
+def _change(
+    old: ResultRow, new: ResultRow, location: Location, p_corrected: float, level: float
+) -> RunChange:
+    half = location.half_width(level)
+    latency = Interval(
+        estimate=_percent(location.centre),
+        low=_percent(location.centre - half),
+        high=_percent(location.centre + half),
+        level=level,
+    )
+    same_file = old.onnx_sha256 == new.onnx_sha256
+    verdict: Literal["slower", "faster", "no change shown"] = "no change shown"
+    if p_corrected <= 1 - level:
+        verdict = "slower" if location.centre > 0 else "faster"
+    figures = percent(latency, signed=True)
+    if verdict == "no change shown":
+        text = f"no change in the latency of {new.variant} is shown ({figures})"
+    else:
+        text = f"{new.variant} is {verdict}: latency {figures}"
+    of_files = "the same file" if same_file else "another file"
+    return RunChange(
+        variant=new.variant,
+        threads=new.threads,
+        same_file=same_file,
+        latency=latency,
+        map50=new.map50 - old.map50,
+        p_corrected=p_corrected,
+        verdict=verdict,
+        sentence=f"{text}; {new.threads} thread(s), {of_files}, mAP50 "
+        f"{new.map50 - old.map50:+.3f}.",
+    )
+
+
+def _percent(log_ratio: float) -> float:
+    return 100 * math.expm1(log_ratio)

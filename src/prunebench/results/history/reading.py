@@ -1,0 +1,242 @@
+"""What the history holds: runs, and the figures of variants over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from prunebench.common.errors import InputError
+from prunebench.common.records import Interval, Record
+from prunebench.common.statistics import FEWEST_ROUNDS, Array, locate
+from prunebench.measuring.host.fingerprint import Fingerprint
+from prunebench.measuring.latency.sentinel import SENTINEL
+from prunebench.results.history.store import Store
+from prunebench.results.history.tables import (
+    FailureRow,
+    FingerprintRow,
+    ResultRow,
+    RoundRow,
+    RunRow,
+)
+
+Series = tuple[str, str, str, int]
+"""Points that may be compared: experiment, fingerprint, variant and thread count."""
+
+
+class StoredRun(Record):
+    """A run in the history.
+
+    Attributes:
+        id: Its number in the store.
+        name: Name of its folder.
+        experiment: Name of its configuration.
+        started_at: When measuring began, in UTC.
+        fingerprint: Digest of the host's fingerprint.
+        rounds: Rounds measured.
+        noise: What was seen on the host that may have falsified the measurement.
+        versions: Library to version.
+        failures: Variant to the step and reason of its failure.
+    """
+
+    id: int
+    name: str
+    experiment: str
+    started_at: datetime
+    fingerprint: str
+    rounds: int
+    noise: tuple[str, ...]
+    versions: dict[str, str]
+    failures: dict[str, str]
+
+
+class Point(Record):
+    """A variant's figures in one run at one thread count.
+
+    Attributes:
+        run: The run's name.
+        started_at: When it was measured, in UTC.
+        experiment: Name of the configuration.
+        fingerprint: Digest of the host's fingerprint.
+        variant: The variant.
+        threads: ``intra_op_num_threads``.
+        noisy: Whether the run was noisy.
+        onnx_sha256: Digest of the measured file.
+        size_mb: Its size in 10^6 bytes, or that of the configured file.
+        latency_ms: Model-only milliseconds.
+        to_sentinel: Model-only milliseconds divided by the reference model's, paired by round,
+            which takes out how fast the host was that day; ``None`` where too few rounds are
+            shared.
+        fps: End-to-end frames per second.
+        map50: mAP50, 0..1.
+        efficiency: mAP50 x FPS / MB.
+    """
+
+    run: str
+    started_at: datetime
+    experiment: str
+    fingerprint: str
+    variant: str
+    threads: int
+    noisy: bool
+    onnx_sha256: str
+    size_mb: float
+    latency_ms: Interval
+    to_sentinel: float | None
+    fps: Interval
+    map50: Interval
+    efficiency: Interval
+
+    @property
+    def series(self) -> Series:
+        """What this point may be compared with."""
+        return self.experiment, self.fingerprint, self.variant, self.threads
+
+
+def stored_runs(store: Store) -> tuple[StoredRun, ...]:
+    """Every run, the oldest first."""
+    with store.reading() as session:
+        rows = session.scalars(select(RunRow).order_by(RunRow.started_at, RunRow.id)).all()
+        failures: dict[int, dict[str, str]] = {}
+        for failure in session.scalars(select(FailureRow).order_by(FailureRow.variant)):
+            reasons = failures.setdefault(failure.run_id, {})
+            reasons[failure.variant] = f"{failure.step}: {failure.reason}"
+        return tuple(_stored_run(row, failures.get(row.id, {})) for row in rows)
+
+
+def history(
+    store: Store,
+    *,
+    variant: str | None = None,
+    experiment: str | None = None,
+    threads: int | None = None,
+    fingerprint: str | None = None,
+) -> tuple[Point, ...]:
+    """Figures over time, the oldest first; every argument narrows them down."""
+    query = (
+        select(ResultRow, RunRow)
+        .join(RunRow, RunRow.id == ResultRow.run_id)
+        .order_by(RunRow.started_at, RunRow.id, ResultRow.threads, ResultRow.rank, ResultRow.id)
+    )
+    if variant is not None:
+        query = query.where(ResultRow.variant == variant)
+    if experiment is not None:
+        query = query.where(RunRow.experiment == experiment)
+    if threads is not None:
+        query = query.where(ResultRow.threads == threads)
+    if fingerprint is not None:
+        query = query.where(RunRow.fingerprint == fingerprint)
+    with store.reading() as session:
+        found = [(result, run) for result, run in session.execute(query)]
+        logs = {run.id: log_to_sentinel(session, run.id) for _, run in found}
+        return tuple(
+            _point(result, run, logs[run.id].get((result.variant, result.threads)))
+            for result, run in found
+        )
+
+
+def find_run(session: Session, name: str) -> RunRow:
+    """The run with this name or number.
+
+    Raises:
+        InputError: There is none, or several hosts recorded one of that name.
+    """
+    rows = session.scalars(select(RunRow).where(RunRow.name == name)).all()
+    if not rows and name.isdigit():
+        rows = session.scalars(select(RunRow).where(RunRow.id == int(name))).all()
+    if not rows:
+        raise InputError(
+            f"the history has no run {name}", fix="choose one that `prunebench history` lists"
+        )
+    if len(rows) > 1:
+        numbers = ", ".join(str(row.id) for row in rows)
+        raise InputError(
+            f"the history has {len(rows)} runs {name}", fix=f"give the number instead ({numbers})"
+        )
+    return rows[0]
+
+
+def hosts(store: Store) -> dict[str, Fingerprint]:
+    """Digest of every host that recorded a run to what it is."""
+    with store.reading() as session:
+        rows = session.scalars(select(FingerprintRow)).all()
+    return {row.digest: Fingerprint.model_validate(row.fields) for row in rows}
+
+
+def fingerprint_of(session: Session, run: RunRow) -> Fingerprint:
+    """The host of a run."""
+    row = session.get_one(FingerprintRow, run.fingerprint)
+    return Fingerprint.model_validate(row.fields)
+
+
+def log_to_sentinel(session: Session, run_id: int) -> Mapping[tuple[str, int], Array]:
+    """log(variant / sentinel) of every round both have, by (variant, threads)."""
+    rounds: dict[tuple[str, int], dict[int, float]] = {}
+    for row in session.scalars(select(RoundRow).where(RoundRow.run_id == run_id)):
+        rounds.setdefault((row.variant, row.threads), {})[row.round] = row.model_ms
+    return logs_to_sentinel(rounds)
+
+
+def logs_to_sentinel(
+    rounds: Mapping[tuple[str, int], Mapping[int, float]],
+) -> Mapping[tuple[str, int], Array]:
+    """log(variant / sentinel) of every round both have, by (variant, threads).
+
+    Args:
+        rounds: (variant, threads) to round to model-only milliseconds, the sentinel's included.
+    """
+    reference: Mapping[int, float] = {}
+    for (variant, _), values in rounds.items():
+        if variant == SENTINEL:
+            reference = values
+    ratios = {}
+    for (variant, threads), values in rounds.items():
+        shared = sorted(values.keys() & reference.keys())
+        if variant != SENTINEL and len(shared) >= FEWEST_ROUNDS:
+            ratios[variant, threads] = np.log([values[r] / reference[r] for r in shared])
+    return ratios
+
+
+def _stored_run(row: RunRow, failures: dict[str, str]) -> StoredRun:
+    return StoredRun(
+        id=row.id,
+        name=row.name,
+        experiment=row.experiment,
+        started_at=row.started_at,
+        fingerprint=row.fingerprint,
+        rounds=row.rounds,
+        noise=tuple(row.noise),
+        versions=row.versions,
+        failures=failures,
+    )
+
+
+def _point(result: ResultRow, run: RunRow, logs: Array | None) -> Point:
+    def figure(name: str) -> Any:
+        return Interval(
+            estimate=getattr(result, name),
+            low=getattr(result, f"{name}_low"),
+            high=getattr(result, f"{name}_high"),
+            level=result.level,
+        )
+
+    return Point(
+        run=run.name,
+        started_at=run.started_at,
+        experiment=run.experiment,
+        fingerprint=run.fingerprint,
+        variant=result.variant,
+        threads=result.threads,
+        noisy=bool(run.noise),
+        onnx_sha256=result.onnx_sha256,
+        size_mb=result.size_mb,
+        latency_ms=figure("latency_ms"),
+        to_sentinel=None if logs is None else float(np.exp(locate(logs).centre)),
+        fps=figure("fps"),
+        map50=figure("map50"),
+        efficiency=figure("efficiency"),
+    )

@@ -1,0 +1,181 @@
+"""Put a finished run into the history store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from prunebench.common.records import Record
+from prunebench.measuring.latency.records import LatencyResult, Sample
+from prunebench.measuring.latency.samples import read_samples
+from prunebench.measuring.latency.stopping import round_medians
+from prunebench.results.history.store import SQLITE, Store
+from prunebench.results.history.tables import (
+    FailureRow,
+    FingerprintRow,
+    ResultRow,
+    RoundRow,
+    RunRow,
+)
+from prunebench.results.outcome import RunRanking, read_latency, read_outcome
+from prunebench.results.run_folder import (
+    ENVIRONMENT_FILE,
+    LATENCY_FOLDER,
+    read_run_config,
+    read_variants,
+)
+
+
+class Recorded(Record):
+    """Where a run is in the history.
+
+    Attributes:
+        id: Its number in the store.
+        name: Name of its folder.
+        new: Whether it was added now; ``False`` where it was there already.
+    """
+
+    id: int
+    name: str
+    new: bool
+
+
+def record_run(store: Store, folder: Path) -> Recorded:
+    """Add a finished run: its host, its ranked figures, its rounds and its failures.
+
+    All of it is one transaction. A run is known by its name and its raw samples, so recording
+    it again adds nothing, and several processes may record at once.
+
+    Args:
+        store: The open store.
+        folder: Folder of a finished run.
+
+    Raises:
+        InputError: The run is not finished.
+    """
+    outcome, latency = read_outcome(folder), read_latency(folder)
+    samples = read_samples(folder / LATENCY_FOLDER / latency.samples.path)
+    config = read_run_config(folder)
+    parameters = {
+        variant.name: (
+            variant.audit.structure.parameters if variant.audit else None,
+            variant.accuracy.images if variant.accuracy else 0,
+        )
+        for variant in read_variants(folder)
+    }
+    key = hashlib.sha256(f"{folder.name} {latency.samples.sha256}".encode()).hexdigest()
+    with store.writing() as session:
+        _insert_unless_there(
+            session,
+            FingerprintRow,
+            {
+                "digest": latency.fingerprint.digest(),
+                "fields": latency.fingerprint.model_dump(mode="json"),
+            },
+        )
+        new = _insert_unless_there(
+            session,
+            RunRow,
+            {
+                "key": key,
+                "name": folder.name,
+                "experiment": outcome.name,
+                "config_digest": config.digest(),
+                "started_at": _started_at(samples),
+                "fingerprint": latency.fingerprint.digest(),
+                "rounds": latency.rounds,
+                "stopped": latency.stopped,
+                "noise": list(latency.noise),
+                "versions": _versions(folder),
+            },
+        )
+        number = session.scalars(select(RunRow.id).where(RunRow.key == key)).one()
+        if new:
+            session.add_all(_results(number, outcome, latency, parameters))
+            session.add_all(_rounds(number, samples))
+            session.add_all(_failures(number, outcome))
+    return Recorded(id=number, name=folder.name, new=new)
+
+
+def _insert_unless_there(
+    session: Session, table: type[FingerprintRow] | type[RunRow], values: dict[str, Any]
+) -> bool:
+    """Insert a row unless its key is taken; says whether it was inserted.
+
+    A writer of the same key that has not committed yet is waited for.
+    """
+    is_sqlite = session.get_bind().dialect.name == SQLITE
+    insert = sqlite.insert if is_sqlite else postgresql.insert
+    first_key = next(iter(values))
+    statement = insert(table).values(**values).on_conflict_do_nothing(index_elements=[first_key])
+    returned = session.execute(statement.returning(getattr(table, first_key)))
+    return returned.first() is not None
+
+
+def _started_at(samples: Sequence[Sample]) -> datetime:
+    return datetime.fromtimestamp(min(sample.started_s for sample in samples), UTC)
+
+
+def _versions(folder: Path) -> dict[str, str]:
+    path = folder / ENVIRONMENT_FILE
+    environment: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return {name: str(version) for name, version in environment["versions"].items()}
+
+
+def _results(
+    run_id: int,
+    outcome: RunRanking,
+    latency: LatencyResult,
+    known: dict[str, tuple[int | None, int]],
+) -> Iterator[ResultRow]:
+    for ranking in outcome.rankings:
+        for row in ranking.rows:
+            parameters, images = known[row.name]
+            figures: dict[str, float] = {}
+            for name in ("map50", "latency_ms", "fps", "efficiency"):
+                interval = getattr(row, name)
+                figures |= {name: interval.estimate, f"{name}_low": interval.low}
+                figures[f"{name}_high"] = interval.high
+            yield ResultRow(
+                run_id=run_id,
+                variant=row.name,
+                threads=ranking.threads,
+                rank=row.rank,
+                verdict=row.verdict,
+                onnx_sha256=latency.variants[row.name],
+                parameters=parameters,
+                size_mb=row.size_mb,
+                images=images,
+                level=ranking.level,
+                **figures,
+            )
+
+
+def _rounds(run_id: int, samples: Sequence[Sample]) -> Iterator[RoundRow]:
+    frames = round_medians(samples, "end_to_end")
+    for (variant, threads), rounds in round_medians(samples, "model").items():
+        for number, model_ms in rounds.items():
+            yield RoundRow(
+                run_id=run_id,
+                variant=variant,
+                threads=threads,
+                round=number,
+                model_ms=model_ms,
+                frame_ms=frames.get((variant, threads), {}).get(number),
+            )
+
+
+def _failures(run_id: int, outcome: RunRanking) -> Iterator[FailureRow]:
+    failed = {failure.name: failure for ranking in outcome.rankings for failure in ranking.failures}
+    for failure in failed.values():
+        yield FailureRow(
+            run_id=run_id, variant=failure.name, step=failure.step, reason=failure.reason
+        )

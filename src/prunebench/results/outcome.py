@@ -1,0 +1,71 @@
+"""The outcome of a run, and the latency it rests on, as its folder keeps them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from prunebench.common.errors import InputError
+from prunebench.common.records import Record
+from prunebench.measuring.latency.records import LatencyResult
+from prunebench.results.ranking.records import Ranking
+from prunebench.results.run_folder import LATENCY_FOLDER, RANKING_FILE, read_run_config
+
+R = TypeVar("R", bound=Record)
+
+LATENCY_FILE = "result.json"
+RANKING_CSV = "ranking.csv"
+
+
+class RunRanking(Record):
+    """The outcome of a run.
+
+    Attributes:
+        name: Name of the configuration.
+        run: Name of the run's folder.
+        rankings: One ranking per thread count, the first is the one shown first.
+        noise: What was seen on the host that may have falsified the measurement.
+        stopped: Why measuring stopped: ``settled``, ``rounds`` or ``budget``.
+        rounds: Rounds measured.
+        diagnoses: Why pruned variants are as fast as they are, in sentences.
+    """
+
+    name: str
+    run: str
+    rankings: tuple[Ranking, ...]
+    noise: tuple[str, ...]
+    stopped: str
+    rounds: int
+    diagnoses: tuple[str, ...] = ()
+
+
+def read_latency(folder: Path) -> LatencyResult:
+    """The latency of a run.
+
+    Raises:
+        InputError: The run has none, or it cannot be read.
+    """
+    return _read(folder / LATENCY_FOLDER / LATENCY_FILE, LatencyResult)
+
+
+def read_outcome(folder: Path) -> RunRanking:
+    """The outcome of a finished run.
+
+    Raises:
+        InputError: The run is not finished, or its outcome cannot be read.
+    """
+    read_run_config(folder)
+    return _read(folder / RANKING_FILE, RunRanking)
+
+
+def _read(path: Path, kind: type[R]) -> R:
+    try:
+        return kind.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise InputError(
+            "the run is not finished, or was written by another version",
+            where=path,
+            fix="run it again",
+        ) from error

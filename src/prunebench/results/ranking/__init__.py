@@ -1,0 +1,29 @@
+"""From measured figures to ranks, ties, comparisons and advice; no file is read or written here."""
+
+from prunebench.results.ranking.measured import Measured
+from prunebench.results.ranking.rank import rank
+from prunebench.results.ranking.records import (
+    Advice,
+    AgainstControl,
+    Change,
+    Difference,
+    Effect,
+    FailedVariant,
+    RankedVariant,
+    Ranking,
+)
+from prunebench.results.ranking.text import ranking_rows_csv
+
+__all__ = [
+    "Advice",
+    "AgainstControl",
+    "Change",
+    "Difference",
+    "Effect",
+    "FailedVariant",
+    "Measured",
+    "RankedVariant",
+    "Ranking",
+    "rank",
+    "ranking_rows_csv",
+]

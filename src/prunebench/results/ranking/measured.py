@@ -1,0 +1,65 @@
+"""What a ranking starts from: the raw figures of one variant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from prunebench.common.records import Overlap, Verdict
+from prunebench.common.statistics import Array
+from prunebench.config.sections import Control
+from prunebench.results.ranking.records import Shown
+
+Rounds = Mapping[int, float]
+"""Round number to the milliseconds measured in it."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One variant, measured.
+
+    Attributes:
+        name: Name of the variant.
+        parent: Variant it was made from, ``None`` for the unpruned baseline.
+        strategy: Retraining strategy of its last step, or ``None``.
+        round: Retraining round of its last step, 0 where it is none.
+        parameters: Parameters with BatchNorm apart, where known.
+        verdict: Verdict of the audit, where there is one.
+        why: The audit's sentence.
+        network: Identity of the compute graph: variants with the same value run the same
+            operations, whatever their weights. ``None`` where unknown.
+        size_mb: Size of the deployed file in 10^6 bytes.
+        map50: mAP50 of ``RankingConfig.metric``, 0..1.
+        map50_draws: Its bootstrap over images, shape (resamples,); every variant with the same
+            resamples (``map_bootstrap.image_weights``).
+        images: Images behind it.
+        latency_ms: Thread count to model-only milliseconds by round.
+        end_to_end_ms: Thread count to milliseconds of a whole frame by round.
+        realtime: Thread count to the verdict of the paced measurement.
+        failure: Why its latency could not be measured, where it could not.
+        control: Which cheap alternative to pruning it is, ``None`` where it is none.
+        both: mAP50 of boxes and of masks, each with its draws; empty for a detection model.
+    """
+
+    name: str
+    parent: str | None
+    strategy: str | None
+    round: int
+    parameters: int | None
+    verdict: Verdict | None
+    why: str | None
+    network: str | None
+    size_mb: float
+    map50: float
+    map50_draws: Array
+    images: int
+    latency_ms: Mapping[int, Rounds]
+    end_to_end_ms: Mapping[int, Rounds]
+    realtime: Mapping[int, Shown] = field(default_factory=dict)
+    failure: str | None = None
+    control: Control | None = None
+    both: Mapping[Overlap, tuple[float, Array]] = field(default_factory=dict)
+
+    def is_same_network(self, other: Measured) -> bool:
+        """Whether both run the same operations, so that speed cannot tell them apart."""
+        return self.network is not None and self.network == other.network

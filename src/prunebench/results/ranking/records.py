@@ -1,0 +1,243 @@
+"""The frozen records of a ranking; all of it is plain JSON."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prunebench.common.records import Interval, Overlap, Record, Verdict
+from prunebench.config.sections import Control
+
+Shown = Literal["yes", "no", "not shown"]
+"""Whether a claim is shown to hold, shown not to hold, or neither."""
+
+Pareto = Literal["certain", "possible", "no"]
+Metric = Literal["speed", "latency", "accuracy", "efficiency"]
+Use = Literal["real-time", "balance", "accuracy"]
+
+
+class Difference(Record):
+    """Two variants compared in one metric.
+
+    Attributes:
+        metric: ``speed`` (end-to-end FPS), ``latency`` (model only), ``accuracy`` (mAP50) or
+            ``efficiency``.
+        first: The variant with the better estimate.
+        second: The other one.
+        interval: How much better ``first`` is: percent, or mAP50 (0..1) for accuracy.
+            ``None`` where too few rounds are shared.
+        p: Two-sided p-value of the single comparison.
+        p_corrected: After Holm's correction over the metric's comparisons.
+        told_apart: Whether the difference is shown.
+        same_network: Both run the same operations: speed is then never told apart.
+        rounds: Rounds both were measured in, 0 for accuracy.
+        settles_percent: Difference that ``more_rounds`` further rounds would find.
+        more_rounds: ``None`` where told apart or no sensible number would do.
+        sentence: All of it in words.
+    """
+
+    metric: Metric
+    first: str
+    second: str
+    interval: Interval | None
+    p: float
+    p_corrected: float
+    told_apart: bool
+    same_network: bool
+    rounds: int
+    settles_percent: float | None = None
+    more_rounds: int | None = None
+    sentence: str
+
+
+class Change(Record):
+    """A relative change in percent, and whether it is shown to be one."""
+
+    percent: Interval
+    shown: bool
+
+
+class Effect(Record):
+    """What a retraining did, against a variant it came from.
+
+    Attributes:
+        kind: ``strategy`` against the pruned network it started from, ``round`` against the
+            round before.
+        strategy: Name of the strategy.
+        variant: The retrained variant.
+        reference: What it is compared with.
+        parameters_percent: Change of the parameter count, where both are known.
+        accuracy: Change of mAP50.
+        speed: Change of end-to-end FPS; 100 + its percent is the speed retention.
+        efficiency: Change of the efficiency.
+        sentence: All of it in words.
+    """
+
+    kind: Literal["strategy", "round"]
+    strategy: str
+    variant: str
+    reference: str
+    parameters_percent: float | None
+    accuracy: Change
+    speed: Change
+    efficiency: Change
+    sentence: str
+
+
+class RankedVariant(Record):
+    """One row of the ranking.
+
+    Attributes:
+        rank: 1 + the number of variants shown to be more efficient.
+        label: The rank as printed, with ``=`` where it is shared.
+        name: Name of the variant.
+        parameters: Parameters with BatchNorm apart.
+        verdict: Verdict of the audit.
+        size_mb: Size of the deployed file in 10^6 bytes.
+        map50: mAP50 of the ranking's metric, 0..1.
+        latency_ms: Model-only milliseconds.
+        fps: End-to-end frames per second.
+        efficiency: mAP50 x FPS / MB.
+        map50_per_fps: Accuracy/speed ratio, mAP50 / FPS.
+        realtime: Whether it keeps the real-time limit.
+        keeps_accuracy: Whether it loses at most the allowed mAP50 against the baseline; ``None``
+            without a limit or a baseline.
+        pareto: Member of the Pareto front of mAP50 and FPS.
+        tied_with: Variants it cannot be told apart from in efficiency.
+        control: Which cheap alternative to pruning it is, ``None`` where it is none.
+        box_map50: mAP50 of a segmentation model's boxes; ``None`` for a detection model.
+        mask_map50: mAP50 of its masks; ``None`` for a detection model.
+    """
+
+    rank: int
+    label: str
+    name: str
+    parameters: int | None
+    verdict: Verdict | None
+    size_mb: float
+    map50: Interval
+    latency_ms: Interval
+    fps: Interval
+    efficiency: Interval
+    map50_per_fps: float
+    realtime: Shown
+    keeps_accuracy: Shown | None
+    pareto: Pareto
+    tied_with: tuple[str, ...]
+    control: Control | None = None
+    box_map50: Interval | None = None
+    mask_map50: Interval | None = None
+
+    @property
+    def shown_map50(self) -> dict[str, Interval]:
+        """What a table shows by column: ``mAP50``, or for segmentation that of both overlaps."""
+        if self.box_map50 is None or self.mask_map50 is None:
+            return {"mAP50": self.map50}
+        return {"box mAP50": self.box_map50, "mask mAP50": self.mask_map50}
+
+
+class AgainstControl(Record):
+    """A pruned variant that has shown nothing over a control, which costs no pruning.
+
+    Attributes:
+        control: Name of the control.
+        variant: Name of the pruned variant.
+        verdict: ``beaten`` where the control is shown to be more accurate, and shown to be faster
+            or the same network; ``level`` where neither speed nor accuracy is shown to be better
+            than the control's.
+        sentence: All of it in words.
+    """
+
+    control: str
+    variant: str
+    verdict: Literal["beaten", "level"]
+    sentence: str
+
+
+class FailedVariant(Record):
+    """A variant that could not be ranked, and why."""
+
+    name: str
+    step: str
+    reason: str
+
+
+class NotTrained(Record):
+    """A variant that was left out on purpose, and why."""
+
+    name: str
+    reason: str
+
+
+class Advice(Record):
+    """What to ship for one use.
+
+    Attributes:
+        use: The use.
+        recommended: The variant to ship, ``None`` where none is shown to do.
+        tied: Variants that cannot be told apart from it for this use.
+        sentence: The advice in words.
+    """
+
+    use: Use
+    recommended: str | None
+    tied: tuple[str, ...]
+    sentence: str
+
+
+class Ranking(Record):
+    """Variants ranked for one thread count.
+
+    Attributes:
+        threads: ``intra_op_num_threads`` of every figure.
+        realtime_fps: The real-time limit.
+        level: Confidence level of every interval and of each metric's family of comparisons.
+        rows: Ranked variants, best first.
+        failures: Variants without a rank.
+        differences: Every pair, in every metric.
+        effects: What each retraining did.
+        advice: What to ship, by use.
+        warnings: What the reader must know before trusting the table.
+        not_trained: Variants that were left out because a round before showed no gain.
+        against_controls: Pruned variants that have shown nothing over a control.
+        metric: What the mAP50 that ranks is taken of.
+    """
+
+    threads: int
+    realtime_fps: float
+    level: float
+    rows: tuple[RankedVariant, ...]
+    failures: tuple[FailedVariant, ...]
+    differences: tuple[Difference, ...]
+    effects: tuple[Effect, ...]
+    advice: tuple[Advice, ...]
+    warnings: tuple[str, ...]
+    not_trained: tuple[NotTrained, ...] = ()
+    against_controls: tuple[AgainstControl, ...] = ()
+    metric: Overlap = "box"
+
+    @property
+    def segmentation(self) -> bool:
+        """Whether the ranked models predict masks."""
+        return any(row.mask_map50 is not None for row in self.rows)
+
+    def row(self, name: str) -> RankedVariant:
+        """The row of a variant.
+
+        Raises:
+            KeyError: It was not ranked.
+        """
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise KeyError(name)
+
+    def difference(self, metric: Metric, a: str, b: str) -> Difference:
+        """The comparison of two variants, in either order.
+
+        Raises:
+            KeyError: They were not compared.
+        """
+        for difference in self.differences:
+            if difference.metric == metric and {difference.first, difference.second} == {a, b}:
+                return difference
+        raise KeyError((metric, a, b))

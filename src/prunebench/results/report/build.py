@@ -1,0 +1,113 @@
+"""Make a run's report from what the run keeps; nothing is measured again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prunebench.common.files import write_atomically
+from prunebench.results.report.cards import write_cards
+from prunebench.results.report.document import Document, Section
+from prunebench.results.report.figure_files import write_figures
+from prunebench.results.report.messages import Messages
+from prunebench.results.report.render import to_html, to_markdown
+from prunebench.results.report.sections.answer import answer, guide
+from prunebench.results.report.sections.classes import classes
+from prunebench.results.report.sections.conclusions import conclusions, findings
+from prunebench.results.report.sections.controls import controls
+from prunebench.results.report.sections.devices import devices
+from prunebench.results.report.sections.diagnosis import diagnosis
+from prunebench.results.report.sections.gallery import gallery
+from prunebench.results.report.sections.history import history
+from prunebench.results.report.sections.settings import settings
+from prunebench.results.report.sections.strategies import rounds, strategies
+from prunebench.results.report.sections.structure import structure, training
+from prunebench.results.report.sections.tables import comparison, memory, pareto, real_time
+from prunebench.results.report.stored import StoredRun, read_stored_run
+
+if TYPE_CHECKING:
+    from prunebench.results.outcome import RunRanking
+
+DEFAULT_LANG = "en"
+REPORT_HTML = "report.html"
+FIGURES_FOLDER = "figures"
+
+
+def build_report(
+    folder: Path,
+    outcome: RunRanking | None = None,
+    *,
+    lang: str = DEFAULT_LANG,
+    figures: bool = False,
+) -> Path:
+    """Write ``report.html`` and ``report.md`` into a run's folder, and a card beside every model.
+
+    Args:
+        folder: The run's folder.
+        outcome: Its rankings; ``None``: read from the folder.
+        lang: Language of the report; another than English is named in the files ("report.ko.html").
+        figures: Also draw each figure into the folder ``figures``, as SVG and PNG.
+
+    Returns:
+        The HTML file.
+
+    Raises:
+        InputError: The run is not finished, something in it cannot be read, there is no report in
+            that language, or figures are asked for where no browser can draw them.
+    """
+    messages = Messages(lang)
+    run = read_stored_run(folder, outcome)
+    document = compose(run, messages)
+    english = Path(REPORT_HTML)
+    name = english if lang == DEFAULT_LANG else english.with_suffix(f".{lang}{english.suffix}")
+    path = folder / name
+    write_atomically(path.with_suffix(".md"), to_markdown(document, messages))
+    write_atomically(path, to_html(document, messages))
+    write_cards(run)
+    if figures:
+        own = FIGURES_FOLDER if lang == DEFAULT_LANG else f"{FIGURES_FOLDER}.{lang}"
+        write_figures(document, folder / own)
+    return path
+
+
+def report_markdown(
+    folder: Path, outcome: RunRanking | None = None, *, lang: str = DEFAULT_LANG
+) -> str:
+    """The report as Markdown, nothing is written.
+
+    Raises:
+        InputError: As ``build_report``.
+    """
+    messages = Messages(lang)
+    return to_markdown(compose(read_stored_run(folder, outcome), messages), messages)
+
+
+def compose(run: StoredRun, m: Messages) -> Document:
+    """The report's sections in order, the answer first."""
+    sections: tuple[Section | None, ...] = (
+        answer(run, m),
+        comparison(run, m),
+        findings(run, m),
+        controls(run, m),
+        real_time(run, m),
+        memory(run, m),
+        strategies(run, m),
+        structure(run, m),
+        diagnosis(run, m),
+        rounds(run, m),
+        pareto(run, m),
+        guide(run, m),
+        classes(run, m),
+        gallery(run, m),
+        training(run, m),
+        devices(run, m),
+        history(run, m),
+        conclusions(run, m),
+        settings(run, m),
+    )
+    return Document(
+        lang=m.lang,
+        title=m("title", name=run.config.name),
+        subtitle=m("subtitle", run=run.outcome.run, model=run.config.model, data=run.config.data),
+        sections=tuple(section for section in sections if section is not None),
+    )

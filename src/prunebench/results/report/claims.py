@@ -1,0 +1,118 @@
+"""What a ranking supports saying: who leads a metric, and who is shown to beat whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from prunebench.common.records import Interval
+from prunebench.results.ranking.records import Difference, Metric, RankedVariant, Ranking
+
+
+@dataclass(frozen=True)
+class Leaders:
+    """The best estimate in a metric, and everything that cannot be told apart from it."""
+
+    first: RankedVariant
+    tied: tuple[RankedVariant, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The leader and those level with it."""
+        return (self.first.name, *(row.name for row in self.tied))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One variant among the others in one metric.
+
+    Attributes:
+        above: Comparisons that show it to be better.
+        below: Comparisons that show it to be worse.
+        level: Comparisons that show neither.
+    """
+
+    above: tuple[Difference, ...]
+    below: tuple[Difference, ...]
+    level: tuple[Difference, ...]
+
+
+def estimate(row: RankedVariant, metric: Metric) -> float:
+    """A row's point estimate in a metric, higher is better."""
+    return {
+        "accuracy": row.map50.estimate,
+        "speed": row.fps.estimate,
+        "latency": -row.latency_ms.estimate,
+        "efficiency": row.efficiency.estimate,
+    }[metric]
+
+
+def leaders(ranking: Ranking, metric: Metric) -> Leaders | None:
+    """Who leads a metric; ``None`` where nothing was ranked."""
+    if not ranking.rows:
+        return None
+    first = max(ranking.rows, key=lambda row: estimate(row, metric))
+    level = {other_of(d, first.name) for d in standing(ranking, metric, first.name).level}
+    return Leaders(first, tuple(row for row in ranking.rows if row.name in level))
+
+
+def standing(ranking: Ranking, metric: Metric, name: str) -> Standing:
+    """How a variant stands against every other one."""
+    own = [d for d in ranking.differences if d.metric == metric and name in (d.first, d.second)]
+    return Standing(
+        above=tuple(d for d in own if d.told_apart and d.first == name),
+        below=tuple(d for d in own if d.told_apart and d.second == name),
+        level=tuple(d for d in own if not d.told_apart),
+    )
+
+
+def other_of(difference: Difference, name: str) -> str:
+    """The other variant of a comparison."""
+    return difference.second if difference.first == name else difference.first
+
+
+def dominators(ranking: Ranking, name: str) -> tuple[str, ...]:
+    """Variants shown to be more accurate, and shown to be faster or the same network."""
+    more_accurate = {
+        difference.first: difference for difference in standing(ranking, "accuracy", name).below
+    }
+    faster = {difference.first for difference in standing(ranking, "speed", name).below}
+    return tuple(
+        row.name
+        for row in ranking.rows
+        if row.name in more_accurate
+        and (row.name in faster or more_accurate[row.name].same_network)
+    )
+
+
+def pareto_ranks(ranking: Ranking) -> dict[str, int]:
+    """1 for who is not shown to be beaten, else one more than the last of those who beat it.
+
+    It ends, because who beats another one has the higher estimate of accuracy.
+    """
+    beaten_by = {row.name: dominators(ranking, row.name) for row in ranking.rows}
+
+    @cache
+    def rank(name: str) -> int:
+        return 1 + max(map(rank, beaten_by[name]), default=0)
+
+    return {name: rank(name) for name in beaten_by}
+
+
+def gain(ranking: Ranking, metric: Metric, name: str, reference: str) -> Interval | None:
+    """How much better a variant is than a reference, negative where it is worse."""
+    found = compared(ranking, metric, name, reference)
+    if found is None or found.interval is None or found.first == name:
+        return None if found is None else found.interval
+    flipped = found.interval
+    return flipped.model_copy(
+        update={"estimate": -flipped.estimate, "low": -flipped.high, "high": -flipped.low}
+    )
+
+
+def compared(ranking: Ranking, metric: Metric, a: str, b: str) -> Difference | None:
+    """The comparison of two variants, ``None`` where there is none."""
+    try:
+        return ranking.difference(metric, a, b)
+    except KeyError:
+        return None

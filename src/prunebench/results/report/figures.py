@@ -1,0 +1,279 @@
+"""The report's Plotly figures. Each returns ``None`` where the run has nothing to draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prunebench.common.text import points
+from prunebench.results.report.document import Figure
+from prunebench.results.report.messages import Messages
+from prunebench.results.report.per_class import ClassChange
+from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.style import (
+    COLOURS,
+    by_rows,
+    colour,
+    new_figure,
+    plain,
+    rows_height,
+    shortened,
+    spec_of,
+)
+
+if TYPE_CHECKING:
+    from prunebench.results.history.changes import MarkedSeries
+
+BOX_PERCENTILES = (5, 25, 50, 75, 95)
+DIVERGING = ("rgba(213,94,0,0.85)", "rgba(0,114,178,0.85)")
+SMALLEST_SCALE = 0.05
+"""Changes of AP50 below this never get the full colour."""
+
+MARKED_EPOCHS = 12
+"""Most epochs that are all marked on the axis."""
+
+WRITTEN_CLASSES = 14
+"""Most classes whose changes are written into the cells."""
+
+
+def latency_distribution(run: StoredRun, threads: int, m: Messages) -> Figure | None:
+    """Every frame's time as a box from raw samples, and the median of each round as a point."""
+    names = [name for name in run.names if _frames_of(run, name, threads)]
+    if not names:
+        return None
+    height = rows_height(len(names))
+    figure = new_figure(height)
+    for index, name in enumerate(names):
+        rounds = _frames_of(run, name, threads)
+        low, first, middle, third, high = np.percentile(np.concatenate(rounds), BOX_PERCENTILES)
+        figure.add_box(
+            y=[name],
+            q1=[first],
+            median=[middle],
+            q3=[third],
+            lowerfence=[low],
+            upperfence=[high],
+            orientation="h",
+            line={"color": colour(index), "width": 1.5},
+            fillcolor="rgba(0,0,0,0)",
+            name=plain(name),
+            showlegend=False,
+        )
+        figure.add_scatter(
+            x=[float(np.median(one)) for one in rounds],
+            y=[name] * len(rounds),
+            mode="markers",
+            marker={"color": colour(index), "size": 5, "opacity": 0.7},
+            hovertemplate=f"%{{x:.2f}} ms<extra>{m('figure.distribution.round')}</extra>",
+            showlegend=False,
+        )
+    figure.update_yaxes(**by_rows(names))
+    figure.update_xaxes(title=m("figure.distribution.x"))
+    return Figure(
+        id=f"figure-latency-distribution-{threads}",
+        caption=m("figure.distribution.caption", threads=m.counted("threads", threads)),
+        description=m("figure.distribution.description", count=len(names)),
+        spec=spec_of(figure),
+        height=height,
+    )
+
+
+def stage_times(run: StoredRun, threads: int, m: Messages) -> Figure | None:
+    """Letterbox, inference, and NMS with the masks of a typical frame, stacked."""
+    found = {
+        name: summary.frames
+        for name in run.names
+        if (summary := run.summaries.get((name, threads))) and summary.frames
+    }
+    if not found:
+        return None
+    height = rows_height(len(found))
+    figure = new_figure(height)
+    segmentation = run.ranking.segmentation
+    for index, stage in enumerate(("letterbox", "inference", "nms")):
+        figure.add_bar(
+            y=list(found),
+            x=[getattr(frames, f"{stage}_ms") for frames in found.values()],
+            orientation="h",
+            marker={"color": COLOURS[(1, 0, 2)[index]]},
+            name=m("stage.masks" if stage == "nms" and segmentation else f"stage.{stage}"),
+            hovertemplate="%{x:.2f} ms",
+        )
+    figure.update_layout(barmode="stack", bargap=0.35)
+    figure.update_yaxes(**by_rows(list(found)))
+    figure.update_xaxes(title=m("figure.stages.x"))
+    return Figure(
+        id=f"figure-stage-times-{threads}",
+        caption=m("figure.stages.caption", threads=m.counted("threads", threads)),
+        description=m("figure.stages.description", count=len(found)),
+        spec=spec_of(figure),
+        height=height,
+    )
+
+
+def widths(run: StoredRun, m: Messages) -> Figure | None:
+    """Output channels of every convolution; variants with equal widths share a line."""
+    groups: dict[tuple[tuple[str, int], ...], list[str]] = {}
+    for variant in run.variants:
+        if variant.audit is not None:
+            key = tuple(variant.audit.structure.widths.items())
+            groups.setdefault(key, []).append(variant.name)
+    if not groups:
+        return None
+    figure = new_figure(380)
+    layers = [layer for layer, _ in next(iter(groups))]
+    for index, (key, names) in enumerate(groups.items()):
+        figure.add_scatter(
+            x=list(range(1, len(key) + 1)),
+            y=[width for _, width in key],
+            text=[plain(layer) for layer, _ in key],
+            mode="lines",
+            line={"shape": "hvh", "color": colour(index), "width": 2.5 if index == 0 else 1.8},
+            name=shortened(", ".join(names), 60),
+            hovertemplate="%{text}: %{y}",
+        )
+    figure.update_xaxes(title=m("figure.widths.x"))
+    figure.update_yaxes(title=m("figure.widths.y"), rangemode="tozero")
+    return Figure(
+        id="figure-widths",
+        caption=m("figure.widths.caption"),
+        description=m(
+            "figure.widths.description",
+            layers=len(layers),
+            groups=" | ".join(", ".join(names) for names in groups.values()),
+        ),
+        spec=spec_of(figure),
+        height=380,
+    )
+
+
+def training_curves(run: StoredRun, m: Messages) -> Figure | None:
+    """Validation mAP50 by epoch; a later round goes on where its parent stopped."""
+    column = f"metrics/mAP50({'M' if run.config.ranking.metric == 'mask' else 'B'})"
+    drawn = [name for name in run.curves if column in run.curves[name]]
+    if not drawn:
+        return None
+    figure = new_figure(380)
+    last = 0
+    for index, name in enumerate(drawn):
+        before = _epochs_before(run, name)
+        values = run.curves[name][column]
+        last = max(last, before + len(values))
+        figure.add_scatter(
+            x=[before + epoch for epoch in range(1, len(values) + 1)],
+            y=list(values),
+            mode="lines+markers",
+            line={"color": colour(index), "width": 2},
+            marker={"size": 5},
+            name=shortened(name, 40),
+            hovertemplate="%{x}: %{y:.3f}",
+        )
+    # Plotly would mark halves of an epoch.
+    figure.update_xaxes(title=m("figure.training.x"), dtick=1 if last <= MARKED_EPOCHS else None)
+    figure.update_yaxes(title=m("figure.training.y"), rangemode="tozero")
+    return Figure(
+        id="figure-training",
+        caption=m("figure.training.caption"),
+        description=m("figure.training.description", names=m.listed(drawn)),
+        spec=spec_of(figure),
+        height=380,
+    )
+
+
+def over_time(series: Sequence[MarkedSeries], m: Messages) -> Figure | None:
+    """Model latency of each run on this host, divided by the reference model's of that run."""
+    if not series:
+        return None
+    figure = new_figure(380)
+    for index, one in enumerate(series):
+        figure.add_scatter(
+            x=[point.started_at.isoformat() for point in one.points],
+            y=[point.to_sentinel for point in one.points],
+            text=[plain(point.run) for point in one.points],
+            mode="lines+markers",
+            line={"color": colour(index), "width": 2},
+            # An open marker: the host was noisy in that run.
+            marker={
+                "size": 8,
+                "symbol": ["circle-open" if p.noisy else "circle" for p in one.points],
+            },
+            name=shortened(one.variant, 40),
+            hovertemplate="%{text}: %{y:.3f}",
+        )
+    figure.update_xaxes(title=m("figure.history.x"), type="date")
+    figure.update_yaxes(title=m("figure.history.y"), rangemode="tozero")
+    return Figure(
+        id="figure-history",
+        caption=m("figure.history.caption"),
+        description=m(
+            "figure.history.description",
+            count=max(len(one.points) for one in series),
+            names=m.listed([one.variant for one in series]),
+        ),
+        spec=spec_of(figure),
+        height=380,
+    )
+
+
+def class_changes(changes: Sequence[ClassChange], m: Messages) -> Figure | None:
+    """Change of each class's AP50 against the baseline, variants by classes."""
+    if not changes:
+        return None
+    variants = list(dict.fromkeys(change.variant for change in changes))
+    classes = list(dict.fromkeys(change.name for change in changes))
+    cells = {(change.variant, change.name): change for change in changes}
+    rows = [[cells[variant, name] for name in classes] for variant in variants]
+    height = rows_height(len(variants)) + 60
+    limit = max(SMALLEST_SCALE, *(abs(change.change.estimate) for change in changes))
+    figure = new_figure(height)
+    figure.add_heatmap(
+        x=[shortened(name, 16) for name in classes],
+        y=variants,
+        z=[[change.change.estimate for change in row] for row in rows],
+        text=[[_class_text(change) for change in row] for row in rows],
+        texttemplate="%{text}" if len(classes) <= WRITTEN_CLASSES else None,
+        customdata=[[points(change.change, signed=True) for change in row] for row in rows],
+        hovertemplate="%{y}, %{x}: %{customdata}<extra></extra>",
+        colorscale=[[0, DIVERGING[0]], [0.5, "rgba(128,128,128,0)"], [1, DIVERGING[1]]],
+        zmin=-limit,
+        zmax=limit,
+        xgap=1,
+        ygap=1,
+        showscale=False,
+    )
+    figure.update_yaxes(**by_rows(variants), showgrid=False)
+    figure.update_xaxes(type="category", showgrid=False)
+    return Figure(
+        id="figure-class-changes",
+        caption=m("figure.classes.caption"),
+        description=m(
+            "figure.classes.description", variants=len(variants), classes=m.listed(classes)
+        ),
+        spec=spec_of(figure),
+        height=height,
+    )
+
+
+def _class_text(change: ClassChange) -> str:
+    text = f"{change.change.estimate:+.2f}"
+    return f"<b>{text}*</b>" if change.shown else text
+
+
+def _frames_of(run: StoredRun, name: str, threads: int) -> list[tuple[float, ...]]:
+    return [
+        sample.frame_ms
+        for sample in run.samples
+        if sample.variant == name and sample.threads == threads and sample.inference_ms
+    ]
+
+
+def _epochs_before(run: StoredRun, name: str) -> int:
+    variant = run.variant(name)
+    parent = None if variant is None or variant.parent is None else run.variant(variant.parent)
+    total = 0
+    while parent is not None and parent.training is not None and parent.training.round > 0:
+        total += parent.training.epochs
+        parent = None if parent.parent is None else run.variant(parent.parent)
+    return total

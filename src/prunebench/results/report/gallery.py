@@ -1,0 +1,217 @@
+"""Pictures of the images that changed most, with what each variant finds on them.
+
+The run keeps matches, not boxes, so the exported files look at a few images once more. What they
+find is kept beside the report, so that it can be made again when the images are gone.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import ValidationError
+
+from prunebench.common.errors import PrunebenchError
+from prunebench.common.files import write_atomically
+from prunebench.common.records import Exported, Record, VariantRecord
+from prunebench.measuring.map_bootstrap import load_detections
+from prunebench.results.report.stored import StoredRun
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+GALLERY_FILE = "gallery.json"
+SCENES = 4
+MOST_VARIANTS = 12
+JPEG_QUALITY = 85
+
+
+class Box(Record):
+    """A labelled or detected object, in pixels of the letterbox.
+
+    Attributes:
+        x: Left edge; the other three follow.
+        name: Class name.
+        score: Confidence of a detection, ``None`` for a label.
+        correct: Whether a detection matches a label at IoU 0.50, ``None`` for a label.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    name: str
+    score: float | None = None
+    correct: bool | None = None
+
+
+class Scene(Record):
+    """One image.
+
+    Attributes:
+        name: The file's name.
+        jpeg: The letterboxed image, base64.
+        width: Its size in pixels; the height follows.
+        truth: Labelled objects.
+        found: Variant to its detections at the deployment's settings.
+    """
+
+    name: str
+    jpeg: str
+    width: int
+    height: int
+    truth: tuple[Box, ...]
+    found: dict[str, tuple[Box, ...]]
+
+
+class Gallery(Record):
+    """The scenes, and what they were made from."""
+
+    key: str
+    scenes: tuple[Scene, ...]
+
+
+def gallery_of(run: StoredRun) -> Gallery | None:
+    """The run's gallery, made where it is not there yet.
+
+    ``None`` where nothing changed, or where images or exported files are gone.
+    """
+    shown = [
+        variant
+        for name in run.names
+        if (variant := run.variant(name)) is not None and variant.exported and variant.accuracy
+    ]
+    chosen = [v for v in shown if v is run.baseline] + [v for v in shown if v is not run.baseline]
+    chosen = chosen[:MOST_VARIANTS]
+    kept = run.folder / GALLERY_FILE
+    key = _key(run, chosen)
+    try:
+        found = Gallery.model_validate_json(kept.read_text(encoding="utf-8"))
+        if found.key == key:
+            return found
+    except (OSError, ValidationError):
+        pass
+    paths = changed_images(run, chosen)
+    if not paths or not all(path.is_file() for path in paths):
+        return None
+    try:
+        scenes = tuple(_scene(run, path, chosen) for path in paths)
+    except PrunebenchError:
+        return None
+    gallery = Gallery(key=key, scenes=scenes)
+    write_atomically(kept, gallery.model_dump_json())
+    return gallery
+
+
+def changed_images(run: StoredRun, variants: Sequence[VariantRecord]) -> list[Path]:
+    """The images on which most objects are lost against the baseline, worst first."""
+    baseline = run.baseline
+    if baseline is None or baseline not in variants or len(variants) < 2:
+        return []
+    files = {v.name: _detections_file(run, v) for v in variants}
+    if not all(path.is_file() for path in files.values()):
+        return []
+    with np.load(files[baseline.name]) as arrays:
+        if "paths" not in arrays:
+            return []
+        paths = [Path(str(path)) for path in arrays["paths"]]
+    counts = {name: _found(path, run.config.latency.confidence) for name, path in files.items()}
+    before = counts[baseline.name]
+    lost = sum(np.maximum(before - count, 0) for count in counts.values())
+    order = np.argsort(-np.asarray(lost), kind="stable")[:SCENES]
+    return [paths[index] for index in order if np.asarray(lost)[index] > 0]
+
+
+def _detections_file(run: StoredRun, variant: VariantRecord) -> Path:
+    return run.folder / (variant.accuracy.detections.path if variant.accuracy else "")
+
+
+def _found(path: Path, confidence: float) -> NDArray[np.int64]:
+    """Objects found per image at the deployment's confidence."""
+    detections = load_detections(path)
+    hits = detections.tp[:, 0] & (detections.confidence > confidence)
+    return np.bincount(detections.image[hits], minlength=detections.images)
+
+
+def _key(run: StoredRun, variants: Sequence[VariantRecord]) -> str:
+    latency = run.config.latency
+    parts = [
+        [(v.name, v.exported.onnx.sha256) for v in variants if v.exported],
+        [v.accuracy.detections.sha256 for v in variants if v.accuracy],
+        [latency.confidence, latency.iou, latency.max_det],
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _scene(run: StoredRun, path: Path, variants: Sequence[VariantRecord]) -> Scene:
+    import cv2
+
+    from prunebench.data.labels import labels_of, read_labels
+    from prunebench.measuring.inference import read_letterboxed
+
+    imgsz = run.config.image.hw
+    names = next(v.audit.structure.names for v in variants if v.audit is not None)
+    tensor, factor, offset = read_letterboxed(path, imgsz)
+    labels = np.zeros((0, 5))
+    if labels_of(path).is_file():
+        labels = read_labels(labels_of(path), classes=len(names))
+    found = {
+        variant.name: _found_in(path, run, variant.exported, labels, names)
+        for variant in variants
+        if variant.exported is not None
+    }
+    labels[:, 1:] = labels[:, 1:] * factor + offset
+    pixels = (tensor[0].transpose(1, 2, 0)[..., ::-1] * 255).round().astype(np.uint8)
+    _, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return Scene(
+        name=path.name,
+        jpeg=base64.b64encode(jpeg.tobytes()).decode("ascii"),
+        width=imgsz[1],
+        height=imgsz[0],
+        truth=tuple(
+            Box(x=x - width / 2, y=y - height / 2, width=width, height=height, name=names[int(c)])
+            for c, x, y, width, height in labels.round(1).tolist()
+        ),
+        found=found,
+    )
+
+
+def _found_in(
+    path: Path,
+    run: StoredRun,
+    exported: Exported,
+    labels: NDArray[np.float64],
+    names: Mapping[int, str],
+) -> tuple[Box, ...]:
+    """What a variant finds in its own letterbox, in pixels of the run's."""
+    from prunebench.measuring.accuracy import match
+    from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+    from prunebench.measuring.postprocess import decode_and_nms
+
+    latency = run.config.latency
+    tensor, own, shift = read_letterboxed(path, exported.imgsz)
+    output = OnnxNetwork(run.folder / exported.onnx.path, exported.imgsz)(tensor)[0]
+    detections = decode_and_nms(
+        output, len(names), latency.confidence, latency.iou, latency.max_det
+    )
+    correct = match(detections, np.column_stack((labels[:, 0], labels[:, 1:] * own + shift)))[:, 0]
+    _, shown, offset = read_letterboxed(path, run.config.image.hw)
+    scale = shown[0] / own[0]
+    left, top = offset[:2] - scale * shift[:2]
+    return tuple(
+        Box(
+            x=round(float(left + scale * row[0]), 1),
+            y=round(float(top + scale * row[1]), 1),
+            width=round(float(scale * (row[2] - row[0])), 1),
+            height=round(float(scale * (row[3] - row[1])), 1),
+            name=names[int(row[5])],
+            score=round(float(row[4]), 2),
+            correct=bool(hit),
+        )
+        for row, hit in zip(detections, correct, strict=True)
+    )

@@ -1,0 +1,175 @@
+"""The answer first: what to ship for each use, why, and how sure that is; and a guide by use."""
+
+from __future__ import annotations
+
+from prunebench.results.ranking.advice import PREFERENCE
+from prunebench.results.ranking.records import Advice, Difference, Metric, RankedVariant, Use
+from prunebench.results.report.claims import compared, other_of, standing
+from prunebench.results.report.document import (
+    Block,
+    Card,
+    Cards,
+    Heading,
+    Item,
+    Items,
+    Notice,
+    Paragraph,
+    Section,
+)
+from prunebench.results.report.messages import Messages
+from prunebench.results.report.numbers import with_interval
+from prunebench.results.report.recorded import recorded_item
+from prunebench.results.report.sentences import advice_sentence, difference_sentence
+from prunebench.results.report.stored import StoredRun
+
+METRICS: tuple[Metric, ...] = ("speed", "accuracy", "efficiency")
+MOST_DOUBTS = 12
+
+
+def answer(run: StoredRun, m: Messages) -> Section:
+    """Which variant to ship, by use, and what to know before trusting that."""
+    ranking = run.ranking
+    blocks: list[Block] = []
+    if run.outcome.noise:
+        findings = tuple(recorded_item(finding, m) for finding in run.outcome.noise)
+        blocks.append(Notice(m("answer.noisy"), findings))
+    if ranking.rows:
+        blocks.append(Cards(tuple(_card(run, advice, m) for advice in ranking.advice)))
+        blocks.append(Paragraph(_basis(run, m)))
+    else:
+        blocks.append(Paragraph(m("answer.nothing")))
+    doubts = []
+    if ranking.failures:
+        failed = m.some([failure.name for failure in ranking.failures])
+        doubts.append(Item(m.counted("answer.failed", len(ranking.failures), names=failed)))
+    if ranking.not_trained:
+        names = m.some([left_out.name for left_out in ranking.not_trained])
+        count = len(ranking.not_trained)
+        doubts.append(Item(m.counted("answer.not_trained", count, names=names)))
+    doubts += [recorded_item(warning, m) for warning in ranking.warnings]
+    if doubts:
+        more = len(doubts) - MOST_DOUBTS
+        told = doubts if more <= 0 else [*doubts[:MOST_DOUBTS], Item(m("answer.more", n=more))]
+        blocks.append(Notice(m("answer.doubts"), tuple(told)))
+    return Section("answer", m("answer.title"), tuple(blocks))
+
+
+def guide(run: StoredRun, m: Messages) -> Section:
+    """For each use the recommendation, its grounds, what speaks for it and what against."""
+    blocks: list[Block] = []
+    for advice in run.ranking.advice:
+        blocks += [
+            Heading(m(f"use.{advice.use}")),
+            Paragraph(advice_sentence(advice, run.ranking, m)),
+        ]
+        if advice.recommended is None:
+            continue
+        row = run.ranking.row(advice.recommended)
+        items = (
+            Item(_grounds(row, m), m("guide.grounds")),
+            Item(" ".join(_pros(run, row, m)) or m("guide.nothing"), m("guide.pros")),
+            Item(" ".join(_cons(run, row, m)) or m("guide.nothing"), m("guide.cons")),
+        )
+        blocks.append(Items(items))
+    return Section("guide", m("guide.title"), tuple(blocks))
+
+
+def _card(run: StoredRun, advice: Advice, m: Messages) -> Card:
+    title = m(f"use.{advice.use}")
+    sentence = advice_sentence(advice, run.ranking, m)
+    if advice.recommended is None:
+        return Card(title, m("answer.none"), False, sentence, ())
+    row = run.ranking.row(advice.recommended)
+    compared_with = _compared(run, row, ("speed", "accuracy"))
+    against = tuple(difference_sentence(d, run, m) for d in compared_with)
+    points = (
+        (m("answer.why"), (_grounds(row, m), *_excluded(run, advice.use, m), *against)),
+        (m("answer.sure"), _certainty(run, advice.use, row, m)),
+    )
+    return Card(title, row.name, True, sentence, points)
+
+
+def _basis(run: StoredRun, m: Messages) -> str:
+    images = max((v.accuracy.images for v in run.variants if v.accuracy is not None), default=0)
+    return m(
+        "answer.basis",
+        threads=m.counted("threads", run.ranking.threads),
+        rounds=m.counted("rounds", run.outcome.rounds),
+        images=m.counted("images", images),
+        level=f"{100 * run.ranking.level:g}",
+    )
+
+
+def _certainty(run: StoredRun, use: Use, row: RankedVariant, m: Messages) -> tuple[str, ...]:
+    """How many of the others it is shown to beat in the metrics that decided."""
+    texts = []
+    for metric in PREFERENCE[use]:
+        found = standing(run.ranking, metric, row.name)
+        others = len(found.above) + len(found.below) + len(found.level)
+        if not others:
+            continue
+        key = f"sure.{metric}" if found.above else f"sure.none.{metric}"
+        parts = [m(key, above=len(found.above), others=others)]
+        if found.level:
+            names = m.some([other_of(d, row.name) for d in found.level])
+            parts.append(m("sure.level", names=names))
+        if found.below:
+            names = m.some([other_of(d, row.name) for d in found.below])
+            parts.append(m(f"sure.below.{metric}", names=names))
+        texts.append(" ".join(parts))
+    return tuple(texts)
+
+
+def _grounds(row: RankedVariant, m: Messages) -> str:
+    return m(
+        "grounds",
+        map50=with_interval(row.map50, digits=3),
+        fps=with_interval(row.fps),
+        size=f"{row.size_mb:.2f}",
+        rank=row.label,
+        realtime=m(f"realtime.clause.{row.realtime}"),
+    )
+
+
+def _pros(run: StoredRun, row: RankedVariant, m: Messages) -> list[str]:
+    found = _compared(run, row, METRICS)
+    return [difference_sentence(d, run, m) for d in found if d.told_apart and d.first == row.name]
+
+
+def _cons(run: StoredRun, row: RankedVariant, m: Messages) -> list[str]:
+    found = _compared(run, row, METRICS)
+    texts = [difference_sentence(d, run, m) for d in found if d.told_apart and d.second == row.name]
+    if row.realtime != "yes":
+        fps = f"{run.ranking.realtime_fps:g}"
+        texts.append(m(f"guide.realtime.{row.realtime}", fps=fps))
+    if row.keeps_accuracy == "not shown":
+        texts.append(m("guide.accuracy"))
+    if row.verdict == "restored":
+        texts.append(m("guide.restored"))
+    return texts
+
+
+def _excluded(run: StoredRun, use: Use, m: Messages) -> list[str]:
+    """Who was no candidate for a use, and why."""
+    texts = []
+    inaccurate = [row.name for row in run.ranking.rows if row.keeps_accuracy == "no"]
+    if inaccurate:
+        limit = f"{run.config.ranking.max_map50_loss:g}"
+        texts.append(m("answer.excluded.accuracy", names=m.some(inaccurate), limit=limit))
+    slow = [
+        row.name for row in run.ranking.rows if row.realtime != "yes" and row.keeps_accuracy != "no"
+    ]
+    if slow and use != "accuracy":
+        fps = f"{run.ranking.realtime_fps:g}"
+        texts.append(m("answer.excluded.realtime", names=m.some(slow), fps=fps))
+    return texts
+
+
+def _compared(run: StoredRun, row: RankedVariant, metrics: tuple[Metric, ...]) -> list[Difference]:
+    """Against the baseline; the baseline itself against the best of the others."""
+    others = [other.name for other in run.ranking.rows if other is not row]
+    baseline = run.baseline
+    if baseline is not None and baseline.name in others:
+        others = [baseline.name]
+    found = (compared(run.ranking, metric, row.name, o) for o in others[:1] for metric in metrics)
+    return [difference for difference in found if difference is not None]

@@ -1,0 +1,156 @@
+"""Key findings and conclusions, as far as the figures support them."""
+
+from __future__ import annotations
+
+from prunebench.results.ranking.records import Metric, RankedVariant, Ranking
+from prunebench.results.report.claims import compared, leaders, other_of, standing
+from prunebench.results.report.document import Item, Items, Section
+from prunebench.results.report.messages import Messages
+from prunebench.results.report.numbers import with_interval
+from prunebench.results.report.sections.strategies import round_verdict
+from prunebench.results.report.sentences import difference_sentence
+from prunebench.results.report.stored import StoredRun
+
+LEADING: tuple[Metric, ...] = ("efficiency", "accuracy", "speed")
+WORDS: tuple[tuple[Metric, str, str], ...] = (
+    ("speed", "faster", "slower"),
+    ("accuracy", "more_accurate", "less_accurate"),
+)
+"""Keys of the sentences about variants shown to be better and shown to be worse."""
+
+
+def findings(run: StoredRun, m: Messages) -> Section | None:
+    """Who leads in what, ``None`` where nothing was ranked."""
+    ranking = run.ranking
+    if not ranking.rows:
+        return None
+    items = [_leader(ranking, metric, m) for metric in LEADING]
+    least = min(row.size_mb for row in ranking.rows)
+    smallest = [row.name for row in ranking.rows if row.size_mb == least]
+    size = m("findings.size.text", names=m.some(smallest), size=f"{least:.2f}")
+    items.append(Item(size, m("findings.size")))
+    kept = [row.name for row in ranking.rows if row.verdict in ("pruned", "preserved")]
+    lost = [row.name for row in ranking.rows if row.verdict == "restored"]
+    texts = [m("findings.kept", names=m.some(kept))] if kept else []
+    texts += [m("findings.lost", names=m.some(lost))] if lost else []
+    if texts:
+        items.append(Item(" ".join(texts), m("findings.structure")))
+    return Section("findings", m("findings.title"), (Items(tuple(items)),))
+
+
+def conclusions(run: StoredRun, m: Messages) -> Section | None:
+    """What follows: pruning, strategies, rounds, and what to do; ``None`` without a ranking."""
+    if not run.ranking.rows:
+        return None
+    items = [
+        *_pruning(run, m),
+        *_strategies(run, m),
+        *_rounds(run, m),
+        *_deployment(run, m),
+        *_open_questions(run, m),
+    ]
+    return Section("conclusions", m("conclusions.title"), (Items(tuple(items)),))
+
+
+def _leader(ranking: Ranking, metric: Metric, m: Messages) -> Item:
+    found = leaders(ranking, metric)
+    if found is None:
+        raise ValueError("an empty ranking has no leader")
+    values = {"name": found.first.name, "figure": _figure(found.first, metric)}
+    lead = m(f"findings.{metric}")
+    if found.tied:
+        tied = m.some([row.name for row in found.tied])
+        return Item(m("findings.tied", tied=tied, **values), lead)
+    key = "findings.alone" if len(ranking.rows) > 1 else "findings.only"
+    return Item(m(key, **values), lead)
+
+
+def _figure(row: RankedVariant, metric: Metric) -> str:
+    if metric == "accuracy":
+        return f"mAP50 {with_interval(row.map50, digits=3)}"
+    if metric == "speed":
+        return f"{with_interval(row.fps)} FPS"
+    return with_interval(row.efficiency)
+
+
+def _pruning(run: StoredRun, m: Messages) -> list[Item]:
+    """Whether the narrower networks are faster than the unpruned one, and what they cost."""
+    baseline = run.baseline
+    narrow = [row.name for row in run.ranking.rows if row.verdict in ("pruned", "preserved")]
+    if baseline is None or not narrow:
+        return []
+    texts = []
+    for metric, gain, loss in WORDS:
+        found = [compared(run.ranking, metric, name, baseline.name) for name in narrow]
+        pairs = [pair for pair in found if pair is not None]
+        groups = {
+            gain: [p for p in pairs if p.told_apart and p.second == baseline.name],
+            loss: [p for p in pairs if p.told_apart and p.first == baseline.name],
+            f"{metric}.open": [p for p in pairs if not p.told_apart],
+        }
+        for group, members in groups.items():
+            if members:
+                names = m.some([other_of(pair, baseline.name) for pair in members])
+                texts.append(m(f"conclusions.pruning.{group}", names=names))
+                texts.append(difference_sentence(members[0], run, m))
+    return [Item(" ".join(texts), m("conclusions.pruning"))]
+
+
+def _strategies(run: StoredRun, m: Messages) -> list[Item]:
+    """Which strategy kept the pruning."""
+    verdicts: dict[str, list[str]] = {}
+    for variant in run.variants:
+        if variant.training is not None and variant.training.round and variant.audit is not None:
+            verdicts.setdefault(variant.training.strategy, []).append(variant.audit.verdict)
+    items = []
+    for strategy, found in verdicts.items():
+        lost = found.count("restored")
+        key = "conclusions.lost" if lost else "conclusions.kept"
+        if not lost and set(found) != {"preserved"}:
+            continue
+        text = m(key, lost=lost, total=len(found))
+        items.append(Item(text, m("conclusions.strategy", name=strategy)))
+    return items
+
+
+def _rounds(run: StoredRun, m: Messages) -> list[Item]:
+    return [
+        Item(round_verdict(run, effect, m), m("conclusions.round", name=effect.variant))
+        for effect in run.ranking.effects
+        if effect.kind == "round"
+    ]
+
+
+def _deployment(run: StoredRun, m: Messages) -> list[Item]:
+    """Which variants keep the real-time limit, which do not, and which is not shown."""
+    groups = {
+        shown: [row.name for row in run.ranking.rows if row.realtime == shown]
+        for shown in ("yes", "no", "not shown")
+    }
+    texts = [
+        m(f"conclusions.realtime.{shown}", names=m.some(names))
+        for shown, names in groups.items()
+        if names
+    ]
+    fps = f"{run.ranking.realtime_fps:g}"
+    return [Item(" ".join(texts), m("conclusions.realtime", fps=fps))]
+
+
+def _open_questions(run: StoredRun, m: Messages) -> list[Item]:
+    """What more rounds would settle, and what they would not."""
+    open_pairs = [
+        difference
+        for row in run.ranking.rows
+        for difference in standing(run.ranking, "speed", row.name).level
+        if difference.more_rounds is not None and difference.first == row.name
+    ]
+    if not open_pairs:
+        return []
+    hardest = max(open_pairs, key=lambda difference: difference.more_rounds or 0)
+    text = m(
+        "conclusions.more",
+        pairs=len(open_pairs),
+        rounds=m.counted("rounds", hardest.more_rounds or 0),
+        percent=f"{hardest.settles_percent:g}",
+    )
+    return [Item(text, m("conclusions.open"))]

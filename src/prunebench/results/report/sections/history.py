@@ -1,0 +1,86 @@
+"""The run beside earlier ones of the same host, and beside other hosts with the same files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prunebench.results.report import figures
+from prunebench.results.report.document import (
+    Block,
+    Cell,
+    Column,
+    Item,
+    Items,
+    Paragraph,
+    Section,
+    Table,
+    cells,
+)
+from prunebench.results.report.messages import Messages
+from prunebench.results.report.numbers import BLANK, with_interval
+from prunebench.results.report.over_time import OverTime, over_time
+from prunebench.results.report.stored import StoredRun
+
+if TYPE_CHECKING:
+    from prunebench.results.history.changes import MarkedSeries
+
+MOST_HOSTS = 6
+
+
+def history(run: StoredRun, m: Messages) -> Section | None:
+    """Latency over time and by device, ``None`` where this run is the only one."""
+    found = over_time(run)
+    blocks: list[Block] = []
+    drawn = figures.over_time(found.series, m)
+    if drawn is not None:
+        blocks += [Paragraph(m("history.how")), drawn, _changes(found.series, m)]
+    if found.elsewhere:
+        blocks += [Paragraph(m("history.devices.how")), _devices(run, found, m)]
+    return Section("history", m("history.title"), tuple(blocks)) if blocks else None
+
+
+def _changes(series: tuple[MarkedSeries, ...], m: Messages) -> Block:
+    items = tuple(
+        Item(
+            m(
+                "history.changed",
+                run=one.points[change.index].run,
+                before=f"{change.before:.3f}",
+                after=f"{change.after:.3f}",
+                change=f"{100 * (change.after / change.before - 1):+.1f}",
+            ),
+            one.variant,
+        )
+        for one in series
+        for change in one.changes
+    )
+    if items:
+        return Items(items)
+    few = any(one.note is not None for one in series)
+    return Paragraph(m("history.few" if few else "history.unchanged"))
+
+
+def _devices(run: StoredRun, found: OverTime, m: Messages) -> Table:
+    """FPS and model milliseconds of the same files, two columns for each device."""
+    digests = list(found.elsewhere)[-MOST_HOSTS:]
+    columns = [
+        Column(m("column.variant")),
+        Column(m("column.here_fps", cpu=run.latency.fingerprint.cpu), True),
+        Column(m("column.here_ms"), True),
+    ]
+    for digest in digests:
+        cpu = found.hosts[digest].cpu
+        columns.append(Column(m("column.device_fps", cpu=cpu, digest=digest[:6]), True))
+        columns.append(Column(m("column.device_ms", digest=digest[:6]), True))
+    rows = []
+    for row in run.ranking.rows:
+        line = [Cell(row.name), *cells(with_interval(row.fps), with_interval(row.latency_ms))]
+        for digest in digests:
+            point = found.elsewhere[digest].get(row.name)
+            if point is None:
+                line += cells(BLANK, BLANK)
+            else:
+                line += cells(with_interval(point.fps), with_interval(point.latency_ms))
+        rows.append(tuple(line))
+    threads = m.counted("threads", run.ranking.threads)
+    return Table(m("history.devices", threads=threads), tuple(columns), tuple(rows))

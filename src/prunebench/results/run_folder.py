@@ -1,0 +1,128 @@
+"""Run folders: ``<out>/<UTC time>-<configuration digest>/`` and the files every run has.
+
+A run is finished when ``ranking.json`` is there, which is written last. An unfinished run of the
+same configuration is continued in its own folder.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from prunebench.common.errors import InputError
+from prunebench.common.files import write_atomically
+from prunebench.common.records import VariantRecord
+from prunebench.config.loading import Config, parse_config
+from prunebench.steps.cache import LIBRARIES, LIBRARIES_AT_RUN_TIME
+
+STEPS_FOLDER = ".steps"
+DATA_FOLDER = ".data"
+STORE_FOLDER = ".store"
+"""Cache of the store."""
+CONFIG_FILE = "config.yaml"
+ENVIRONMENT_FILE = "environment.json"
+RANKING_FILE = "ranking.json"
+VARIANT_FILE = "record.json"
+LATENCY_FOLDER = "latency"
+REBENCHMARK = "rebenchmark"
+
+
+def open_run(config: Config, out: Path, *, kind: str | None = None) -> Path:
+    """Folder of a new run of ``config``, or of its unfinished one.
+
+    Args:
+        config: The configuration.
+        out: Folder of all runs.
+        kind: Ends the folder's name, ``None`` for the main flow's runs.
+    """
+    ending = config.digest() if kind is None else f"{config.digest()}-{kind}"
+    for folder in sorted(out.glob(f"*-{ending}"), reverse=True):
+        if (folder / CONFIG_FILE).is_file() and not (folder / RANKING_FILE).exists():
+            return folder
+    started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    folder = out / f"{started}-{ending}"
+    suffix = 1
+    while folder.exists():
+        suffix += 1
+        folder = out / f"{started}.{suffix}-{ending}"
+    folder.mkdir(parents=True)
+    values = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    write_atomically(folder / CONFIG_FILE, values)
+    write_atomically(folder / ENVIRONMENT_FILE, json.dumps(environment(), indent=2))
+    return folder
+
+
+def environment() -> dict[str, Any]:
+    """Versions a run depends on."""
+    libraries = ("prunebench", "prefect", *LIBRARIES, *LIBRARIES_AT_RUN_TIME)
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: version(name) for name in libraries},
+    }
+
+
+def read_run_config(folder: Path) -> Config:
+    """The configuration a run was made with.
+
+    Raises:
+        InputError: ``folder`` is no run folder.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise InputError(
+            f"no {CONFIG_FILE} there, so this is no run folder",
+            where=folder,
+            fix="give the folder that `prunebench run` printed",
+        )
+    return parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), where=str(path))
+
+
+def save_variant(folder: Path, variant: VariantRecord) -> None:
+    """Keep what is known of a variant in its folder."""
+    path = folder / "variants" / variant.name / VARIANT_FILE
+    write_atomically(path, variant.model_dump_json(indent=2))
+
+
+def read_variants(folder: Path) -> tuple[VariantRecord, ...]:
+    """Every variant of a run, parents before children.
+
+    Raises:
+        InputError: The folder holds no variants, or one that cannot be read.
+    """
+    records = []
+    for path in sorted(folder.glob(f"variants/*/{VARIANT_FILE}")):
+        try:
+            records.append(VariantRecord.model_validate_json(path.read_text(encoding="utf-8")))
+        except (OSError, ValidationError) as error:
+            raise InputError(
+                "the record of a variant cannot be read", where=path, fix="run again"
+            ) from error
+    if not records:
+        raise InputError(
+            "the run has no variants yet", where=folder, fix="finish it with `prunebench run`"
+        )
+    return tuple(sorted(records, key=lambda record: (len(record.steps), record.name)))
+
+
+def latest_run(out: Path) -> Path:
+    """The newest finished run of the main flow below ``out``.
+
+    Raises:
+        InputError: There is none.
+    """
+    finished = sorted(
+        path.parent
+        for path in out.glob(f"*/{RANKING_FILE}")
+        if not path.parent.name.endswith(f"-{REBENCHMARK}")
+    )
+    if not finished:
+        raise InputError("no finished run there", where=out, fix="run `prunebench run` first")
+    return finished[-1]

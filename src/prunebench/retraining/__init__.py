@@ -1,1 +1,0 @@
-"""Retraining after pruning: what plain training does to a structure, and training that keeps it."""

@@ -1,0 +1,1 @@
+"""How one step runs: in a child process, once per key, with its events; not what any step does."""

@@ -1,0 +1,190 @@
+"""Cached steps: a finished step is never repeated while nothing it depends on has changed.
+
+A step's key is a digest of its settings, the SHA-256 of its input files, the versions of the
+libraries it uses and the source of this package that it runs. Its folder is
+``<out>/.steps/<step>-<key>/``; ``done.json`` appears there, by a rename, when it has finished.
+A folder without ``done.json`` is an interrupted step: it runs again in the same folder, where a
+training finds its last good epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from prunebench.common.files import write_atomically
+from prunebench.common.records import FileRef, Record
+from prunebench.steps.child import STEP_MODULES, Emit, run_child
+from prunebench.steps.source_digest import source_digest
+
+LIBRARIES = ("torch", "torchvision", "ultralytics", "torch-pruning", "onnx", "onnxslim")
+LIBRARIES_AT_RUN_TIME = ("onnxruntime", "numpy")
+
+KEY_DIGITS = 20
+
+
+class Done(Record):
+    """What a finished step left in its folder.
+
+    Attributes:
+        step: Name of the step.
+        result: The step's result record as plain JSON values.
+        seconds: Wall time of the last attempt, in seconds.
+        ran_on: The other host's worker that ran it, ``None`` for this host.
+    """
+
+    step: str
+    result: dict[str, Any]
+    seconds: float
+    ran_on: str | None = None
+
+
+class StepRun(Record):
+    """A finished step as its caller sees it.
+
+    Attributes:
+        folder: Absolute path of the step's folder; files in ``result`` are relative to it.
+        result: The step's result record as plain JSON values.
+        seconds: Wall time of the attempt that finished it, in seconds.
+        cached: Whether the result was found and nothing ran now.
+    """
+
+    folder: str
+    result: dict[str, Any]
+    seconds: float
+    cached: bool
+
+
+class Elsewhere(Protocol):
+    """Where steps run that this host need not run itself."""
+
+    def takes(self, step: str, request: Record) -> bool:
+        """Whether it runs such a step."""
+
+    def run(
+        self,
+        step: str,
+        request: Record,
+        folder: Path,
+        *,
+        threads: int,
+        on_event: Emit | None,
+    ) -> tuple[dict[str, Any], str]:
+        """Run a step and put its files into ``folder``, as ``run_child`` does here.
+
+        Returns:
+            The result as plain JSON values, and who ran it.
+
+        Raises:
+            InputError: The step found bad input.
+            StepError: The step failed, or whoever ran it was lost.
+        """
+
+
+def step_key(step: str, request: Record, inputs: Mapping[str, str]) -> str:
+    """Key of a step.
+
+    Args:
+        step: A key of ``STEP_MODULES``.
+        request: The step's request.
+        inputs: Field of the request that names files, to the digest of their content. The
+            digest replaces the path, so that moving a file does not run the step again.
+    """
+    settings = request.model_dump(mode="json")
+    settings.update({field: f"sha256:{digest}" for field, digest in inputs.items()})
+    parts = {"step": step, "settings": settings, **code_of(step)}
+    text = json.dumps(parts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
+
+
+def code_of(step: str) -> dict[str, Any]:
+    """What a step's result depends on besides its request: library versions and source."""
+    return {
+        "versions": {name: version(name) for name in (*LIBRARIES, *LIBRARIES_AT_RUN_TIME)},
+        "source": source_digest(STEP_MODULES[step]),
+    }
+
+
+def run_step(
+    steps_root: Path,
+    step: str,
+    request: Record,
+    inputs: Mapping[str, str],
+    *,
+    threads: int,
+    on_event: Emit | None = None,
+    timeout_s: float | None = None,
+    elsewhere: Elsewhere | None = None,
+) -> StepRun:
+    """Return the finished step's result, running its child process only where needed.
+
+    Args:
+        steps_root: Folder of all cached steps.
+        step: A key of ``STEP_MODULES``.
+        request: What the step's ``run`` receives.
+        inputs: See ``step_key``.
+        threads: Threads of the child.
+        on_event: Called with each event of the child.
+        timeout_s: Wall time after which the child is killed.
+        elsewhere: Runs the steps it takes in place of a child of this process.
+
+    Raises:
+        InputError: The child found bad input.
+        StepError: The step failed; its folder stays, so that a training can continue.
+    """
+    folder = steps_root / f"{step}-{step_key(step, request, inputs)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        done = _read_done(folder)
+        if done is not None:
+            return StepRun(
+                folder=str(folder), result=done.result, seconds=done.seconds, cached=True
+            )
+        started = time.monotonic()
+        ran_on = None
+        if elsewhere is not None and elsewhere.takes(step, request):
+            result, ran_on = elsewhere.run(
+                step, request, folder, threads=threads, on_event=on_event
+            )
+        else:
+            result = run_child(
+                step, request, folder, threads=threads, on_event=on_event, timeout_s=timeout_s
+            )
+        seconds = time.monotonic() - started
+        done = Done(step=step, result=result, seconds=seconds, ran_on=ran_on)
+        write_atomically(folder / "done.json", done.model_dump_json())
+    return StepRun(folder=str(folder), result=result, seconds=seconds, cached=False)
+
+
+def _read_done(folder: Path) -> Done | None:
+    """The finished step, or ``None`` where a file it names no longer has its content."""
+    path = folder / "done.json"
+    try:
+        done = Done.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        return None
+    if all(ref.holds(folder) for ref in file_refs(done.result)):
+        return done
+    path.unlink()
+    return None
+
+
+def file_refs(value: Any) -> Iterator[FileRef]:
+    """Every ``FileRef`` inside plain JSON values."""
+    if isinstance(value, Mapping):
+        if set(value) == set(FileRef.model_fields):
+            yield FileRef.model_validate(value)
+        else:
+            for inner in value.values():
+                yield from file_refs(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from file_refs(inner)

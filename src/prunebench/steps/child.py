@@ -1,0 +1,319 @@
+"""Run one step in a child process: killable, with explicit threads, watched through a pipe.
+
+The parent writes the request to a file and starts ``python -m prunebench.steps.child``. The child
+prints one JSON event per line on standard output, writes its result to a temporary name and
+renames it. The parent blocks on the pipe, it never polls. The child stays in the parent's
+process group, and it ends itself when its standard input closes, so that neither a cancelled
+nor a killed parent leaves an orphan.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from prunebench.common.errors import ChildFailed, InputError, PrunebenchError, StepError
+from prunebench.common.files import full_disk
+from prunebench.common.records import Record
+
+Event = dict[str, Any]
+Emit = Callable[[Event], None]
+
+STEP_MODULES: Mapping[str, str] = {
+    "inspect": "prunebench.variants.audit",
+    "baseline": "prunebench.variants.retraining.baseline",
+    "pace": "prunebench.experiment.speed_trial",
+    "probe": "prunebench.variants.pruning.probe",
+    "costs": "prunebench.variants.pruning.costs",
+    "sensitivity": "prunebench.variants.pruning.sensitivity",
+    "smaller": "prunebench.variants.stock_width",
+    "prune": "prunebench.variants.pruning.step",
+    "train": "prunebench.variants.retraining.step",
+    "export": "prunebench.variants.export",
+    "quantize": "prunebench.variants.quantize",
+    "accuracy": "prunebench.measuring.accuracy",
+    "diagnose": "prunebench.measuring.profile",
+    "mlflow": "prunebench.operating.mlflow",
+}
+"""Step name to the module that holds its ``Request`` record and its ``run`` function."""
+
+EVENT_MARK = "\x1e"
+"""Starts an event's line, so that a library's own printing is never taken for one."""
+
+TAIL_LINES = 40
+ENDED_REASON = "the run was ended by a signal"
+UNWANTED_REASON = "nobody waits for its result any more"
+UNWANTED_POLL_S = 0.5
+WAITING: Mapping[str, str] = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
+"""What a thread without work does: look for some for a few microseconds, then sleep.
+
+Threads that sleep at once cost a third of a training's speed. Those that look for longer gain
+nothing, and stand still on a busy host while one of them waits for its core
+(``benchmarks/training_speed.py``). The first is for runtimes other than GNU's.
+"""
+
+_lock = threading.Lock()
+_alive: set[subprocess.Popen[str]] = set()
+_ended = threading.Event()
+
+
+@contextlib.contextmanager
+def ending_children() -> Iterator[None]:
+    """End every child of this process at once where a signal ends the block.
+
+    Threads that wait for their children cannot be interrupted, and whoever ends a run waits for
+    its threads; so the children go first, and no further one is started.
+    """
+    _ended.clear()
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        with _lock:
+            _ended.set()
+            for process in _alive:
+                process.kill()
+        raise
+
+
+def was_ended() -> bool:
+    """Whether a signal ended the run, so that what fails now is no news."""
+    return _ended.is_set()
+
+
+def run_child(
+    step: str,
+    request: Record,
+    workdir: Path,
+    *,
+    threads: int,
+    on_event: Emit | None = None,
+    timeout_s: float | None = None,
+    unwanted: threading.Event | None = None,
+    env: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Run ``step`` in a fresh process and return its result as plain JSON values.
+
+    Args:
+        step: A key of ``STEP_MODULES``.
+        request: What the step's ``run`` receives.
+        workdir: Folder the step may write in; the log ``<step>.log`` is kept there.
+        threads: Threads the libraries of the child may use.
+        on_event: Called in the parent with each event as it arrives.
+        timeout_s: Wall time after which the child is killed.
+        unwanted: Set by another thread once nobody waits for the result: the child is killed.
+        env: Extra environment of the child.
+
+    Raises:
+        InputError: The child found bad input.
+        StepError: The child failed with a reason of its own.
+        ChildFailed: The child ended without a result.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    request_file = workdir / f"{step}.request.json"
+    result_file = workdir / f"{step}.result.json"
+    result_file.unlink(missing_ok=True)
+    request_file.write_text(request.model_dump_json(), encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "prunebench.steps.child",
+        step,
+        str(request_file),
+        str(result_file),
+    ]
+    with _lock:
+        if _ended.is_set():
+            raise StepError(step, ENDED_REASON)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, **thread_environment(threads), **(env or {})},
+        )
+        _alive.add(process)
+    timed_out = threading.Event()
+
+    def expire() -> None:
+        timed_out.set()
+        process.kill()
+
+    timer = None if timeout_s is None else threading.Timer(timeout_s, expire)
+    if timer is not None:
+        timer.daemon = True
+        timer.start()
+    ended = threading.Event()
+    if unwanted is not None:
+        watcher = threading.Thread(target=_kill_once, args=(process, unwanted, ended), daemon=True)
+        watcher.start()
+    try:
+        tail = _follow(process, workdir / f"{step}.log", on_event)
+        returncode = process.wait()
+    except OSError as error:
+        full = full_disk(workdir, error)
+        if full is None:
+            raise
+        raise StepError(step, full) from error
+    finally:
+        ended.set()
+        if timer is not None:
+            timer.cancel()
+        with _lock:
+            _alive.discard(process)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        if process.stdin is not None:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+    if timed_out.is_set():
+        raise ChildFailed(step, f"it ran longer than {timeout_s:g} s", returncode=returncode)
+    if returncode and _ended.is_set():
+        raise StepError(step, ENDED_REASON)
+    if returncode and unwanted is not None and unwanted.is_set():
+        raise StepError(step, UNWANTED_REASON)
+    return _read_result(step, result_file, returncode, tail)
+
+
+def _kill_once(
+    process: subprocess.Popen[str], unwanted: threading.Event, ended: threading.Event
+) -> None:
+    while not ended.is_set():
+        if unwanted.wait(UNWANTED_POLL_S):
+            process.kill()
+            return
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """Environment that holds every numeric library of a child to ``threads`` threads."""
+    count = str(threads)
+    return {
+        "OMP_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        "OPENBLAS_NUM_THREADS": count,
+        **WAITING,
+        "PRUNEBENCH_CHILD_THREADS": count,
+        # Ultralytics must never reach for the network or install packages behind our back.
+        "YOLO_AUTOINSTALL": "false",
+        "YOLO_OFFLINE": os.environ.get("YOLO_OFFLINE", "true"),
+    }
+
+
+def _follow(process: subprocess.Popen[str], log: Path, on_event: Emit | None) -> str:
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    stream = process.stdout
+    if stream is None:
+        return ""
+    with log.open("a", encoding="utf-8") as out:
+        for line in stream:
+            if line.startswith(EVENT_MARK):
+                if on_event is not None:
+                    on_event(json.loads(line[len(EVENT_MARK) :]))
+                continue
+            out.write(line)
+            tail.append(line)
+    return "".join(tail)
+
+
+def _read_result(step: str, result_file: Path, returncode: int, tail: str) -> dict[str, Any]:
+    if not result_file.is_file():
+        full = full_disk(result_file.parent)
+        if full is not None:
+            reason = full
+        elif returncode < 0:
+            name = signal.Signals(-returncode).name
+            hint = ", perhaps out of memory" if name == "SIGKILL" else ""
+            reason = f"its process was ended by {name}{hint}"
+        else:
+            last = next((line for line in reversed(tail.splitlines()) if line.strip()), "no output")
+            reason = f"its process exited with {returncode} ({last.strip()})"
+        raise ChildFailed(step, reason, returncode=returncode, output_tail=tail)
+    answer: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8"))
+    if "error" not in answer:
+        return dict(answer["result"])
+    raise _rebuild_error(step, answer["error"])
+
+
+def _rebuild_error(step: str, data: Mapping[str, Any]) -> PrunebenchError:
+    from prunebench.common import errors
+
+    kind: type[PrunebenchError] = getattr(errors, str(data["type"]), StepError)
+    if issubclass(kind, InputError):
+        return kind(data["what"], where=data["where"], fix=data["fix"])
+    if issubclass(kind, StepError):
+        return kind(data.get("step") or step, data["reason"], variant=data.get("variant"))
+    return StepError(step, data["reason"])
+
+
+def _describe_error(step: str, error: Exception, folder: Path) -> dict[str, Any]:
+    full = full_disk(folder, error)
+    if full is not None:
+        return {"type": "StepError", "step": step, "reason": full}
+    if isinstance(error, InputError):
+        return {
+            "type": type(error).__name__,
+            "what": error.what,
+            "where": error.where,
+            "fix": error.fix,
+        }
+    if isinstance(error, StepError):
+        return {
+            "type": type(error).__name__,
+            "step": error.step,
+            "reason": error.reason,
+            "variant": error.variant,
+        }
+    first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    return {"type": "StepError", "step": step, "reason": f"{type(error).__name__}: {first_line}"}
+
+
+def _end_with_parent(stream: IO[str]) -> None:
+    """Block until the parent's end of the pipe closes, then end this process at once."""
+    with contextlib.suppress(OSError, ValueError):
+        stream.read()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(argv: list[str]) -> int:
+    """Entry point of the child: ``STEP REQUEST RESULT``."""
+    step, request_file, result_file = argv[0], Path(argv[1]), Path(argv[2])
+    threading.Thread(target=_end_with_parent, args=(sys.stdin,), daemon=True).start()
+    events = sys.stdout
+
+    def emit(event: Event) -> None:
+        events.write(f"{EVENT_MARK}{json.dumps(event)}\n")
+        events.flush()
+
+    answer: dict[str, Any]
+    try:
+        module = importlib.import_module(STEP_MODULES[step])
+        request = module.Request.model_validate_json(request_file.read_text(encoding="utf-8"))
+        result = module.run(request, result_file.parent, emit)
+        answer = {"result": result.model_dump(mode="json")}
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        answer = {"error": _describe_error(step, error, result_file.parent)}
+    partial = result_file.with_suffix(".partial")
+    partial.write_text(json.dumps(answer), encoding="utf-8")
+    partial.replace(result_file)
+    return 0 if "result" in answer else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,293 @@
+"""Ultralytics checkpoints: read with every check a user's file needs, written atomically in FP16.
+
+What a file would import is read from its pickles first (``pickles.py``), and one that imports
+anything but Ultralytics' and PyTorch's classes is refused. Reading itself goes through
+Ultralytics' restricted loader, which rebuilds known classes only.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import zipfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from prunebench.common.errors import CheckpointError
+from prunebench.common.files import write_atomically
+from prunebench.common.records import Record
+from prunebench.variants.pickles import unknown_globals
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Network: TypeAlias = Any
+"""A network of Ultralytics: a torch module whose ``yaml``, ``names`` ... are untyped there."""
+
+SUPPORTED_HEADS: Mapping[str, str] = {
+    "Detect": "detect",
+    "Segment": "segment",
+    "Segment26": "segment",
+}
+"""Class of the last layer to the task it performs."""
+
+PROVENANCE_KEY = "prunebench"
+"""Key of our own entry in a checkpoint; Ultralytics keeps to its own keys and ignores it."""
+
+TRANSIENT = ("args", "criterion", "pt_path")
+TRANSIENT_IN_HEAD = ("shape", "anchors", "strides")
+"""The grid of the last input; the class has defaults for them."""
+
+ZIP_MAGIC = b"PK\x03\x04"
+
+
+class CheckpointInfo(Record):
+    """What a checkpoint says about itself.
+
+    Attributes:
+        task: Ultralytics task ("detect").
+        names: Class index to class name.
+        yaml: The network description that training from this file starts from.
+        parameters: Parameters of the network in the file.
+        epochs: Epochs its training was asked for, ``None`` where the file does not say.
+        imgsz: Square size in pixels it was trained at, ``None`` where the file does not say.
+        provenance: What ``save_checkpoint`` was given, empty for other checkpoints.
+    """
+
+    task: str
+    names: dict[int, str]
+    yaml: dict[str, Any]
+    parameters: int
+    epochs: int | None
+    imgsz: int | None
+    provenance: dict[str, Any]
+
+
+def load_checkpoint(path: Path, *, trust: bool = False) -> nn.Module:
+    """Load the network of a checkpoint: float32, eval mode, on the CPU, gradients off.
+
+    Args:
+        path: An Ultralytics ``.pt`` file; an EMA in it is preferred, as Ultralytics does.
+        trust: Load whatever the file holds, which runs its code.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, of another kind, of an unsupported task,
+            or its BatchNorm layers are folded already.
+    """
+    network: nn.Module = _load(path, trust)[0]
+    return network
+
+
+def inspect_checkpoint(path: Path, *, trust: bool = False) -> CheckpointInfo:
+    """Say what a checkpoint is; ``trust`` is as in ``load_checkpoint``.
+
+    Raises:
+        CheckpointError: As ``load_checkpoint``.
+    """
+    network, train_args, provenance = _load(path, trust)
+    return CheckpointInfo(
+        task=network.task,
+        names=network.names,
+        yaml=network.yaml,
+        parameters=sum(p.numel() for p in network.parameters()),
+        epochs=train_args.get("epochs"),
+        imgsz=_side(train_args.get("imgsz")),
+        provenance=provenance,
+    )
+
+
+def save_checkpoint(network: Network, path: Path, provenance: Mapping[str, Any]) -> None:
+    """Write a network as Ultralytics does: the whole module in FP16, without training state.
+
+    The same network and provenance give the same bytes, so a step that is repeated does not
+    invalidate what was made from its file. ``network.yaml`` is kept as it is: plain Ultralytics
+    builds a new network from it when it trains.
+
+    Args:
+        network: A network ``load_checkpoint`` accepts; it is left unchanged.
+        path: File to write, ``.pt``.
+        provenance: JSON values kept under ``PROVENANCE_KEY``.
+    """
+    import torch
+    from ultralytics.utils import DEFAULT_CFG_KEYS
+
+    network = copy.deepcopy(network).eval()
+    train_args = {k: v for k, v in _arguments(network).items() if k in DEFAULT_CFG_KEYS}
+    network.half().to(memory_format=torch.contiguous_format)
+    # What loading and the last forward pass left behind belongs to this process, not to the file.
+    for owner, names in ((network, TRANSIENT), (network.model[-1], TRANSIENT_IN_HEAD)):
+        for name in names:
+            owner.__dict__.pop(name, None)
+    network.args = train_args
+    for parameter in network.parameters():
+        parameter.requires_grad = False
+        parameter.grad = None
+    for tensor in network.state_dict().values():
+        if tensor.is_floating_point():
+            torch.nan_to_num_(tensor)
+    content = {
+        "epoch": -1,
+        "best_fitness": None,
+        "model": network,
+        "ema": None,
+        "updates": None,
+        "optimizer": None,
+        "train_args": train_args,
+        "version": version("ultralytics"),
+        "license": "AGPL-3.0 License (https://ultralytics.com/license)",
+        "docs": "https://docs.ultralytics.com",
+        PROVENANCE_KEY: dict(provenance),
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def _arguments(network: Network) -> dict[str, Any]:
+    arguments = getattr(network, "args", {})
+    return dict(arguments if isinstance(arguments, Mapping) else vars(arguments))
+
+
+def _side(imgsz: Any) -> int | None:
+    """The square's side: Ultralytics keeps what was asked for, a number or a list."""
+    sides = imgsz if isinstance(imgsz, list | tuple) else [imgsz]
+    known = [side for side in sides if isinstance(side, int)]
+    return max(known, default=None)
+
+
+def _load(path: Path, trust: bool) -> tuple[Network, dict[str, Any], dict[str, Any]]:
+    """The network, the arguments it was trained with, and our own entry."""
+    _check_container(path)
+    if not trust:
+        _check_imports(path)
+    from torch import nn
+    from ultralytics.nn import tasks
+    from ultralytics.utils import DEFAULT_CFG_DICT
+
+    ultralytics_tasks: Any = tasks
+    try:
+        content, _ = ultralytics_tasks.torch_safe_load(path, safe_only=not trust)
+        network: Network = content.get("ema") or content.get("model")
+    except Exception as error:  # a damaged pickle can raise anything
+        raise CheckpointError(
+            f"it cannot be read as an Ultralytics checkpoint ({_first_line(error)})",
+            where=path,
+            fix="give a checkpoint that Ultralytics wrote, made of its own classes only",
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise CheckpointError(
+            "it holds weights but no network",
+            where=path,
+            fix="save it with Ultralytics, which stores the whole network",
+        )
+    _check_network(network, bool(content.get("modelopt")), path)
+    network = network.float().eval()
+    network.requires_grad_(False)
+    train_args = dict(content.get("train_args") or {})
+    network.args = {**DEFAULT_CFG_DICT, **train_args}
+    network.pt_path = str(path)
+    network.task = getattr(network, "task", None) or ultralytics_tasks.guess_model_task(network)
+    network.names = {int(index): str(name) for index, name in dict(network.names).items()}
+    return network, train_args, dict(content.get(PROVENANCE_KEY) or {})
+
+
+def _check_container(path: Path) -> None:
+    """Refuse everything that is no intact PyTorch archive, without unpickling."""
+    if not path.exists():
+        raise CheckpointError("the checkpoint does not exist", where=path, fix="check the path")
+    if not path.is_file():
+        raise CheckpointError("this is no file", where=path, fix="give a .pt file")
+    if path.suffix != ".pt":
+        raise CheckpointError(
+            f"a checkpoint ends in .pt, not in {path.suffix or 'no suffix'}",
+            where=path,
+            fix="give a .pt file",
+        )
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(4096)
+    except OSError as error:
+        raise CheckpointError(f"it cannot be read ({error.strerror})", where=path) from error
+    if not start:
+        raise CheckpointError("the file is empty", where=path, fix="copy or train it again")
+    if not start.startswith(ZIP_MAGIC):
+        kind = "a text file" if _is_text(start) else "no PyTorch archive"
+        raise CheckpointError(
+            f"it is {kind}, not a checkpoint", where=path, fix="give a .pt file of Ultralytics"
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise CheckpointError(
+            "the file is truncated", where=path, fix="copy or train it again"
+        ) from error
+    if damaged is not None:
+        raise CheckpointError("the file is damaged", where=path, fix="copy or train it again")
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise CheckpointError(
+            "it is a TorchScript archive", where=path, fix="give the .pt it was exported from"
+        )
+    if not any(name.endswith("/data.pkl") for name in names):
+        raise CheckpointError(
+            "it is a zip archive, but no PyTorch checkpoint",
+            where=path,
+            fix="give a .pt file of Ultralytics",
+        )
+
+
+def _check_imports(path: Path) -> None:
+    """Refuse a file whose pickles import what no checkpoint of Ultralytics does."""
+    try:
+        unknown = unknown_globals(path)
+    except ValueError as error:
+        raise CheckpointError("the file is damaged", where=path, fix="copy it again") from error
+    if unknown:
+        raise CheckpointError(
+            f"loading it would import {', '.join(unknown)}, which no Ultralytics checkpoint does",
+            where=path,
+            fix="give a checkpoint of Ultralytics' own classes; `prunebench audit --trust` reads "
+            "this one all the same, which runs the code in it",
+        )
+
+
+def _check_network(network: nn.Module, quantized: bool, path: Path) -> None:
+    from torch import nn
+
+    layers = getattr(network, "model", None)
+    head = type(layers[-1]).__name__ if isinstance(layers, nn.Sequential) else None
+    if head not in SUPPORTED_HEADS:
+        tasks = " or ".join(sorted(set(SUPPORTED_HEADS.values())))
+        what = f"its network ends in {head}" if head else "it is no YOLO network"
+        raise CheckpointError(
+            f"{what}, but only {tasks} models are supported",
+            where=path,
+            fix="give a YOLOv8, YOLO11 or YOLO26 checkpoint of such a task",
+        )
+    if quantized:
+        raise CheckpointError(
+            "it is quantized", where=path, fix="give the float checkpoint it was made from"
+        )
+    if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
+        raise CheckpointError(
+            "its BatchNorm layers are folded already (a fused model)",
+            where=path,
+            fix="give the checkpoint as training wrote it",
+        )
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        start.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # A multi-byte character may be cut at the end of what was read.
+        return error.start >= len(start) - 3 and b"\x00" not in start
+    return b"\x00" not in start
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,203 @@
+"""Step ``export``: an ONNX file that computes what the checkpoint does.
+
+The file has a static shape, batch 1 and the raw head outputs (no NMS inside), as Ultralytics'
+own export writes it; YOLO26 is exported with its one-to-many head, Ultralytics' default.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prunebench.common.errors import ParityError, StepError
+from prunebench.common.files import place, write_atomically
+from prunebench.common.records import Exported, FileRef, Parity, Record
+from prunebench.steps.child import Emit
+
+if TYPE_CHECKING:
+    from prunebench.measuring.inference import FloatArray
+    from prunebench.variants.checkpoint import Network
+
+ONNX_FILE = "model.onnx"
+
+
+class Request(Record):
+    """Input of the step.
+
+    Attributes:
+        checkpoint: Absolute path of the checkpoint.
+        imgsz: (height, width) of the static input in pixels.
+        opset: ONNX operator set.
+        images: Absolute paths of the images the outputs are compared on.
+        box_tolerance_px: Largest difference of a box edge, in pixels of the letterbox.
+        score_tolerance: Largest difference of a class score.
+        thresholds: What the model is deployed with, by Ultralytics' names of the arguments; kept
+            in the file's metadata.
+    """
+
+    checkpoint: str
+    imgsz: tuple[int, int]
+    opset: int
+    images: tuple[str, ...]
+    box_tolerance_px: float
+    score_tolerance: float
+    thresholds: dict[str, float]
+
+
+def run(request: Request, workdir: Path, emit: Emit) -> Exported:
+    """Export a checkpoint and compare both on real images.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
+        DatasetError: An image cannot be read.
+        StepError: Ultralytics cannot export it.
+        ParityError: The outputs differ by more than the tolerances.
+    """
+    from prunebench.variants.checkpoint import load_checkpoint
+
+    emit({"kind": "stage", "text": "exporting to ONNX"})
+    checkpoint = Path(request.checkpoint)
+    network = load_checkpoint(checkpoint)
+    with tempfile.TemporaryDirectory(dir=workdir, prefix=".export.") as folder:
+        exported = export_onnx(
+            checkpoint,
+            Path(folder),
+            request.imgsz,
+            opset=request.opset,
+            metadata={name: f"{value:g}" for name, value in request.thresholds.items()},
+        )
+        emit({"kind": "stage", "text": f"comparing on {len(request.images)} images"})
+        parity = compare(network, exported, request)
+        target = workdir / ONNX_FILE
+        exported.replace(target)
+    return Exported(
+        onnx=FileRef.of(target, workdir), parity=parity, opset=request.opset, imgsz=request.imgsz
+    )
+
+
+def export_onnx(
+    checkpoint: Path,
+    folder: Path,
+    imgsz: tuple[int, int],
+    *,
+    opset: int,
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """Export through Ultralytics: static shape, batch 1, simplified.
+
+    The same checkpoint gives the same bytes: the time of the export is left out of the metadata.
+
+    Args:
+        checkpoint: The checkpoint.
+        folder: An empty folder on the file system of the final file.
+        imgsz: (height, width) in pixels.
+        opset: ONNX operator set.
+        metadata: Entries put beside those of Ultralytics.
+
+    Raises:
+        StepError: Ultralytics cannot export it.
+    """
+    import onnx
+    from ultralytics.models import YOLO
+
+    # Ultralytics writes beside the checkpoint, so it gets one that lies in our own folder.
+    copy = folder / "model.pt"
+    place(checkpoint, copy)
+    try:
+        written = YOLO(copy).export(
+            format="onnx", imgsz=list(imgsz), opset=opset, simplify=True, dynamic=False, batch=1
+        )
+    except Exception as error:  # torch, onnx and Ultralytics' asserts each raise their own
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise StepError("export", f"Ultralytics could not export it: {first}") from error
+    model = onnx.load(written)
+    kept = [entry for entry in model.metadata_props if entry.key != "date"]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    for key, value in (metadata or {}).items():
+        model.metadata_props.add(key=key, value=value)
+    target = folder / ONNX_FILE
+    write_atomically(target, model.SerializeToString())
+    return target
+
+
+def compare(network: Network, onnx_file: Path, request: Request) -> Parity:
+    """Compare every raw prediction of the checkpoint with the ONNX file's.
+
+    Args:
+        network: The checkpoint's network in float32.
+        onnx_file: The exported file.
+        request: Gives images and tolerances.
+
+    Raises:
+        ParityError: A box edge or a score differs by more than its tolerance.
+    """
+    import numpy as np
+    import torch
+
+    from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+
+    exported = OnnxNetwork(onnx_file, request.imgsz)
+    classes = len(network.names)
+    worst_box = worst_score = 0.0
+    for image in request.images:
+        tensor, _, _ = read_letterboxed(Path(image), request.imgsz)
+        with torch.no_grad():
+            outputs = network(torch.from_numpy(tensor))[0]
+        # A segmentation network predicts mask prototypes beside the boxes.
+        expected = [item.numpy() for item in (outputs if isinstance(outputs, tuple) else [outputs])]
+        actual = exported(tensor)
+        shapes = [[list(item.shape) for item in items] for items in (actual, expected)]
+        if shapes[0] != shapes[1]:
+            raise ParityError("export", f"the file predicts {shapes[0]} instead of {shapes[1]}")
+        box, score = _differences(actual, expected, classes)
+        # Not max(): a NaN on either side has to survive and to fail the check below.
+        worst_box = float(np.maximum(worst_box, box))
+        worst_score = float(np.maximum(worst_score, score))
+    parity = Parity(
+        images=len(request.images),
+        max_box_px=worst_box,
+        max_score=worst_score,
+        box_tolerance_px=request.box_tolerance_px,
+        score_tolerance=request.score_tolerance,
+    )
+    if not (worst_box <= parity.box_tolerance_px and worst_score <= parity.score_tolerance):
+        raise ParityError(
+            "export",
+            f"the ONNX file differs from the checkpoint by {worst_box:.3g} px in a box edge and "
+            f"{worst_score:.3g} in a score; at most {parity.box_tolerance_px:g} px and "
+            f"{parity.score_tolerance:g} are allowed",
+        )
+    return parity
+
+
+def _differences(
+    actual: Sequence[FloatArray], expected: Sequence[FloatArray], classes: int
+) -> tuple[float, float]:
+    """Largest difference of a box edge in pixels, and of anything else.
+
+    Mask coefficients and prototypes have no scale of their own; they count relative to the
+    largest of them.
+    """
+    import numpy as np
+
+    predicted, wanted = actual[0][0], expected[0][0]
+    box = np.abs(_edges(predicted) - _edges(wanted)).max()
+    score = np.abs(predicted[4 : 4 + classes] - wanted[4 : 4 + classes]).max()
+    masks = [(predicted[4 + classes :], wanted[4 + classes :])]
+    masks += zip(actual[1:], expected[1:], strict=True)
+    for item, other in masks:
+        if other.size:
+            score = np.maximum(score, np.abs(item - other).max() / np.abs(other).max())
+    return float(box), float(score)
+
+
+def _edges(prediction: FloatArray) -> FloatArray:
+    """x1 y1 x2 y2 of (4 + classes, anchors) predictions given as centre, width and height."""
+    import numpy as np
+
+    centre, half = prediction[:2], prediction[2:4] / 2
+    edges: FloatArray = np.concatenate((centre - half, centre + half))
+    return edges

@@ -1,0 +1,1 @@
+"""The network as groups of channels that are pruned together; no decision about which."""

@@ -1,0 +1,378 @@
+"""Which channels can be pruned, which must go together, and which are left alone and why."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from prunebench.common.errors import ConfigError, StepError
+from prunebench.variants.checkpoint import Network
+from prunebench.variants.graph.surgery import SplitC2f, opaque_attention
+
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+TRACE_HW = (64, 64)
+"""Input size of the trace, in pixels; the dependencies are the same at any size."""
+
+PREDICTION_BRANCHES = ("cv2", "cv3", "cv4", "one2one_cv2", "one2one_cv3", "one2one_cv4")
+
+RESHAPING = (
+    tp.ops.OPTYPE.RESHAPE,
+    tp.ops.OPTYPE.UNBIND,
+    tp.ops.OPTYPE.EXPAND,
+    tp.ops.OPTYPE.SLICE,
+)
+
+IS_PREDICTION = "its outputs are the predictions"
+IS_ATTENTION = "attention divides its channels into heads"
+IS_UNTRACED = "it is no trainable part of the forward pass"
+IS_GROUPED = "it is a grouped convolution"
+IS_IGNORED = "it is named in prune.ignore"
+IS_OTHER_HALF = "the other half of its C2f is left alone"
+
+
+@dataclass(frozen=True)
+class ChannelGroup:
+    """Channels that several layers share and that can only be removed from all of them.
+
+    Attributes:
+        root: Name of the first convolution whose outputs they are, in the split network.
+        width: Number of channels now.
+        members: Convolutions whose outputs they are, by name in the split network.
+        layers: Every layer they touch, as torch-pruning's group over all ``width`` channels.
+        bundle: Groups with the same number must end equally wide (the halves of a ``C2f``).
+    """
+
+    root: str
+    width: int
+    members: tuple[str, ...]
+    layers: tp.dependency.Group = field(repr=False)
+    bundle: int = 0
+
+
+@dataclass(frozen=True)
+class PruningGraph:
+    """A traced network, ready to be pruned.
+
+    Attributes:
+        network: The split network.
+        groups: Everything that may be pruned, in forward order.
+        left_alone: Modules that may not, by name in the stock network, each with its reason.
+    """
+
+    network: nn.Module
+    groups: tuple[ChannelGroup, ...]
+    left_alone: Mapping[str, str]
+    _dependencies: tp.DependencyGraph = field(repr=False)
+
+    def stock_name(self, name: str) -> str:
+        """Name in the stock network of a module in the split one."""
+        return _stock_name(self.network, name)
+
+    def is_outgoing(self, handler: Callable[..., Any]) -> bool:
+        """Whether a dependency's pruning function removes output channels."""
+        outgoing: bool = self._dependencies.is_out_channel_pruning_fn(handler)
+        return outgoing
+
+    def prune(self, scores: Mapping[str, Tensor], kept: Mapping[str, int]) -> None:
+        """Remove the least important channels of every group.
+
+        Args:
+            scores: Root of a group to the importance of its channels, shape (width,).
+            kept: Root of a group to the number of channels that stay, 1 to width.
+        """
+        for group in self.groups:
+            excess = group.width - kept[group.root]
+            if excess == 0:
+                continue
+            worst = torch.argsort(scores[group.root], stable=True)[:excess]
+            layers = _group_of(self._dependencies, self.network, group.root, worst.tolist())
+            layers.prune(record_history=False)
+
+
+def trace(network: Network, ignore: Sequence[str] = ()) -> PruningGraph:
+    """Find the channel groups of a network whose ``C2f`` modules are split.
+
+    Args:
+        network: A YOLO network of Ultralytics in eval mode.
+        ignore: Names of modules in the stock network whose output widths must stay.
+
+    Raises:
+        ConfigError: A name in ``ignore`` is no module of the network.
+        StepError: A module cannot be traced; it is named.
+    """
+    fixed = dict.fromkeys(_convolutions_below(network, ignore), IS_IGNORED)
+    fixed.update(dict.fromkeys(_prediction_convolutions(network), IS_PREDICTION))
+    with opaque_attention(network) as attention:
+        fixed.update({f"{name}.conv": IS_ATTENTION for name in attention})
+        dependencies = _build(network)
+        candidates = tuple(_candidates(network, dependencies))
+        untraced = [
+            name
+            for name, module in network.named_modules()
+            if isinstance(module, CONVOLUTIONS) and module not in dependencies.module2node
+        ]
+
+    def stock(name: str) -> str:
+        attending = name.removesuffix(".conv")
+        return attending if attending in attention else _stock_name(network, name)
+
+    left_alone = {stock(name): IS_UNTRACED for name in untraced}
+    groups = []
+    bundles = _bundles(network, candidates)
+    opaque = frozenset(stand_in.conv for stand_in in attention.values())
+    reasons = [_refusal(group, fixed, opaque, stock) for group in candidates]
+    for group, bundle, reason in zip(candidates, bundles, reasons, strict=True):
+        shared = any(
+            other is not None and number == bundle
+            for number, other in zip(bundles, reasons, strict=True)
+        )
+        if not shared:
+            groups.append(replace(group, bundle=bundle))
+            continue
+        for member in group.members:
+            left_alone[stock(member)] = fixed.get(member) or reason or IS_OTHER_HALF
+    return PruningGraph(network, tuple(groups), left_alone, dependencies)
+
+
+def forward_to_predictions(network: Network, image: Tensor) -> list[Tensor]:
+    """Run a network and return what its prediction convolutions say, before boxes are decoded.
+
+    Args:
+        network: A YOLO network of Ultralytics in eval mode.
+        image: Shape (1, channels, height, width).
+
+    Returns:
+        The outputs of those that ran, (1, channels, height, width) each.
+    """
+    ends = [network.get_submodule(name) for name in _prediction_convolutions(network)]
+    outputs: dict[nn.Module, Tensor] = {}
+    hooks = [
+        end.register_forward_hook(lambda m, _, out: outputs.__setitem__(m, out)) for end in ends
+    ]
+    proto: Any = getattr(network.model[-1], "proto", None)
+    if hasattr(proto, "semseg"):
+        # An auxiliary branch that only training runs, yet it reads channels that are pruned.
+        hooks.append(proto.feat_fuse.register_forward_hook(_then(proto.semseg)))
+    try:
+        network(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [outputs[end] for end in ends if end in outputs]
+
+
+def norm_after(network: nn.Module, name: str) -> nn.BatchNorm2d | None:
+    """The BatchNorm that follows a convolution in Ultralytics' ``Conv``, ``None`` elsewhere."""
+    around = network.get_submodule(name.rpartition(".")[0])
+    norm = getattr(around, "bn", None) if name.endswith(".conv") else None
+    return norm if isinstance(norm, nn.BatchNorm2d) else None
+
+
+def blank_image(network: Network) -> Tensor:
+    """What a network is traced with, shape (1, channels, height, width)."""
+    return torch.zeros(1, network.yaml.get("channels", 3), *TRACE_HW)
+
+
+def _build(network: Network) -> tp.DependencyGraph:
+    """Trace the network up to its predictions, leaving out how boxes are decoded."""
+    # Checkpoints load without gradients; torch-pruning would then find no graph, silently.
+    network.requires_grad_(True)
+    entered = [""]
+
+    def forward(model: Network, image: Tensor) -> list[Tensor]:
+        hooks = [
+            module.register_forward_pre_hook(lambda _m, _i, n=name: entered.append(n))
+            for name, module in model.named_modules()
+        ]
+        try:
+            return forward_to_predictions(model, image)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    image = blank_image(network)
+    try:
+        dependencies = tp.DependencyGraph().build_dependency(
+            network, image, forward_fn=forward, verbose=False
+        )
+    except Exception as error:  # whatever a foreign module raises
+        raise _untraceable(network, entered[-1], f"{type(error).__name__}: {error}") from error
+    for node in dependencies.module2node.values():
+        # torch-pruning searches on without an end where channels move to another dimension.
+        if node.type in RESHAPING:
+            name = _module_around(network, node)
+            raise _untraceable(network, name, "it reshapes them, as attention does")
+    return dependencies
+
+
+def _then(module: nn.Module) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
+    """A forward hook that runs ``module`` on the same input."""
+
+    def run(_: nn.Module, inputs: tuple[Tensor], __: Tensor) -> None:
+        module(*inputs)
+
+    return run
+
+
+def _candidates(network: nn.Module, dependencies: tp.DependencyGraph) -> Iterator[ChannelGroup]:
+    """Every channel group, each once, in forward order."""
+    names = {module: name for name, module in network.named_modules()}
+    seen: set[str] = set()
+    for module, name in names.items():
+        traced = isinstance(module, CONVOLUTIONS) and module in dependencies.module2node
+        if not traced or name in seen:
+            continue
+        width = module.out_channels
+        layers = _group_of(dependencies, network, name, list(range(width)))
+        if not _is_consistent(layers, dependencies):
+            raise _untraceable(network, name, "they are divided where no graph edge shows it")
+        members = tuple(
+            dict.fromkeys(
+                names[dep.target.module]
+                for dep, _ in layers
+                if isinstance(dep.target.module, CONVOLUTIONS)
+                and dependencies.is_out_channel_pruning_fn(dep.handler)
+            )
+        )
+        seen.update(members)
+        yield ChannelGroup(name, width, members, layers)
+
+
+def _is_consistent(layers: tp.dependency.Group, dependencies: tp.DependencyGraph) -> bool:
+    """Whether every channel of a group exists in every layer of it."""
+    for dependency, channels in layers:
+        module = dependency.target.module
+        if isinstance(module, CONVOLUTIONS) and channels:
+            outgoing = dependencies.is_out_channel_pruning_fn(dependency.handler)
+            if max(channels) >= (module.out_channels if outgoing else module.in_channels):
+                return False
+    return True
+
+
+def _group_of(
+    dependencies: tp.DependencyGraph, network: nn.Module, root: str, channels: list[int]
+) -> tp.dependency.Group:
+    module = network.get_submodule(root)
+    prune = dependencies.get_pruner_of_module(module).prune_out_channels
+    try:
+        return dependencies.get_pruning_group(module, prune, sorted(channels))
+    except Exception as error:  # torch-pruning raises IndexError, ValueError, AssertionError ...
+        raise _untraceable(network, root, f"{type(error).__name__}: {error}") from error
+
+
+def _refusal(
+    group: ChannelGroup,
+    fixed: Mapping[str, str],
+    opaque: frozenset[nn.Module],
+    stock: Callable[[str], str],
+) -> str | None:
+    """Why none of a group's channels may be removed, or ``None``."""
+    for member in group.members:
+        if member in fixed:
+            return f"it shares its channels with {stock(member)}: {fixed[member]}"
+    for dependency, _ in group.layers:
+        module = dependency.target.module
+        if module in opaque:
+            return IS_ATTENTION
+        if isinstance(module, CONVOLUTIONS) and 1 < module.groups < module.out_channels:
+            return IS_GROUPED
+    return None
+
+
+def _bundles(network: nn.Module, candidates: Sequence[ChannelGroup]) -> list[int]:
+    """A number for every group; both halves of a ``C2f`` get the same one."""
+    group_of = {name: i for i, group in enumerate(candidates) for name in group.members}
+    bundles = list(range(len(candidates)))
+    for name, module in network.named_modules():
+        if isinstance(module, SplitC2f):
+            one, other = (bundles[group_of[f"{name}.{half}.conv"]] for half in ("cv0", "cv1"))
+            bundles = [min(one, other) if b in (one, other) else b for b in bundles]
+    return bundles
+
+
+def _prediction_convolutions(network: Network) -> list[str]:
+    """Names of the convolutions whose outputs the loss and the decoding read."""
+    layers = len(network.model)
+    head = network.model[-1]
+    names = [
+        f"model.{layers - 1}.{branch}.{level}.{len(convolutions) - 1}"
+        for branch in PREDICTION_BRANCHES
+        for level, convolutions in enumerate(getattr(head, branch, None) or ())
+    ]
+    proto: Any = getattr(head, "proto", None)
+    if proto is not None:
+        names.append(f"model.{layers - 1}.proto.cv3.conv")
+    if hasattr(proto, "semseg"):
+        names.append(f"model.{layers - 1}.proto.semseg.{len(proto.semseg) - 1}")
+    return names
+
+
+def _convolutions_below(network: nn.Module, modules: Sequence[str]) -> list[str]:
+    """Convolutions of the split network inside modules named as in the stock one.
+
+    Raises:
+        ConfigError: A name is no module of the stock network.
+    """
+    stock = {name: _stock_name(network, name) for name, _ in network.named_modules()}
+    found = []
+    for wanted in modules:
+        if wanted not in stock.values() or not wanted:
+            near = difflib.get_close_matches(wanted, sorted(set(stock.values())), n=3, cutoff=0.0)
+            raise ConfigError(
+                f"the network has no module {wanted!r}",
+                where="prune.ignore",
+                fix=f"the nearest are {', '.join(near)}",
+            )
+        found += [
+            name
+            for name, module in network.named_modules()
+            if isinstance(module, CONVOLUTIONS)
+            and (stock[name] == wanted or stock[name].startswith(f"{wanted}."))
+        ]
+    return found
+
+
+def _stock_name(network: nn.Module, name: str) -> str:
+    """The stock name of a module of the split network: the extra half is part of ``cv1``."""
+    parts = name.split(".")
+    for i, part in enumerate(parts):
+        if part == "cv0" and isinstance(network.get_submodule(".".join(parts[:i])), SplitC2f):
+            parts[i] = "cv1"
+    return ".".join(parts)
+
+
+def _module_around(network: nn.Module, node: tp.dependency.Node) -> str:
+    """Name of the innermost module that holds what comes before and after an operation."""
+    names = {module: name for name, module in network.named_modules()}
+    before, after = (_nearest(node, side, names) for side in ("inputs", "outputs"))
+    shared = []
+    for one, other in zip(before.split("."), after.split("."), strict=False):
+        if one != other:
+            break
+        shared.append(one)
+    return ".".join(shared)
+
+
+def _nearest(node: tp.dependency.Node, side: str, names: Mapping[nn.Module, str]) -> str:
+    """Name of the nearest module on one side of an operation."""
+    waiting, seen = [node], {node}
+    while waiting:
+        current = waiting.pop(0)
+        if current.module in names:
+            return names[current.module]
+        fresh = [near for near in getattr(current, side) if near not in seen]
+        seen.update(fresh)
+        waiting += fresh
+    return ""
+
+
+def _untraceable(network: nn.Module, name: str, why: str) -> StepError:
+    kind = type(network.get_submodule(name)).__name__
+    subject = f"{name} ({kind})" if name else kind
+    return StepError("prune", f"the channels of {subject} cannot be followed: {why}")

@@ -1,0 +1,183 @@
+"""How wide every layer becomes: an allocation's path, followed until the target is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import NamedTuple
+
+from prunebench.common.errors import ConfigError, StepError
+from prunebench.config.sections import Allocation
+from prunebench.config.targets import Goal
+from prunebench.variants.pruning.align import uniform_widths
+from prunebench.variants.pruning.costs import CostModel, LayerCost, read_costs
+from prunebench.variants.pruning.paths import (
+    Path,
+    bundles_of,
+    global_path,
+    greedy_path,
+    point,
+    uniform_path,
+)
+from prunebench.variants.pruning.pruner import Opened
+from prunebench.variants.pruning.search import Timed, find_point
+from prunebench.variants.pruning.sensitivity import lost_by, read_curves
+from prunebench.variants.pruning.shapes import Kept, Shapes
+
+WHERE = "prune.target"
+
+
+class Allocated(NamedTuple):
+    """Widths that reach a target, or come nearest to it.
+
+    Attributes:
+        kept: Root of a group to the channels that stay.
+        reached: What they come to, in a sentence's end ("1,702,133 parameters").
+    """
+
+    kept: dict[str, int]
+    reached: str
+
+
+class Measurements(NamedTuple):
+    """What ``latency-aware`` follows.
+
+    Attributes:
+        costs: Name of a layer to its measured times.
+        curves: First root of a bundle to its measured losses.
+    """
+
+    costs: Mapping[str, LayerCost]
+    curves: Mapping[str, Sequence[float]]
+
+
+def allocate(
+    opened: Opened,
+    shapes: Shapes,
+    goal: Goal,
+    allocation: Allocation,
+    *,
+    block: int | None,
+    measurements: Measurements | None = None,
+    time: Callable[[Kept], Timed] | None = None,
+    note: Callable[[str], None] = lambda sentence: None,
+) -> Allocated:
+    """Decide how many channels of each group stay.
+
+    Args:
+        opened: The network.
+        shapes: What it counts at other widths.
+        goal: The target.
+        allocation: How the narrowing is spread over the layers.
+        block: Widths become multiples of it; ``None``: any width.
+        measurements: Needed by ``latency-aware``.
+        time: Measures a network of given widths beside the baseline; needed by measured targets.
+        note: Receives what is found on the way.
+
+    Raises:
+        ConfigError: The target is beyond what the network can become.
+        StepError: A measured target cannot be reached.
+    """
+    groups = opened.graph.groups
+    if goal.kind == "ratio" and allocation == "uniform":
+        kept = uniform_widths(groups, goal.value, block)
+        return Allocated(kept, _counted(shapes, kept))
+    path = path_of(opened, shapes, allocation, block=block, measurements=measurements)
+    if not path.moves:
+        raise StepError("prune", "every layer is left alone, so there is nothing to prune")
+    if not goal.is_measured:
+        kept = point(path, _counted_point(path, shapes, goal))
+        return Allocated(kept, _counted(shapes, kept))
+    if time is None:
+        raise StepError("prune", f"the target {goal.label} needs a measurement")
+    points = list(path.points())
+    predicted = _predicted(points, shapes, measurements)
+    found = find_point(predicted, lambda index: time(points[index]), goal, note)
+    kept = points[found.point]
+    speed = f"{1 / found.timed.ratio.estimate:.2f}x, {found.timed.latency_ms:.2f} ms"
+    missed = "" if found.met else f", the nearest to {goal.label} that these widths reach"
+    return Allocated(kept, f"{speed}{missed}; {_counted(shapes, kept)}")
+
+
+def path_of(
+    opened: Opened,
+    shapes: Shapes,
+    allocation: Allocation,
+    *,
+    block: int | None,
+    measurements: Measurements | None,
+) -> Path:
+    """The order in which an allocation removes blocks of channels."""
+    bundles = bundles_of(opened.graph.groups, block)
+    if allocation == "uniform":
+        return uniform_path(bundles)
+    if allocation == "global":
+        return global_path(bundles, opened.scores)
+    if measurements is None:
+        raise StepError("prune", "latency-aware allocation needs measured costs")
+    model = CostModel(shapes.layers, measurements.costs)
+    lost = [lost_by(bundles, measurements.curves, index) for index in range(len(bundles))]
+    return greedy_path(bundles, lost, model.saved)
+
+
+def read_measurements(costs: FilePath, curves: FilePath) -> Measurements:
+    """Read what the steps ``costs`` and ``sensitivity`` wrote."""
+    return Measurements(read_costs(costs), read_curves(curves))
+
+
+def check_goal(path: Path, shapes: Shapes, goal: Goal) -> None:
+    """Check that a counted target lies between the unpruned network and the path's last point.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    *_, narrowest = path.points()
+    now, least = (_progress(shapes, goal, kept) for kept in (shapes.full, narrowest))
+    shown = "{:.2f}" if goal.kind == "ratio" else "{:,}"
+    if not _reaches(goal, least):
+        raise ConfigError(
+            f"the target {goal.label} is beyond the narrowest network these settings allow, "
+            f"which has {shown.format(least)}",
+            where=WHERE,
+            fix="give a less extreme one or a smaller round_to",
+        )
+    if _reaches(goal, now):
+        raise ConfigError(
+            f"the target {goal.label} is not below the baseline, which has {shown.format(now)}",
+            where=WHERE,
+            fix="give a smaller one",
+        )
+
+
+def _counted_point(path: Path, shapes: Shapes, goal: Goal) -> int:
+    """The first point that reaches a counted target."""
+    check_goal(path, shapes, goal)
+    return next(
+        index
+        for index, kept in enumerate(path.points())
+        if _reaches(goal, _progress(shapes, goal, kept))
+    )
+
+
+def _progress(shapes: Shapes, goal: Goal, kept: Kept) -> float:
+    if goal.kind == "ratio":
+        return 1 - sum(kept.values()) / sum(shapes.full.values())
+    return shapes.parameters(kept) if goal.kind == "parameters" else shapes.macs(kept)
+
+
+def _reaches(goal: Goal, value: float) -> bool:
+    return value >= goal.value if goal.kind == "ratio" else value <= goal.value
+
+
+def _predicted(
+    points: Sequence[Kept], shapes: Shapes, measurements: Measurements | None
+) -> list[float]:
+    """Relative time of each point: by measured costs where there are some, else by arithmetic."""
+    if measurements is not None:
+        model = CostModel(shapes.layers, measurements.costs)
+        return [model.microseconds(kept) for kept in points]
+    return [float(shapes.macs(kept)) for kept in points]
+
+
+def _counted(shapes: Shapes, kept: Kept) -> str:
+    return f"{shapes.parameters(kept):,} parameters, {shapes.macs(kept) / 1e6:.1f} M MACs"

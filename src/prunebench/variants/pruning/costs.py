@@ -1,0 +1,316 @@
+"""Step ``costs``: what each layer's channels cost on this host, in microseconds.
+
+Every convolution that pruning can narrow is timed alone, with its activation, at a grid of input
+and output widths; between them the time is interpolated. A convolution's time is its kernel's, by
+onnxruntime's profile: reordering activations between its neighbours is no part of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prunebench.common.files import write_atomically
+from prunebench.common.records import FileRef, Record
+from prunebench.measuring.host.fingerprint import SessionSettings
+from prunebench.steps.child import Emit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from prunebench.variants.pruning.paths import Bundle
+    from prunebench.variants.pruning.shapes import Kept, Layer
+
+COSTS_FILE = "costs.json"
+
+GRID = 4
+"""Widths a layer is timed at, on each side: the narrowest, the widest and between."""
+
+RUNS = 40
+WARM_RUNS = 5
+
+OPSET, IR_VERSION = 17, 9
+
+
+class Request(Record):
+    """Input of the step.
+
+    Attributes:
+        checkpoint: Absolute path of the network to prune.
+        ignore: Names of modules whose output widths stay.
+        block: Channels in a block; widths are multiples of it.
+        imgsz: (height, width) of the letterbox in pixels.
+        threads: ``intra_op_num_threads``.
+        settings: The session options that latency is measured with.
+        host: Digest of the host's fingerprint: another host's table is another one.
+    """
+
+    checkpoint: str
+    ignore: tuple[str, ...]
+    block: int
+    imgsz: tuple[int, int]
+    threads: int
+    settings: SessionSettings
+    host: str
+
+
+class LayerCost(Record):
+    """Time of one layer at a grid of widths.
+
+    Attributes:
+        inputs: Input widths, rising; one where they never change.
+        outputs: Output widths, rising.
+        microseconds: Time at (input, output).
+    """
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    microseconds: tuple[tuple[float, ...], ...]
+
+
+class Costs(Record):
+    """Result of the step: ``table`` holds a ``LayerCost`` for each layer's name."""
+
+    table: FileRef
+    layers: int
+
+
+def run(request: Request, workdir: Path, emit: Emit) -> Costs:
+    """Time every layer that pruning can narrow.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
+        ConfigError: A name in ``ignore`` is no module of the network.
+        StepError: A module cannot be traced.
+    """
+    from prunebench.measuring.host.lock import host_lock, working_on_host
+    from prunebench.variants.checkpoint import load_checkpoint
+    from prunebench.variants.graph.groups import trace
+    from prunebench.variants.graph.surgery import split_c2f
+    from prunebench.variants.pruning.paths import bundles_of
+    from prunebench.variants.pruning.shapes import shapes_of
+
+    def waiting(sentence: str) -> None:
+        emit({"kind": "stage", "text": sentence})
+
+    with working_on_host(waiting):
+        network = load_checkpoint(Path(request.checkpoint))
+        split_c2f(network)
+        graph = trace(network, request.ignore)
+        shapes = shapes_of(graph, request.imgsz)
+        bundles = bundles_of(graph.groups, request.block)
+        grids = {
+            layer.name: (layer, *grid_of(layer, bundles))
+            for layer in shapes.layers
+            if (layer.inputs.groups or layer.outputs.groups) and layer.swept[0]
+        }
+    emit({"kind": "stage", "text": f"timing {len(grids)} layers alone"})
+    with host_lock("the costs of each layer", waiting), tempfile.TemporaryDirectory() as folder:
+        table = time_layers(grids, request, Path(folder), emit)
+    target = workdir / COSTS_FILE
+    plain = {name: cost.model_dump(mode="json") for name, cost in table.items()}
+    write_atomically(target, json.dumps(plain))
+    return Costs(table=FileRef.of(target, workdir), layers=len(table))
+
+
+def read_costs(path: Path) -> dict[str, LayerCost]:
+    """The table that the step wrote."""
+    plain = json.loads(path.read_text(encoding="utf-8"))
+    return {name: LayerCost.model_validate(cost) for name, cost in plain.items()}
+
+
+def grid_of(layer: Layer, bundles: Sequence[Bundle]) -> tuple[list[int], list[int]]:
+    """Input and output widths to time a layer at."""
+    stops = {root: (b.width, *b.stops) for b in bundles for root in b.roots}
+
+    def widths(side: Any) -> list[int]:
+        most = side.at({root: max(stops[root]) for root in side.groups})
+        least = side.at({root: min(stops[root]) for root in side.groups})
+        falls = (a - b for root in side.groups for a, b in itertools.pairwise(stops[root]))
+        grain = min(falls, default=1)
+        between = np.linspace(least, most, GRID)
+        aligned = {least + round((value - least) / grain) * grain for value in between}
+        return sorted({int(min(most, max(least, value))) for value in aligned})
+
+    outputs = widths(layer.outputs)
+    return ([1] if layer.depthwise else widths(layer.inputs)), outputs
+
+
+def time_layers(
+    grids: Mapping[str, tuple[Layer, list[int], list[int]]],
+    request: Request,
+    folder: Path,
+    emit: Emit,
+) -> dict[str, LayerCost]:
+    """Time every layer at its grid; one session holds all layers at one place of their grids."""
+    times: dict[str, NDArray[np.float64]] = {
+        name: np.zeros((len(inputs), len(outputs))) for name, (_, inputs, outputs) in grids.items()
+    }
+    places = list(itertools.product(range(GRID), range(GRID)))
+    for done, (row, column) in enumerate(places, start=1):
+        # Two layers of the same geometry and widths are one measurement.
+        wanted: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+        for name, (layer, inputs, outputs) in grids.items():
+            if row < len(inputs) and column < len(outputs):
+                wanted[_geometry(layer, inputs[row], outputs[column])].append(name)
+        found = _time_together(list(wanted), request, folder / f"{row}-{column}")
+        for names, microseconds in zip(wanted.values(), found, strict=True):
+            for name in names:
+                times[name][row, column] = microseconds
+        emit({"kind": "progress", "done": done, "total": len(places), "unit": "grid point"})
+    return {
+        name: LayerCost(
+            inputs=tuple(inputs),
+            outputs=tuple(outputs),
+            microseconds=tuple(tuple(map(float, row)) for row in times[name]),
+        )
+        for name, (_, inputs, outputs) in grids.items()
+    }
+
+
+def _geometry(layer: Layer, inputs: int, outputs: int) -> tuple[Any, ...]:
+    kind = "ConvTranspose" if layer.transposed else "Conv"
+    activated = layer.name.endswith(".conv")
+    groups = outputs if layer.depthwise else layer.groups
+    return (kind, layer.kernel, layer.stride, groups, layer.swept, activated, inputs, outputs)
+
+
+def _time_together(
+    geometries: Sequence[tuple[Any, ...]], request: Request, prefix: Path
+) -> list[float]:
+    """Median microseconds of each convolution with its activation, side by side in one graph."""
+    import onnxruntime as ort
+
+    from prunebench.measuring.latency.child import session_options
+
+    options = session_options({**request.settings.model_dump(), "threads": request.threads})
+    options.enable_profiling = True
+    options.profile_file_prefix = str(prefix)
+    session: Any = ort.InferenceSession(
+        _graph(geometries), options, providers=["CPUExecutionProvider"]
+    )
+    rng = np.random.default_rng(0)
+    feed = {
+        item.name: rng.standard_normal(item.shape, dtype=np.float32)
+        for item in session.get_inputs()
+    }
+    for _ in range(WARM_RUNS + RUNS):
+        session.run(None, feed)
+    durations: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for event in json.loads(Path(session.end_profiling()).read_text(encoding="utf-8")):
+        name = event["name"]
+        if event.get("cat") == "Node" and name.endswith("_kernel_time") and name.startswith("g"):
+            durations[name.partition(".")[0]][name].append(event["dur"])
+    return [
+        sum(float(np.median(runs[WARM_RUNS:])) for runs in durations[f"g{index}"].values())
+        for index in range(len(geometries))
+    ]
+
+
+def _graph(geometries: Sequence[tuple[Any, ...]]) -> bytes:
+    """Unconnected convolutions, each followed by SiLU where its layer has it."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    nodes, inputs, outputs, weights = [], [], [], []
+    for index, geometry in enumerate(geometries):
+        kind, kernel, stride, groups, (height, width), activated, ins, outs = geometry
+        mark = f"g{index}"
+        transposed = kind == "ConvTranspose"
+        per_group = ins if groups == 1 else max(1, ins // groups)
+        shape = (ins, outs, *kernel) if transposed else (outs, per_group, *kernel)
+        values = rng.standard_normal(shape, dtype=np.float32) * np.float32(0.05)
+        weights.append(numpy_helper.from_array(values, f"{mark}.weight"))
+        pads = [0] * 4 if transposed else [kernel[0] // 2, kernel[1] // 2] * 2
+        nodes.append(
+            helper.make_node(
+                kind,
+                [f"{mark}.in", f"{mark}.weight"],
+                [f"{mark}.conv"],
+                name=f"{mark}.conv",
+                kernel_shape=list(kernel),
+                strides=[stride, stride],
+                pads=pads,
+                group=groups,
+            )
+        )
+        result = f"{mark}.conv"
+        if activated:
+            result = f"{mark}.out"
+            gate = f"{mark}.gate"
+            nodes.append(helper.make_node("Sigmoid", [f"{mark}.conv"], [gate], name=gate))
+            nodes.append(helper.make_node("Mul", [f"{mark}.conv", gate], [result], name=result))
+        grown, shrunk = (1, stride) if transposed else (stride, 1)
+        channels_in = outs if groups == outs and groups > 1 else ins
+        inputs.append(
+            helper.make_tensor_value_info(
+                f"{mark}.in", TensorProto.FLOAT, [1, channels_in, height * grown, width * grown]
+            )
+        )
+        outputs.append(
+            helper.make_tensor_value_info(
+                result, TensorProto.FLOAT, [1, outs, height * shrunk, width * shrunk]
+            )
+        )
+    model = helper.make_model(
+        helper.make_graph(nodes, "layers", inputs, outputs, weights),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    serialized: bytes = model.SerializeToString()
+    return serialized
+
+
+class CostModel:
+    """Time of any allocation, as the sum of its layers' times.
+
+    Args:
+        layers: The network's convolutions.
+        table: Name of a layer to its measured times; a layer without any costs nothing, whatever
+            the allocation, because pruning cannot change it.
+    """
+
+    def __init__(self, layers: Sequence[Layer], table: Mapping[str, LayerCost]) -> None:
+        from scipy.interpolate import RegularGridInterpolator
+
+        self._layers = [layer for layer in layers if layer.name in table]
+        self._known: dict[tuple[str, int, int], float] = {}
+        self._surfaces: dict[str, Any] = {}
+        self._of_root: dict[str, list[Layer]] = defaultdict(list)
+        for layer in self._layers:
+            cost = table[layer.name]
+            axes, values = [], np.array(cost.microseconds)
+            for axis, widths in enumerate((cost.inputs, cost.outputs)):
+                if len(widths) == 1:
+                    # A single width has no slope: the same value at another place.
+                    widths = (widths[0], widths[0] + 1)
+                    values = np.repeat(values, 2, axis=axis)
+                axes.append(np.array(widths, dtype=float))
+            self._surfaces[layer.name] = RegularGridInterpolator(
+                axes, values, bounds_error=False, fill_value=None
+            )
+            for root in {*layer.inputs.groups, *layer.outputs.groups}:
+                self._of_root[root].append(layer)
+
+    def microseconds(self, kept: Kept) -> float:
+        """Time of every layer together."""
+        return sum(self._cost(layer, kept) for layer in self._layers)
+
+    def saved(self, before: Kept, after: Kept, roots: Sequence[str]) -> float:
+        """Microseconds that narrowing ``roots`` saves."""
+        touched = {layer.name: layer for root in roots for layer in self._of_root[root]}
+        return sum(self._cost(x, before) - self._cost(x, after) for x in touched.values())
+
+    def _cost(self, layer: Layer, kept: Kept) -> float:
+        inputs = 1 if layer.depthwise else layer.inputs.at(kept)
+        place = (layer.name, inputs, layer.outputs.at(kept))
+        if place not in self._known:
+            self._known[place] = float(np.squeeze(self._surfaces[layer.name](place[1:])))
+        return self._known[place]

@@ -1,0 +1,168 @@
+"""From the unpruned network to the smallest one, a block of channels at a time.
+
+An allocation decides in which order blocks go; a target decides where to stop. Every point of a
+path keeps a subset of the channels that the point before it keeps.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from prunebench.variants.graph.groups import ChannelGroup
+
+LEAST_SHARE = 0.1
+"""Share of a layer's channels that always stays: ranking all layers together would otherwise leave
+some with a single channel, which no retraining makes good.
+"""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Groups that keep equally many channels: one group, or the two halves of a ``C2f``.
+
+    Attributes:
+        roots: Their names.
+        width: Channels now.
+        stops: The widths it goes through, falling, without the present one.
+    """
+
+    roots: tuple[str, ...]
+    width: int
+    stops: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Path:
+    """An order in which channels are removed.
+
+    Attributes:
+        bundles: What is narrowed.
+        moves: For each step the index of a bundle, which goes on to its next stop.
+    """
+
+    bundles: tuple[Bundle, ...]
+    moves: tuple[int, ...]
+
+    def points(self) -> Iterator[dict[str, int]]:
+        """Root of a group to the channels that stay: the unpruned network, then after each move."""
+        done = [0] * len(self.bundles)
+        kept = {root: bundle.width for bundle in self.bundles for root in bundle.roots}
+        yield dict(kept)
+        for index in self.moves:
+            bundle = self.bundles[index]
+            kept.update(dict.fromkeys(bundle.roots, bundle.stops[done[index]]))
+            done[index] += 1
+            yield dict(kept)
+
+
+def bundles_of(groups: Sequence[ChannelGroup], block: int | None) -> tuple[Bundle, ...]:
+    """What can be narrowed, in forward order.
+
+    Args:
+        groups: The channel groups.
+        block: Widths become multiples of it, at least one block; ``None``: any width of at least
+            ``LEAST_SHARE`` of the channels.
+    """
+    together: dict[int, list[ChannelGroup]] = {}
+    for group in groups:
+        together.setdefault(group.bundle, []).append(group)
+    return tuple(
+        Bundle(
+            roots=tuple(group.root for group in members),
+            width=members[0].width,
+            stops=tuple(_stops(members[0].width, block)),
+        )
+        for members in together.values()
+    )
+
+
+def _stops(width: int, block: int | None) -> Iterator[int]:
+    step = block or 1
+    least = max(step, math.ceil(width * LEAST_SHARE))
+    return (kept for kept in range((width - 1) // step * step, 0, -step) if kept >= least)
+
+
+def uniform_path(bundles: Sequence[Bundle]) -> Path:
+    """The same share from every layer: a block goes when half of it is above the common share."""
+
+    def share(index: int, stop: int) -> float:
+        bundle = bundles[index]
+        before = bundle.stops[stop - 1] if stop else bundle.width
+        return 1 - (before + bundle.stops[stop]) / 2 / bundle.width
+
+    return _sorted_path(bundles, share)
+
+
+def global_path(bundles: Sequence[Bundle], scores: Mapping[str, Tensor]) -> Path:
+    """The least important channels first, wherever they are.
+
+    Args:
+        bundles: What is narrowed.
+        scores: Root of a group to its channels' importance, shape (width,), comparable between
+            groups.
+    """
+    ranked = {root: score.sort().values for root, score in scores.items()}
+
+    def worth(index: int, stop: int) -> float:
+        bundle = bundles[index]
+        before = bundle.stops[stop - 1] if stop else bundle.width
+        gone = slice(bundle.width - before, bundle.width - bundle.stops[stop])
+        return sum(float(ranked[root][gone].mean()) for root in bundle.roots) / len(bundle.roots)
+
+    return _sorted_path(bundles, worth)
+
+
+def _sorted_path(bundles: Sequence[Bundle], key: Callable[[int, int], float]) -> Path:
+    """Moves by ascending key; of one bundle they stay in order, for its keys never fall."""
+    moves = [(index, stop) for index, b in enumerate(bundles) for stop in range(len(b.stops))]
+    moves.sort(key=lambda move: key(*move))
+    return Path(tuple(bundles), tuple(index for index, _ in moves))
+
+
+def greedy_path(
+    bundles: Sequence[Bundle],
+    lost: Sequence[Callable[[int], float]],
+    saved: Callable[[Mapping[str, int], Mapping[str, int], Sequence[str]], float],
+) -> Path:
+    """At every step the block that costs least importance per microsecond it saves.
+
+    After Yang et al., "NetAdapt" (ECCV 2018), which narrows one layer at a time by what that costs
+    and saves, both measured.
+
+    Args:
+        bundles: What is narrowed.
+        lost: For each bundle, channels kept to the importance lost against the full width; it
+            never falls when fewer are kept.
+        saved: Widths before, widths after and the groups that differ, to the time saved.
+    """
+    done = [0] * len(bundles)
+    kept = {root: bundle.width for bundle in bundles for root in bundle.roots}
+    moves: list[int] = []
+
+    def narrower(index: int) -> dict[str, int]:
+        bundle = bundles[index]
+        return {**kept, **dict.fromkeys(bundle.roots, bundle.stops[done[index]])}
+
+    def price(index: int) -> tuple[float, float]:
+        roots, after = bundles[index].roots, narrower(index)
+        gain = saved(kept, after, roots)
+        loss = lost[index](after[roots[0]]) - lost[index](kept[roots[0]])
+        # What saves nothing goes last; of what costs nothing, the most time goes first.
+        return (loss / gain if gain > 0 else math.inf), -gain
+
+    while open_ := [i for i, bundle in enumerate(bundles) if done[i] < len(bundle.stops)]:
+        best = min(open_, key=price)
+        kept = narrower(best)
+        done[best] += 1
+        moves.append(best)
+    return Path(tuple(bundles), tuple(moves))
+
+
+def point(path: Path, index: int) -> dict[str, int]:
+    """The widths after ``index`` moves."""
+    return next(itertools.islice(path.points(), index, None))

@@ -1,0 +1,157 @@
+"""Find the point of a path that is as fast as asked for, by measuring a few of them.
+
+Speed does not depend on the weights, so candidates are measured before anything is retrained.
+Between measured points the prediction is corrected by what the measurements said.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from prunebench.common.errors import StepError
+from prunebench.common.records import Interval
+from prunebench.config.targets import Goal
+
+TOLERANCE = 0.03
+"""A latency target is met within this share of it."""
+
+AIM = 0.015
+"""Search ends early within this share of the target: half of the tolerance is left to noise."""
+
+TRIES = 7
+ROUNDS = 6
+"""Rounds in which a candidate is measured beside the baseline."""
+
+SECONDS = 0.3
+"""Timed seconds of each of the two in a round."""
+
+STEEPEST = 0.9
+"""Two close points that differ by noise would otherwise point anywhere."""
+
+
+class Timed(NamedTuple):
+    """A measured candidate.
+
+    Attributes:
+        ratio: Its time divided by the baseline's, measured side by side.
+        latency_ms: Its median milliseconds of one inference.
+    """
+
+    ratio: Interval
+    latency_ms: float
+
+
+class Found(NamedTuple):
+    """Where the search ended.
+
+    Attributes:
+        point: Index of the point on the path.
+        timed: What was measured there.
+        met: Whether it is within ``TOLERANCE`` of the target.
+        tried: Points measured.
+    """
+
+    point: int
+    timed: Timed
+    met: bool
+    tried: int
+
+
+def find_point(
+    predicted: Sequence[float],
+    time: Callable[[int], Timed],
+    goal: Goal,
+    note: Callable[[str], None],
+) -> Found:
+    """Measure points of a path until one meets a latency target.
+
+    Args:
+        predicted: For each point its predicted time, in any unit; the first is the unpruned
+            network. It falls along the path, but not at every step.
+        time: Measures a point.
+        goal: The target, a speed-up or milliseconds.
+        note: Receives a sentence after each measurement.
+
+    Raises:
+        StepError: Even the last point is slower than the target.
+    """
+    tried: dict[int, Timed] = {}
+
+    def off(index: int) -> float:
+        """Logarithm of how much slower than the target a measured point is."""
+        timed = tried[index]
+        if goal.kind == "speedup":
+            return math.log(timed.ratio.estimate * goal.value)
+        return math.log(timed.latency_ms / goal.value)
+
+    last = len(predicted) - 1
+    while len(tried) < min(TRIES, last):
+        index = _next(predicted, tried, off, goal)
+        if index is None:
+            break
+        tried[index] = time(index)
+        note(_sentence(tried[index]))
+        if index == last and off(last) > math.log1p(TOLERANCE):
+            raise StepError(
+                "prune",
+                f"the target {goal.label} cannot be reached: the narrowest network there is "
+                f"{_sentence(tried[last])}",
+            )
+        if abs(off(index)) <= math.log1p(AIM):
+            break
+    best = min(tried, key=lambda index: abs(off(index)))
+    return Found(best, tried[best], abs(off(best)) <= math.log1p(TOLERANCE), len(tried))
+
+
+def _next(
+    predicted: Sequence[float],
+    tried: dict[int, Timed],
+    off: Callable[[int], float],
+    goal: Goal,
+) -> int | None:
+    """The untried point whose corrected prediction is nearest to the target."""
+    whole = predicted[0]
+    if not tried:
+        # A target in milliseconds says nothing yet about the ratio to the baseline.
+        wanted = 1 / goal.value if goal.kind == "speedup" else 0.6
+        return _nearest([math.log(p / whole / wanted) for p in predicted], tried)
+    # What a point turned out to be off by, beyond what was predicted: a line through two points is
+    # exact where time is a power of the prediction.
+    logs = [math.log(p / whole) for p in predicted]
+    known = sorted(tried, key=lambda i: logs[i])
+    corrections = [(logs[i], off(i) - logs[i]) for i in known]
+    expected = [log + _line(log, corrections) for log in logs]
+    index = _nearest(expected, tried)
+    best = min(tried, key=lambda i: abs(off(i)))
+    if index is None or abs(off(best)) > math.log1p(TOLERANCE):
+        return index
+    # Within the tolerance, another measurement has to promise more than what there is.
+    return index if abs(expected[index]) < abs(off(best)) else None
+
+
+def _line(x: float, known: Sequence[tuple[float, float]]) -> float:
+    """Value at ``x`` of the line through the two nearest of ``known``, (x, y) by rising x."""
+    if len(known) == 1:
+        return known[0][1]
+    right = min(max(1, sum(place < x for place, _ in known)), len(known) - 1)
+    (x0, y0), (x1, y1) = known[right - 1], known[right]
+    if x1 == x0:
+        return y0
+    slope = min(STEEPEST, max(-STEEPEST, (y1 - y0) / (x1 - x0)))
+    near, value = (x0, y0) if abs(x - x0) < abs(x - x1) else (x1, y1)
+    return value + slope * (x - near)
+
+
+def _nearest(expected: Sequence[float], tried: dict[int, Timed]) -> int | None:
+    untried = [i for i in range(1, len(expected)) if i not in tried]
+    return min(untried, key=lambda i: abs(expected[i]), default=None)
+
+
+def _sentence(timed: Timed) -> str:
+    ratio = timed.ratio
+    return (
+        f"{1 / ratio.estimate:.2f}x as fast as the baseline "
+        f"[{1 / ratio.high:.2f}, {1 / ratio.low:.2f}], {timed.latency_ms:.2f} ms"
+    )

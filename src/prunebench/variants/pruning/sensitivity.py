@@ -1,0 +1,216 @@
+"""Step ``sensitivity``: what the loss says when one layer alone is narrowed.
+
+For every group of channels the least important of them are silenced, a share at a time, and the
+training loss is measured on labelled images; nothing is retrained.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prunebench.common.files import write_atomically
+from prunebench.common.records import FileRef, Record
+from prunebench.config.sections import Importance
+from prunebench.steps.child import Emit
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from prunebench.variants.checkpoint import Network
+    from prunebench.variants.pruning.batches import Batch
+    from prunebench.variants.pruning.paths import Bundle
+    from prunebench.variants.pruning.pruner import Opened
+
+SENSITIVITY_FILE = "sensitivity.json"
+
+BATCHES = 2
+"""Batches of labelled images the loss is measured on."""
+
+SHARES = (0.25, 0.5, 0.75)
+"""Shares of a layer's channels that are silenced; between them the loss is interpolated."""
+
+
+class Request(Record):
+    """Input of the step.
+
+    Attributes:
+        checkpoint: Absolute path of the network to prune.
+        data_yaml: Absolute path of the data YAML; its training images are used.
+        importance: How a channel's worth is judged: the least important go first.
+        ignore: Names of modules whose output widths stay.
+        seed: Seed of the drawn images and of random importance.
+        imgsz: (height, width) of the letterbox in pixels.
+    """
+
+    checkpoint: str
+    data_yaml: str
+    importance: Importance
+    ignore: tuple[str, ...]
+    seed: int
+    imgsz: tuple[int, int]
+
+
+class Sensitivity(Record):
+    """Result of the step.
+
+    Attributes:
+        curves: A file that maps the first root of a bundle to the added loss at each of
+            ``shares``.
+        shares: Shares of the channels silenced.
+        loss: Loss of the whole network.
+        images: Images it was measured on.
+    """
+
+    curves: FileRef
+    shares: tuple[float, ...]
+    loss: float
+    images: int
+
+
+def run(request: Request, workdir: Path, emit: Emit) -> Sensitivity:
+    """Measure how much each group of channels matters.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
+        ConfigError: A name in ``ignore`` is no module of the network.
+        StepError: A module cannot be traced.
+    """
+    from prunebench.measuring.host.lock import working_on_host
+
+    with working_on_host(lambda sentence: emit({"kind": "stage", "text": sentence})):
+        return _measured(request, workdir, emit)
+
+
+def _measured(request: Request, workdir: Path, emit: Emit) -> Sensitivity:
+    from prunebench.data.dataset import images_of, read_dataset
+    from prunebench.variants.checkpoint import load_checkpoint
+    from prunebench.variants.pruning.batches import batches_for
+    from prunebench.variants.pruning.importance import TAYLOR_BATCHES
+    from prunebench.variants.pruning.paths import bundles_of
+    from prunebench.variants.pruning.pruner import open_network
+
+    network: Any = load_checkpoint(Path(request.checkpoint))
+    images = images_of(read_dataset(Path(request.data_yaml)), "train")
+
+    def batches(count: int) -> Iterator[Batch]:
+        return batches_for(network, images, count, imgsz=request.imgsz, seed=request.seed)
+
+    opened = open_network(
+        network,
+        importance=request.importance,
+        ignore=request.ignore,
+        gradient_batches=batches(TAYLOR_BATCHES),
+        seed=request.seed,
+    )
+    bundles = bundles_of(opened.graph.groups, None)
+    used = list(batches(BATCHES))
+    emit({"kind": "stage", "text": f"measuring how much {len(bundles)} groups of channels matter"})
+    whole = loss_of(network, used)
+    curves: dict[str, list[float]] = {}
+    for done, bundle in enumerate(bundles, start=1):
+        curves[bundle.roots[0]] = [
+            max(0.0, value - whole) for value in _losses(opened, bundle, used)
+        ]
+        emit({"kind": "progress", "done": done, "total": len(bundles), "unit": "group"})
+    target = workdir / SENSITIVITY_FILE
+    write_atomically(target, json.dumps(curves))
+    return Sensitivity(
+        curves=FileRef.of(target, workdir),
+        shares=SHARES,
+        loss=whole,
+        images=sum(len(batch["img"]) for batch in used),
+    )
+
+
+def read_curves(path: Path) -> dict[str, list[float]]:
+    """The curves that the step wrote."""
+    curves: dict[str, list[float]] = json.loads(path.read_text(encoding="utf-8"))
+    return curves
+
+
+def lost_by(
+    bundles: Sequence[Bundle], curves: Mapping[str, Sequence[float]], index: int
+) -> Callable[[int], float]:
+    """Added loss of a bundle as a function of the channels kept: it never falls.
+
+    Beyond the largest measured share it goes on with the last slope.
+    """
+    width = bundles[index].width
+    shares = (0.0, *SHARES)
+    losses = np.maximum.accumulate((0.0, *curves[bundles[index].roots[0]]))
+    slope = (losses[-1] - losses[-2]) / (shares[-1] - shares[-2])
+
+    def lost(kept: int) -> float:
+        share = 1 - kept / width
+        beyond = max(0.0, share - shares[-1])
+        return float(np.interp(share, shares, losses) + beyond * slope)
+
+    return lost
+
+
+def loss_of(network: Network, batches: Sequence[Batch]) -> float:
+    """Training loss per image in eval mode."""
+    import torch
+
+    from prunebench.variants.pruning.importance import training_losses
+
+    with torch.no_grad():
+        total = sum(float(loss) for loss in training_losses(network, batches))
+    return total / sum(len(batch["img"]) for batch in batches)
+
+
+def _losses(opened: Opened, bundle: Bundle, batches: Sequence[Batch]) -> Iterator[float]:
+    network: Network = opened.graph.network
+    members = {group.root: group.members for group in opened.graph.groups}
+    for share in SHARES:
+        count = round(bundle.width * share)
+        silent = {
+            member: opened.scores[root].argsort(stable=True)[:count]
+            for root in bundle.roots
+            for member in members[root]
+        }
+        with silenced(network, silent):
+            yield loss_of(network, batches)
+
+
+@contextmanager
+def silenced(network: nn.Module, channels: Mapping[str, Tensor]) -> Iterator[None]:
+    """Set output channels of convolutions to zero while the block runs, as pruning would.
+
+    Args:
+        network: The network; what follows a convolution must take zero to zero, as SiLU does.
+        channels: Name of a convolution to the indices of its channels.
+    """
+    import torch
+    from torch import nn
+
+    from prunebench.variants.graph.groups import norm_after
+
+    kept: list[tuple[Tensor, Tensor]] = []
+
+    def clear(tensor: Tensor, dim: int, indices: Tensor) -> None:
+        kept.append((tensor, tensor.detach().clone()))
+        tensor.index_fill_(dim, indices, 0.0)
+
+    try:
+        with torch.no_grad():
+            for name, indices in channels.items():
+                module: Any = network.get_submodule(name)
+                clear(module.weight, int(isinstance(module, nn.ConvTranspose2d)), indices)
+                if module.bias is not None:
+                    clear(module.bias, 0, indices)
+                norm = norm_after(network, name)
+                if norm is not None:
+                    clear(norm.weight, 0, indices)
+                    clear(norm.bias, 0, indices)
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, before in kept:
+                tensor.copy_(before)

@@ -1,0 +1,186 @@
+"""What a network would count if its channel groups had other widths, without pruning it.
+
+Every convolution's channels are a constant plus a multiple of the widths of the groups that
+feed it, so parameters and MACs of any allocation follow from one trace of the network.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from prunebench.variants.checkpoint import Network
+from prunebench.variants.graph.groups import CONVOLUTIONS, PruningGraph, norm_after
+
+Kept = Mapping[str, int]
+"""Root of a group to the channels that stay."""
+
+
+@dataclass(frozen=True)
+class Channels:
+    """A number of channels that depends on the groups' widths.
+
+    Attributes:
+        fixed: Channels that pruning leaves alone.
+        groups: Root of a group to how often its channels occur.
+    """
+
+    fixed: int
+    groups: Mapping[str, int]
+
+    def at(self, kept: Kept) -> int:
+        """Their number when every group keeps ``kept`` channels."""
+        return self.fixed + sum(times * kept[root] for root, times in self.groups.items())
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution of the split network.
+
+    Attributes:
+        name: Its name there.
+        kernel: (height, width) of the kernel.
+        stride: Step of the kernel in pixels, alike in both directions.
+        inputs: Channels in.
+        outputs: Channels out.
+        depthwise: Whether every channel is convolved alone.
+        transposed: Whether it is a transposed convolution.
+        groups: Groups of a grouped convolution, whose widths never change; 1 for others.
+        swept: (height, width) of the pixels every weight meets; (0, 0) where only training runs it.
+        per_output: Further parameters per output channel: a bias, a BatchNorm's scale and shift.
+    """
+
+    name: str
+    kernel: tuple[int, int]
+    stride: int
+    inputs: Channels
+    outputs: Channels
+    depthwise: bool
+    transposed: bool
+    groups: int
+    swept: tuple[int, int]
+    per_output: int
+
+    def weights(self, kept: Kept) -> int:
+        """Weights of the kernel."""
+        area = self.kernel[0] * self.kernel[1]
+        inputs = 1 if self.depthwise else self.inputs.at(kept) // self.groups
+        return area * inputs * self.outputs.at(kept)
+
+    def macs(self, kept: Kept) -> int:
+        """Multiply-accumulates for one image."""
+        return self.weights(kept) * self.swept[0] * self.swept[1]
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Every convolution of a network as a function of its groups' widths.
+
+    Attributes:
+        layers: The convolutions, in forward order.
+        full: Every group's width now.
+        parameters_now: Parameters of the network now, BatchNorm apart.
+    """
+
+    layers: tuple[Layer, ...]
+    full: Kept
+    parameters_now: int
+
+    @property
+    def macs_now(self) -> int:
+        """MACs of one image now, those of attention's products apart."""
+        return self.macs(self.full)
+
+    def parameters(self, kept: Kept) -> int:
+        """Parameters with BatchNorm apart."""
+        return self.parameters_now + sum(
+            layer.weights(kept)
+            - layer.weights(self.full)
+            + layer.per_output * (layer.outputs.at(kept) - layer.outputs.at(self.full))
+            for layer in self.layers
+        )
+
+    def macs(self, kept: Kept) -> int:
+        """Multiply-accumulates of the convolutions for one image."""
+        return sum(layer.macs(kept) for layer in self.layers)
+
+
+def shapes_of(graph: PruningGraph, imgsz: tuple[int, int]) -> Shapes:
+    """Describe a traced network.
+
+    Args:
+        graph: The traced network, in eval mode.
+        imgsz: (height, width) of one image in pixels.
+    """
+    network: Network = graph.network
+    swept = _swept(network, imgsz)
+    inputs, outputs = _occurrences(graph)
+    full = {group.root: group.width for group in graph.groups}
+    layers = []
+    for name, module in network.named_modules():
+        if not isinstance(module, CONVOLUTIONS):
+            continue
+        depthwise = module.groups > 1 and module.groups == module.out_channels
+        outs = _channels(module.out_channels, outputs.get(module, {}), full)
+        ins = outs if depthwise else _channels(module.in_channels, inputs.get(module, {}), full)
+        layers.append(
+            Layer(
+                name=name,
+                kernel=(module.kernel_size[0], module.kernel_size[1]),
+                stride=module.stride[0],
+                inputs=ins,
+                outputs=outs,
+                depthwise=depthwise,
+                transposed=isinstance(module, nn.ConvTranspose2d),
+                groups=1 if depthwise else module.groups,
+                swept=swept.get(name, (0, 0)),
+                per_output=(module.bias is not None) + (2 if norm_after(network, name) else 0),
+            )
+        )
+    return Shapes(tuple(layers), full, sum(p.numel() for p in network.parameters()))
+
+
+def _channels(now: int, groups: Mapping[str, int], full: Kept) -> Channels:
+    pruned = sum(times * full[root] for root, times in groups.items())
+    return Channels(fixed=now - pruned, groups=dict(groups))
+
+
+def _occurrences(
+    graph: PruningGraph,
+) -> tuple[dict[nn.Module, dict[str, int]], dict[nn.Module, dict[str, int]]]:
+    """How often each group's channels occur among each convolution's inputs and outputs."""
+    inputs: dict[nn.Module, dict[str, int]] = {}
+    outputs: dict[nn.Module, dict[str, int]] = {}
+    for group in graph.groups:
+        for dependency, channels in group.layers:
+            module = dependency.target.module
+            if not isinstance(module, CONVOLUTIONS):
+                continue
+            side = outputs if graph.is_outgoing(dependency.handler) else inputs
+            times = side.setdefault(module, {})
+            times[group.root] = times.get(group.root, 0) + len(channels) // group.width
+    return inputs, outputs
+
+
+def _swept(network: Network, imgsz: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    """(height, width) that the kernel of each deployed convolution is applied at, by name."""
+    sizes: dict[str, tuple[int, int]] = {}
+    # Folded, as it is deployed: an end-to-end head drops the branch that it does not export.
+    deployed: Network = copy.deepcopy(network).fuse(verbose=False)
+
+    def note(name: str, module: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        pixels = inputs[0] if isinstance(module, nn.ConvTranspose2d) else output
+        sizes[name] = (pixels.shape[-2], pixels.shape[-1])
+
+    for name, module in deployed.named_modules():
+        if isinstance(module, CONVOLUTIONS):
+            module.register_forward_hook(functools.partial(note, name))
+    with torch.no_grad():
+        deployed(torch.zeros(1, network.yaml.get("channels", 3), *imgsz))
+    return sizes

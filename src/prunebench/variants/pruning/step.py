@@ -1,0 +1,303 @@
+"""Step ``prune``: a narrower network made of stock Ultralytics classes."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prunebench.common.records import FileRef, Record, Structure, sha256_of
+from prunebench.config.sections import Allocation, Importance, LatencyConfig
+from prunebench.config.targets import Goal
+from prunebench.steps.child import Emit
+from prunebench.variants.audit import structure_of
+from prunebench.variants.retraining.step import Request as TrainRequest
+
+if TYPE_CHECKING:
+    from prunebench.variants.checkpoint import Network
+    from prunebench.variants.pruning.allocation import Allocated
+    from prunebench.variants.pruning.batches import Batch
+    from prunebench.variants.pruning.pruner import Opened
+    from prunebench.variants.pruning.search import Timed
+
+CHECKPOINT_FILE = "model.pt"
+
+JUDGED_BATCHES = 4
+"""Batches of labelled images that say which BatchNorm statistics are the better ones."""
+
+NOT_KEPT = {"checkpoint", "data_yaml", "costs", "curves", "timing", "stage_training"}
+"""Fields of the request that say where something lies: the file does not keep them."""
+
+Batches = Callable[[int], "Iterator[Batch]"]
+
+
+class Timing(Record):
+    """How a measured target is measured.
+
+    Attributes:
+        latency: The protocol: its first thread count and its session options are used.
+        opset: ONNX operator set of the candidates.
+        host: Digest of the host's fingerprint: elsewhere the same target means other widths.
+    """
+
+    latency: LatencyConfig
+    opset: int
+    host: str
+
+
+class Request(Record):
+    """Input of the step.
+
+    Attributes:
+        checkpoint: Absolute path of the network to prune.
+        data_yaml: Absolute path of the data YAML; its training images are used.
+        goal: What the pruned network is to reach.
+        round_to: Widths become multiples of it; ``None``: no alignment.
+        allocation: How narrowing is spread over the layers.
+        importance: How a channel's worth is judged.
+        bn_batches: Batches that re-estimate BatchNorm statistics, 0 for none. What was is kept
+            where the loss is no lower then.
+        ignore: Names of modules whose output widths stay.
+        seed: Seed of the drawn images and of random importance.
+        imgsz: (height, width) of the letterbox in pixels.
+        costs: Absolute path of the table of step ``costs``, for ``latency-aware``.
+        curves: Absolute path of the curves of step ``sensitivity``, for ``latency-aware``.
+        timing: How a latency target is measured, ``None`` for the other targets.
+        stages: Stages the channels are removed in.
+        stage_training: The retraining between two stages, ``None`` where there is one stage only;
+            its files are this step's.
+    """
+
+    checkpoint: str
+    data_yaml: str
+    goal: Goal
+    round_to: int | None
+    allocation: Allocation = "uniform"
+    importance: Importance
+    bn_batches: int
+    ignore: tuple[str, ...] = ()
+    seed: int = 0
+    imgsz: tuple[int, int]
+    costs: str | None = None
+    curves: str | None = None
+    timing: Timing | None = None
+    stages: int = 1
+    stage_training: TrainRequest | None = None
+
+
+class Pruned(Record):
+    """Result of the step.
+
+    Attributes:
+        checkpoint: The pruned checkpoint, relative to the working folder.
+        structure: The pruned network.
+        widths_before: Output channels of every convolution before.
+        left_alone: Modules that kept their width, each with its reason.
+        channels_removed: Share of the channels of the prunable layers that was removed.
+        parameters_removed: Share of all parameters that was removed, BatchNorm apart.
+        bn_batches: Batches that BatchNorm was re-estimated on, 0 where its statistics stayed.
+        reached: What the target came to, in words.
+    """
+
+    checkpoint: FileRef
+    structure: Structure
+    widths_before: dict[str, int]
+    left_alone: dict[str, str]
+    channels_removed: float
+    parameters_removed: float
+    bn_batches: int
+    reached: str
+
+
+def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
+    """Prune a checkpoint.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
+        ConfigError: A name in ``ignore`` is no module of the network, or the target is beyond what
+            the network can become.
+        StepError: A module cannot be traced, nothing could be removed, or a measured target cannot
+            be reached.
+    """
+    from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
+    from prunebench.variants.pruning.pruner import outcome_of
+
+    emit({"kind": "stage", "text": "reading the checkpoint"})
+    checkpoint = Path(request.checkpoint)
+    with _working(request, emit):
+        network = load_checkpoint(checkpoint)
+        before = structure_of(network, request.imgsz)
+        batches = _batches(request, network, emit)
+        opened = _open(network, request, batches)
+    with tempfile.TemporaryDirectory(dir=workdir, prefix=".candidates.") as folder:
+        allocated = _allocated(opened, request, Path(folder), emit)
+    with _working(request, emit):
+        outcome = outcome_of(opened.graph, allocated.kept, request.round_to)
+        network = remove_in_stages(opened, allocated.kept, request, workdir, batches, emit)
+        emit({"kind": "stage", "text": "re-estimating BatchNorm statistics"})
+        used = _improve_batchnorm(network, request, batches)
+    target = workdir / CHECKPOINT_FILE
+    provenance = {
+        "step": "prune",
+        "parent_sha256": sha256_of(checkpoint),
+        "left_alone": outcome.left_alone,
+        "reached": allocated.reached,
+        **request.model_dump(mode="json", exclude=NOT_KEPT),
+    }
+    save_checkpoint(network, target, provenance)
+    # Read back, so that what is described is what the file holds.
+    structure = structure_of(load_checkpoint(target), request.imgsz)
+    return Pruned(
+        checkpoint=FileRef.of(target, workdir),
+        structure=structure,
+        widths_before=before.widths,
+        left_alone=outcome.left_alone,
+        channels_removed=1 - outcome.channels_after / outcome.channels_before,
+        parameters_removed=1 - structure.parameters / before.parameters,
+        bn_batches=used,
+        reached=allocated.reached,
+    )
+
+
+def _working(request: Request, emit: Emit) -> AbstractContextManager[None]:
+    """Sign in as work on this host, unless whoever starts the step has done so.
+
+    A measured target is measured with the host's lock, which waits for all work to end.
+    """
+    from prunebench.measuring.host.lock import working_on_host
+
+    if request.timing is None and request.costs is None:
+        return nullcontext()
+    return working_on_host(lambda sentence: emit({"kind": "stage", "text": sentence}))
+
+
+def remove_in_stages(
+    opened: Opened,
+    kept: Mapping[str, int],
+    request: Request,
+    workdir: Path,
+    batches: Batches,
+    emit: Emit,
+) -> Network:
+    """Narrow the network, with a retraining between every two stages; it is folded back then.
+
+    After each stage the channels that are left are scored anew.
+    """
+    from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
+    from prunebench.variants.pruning.pruner import narrow
+    from prunebench.variants.retraining.step import run as train
+
+    full = {group.root: group.width for group in opened.graph.groups}
+    for stage in range(1, request.stages):
+        now = {group.root: group.width for group in opened.graph.groups}
+        widths = {
+            root: _between(full[root], kept[root], stage / request.stages, request.round_to)
+            for root in full
+        }
+        if widths == now or request.stage_training is None:
+            continue
+        narrow(opened, widths, round_to=request.round_to)
+        network: Network = opened.graph.network
+        _improve_batchnorm(network, request, batches)
+        folder = workdir / f"stage-{stage}"
+        folder.mkdir(exist_ok=True)
+        save_checkpoint(network, folder / "pruned.pt", {"step": "prune", "stage": stage})
+        emit({"kind": "stage", "text": f"retraining after stage {stage} of {request.stages}"})
+        update = {
+            "checkpoint": str(folder / "pruned.pt"),
+            "data_yaml": request.data_yaml,
+            "teacher": request.checkpoint,
+            "round": stage,
+        }
+        trained = train(request.stage_training.model_copy(update=update), folder, emit)
+        network = load_checkpoint(folder / trained.checkpoint.path)
+        opened = _open(network, request, batches)
+    narrow(opened, kept, round_to=request.round_to)
+    return opened.graph.network
+
+
+def _improve_batchnorm(network: Network, request: Request, batches: Batches) -> int:
+    from prunebench.variants.pruning.bn import improve_batchnorm
+
+    judged_on = list(batches(JUDGED_BATCHES if request.bn_batches else 0))
+    return improve_batchnorm(network, batches(request.bn_batches), judged_on)
+
+
+def _between(full: int, kept: int, done: float, round_to: int | None) -> int:
+    """Width after a share of the stages, as far as blocks allow; it never rises."""
+    wanted, block = full - (full - kept) * done, round_to or 1
+    return min(full, max(kept, math.ceil(wanted / block) * block))
+
+
+def _open(network: Network, request: Request, batches: Batches) -> Opened:
+    from prunebench.variants.pruning.importance import TAYLOR_BATCHES
+    from prunebench.variants.pruning.pruner import open_network
+
+    return open_network(
+        network,
+        importance=request.importance,
+        ignore=request.ignore,
+        gradient_batches=batches(TAYLOR_BATCHES),
+        seed=request.seed,
+    )
+
+
+def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Allocated:
+    """Widths that reach the target; a measured target is measured here."""
+    from prunebench.variants.pruning.allocation import allocate, read_measurements
+    from prunebench.variants.pruning.shapes import shapes_of
+    from prunebench.variants.pruning.timing import Stopwatch
+
+    def say(sentence: str) -> None:
+        emit({"kind": "stage", "text": sentence})
+
+    measurements, time = None, None
+    if request.costs is not None and request.curves is not None:
+        measurements = read_measurements(Path(request.costs), Path(request.curves))
+    if request.timing is not None:
+        with _working(request, emit):
+            stopwatch = Stopwatch(
+                Path(request.checkpoint),
+                request.ignore,
+                request.imgsz,
+                request.timing.opset,
+                request.timing.latency,
+                folder,
+            )
+
+        def time(kept: Mapping[str, int]) -> Timed:
+            with _working(request, emit):
+                candidate = stopwatch.candidate(kept, request.round_to)
+            return stopwatch.time(candidate, say)
+
+    emit({"kind": "stage", "text": f"deciding how wide each layer becomes ({request.goal.label})"})
+    return allocate(
+        opened,
+        shapes_of(opened.graph, request.imgsz),
+        request.goal,
+        request.allocation,
+        block=request.round_to,
+        measurements=measurements,
+        time=time,
+        note=say,
+    )
+
+
+def _batches(request: Request, network: Network, emit: Emit) -> Batches:
+    """A source of labelled training batches that tells how far it is."""
+    from prunebench.data.dataset import images_of, read_dataset
+    from prunebench.variants.pruning.batches import BATCH, batches_for
+
+    images = images_of(read_dataset(Path(request.data_yaml)), "train")
+
+    def batches(count: int) -> Iterator[Batch]:
+        sample = batches_for(network, images, count, imgsz=request.imgsz, seed=request.seed)
+        total = min(count, math.ceil(len(images) / BATCH))
+        for done, batch in enumerate(sample, start=1):
+            yield batch
+            emit({"kind": "progress", "done": done, "total": total, "unit": "batch"})
+
+    return batches

@@ -1,0 +1,110 @@
+"""Time a candidate network beside the baseline, both exported, on this host."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from prunebench.common.records import sha256_of
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.latency.intervals import ratio_interval
+from prunebench.measuring.latency.measure import Target, measure
+from prunebench.measuring.latency.samples import read_samples
+from prunebench.measuring.latency.stopping import round_medians
+from prunebench.variants.checkpoint import Network, load_checkpoint, save_checkpoint
+from prunebench.variants.export import export_onnx
+from prunebench.variants.pruning.pruner import narrow, open_network
+from prunebench.variants.pruning.search import ROUNDS, SECONDS, Timed
+
+LEVEL = 0.95
+
+
+class Stopwatch:
+    """Times networks of given widths, cut from one checkpoint.
+
+    Args:
+        checkpoint: The unpruned network.
+        ignore: Names of modules whose output widths stay.
+        imgsz: (height, width) of the letterbox in pixels.
+        opset: ONNX operator set.
+        config: Thread count, the first of ``threads``, and session options.
+        folder: Where exported files and samples go.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Path,
+        ignore: tuple[str, ...],
+        imgsz: tuple[int, int],
+        opset: int,
+        config: LatencyConfig,
+        folder: Path,
+    ) -> None:
+        self._checkpoint, self._ignore = checkpoint, ignore
+        self._imgsz, self._opset = imgsz, opset
+        self._config = config.model_copy(
+            update={
+                "threads": (config.threads or (1,))[:1],
+                "rounds_min": ROUNDS,
+                "rounds_max": ROUNDS,
+                "seconds": SECONDS,
+                "paced": False,
+            }
+        )
+        self._folder = folder
+        self._baseline = self._exported(load_checkpoint(checkpoint), "baseline")
+        self._timed = 0
+
+    def candidate(self, kept: Mapping[str, int], round_to: int | None) -> Path:
+        """Export the network at these widths; which channels stay changes nothing about its speed.
+
+        Args:
+            kept: Root of a group to the channels that stay.
+            round_to: What the widths are multiples of.
+        """
+        network = load_checkpoint(self._checkpoint)
+        narrow(open_network(network, ignore=self._ignore), kept, round_to=round_to)
+        self._timed += 1
+        return self._exported(network, f"candidate-{self._timed}")
+
+    def time(self, candidate: Path, waiting: Callable[[str], None]) -> Timed:
+        """Measure a candidate beside the baseline; holds the host's measuring lock.
+
+        Args:
+            candidate: As ``candidate`` gives it.
+            waiting: Receives a sentence where somebody else measures.
+
+        Raises:
+            ChildFailed: A measuring process failed.
+        """
+        targets = [Target(path.stem, path, sha256_of(path)) for path in (self._baseline, candidate)]
+        folder = self._folder / f"{candidate.stem}-latency"
+        result = measure(
+            targets,
+            (),
+            self._config,
+            realtime_fps=1.0,
+            imgsz=self._imgsz,
+            nc=1,
+            seed=self._timed,
+            folder=folder,
+            who="the search for a pruning target",
+            on_event=lambda event: waiting(event["text"]) if event["kind"] == "waiting" else None,
+        )
+        medians = round_medians(read_samples(folder / result.samples.path), "model")
+        base, other = (medians[target.name, result.threads[0]] for target in targets)
+        return Timed(
+            ratio=ratio_interval(other, base, LEVEL),
+            latency_ms=float(np.median([other[r] for r in other.keys() & base.keys()])),
+        )
+
+    def _exported(self, network: Network, name: str) -> Path:
+        target = self._folder / f"{name}.onnx"
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".export.") as folder:
+            path = Path(folder) / "network.pt"
+            save_checkpoint(network, path, {})
+            export_onnx(path, Path(folder), self._imgsz, opset=self._opset).replace(target)
+        return target

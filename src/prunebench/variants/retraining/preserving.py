@@ -1,0 +1,78 @@
+"""``preserving``: training that keeps the structure the checkpoint has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from prunebench.common.errors import ConfigError
+from prunebench.config.strategy_settings import PreservingSettings
+from prunebench.data.dataset import read_dataset
+from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
+from prunebench.variants.retraining.classes import give_classes
+from prunebench.variants.retraining.fit import fit
+from prunebench.variants.retraining.job import Job, Trained
+
+START_FILE = "start.pt"
+
+
+class Preserving:
+    """The strategy that trains the pruned network itself."""
+
+    name = "preserving"
+    settings = PreservingSettings
+
+    def train(self, job: Job, settings: PreservingSettings) -> Trained:
+        """Train with a trainer that keeps the structure, checked after every saved epoch.
+
+        Raises:
+            ConfigError: Distillation is asked for and there is no teacher.
+        """
+        from prunebench.variants.retraining.trainers import preserving_trainer
+
+        arguments, callbacks = settings.arguments(), {}
+        if settings.distill:
+            if job.teacher is None:
+                raise ConfigError(
+                    "distillation needs the unpruned baseline as its teacher",
+                    where="distill",
+                    fix="give the training a teacher or set distill to false",
+                )
+            arguments |= {"distill_model": str(job.teacher), "dis": settings.distill_weight}
+            callbacks["on_train_epoch_start"] = _grow_weight(settings)
+        network: Any = load_checkpoint(job.checkpoint)
+        return fit(
+            replace(job, arguments=arguments, checkpoint=_start_of(job, network)),
+            trainer=preserving_trainer(network.task),
+            keep_structure=True,
+            callbacks=callbacks,
+        )
+
+
+def _start_of(job: Job, network: Any) -> Path:
+    """The checkpoint to start from: the job's, or one whose last layers are for other classes."""
+    import torch
+
+    names = read_dataset(job.data_yaml).names
+    if not job.new_classes or network.names == names:
+        return job.checkpoint
+    torch.manual_seed(job.seed)
+    give_classes(network, names)
+    start = job.folder / START_FILE
+    save_checkpoint(network, start, {**job.provenance, "step": "new classes"})
+    return start
+
+
+def _grow_weight(settings: PreservingSettings) -> Callable[[Any], None]:
+    """Callback that raises the weight of the distillation loss linearly, epoch by epoch."""
+
+    def grow(trainer: Any) -> None:
+        from ultralytics.utils.torch_utils import unwrap_model
+
+        epochs = settings.distill_warmup_epochs
+        share = min(1.0, (trainer.epoch + 1) / (epochs + 1))
+        unwrap_model(trainer.model).dis = settings.distill_weight * share
+
+    return grow

@@ -1,0 +1,242 @@
+"""One attempt at a training: Ultralytics' trainer with our callbacks around it."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prunebench.common.errors import StepError, StructureChanged
+from prunebench.variants.retraining.common import (
+    count_transferred,
+    parameter_count,
+    read_saved,
+    shapes_of,
+)
+from prunebench.variants.retraining.events import Progress
+from prunebench.variants.retraining.job import Job
+from prunebench.variants.retraining.state import StateStore
+
+STEP = "train"
+
+SEED_STRIDE = 100_003
+"""Distance between the seeds of two experiments: a prime far above any number of epochs."""
+
+MAP50 = "metrics/mAP50(B)"
+
+Callbacks = Mapping[str, Callable[[Any], None]]
+"""Ultralytics' name of a moment (``on_train_epoch_start``) to what is called with the trainer."""
+
+
+class Session:
+    """Runs one attempt and keeps its state.
+
+    Args:
+        job: What to train.
+        store: Where its state is kept.
+        progress: Receives what happens.
+        parent: The network of ``job.checkpoint``.
+        keep_structure: Stop when the structure is not the parent's.
+        callbacks: Called besides our own.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        store: StateStore,
+        progress: Progress,
+        parent: Any,
+        *,
+        keep_structure: bool,
+        callbacks: Callbacks,
+    ) -> None:
+        self._job = job
+        self._store = store
+        self._progress = progress
+        self._parent_shapes = shapes_of(parent)
+        self._parent_parameters = parameter_count(parent)
+        self._keep_structure = keep_structure
+        self._extra_callbacks = callbacks
+        self._stopped: str | None = None
+        self._started = time.monotonic()
+        self._seconds_before = store.state.seconds
+        self._epoch = self._batch = self._val_batch = 0
+
+    def run(self, trainer: type[Any] | None) -> None:
+        """Train until the last epoch, a limit, or an error."""
+        from ultralytics.models.yolo.model import YOLO
+
+        last = self._store.begin()
+        model = YOLO(self._job.checkpoint if last is None else last)
+        for event, callback in self._callbacks().items():
+            model.add_callback(event, callback)
+        for event, callback in self._extra_callbacks.items():
+            model.add_callback(event, callback)
+        done = self._store.state.epochs
+        self._progress.stage(
+            f"continuing after epoch {done} of {self._job.epochs}" if done else "reading the images"
+        )
+        try:
+            model.train(trainer=trainer, resume=last is not None, **self._arguments())
+        finally:
+            self._store.update(seconds=self._seconds())
+
+    def _arguments(self) -> dict[str, Any]:
+        job = self._job
+        return {
+            # Never Ultralytics' "auto", which chooses behind the user's back.
+            "optimizer": "SGD",
+            "amp": False,
+            **job.arguments,
+            "data": str(job.data_yaml),
+            "epochs": job.epochs,
+            "imgsz": job.imgsz,
+            "batch": job.batch,
+            "workers": job.workers,
+            "seed": job.seed,
+            "patience": job.patience,
+            "save_dir": str(self._store.fit),
+            "device": "cpu",
+            "cache": "ram",
+            "deterministic": True,
+            "plots": False,
+            "val": True,
+            "exist_ok": True,
+        }
+
+    def _callbacks(self) -> dict[str, Any]:
+        return {
+            "on_pretrain_routine_start": self._set_threads,
+            "on_pretrain_routine_end": self._compare_with_parent,
+            "on_train_start": self._start_clock,
+            "on_train_epoch_start": self._seed_epoch,
+            "on_train_batch_start": self._check_batch_size,
+            "on_train_batch_end": self._after_batch,
+            "on_train_epoch_end": self._check_loss,
+            "on_val_start": self._before_validation,
+            "on_val_batch_end": self._after_validation_batch,
+            "on_model_save": self._after_save,
+        }
+
+    def _set_threads(self, _: Any) -> None:
+        """Undo ``select_device``, which leaves a CPU training one thread less than cores."""
+        import torch
+
+        torch.set_num_threads(self._job.threads)
+
+    def _compare_with_parent(self, trainer: Any) -> None:
+        """Count what was taken over from the checkpoint, before the first epoch."""
+        from ultralytics.utils.torch_utils import unwrap_model
+
+        network = unwrap_model(trainer.model)
+        network = getattr(network, "student_model", network)
+        shapes = shapes_of(network)
+        if not trainer.start_epoch:
+            transferred = count_transferred(self._parent_shapes, shapes)
+            self._store.update(transferred=transferred, tensors=len(shapes))
+        if shapes != self._parent_shapes:
+            self._progress.restored(
+                transferred=self._store.state.transferred,
+                tensors=len(shapes),
+                parameters=parameter_count(network),
+                parent_parameters=self._parent_parameters,
+            )
+        self._check_structure(network, "the network to be trained")
+
+    def _start_clock(self, trainer: Any) -> None:
+        self._progress.start(trainer.start_epoch)
+
+    def _seed_epoch(self, trainer: Any) -> None:
+        """Seed each epoch by itself: strategies and continued trainings see the same images."""
+        import numpy as np
+        import torch
+
+        seed = (self._job.seed * SEED_STRIDE + trainer.epoch) % 2**32
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        # The sampler shares the loader's generator, whose state depends on when it was made.
+        trainer.train_loader.sampler.generator = torch.Generator().manual_seed(seed)
+        self._epoch, self._batch = trainer.epoch, 0
+
+    def _check_batch_size(self, trainer: Any) -> None:
+        if trainer.batch_size != self._job.batch:
+            raise StepError(
+                STEP,
+                f"out of memory with batches of {self._job.batch} images at "
+                f"{self._job.imgsz} pixels, lower retrain.batch or retrain.imgsz",
+            )
+
+    def _after_batch(self, trainer: Any) -> None:
+        self._batch += 1
+        if self._progress.due():
+            self._store.update(seconds=self._seconds())
+            batches = len(trainer.train_loader)
+            self._progress.batch("train", trainer.epoch, self._batch - 1, batches, _loss(trainer))
+        limit = self._job.max_minutes
+        last = trainer.epoch + 1 == trainer.epochs and self._batch == len(trainer.train_loader)
+        if limit is not None and self._seconds() > limit * 60 and not last:
+            self._stopped = (
+                f"max_minutes ({limit:g}) reached in epoch {trainer.epoch + 1} of {trainer.epochs}"
+            )
+            trainer.stop = True
+
+    def _check_loss(self, trainer: Any) -> None:
+        # Ultralytics recovers from last.pt in later epochs; in the first one it goes on and
+        # would save a network of zeros.
+        if trainer.epoch == trainer.start_epoch and not math.isfinite(float(trainer.loss.detach())):
+            raise StepError(
+                STEP,
+                f"the loss is no finite number in epoch {trainer.epoch + 1}, "
+                "lower the learning rate (lr0)",
+            )
+
+    def _before_validation(self, validator: Any) -> None:
+        self._set_threads(validator)
+        self._val_batch = 0
+
+    def _after_validation_batch(self, validator: Any) -> None:
+        self._val_batch += 1
+        if self._progress.due():
+            batches = len(validator.dataloader)
+            self._progress.batch("val", self._epoch, self._val_batch - 1, batches, None)
+
+    def _after_save(self, trainer: Any) -> None:
+        epochs = trainer.epoch + 1
+        if trainer.stop and self._stopped is None and epochs < trainer.epochs:
+            best, patience = trainer.stopper.best_epoch, trainer.args.patience
+            self._stopped = f"no gain since epoch {best} (patience {patience})"
+        self._check_saved(trainer)
+        self._store.save_epoch(epochs, finished=bool(trainer.stop), stopped=self._stopped)
+        if trainer.stop:
+            # Ultralytics would validate the best epoch once more; its metrics are in the copy.
+            trainer.best.unlink(missing_ok=True)
+        map50 = trainer.metrics.get(MAP50)
+        self._progress.epoch(trainer.epoch, _loss(trainer), None if map50 is None else float(map50))
+
+    def _check_saved(self, trainer: Any) -> None:
+        """Read back what was saved: complete, from finite weights, of the structure asked for."""
+        tensors = trainer.ema.ema.state_dict().values()
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+            # Ultralytics replaces them by zeros in the file.
+            raise StepError(STEP, f"weights are no finite numbers after epoch {trainer.epoch + 1}")
+        saved = read_saved(trainer.last).network
+        self._check_structure(saved, f"the checkpoint of epoch {trainer.epoch + 1}")
+
+    def _check_structure(self, network: Any, what: str) -> None:
+        if self._keep_structure and shapes_of(network) != self._parent_shapes:
+            raise StructureChanged(
+                STEP,
+                f"{what} has {parameter_count(network):,} parameters in another structure, "
+                f"its parent {self._parent_parameters:,}",
+            )
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.monotonic() - self._started
+
+
+def _loss(trainer: Any) -> float | None:
+    total = sum(float(value) for value in (trainer.tloss or {}).values())
+    return total if math.isfinite(total) else None

@@ -1,0 +1,159 @@
+"""What survives a kill: the last good epoch of a training and what it has cost so far.
+
+Ultralytics overwrites ``last.pt`` and ``best.pt`` in place, so a kill while it saves leaves a
+broken file. After each save both are copied here under names of their own, and only then does
+``state.json`` name them, by a rename: at every moment it names complete files.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from prunebench.common.files import write_atomically
+from prunebench.common.records import FileRef, Record
+
+STATE_FILE = "state.json"
+GOOD_FOLDER = "good"
+FIT_FOLDER = "fit"
+
+
+class TrainingState(Record):
+    """The progress of one training.
+
+    Attributes:
+        digest: Digest of what the training was asked to do; another digest starts again.
+        epochs: Epochs finished and saved.
+        seconds: Wall time of all attempts up to now.
+        attempts: How often the training was started.
+        resumed: How often it was continued from a saved epoch.
+        last: Trainer state after the last finished epoch.
+        best: Trainer state of the best epoch so far; the final file once there is one.
+        transferred: Tensors taken over from the parent at the start.
+        tensors: Tensors of the network that is trained.
+        stopped: Why it ended before its last epoch, or ``None``.
+        metrics: Ultralytics' validation metrics of the best epoch, once there is a final file.
+        finished: Whether no further epoch is to be trained.
+    """
+
+    digest: str
+    epochs: int = 0
+    seconds: float = 0.0
+    attempts: int = 0
+    resumed: int = 0
+    last: FileRef | None = None
+    best: FileRef | None = None
+    transferred: int = 0
+    tensors: int = 0
+    stopped: str | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
+    finished: bool = False
+
+
+class StateStore:
+    """The state of the training in one folder, and the files it names.
+
+    Args:
+        folder: The training's folder.
+        digest: Digest of what the training is asked to do.
+    """
+
+    def __init__(self, folder: Path, digest: str) -> None:
+        self.folder = folder
+        self.fit = folder / FIT_FOLDER
+        self.state = self._read(digest)
+
+    @property
+    def curves(self) -> Path:
+        """The per-epoch CSV that Ultralytics appends to."""
+        return self.fit / "results.csv"
+
+    @property
+    def weights(self) -> Path:
+        """The folder Ultralytics keeps ``last.pt`` and ``best.pt`` in."""
+        return self.fit / "weights"
+
+    def begin(self) -> Path | None:
+        """Prepare the training's folder for an attempt.
+
+        Returns:
+            The ``last.pt`` to continue from, or ``None`` where the training starts anew.
+        """
+        resume = self.state.last is not None
+        self.update(
+            attempts=self.state.attempts + 1,
+            resumed=self.state.resumed + (1 if resume else 0),
+        )
+        if self.state.last is None:
+            shutil.rmtree(self.fit, ignore_errors=True)
+            shutil.rmtree(self.folder / GOOD_FOLDER, ignore_errors=True)
+            return None
+        self.weights.mkdir(parents=True, exist_ok=True)
+        last = self.weights / "last.pt"
+        self._restore(self.state.last, last)
+        (self.weights / "best.pt").unlink(missing_ok=True)
+        if self.state.best is not None:
+            self._restore(self.state.best, self.weights / "best.pt")
+        self._truncate_curves()
+        return last
+
+    def save_epoch(self, epochs: int, *, finished: bool, stopped: str | None) -> None:
+        """Keep copies of the files that Ultralytics has just saved.
+
+        Args:
+            epochs: Epochs finished.
+            finished: Whether this was the last epoch to be trained.
+            stopped: Why, where it came before the last epoch asked for.
+        """
+        last = self._keep(self.weights / "last.pt", f"last-{epochs}.pt")
+        best_source = self.weights / "best.pt"
+        best = self._keep(best_source, f"best-{epochs}.pt") if best_source.is_file() else None
+        self.update(epochs=epochs, last=last, best=best, finished=finished, stopped=stopped)
+        named = {Path(ref.path).name for ref in (last, best) if ref is not None}
+        for path in (self.folder / GOOD_FOLDER).iterdir():
+            if path.name not in named:
+                path.unlink()
+
+    def update(self, **changes: object) -> None:
+        """Change fields of the state and write it."""
+        self.state = self.state.model_copy(update=changes)
+        write_atomically(self.folder / STATE_FILE, self.state.model_dump_json())
+
+    def finish(self, model: FileRef, metrics: dict[str, float]) -> None:
+        """Name the final file and remove what only a continued training needs."""
+        self.update(last=None, best=model, metrics=metrics)
+        shutil.rmtree(self.fit, ignore_errors=True)
+        shutil.rmtree(self.folder / GOOD_FOLDER, ignore_errors=True)
+
+    def _read(self, digest: str) -> TrainingState:
+        try:
+            text = (self.folder / STATE_FILE).read_text(encoding="utf-8")
+            state = TrainingState.model_validate_json(text)
+        except (OSError, UnicodeDecodeError, ValidationError):
+            return TrainingState(digest=digest)
+        if state.digest != digest:
+            return TrainingState(digest=digest)
+        files = [ref for ref in (state.last, state.best) if ref is not None]
+        if all(ref.holds(self.folder) for ref in files) and (files or not state.finished):
+            return state
+        # The saved epoch is gone: its time was spent all the same, its progress is not trusted.
+        return TrainingState(digest=digest, seconds=state.seconds, attempts=state.attempts)
+
+    def _keep(self, source: Path, name: str) -> FileRef:
+        target = self.folder / GOOD_FOLDER / name
+        write_atomically(target, source.read_bytes())
+        return FileRef.of(target, self.folder)
+
+    def _restore(self, ref: FileRef, target: Path) -> None:
+        write_atomically(target, (self.folder / ref.path).read_bytes())
+
+    def _truncate_curves(self) -> None:
+        """Drop the rows of epochs that were not saved: they are trained and written again."""
+        try:
+            lines = self.curves.read_text(encoding="utf-8").splitlines(keepends=True)
+        except FileNotFoundError:
+            return
+        kept = lines[: 1 + self.state.epochs]
+        write_atomically(self.curves, "".join(kept))

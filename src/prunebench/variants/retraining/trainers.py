@@ -1,0 +1,74 @@
+"""Ultralytics trainers whose network is the checkpoint's own module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.models.yolo.segment import SegmentationTrainer
+
+from prunebench.common.errors import CheckpointError, DatasetError
+
+
+class _KeepsStructure:
+    """Overrides the one method that builds a network from ``model.yaml``.
+
+    Ultralytics calls it at the start of a training and of a continued one, each time with the
+    checkpoint's network as ``weights``; EMA, validation and checkpoints copy what it returns.
+    """
+
+    data: dict[str, Any]
+
+    def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
+        """Return ``weights`` itself, trainable.
+
+        Raises:
+            CheckpointError: There is no network to keep.
+            DatasetError: The classes of the data are not those of the network.
+        """
+        if weights is None:
+            raise CheckpointError("there is no trained network whose structure could be kept")
+        _check_classes(weights, self.data)
+        weights.criterion = None
+        for parameter in weights.parameters():
+            parameter.requires_grad_(True)
+        return weights
+
+
+class PreservingDetectionTrainer(_KeepsStructure, DetectionTrainer):
+    """``DetectionTrainer`` for networks that are narrower than their description."""
+
+
+class PreservingSegmentationTrainer(_KeepsStructure, SegmentationTrainer):
+    """``SegmentationTrainer`` for networks that are narrower than their description."""
+
+
+def preserving_trainer(task: str) -> type[Any]:
+    """The structure-preserving trainer of an Ultralytics task.
+
+    Raises:
+        CheckpointError: There is none for the task.
+    """
+    trainers = {"detect": PreservingDetectionTrainer, "segment": PreservingSegmentationTrainer}
+    if task not in trainers:
+        raise CheckpointError(f"the structure of a checkpoint for {task} cannot be kept")
+    return trainers[task]
+
+
+def _check_classes(network: Any, data: dict[str, Any]) -> None:
+    known, given = list(network.names.values()), list(data["names"].values())
+    if network.model[-1].nc != data["nc"] or len(known) != len(given):
+        raise DatasetError(
+            f"the data has {data['nc']} classes, the checkpoint {network.model[-1].nc}",
+            where=data.get("yaml_file"),
+            fix="use the data the checkpoint was trained on",
+        )
+    if known != given:
+        differing = next(
+            i for i, pair in enumerate(zip(known, given, strict=True)) if len(set(pair)) > 1
+        )
+        raise DatasetError(
+            f"class {differing} is {given[differing]!r}, in the checkpoint {known[differing]!r}",
+            where=data.get("yaml_file"),
+            fix="give the classes the checkpoint's names and order",
+        )

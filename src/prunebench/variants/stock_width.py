@@ -1,0 +1,136 @@
+"""The step ``smaller``: which smaller stock network a pruned one has to beat, and its budget.
+
+Ultralytics multiplies every layer's channels by the width of the network's size and rounds them
+up to a multiple of 8 (``parse_model``). The widest layer has ``max_channels`` of them, so
+every network that a width can give is given by a multiple of 8 / ``max_channels``.
+"""
+
+from __future__ import annotations
+
+import bisect
+from pathlib import Path
+from typing import Any, Final
+
+from prunebench.common.errors import StepError
+from prunebench.common.records import Record
+from prunebench.steps.child import Emit
+from prunebench.variants.audit import structure_of
+from prunebench.variants.checkpoint import inspect_checkpoint
+
+STEP: Final = "smaller"
+CHANNELS: Final = 8
+"""Channels are rounded up to a multiple of this."""
+
+
+class Request(Record):
+    """Input of the step.
+
+    Attributes:
+        baseline: Absolute path of the unpruned checkpoint.
+        description: Ultralytics' name of the stock network ("yolov8n.yaml").
+        macs: MACs its width is lowered to, ``None``: it is taken as it is.
+        classes: Number of classes.
+        imgsz: (height, width) in pixels the MACs are counted at.
+    """
+
+    baseline: str
+    description: str
+    macs: int | None
+    classes: int
+    imgsz: tuple[int, int]
+
+
+class Smaller(Record):
+    """The network and the epochs that the baseline was trained for.
+
+    Attributes:
+        width: Its width multiplier, ``None``: that of the description.
+        epochs: Epochs of the baseline's training, ``None`` where its checkpoint does not say.
+    """
+
+    width: float | None
+    epochs: int | None
+
+
+def run(request: Request, workdir: Path, emit: Emit) -> Smaller:
+    """Look up the baseline's epochs and search the width.
+
+    Raises:
+        CheckpointError: The baseline's checkpoint cannot be used.
+        StepError: Even the narrowest network has more MACs.
+    """
+    width = None
+    if request.macs is not None:
+        emit({"kind": "stage", "text": f"searching a width with {request.macs / 1e6:.0f} M MACs"})
+        width = lower_width(request.description, request.macs, request.classes, request.imgsz)
+    epochs = inspect_checkpoint(Path(request.baseline)).epochs
+    return Smaller(width=width, epochs=epochs)
+
+
+def lower_width(description: str, macs: int, classes: int, imgsz: tuple[int, int]) -> float:
+    """The largest width multiplier, at most the description's own, whose network has these MACs.
+
+    Args:
+        description: Ultralytics' name of a stock network.
+        macs: MACs it may have at most.
+        classes: Number of classes.
+        imgsz: (height, width) in pixels the MACs are counted at.
+
+    Raises:
+        StepError: Even the narrowest network has more.
+    """
+    scaled = stock_description(description)
+    _, own, most = scaled["scales"][scaled["scale"]]
+    step: float = CHANNELS / most
+
+    def counted(steps: int) -> int:
+        return macs_of(stock_description(description, steps * step), classes, imgsz)
+
+    steps = range(1, round(own / step) + 1)
+    fitting = bisect.bisect_right(steps, macs, key=counted)
+    if fitting == 0:
+        raise StepError(
+            STEP,
+            f"even the narrowest {Path(description).stem} has {counted(1) / 1e6:.1f} M MACs, the "
+            f"pruned network {macs / 1e6:.1f} M",
+        )
+    return fitting * step
+
+
+def stock_description(name: str, width: float | None = None) -> dict[str, Any]:
+    """A network description as Ultralytics' networks are built from.
+
+    Args:
+        name: Ultralytics' name of one, or a path.
+        width: Multiplier of every layer's channels in place of that of its size.
+    """
+    from ultralytics.nn import tasks
+
+    ultralytics_tasks: Any = tasks
+    description: dict[str, Any] = ultralytics_tasks.yaml_model_load(name)
+    path = Path(name)
+    # Ultralytics keeps the whole path; a checkpoint holds no path of the machine it was made on.
+    description["yaml_file"] = path.name
+    if width is not None:
+        scale = description["scale"]
+        depth, _, most = description["scales"][scale]
+        description["scales"] = {scale: [depth, width, most]}
+        description["yaml_file"] = f"{path.stem}-width-{width:g}{path.suffix}"
+    return description
+
+
+def macs_of(description: dict[str, Any], classes: int, imgsz: tuple[int, int]) -> int:
+    """MACs of the detection network that a description builds.
+
+    Args:
+        description: As ``stock_description`` gives it.
+        classes: Number of classes.
+        imgsz: (height, width) in pixels they are counted at.
+    """
+    from ultralytics.nn.tasks import DetectionModel
+
+    build: Any = DetectionModel
+    network = build(description, nc=classes, verbose=False)
+    network.task = "detect"
+    network.names = {index: str(index) for index in range(classes)}
+    return structure_of(network, imgsz).macs

@@ -1,0 +1,131 @@
+"""What a run shows while it goes on: lines for a log, a display for a terminal, or very little."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import typer
+from rich.console import Console
+
+from flows.console import shown_progress
+from flows.server import keeping_out_of_ctrl_c
+from prunebench import __version__
+from prunebench.cli import app, run_app
+from prunebench.cli.options import INTERRUPTED
+from prunebench.config.loading import Config
+from prunebench.experiment.duration import TimeLeft, workload
+from prunebench.experiment.plan import plan_variants
+from prunebench.steps.events import announce
+from tests.conftest import ROOT
+
+BATCH = {"kind": "batch", "phase": "train", "epoch": 1, "epochs": 10, "batch": 1, "batches": 4}
+
+
+def shown(*, terminal: bool = False, quiet: bool = False) -> str:
+    """What is shown of a run in which one variant is trained, then finished, and one fails."""
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=terminal, width=100, color_system=None)
+    config = Config(model="best.pt")
+    plan = plan_variants(config)
+    with shown_progress(console, quiet=quiet) as clock:
+        clock.left = TimeLeft(workload(config, plan), {v.name: v.parent for v in plan})
+        announce({"kind": "stage", "text": "starting"})
+        announce({**BATCH, "variant": "standard-1", "seconds_left": 100.0})
+        announce({"kind": "epoch", "variant": "standard-1", "epoch": 1, "epochs": 10})
+        announce({"kind": "finished", "variant": "standard-1", "text": "restored"})
+        announce({"kind": "failed", "variant": "preserving-1", "reason": "no memory"})
+    return stream.getvalue()
+
+
+def test_lines_tell_the_time_left_of_the_whole_run() -> None:
+    lines = shown().splitlines()
+    assert lines[0] == "[    0 s] starting"
+    assert lines[1].startswith("[    0 s, about ")
+    assert " min left] standard-1: epoch 1/10" in lines[1]
+    assert lines[-1].endswith("preserving-1: failed: no memory")
+
+
+def test_a_terminal_shows_the_whole_run_too() -> None:
+    text = shown(terminal=True)
+    assert "the whole run, about " in text
+    assert "standard-1: restored" in text
+
+
+def test_a_quiet_run_says_what_a_log_is_read_for() -> None:
+    assert shown(quiet=True).splitlines() == [
+        "standard-1: restored",
+        "preserving-1: failed: no memory",
+    ]
+
+
+def test_a_shell_completes_options() -> None:
+    asked = {
+        "_PRUNEBENCH_COMPLETE": "complete_bash",
+        "COMP_WORDS": "prunebench run --dry",
+        "COMP_CWORD": "2",
+    }
+    script = "from flows.cli import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.argv[0] = 'prunebench'; {script}"],
+        env={**os.environ, **asked},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.stdout.split() == ["--dry-run"]
+
+
+def test_a_command_starts_without_the_heavy_libraries() -> None:
+    heavy = "{'cv2', 'onnxruntime', 'plotly', 'prefect', 'scipy', 'torch', 'ultralytics'}"
+    code = f"import flows.cli, sys; print({heavy} & set(sys.modules))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.strip() == "set()"
+
+
+def test_ctrl_c_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    application = typer.Typer()
+
+    @application.command()
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["prunebench"])
+    with pytest.raises(SystemExit) as ended:
+        run_app(application)
+    assert ended.value.code == INTERRUPTED
+    assert "the same command goes on where it stopped: prunebench" in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_the_server_to_hear_of_the_end() -> None:
+    """The server installs handlers of its own, as uvicorn does, and yet hears nothing of it."""
+    code = """
+import signal, sys
+signal.signal(signal.SIGINT, lambda *_: sys.exit(3))
+print("ready", flush=True)
+sys.stdin.read()
+"""
+    with keeping_out_of_ctrl_c():
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate("")
+    assert process.returncode == 0
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    app(["--version"], standalone_mode=False)
+    assert capsys.readouterr().out == f"{__version__}\n"

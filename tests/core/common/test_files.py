@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from prunebench.common.errors import OutputError
+from prunebench.common.files import check_output_folder, place, sole_user, write_atomically
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    mount = tmp_path / "small"
+    mount.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(mount)],
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip("mounting a small file system needs root and the right to mount")
+    yield mount
+    subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(small_disk: Path) -> None:
+    path = small_disk / "result.json"
+    write_atomically(path, "old")
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, b"x" * 200_000)
+    assert path.read_text() == "old"
+    assert [entry.name for entry in small_disk.iterdir()] == ["result.json"]
+
+
+def test_a_full_output_folder_is_refused_without_a_trace(small_disk: Path) -> None:
+    with pytest.raises(OutputError, match="MB are free"):
+        check_output_folder(small_disk / "runs")
+    assert list(small_disk.iterdir()) == []
+
+
+def test_a_read_only_output_folder_is_refused(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(OutputError, match="read-only"):
+        check_output_folder(small_disk / "runs", needed_bytes=1)
+
+
+def test_an_output_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "runs"
+    path.write_text("")
+    with pytest.raises(OutputError, match="is a file"):
+        check_output_folder(path, needed_bytes=1)
+
+
+def test_a_second_process_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from prunebench.common.files import sole_user\n"
+        "with sole_user(Path(sys.argv[1])): pass"
+    )
+    with sole_user(tmp_path):
+        other = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+        )
+    assert "another run is writing to this folder right now" in other.stderr
+    alone = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert alone.returncode == 0
+
+
+def test_placing_a_file_replaces_the_target_and_shares_its_content(tmp_path: Path) -> None:
+    source = tmp_path / "a" / "model.onnx"
+    write_atomically(source, "new")
+    target = tmp_path / "b" / "model.onnx"
+    write_atomically(target, "old")
+    place(source, target)
+    assert target.read_text() == "new"
+    assert os.listdir(target.parent) == ["model.onnx"]  # noqa: PTH208

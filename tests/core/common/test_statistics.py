@@ -1,0 +1,193 @@
+"""Estimates over rounds, paired ratios and Holm's correction."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from scipy.stats import mstats
+
+from prunebench.common.statistics import (
+    Location,
+    bootstrap_draws,
+    holm,
+    interval,
+    locate,
+    log_ratios,
+    rounds_to_settle,
+)
+
+P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
+
+
+def by_closed_testing(p_values: list[float]) -> list[float]:
+    """Holm as the closure of Bonferroni tests (Marcus, Peritz and Gabriel 1976)."""
+    indices = range(len(p_values))
+    subsets = [
+        s for size in range(1, len(p_values) + 1) for s in itertools.combinations(indices, size)
+    ]
+    return [
+        max(min(1.0, len(s) * min(p_values[i] for i in s)) for s in subsets if index in s)
+        for index in indices
+    ]
+
+
+@settings(deadline=None)
+@given(P_VALUES)
+def test_holm_is_the_closure_of_bonferroni(p_values: list[float]) -> None:
+    assert holm(p_values) == pytest.approx(by_closed_testing(p_values))
+
+
+@settings(deadline=None)
+@given(P_VALUES)
+def test_holm_keeps_the_order_and_never_shrinks_a_p_value(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    assert all(a >= p and a <= 1 for a, p in zip(adjusted, p_values, strict=True))
+    for (p, a), (q, b) in itertools.combinations(zip(p_values, adjusted, strict=True), 2):
+        if p < q:
+            assert a <= b
+
+
+def test_holm_of_nothing_is_nothing() -> None:
+    assert holm([]) == []
+
+
+def test_locate_trims_like_scipy_and_widens_the_winsorised_error() -> None:
+    values = np.random.default_rng(1).normal(0, 1, 12)
+    location = locate(values)
+    cut = 2
+    assert location.centre == pytest.approx(stats.trim_mean(values, cut / 12))
+    winsorised = np.asarray(mstats.winsorize(np.sort(values), limits=(cut / 12, cut / 12)))
+    yuen = winsorised.std(ddof=1) / ((1 - 2 * cut / 12) * math.sqrt(12))
+    assert location.se == pytest.approx(yuen * 12 / 11)
+    assert location.df == 12 - 2 * cut - 1
+
+
+def test_locate_of_five_values_is_the_plain_t_test_but_for_its_small_sample_factor() -> None:
+    values = np.array([0.1, -0.2, 0.4, 0.3, 0.0])
+    location = locate(values)
+    expected = stats.ttest_1samp(values, 0.0)
+    assert location.centre / location.se == pytest.approx(expected.statistic * 4 / 5)
+    assert location.df == expected.df
+
+
+def test_one_disturbed_round_moves_the_centre_by_less_than_the_noise() -> None:
+    rng = np.random.default_rng(2)
+    quiet = rng.normal(0, 0.01, 8)
+    disturbed = quiet.copy()
+    disturbed[3] = 0.7
+    assert abs(locate(disturbed).centre - locate(quiet).centre) < 0.01
+
+
+def test_too_few_rounds_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 rounds"):
+        locate(np.zeros(2))
+
+
+@pytest.mark.parametrize(("centre", "expected"), [(0.0, 1.0), (0.1, 0.0)])
+def test_p_value_without_any_noise(centre: float, expected: float) -> None:
+    assert Location(centre, 0.0, 5, 8).p_value() == expected
+
+
+@pytest.mark.parametrize("n", [3, 5, 8, 20])
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_draws_have_the_t_interval_as_percentiles(n: int, level: float) -> None:
+    rng = np.random.default_rng(n)
+    values = rng.exponential(1, n)
+    location = locate(values)
+    draws = bootstrap_draws(values, level=level, resamples=2000, rng=rng)
+    found = interval(location.centre, draws, level)
+    assert found.low == pytest.approx(location.centre - location.half_width(level), rel=1e-6)
+    assert found.high == pytest.approx(location.centre + location.half_width(level), rel=1e-6)
+
+
+def test_draws_of_equal_values_are_that_value() -> None:
+    rng = np.random.default_rng(0)
+    assert np.all(bootstrap_draws(np.full(8, 2.5), level=0.95, resamples=300, rng=rng) == 2.5)
+
+
+@pytest.mark.parametrize("n", [8, 12, 20])
+def test_intervals_cover_what_they_promise(n: int) -> None:
+    rng = np.random.default_rng(n)
+    repetitions = 2000
+    values = rng.normal(0, 0.014, (repetitions, n))
+    locations = [locate(row) for row in values]
+    covered = sum(abs(at.centre) <= at.half_width(0.95) for at in locations) / repetitions
+    # The binomial standard error is 0.5 %; a plain bootstrap of 8 rounds covers about 90 %.
+    assert covered > 0.935
+
+
+def test_intervals_of_disturbed_rounds_cover_too() -> None:
+    rng = np.random.default_rng(5)
+    shape = (2000, 8)
+    values = rng.normal(0, 0.014, shape)
+    values += (rng.random(shape) < 0.15) * rng.exponential(0.05, shape)
+    values -= (rng.random(shape) < 0.15) * rng.exponential(0.05, shape)
+    locations = [locate(row) for row in values]
+    assert sum(abs(at.centre) <= at.half_width(0.95) for at in locations) / 2000 > 0.935
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.integers(0, 9), st.floats(0.1, 100), max_size=10),
+    st.dictionaries(st.integers(0, 9), st.floats(0.1, 100), max_size=10),
+)
+def test_log_ratios_pair_the_rounds_both_have_and_change_sign_when_swapped(
+    a: dict[int, float], b: dict[int, float]
+) -> None:
+    forward = log_ratios(a, b)
+    assert len(forward) == len(a.keys() & b.keys())
+    assert np.allclose(forward, -log_ratios(b, a))
+
+
+def test_pairing_cancels_what_a_round_does_to_every_variant() -> None:
+    rng = np.random.default_rng(3)
+    drift = rng.normal(0, 0.3, 8)
+    a = {r: float(np.exp(drift[r]) * 1.38) for r in range(8)}
+    b = {r: float(np.exp(drift[r])) for r in range(8)}
+    assert np.exp(locate(log_ratios(a, b)).centre) == pytest.approx(1.38)
+
+
+def test_interval_ignores_draws_that_are_no_numbers_and_holds_its_estimate() -> None:
+    draws = np.array([np.nan, *np.linspace(1, 2, 101)])
+    found = interval(0.5, draws, 0.9)
+    assert (found.low, found.high) == (0.5, pytest.approx(1.95))
+
+
+def test_rounds_to_settle_is_the_textbook_sample_size_for_small_noise() -> None:
+    # Normal approximation: n = ((z_0.975 + z_0.9) * sd / difference)**2.
+    sd, rounds = 0.05, 40
+    location = Location(0.0, sd / math.sqrt(rounds), 27, rounds)
+    more = rounds_to_settle(location, 0.01, level=0.95)
+    expected = ((1.959964 + 1.281552) * sd / math.log(1.01)) ** 2
+    assert more is not None
+    assert rounds + more == pytest.approx(expected, rel=0.02)
+
+
+def test_rounds_to_settle_finds_the_difference_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(7)
+    true_sd = 0.014
+    more = rounds_to_settle(Location(0.0, true_sd / math.sqrt(8), 5, 8), 0.01, level=0.95)
+    assert more is not None
+    values = rng.normal(math.log(1.01), true_sd, (1000, 8 + more))
+    found = np.mean([locate(row).p_value() < 0.05 for row in values])
+    assert 0.82 < found < 0.97
+
+
+def test_rounds_to_settle_at_its_ends() -> None:
+    assert rounds_to_settle(Location(0.0, 1e-6, 5, 8), 0.01, level=0.95) == 0
+    assert rounds_to_settle(Location(0.0, 1.0, 5, 8), 0.01, level=0.95) is None
+
+
+@settings(deadline=None)
+@given(st.floats(0.001, 0.02), st.floats(0.005, 0.05))
+def test_smaller_differences_never_need_fewer_rounds(se: float, difference: float) -> None:
+    location = Location(0.0, se, 5, 8)
+    coarse = rounds_to_settle(location, difference, level=0.95)
+    fine = rounds_to_settle(location, difference / 2, level=0.95)
+    assert fine is None or (coarse is not None and fine >= coarse)

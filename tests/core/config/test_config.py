@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prunebench.common.errors import EXIT_BAD_INPUT, ConfigError
+from prunebench.config.loading import Config, key_paths, load_config, parse_config
+from prunebench.config.sections import QuantizeConfig
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted(CONFIGS.glob("*.yaml"))])
+def test_every_shipped_configuration_is_valid(name: str) -> None:
+    config = load_config(CONFIGS / name, environ={})
+    assert config.name == name.removesuffix(".yaml")
+
+
+def test_report_configuration_is_the_reference_experiment() -> None:
+    config = load_config(CONFIGS / "report.yaml", environ={})
+    assert config.image.hw == (192, 320)
+    assert config.accuracy.images == 100
+    assert config.ranking.realtime_fps == 20
+    preserving = config.retrain.strategies["preserving"]
+    assert (preserving.freeze, preserving.dropout, preserving.lr0) == (0, 0.0, 0.001)
+    assert (preserving.warmup_epochs, preserving.close_mosaic) == (3, 10)
+
+
+def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
+    file = write(tmp_path, "model: file.pt\ndata: file.yaml\nseed: 1\nprune: {ratio: 0.2}\n")
+    environ = {"PRUNEBENCH_MODEL": "env.pt", "PRUNEBENCH_DATA": "env.yaml"}
+    config = load_config(file, flags={"model": "flag.pt", "data": None}, environ=environ)
+    assert (config.model, config.data, config.seed) == ("flag.pt", "env.yaml", 1)
+    assert config.prune.ratio == 0.2
+    assert config.prune.bn_batches == Config(model="x.pt").prune.bn_batches
+
+
+def test_nested_environment_merges_into_the_file(tmp_path: Path) -> None:
+    file = write(tmp_path, "model: m.pt\nprune: {ratio: 0.2, bn_batches: 3}\n")
+    config = load_config(file, environ={"PRUNEBENCH_PRUNE__RATIO": "0.4"})
+    assert (config.prune.ratio, config.prune.bn_batches) == (0.4, 3)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("PRUNEBENCH_TYPO", "1"), ("PRUNEBENCH_PRUNE__RATIO", "2")]
+)
+def test_an_error_names_the_variable_that_made_it(
+    tmp_path: Path, variable: str, value: str
+) -> None:
+    file = write(tmp_path, "model: m.pt\n")
+    with pytest.raises(ConfigError, match=variable):
+        load_config(file, environ={variable: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("model: m.pt\nprun: {ratio: 0.2}\n", "unknown key prun; did you mean prune"),
+        ("model: m.pt\nprune: {rato: 0.2}\n", "unknown key prune.rato; did you mean prune.ratio"),
+        ("model: m.pt\nratio: 0.2\n", "did you mean prune.ratio"),
+        ("model: m.pt\nprune: {ratio: 0}\n", "prune.ratio: input should be greater than 0"),
+        ("model: m.pt\nprune: {ratio: 1}\n", "prune.ratio: input should be less than 1"),
+        ("model: m.pt\nprune: {ratio: 1.5}\n", "prune.ratio: input should be less than 1"),
+        ("model: m.pt\nprune: {ratio: much}\n", "prune.ratio: input should be a valid number"),
+        ("model: m.pt\nimage: {height: 180}\n", "image.height: 180 is no multiple of 32"),
+        ("model: m.pt\nretrain: {imgsz: 100}\n", "retrain.imgsz: 100 is no multiple of 32"),
+        ("model: m.pt\nquantize: int4\n", "quantize.to: input should be 'int8' (got 'int4')"),
+        (
+            "model: m.pt\nquantize: {variants: []}\n",
+            "quantize.variants: tuple should have at least",
+        ),
+        ("data: scenes\n", "the key model is missing"),
+        ("model: m.pt\nname: ../up\n", "name: string should match pattern"),
+        ("model: m.pt\nlatency: {rounds_min: 9, rounds_max: 8}\n", "rounds_max 8 is below"),
+        ("model: m.pt\nretrain: {strategies: {standart: {}}}\n", "unknown strategy 'standart'"),
+        ("", "the file is empty"),
+        ("- a\n- b\n", "the file holds no mapping"),
+        ("model: [m.pt\n", "the file is no valid YAML"),
+    ],
+)
+def test_a_wrong_file_gives_one_sentence(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, text), environ={})
+    assert expected in str(caught.value)
+    assert caught.value.where == str(tmp_path / "config.yaml")
+    assert caught.value.exit_code == EXIT_BAD_INPUT
+    assert "\n" not in str(caught.value)
+
+
+def test_int8_alone_is_a_section_of_defaults(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, "model: m.pt\n"), environ={}).quantize is None
+    short = load_config(write(tmp_path, "model: m.pt\nquantize: int8\n"), environ={})
+    assert short.quantize == QuantizeConfig()
+    section = "model: m.pt\nquantize: {variants: [pruned], calibration_images: 64}\n"
+    given = load_config(write(tmp_path, section), environ={}).quantize
+    assert given == QuantizeConfig(variants=("pruned",), calibration_images=64)
+    assert (given.to, given.max_map50_loss) == ("int8", 0.01)
+    variable = {"PRUNEBENCH_QUANTIZE": "int8"}
+    assert load_config(write(tmp_path, "model: m.pt\n"), environ=variable).quantize is not None
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        load_config(tmp_path / "none.yaml", environ={})
+
+
+@given(st.sampled_from(sorted(set(key_paths(Config)))), st.integers(0, 200))
+def test_a_key_with_one_letter_lost_is_recognised(path: str, position: int) -> None:
+    leaf = path.rsplit(".", 1)[-1]
+    if len(leaf) < 5:
+        return
+    cut = position % len(leaf)
+    wrong = leaf[:cut] + leaf[cut + 1 :]
+    full = path[: len(path) - len(leaf)] + wrong
+    if full in set(key_paths(Config)):
+        return
+    values: dict[str, object] = {"model": "m.pt"}
+    inner = values
+    *sections, _ = path.split(".")
+    for section in sections:
+        inner[section] = {}
+        inner = inner[section]  # type: ignore[assignment]
+    inner[wrong] = 1
+    with pytest.raises(ConfigError, match="unknown key") as caught:
+        parse_config(values)
+    assert "did you mean" in str(caught.value)
+
+
+def test_the_configuration_survives_yaml(tmp_path: Path) -> None:
+    config = Config(model="m.pt", seed=7)
+    text = yaml.safe_dump(config.model_dump(mode="json"))
+    again = load_config(write(tmp_path, text), environ={})
+    assert again == config
+    assert again.digest() == config.digest()

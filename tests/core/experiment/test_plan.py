@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from prunebench.common.errors import ConfigError
+from prunebench.config.loading import Config
+from prunebench.experiment.plan import PlannedVariant, plan_variants
+
+
+def test_the_reference_experiment_has_six_variants() -> None:
+    variants = plan_variants(Config(model="best.pt"))
+    assert [v.name for v in variants] == [
+        "baseline",
+        "pruned",
+        "standard-1",
+        "standard-2",
+        "preserving-1",
+        "preserving-2",
+    ]
+
+
+def test_every_parent_comes_first_and_its_steps_are_the_start_of_its_childs() -> None:
+    seen = {}
+    for variant in plan_variants(Config(model="best.pt", retrain={"rounds": 4})):
+        if variant.parent is not None:
+            parent = seen[variant.parent]
+            assert variant.steps[:-1] == parent.steps
+        seen[variant.name] = variant
+    assert len(seen) == 2 + 2 * 4
+
+
+def test_no_rounds_leave_the_pruned_network_alone() -> None:
+    variants = plan_variants(Config(model="best.pt", retrain={"rounds": 0}))
+    assert [v.name for v in variants] == ["baseline", "pruned"]
+
+
+def test_a_network_description_is_trained_first() -> None:
+    baseline, *_ = plan_variants(Config(model="yolov8n.yaml"))
+    assert baseline.steps == ("train baseline",)
+
+
+def test_several_targets_each_have_their_own_chain() -> None:
+    config = Config(
+        model="best.pt",
+        prune={"targets": ["1.5x", "8 ms"]},
+        retrain={"rounds": 1, "strategies": {"preserving": {}}},
+    )
+    assert [(v.name, v.parent) for v in plan_variants(config)] == [
+        ("baseline", None),
+        ("pruned-1.5x", "baseline"),
+        ("preserving-1.5x-1", "pruned-1.5x"),
+        ("pruned-8ms", "baseline"),
+        ("preserving-8ms-1", "pruned-8ms"),
+    ]
+
+
+def planned(**values: Any) -> dict[str, PlannedVariant]:
+    found = plan_variants(Config.model_validate({"model": "best.pt", **values}))
+    return {variant.name: variant for variant in found}
+
+
+def test_controls_and_quantized_siblings_follow_what_they_are_made_from() -> None:
+    variants = planned(
+        retrain={"rounds": 1, "strategies": {"preserving": {}}},
+        controls=["int8", "resolution", "smaller"],
+        quantize={"variants": ["preserving-1"]},
+    )
+    assert [(v.name, v.parent, v.control, v.quantized) for v in variants.values()] == [
+        ("baseline", None, None, False),
+        ("pruned", "baseline", None, False),
+        ("preserving-1", "pruned", None, False),
+        ("baseline-160x288", "baseline", "resolution", False),
+        ("smaller", "pruned", "smaller", False),
+        ("baseline-int8", "baseline", "int8", True),
+        ("preserving-1-int8", "preserving-1", None, True),
+    ]
+    assert variants["baseline-160x288"].imgsz == (160, 288)
+    assert variants["preserving-1-int8"].steps[-1] == "quantize to int8"
+
+
+def test_each_target_has_a_smaller_network_of_its_own() -> None:
+    variants = planned(prune={"targets": ["0.2", "0.4"]}, controls=["smaller"])
+    smaller = {v.name: v.parent for v in variants.values() if v.control == "smaller"}
+    assert smaller == {
+        "smaller-ratio-0.2": "pruned-ratio-0.2",
+        "smaller-ratio-0.4": "pruned-ratio-0.4",
+    }
+
+
+def test_the_int8_baseline_exists_once() -> None:
+    variants = planned(controls=["int8", "resolution"], quantize="int8", retrain={"rounds": 0})
+    assert [(v.name, v.control) for v in variants.values() if v.quantized] == [
+        ("baseline-int8", "int8"),
+        ("pruned-int8", None),
+        ("baseline-160x288-int8", None),
+    ]
+    assert variants["baseline-160x288-int8"].imgsz == (160, 288)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"quantize": {"variants": ["preserving-9"]}},
+            "quantize.variants: there is no variant preserving-9; did you mean preserving-",
+        ),
+        (
+            {"controls": ["resolution"], "image": {"height": 32, "width": 64}},
+            "controls: there is no letterbox below 32 x 64, a side has 32 pixels already; "
+            "leave resolution out or enlarge `image`.",
+        ),
+        (
+            {"quantize": "int8", "ranking": {"size_of": "checkpoint"}},
+            "ranking.size_of: a variant in INT8 has no checkpoint whose size could count; "
+            "set it to onnx.",
+        ),
+    ],
+)
+def test_what_cannot_be_made_is_one_sentence(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        planned(**values)
+    assert str(caught.value).startswith(sentence)

@@ -1,0 +1,131 @@
+"""Which steps lead to a pruned checkpoint, and what each is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prunebench.common.errors import ConfigError
+from prunebench.common.records import FileRef, Record
+from prunebench.config.loading import Config, parse_config
+from prunebench.config.strategy_settings import SparseSettings
+from prunebench.experiment.plan import plan_variants
+from prunebench.experiment.prepare import Experiment
+from prunebench.experiment.prune import prune
+from prunebench.steps.cache import StepRun
+
+INPUTS = {"checkpoint": "of the baseline", "data_yaml": "of the data"}
+
+
+def experiment(config: Config) -> Experiment:
+    return Experiment(
+        out="/out",
+        checkpoint="/best.pt",
+        checkpoint_sha256=INPUTS["checkpoint"],
+        structure=None,
+        data_yaml="/data.yaml",
+        data_digest=INPUTS["data_yaml"],
+        class_names={0: "disc"},
+        split="val",
+        images=(),
+        config=config,
+        folder="/out/run",
+    )
+
+
+def steps_of(settings: Mapping[str, Any]) -> list[tuple[str, Any, Mapping[str, str]]]:
+    """Name, request and digests of every step that a configuration's pruning runs."""
+    config = parse_config({"model": "best.pt", **settings})
+    steps: list[tuple[str, Any, Mapping[str, str]]] = []
+
+    def note(step: str, request: Record, inputs: Mapping[str, str]) -> StepRun:
+        steps.append((step, request, dict(inputs)))
+        file = FileRef(path="model.pt", sha256=f"of {step}", bytes=1)
+        fields = {"train": "checkpoint", "costs": "table", "sensitivity": "curves"}
+        result = {fields.get(step, "checkpoint"): file.model_dump()}
+        return StepRun(folder=f"/out/.steps/{step}", result=result, seconds=0, cached=False)
+
+    planned = next(v for v in plan_variants(config) if v.name == "pruned")
+    prune(experiment(config), planned, Path("/baseline.pt"), INPUTS, note)
+    return steps
+
+
+def test_without_sparsity_the_baseline_is_pruned() -> None:
+    ((name, request, inputs),) = steps_of(
+        {"prune": {"ratio": 0.3, "allocation": "uniform", "round_to": 8}}
+    )
+    assert (name, request.checkpoint, inputs) == ("prune", "/baseline.pt", INPUTS)
+
+
+def test_the_sparse_network_takes_the_baselines_place_in_every_later_step() -> None:
+    (first, *later) = steps_of(
+        {
+            "prune": {
+                "round_to": 8,
+                "allocation": "latency-aware",
+                "ignore": ["model.0"],
+                "stages": 2,
+                "sparsity": {"kind": "bn_l1", "weight": 0.01, "epochs": 7},
+            },
+            "retrain": {
+                "imgsz": 96,
+                "batch": 3,
+                "patience": 5,
+                "strategies": {"preserving": {"lr0": 0.004, "nbs": 3, "distill": True}},
+            },
+        }
+    )
+    step, request, inputs = first
+    assert (step, request.strategy, request.checkpoint) == ("train", "sparse", "/baseline.pt")
+    assert request.settings == SparseSettings(
+        lr0=0.004, nbs=3, kind="bn_l1", weight=0.01, ignore=("model.0",)
+    )
+    assert (request.epochs, request.imgsz, request.batch, request.patience) == (7, 96, 3, 0)
+    assert type(request).model_validate_json(request.model_dump_json()) == request
+    assert inputs == INPUTS
+    assert [step for step, _, _ in later] == ["costs", "sensitivity", "prune"]
+    for _, request, inputs in later:
+        assert request.checkpoint == "/out/.steps/train/model.pt"
+        assert inputs["checkpoint"] == "of train"
+    # Where the files of the stages lie is no part of the step's key.
+    stage = later[-1][1].stage_training
+    assert (stage.checkpoint, stage.data_yaml, stage.teacher) == ("", "", None)
+
+
+def test_the_plan_says_that_the_baseline_is_trained_before_it_is_pruned() -> None:
+    config = parse_config({"model": "best.pt", "prune": {"sparsity": {"kind": "group_lasso"}}})
+    steps = {variant.name: variant.steps for variant in plan_variants(config)}
+    assert steps["baseline"] == ("load checkpoint",)
+    assert steps["pruned"] == ("load checkpoint", "train sparse", "prune")
+    assert steps["preserving-1"] == (*steps["pruned"], "retrain preserving round 1")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"prune": {"sparsity": {}}}, r"the key prune\.sparsity\.kind is missing"),
+        (
+            {"prune": {"sparsity": {"kin": "bn_l1"}}},
+            r"unknown key prune\.sparsity\.kin; did you mean prune\.sparsity\.kind",
+        ),
+        ({"prune": {"sparsity": {"kind": "l2"}}}, r"prune\.sparsity\.kind: .*got 'l2'"),
+        (
+            {"prune": {"sparsity": {"kind": "bn_l1", "weight": -1}}},
+            r"prune\.sparsity\.weight: .*got -1",
+        ),
+        (
+            {"prune": {"sparsity": {"kind": "bn_l1", "epoch": 3}}},
+            r"unknown key prune\.sparsity\.epoch.*prune\.sparsity\.epochs",
+        ),
+        (
+            {"retrain": {"strategies": {"sparse": {"kind": "bn_l1"}}}},
+            r"'sparse' trains before pruning, set prune\.sparsity; the strategies are standard",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(settings: Mapping[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config({"model": "best.pt", **settings})

@@ -1,0 +1,164 @@
+"""How long a run takes: counted before it, and learnt from its events."""
+
+from __future__ import annotations
+
+import pytest
+
+from prunebench.config.loading import Config
+from prunebench.experiment.duration import (
+    AROUND_S,
+    EXPORT_S,
+    QUICKER,
+    ROUND_OVERHEAD_S,
+    SLOWER,
+    START_S,
+    TimeLeft,
+    estimate,
+    in_words,
+    workload,
+)
+from prunebench.experiment.plan import plan_variants
+from prunebench.experiment.speed_trial import Pace
+from prunebench.variants.pruning.search import ROUNDS, SECONDS, TRIES
+
+LATENCY = {
+    "threads": [1, 2],
+    "rounds_min": 4,
+    "rounds_max": 10,
+    "seconds": 0.5,
+    "paced_seconds": 2.0,
+}
+
+
+def config(**changes: object) -> Config:
+    values = {"model": "best.pt", "retrain": {"rounds": 1, "epochs": 3}, "latency": LATENCY}
+    return Config.model_validate({**values, **changes})
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def time_left(settings: Config, clock: Clock) -> TimeLeft:
+    plan = plan_variants(settings)
+    return TimeLeft(workload(settings, plan), {v.name: v.parent for v in plan}, clock=clock)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "5 s"),
+        (41, "45 s"),
+        (55, "1 min"),
+        (61, "2 min"),
+        (3600, "1 h"),
+        (7801, "2 h 15 min"),
+    ],
+)
+def test_seconds_in_words(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words
+
+
+def test_everything_that_trains_is_counted() -> None:
+    settings = config(
+        model="yolov8n.yaml",
+        baseline={"epochs": 20},
+        prune={"stages": 3, "stage_epochs": 2, "sparsity": {"kind": "bn_l1", "epochs": 5}},
+        controls=["smaller"],
+    )
+    assert workload(settings, plan_variants(settings)).epochs == {
+        "baseline": 20,
+        "pruned": 9,
+        "standard-1": 3,
+        "preserving-1": 3,
+        "smaller": 23,
+    }
+
+
+def test_an_estimate_adds_up() -> None:
+    settings = config(prune={"ratio": 0.3, "allocation": "uniform"})
+    pace = Pace(train_s=0.1, validate_s=0.05, infer_s=0.01)
+    found = estimate(settings, plan_variants(settings), pace, images=(100, 20, 50))
+    around, training, _, files, measuring = found.parts
+    epoch_s = 100 * 0.1 + 20 * 0.05
+    assert training.low_s == pytest.approx(QUICKER * 2 * (START_S + 3 * epoch_s))
+    assert training.high_s == pytest.approx(SLOWER * 2 * (START_S + 3 * epoch_s))
+    assert files.low_s == pytest.approx(QUICKER * 4 * (EXPORT_S + START_S + 0.5))
+    round_s = 4 * 2 * (3.0 + ROUND_OVERHEAD_S) + ROUND_OVERHEAD_S
+    assert measuring.low_s == pytest.approx(4 * round_s)
+    assert measuring.high_s == pytest.approx(10 * round_s)
+    assert around.high_s == AROUND_S
+    assert found.low_s < found.high_s
+    assert found.notes == ()
+
+
+def test_an_estimate_says_what_is_not_in_it() -> None:
+    settings = config(prune={"target": "8 ms"}, quantize="int8")
+    pace = Pace(train_s=0.1, validate_s=0.05, infer_s=0.01)
+    notes = estimate(settings, plan_variants(settings), pace, images=(1, 1, 1)).notes
+    assert [note.split()[1] for note in notes] == ["quantization"]
+
+
+def test_an_estimate_counts_the_search_for_measured_targets() -> None:
+    settings = config(prune={"targets": ["8 ms", "2x", "1.7M parameters"]}, quantize="int8")
+    pace = Pace(train_s=0.1, validate_s=0.05, infer_s=0.01, layers_s=20.0)
+    parts = estimate(settings, plan_variants(settings), pace, images=(1, 1, 1)).parts
+    layers, search = parts[2:4]
+    assert layers.title.startswith("measuring what each layer")
+    assert layers.low_s == pytest.approx(QUICKER * (2 * START_S + 20))
+    assert layers.high_s == pytest.approx(SLOWER * (2 * START_S + 20))
+    one = EXPORT_S + ROUNDS * 2 * (SECONDS + ROUND_OVERHEAD_S)
+    assert search.low_s == pytest.approx(QUICKER * 2 * one)
+    assert search.high_s == pytest.approx(SLOWER * 2 * TRIES * one)
+
+
+def test_nothing_is_said_before_an_epoch_has_shown_its_time() -> None:
+    assert time_left(config(), Clock()).seconds() is None
+    assert time_left(config(retrain={"rounds": 0}), Clock()).seconds() is not None
+
+
+def test_what_is_left_falls_as_the_run_goes_on() -> None:
+    clock = Clock()
+    left = time_left(config(), clock)
+    told: list[float] = []
+
+    def note(**event: object) -> None:
+        left.on_event(event)
+        seconds = left.seconds()
+        if seconds is not None:
+            told.append(seconds)
+
+    for name in ("baseline", "pruned"):
+        note(kind="finished", variant=name)
+    batch = {"kind": "batch", "phase": "train", "epoch": 1, "epochs": 3, "batch": 5, "batches": 10}
+    note(**batch, variant="standard-1", seconds_left=25.0)
+    rest = 4 * (EXPORT_S + START_S) + 2 * START_S + 4 * left._work.round_s
+    assert told == [pytest.approx(25.0 + 30.0 + rest)]
+    note(kind="epoch", variant="standard-1", epoch=3, epochs=3, seconds_left=0.0)
+    note(kind="finished", variant="standard-1")
+    clock.now = 50
+    note(kind="stage", variant="standard-1", text="evaluating on 50 images")
+    clock.now = 51
+    note(kind="finished", variant="standard-1")
+    note(kind="failed", variant="preserving-1", reason="out of memory")
+    assert told == sorted(told, reverse=True)
+    for number in range(1, 11):
+        clock.now += 20
+        note(kind="sample", round=number)
+        assert left.is_most == (number > 4)
+    assert told[-10:-6] == [pytest.approx(3 * left._work.round_s), *(20 * n for n in (2, 1, 0))]
+    assert told[-6:] == [20 * n for n in (5, 4, 3, 2, 1, 0)]
+
+
+def test_what_failed_takes_its_children_with_it() -> None:
+    left = time_left(config(retrain={"rounds": 2}), Clock())
+    left.on_event({"kind": "failed", "variant": "pruned", "reason": "no"})
+    left.on_event({"kind": "finished", "variant": "baseline"})
+    expected = EXPORT_S + START_S + 4 * left._work.round_s
+    assert left.seconds() == pytest.approx(expected)

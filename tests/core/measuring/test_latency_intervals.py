@@ -1,0 +1,113 @@
+"""Intervals against scipy's own tests, exact formulas and simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from prunebench.common.records import Interval
+from prunebench.measuring.latency.intervals import (
+    geometric_interval,
+    missed_share,
+    pooled_percentile,
+    realtime_verdict,
+    resampled_percentiles,
+    supported_percentiles,
+)
+
+
+def test_geometric_interval_holds_its_promise_with_few_rounds() -> None:
+    rng = np.random.default_rng(7)
+    truth, covered = 10.0, 0
+    for _ in range(1000):
+        rounds = truth * np.exp(rng.normal(0, 0.02, 8))
+        interval = geometric_interval(rounds, 0.95)
+        covered += interval.low <= truth <= interval.high
+    # Four standard errors of a share of 0.95 in 1000.
+    assert covered / 1000 == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / 1000))
+
+
+@given(st.lists(st.floats(0.1, 1000), min_size=3, max_size=20), st.floats(0.01, 100))
+def test_geometric_interval_scales_and_inverts(values: list[float], factor: float) -> None:
+    interval = geometric_interval(values, 0.95)
+    scaled = geometric_interval([factor * v for v in values], 0.95)
+    inverted = geometric_interval([1 / v for v in values], 0.95)
+    assert interval.low <= interval.estimate <= interval.high
+    assert scaled.estimate == pytest.approx(factor * interval.estimate)
+    assert inverted.low == pytest.approx(1 / interval.high)
+
+
+def test_percentiles_are_told_from_the_first_count_with_an_order_statistic_interval() -> None:
+    # The smallest n with p**n <= 0.025.
+    for percentile, smallest in ((50, 6), (90, 36), (95, 72), (99, 368)):
+        assert percentile not in supported_percentiles(smallest - 1)
+        assert percentile in supported_percentiles(smallest)
+
+
+def test_pooled_percentile_sees_a_bad_round_that_frames_alone_would_hide() -> None:
+    rng = np.random.default_rng(1)
+    good = [list(rng.normal(20, 1, 40)) for _ in range(12)]
+    bad = [*good[1:], list(rng.normal(80, 1, 40))]
+    calm, disturbed = (pooled_percentile(r, 95, 0.95, seed=0) for r in (good, bad))
+    # The normal distribution's 95th percentile is 1.645 standard deviations up.
+    assert calm.low < 20 + 1.645 < calm.high < 23
+    assert disturbed.high > 75
+    assert disturbed.low < 25
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=9), min_size=2, max_size=6),
+    st.sampled_from([50, 90, 95, 99]),
+    st.integers(0, 2**32 - 1),
+)
+def test_percentiles_of_resampled_rounds_are_numpys(
+    rounds: list[list[int]], percentile: int, seed: int
+) -> None:
+    """Rounds of different lengths, with equal values in them."""
+    values = [np.array(one, dtype=float) for one in rounds]
+    times = np.random.default_rng(seed).multinomial(len(rounds), [1 / len(rounds)] * len(rounds), 5)
+    found = resampled_percentiles(values, times, percentile)
+    for one, often in zip(found, times, strict=True):
+        pooled = np.concatenate([np.tile(v, n) for v, n in zip(values, often, strict=True)])
+        wanted = np.percentile(pooled, percentile, method="median_unbiased")
+        assert one == pytest.approx(wanted, abs=1e-9)
+
+
+def test_missed_share_is_clopper_pearson_when_misses_are_independent() -> None:
+    ours = missed_share([1, 1, 1, 1], [20, 20, 20, 20], 0.95)
+    exact = stats.binomtest(4, 80).proportion_ci(0.95, method="exact")
+    assert (ours.low, ours.high) == pytest.approx((exact.low, exact.high))
+    assert ours.estimate == 0.05
+
+
+def test_missed_share_widens_when_misses_come_in_one_round() -> None:
+    spread = missed_share([2] * 10, [20] * 10, 0.95)
+    clustered = missed_share([20] + [0] * 9, [20] * 10, 0.95)
+    assert spread.estimate == clustered.estimate
+    assert clustered.high - clustered.low > 2 * (spread.high - spread.low)
+
+
+def test_no_miss_and_no_hit_stay_uncertain() -> None:
+    none = missed_share([0, 0], [30, 30], 0.95)
+    assert (none.estimate, none.low) == (0, 0)
+    assert none.high == pytest.approx(1 - 0.025 ** (1 / 60))
+    every = missed_share([30, 30], [30, 30], 0.95)
+    assert (every.estimate, every.high) == (1, 1)
+    assert every.low == pytest.approx(0.025 ** (1 / 60))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(30, 50, "yes"), (51, 70, "no"), (40, 60, "not shown"), (50, 51, "not shown")],
+)
+def test_realtime_verdict_needs_the_whole_interval(low: float, high: float, verdict: str) -> None:
+    assert realtime_verdict(Interval(estimate=45, low=low, high=high), 50) == verdict
+
+
+def test_realtime_verdict_of_too_few_frames() -> None:
+    assert realtime_verdict(None, 50) == "not shown"

@@ -1,0 +1,137 @@
+"""The report in a real browser, as people meet it: phone and desk, light and dark, paper, keys."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from browser_kit import chromium
+from playwright.sync_api import Browser, Page
+from report_kit import MIXED, make_run, many
+
+from prunebench.common.errors import PrunebenchError
+from prunebench.results.report.build import build_report
+
+FIGURES = 6
+DRAWN_MS = 60_000
+CROWD = 50
+OPEN_MS = 2000
+PHONE, DESK, A4 = 390, 1280, 718
+"""Widths in CSS pixels; the last is a sheet of A4 within the page's margins."""
+
+TOO_WIDE = (
+    "[...document.querySelectorAll('.scroll, .plot')]"
+    ".filter(node => node.scrollWidth > node.clientWidth)"
+    ".map(node => node.getAttribute('aria-label'))"
+)
+"""What is cut off, or has to be scrolled."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    make_run(folder, MIXED[:4], threads=(1,), rounds=4, frames=4)
+    return folder / "report.html"
+
+
+def opened(
+    browser: Browser, report: Path, width: int, scheme: Literal["light", "dark"] = "light"
+) -> Page:
+    """The page, offline, with every figure drawn; no script failed and nothing was loaded."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 844}, color_scheme=scheme, offline=True
+    )
+    page = context.new_page()
+    met: list[str] = []
+    page.on("pageerror", lambda error: met.append(str(error)))
+    page.on("request", lambda request: met.append(request.url))
+    page.goto(report.as_uri())
+    # A figure is drawn when it comes near the window, or when the page has nothing else to do.
+    page.wait_for_function(
+        "[...document.querySelectorAll('.plot')].every(p => p.querySelector('.main-svg'))",
+        timeout=DRAWN_MS,
+    )
+    assert [one for one in met if not one.startswith("data:")] == [report.as_uri()]
+    return page
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(PHONE, "dark"), (DESK, "light")])
+def test_it_can_be_read(
+    browser: Browser, report: Path, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    """Every figure is there, no page is wider than its window, and axe finds nothing serious."""
+    page = opened(browser, report, width, scheme)
+    assert page.locator(".plot").count() == FIGURES
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    if width == DESK:
+        assert page.evaluate(TOO_WIDE) == []
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(20, 24, 28)")
+    found = Axe().run(page).response["violations"]
+    assert [(one["id"], one["impact"]) for one in found] == []
+
+
+def test_it_is_used_with_keys_alone(browser: Browser, report: Path) -> None:
+    page = opened(browser, report, PHONE)
+    page.keyboard.press("Tab")
+    skip = page.locator(".skip")
+    assert skip.evaluate("node => node === document.activeElement")
+    assert (skip.bounding_box() or {"x": -1})["x"] >= 0
+    page.keyboard.press("Enter")
+    assert page.evaluate("location.hash") == "#main"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('role')") == "region"
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.activeElement.scrollLeft > 0")
+
+
+def test_nothing_is_cut_off_on_paper(browser: Browser, report: Path, tmp_path: Path) -> None:
+    page = opened(browser, report, A4)
+    printed = tmp_path / "report.pdf"
+    page.pdf(path=printed, format="A4")
+    assert printed.read_bytes().startswith(b"%PDF-")
+    assert printed.stat().st_size > 50_000
+    page.emulate_media(media="print")
+    assert page.evaluate(TOO_WIDE) == []
+
+
+def test_fifty_variants_open_at_once(browser: Browser, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    make_run(folder, many(CROWD), threads=(1,), rounds=4, frames=4)
+    page = opened(browser, folder / "report.html", DESK)
+    painted, loaded = page.evaluate(
+        "[performance.getEntriesByName('first-contentful-paint')[0].startTime,"
+        " performance.getEntriesByType('navigation')[0].loadEventEnd]"
+    )
+    assert 0 < painted < OPEN_MS
+    assert 0 < loaded < OPEN_MS
+
+
+def test_each_figure_becomes_a_file(browser: Browser, report: Path) -> None:
+    build_report(report.parent, figures=True)
+    files = {path.name: path.read_bytes() for path in (report.parent / "figures").iterdir()}
+    assert len(files) == 2 * FIGURES
+    for name, content in files.items():
+        assert content.startswith(b"<svg" if name.endswith(".svg") else b"\x89PNG\r\n"), name
+    assert b"baseline" in files["figure-accuracy-latency-1.svg"]
+
+
+def test_a_browser_that_fails_is_one_sentence(
+    report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "chromium"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(PrunebenchError, match=r"chromium did not draw.*immediately"):
+        build_report(report.parent, figures=True)

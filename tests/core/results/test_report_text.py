@@ -1,0 +1,116 @@
+"""The report's texts: catalogues, numbers, Markdown."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from string import Formatter
+
+import prunebench.results.report
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from prunebench.common.records import Interval
+from prunebench.results.report.messages import Messages, catalogue, languages
+from prunebench.results.report.numbers import relative, with_interval
+from prunebench.results.report.render import escape_markdown, script_json
+from prunebench.results.report.sentences import RECORDED
+
+PACKAGE = Path(prunebench.results.report.__file__).parent
+STRONG = ("strong_open", "strong_close")
+LITERAL_KEY = re.compile(r"""\bm(\.counted)?\(\s*["']([a-z0-9._ -]+)["']""")
+
+
+def places(text: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(text) if name}
+
+
+def texts(lang: str, *, sentences: bool) -> dict[str, str]:
+    """A catalogue without, or only with, the sentences that records carry in English."""
+    return {k: v for k, v in catalogue(lang).items() if k.startswith("sentence.") == sentences}
+
+
+@pytest.mark.parametrize("lang", languages())
+def test_every_language_has_every_text_with_its_places(lang: str) -> None:
+    english, other = texts("en", sentences=False), texts(lang, sentences=False)
+    assert set(other) == set(english)
+    for key, text in english.items():
+        assert places(other[key]) == places(text), key
+
+
+def test_every_text_that_is_asked_for_exists() -> None:
+    asked = set()
+    for path in (*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.j2")):
+        for counted, key in LITERAL_KEY.findall(path.read_text(encoding="utf-8")):
+            asked |= {f"{key}.one", f"{key}.other"} if counted else {key}
+    assert len(asked) > 100
+    for lang in languages():
+        wanted = {key for key in asked if lang != RECORDED or not key.startswith("sentence.")}
+        assert wanted <= set(catalogue(lang)), lang
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(1, "1 round"), (2, "2 rounds"), (1200, "1,200 rounds")]
+)
+def test_counted(number: int, text: str) -> None:
+    assert Messages("en").counted("rounds", number) == text
+
+
+def test_lists_of_names() -> None:
+    m = Messages("en")
+    assert m.listed([]) == ""
+    assert m.listed(["a"]) == "a"
+    assert m.listed(["a", "b", "c"]) == "a, b and c"
+    assert m.some(["a", "b", "c"], 3) == "a, b and c"
+    assert m.some(["a", "b", "c", "d"], 3) == "a, b and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("interval", "text"),
+    [
+        ((9.494, 9.41, 9.57), "9.49 [9.41, 9.57]"),
+        ((88.1234, 85.67, 90.5), "88.1 [85.7, 90.5]"),
+        ((871.2, 808.4, 956.0), "871 [808, 956]"),
+        ((0.75, 0.75, 0.75), "0.75 [0.75, 0.75]"),
+    ],
+)
+def test_decimals_follow_the_interval(interval: tuple[float, float, float], text: str) -> None:
+    estimate, low, high = interval
+    assert with_interval(Interval(estimate=estimate, low=low, high=high)) == text
+
+
+def test_relative_change() -> None:
+    assert relative(1_908_445, 3_012_213) == "-36.6 %"
+
+
+@given(
+    st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=40),
+    st.sampled_from(["", "- ", "> - ", "## ", "- **a:** "]),
+)
+@example("12. x", "")
+@example("- x", "")
+@example("# x", "- ")
+@example("---", "")
+@example("~~~", "> - ")
+@example("[a](b)", "")
+@example("![a](b) <i>", "## ")
+@example("&lt; \\* `x`", "")
+@example("a ##", "## ")
+def test_markdown_shows_exactly_the_text(text: str, before: str) -> None:
+    expected = " ".join(text.split())
+    assume(expected)
+    markdown = MarkdownIt("gfm-like", {"html": True, "linkify": False})
+    tokens = markdown.parse(f"{before}{escape_markdown(text)}\n")
+    (inline,) = (token for token in tokens if token.type == "inline")
+    children = inline.children or []
+    assert {child.type for child in children} <= {"text", "text_special", *STRONG}
+    shown = "".join(child.content for child in children)
+    assert shown == ("a: " if "**" in before else "") + expected
+
+
+@given(st.text(max_size=60))
+def test_json_never_ends_its_script(text: str) -> None:
+    script = script_json({"name": text})
+    assert not set(script) & {"<", ">", "&"}

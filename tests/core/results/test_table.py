@@ -1,0 +1,247 @@
+"""Tables of measurements taken elsewhere: the reference report's, and bad ones."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from prunebench.cli.views.terminal import table_ranking_view
+from prunebench.common.errors import TableError
+from prunebench.results.table.ranked import TableRanking, rank_table
+from prunebench.results.table.reader import read_table
+
+REPORT = Path(__file__).parent / "data" / "report-table.csv"
+HEADER = "variant,params,size_mb,map50,fps"
+
+
+@pytest.fixture(scope="module")
+def report() -> TableRanking:
+    return rank_table(REPORT)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    return tmp_path / "table.csv"
+
+
+def test_reproduces_the_reports_efficiencies_and_their_order(report: TableRanking) -> None:
+    printed = {"model_0": 3.95, "model_1": 2.32, "model_2": 2.23, "model_3": 2.96, "model_4": 2.33}
+    for row in report.rows:
+        assert row.efficiency == pytest.approx(printed[row.variant], rel=0.015)
+    assert [row.variant for row in report.rows] == sorted(printed, key=lambda v: -printed[v])
+
+
+def test_reproduces_the_reports_accuracy_speed_ratios(report: TableRanking) -> None:
+    ratios = {row.variant: f"{row.map50_per_fps:.3f}" for row in report.rows}
+    assert ratios == {
+        "model_0": "0.034",
+        "model_1": "0.050",
+        "model_2": "0.055",
+        "model_3": "0.043",
+        "model_4": "0.055",
+    }
+
+
+def test_reproduces_the_reports_strategies(report: TableRanking) -> None:
+    strategies = {e.strategy: e for e in report.effects if e.kind == "strategy"}
+    assert list(strategies) == ["Model_seg_ver3", "train_code"]
+    first, second = strategies.values()
+    assert (first.variant, first.reference) == ("model_1", "model_0")
+    assert first.speed_retention_percent == pytest.approx(66.5, abs=0.05)
+    assert second.speed_retention_percent == pytest.approx(81.0, abs=0.05)
+    assert first.accuracy_percent == pytest.approx(-2.2, abs=0.05)
+    assert second.accuracy_percent == pytest.approx(0.9, abs=0.05)
+    assert first.parameters_percent == pytest.approx(9.4, abs=0.05)
+
+
+def test_reproduces_the_reports_round_effects(report: TableRanking) -> None:
+    rounds = {e.strategy: e for e in report.effects if e.kind == "round"}
+    first, second = rounds["Model_seg_ver3"], rounds["train_code"]
+    assert (first.variant, first.reference) == ("model_2", "model_1")
+    assert first.accuracy_percent == pytest.approx(2.4, abs=0.05)
+    assert first.speed_percent == pytest.approx(-6.1, abs=0.05)
+    assert second.accuracy_percent == pytest.approx(0.5, abs=0.05)
+    assert second.speed_percent == pytest.approx(-21.9, abs=0.05)
+    assert first.speed_is_noise
+    assert second.speed_is_noise
+    assert second.sentence.endswith("they are the same network, so the speed difference is noise.")
+
+
+def test_says_what_the_report_missed(report: TableRanking) -> None:
+    notes = " ".join(report.notes)
+    assert (
+        "model_1, model_2, model_3 and model_4 are the same network, yolov8n, 7 classes, unpruned "
+        "(3,012,213 parameters, or 3,007,013 with BatchNorm folded): their speed differences "
+        "(15.5 to 20.1 FPS) cannot come from the models." in notes
+    )
+    assert "retraining restored it and the pruning is lost" in notes
+    assert "Only model_0 (2,752,255 parameters, no stock network) is still pruned." in notes
+    assert "printed efficiency" not in notes
+
+
+def test_does_not_rank_the_reports_noise(report: TableRanking) -> None:
+    assert report.noise_factor == pytest.approx(20.1 / 15.5)
+    assert [row.label for row in report.rows] == ["1", "2=", "2=", "2=", "2="]
+    realtime = {row.variant: row.realtime for row in report.rows}
+    assert realtime.pop("model_0") == "yes"
+    assert set(realtime.values()) == {"not shown"}
+
+
+def test_view_prints_the_table_and_what_it_misses(report: TableRanking) -> None:
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(table_ranking_view(report))
+    text = " ".join(console.export_text().split())
+    assert "2= model_3 2.98 0.860 20.1 0.043 5.8 3,007,013 not shown" in text
+    assert "cannot come from the models" in text
+    assert "retention 66.5 %" in text
+
+
+def test_without_repeated_networks_the_order_is_as_given(table: Path) -> None:
+    table.write_text(f"{HEADER}\na,1000,5,0.5,10\nb,2000,5,0.5,20\nc,3000,5,0.5,15\n")
+    ranking = rank_table(table)
+    assert [(r.label, r.variant) for r in ranking.rows] == [("1", "b"), ("2", "c"), ("3", "a")]
+    assert ranking.noise_factor is None
+    assert "how much of it is noise cannot be told" in ranking.notes[0]
+    assert ranking.effects == ()
+
+
+def test_equal_counts_of_an_unknown_network_are_presumably_one(table: Path) -> None:
+    table.write_text(f"{HEADER}\na,1000,5,0.5,10\nb,1000,5,0.5,12\n")
+    ranking = rank_table(table)
+    assert [row.label for row in ranking.rows] == ["1=", "1="]
+    assert "a and b have the same parameter count (1,000)" in ranking.notes[0]
+
+
+def test_strategy_round_and_parent_columns_go_before_the_description(table: Path) -> None:
+    table.write_text(
+        f"{HEADER},strategy,round,parent,description\n"
+        "p,1000,5,0.5,20,,,,pruned\n"
+        "q,1001,5,0.5,10,distil,1,p,other round 7\n"
+        "r,1002,5,0.6,10,distil,2,q,\n"
+    )
+    effects = rank_table(table).effects
+    assert [(e.kind, e.strategy, e.variant, e.reference) for e in effects] == [
+        ("strategy", "distil", "q", "p"),
+        ("round", "distil", "r", "q"),
+    ]
+    assert effects[1].accuracy_percent == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "pruned + distil round 2",
+        "pruned, distil, 2nd round",
+        "pruned + distil 2차",
+        "distil: round 2",
+    ],
+)
+def test_rounds_are_read_from_descriptions(table: Path, description: str) -> None:
+    table.write_text(f'{HEADER},description\nr,1002,5,0.6,9,"{description}"\n', encoding="utf-8")
+    (entry,) = read_table(table).entries
+    assert (entry.strategy, entry.round) == ("distil", 2)
+
+
+def test_rounds_are_read_from_this_programs_own_names(table: Path) -> None:
+    table.write_text(f"{HEADER}\npruned,1000,5,0.5,20\npreserving-2,1000,5,0.6,20\n")
+    pruned, retrained = read_table(table).entries
+    assert (pruned.strategy, pruned.round, pruned.is_called_pruned) == (None, 0, True)
+    assert (retrained.strategy, retrained.round) == ("preserving", 2)
+
+
+def test_a_printed_efficiency_that_is_off_is_named(table: Path) -> None:
+    table.write_text(f"{HEADER},efficiency\na,1000,5,0.5,10,1.2\n")
+    assert any(
+        "printed efficiency 1.2 of a is +20.0 % off its own columns (1.00)" in note
+        for note in rank_table(table).notes
+    )
+
+
+def test_a_table_from_a_spreadsheet_is_read(table: Path) -> None:
+    table.write_bytes(
+        "\ufeff Variant , Params,size_MB,mAP50,FPS\r\na, 1000 ,5,0.5,10\r\n\r\n".encode()
+    )
+    assert rank_table(table).rows[0].efficiency == pytest.approx(1.0)
+
+
+BAD = {
+    "empty": ("", "the table is empty"),
+    "blank": (" \n\n", "the table is empty"),
+    "header only": (f"{HEADER}\n", "no rows with figures"),
+    "columns": ("variant,params,map50\na,1,0.5\n", "the columns size_mb, fps are missing"),
+    "column": ("variant,params,map50,fps\na,1,0.5,2\n", "the column size_mb is missing"),
+    "twice": (f"{HEADER},fps\na,1000,5,0.5,10,10\n", "the column fps occurs twice"),
+    "nan": (f"{HEADER}\na,1000,5,NaN,10\n", "line 2, column map50: 'NaN' is no finite number"),
+    "inf": (f"{HEADER}\na,1000,5,0.5,inf\n", "line 2, column fps: 'inf' is no finite number"),
+    "text": (f"{HEADER}\na,1000,5,0.5,quick\n", "line 2, column fps: 'quick' is no number"),
+    "missing": (f"{HEADER}\na,1000,5,,10\n", "line 2, column map50: the value is empty"),
+    "zero size": (f"{HEADER}\na,1000,0,0.5,10\n", "line 2, column size_mb: 0 is not above 0"),
+    "negative fps": (f"{HEADER}\na,1000,5,0.5,-3\n", "line 2, column fps: -3 is not above 0"),
+    "zero latency": (
+        f"{HEADER},latency_ms\na,1000,5,0.5,3,0\n",
+        "line 2, column latency_ms: 0 is not above 0",
+    ),
+    "percent": (f"{HEADER}\na,1000,5,85.2,10\n", "line 2, column map50: 85.2 is outside 0..1"),
+    "fraction": (f"{HEADER}\na,3.2,5,0.5,10\n", "line 2, column params: '3.2' is no whole number"),
+    "unnamed": (f"{HEADER}\n,1000,5,0.5,10\n", "line 2, column variant: the name is empty"),
+    "duplicate": (
+        f"{HEADER}\na,1000,5,0.5,10\na,1000,5,0.5,11\n",
+        "line 3, column variant: 'a' occurs a second time",
+    ),
+    "short": (f"{HEADER}\na,1000,5,0.5\n", "line 2: the line has 4 values, the header has 5"),
+    "long": (f"{HEADER}\na,1000,5,0.5,1,2\n", "line 2: the line has 6 values, the header has 5"),
+    "quote": (f'{HEADER}\n"a,1000,5,0.5,10\n', "the line is no valid CSV"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_tables_are_refused_in_one_sentence(table: Path, case: str) -> None:
+    text, expected = BAD[case]
+    table.write_text(text)
+    with pytest.raises(TableError) as caught:
+        rank_table(table)
+    sentence = str(caught.value)
+    assert expected in sentence
+    assert sentence.startswith(str(table))
+    assert "\n" not in sentence
+    assert caught.value.exit_code == 2
+
+
+def test_missing_binary_and_folder_paths_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="does not exist"):
+        rank_table(tmp_path / "none.csv")
+    binary = tmp_path / "model.pt"
+    binary.write_bytes(b"\x80\x02\xff\xfe\x00")
+    with pytest.raises(TableError, match="no text in UTF-8"):
+        rank_table(binary)
+    with pytest.raises(TableError, match="cannot be read"):
+        rank_table(tmp_path)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(0.5, 50), st.floats(0, 1), st.floats(0.1, 500)),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_laws_of_a_ranked_table(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[float, float, float]]
+) -> None:
+    path = tmp_path_factory.mktemp("tables") / "table.csv"
+    lines = [f"v{i},{1000 + i},{mb!r},{map50!r},{fps!r}" for i, (mb, map50, fps) in enumerate(rows)]
+    path.write_text("\n".join([HEADER, *lines]))
+    ranking = rank_table(path)
+    efficiencies = [row.efficiency for row in ranking.rows]
+    assert efficiencies == sorted(efficiencies, reverse=True)
+    assert [row.rank for row in ranking.rows] == sorted(row.rank for row in ranking.rows)
+    assert any(row.pareto for row in ranking.rows)
+    for row in ranking.rows:
+        assert math.isclose(row.efficiency, row.map50 * row.fps / row.size_mb, rel_tol=1e-12)

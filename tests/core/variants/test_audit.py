@@ -1,0 +1,179 @@
+"""Counts agree with formulas and with Ultralytics; verdicts follow from widths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import thop
+import torch
+from pruning_kit import HW, NAMES, parameters, stock_network, tiny_network
+from torch.utils.flop_counter import FlopCounterMode
+
+from prunebench.common.errors import CheckpointError
+from prunebench.common.records import Audit, Structure
+from prunebench.variants.audit import Request, audit_file, audit_number, judge, run, structure_of
+from prunebench.variants.checkpoint import save_checkpoint
+from prunebench.variants.pruning.pruner import prune_network
+
+
+@pytest.fixture(scope="module")
+def yolov8n() -> Structure:
+    return structure_of(stock_network("yolov8n"), (192, 320))
+
+
+def test_yolov8n_with_seven_classes(yolov8n: Structure) -> None:
+    assert (yolov8n.parameters, yolov8n.parameters_fused) == (3_012_213, 3_007_013)
+    assert yolov8n.stock == "yolov8n, 7 classes"
+    assert (yolov8n.task, yolov8n.names, yolov8n.fused) == ("detect", NAMES, False)
+    assert yolov8n.macs_imgsz == (192, 320)
+
+
+@pytest.mark.parametrize("name", ["yolov8n-seg", "yolo11n"])
+def test_macs_agree_with_torchs_counter(name: str) -> None:
+    """Transposed convolutions and attention are counted too."""
+    fused = tiny_network(name).fuse(verbose=False)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        fused(torch.zeros(1, 3, 64, 96))
+    assert structure_of(tiny_network(name), (64, 96)).macs == counter.get_total_flops() // 2
+
+
+def test_macs_agree_with_thop(yolov8n: Structure) -> None:
+    fused: Any = stock_network("yolov8n").fuse(verbose=False)
+    macs, _ = thop.profile(fused, inputs=(torch.zeros(1, 3, 192, 320),), verbose=False)
+    assert yolov8n.macs == pytest.approx(macs, rel=1e-3)
+
+
+def test_widths_come_in_the_order_convolutions_run(yolov8n: Structure) -> None:
+    first = list(yolov8n.widths.items())[:6]
+    assert first == [
+        ("model.0.conv", 16),
+        ("model.1.conv", 32),
+        ("model.2.cv1.conv", 32),
+        ("model.2.m.0.cv1.conv", 16),
+        ("model.2.m.0.cv2.conv", 16),
+        ("model.2.cv2.conv", 32),
+    ]
+    assert len(yolov8n.widths) == 64
+
+
+def test_describing_a_network_leaves_it_alone() -> None:
+    network: Any = tiny_network("yolo26n")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    structure = structure_of(network, HW)
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in before.items())
+    assert structure.parameters == parameters(network)
+    # Folding drops the head that only training uses.
+    assert any("one2one_cv2" in name for name in structure.widths)
+    assert structure.parameters_fused == parameters(network.fuse(verbose=False))
+
+
+def test_a_network_of_an_own_description_is_stock_until_it_is_pruned() -> None:
+    network = tiny_network("yolov8n")
+    assert structure_of(network, HW).stock == "tiny-yolov8n, 7 classes"
+    prune_network(network, ratio=0.5, round_to=None)
+    assert structure_of(network, HW).stock is None
+
+
+def structure(*widths: int, stock: str | None = None, classes: int = 7) -> Structure:
+    return Structure(
+        task="detect",
+        names={index: str(index) for index in range(classes)},
+        parameters=100 * sum(widths),
+        parameters_fused=99 * sum(widths),
+        macs=1,
+        macs_imgsz=HW,
+        widths={f"model.{index}.conv": width for index, width in enumerate(widths)},
+        fused=False,
+        stock=stock,
+    )
+
+
+STOCK = structure(16, 32, stock="yolov8n, 7 classes")
+BASELINE = judge(STOCK, parent=None, baseline=None)
+PRUNED = judge(structure(8, 24), parent=BASELINE, baseline=BASELINE)
+RESTORED = judge(STOCK, parent=PRUNED, baseline=BASELINE)
+PRESERVED = judge(structure(8, 24), parent=PRUNED, baseline=BASELINE)
+
+
+@pytest.mark.parametrize(
+    ("audit", "verdict", "why"),
+    [
+        (BASELINE, "unpruned", "yolov8n, 7 classes, 4,800 parameters, 4,752 with BatchNorm folded"),
+        (
+            PRUNED,
+            "pruned",
+            "2 of 2 convolutions are narrower, 3,200 parameters of 4,800 are left (66.7%)",
+        ),
+        (
+            RESTORED,
+            "restored",
+            "the unpruned widths are back with 4,800 parameters, its pruned parent had 3,200",
+        ),
+        (
+            PRESERVED,
+            "preserved",
+            "all 2 convolutions are as wide as its parent's, 3,200 parameters",
+        ),
+        (judge(structure(8, 24), parent=PRESERVED, baseline=BASELINE), "preserved", "all 2"),
+        (judge(STOCK, parent=RESTORED, baseline=BASELINE), "restored", "all 2"),
+        (judge(STOCK, parent=BASELINE, baseline=BASELINE), "unpruned", "all 2"),
+        (judge(structure(8, 16), parent=PRUNED, baseline=BASELINE), "pruned", "1 of 2"),
+        (judge(structure(4, 40), parent=PRUNED, baseline=BASELINE), "altered", "other layers"),
+        (judge(structure(8), parent=PRUNED, baseline=BASELINE), "altered", "other layers"),
+        (
+            judge(structure(8, 24, classes=80), parent=PRUNED, baseline=BASELINE),
+            "altered",
+            "it has 80 classes, its parent 7",
+        ),
+        (judge(structure(8, 24), parent=None, baseline=None), "altered", "no stock network"),
+    ],
+)
+def test_verdicts(audit: Audit, verdict: str, why: str) -> None:
+    assert audit.verdict == verdict
+    assert why in audit.why
+
+
+def test_the_kept_share_is_of_the_unpruned_baseline() -> None:
+    assert BASELINE.kept_share == 1
+    assert PRUNED.kept_share == PRESERVED.kept_share == 3200 / 4800
+    assert RESTORED.kept_share == 1
+
+
+def test_the_step_describes_a_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    save_checkpoint(tiny_network("yolov8n"), path, {})
+    events: list[Any] = []
+    found = run(Request(checkpoint=str(path), imgsz=HW), tmp_path, events.append)
+    assert found == structure_of(tiny_network("yolov8n"), HW)
+    assert events[0]["kind"] == "stage"
+
+
+def test_a_checkpoint_is_compared_with_what_its_description_builds(tmp_path: Path) -> None:
+    network = tiny_network("yolov8n")
+    save_checkpoint(network, tmp_path / "baseline.pt", {})
+    finding = audit_file(tmp_path / "baseline.pt")
+    assert finding.sentence.startswith("unpruned: tiny-yolov8n, 7 classes, ")
+
+    outcome = prune_network(network, ratio=0.5, round_to=None)
+    save_checkpoint(network, tmp_path / "pruned.pt", {"left_alone": outcome.left_alone})
+    finding = audit_file(tmp_path / "pruned.pt")
+    assert finding.audit is not None
+    assert finding.audit.verdict == "pruned"
+    assert finding.audit.left_alone == outcome.left_alone
+    assert finding.audit.kept_share == parameters(network) / parameters(tiny_network("yolov8n"))
+
+
+def test_numbers() -> None:
+    assert audit_number(3_012_213).sentence == "3,012,213 parameters: yolov8n, 7 classes, unpruned."
+    assert "BatchNorm folded" in audit_number(3_007_013).sentence
+    assert "no stock network" in audit_number(2_752_255).sentence
+
+
+def test_files_that_are_neither(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="does not exist"):
+        audit_file(tmp_path / "none.onnx")
+    (tmp_path / "bad.onnx").write_bytes(b"nonsense")
+    with pytest.raises(CheckpointError, match="it is no valid ONNX file"):
+        audit_file(tmp_path / "bad.onnx")
