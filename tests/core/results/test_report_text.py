@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from string import Formatter
 
-import prunebench.results.report
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+import prunebench.results.report
 from prunebench.common.records import Interval
 from prunebench.results.report.messages import Messages, catalogue, languages
 from prunebench.results.report.numbers import relative, with_interval

@@ -6,13 +6,13 @@ import functools
 from contextlib import nullcontext
 from typing import Any
 
-from prunebench.variants.graph import groups as groups_module
 import pytest
 import torch
 from pruning_kit import tiny_network
 from torch import nn
 
 from prunebench.common.errors import ConfigError, StepError
+from prunebench.variants.graph import groups as groups_module
 from prunebench.variants.graph.groups import (
     IS_ATTENTION,
     IS_IGNORED,
