@@ -79,8 +79,8 @@ def arguments(description: str | None, repetitions: int | None = None) -> argpar
 
 def show(event: dict[str, object]) -> None:
     """Print stages and waits on standard error."""
-    if event["kind"] in ("stage", "waiting"):
-        print(event["text"], file=sys.stderr, flush=True)
+    if event.kind in ("stage", "waiting"):
+        print(event.what, file=sys.stderr, flush=True)
 
 
 def print_claims(console: Console, claims: Sequence[Claim]) -> int:

@@ -24,6 +24,7 @@ from rich.console import Console
 
 from prunebench.config.targets import parse_goal
 from prunebench.data.dataset import resolve_dataset
+from prunebench.steps.events import Stage
 from prunebench.variants.export import export_onnx
 from prunebench.variants.pruning.step import Request, run
 
@@ -83,7 +84,7 @@ def main(folder: Path, console: Console) -> int:
     work = folder / "export"
     work.mkdir()
     ours = export_onnx(checkpoint, work, IMGSZ, opset=17)
-    show({"kind": "stage", "text": "installing plain Ultralytics in a fresh environment"})
+    show(Stage(what="installing plain Ultralytics in a fresh environment"))
     python = fresh_environment(folder / "environment")
     command = [python, "-I", "-c", THERE.format(imgsz=IMGSZ), checkpoint, ours, scenes.yaml]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

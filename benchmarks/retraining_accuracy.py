@@ -47,7 +47,7 @@ from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.map_bootstrap import image_weights, load_detections, mean_ap
-from prunebench.steps.child import Event
+from prunebench.steps.events import Event, line
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 CONFIG_OF = {"scenes": "quickstart.yaml", "neontrees": "neontrees.yaml"}
@@ -139,11 +139,8 @@ def make(config: Config, arm: Arm) -> dict[str, Made]:
 
 def tell(event: Event) -> None:
     """Print finished epochs and steps on standard error."""
-    if event["kind"] == "epoch":
-        text = f"epoch {event['epoch']}/{event['epochs']}, mAP50 {event['map50']:.3f}"
-        print(f"{event['variant']}: {text}", file=sys.stderr, flush=True)
-    elif event["kind"] == "finished":
-        print(f"{event['variant']}: {event['text']}", file=sys.stderr, flush=True)
+    if event.kind in ("epoch", "finished"):
+        print(line(event), file=sys.stderr, flush=True)
 
 
 def frame_times(

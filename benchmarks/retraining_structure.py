@@ -34,7 +34,7 @@ from prunebench.config.strategy_settings import settings_model
 from prunebench.config.targets import parse_goal
 from prunebench.data.dataset import read_dataset
 from prunebench.data.scenes import generate_scenes
-from prunebench.steps.child import Event
+from prunebench.steps.events import Event
 from prunebench.variants.audit import structure_of
 from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
 from prunebench.variants.pruning.step import Request as PruneRequest
@@ -80,7 +80,7 @@ class Interrupted(Exception):
 
 def interrupt(event: Event) -> None:
     """Interrupt a training when its first epoch has been saved."""
-    if event["kind"] == "epoch":
+    if event.kind == "epoch":
         raise Interrupted
 
 

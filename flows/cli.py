@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.console import shown_progress, stderr_console
-from flows.running import result_of, run_compare, set_up_prefect, stage
+from flows.running import result_of, run_compare, set_up_prefect
 from prunebench.cli import app
 from prunebench.cli.options import (
     ConfigOption,
@@ -27,6 +27,7 @@ from prunebench.cli.options import (
 )
 from prunebench.common.errors import EXIT_DONE, EXIT_SOME_VARIANTS_FAILED
 from prunebench.config.loading import Config
+from prunebench.steps.events import stage
 
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress, only what finished or failed.")

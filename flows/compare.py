@@ -15,7 +15,7 @@ from prunebench.config.loading import Config
 from prunebench.experiment.plan import PlannedVariant, plan_variants
 from prunebench.experiment.prepare import output_folder
 from prunebench.steps.child import ending_children
-from prunebench.steps.events import announce
+from prunebench.steps.events import stage
 from tasks.cluster import check_cluster, steps_on_cluster
 from tasks.devices import check_devices, measure_on, publish_devices
 from tasks.lost import settle_last_run
@@ -97,7 +97,7 @@ def compare(config: Config) -> State[Any]:
         if not state.is_completed():
             reason = state.result(raise_on_failure=False)
             message += f", not in {where}: {reason}"
-            announce({"kind": "stage", "text": f"the run is not in {where}: {reason}"})
+            stage(f"the run is not in {where}: {reason}")
     return Completed(
         message=message,
         data={

@@ -11,13 +11,26 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from prunebench.experiment.duration import TimeLeft, in_words
-from prunebench.steps.events import finished_epoch, listening
+from prunebench.steps.events import (
+    Batch,
+    Event,
+    Failed,
+    Finished,
+    Restored,
+    Timed,
+    Waiting,
+    line,
+    listening,
+    share_done,
+)
+from prunebench.steps.events import (
+    Progress as Counted,
+)
 
 QUIET_LIMIT_S = 5.0
 """Longest silence: after it the last stage is repeated with its elapsed time."""
@@ -39,7 +52,7 @@ def shown_progress(console: Console, *, quiet: bool = False) -> Iterator[Clock]:
     view: _Quiet | _Live | _Lines = kind(console, clock)
     ended = threading.Event()
 
-    def on_event(event: dict[str, Any]) -> None:
+    def on_event(event: Event) -> None:
         if clock.left is not None:
             clock.left.on_event(event)
         view.on_event(event)
@@ -56,33 +69,6 @@ def shown_progress(console: Console, *, quiet: bool = False) -> Iterator[Clock]:
         finally:
             ended.set()
             ticker.join()
-
-
-def describe(event: dict[str, Any]) -> tuple[str, float | None]:
-    """An event as one line and, where it has one, the finished share between 0 and 1."""
-    kind = event["kind"]
-    subject = f"{event['variant']}: " if event.get("variant") else ""
-    if kind == "epoch":
-        return f"{subject}{finished_epoch(event)}", event["epoch"] / event["epochs"]
-    if kind == "batch":
-        share = (event["epoch"] - 1 + event["batch"] / event["batches"]) / event["epochs"]
-        text = f"{subject}epoch {event['epoch']}/{event['epochs']}"
-        return f"{text}, batch {event['batch']}/{event['batches']}", share
-    if kind == "progress":
-        share = event["done"] / event["total"] if event.get("total") else None
-        what = event.get("text", event.get("unit", ""))
-        return f"{subject}{what} {event['done']}/{event['total']}", share
-    if kind == "sample":
-        # The package's own `counted` would import scipy when a command starts.
-        threads = "1 thread" if event["threads"] == 1 else f"{event['threads']} threads"
-        text = f"latency: round {event['round']}, {event['variant']}, {threads}"
-        return f"{text}, {event['model_ms']:.1f} ms", event["run"] / event["runs"]
-    if kind == "restored":
-        text = f"only {event['transferred']} of {event['tensors']} tensors were taken over"
-        return f"{subject}{text}: the network is rebuilt unpruned", None
-    if kind == "failed":
-        return f"{subject}failed: {event['reason']}", None
-    return f"{subject}{event.get('text', kind)}", None
 
 
 class Clock:
@@ -120,11 +106,11 @@ class _Lines:
     def __exit__(self, *exc: object) -> None:
         return None
 
-    def on_event(self, event: dict[str, Any]) -> None:
-        text, _ = describe(event)
+    def on_event(self, event: Event) -> None:
+        text = line(event)
         with self._lock:
             self._last_text = text
-            frequent = event["kind"] in ("batch", "progress", "sample")
+            frequent = isinstance(event, Batch | Counted | Timed)
             if not frequent or time.monotonic() - self._last_line >= QUIET_LIMIT_S:
                 self._print(text)
 
@@ -144,8 +130,6 @@ class _Lines:
 class _Quiet:
     """A line for what a log is read for later; nothing else, and nothing while all goes well."""
 
-    KEPT = ("finished", "restored", "failed")
-
     def __init__(self, console: Console, clock: Clock) -> None:
         self._console = console
 
@@ -155,9 +139,9 @@ class _Quiet:
     def __exit__(self, *exc: object) -> None:
         return None
 
-    def on_event(self, event: dict[str, Any]) -> None:
-        if event["kind"] in self.KEPT:
-            self._console.print(describe(event)[0], markup=False, highlight=False, soft_wrap=True)
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, Finished | Restored | Failed):
+            self._console.print(line(event), markup=False, highlight=False, soft_wrap=True)
 
     def tick(self) -> None:
         return None
@@ -186,13 +170,13 @@ class _Live:
     def __exit__(self, *exc: object) -> None:
         self._progress.stop()
 
-    def on_event(self, event: dict[str, Any]) -> None:
-        text, share = describe(event)
+    def on_event(self, event: Event) -> None:
+        text, share = line(event), share_done(event)
         # One bar shows the whole measurement, whichever variant is measured just now.
-        own_bar = event["kind"] not in ("sample", "waiting")
-        key = str(event.get("variant", "run")) if own_bar else "latency"
+        shared = isinstance(event, Timed | Waiting)
+        key = "latency" if shared else event.variant or "run"
         with self._lock:
-            if event["kind"] in ("finished", "failed"):
+            if isinstance(event, Finished | Failed):
                 bar = self._bars.pop(key, None)
                 if bar is not None:
                     self._progress.remove_task(bar)

@@ -11,21 +11,15 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
-from flows.console import describe
 from prunebench.common.text import counted
 from prunebench.results.outcome import RunRanking
-from prunebench.steps.child import STEP_MODULES
-from prunebench.steps.events import listening
+from prunebench.steps.events import Event, Timed, line, listening
 
-LEVELS = {
-    "stage": logging.INFO,
-    "waiting": logging.INFO,
-    "epoch": logging.INFO,
-    "finished": logging.INFO,
-    "restored": logging.WARNING,
-    "failed": logging.ERROR,
-}
-"""Kinds of events that are told one by one; batches and counters would only fill the log."""
+LEVELS = {"restored": logging.WARNING, "failed": logging.ERROR}
+"""Kinds of events that are more than information."""
+
+UNTOLD = ("batch", "progress")
+"""Kinds of events that would only fill the log."""
 
 
 @contextlib.contextmanager
@@ -34,7 +28,7 @@ def progress_logged() -> Iterator[None]:
     flow_log = get_run_logger()
     flow_run = _flow_run_id()
 
-    def on_event(event: dict[str, Any]) -> None:
+    def on_event(event: Event) -> None:
         told = as_entry(event)
         # Events of another flow of this process arrive here too.
         if told is None or _flow_run_id() not in (flow_run, None):
@@ -50,19 +44,15 @@ def progress_logged() -> Iterator[None]:
         yield
 
 
-def as_entry(event: dict[str, Any]) -> tuple[int, str] | None:
+def as_entry(event: Event) -> tuple[int, str] | None:
     """Level and text of a log entry for an event, ``None`` where it is not worth one."""
-    kind = event["kind"]
-    if kind == "sample":
-        if event["run"] < event["runs"]:
+    if isinstance(event, Timed):
+        if event.run < event.runs:
             return None
-        return logging.INFO, f"latency: round {event['round']} measured, {event['runs']} runs"
-    if kind not in LEVELS:
+        return logging.INFO, f"latency: round {event.round} measured, {event.runs} runs"
+    if event.kind in UNTOLD:
         return None
-    text, _ = describe(event)
-    if kind == "stage" and "variant" in event and event["text"] in STEP_MODULES:
-        text = f"{event['variant']}: step {event['text']}"
-    return LEVELS[kind], text
+    return LEVELS.get(event.kind, logging.INFO), line(event)
 
 
 def log_ranking(outcome: RunRanking) -> None:

@@ -15,7 +15,7 @@ from prunebench.config.loading import Config
 from prunebench.experiment.duration import TimeLeft, workload
 from prunebench.experiment.plan import plan_variants
 from prunebench.steps.child import ending_children
-from prunebench.steps.events import announce
+from prunebench.steps.events import stage
 
 CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 
@@ -80,8 +80,3 @@ def result_of(state: Any) -> Any:
     if isinstance(error, PrunebenchError):
         raise error
     raise PrunebenchError(str(error or state.message))
-
-
-def stage(text: str) -> None:
-    """Say what begins now."""
-    announce({"kind": "stage", "text": text})

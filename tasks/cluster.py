@@ -39,7 +39,8 @@ from prunebench.operating.store.remote_steps import (
     pack,
 )
 from prunebench.operating.store.runs import open_store
-from prunebench.steps.child import ENDED_REASON, Emit, ending_children, was_ended
+from prunebench.steps.child import ENDED_REASON, ending_children, was_ended
+from prunebench.steps.events import EVENT, Emit, Event, Stage
 from tasks.sharing import store_task
 from tasks.variants import step_task
 
@@ -172,13 +173,13 @@ def run_errand(errand: Errand, topic: str) -> Brought:
     worker = get_worker()
     ran_on = f"{worker.name} ({socket.gethostname()}, process {os.getpid()})"
 
-    def tell(event: dict[str, Any]) -> None:
-        worker.log_event(topic, {"errand": errand.name, "event": event})
+    def tell(event: Event) -> None:
+        worker.log_event(topic, {"errand": errand.name, "event": event.model_dump(mode="json")})
 
     def on_wait(sentence: str) -> None:
-        tell({"kind": "stage", "text": sentence})
+        tell(Stage(what=sentence))
 
-    tell({"kind": "stage", "text": f"{errand.step} on the Dask worker {ran_on}"})
+    tell(Stage(what=f"{errand.step} on the Dask worker {ran_on}"))
     with _unwanted(worker, thread_state.key) as unwanted, working_on_host(on_wait):
         return carry_out(errand, _home(worker), ran_on, tell, unwanted)
 
@@ -201,7 +202,7 @@ class ClusterSteps:
         self._dataset = dataset
         self._runner = runner
         self._topic = f"prunebench-{uuid.uuid4().hex}"
-        self._waiting: dict[str, Callable[[dict[str, Any] | None], None]] = {}
+        self._waiting: dict[str, Callable[[Event | None], None]] = {}
         runner.client.subscribe_topic(self._topic, self._deliver)
 
     def takes(self, step: str, request: Record) -> bool:
@@ -228,7 +229,7 @@ class ClusterSteps:
             url=self._url,
             cache_gb=self._cache_gb,
         )
-        events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._waiting[errand.name] = events.put
         try:
             future = self._runner.submit(run_errand, {"errand": errand, "topic": self._topic})
@@ -268,7 +269,7 @@ class ClusterSteps:
         _, message = event
         put = self._waiting.get(message["errand"])
         if put is not None:
-            put(message["event"])
+            put(EVENT.validate_python(message["event"]))
 
     def _outcome(self, step: str, future: Any) -> Brought:
         try:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from prunebench.common.cores import usable_cores
 from prunebench.measuring.host.lock import working_on_host
-from prunebench.steps.events import announce
+from prunebench.steps.events import stage
 
 
 class CoreBudget:
@@ -55,7 +55,7 @@ def cores(count: int, variant: str, *, sign_in: bool = True) -> Iterator[None]:
     """
 
     def on_wait(sentence: str) -> None:
-        announce({"kind": "stage", "variant": variant, "text": sentence})
+        stage(sentence, variant=variant)
 
     with _budget.take(count), working_on_host(on_wait) if sign_in else contextlib.nullcontext():
         yield

@@ -22,7 +22,7 @@ from prunebench.experiment.prepare import Experiment
 from prunebench.experiment.prune import needs_measuring
 from prunebench.experiment.stop_rule import judge_round
 from prunebench.steps.child import was_ended
-from prunebench.steps.events import announce, finished_epoch
+from prunebench.steps.events import Epoch, Event, Failed, announce, line
 from tasks.cores import cores, retraining
 from tasks.publishing import artifact_key
 
@@ -116,7 +116,7 @@ def _failure_announced(variant: str) -> Iterator[None]:
         yield
     except Exception as error:
         if not was_ended():
-            announce({"kind": "failed", "variant": variant, "reason": str(error)})
+            announce(Failed(variant=variant, reason=str(error)))
         raise
 
 
@@ -126,13 +126,13 @@ def _progress_in_ui(variant: str) -> Iterator[Any]:
     context = TaskRunContext.get()
     artifact: Any = None
 
-    def emit(event: dict[str, Any]) -> None:
+    def emit(event: Event) -> None:
         nonlocal artifact
         announce(event)
-        if event["kind"] != "epoch" or context is None:
+        if not isinstance(event, Epoch) or context is None:
             return
-        share = 100.0 * event["epoch"] / event["epochs"]
-        text = f"{variant}: {finished_epoch(event)}"
+        share = 100.0 * event.epoch / event.epochs
+        text = line(event)
         # A training does not end because nobody can be told how far it is.
         with contextlib.suppress(httpx.HTTPError):
             if artifact is None:

@@ -41,7 +41,7 @@ from prunebench.results.history.reading import stored_runs
 from prunebench.results.history.store import Store, default_url
 from prunebench.results.outcome import read_outcome
 from prunebench.results.run_folder import read_variants
-from prunebench.steps.events import listening
+from prunebench.steps.events import Event, listening, text_of
 from tasks.regressing import REGRESSION_EVENT
 from tests.conftest import share_steps, tiny_values
 
@@ -55,7 +55,7 @@ def values(out: Path, retrain: Any = None, **changes: Any) -> dict[str, Any]:
 
 def ended(out: Path, **changes: Any) -> tuple[Any, list[dict[str, Any]]]:
     """State and progress events of one run of the flow."""
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     with listening(events.append):
         state = compare(parse_config(values(out, **changes)), return_state=True)
     return state, events
@@ -80,9 +80,9 @@ def log_of(state: Any, last: str) -> list[tuple[int, str]]:
     pytest.fail(f"the log never had {last}: {found}")
 
 
-def trained(events: list[dict[str, Any]]) -> set[str]:
+def trained(events: list[Event]) -> set[str]:
     """Variants whose training did at least one epoch."""
-    return {event["variant"] for event in events if event["kind"] == "epoch"}
+    return {event.variant for event in events if event.kind == "epoch"}
 
 
 @pytest.fixture(scope="module")
@@ -224,11 +224,11 @@ def second(
     Nor does anybody answer where it is to be logged.
     """
     history = tmp_path_factory.mktemp("history") / "history.db"
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
 
-    def lose(event: dict[str, Any]) -> None:
+    def lose(event: Event) -> None:
         events.append(event)
-        if event["kind"] == "sample":
+        if event.kind == "timed":
             history.write_text("not a database, " * 100)
 
     with listening(lose):
@@ -263,7 +263,7 @@ def test_an_mlflow_server_out_of_reach_loses_no_run(second: Any) -> None:
         "not in MLflow: logging failed: http://127.0.0.1:9 does not answer; `prunebench mlflow"
     )
     assert sentence in state.message
-    assert [event for event in events if sentence in event.get("text", "")]
+    assert [event for event in events if sentence in text_of(event)]
 
 
 def test_a_changed_hyper_parameter_runs_only_its_strategy_again(out: Path, first: Any) -> None:
@@ -367,7 +367,7 @@ def test_a_run_from_the_store_is_measured_again_trains_nothing_and_is_compared(
     source, url = Path(first[0]["folder"]), f"file://{tmp_path}/store"
     store = FileStore(url, tmp_path / "cache", 1)
     push_run(source, store)
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     here = tmp_path / "runs"
     with listening(events.append):
         state = rebenchmark(source.name, str(here), store=url, return_state=True)

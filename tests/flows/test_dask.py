@@ -28,7 +28,7 @@ from prunebench.operating.store.remote_steps import pack
 from prunebench.operating.store.runs import fetch_run, open_store
 from prunebench.results.outcome import read_outcome
 from prunebench.results.run_folder import read_variants
-from prunebench.steps.events import listening
+from prunebench.steps.events import Event, listening, text_of
 from prunebench.variants.retraining.step import Request as TrainRequest
 from tasks.cluster import ClusterSteps, check_cluster, run_errand
 from tests.conftest import tiny_values
@@ -65,26 +65,26 @@ class Run(NamedTuple):
     """
 
     folder: Path
-    events: list[dict[str, Any]]
+    events: list[Event]
     killed: str
     training: psutil.Process
 
 
 @pytest.fixture(scope="module")
 def run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     killed: list[tuple[str, psutil.Process]] = []
     lock = threading.Lock()
 
-    def kill(event: dict[str, Any]) -> None:
+    def kill(event: Event) -> None:
         with lock:
             events.append(event)
             at = workers_of("train", events)
             # What a training says of itself: a quick one has no time to tell of its batches.
-            told = event["kind"] in ("stage", "batch") and not WHERE.match(event.get("text", ""))
-            if killed or len(at) < 2 or not told or event.get("variant") not in at:
+            told = event.kind in ("stage", "batch") and not WHERE.match(text_of(event))
+            if killed or len(at) < 2 or not told or event.variant not in at:
                 return
-            name = at[event["variant"]]
+            name = at[event.variant]
             training = trainings(cluster).get(name)
             if training is None:
                 return
@@ -99,16 +99,16 @@ def run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(Path(state.result()["folder"]), events, name, training)
 
 
-def workers_of(step: str, events: list[dict[str, Any]]) -> dict[str, str]:
+def workers_of(step: str, events: list[Event]) -> dict[str, str]:
     """The worker that each variant's step is at, or was at last."""
-    told = [(e["variant"], WHERE.match(e.get("text", ""))) for e in events if "variant" in e]
+    told = [(e.variant, WHERE.match(text_of(e))) for e in events if e.variant]
     return {name: found[2] for name, found in told if found is not None and found[1] == step}
 
 
 def test_both_workers_trained_and_what_the_killed_one_had_is_done_by_the_other(
     cluster: Cluster, run: Run
 ) -> None:
-    told = [WHERE.match(event.get("text", "")) for event in run.events]
+    told = [WHERE.match(text_of(event)) for event in run.events]
     processes = {(found[2], int(found[3])) for found in told if found is not None}
     assert processes == {(name, worker.pid) for name, worker in cluster.workers.items()}
     assert not run.training.is_running(), "the killed worker left its training behind"
@@ -125,7 +125,7 @@ def test_both_workers_trained_and_what_the_killed_one_had_is_done_by_the_other(
 def test_progress_and_files_came_back_and_nothing_stays_on_a_worker(
     cluster: Cluster, run: Run
 ) -> None:
-    trained = {event["variant"] for event in run.events if event["kind"] == "epoch"}
+    trained = {event.variant for event in run.events if event.kind == "epoch"}
     assert trained == {"standard-1", "preserving-1"}
     steps = list(run.folder.parent.glob(".steps/train-*"))
     assert len(steps) == 2
@@ -188,8 +188,8 @@ def test_a_cluster_that_lost_its_last_worker_is_not_waited_for_for_ever(
     monkeypatch.setattr("tasks.cluster.LOOK_S", 0.5)
     monkeypatch.setattr("tasks.cluster.PATIENCE_S", 1)
 
-    def kill(event: dict[str, Any]) -> None:
-        if event["kind"] in ("batch", "epoch"):
+    def kill(event: Event) -> None:
+        if event.kind in ("batch", "epoch"):
             for worker in cluster.workers.values():
                 worker.kill()
 

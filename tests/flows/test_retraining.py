@@ -19,7 +19,7 @@ from prunebench.cli.views.terminal import run_ranking_view
 from prunebench.config.loading import parse_config
 from prunebench.results.outcome import read_outcome
 from prunebench.results.run_folder import read_variants
-from prunebench.steps.events import listening
+from prunebench.steps.events import Event, listening
 from tasks.cores import retraining
 from tests.conftest import share_steps, tiny_values
 
@@ -41,7 +41,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stopped(out: Path) -> tuple[Any, list[dict[str, Any]]]:
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     state = run(out, events.append, rounds=4, stop_when="no_gain", strategies=STILL)
     return state, events
 
@@ -60,7 +60,7 @@ def test_a_chain_without_a_gain_is_stopped_and_neither_failed_nor_ranked(stopped
     assert reason.startswith("round 2: ")
     assert reason.endswith("no gain shown; stopped")
     assert variants["preserving-4"].not_trained == reason
-    assert {event["variant"] for event in events if event["kind"] == "epoch"} == {
+    assert {event.variant for event in events if event.kind == "epoch"} == {
         "preserving-1",
         "preserving-2",
     }
@@ -95,12 +95,12 @@ def test_the_reason_is_told_wherever_the_run_is_shown(stopped: Any) -> None:
 
 
 def test_a_second_run_stops_there_too_and_trains_nothing(out: Path, stopped: Any) -> None:
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     state = run(out, events.append, rounds=4, stop_when="no_gain", strategies=STILL)
     first = read_outcome(Path(stopped[0].result()["folder"])).rankings[0]
     second = read_outcome(Path(state.result()["folder"])).rankings[0]
     assert second.not_trained == first.not_trained
-    assert not any(event["kind"] == "epoch" for event in events)
+    assert not any(event.kind == "epoch" for event in events)
 
 
 def test_a_single_training_at_once_is_alone_whatever_its_threads() -> None:

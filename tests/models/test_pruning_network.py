@@ -20,6 +20,7 @@ from prunebench.common.errors import ConfigError, DatasetError, StepError
 from prunebench.config.sections import Importance
 from prunebench.config.targets import parse_goal
 from prunebench.data.scenes import generate_scenes
+from prunebench.steps.events import Event, Progress
 from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
 from prunebench.variants.graph.groups import PruningGraph, trace
 from prunebench.variants.graph.surgery import split_c2f
@@ -294,7 +295,7 @@ def test_the_step_writes_a_checkpoint_of_stock_classes(data_yaml: Path, tmp_path
         ignore=("model.9",),
         seed=1,
     )
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     pruned = run(request, tmp_path, events.append)
     network: Any = load_checkpoint(tmp_path / pruned.checkpoint.path)
     assert pruned.checkpoint.holds(tmp_path)
@@ -309,8 +310,8 @@ def test_the_step_writes_a_checkpoint_of_stock_classes(data_yaml: Path, tmp_path
     assert pruned.channels_removed >= 0.4
     # What plain training starts from is still the description of the unpruned network.
     assert network.yaml == tiny_network("yolov8n").yaml
-    assert [event["kind"] for event in events].count("stage") == 3
-    assert {"kind": "progress", "done": 1, "total": 1, "unit": "batch"} in events
+    assert [event.kind for event in events].count("stage") == 3
+    assert Progress(done=1, total=1, unit="batch") in events
 
     again = tmp_path / "again"
     again.mkdir()

@@ -26,8 +26,8 @@ from tests.conftest import ASSET
 PARENT = """
 import sys
 from pathlib import Path
-from prunebench.child import run_child
-from prunebench.retraining.step import Request
+from prunebench.steps.child import run_child
+from prunebench.variants.retraining.step import Request
 request = Request.model_validate_json(sys.argv[1])
 run_child("train", request, Path(sys.argv[2]), threads=1)
 """
@@ -51,7 +51,7 @@ def long_training(folder: Path) -> TrainRequest:
 def test_bad_input_found_in_a_child_is_the_same_error_in_the_parent(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     path.write_text("no checkpoint")
-    events: list[dict[str, object]] = []
+    events: list[Event] = []
     with pytest.raises(CheckpointError) as caught:
         run_child(
             "inspect",
@@ -62,7 +62,7 @@ def test_bad_input_found_in_a_child_is_the_same_error_in_the_parent(tmp_path: Pa
         )
     assert caught.value.where == str(path)
     assert caught.value.fix
-    assert events[0]["kind"] == "stage"
+    assert events[0].kind == "stage"
 
 
 def test_a_child_that_takes_too_long_is_killed(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_one_epoch_writes_a_checkpoint_and_says_how(data_yaml: Path, tmp_path: P
     assert said["command"] == "prunebench baseline --epochs 1"
     assert said["settings"]["epochs"] == 1
     assert "metrics/mAP50(B)" in said["validation"]
-    assert [event["epoch"] for event in events if event["kind"] == "epoch"] == [1]
+    assert [event.epoch for event in events if event.kind == "epoch"] == [1]
     machine_path = str(data_yaml.parent).encode()
     assert machine_path not in out.read_bytes()
     assert str(data_yaml.parent) not in (tmp_path / "base.json").read_text(encoding="utf-8")

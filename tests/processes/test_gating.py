@@ -110,7 +110,7 @@ def gate(tmp_path: Path) -> Callable[..., tuple[GateReport, list[str]]]:
     ) -> tuple[GateReport, list[str]]:
         said: list[str] = []
         report = run_gate(
-            candidate, baseline, limits, tmp_path / "work", lambda event: said.append(event["text"])
+            candidate, baseline, limits, tmp_path / "work", lambda event: said.append(event.what)
         )
         return report, said
 

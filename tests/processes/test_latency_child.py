@@ -166,7 +166,7 @@ def test_a_file_that_is_no_model_fails_with_onnxruntimes_reason(
 PARENT = """
 import json, random, sys
 from pathlib import Path
-from prunebench.latency.together import Lane, measure_together
+from prunebench.measuring.latency.together import Lane, measure_together
 request = json.loads(sys.argv[1])
 measure_together([Lane("a", request)], 0.1, Path(sys.argv[2]), random.Random(0))
 """

@@ -16,7 +16,7 @@ from prunebench.measuring.host.lock import host_lock, working_on_host
 HOLDER = """
 import sys
 from pathlib import Path
-from prunebench.latency.lock import host_lock
+from prunebench.measuring.host.lock import host_lock
 with host_lock("run nightly", print, folder=Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -95,7 +95,7 @@ def test_an_error_inside_frees_it(tmp_path: Path) -> None:
 WORKER = """
 import sys
 from pathlib import Path
-from prunebench.latency.lock import working_on_host
+from prunebench.measuring.host.lock import working_on_host
 with working_on_host(print, folder=Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -22,6 +22,7 @@ from prunebench.measuring.latency.samples import SampleLog, read_samples
 from prunebench.measuring.latency.sentinel import SENTINEL
 from prunebench.measuring.latency.summary import per_round, summarise
 from prunebench.measuring.latency.together import slices_of
+from prunebench.steps.events import Event
 
 QUICK = LatencyConfig(
     threads=(1,),
@@ -60,7 +61,7 @@ def measured(
     models: list[Target], images: list[Path], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[LatencyResult, Path, list[dict[str, Any]]]:
     folder = tmp_path_factory.mktemp("measured")
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(folder))
         result = measure(models, images, QUICK, **FIXED, folder=folder, on_event=events.append)
@@ -78,7 +79,7 @@ def test_every_round_holds_everything_once_in_its_own_order(
         orders.append([s.variant for s in of_round])
         assert sorted(orders[-1]) == sorted([SENTINEL, "a", "twin", "slow"])
     assert len({tuple(order) for order in orders}) > 1
-    assert [e["variant"] for e in events if e["kind"] == "sample"] == [
+    assert [e.variant for e in events if e.kind == "timed"] == [
         name for order in orders for name in order
     ]
     slices = {len(s.slice_medians("model")) for s in samples}
@@ -140,7 +141,7 @@ def test_the_same_call_again_measures_nothing_and_agrees(
     images: list[Path],
 ) -> None:
     result, folder, _ = measured
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     again = measure(models, images, QUICK, **FIXED, folder=folder, on_event=events.append)
     assert events == []
     assert (again.pairs, again.samples) == (result.pairs, result.samples)
@@ -149,8 +150,8 @@ def test_the_same_call_again_measures_nothing_and_agrees(
 SCRIPT = """
 import json, sys, tempfile
 from pathlib import Path
-from prunebench.sections import LatencyConfig
-from prunebench.latency.measure import Target, measure
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.latency.measure import Target, measure
 given = json.loads(sys.argv[1])
 given["fixed"]["imgsz"] = tuple(given["fixed"]["imgsz"])
 tempfile.tempdir = given["folder"]
@@ -160,7 +161,7 @@ measure(
     LatencyConfig.model_validate(given["config"]),
     **given["fixed"],
     folder=Path(given["folder"]),
-    on_event=lambda event: print(event["kind"], flush=True),
+    on_event=lambda event: print(event.kind, flush=True),
 )
 """
 
@@ -191,7 +192,7 @@ def test_killed_in_the_middle_it_continues_where_it_stopped(
     with (folder / "samples.jsonl").open("a") as stream:
         stream.write('{"round": 1, "cut sho')
 
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     result = measure(models[:1], [], QUICK, **FIXED, folder=folder, on_event=events.append)
     lines = (folder / "samples.jsonl").read_text().splitlines()
     assert lines[: len(kept)] == kept

@@ -39,7 +39,7 @@ def test_equal_bytes_that_the_measuring_child_runs(tmp_path: Path) -> None:
         records.append(Quantized.model_validate(plain))
     assert records[0] == records[1]
     assert len(records[0].left_float) == 3
-    stages = [event["text"] for event in events if event["kind"] == "stage"]
+    stages = [event.what for event in events if event.kind == "stage"]
     assert stages[:4] == [
         "evaluating in float on 12 images",
         "calibrating on 12 images",

@@ -11,7 +11,8 @@ import pytest
 from retraining_kit import make_dataset, make_network, parameters_in, request
 
 from prunebench.common.errors import ChildFailed
-from prunebench.steps.child import Event, run_child
+from prunebench.steps.child import run_child
+from prunebench.steps.events import Event
 from prunebench.variants.retraining.step import Result
 
 
@@ -29,19 +30,19 @@ def test_a_killed_child_continues_and_keeps_the_structure(tmp_path: Path) -> Non
 
     def kill_after_first_epoch(event: Event) -> None:
         events.append(event)
-        if event["kind"] == "epoch":
+        if event.kind == "epoch":
             kill_the_child()
 
     work = tmp_path / "work"
     with pytest.raises(ChildFailed, match="SIGKILL"):
         run_child("train", arguments, work, threads=1, on_event=kill_after_first_epoch)
     assert not (work / "model.pt").exists()
-    saved = [event["epoch"] for event in events if event["kind"] == "epoch"]
+    saved = [event.epoch for event in events if event.kind == "epoch"]
 
     events.clear()
     answer = run_child("train", arguments, work, threads=1, on_event=events.append)
     result = Result.model_validate(answer)
-    continued = [event["epoch"] for event in events if event["kind"] == "epoch"]
+    continued = [event.epoch for event in events if event.kind == "epoch"]
     assert saved + continued == [1, 2, 3]
     assert (result.training.resumed, result.training.epochs) == (1, 3)
     assert result.checkpoint.holds(work)

@@ -21,7 +21,7 @@ from retraining_kit import (
 
 from prunebench.common.errors import ConfigError, DatasetError, StepError, StructureChanged
 from prunebench.common.records import sha256_of
-from prunebench.steps.child import Event
+from prunebench.steps.events import Event
 from prunebench.variants.checkpoint import load_checkpoint
 from prunebench.variants.retraining.common import shapes_of
 from prunebench.variants.retraining.step import Result, run
@@ -64,7 +64,7 @@ class Recorder:
         self.events.append(event)
 
     def kinds(self) -> list[str]:
-        return [event["kind"] for event in self.events]
+        return [event.kind for event in self.events]
 
 
 @dataclass(frozen=True)
@@ -147,9 +147,9 @@ def test_preserving_keeps_the_structure_in_both_rounds(
 def test_progress_is_told_as_it_happens(preserved: Done) -> None:
     events = preserved.recorder.events
     assert preserved.recorder.kinds()[:2] == ["stage", "stage"]
-    epochs = [event for event in events if event["kind"] == "epoch"]
-    assert [event["epoch"] for event in epochs] == [1, 2]
-    assert all(event["epochs"] == 2 and event["loss"] > 0 for event in epochs)
+    epochs = [event for event in events if event.kind == "epoch"]
+    assert [event.epoch for event in epochs] == [1, 2]
+    assert all(event.epochs == 2 and event.loss > 0 for event in epochs)
     assert epochs[-1]["seconds_left"] == 0
     assert "restored" not in preserved.recorder.kinds()
     curves = (preserved.folder / "curves.csv").read_text().splitlines()
@@ -190,9 +190,9 @@ def test_standard_rebuilds_the_unpruned_network_and_says_so(
     kinds = restored.recorder.kinds()
     assert kinds.index("restored") < kinds.index("epoch")
     event = restored.recorder.events[kinds.index("restored")]
-    assert (event["transferred"], event["tensors"]) == (TENSORS - LOST, TENSORS)
-    assert event["parameters"] == parameters_in(unpruned)
-    assert event["parent_parameters"] == parameters_in(pruned)
+    assert (event.transferred, event.tensors) == (TENSORS - LOST, TENSORS)
+    assert event.parameters == parameters_in(unpruned)
+    assert event.parent_parameters == parameters_in(pruned)
 
 
 def test_both_strategies_see_the_same_images(preserved: Done, restored: Done) -> None:
@@ -206,7 +206,7 @@ class Interrupted(Exception):
 
 
 def interrupt_after_first_epoch(event: Event) -> None:
-    if event["kind"] == "epoch":
+    if event.kind == "epoch":
         raise Interrupted
 
 
@@ -230,7 +230,7 @@ def test_an_interrupted_training_continues_at_its_epoch(
     last.write_bytes(last.read_bytes()[:1000])  # killed while it saved the next epoch
 
     done = train(tmp_path, pruned, data_yaml, strategy)
-    assert [e["epoch"] for e in done.recorder.events if e["kind"] == "epoch"] == [2]
+    assert [e.epoch for e in done.recorder.events if e.kind == "epoch"] == [2]
     assert before + done.seen == undisturbed.seen, "the same images as undisturbed"
     assert done.result.structure == undisturbed.result.structure
     training = done.result.training
@@ -487,7 +487,7 @@ def test_a_full_disk_is_named_and_the_training_continues_later(
     arguments = request(pruned, data_yaml, "preserving")
 
     def fill(event: Event) -> None:
-        if event["kind"] == "epoch" and event["epoch"] == 1:
+        if event.kind == "epoch" and event.epoch == 1:
             with (work / "ballast").open("wb", buffering=0) as stream:
                 try:
                     while stream.write(b"\0" * 65536):

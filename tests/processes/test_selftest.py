@@ -35,6 +35,7 @@ from prunebench.measuring.selftest import (
     smallest_detectable,
     summarise_copies,
 )
+from prunebench.steps.events import Event
 
 TINY = LatencyConfig(threads=(1,), rounds_min=3, rounds_max=3, seconds=0.03, warmup=1)
 DEFAULT = LatencyConfig(threads=(1,))
@@ -50,7 +51,7 @@ def _fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
 def tested(tmp_path_factory: pytest.TempPathFactory) -> tuple[SelfTest, list[dict[str, Any]]]:
     folder = tmp_path_factory.mktemp("selftest")
     target = write_detector(folder / "detector.onnx", depth=6)
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     with pytest.MonkeyPatch.context() as patch:
         # A real measurement on this host must not make the tests wait.
         patch.setattr(tempfile, "tempdir", str(folder))
@@ -77,8 +78,8 @@ def test_a_true_slowdown_is_measured_as_it_is(
     assert equal.rounds == slowed.rounds == 3
     assert result.overhead > 1
     # 3 rounds of the sentinel and 3 copies.
-    assert sum(event["kind"] == "sample" for event in events) == 12
-    assert {e["variant"] for e in events if e["kind"] == "sample"} >= {"a", "a again", "a x 5"}
+    assert sum(event.kind == "timed" for event in events) == 12
+    assert {e.variant for e in events if e.kind == "timed"} >= {"a", "a again", "a x 5"}
 
 
 def test_a_slowed_inference_takes_the_factor_and_hardly_more() -> None:

@@ -18,7 +18,7 @@ from prunebench.experiment.plan import plan_variants
 from prunebench.experiment.prepare import Experiment
 from prunebench.experiment.prune import prune
 from prunebench.steps.cache import run_step
-from prunebench.steps.child import Event
+from prunebench.steps.events import Event
 from prunebench.variants.checkpoint import load_checkpoint
 from prunebench.variants.graph.groups import trace
 from prunebench.variants.graph.surgery import split_c2f
@@ -121,7 +121,7 @@ def test_an_interrupted_training_continues_regularised(
     trained: dict[float, Done], unpruned: Path, data_yaml: Path, tmp_path: Path
 ) -> None:
     def interrupt(event: Event) -> None:
-        if event["kind"] == "epoch" and event["epoch"] == 1:
+        if event.kind == "epoch" and event.epoch == 1:
             raise RuntimeError("interrupted")
 
     arguments = sparse(unpruned, data_yaml, STRONG)

@@ -21,7 +21,8 @@ from retraining_kit import make_dataset, make_network, request
 from prunebench.common.errors import StepError
 from prunebench.measuring.latency.records import LatencyResult
 from prunebench.steps.cache import run_step
-from prunebench.steps.child import Event, run_child
+from prunebench.steps.child import run_child
+from prunebench.steps.events import Event
 from prunebench.variants.retraining.step import Request, Result
 
 WAIT_S = 120
@@ -29,13 +30,13 @@ WAIT_S = 120
 WORKER = """
 import sys
 from pathlib import Path
-from prunebench.retraining.step import Request
-from prunebench.steps import run_step
+from prunebench.variants.retraining.step import Request
+from prunebench.steps.cache import run_step
 request = Request.model_validate_json(Path(sys.argv[1]).read_text())
 print("asked", flush=True)
 run = run_step(
     Path(sys.argv[2]), "train", request, {}, threads=1,
-    on_event=lambda event: event["kind"] == "epoch" and print(event["epoch"], flush=True),
+    on_event=lambda event: event.kind == "epoch" and print(event.epoch, flush=True),
 )
 print("done" if run.cached is False else "cached", flush=True)
 """
@@ -54,13 +55,13 @@ def test_a_training_on_a_full_disk_says_so_and_goes_on_once_there_is_space(
 
     def fill_after_first_epoch(event: Event) -> None:
         events.append(event)
-        if event["kind"] == "epoch":
+        if event.kind == "epoch":
             fill(disk)
 
     with small_disk(tmp_path / "disk", 32) as disk:
         with pytest.raises(StepError, match=r"the disk of .* is full .* free some space and run"):
             run_child("train", training, disk / "w", threads=1, on_event=fill_after_first_epoch)
-        saved = [event["epoch"] for event in events if event["kind"] == "epoch"]
+        saved = [event.epoch for event in events if event.kind == "epoch"]
         assert saved[0] == 1
         assert 3 not in saved
         (disk / "filler").unlink()
@@ -68,7 +69,7 @@ def test_a_training_on_a_full_disk_says_so_and_goes_on_once_there_is_space(
         answer = run_child("train", training, disk / "w", threads=1, on_event=events.append)
         result = Result.model_validate(answer)
         assert result.checkpoint.holds(disk / "w")
-        continued = [event["epoch"] for event in events if event["kind"] == "epoch"]
+        continued = [event.epoch for event in events if event.kind == "epoch"]
         assert continued[0] > 1, "a finished epoch was repeated"
         assert continued[-1] == result.training.epochs == 3
 
@@ -109,12 +110,12 @@ def test_two_workers_asked_for_one_variant_train_it_once_and_the_second_takes_ov
 MEASURE = """
 import json, sys
 from pathlib import Path
-from prunebench.latency.measure import Target, measure
-from prunebench.sections import LatencyConfig
+from prunebench.measuring.latency.measure import Target, measure
+from prunebench.config.sections import LatencyConfig
 targets, images, config, folder, clock = map(json.loads, sys.argv[1:])
 
 def set_back(event):
-    if event["kind"] == "sample" and event["round"] == 2:
+    if event.kind == "timed" and event.round == 2:
         Path(clock).write_text("-1h")
 
 result = measure(

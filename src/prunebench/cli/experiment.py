@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -22,6 +22,7 @@ from prunebench.cli.options import (
     tell,
 )
 from prunebench.common.errors import InputError
+from prunebench.steps.events import Epoch, Event, text_of
 
 
 @app.command()
@@ -164,6 +165,6 @@ def report(
     typer.echo(build_report(run, lang=lang, figures=figures))
 
 
-def _tell_epoch(event: dict[str, Any]) -> None:
-    if event["kind"] == "epoch":
-        tell(f"epoch {event['epoch']}/{event['epochs']}, mAP50 {event['map50']:.3f}")
+def _tell_epoch(event: Event) -> None:
+    if isinstance(event, Epoch):
+        tell(text_of(event))

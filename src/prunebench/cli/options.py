@@ -18,6 +18,7 @@ from rich.console import Console
 from prunebench import __version__
 from prunebench.common.errors import InputError, PrunebenchError
 from prunebench.config.loading import Config, load_config
+from prunebench.steps.events import Event, Stage
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as a shell gives it: 128 + SIGINT."""
@@ -116,10 +117,10 @@ def config_from(
     return load_config(config, flags=flags)
 
 
-def show_stage(event: dict[str, Any]) -> None:
+def show_stage(event: Event) -> None:
     """Print what begins now on standard error, of a step's events."""
-    if event["kind"] in ("stage", "waiting"):
-        typer.echo(event["text"], err=True)
+    if isinstance(event, Stage):
+        typer.echo(event.what, err=True)
 
 
 def print_json(value: Any) -> None:

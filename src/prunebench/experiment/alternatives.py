@@ -22,7 +22,6 @@ from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import Experiment
 from prunebench.experiment.run_step import (
     checkpoint_of,
-    named,
     placed,
     run_cached,
     trained_stock,
@@ -30,7 +29,7 @@ from prunebench.experiment.run_step import (
 )
 from prunebench.measuring.host.fingerprint import cpu_flags
 from prunebench.results.run_folder import save_variant
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Emit, Finished, of_variant
 from prunebench.variants.audit import Request as InspectRequest
 from prunebench.variants.audit import judge
 from prunebench.variants.quantize import Quantized
@@ -151,7 +150,7 @@ def quantize_variant(
         "calibration": f"{experiment.data_digest}:train:{len(calibration)}",
         "images": f"{experiment.data_digest}:val:{len(images)}",
     }
-    emit = named(announce, planned.name)
+    emit = of_variant(announce, planned.name)
     run = run_cached(experiment, "quantize", request, inputs, emit)
     quantized = Quantized.model_validate(run.result)
     onnx = placed(experiment, planned.name, run, quantized.onnx, "model.onnx")
@@ -169,5 +168,5 @@ def quantize_variant(
         quantization=Quantization(**quantized.model_dump(exclude={"onnx"})),
     )
     save_variant(experiment.run_folder, record)
-    emit({"kind": "finished", "text": text})
+    emit(Finished(step="make", found=text))
     return record

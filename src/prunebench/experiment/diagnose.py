@@ -16,7 +16,8 @@ from prunebench.measuring.profile import Diagnosis, Request
 from prunebench.results.diagnoses import DIAGNOSES_FILE, Diagnoses
 from prunebench.results.ranking.controls import PRUNED
 from prunebench.results.run_folder import LATENCY_FOLDER
-from prunebench.steps.child import Emit, run_child
+from prunebench.steps.child import run_child
+from prunebench.steps.events import Emit, Waiting, stage
 
 if TYPE_CHECKING:
     from prunebench.experiment.prepare import Experiment
@@ -49,7 +50,7 @@ def diagnose_variants(
     failures: dict[str, str] = {}
 
     def on_wait(sentence: str) -> None:
-        announce({"kind": "waiting", "text": sentence})
+        announce(Waiting(what=sentence))
 
     with host_lock(f"run {folder.name}", on_wait), exclusive():
         for variant in variants:
@@ -62,7 +63,7 @@ def diagnose_variants(
                 settings=latency.fingerprint.session,
                 block=kernel_block(),
             )
-            announce({"kind": "stage", "variant": variant.name, "text": "diagnosis"})
+            stage("diagnosis", variant=variant.name)
             workdir = folder / LATENCY_FOLDER / "diagnosis" / variant.name
             try:
                 plain = run_child("diagnose", request, workdir, threads=request.threads)

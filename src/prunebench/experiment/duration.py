@@ -12,7 +12,7 @@ from prunebench.common.records import Record
 from prunebench.config.loading import Config
 from prunebench.experiment.plan import NETWORK_SUFFIXES, PlannedVariant
 from prunebench.experiment.speed_trial import Pace
-from prunebench.steps.child import Event
+from prunebench.steps.events import Batch, Epoch, Evaluating, Event, Failed, Finished, Timed
 from prunebench.variants.pruning.search import ROUNDS, SECONDS, TRIES
 
 START_S = 5.0
@@ -210,17 +210,19 @@ class TimeLeft:
 
     def on_event(self, event: Event) -> None:
         """Take an event of the run into account."""
-        kind, variant = event["kind"], event.get("variant")
-        if kind in ("epoch", "batch") and variant is not None:
-            self._trained(variant, event)
-        elif kind == "finished":
-            self._finished(str(variant))
-        elif kind == "failed":
-            self._drop(str(variant))
-        elif kind == "sample":
-            self._measured(event["round"])
-        elif kind == "stage" and str(event.get("text", "")).startswith("evaluating"):
-            self._evaluating[str(variant)] = self._clock()
+        match event:
+            case Timed():
+                self._measured(event.round)
+            case _ if event.variant is None:
+                pass
+            case Epoch() | Batch():
+                self._trained(event.variant, event)
+            case Finished():
+                self._finished(event.variant, event.step)
+            case Failed():
+                self._drop(event.variant)
+            case Evaluating():
+                self._evaluating[event.variant] = self._clock()
 
     def seconds(self) -> float | None:
         """Seconds left, ``None`` while they cannot be told."""
@@ -242,18 +244,16 @@ class TimeLeft:
         """Whether ``seconds`` is an upper end: measuring ends as soon as nothing is contested."""
         return self._first_round is not None and self._round > self._work.rounds[0]
 
-    def _trained(self, variant: str, event: Event) -> None:
-        seconds = event.get("seconds_left")
-        done = event["epoch"] if event["kind"] == "epoch" else event["epoch"] - 1
-        left = event["epochs"] - done
-        if event["kind"] == "batch":
-            left -= event["batch"] / event["batches"] if event.get("phase") == "train" else 1
-        self._epochs_left[variant] = max(0.0, left)
-        if seconds and left > 0:
-            self._epoch_s = seconds / left
+    def _trained(self, variant: str, event: Epoch | Batch) -> None:
+        left: float = event.epochs - event.epoch
+        if isinstance(event, Batch) and event.phase == "train":
+            left += 1 - event.batch / event.batches
+        self._epochs_left[variant] = left
+        if event.seconds_left and left > 0:
+            self._epoch_s = event.seconds_left / left
 
-    def _finished(self, variant: str) -> None:
-        if variant in self._to_make:
+    def _finished(self, variant: str, step: str) -> None:
+        if step == "make":
             self._to_make.discard(variant)
             self._epochs_left[variant] = 0.0
             return

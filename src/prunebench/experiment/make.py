@@ -23,7 +23,6 @@ from prunebench.experiment.prune import prune
 from prunebench.experiment.run_step import (
     checkpoint_of,
     images_digest,
-    named,
     placed,
     run_cached,
     trained_files,
@@ -33,7 +32,7 @@ from prunebench.experiment.run_step import (
 )
 from prunebench.measuring.accuracy import Request as AccuracyRequest
 from prunebench.results.run_folder import save_variant
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Emit, Finished, Stage, of_variant
 from prunebench.variants.audit import judge
 from prunebench.variants.export import Request as ExportRequest
 from prunebench.variants.retraining.step import Request as TrainRequest
@@ -61,9 +60,9 @@ def make_variant(
         InputError: The step found bad input.
         StepError: The step failed.
     """
-    emit = named(announce, planned.name)
+    emit = of_variant(announce, planned.name)
     if judgement is not None:
-        emit({"kind": "stage", "text": judgement.reason})
+        emit(Stage(what=judgement.reason))
         if judgement.stops:
             return _left_out(experiment, planned, judgement)
     left_alone: dict[str, str] = {}
@@ -124,7 +123,7 @@ def make_variant(
         judgement=judgement,
     )
     save_variant(experiment.run_folder, record)
-    emit({"kind": "finished", "text": f"{audit.verdict}, {audit.why}"})
+    emit(Finished(step="make", found=f"{audit.verdict}, {audit.why}"))
     return record
 
 
@@ -169,7 +168,7 @@ def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emi
         "images": images_digest(experiment, len(request.images)),
     }
     run = run_cached(
-        experiment, "export", request, inputs, named(announce, variant.name), threads=1
+        experiment, "export", request, inputs, of_variant(announce, variant.name), threads=1
     )
     exported = Exported.model_validate(run.result)
     onnx = placed(experiment, variant.name, run, exported.onnx, "model.onnx")
@@ -191,7 +190,7 @@ def evaluate_variant(
     if variant.exported is None:
         raise StepError("accuracy", "there is no ONNX file", variant=variant.name)
     request = accuracy_request(experiment, variant.exported, experiment.run_folder)
-    emit = named(announce, variant.name)
+    emit = of_variant(announce, variant.name)
     inputs = {
         "onnx": variant.exported.onnx.sha256,
         "images": images_digest(experiment, len(request.images)),
@@ -205,7 +204,7 @@ def evaluate_variant(
     text = f"mAP50 {accuracy.map50:.3f}"
     if accuracy.mask_map50 is not None:
         text = f"box {text}, mask mAP50 {accuracy.mask_map50:.3f}"
-    emit({"kind": "finished", "text": f"{text} on {accuracy.images} images"})
+    emit(Finished(step="accuracy", found=f"{text} on {accuracy.images} images"))
     return record
 
 

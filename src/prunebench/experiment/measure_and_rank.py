@@ -26,7 +26,7 @@ from prunebench.results.ranking import rank, ranking_rows_csv
 from prunebench.results.ranking.records import FailedVariant, NotTrained
 from prunebench.results.report.build import build_report
 from prunebench.results.run_folder import LATENCY_FOLDER, RANKING_FILE, save_variant
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Emit
 
 
 def measure_latency(

@@ -25,7 +25,7 @@ from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
 from prunebench.results.history.store import Store, default_url
 from prunebench.results.run_folder import DATA_FOLDER, STEPS_FOLDER, open_run, read_run_config
 from prunebench.steps.child import run_child
-from prunebench.steps.events import announce
+from prunebench.steps.events import stage
 from prunebench.variants.audit import Request as InspectRequest
 from prunebench.variants.checkpoint import SUPPORTED_HEADS
 from prunebench.variants.pruning.blocks import round_to_of
@@ -116,7 +116,7 @@ def check(config: Config) -> Inputs:
     Store(config.history or default_url(out)).close()
     sha256, structure = None, None
     if checkpoint is not None:
-        announce({"kind": "stage", "text": f"reading {checkpoint.name}"})
+        stage(f"reading {checkpoint.name}")
         sha256 = sha256_of(checkpoint)
         structure = _inspect(checkpoint, sha256, config.image.hw)
         _probe(checkpoint, sha256, config.prune, config.image.hw)
@@ -129,7 +129,7 @@ def check(config: Config) -> Inputs:
             where="ranking.metric",
             fix="set it to box, or give a segmentation model",
         )
-    announce({"kind": "stage", "text": f"checking the images and labels of {config.data}"})
+    stage(f"checking the images and labels of {config.data}")
     dataset = resolve_dataset(config.data, cache_dir=out / DATA_FOLDER)
     split: Split = "val"
     if config.accuracy.split == "test" or (config.accuracy.split == "auto" and dataset.test):
@@ -158,7 +158,7 @@ def prepare(config: Config) -> Experiment:
     inputs = check(config)
     obstacle = int8_obstacle(cpu_flags())
     if obstacle is not None and any(variant.quantized for variant in plan_variants(config)):
-        announce({"kind": "stage", "text": f"{obstacle} It is measured anyway, as asked."})
+        stage(f"{obstacle} It is measured anyway, as asked.")
     folder = open_run(config, Path(inputs.out))
     experiment = Experiment(config=config, folder=str(folder), **dict(inputs))
     write_atomically(folder / EXPERIMENT_FILE, experiment.model_dump_json(indent=2))
@@ -237,7 +237,7 @@ def _probe(checkpoint: Path, sha256: str, prune: PruneConfig, hw: tuple[int, int
     """
     if not prune.ignore and all(goal.is_measured or goal.kind == "ratio" for goal in prune.goals):
         return
-    announce({"kind": "stage", "text": "checking the targets of pruning"})
+    stage("checking the targets of pruning")
     with tempfile.TemporaryDirectory() as folder:
         request = ProbeRequest(
             checkpoint=str(checkpoint),

@@ -14,7 +14,7 @@ from prunebench.common.records import FileRef, Record, Structure, TrainingSummar
 from prunebench.config.strategy_settings import StrategySettings
 from prunebench.experiment.prepare import Experiment
 from prunebench.steps.cache import Elsewhere, StepRun, run_step
-from prunebench.steps.child import Emit, Event
+from prunebench.steps.events import Emit, StepBegun
 from prunebench.variants.retraining.baseline import Request as BaselineRequest
 from prunebench.variants.retraining.step import Request as TrainRequest
 
@@ -57,7 +57,7 @@ def run_cached(
         InputError: The step found bad input.
         StepError: The step failed.
     """
-    emit({"kind": "stage", "text": step})
+    emit(StepBegun(step=step))
     return run_step(
         experiment.steps_root,
         step,
@@ -164,12 +164,3 @@ def checkpoint_of(experiment: Experiment, variant: VariantRecord) -> Path:
 def images_digest(experiment: Experiment, count: int) -> str:
     """Digest of the first ``count`` evaluation images: their order follows from the dataset."""
     return f"{experiment.data_digest}:{experiment.split}:{count}"
-
-
-def named(announce: Emit, variant: str) -> Emit:
-    """An emitter that says which variant its events belong to."""
-
-    def emit(event: Event) -> None:
-        announce({"variant": variant, **event})
-
-    return emit

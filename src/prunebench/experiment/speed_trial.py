@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.common.records import Record
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Emit, Stage
 
 MOST_TRIES = 3
 """Batches that are timed at most, after one that warms up."""
@@ -77,7 +77,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pace:
     from prunebench.variants.pruning.batches import BATCH, batches_for
     from prunebench.variants.pruning.importance import training_losses
 
-    emit({"kind": "stage", "text": "trying how fast this host trains"})
+    emit(Stage(what="trying how fast this host trains"))
     network = _network(request.model, request.classes)
     images = [Path(image) for image in request.images]
     # Few images are gone through again and again.
@@ -108,7 +108,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pace:
     pace = Pace(train_s=train_s, validate_s=seconds(square), infer_s=seconds(request.hw))
     if not request.layers:
         return pace
-    emit({"kind": "stage", "text": "trying how fast the layers are measured"})
+    emit(Stage(what="trying how fast the layers are measured"))
     layers_s = _layers_s(network, enough, request, pace.infer_s)
     return pace.model_copy(update={"layers_s": layers_s})
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from prunebench.common.errors import CheckpointError, DatasetError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Accuracy, FileRef, Record
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Emit, Evaluating, Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,7 +88,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
     import numpy as np
 
     total = len(request.images)
-    emit({"kind": "stage", "text": f"evaluating on {total} images"})
+    emit(Evaluating(images=total))
     boxes, masks = match_images(request, emit)
     check_labelled(boxes, request.images)
     arrays: dict[str, Any] = {
@@ -178,7 +178,7 @@ def match_images(request: Request, emit: Emit) -> tuple[Detections, Detections |
         found.append(np.column_stack((np.full(len(detections), index), detections[:, 4:6])))
         matched.append(match(detections, labels))
         if (index + 1) % max(1, total // EVENTS) == 0 or index + 1 == total:
-            emit({"kind": "progress", "done": index + 1, "total": total, "unit": "image"})
+            emit(Progress(done=index + 1, total=total, unit="image"))
     table = np.concatenate(found)
     boxes = Detections(
         image=table[:, 0].astype(np.int64),

@@ -22,7 +22,7 @@ from prunebench.common.errors import CheckpointError
 from prunebench.common.records import Record
 from prunebench.measuring.host.fingerprint import SessionSettings
 from prunebench.measuring.onnx_graph import module_of
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Emit, Stage
 
 if TYPE_CHECKING:
     import onnx
@@ -131,7 +131,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Diagnosis:
     Raises:
         CheckpointError: A file cannot be loaded, or has no single input of a fixed shape.
     """
-    emit({"kind": "stage", "text": "profiling against the baseline"})
+    emit(Stage(what="profiling against the baseline"))
     with tempfile.TemporaryDirectory(dir=workdir, prefix=".diagnose.") as folder:
         files = [Path(request.onnx), Path(request.baseline)]
         profiled = [

@@ -37,7 +37,7 @@ from prunebench.measuring.latency.stopping import (
     possible_looks,
     round_medians,
 )
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Emit, Stage
 
 THREADS = 1
 SLOWDOWNS = (1.03, 1.05)
@@ -182,7 +182,7 @@ def selftest(
         repetitions: Measurements, at least one.
         slowdowns: True ratios above 1 that should be found.
         seed: Seed of the rounds' order and of the resampling.
-        on_event: Receives ``{"kind": "stage", "text"}`` and what ``measure`` emits.
+        on_event: Receives ``Stage`` and what ``measure`` emits.
 
     Raises:
         CheckpointError: The file cannot be measured.
@@ -198,7 +198,7 @@ def selftest(
     factors = (1.0, *slowdowns)
     measured = []
     for index in range(repetitions):
-        emit({"kind": "stage", "text": f"selftest: repetition {index + 1} of {repetitions}"})
+        emit(Stage(what=f"selftest: repetition {index + 1} of {repetitions}"))
         measured.append(
             _measure_copies(path, imgsz, config, factors, folder / f"{index}", seed + index, emit)
         )

@@ -11,7 +11,8 @@ from prunebench.data.dataset import dataset_digest, read_dataset
 from prunebench.experiment.make import accuracy_request
 from prunebench.experiment.prepare import read_experiment
 from prunebench.operating.registry import Entry
-from prunebench.steps.child import Emit, run_child
+from prunebench.steps.child import run_child
+from prunebench.steps.events import Emit
 
 TOLERANCE = 0.005
 """Difference in mAP50 (0..1) that is none: the same file on the same images differs between two

@@ -18,7 +18,8 @@ from prunebench.common.errors import StepError
 from prunebench.common.records import Interval, Record, VariantRecord
 from prunebench.config.mlflow import MlflowConfig, require_mlflow
 from prunebench.results.report.stored import StoredRun, read_stored_run
-from prunebench.steps.child import Emit, run_child
+from prunebench.steps.child import run_child
+from prunebench.steps.events import Emit
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

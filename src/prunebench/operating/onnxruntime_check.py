@@ -23,7 +23,7 @@ from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.results.history.compare import RunChange, RunComparison
 from prunebench.results.run_folder import read_run_config, read_variants
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Emit, Stage
 
 LIBRARY = "onnxruntime"
 
@@ -103,7 +103,7 @@ def installed(wanted: str, root: Path, emit: Emit) -> Path | None:
     folder = root / wanted
     if folder.is_dir():
         return folder
-    emit({"kind": "stage", "text": f"installing {LIBRARY} {wanted} beside the present one"})
+    emit(Stage(what=f"installing {LIBRARY} {wanted} beside the present one"))
     partial = root / f".{wanted}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -22,7 +22,8 @@ from pydantic import ValidationError
 
 from prunebench.common.files import write_atomically
 from prunebench.common.records import FileRef, Record
-from prunebench.steps.child import STEP_MODULES, Emit, run_child
+from prunebench.steps.child import STEP_MODULES, run_child
+from prunebench.steps.events import Emit
 from prunebench.steps.source_digest import source_digest
 
 LIBRARIES = ("torch", "torchvision", "ultralytics", "torch-pruning", "onnx", "onnxslim")

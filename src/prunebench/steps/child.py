@@ -18,16 +18,14 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from prunebench.common.errors import ChildFailed, InputError, PrunebenchError, StepError
 from prunebench.common.files import full_disk
 from prunebench.common.records import Record
-
-Event = dict[str, Any]
-Emit = Callable[[Event], None]
+from prunebench.steps.events import EVENT, Emit, Event
 
 STEP_MODULES: Mapping[str, str] = {
     "inspect": "prunebench.variants.audit",
@@ -222,7 +220,7 @@ def _follow(process: subprocess.Popen[str], log: Path, on_event: Emit | None) ->
         for line in stream:
             if line.startswith(EVENT_MARK):
                 if on_event is not None:
-                    on_event(json.loads(line[len(EVENT_MARK) :]))
+                    on_event(EVENT.validate_json(line[len(EVENT_MARK) :]))
                 continue
             out.write(line)
             tail.append(line)
@@ -295,7 +293,7 @@ def main(argv: list[str]) -> int:
     events = sys.stdout
 
     def emit(event: Event) -> None:
-        events.write(f"{EVENT_MARK}{json.dumps(event)}\n")
+        events.write(f"{EVENT_MARK}{event.model_dump_json()}\n")
         events.flush()
 
     answer: dict[str, Any]

@@ -1,12 +1,156 @@
-"""Progress events from the steps to whoever shows them: the terminal, the Prefect UI, a test."""
+"""Progress as typed events, from the steps to whoever shows them: a terminal, Prefect, a test."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Annotated, Literal
 
-from prunebench.steps.child import Emit, Event
+from pydantic import Field, TypeAdapter
+
+from prunebench.common.records import Record
+from prunebench.common.text import counted
+
+
+class _Told(Record):
+    """What every event has.
+
+    Attributes:
+        kind: Which event it is.
+        variant: The variant it is about, ``None`` where it is about the whole run.
+    """
+
+    kind: str
+    variant: str | None = None
+
+
+class Stage(_Told):
+    """Something begins."""
+
+    kind: Literal["stage"] = "stage"
+    what: str
+
+
+class Waiting(Stage):
+    """Something has to wait for another process of this host."""
+
+    kind: Literal["waiting"] = "waiting"  # type: ignore[assignment]
+
+
+class StepBegun(_Told):
+    """A step of a variant begins, or what it left earlier is taken over."""
+
+    kind: Literal["step"] = "step"
+    step: str
+
+
+class Evaluating(_Told):
+    """The accuracy of a file is being measured."""
+
+    kind: Literal["evaluating"] = "evaluating"
+    images: int
+
+
+class Progress(_Told):
+    """``done`` of ``total`` are done."""
+
+    kind: Literal["progress"] = "progress"
+    done: int
+    total: int
+    unit: str
+
+
+class Batch(_Told):
+    """A batch of a training is done; epochs and batches count from 1."""
+
+    kind: Literal["batch"] = "batch"
+    phase: Literal["train", "val"]
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    loss: float | None = None
+    seconds_left: float | None = None
+
+
+class Epoch(_Told):
+    """An epoch is trained, validated and saved; a loss may be no number for a while."""
+
+    kind: Literal["epoch"] = "epoch"
+    epoch: int
+    epochs: int
+    loss: float | None = None
+    map50: float | None = None
+    seconds_left: float | None = None
+
+
+class Restored(_Told):
+    """The network that is trained is not the checkpoint's, before the first epoch.
+
+    Attributes:
+        transferred: Tensors taken over from the checkpoint.
+        tensors: Tensors of the network.
+        parameters: Parameters of the network.
+        parent_parameters: Parameters of the checkpoint.
+    """
+
+    kind: Literal["restored"] = "restored"
+    transferred: int
+    tensors: int
+    parameters: int
+    parent_parameters: int
+
+
+class Timed(_Told):
+    """A variant is measured in a round of latency.
+
+    Attributes:
+        run: Its place in the round, from 1.
+        runs: Measurements of the round.
+        model_ms: Median of the round, in milliseconds.
+    """
+
+    kind: Literal["timed"] = "timed"
+    round: int
+    run: int
+    runs: int
+    threads: int
+    model_ms: float
+
+
+class Finished(_Told):
+    """A variant is made or evaluated."""
+
+    kind: Literal["finished"] = "finished"
+    step: Literal["make", "accuracy"]
+    found: str
+
+
+class Failed(_Told):
+    """A step of a variant failed."""
+
+    kind: Literal["failed"] = "failed"
+    reason: str
+
+
+Event = (
+    Stage
+    | Waiting
+    | StepBegun
+    | Evaluating
+    | Progress
+    | Batch
+    | Epoch
+    | Restored
+    | Timed
+    | Finished
+    | Failed
+)
+Emit = Callable[[Event], None]
+
+EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+"""Reads an event that came as JSON from another process."""
 
 _lock = threading.Lock()
 _listeners: list[Emit] = []
@@ -25,25 +169,81 @@ def listening(listener: Emit) -> Iterator[None]:
 
 
 def announce(event: Event) -> None:
-    """Deliver ``event`` to every listener.
-
-    Args:
-        event: JSON values. ``kind`` says what it is: ``stage`` (``text``), ``progress``
-            (``done``, ``total``, ``unit``), ``epoch``, ``batch``, ``finished`` or ``failed``;
-            ``variant`` names the variant where there is one.
-    """
+    """Deliver ``event`` to every listener."""
     with _lock:
         listeners = tuple(_listeners)
     for listener in listeners:
         listener(event)
 
 
-def finished_epoch(event: Event) -> str:
-    """An ``epoch`` event in words, with what is known: a loss may be no number for a while."""
-    parts = [f"epoch {event['epoch']}/{event['epochs']}"]
-    for key, form in (("loss", "loss {:.2f}"), ("map50", "mAP50 {:.3f}")):
-        if event.get(key) is not None:
-            parts.append(form.format(event[key]))
-    if event.get("seconds_left") is not None:
-        parts.append(f"{event['seconds_left']:.0f} s left")
+def stage(what: str, variant: str | None = None) -> None:
+    """Announce that something begins."""
+    announce(Stage(what=what, variant=variant))
+
+
+def of_variant(announce: Emit, variant: str) -> Emit:
+    """An emitter that says which variant its events belong to, where they do not say it."""
+
+    def emit(event: Event) -> None:
+        announce(event if event.variant else event.model_copy(update={"variant": variant}))
+
+    return emit
+
+
+def line(event: Event) -> str:
+    """An event as one line, its variant first."""
+    text = text_of(event)
+    return text if event.variant is None or isinstance(event, Timed) else f"{event.variant}: {text}"
+
+
+def text_of(event: Event) -> str:
+    """An event in words, without its variant."""
+    match event:
+        case Stage():
+            return event.what
+        case StepBegun():
+            return f"step {event.step}"
+        case Evaluating():
+            return f"evaluating on {event.images} images"
+        case Progress():
+            return f"{event.unit} {event.done}/{event.total}"
+        case Batch():
+            return f"epoch {event.epoch}/{event.epochs}, batch {event.batch}/{event.batches}"
+        case Epoch():
+            return _epoch_text(event)
+        case Restored():
+            taken = f"only {event.transferred} of {event.tensors} tensors were taken over"
+            return f"{taken}: the network is rebuilt unpruned"
+        case Timed():
+            threads = counted(event.threads, "thread")
+            place = f"latency: round {event.round}, {event.variant}, {threads}"
+            return f"{place}, {event.model_ms:.1f} ms"
+        case Finished():
+            return event.found
+        case Failed():
+            return f"failed: {event.reason}"
+
+
+def _epoch_text(event: Epoch) -> str:
+    parts = [f"epoch {event.epoch}/{event.epochs}"]
+    if event.loss is not None:
+        parts.append(f"loss {event.loss:.2f}")
+    if event.map50 is not None:
+        parts.append(f"mAP50 {event.map50:.3f}")
+    if event.seconds_left is not None:
+        parts.append(f"{event.seconds_left:.0f} s left")
     return ", ".join(parts)
+
+
+def share_done(event: Event) -> float | None:
+    """How much of what an event counts is done, in 0..1, ``None`` where it counts nothing."""
+    match event:
+        case Progress():
+            return event.done / event.total if event.total else None
+        case Batch():
+            return (event.epoch - 1 + event.batch / event.batches) / event.epochs
+        case Epoch():
+            return event.epoch / event.epochs
+        case Timed():
+            return event.run / event.runs
+    return None

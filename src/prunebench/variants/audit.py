@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from prunebench.common.errors import CheckpointError
 from prunebench.common.records import Audit, Record, Structure, Verdict
 from prunebench.measuring.onnx_graph import module_of
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Emit, Stage
 from prunebench.variants.stock_catalogue import recognise
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Structure:
     """
     from prunebench.variants.checkpoint import load_checkpoint
 
-    emit({"kind": "stage", "text": "reading the checkpoint"})
+    emit(Stage(what="reading the checkpoint"))
     return structure_of(load_checkpoint(Path(request.checkpoint)), request.imgsz)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from prunebench.common.errors import ParityError, StepError
 from prunebench.common.files import place, write_atomically
 from prunebench.common.records import Exported, FileRef, Parity, Record
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Emit, Stage
 
 if TYPE_CHECKING:
     from prunebench.measuring.inference import FloatArray
@@ -57,7 +57,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Exported:
     """
     from prunebench.variants.checkpoint import load_checkpoint
 
-    emit({"kind": "stage", "text": "exporting to ONNX"})
+    emit(Stage(what="exporting to ONNX"))
     checkpoint = Path(request.checkpoint)
     network = load_checkpoint(checkpoint)
     with tempfile.TemporaryDirectory(dir=workdir, prefix=".export.") as folder:
@@ -68,7 +68,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Exported:
             opset=request.opset,
             metadata={name: f"{value:g}" for name, value in request.thresholds.items()},
         )
-        emit({"kind": "stage", "text": f"comparing on {len(request.images)} images"})
+        emit(Stage(what=f"comparing on {len(request.images)} images"))
         parity = compare(network, exported, request)
         target = workdir / ONNX_FILE
         exported.replace(target)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from prunebench.common.errors import CheckpointError, DatasetError, StepError
 from prunebench.common.records import FileRef, Record
 from prunebench.measuring.onnx_graph import convolutions, integer_convolutions
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Emit, Progress, Stage
 from prunebench.variants.export import ONNX_FILE
 from prunebench.variants.quantizer import Activations, Quantizer
 
@@ -111,9 +111,9 @@ def run(request: Request, workdir: Path, emit: Emit) -> Quantized:
         activations: Activations = "s8" if request.arm else "u8"
         quantizer = Quantizer(path, request.imgsz, activations, Path(folder))
         _check_output(quantizer.model, request)
-        emit({"kind": "stage", "text": f"evaluating in float on {len(request.images)} images"})
+        emit(Stage(what=f"evaluating in float on {len(request.images)} images"))
         map50_float = _map50(path, request, emit)
-        emit({"kind": "stage", "text": f"calibrating on {len(request.calibration)} images"})
+        emit(Stage(what=f"calibrating on {len(request.calibration)} images"))
         quantizer.calibrate([Path(image) for image in request.calibration], emit)
         trial, reasons = _search(quantizer, request, map50_float, emit)
         target = workdir / ONNX_FILE
@@ -150,7 +150,7 @@ def _search(
 
     def attempt(left: Collection[str]) -> _Trial:
         text = f"evaluating with {len(left)} of {len(quantizer.layers)} layers left in float"
-        emit({"kind": "stage", "text": text})
+        emit(Stage(what=text))
         path = quantizer.write(f"left-{len(left)}", left)
         return _Trial(path, _map50(path, request, emit))
 
@@ -215,7 +215,7 @@ def _errors_alone(quantizer: Quantizer, request: Request, emit: Emit) -> dict[st
     from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
 
     layers, classes = quantizer.layers, len(request.names)
-    emit({"kind": "stage", "text": f"quantizing each of {len(layers)} layers alone"})
+    emit(Stage(what=f"quantizing each of {len(layers)} layers alone"))
     paths = [Path(image) for image in request.calibration[:PROBED]]
     tensors = [read_letterboxed(path, request.imgsz)[0] for path in paths]
     network = OnnxNetwork(Path(request.onnx), request.imgsz)
@@ -233,7 +233,7 @@ def _errors_alone(quantizer: Quantizer, request: Request, emit: Emit) -> dict[st
                 ]
             )
         )
-        emit({"kind": "progress", "done": index + 1, "total": len(layers), "unit": "layer"})
+        emit(Progress(done=index + 1, total=len(layers), unit="layer"))
     return errors
 
 

@@ -23,7 +23,7 @@ from prunebench.measuring.onnx_graph import (
     is_silu,
     makers_of,
 )
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Emit, Progress
 
 if TYPE_CHECKING:
     import onnx
@@ -194,7 +194,7 @@ class _Reader:
 
         total = len(self._images)
         if self._done:
-            event = {"kind": "progress", "done": self._done, "total": total, "unit": "image"}
+            event = Progress(done=self._done, total=total, unit="image")
             self._emit(event)
         if self._done == total:
             return None

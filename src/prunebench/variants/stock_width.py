@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from prunebench.common.errors import StepError
 from prunebench.common.records import Record
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Emit, Stage
 from prunebench.variants.audit import structure_of
 from prunebench.variants.checkpoint import inspect_checkpoint
 
@@ -61,7 +61,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Smaller:
     """
     width = None
     if request.macs is not None:
-        emit({"kind": "stage", "text": f"searching a width with {request.macs / 1e6:.0f} M MACs"})
+        emit(Stage(what=f"searching a width with {request.macs / 1e6:.0f} M MACs"))
         width = lower_width(request.description, request.macs, request.classes, request.imgsz)
     epochs = inspect_checkpoint(Path(request.baseline)).epochs
     return Smaller(width=width, epochs=epochs)

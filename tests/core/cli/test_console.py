@@ -20,10 +20,10 @@ from prunebench.cli.options import INTERRUPTED
 from prunebench.config.loading import Config
 from prunebench.experiment.duration import TimeLeft, workload
 from prunebench.experiment.plan import plan_variants
-from prunebench.steps.events import announce
+from prunebench.steps.events import Batch, Epoch, Failed, Finished, Stage, announce
 from tests.conftest import ROOT
 
-BATCH = {"kind": "batch", "phase": "train", "epoch": 1, "epochs": 10, "batch": 1, "batches": 4}
+BATCH = Batch(phase="train", epoch=1, epochs=10, batch=1, batches=4)
 
 
 def shown(*, terminal: bool = False, quiet: bool = False) -> str:
@@ -34,11 +34,11 @@ def shown(*, terminal: bool = False, quiet: bool = False) -> str:
     plan = plan_variants(config)
     with shown_progress(console, quiet=quiet) as clock:
         clock.left = TimeLeft(workload(config, plan), {v.name: v.parent for v in plan})
-        announce({"kind": "stage", "text": "starting"})
-        announce({**BATCH, "variant": "standard-1", "seconds_left": 100.0})
-        announce({"kind": "epoch", "variant": "standard-1", "epoch": 1, "epochs": 10})
-        announce({"kind": "finished", "variant": "standard-1", "text": "restored"})
-        announce({"kind": "failed", "variant": "preserving-1", "reason": "no memory"})
+        announce(Stage(what="starting"))
+        announce(BATCH.model_copy(update={"variant": "standard-1", "seconds_left": 100.0}))
+        announce(Epoch(variant="standard-1", epoch=1, epochs=10))
+        announce(Finished(step="make", variant="standard-1", found="restored"))
+        announce(Failed(variant="preserving-1", reason="no memory"))
     return stream.getvalue()
 
 

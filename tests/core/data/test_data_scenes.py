@@ -20,8 +20,7 @@ from prunebench.data.scenes import (
     mask_polygon,
     render_scene,
 )
-from prunebench.steps.child import Event
-from prunebench.steps.events import listening
+from prunebench.steps.events import Event, listening
 
 
 def digests(root: Path) -> dict[str, str]:
@@ -198,7 +197,7 @@ def test_progress_is_announced(tmp_path: Path) -> None:
     events: list[Event] = []
     with listening(events.append):
         generate_scenes(tmp_path / "set", train=28, val=1, test=1, width=96, height=64)
-    assert [(event["done"], event["total"]) for event in events] == [(0, 30), (25, 30)]
+    assert [(event.done, event.total) for event in events] == [(0, 30), (25, 30)]
 
 
 def test_the_generator_is_the_one_the_shipped_checkpoint_was_trained_with() -> None:

@@ -19,6 +19,7 @@ from prunebench.experiment.duration import (
 )
 from prunebench.experiment.plan import plan_variants
 from prunebench.experiment.speed_trial import Pace
+from prunebench.steps.events import Batch, Epoch, Evaluating, Event, Failed, Finished, Timed
 from prunebench.variants.pruning.search import ROUNDS, SECONDS, TRIES
 
 LATENCY = {
@@ -128,29 +129,29 @@ def test_what_is_left_falls_as_the_run_goes_on() -> None:
     left = time_left(config(), clock)
     told: list[float] = []
 
-    def note(**event: object) -> None:
+    def note(event: Event) -> None:
         left.on_event(event)
         seconds = left.seconds()
         if seconds is not None:
             told.append(seconds)
 
     for name in ("baseline", "pruned"):
-        note(kind="finished", variant=name)
-    batch = {"kind": "batch", "phase": "train", "epoch": 1, "epochs": 3, "batch": 5, "batches": 10}
-    note(**batch, variant="standard-1", seconds_left=25.0)
+        note(Finished(step="make", found="", variant=name))
+    place = {"phase": "train", "epoch": 1, "epochs": 3, "batch": 5, "batches": 10}
+    note(Batch(**place, variant="standard-1", seconds_left=25.0))
     rest = 4 * (EXPORT_S + START_S) + 2 * START_S + 4 * left._work.round_s
     assert told == [pytest.approx(25.0 + 30.0 + rest)]
-    note(kind="epoch", variant="standard-1", epoch=3, epochs=3, seconds_left=0.0)
-    note(kind="finished", variant="standard-1")
+    note(Epoch(variant="standard-1", epoch=3, epochs=3, seconds_left=0.0))
+    note(Finished(step="make", found="", variant="standard-1"))
     clock.now = 50
-    note(kind="stage", variant="standard-1", text="evaluating on 50 images")
+    note(Evaluating(variant="standard-1", images=50))
     clock.now = 51
-    note(kind="finished", variant="standard-1")
-    note(kind="failed", variant="preserving-1", reason="out of memory")
+    note(Finished(step="accuracy", found="", variant="standard-1"))
+    note(Failed(variant="preserving-1", reason="out of memory"))
     assert told == sorted(told, reverse=True)
     for number in range(1, 11):
         clock.now += 20
-        note(kind="sample", round=number)
+        note(Timed(round=number, run=1, runs=1, threads=1, model_ms=1.0))
         assert left.is_most == (number > 4)
     assert told[-10:-6] == [pytest.approx(3 * left._work.round_s), *(20 * n for n in (2, 1, 0))]
     assert told[-6:] == [20 * n for n in (5, 4, 3, 2, 1, 0)]
@@ -158,7 +159,7 @@ def test_what_is_left_falls_as_the_run_goes_on() -> None:
 
 def test_what_failed_takes_its_children_with_it() -> None:
     left = time_left(config(retrain={"rounds": 2}), Clock())
-    left.on_event({"kind": "failed", "variant": "pruned", "reason": "no"})
-    left.on_event({"kind": "finished", "variant": "baseline"})
+    left.on_event(Failed(variant="pruned", reason="no"))
+    left.on_event(Finished(step="make", found="", variant="baseline"))
     expected = EXPORT_S + START_S + 4 * left._work.round_s
     assert left.seconds() == pytest.approx(expected)

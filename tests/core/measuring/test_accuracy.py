@@ -27,6 +27,7 @@ from prunebench.common.errors import CheckpointError, DatasetError
 from prunebench.common.records import Accuracy
 from prunebench.measuring.accuracy import match, run
 from prunebench.measuring.map_bootstrap import load_detections, mean_ap
+from prunebench.steps.events import Evaluating, Event, Progress
 
 IMAGES = 10
 
@@ -53,16 +54,16 @@ def _labels(
 @pytest.fixture(scope="module")
 def evaluated(
     onnx_file: Path, data_yaml: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, Accuracy, list[dict[str, Any]]]:
+) -> tuple[Path, Accuracy, list[Event]]:
     workdir = tmp_path_factory.mktemp("accuracy")
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     return workdir, run(request(onnx_file, data_yaml), workdir, events.append), events
 
 
 def test_figures_are_those_of_ultralytics_validator(
     onnx_file: Path,
     data_yaml: Path,
-    evaluated: tuple[Path, Accuracy, list[dict[str, Any]]],
+    evaluated: tuple[Path, Accuracy, list[Event]],
     tmp_path: Path,
 ) -> None:
     metrics = YOLO(onnx_file, task="detect").val(
@@ -88,7 +89,7 @@ def test_figures_are_those_of_ultralytics_validator(
 
 
 def test_raw_matches_give_the_same_figure_again(
-    evaluated: tuple[Path, Accuracy, list[dict[str, Any]]],
+    evaluated: tuple[Path, Accuracy, list[Event]],
 ) -> None:
     workdir, accuracy, _ = evaluated
     assert accuracy.detections.holds(workdir)
@@ -105,11 +106,11 @@ def test_raw_matches_give_the_same_figure_again(
 
 
 def test_progress_reaches_every_image(
-    evaluated: tuple[Path, Accuracy, list[dict[str, Any]]],
+    evaluated: tuple[Path, Accuracy, list[Event]],
 ) -> None:
     events = evaluated[2]
-    assert events[0] == {"kind": "stage", "text": f"evaluating on {IMAGES} images"}
-    assert events[-1] == {"kind": "progress", "done": IMAGES, "total": IMAGES, "unit": "image"}
+    assert events[0] == Evaluating(images=IMAGES)
+    assert events[-1] == Progress(done=IMAGES, total=IMAGES, unit="image")
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

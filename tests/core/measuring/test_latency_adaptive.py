@@ -20,6 +20,7 @@ from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.sentinel import SENTINEL
 from prunebench.measuring.latency.together import Lane, Raw
+from prunebench.steps.events import Event
 
 OF_PARENT = {"round", "position", "variant", "threads", "started_s", "process_s", "elapsed_s"}
 
@@ -54,7 +55,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             path = tmp_path / f"{name}.onnx"
             path.write_text(name)
             targets.append(Target(name, path, sha256_of(path)))
-        events: list[dict[str, Any]] = []
+        events: list[Event] = []
         asked = {"contested": settings.pop("contested", None)}
         config = LatencyConfig(**{"threads": (1,), **settings})
         result = measure(
@@ -69,7 +70,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             on_event=events.append,
             **asked,
         )
-        return result, Counter(event["variant"] for event in events)
+        return result, Counter(event.variant for event in events)
 
     return run
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from prunebench.steps.events import finished_epoch
+from prunebench.steps.events import Epoch, text_of
 
 
 @pytest.mark.parametrize(
@@ -18,5 +18,5 @@ from prunebench.steps.events import finished_epoch
         ({"loss": None, "map50": None, "seconds_left": None}, "epoch 2/5"),
     ],
 )
-def test_a_finished_epoch_is_told_with_what_is_known(known: dict[str, Any], text: str) -> None:
-    assert finished_epoch({"kind": "epoch", "epoch": 2, "epochs": 5, **known}) == text
+def test_a_text_of_is_told_with_what_is_known(known: dict[str, Any], text: str) -> None:
+    assert text_of(Epoch(epoch=2, epochs=5, **known)) == text

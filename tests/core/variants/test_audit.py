@@ -147,7 +147,7 @@ def test_the_step_describes_a_checkpoint(tmp_path: Path) -> None:
     events: list[Any] = []
     found = run(Request(checkpoint=str(path), imgsz=HW), tmp_path, events.append)
     assert found == structure_of(tiny_network("yolov8n"), HW)
-    assert events[0]["kind"] == "stage"
+    assert events[0].kind == "stage"
 
 
 def test_a_checkpoint_is_compared_with_what_its_description_builds(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ from prunebench.measuring.latency.together import (
     Raw,
     measure_together,
 )
+from prunebench.steps.events import Emit, Timed, Waiting
 
 SENTINEL_FILE = "sentinel.onnx"
 SENTINEL_SECONDS = 0.25
@@ -61,8 +62,6 @@ STOPPING_SETTINGS = (
     "strict",
 )
 """Settings that decide how much is measured, not how: samples go together whatever they are."""
-
-Emit = Callable[[dict[str, Any]], None]
 
 
 class Target(NamedTuple):
@@ -116,9 +115,7 @@ def measure(
         seed: Seed of the rounds' order.
         folder: Where the raw samples go.
         who: Name of the run, for others who wait for this host.
-        on_event: Receives ``{"kind": "waiting", "text"}`` and, after every round for each child,
-            ``{"kind": "sample", "round", "run", "runs", "variant", "threads", "model_ms"}``
-            (rounds and runs count from 1, ``runs`` is this round's).
+        on_event: Receives ``Waiting`` and, after every round for each child, ``Timed``.
         exclusive: Entered with the host's lock held, for whoever else keeps account of it.
         contested: Whether the order of two variants, by name, is worth more rounds; ``None``:
             that of every pair.
@@ -132,7 +129,7 @@ def measure(
     emit: Emit = on_event or (lambda event: None)
     # Preparing uses the CPU too, so it waits for a measurement that is under way.
     with (
-        host_lock(who, lambda sentence: emit({"kind": "waiting", "text": sentence})),
+        host_lock(who, lambda sentence: emit(Waiting(what=sentence))),
         exclusive(),
     ):
         for target in variants:
@@ -295,15 +292,14 @@ class _Rounds:
         self.log.extend(samples)
         for sample in samples:
             self.emit(
-                {
-                    "kind": "sample",
-                    "round": index + 1,
-                    "run": sample.position + 1,
-                    "runs": len(due),
-                    "variant": sample.variant,
-                    "threads": sample.threads,
-                    "model_ms": float(np.median(sample.model_ms)),
-                }
+                Timed(
+                    round=index + 1,
+                    run=sample.position + 1,
+                    runs=len(due),
+                    variant=sample.variant,
+                    threads=sample.threads,
+                    model_ms=float(np.median(sample.model_ms)),
+                )
             )
 
     def _packages(self, name: str) -> Path | None:

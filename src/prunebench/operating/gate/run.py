@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -39,7 +39,7 @@ from prunebench.operating.gate.decision import (
 from prunebench.operating.gate.subjects import StoredBaseline, Subject, find_stored, find_subject
 from prunebench.results.ranking.compare import FEWEST_IMAGES
 from prunebench.results.ranking.measured import Measured, Rounds
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Emit, Event, Stage, Timed, Waiting
 
 CANDIDATE, BASELINE = "candidate", "baseline"
 SENTINEL_THREADS = 1
@@ -73,7 +73,7 @@ def run_gate(
         baseline: The same; a run that only the candidate's history knows will do.
         limits: What the candidate may lose.
         work: Folder for the raw samples.
-        on_event: Receives ``{"kind": "stage" or "waiting", "text"}``.
+        on_event: Receives ``Stage`` and ``Waiting``.
 
     Raises:
         InputError: Candidate or baseline cannot be found, or they cannot be compared.
@@ -172,7 +172,7 @@ class _Gate:
         """Measure once, as attempt 0 or, independent of that, 1."""
         again = " again, because a regression is suspected" if attempt else ""
         text = f"measuring {self.candidate.title} against {self.baseline_title}{again}"
-        self.emit({"kind": "stage", "text": text})
+        self.emit(Stage(what=text))
         medians = self._measure(attempt)
         name, threads = self.candidate.variant.name, self.settings.threads or ()
         checks = []
@@ -241,11 +241,11 @@ class _Gate:
         self.notes.append(f"Accuracy is not checked: {reason}.")
         return _NOT_EVALUATED, _NOT_EVALUATED
 
-    def _on_event(self, event: dict[str, Any]) -> None:
-        if event["kind"] == "waiting":
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Waiting):
             self.emit(event)
-        elif event["kind"] == "sample" and event["run"] == event["runs"]:
-            self.emit({"kind": "stage", "text": f"round {event['round']} is measured"})
+        elif isinstance(event, Timed) and event.run == event.runs:
+            self.emit(Stage(what=f"round {event.round} is measured"))
 
 
 def _existing(images: list[Path]) -> list[Path]:

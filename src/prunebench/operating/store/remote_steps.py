@@ -22,7 +22,8 @@ from prunebench.operating.store.files import FileStore, Stored
 from prunebench.operating.store.runs import open_store
 from prunebench.results.run_folder import STEPS_FOLDER
 from prunebench.steps.cache import code_of, file_refs
-from prunebench.steps.child import Emit, run_child
+from prunebench.steps.child import run_child
+from prunebench.steps.events import Emit
 
 FILES: Mapping[str, tuple[str, ...]] = {
     "baseline": ("model",),

@@ -20,7 +20,7 @@ import numpy as np
 from prunebench.common.files import write_atomically
 from prunebench.common.records import FileRef, Record
 from prunebench.measuring.host.fingerprint import SessionSettings
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Emit, Progress, Stage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,7 +98,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Costs:
     from prunebench.variants.pruning.shapes import shapes_of
 
     def waiting(sentence: str) -> None:
-        emit({"kind": "stage", "text": sentence})
+        emit(Stage(what=sentence))
 
     with working_on_host(waiting):
         network = load_checkpoint(Path(request.checkpoint))
@@ -111,7 +111,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Costs:
             for layer in shapes.layers
             if (layer.inputs.groups or layer.outputs.groups) and layer.swept[0]
         }
-    emit({"kind": "stage", "text": f"timing {len(grids)} layers alone"})
+    emit(Stage(what=f"timing {len(grids)} layers alone"))
     with host_lock("the costs of each layer", waiting), tempfile.TemporaryDirectory() as folder:
         table = time_layers(grids, request, Path(folder), emit)
     target = workdir / COSTS_FILE
@@ -164,7 +164,7 @@ def time_layers(
         for names, microseconds in zip(wanted.values(), found, strict=True):
             for name in names:
                 times[name][row, column] = microseconds
-        emit({"kind": "progress", "done": done, "total": len(places), "unit": "grid point"})
+        emit(Progress(done=done, total=len(places), unit="grid point"))
     return {
         name: LayerCost(
             inputs=tuple(inputs),

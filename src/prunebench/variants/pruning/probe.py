@@ -7,7 +7,7 @@ from typing import Any
 
 from prunebench.common.records import Record
 from prunebench.config.targets import Goal
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Emit
 
 
 class Request(Record):

@@ -17,7 +17,7 @@ import numpy as np
 from prunebench.common.files import write_atomically
 from prunebench.common.records import FileRef, Record
 from prunebench.config.sections import Importance
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Emit, Progress, Stage
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -83,7 +83,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Sensitivity:
     """
     from prunebench.measuring.host.lock import working_on_host
 
-    with working_on_host(lambda sentence: emit({"kind": "stage", "text": sentence})):
+    with working_on_host(lambda sentence: emit(Stage(what=sentence))):
         return _measured(request, workdir, emit)
 
 
@@ -110,14 +110,14 @@ def _measured(request: Request, workdir: Path, emit: Emit) -> Sensitivity:
     )
     bundles = bundles_of(opened.graph.groups, None)
     used = list(batches(BATCHES))
-    emit({"kind": "stage", "text": f"measuring how much {len(bundles)} groups of channels matter"})
+    emit(Stage(what=f"measuring how much {len(bundles)} groups of channels matter"))
     whole = loss_of(network, used)
     curves: dict[str, list[float]] = {}
     for done, bundle in enumerate(bundles, start=1):
         curves[bundle.roots[0]] = [
             max(0.0, value - whole) for value in _losses(opened, bundle, used)
         ]
-        emit({"kind": "progress", "done": done, "total": len(bundles), "unit": "group"})
+        emit(Progress(done=done, total=len(bundles), unit="group"))
     target = workdir / SENSITIVITY_FILE
     write_atomically(target, json.dumps(curves))
     return Sensitivity(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from prunebench.common.records import FileRef, Record, Structure, sha256_of
 from prunebench.config.sections import Allocation, Importance, LatencyConfig
 from prunebench.config.targets import Goal
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Emit, Progress, Stage
 from prunebench.variants.audit import structure_of
 from prunebench.variants.retraining.step import Request as TrainRequest
 
@@ -125,7 +125,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
     from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
     from prunebench.variants.pruning.pruner import outcome_of
 
-    emit({"kind": "stage", "text": "reading the checkpoint"})
+    emit(Stage(what="reading the checkpoint"))
     checkpoint = Path(request.checkpoint)
     with _working(request, emit):
         network = load_checkpoint(checkpoint)
@@ -137,7 +137,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
     with _working(request, emit):
         outcome = outcome_of(opened.graph, allocated.kept, request.round_to)
         network = remove_in_stages(opened, allocated.kept, request, workdir, batches, emit)
-        emit({"kind": "stage", "text": "re-estimating BatchNorm statistics"})
+        emit(Stage(what="re-estimating BatchNorm statistics"))
         used = _improve_batchnorm(network, request, batches)
     target = workdir / CHECKPOINT_FILE
     provenance = {
@@ -171,7 +171,7 @@ def _working(request: Request, emit: Emit) -> AbstractContextManager[None]:
 
     if request.timing is None and request.costs is None:
         return nullcontext()
-    return working_on_host(lambda sentence: emit({"kind": "stage", "text": sentence}))
+    return working_on_host(lambda sentence: emit(Stage(what=sentence)))
 
 
 def remove_in_stages(
@@ -205,7 +205,7 @@ def remove_in_stages(
         folder = workdir / f"stage-{stage}"
         folder.mkdir(exist_ok=True)
         save_checkpoint(network, folder / "pruned.pt", {"step": "prune", "stage": stage})
-        emit({"kind": "stage", "text": f"retraining after stage {stage} of {request.stages}"})
+        emit(Stage(what=f"retraining after stage {stage} of {request.stages}"))
         update = {
             "checkpoint": str(folder / "pruned.pt"),
             "data_yaml": request.data_yaml,
@@ -252,7 +252,7 @@ def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Al
     from prunebench.variants.pruning.timing import Stopwatch
 
     def say(sentence: str) -> None:
-        emit({"kind": "stage", "text": sentence})
+        emit(Stage(what=sentence))
 
     measurements, time = None, None
     if request.costs is not None and request.curves is not None:
@@ -273,7 +273,7 @@ def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Al
                 candidate = stopwatch.candidate(kept, request.round_to)
             return stopwatch.time(candidate, say)
 
-    emit({"kind": "stage", "text": f"deciding how wide each layer becomes ({request.goal.label})"})
+    emit(Stage(what=f"deciding how wide each layer becomes ({request.goal.label})"))
     return allocate(
         opened,
         shapes_of(opened.graph, request.imgsz),
@@ -298,6 +298,6 @@ def _batches(request: Request, network: Network, emit: Emit) -> Batches:
         total = min(count, math.ceil(len(images) / BATCH))
         for done, batch in enumerate(sample, start=1):
             yield batch
-            emit({"kind": "progress", "done": done, "total": total, "unit": "batch"})
+            emit(Progress(done=done, total=total, unit="batch"))
 
     return batches

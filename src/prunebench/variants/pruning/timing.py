@@ -14,6 +14,7 @@ from prunebench.measuring.latency.intervals import ratio_interval
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
+from prunebench.steps.events import Waiting
 from prunebench.variants.checkpoint import Network, load_checkpoint, save_checkpoint
 from prunebench.variants.export import export_onnx
 from prunebench.variants.pruning.pruner import narrow, open_network
@@ -92,7 +93,7 @@ class Stopwatch:
             seed=self._timed,
             folder=folder,
             who="the search for a pruning target",
-            on_event=lambda event: waiting(event["text"]) if event["kind"] == "waiting" else None,
+            on_event=lambda event: waiting(event.what) if isinstance(event, Waiting) else None,
         )
         medians = round_medians(read_samples(folder / result.samples.path), "model")
         base, other = (medians[target.name, result.threads[0]] for target in targets)

@@ -17,7 +17,7 @@ from prunebench.common.errors import ConfigError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import FileRef, Record, Structure, TrainingSummary, sha256_of
 from prunebench.data.dataset import read_dataset
-from prunebench.steps.child import Emit, Event
+from prunebench.steps.events import Emit, Event
 from prunebench.variants.audit import structure_of
 from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
 from prunebench.variants.retraining.fit import fit

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
 
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Batch, Emit, Epoch, Event, Restored, Stage
 
 HEARTBEAT_S = 2.0
 """Shortest time between two events about batches."""
@@ -14,14 +13,6 @@ HEARTBEAT_S = 2.0
 
 class Progress:
     """Turns the trainer's callbacks into events.
-
-    Events, besides ``stage`` (``text``):
-
-    - ``restored``: ``transferred`` and ``tensors``, parameters of the parent and of the
-      network that is trained instead; emitted before the first epoch.
-    - ``batch``: ``epoch`` (1 for the first), ``epochs``, ``phase`` (``train`` or ``val``),
-      ``batch``, ``batches``, ``loss``, ``seconds_left`` (``None`` while unknown).
-    - ``epoch``: ``epoch`` finished of ``epochs``, ``loss``, ``map50``, ``seconds_left``.
 
     Args:
         emit: Receives each event.
@@ -37,11 +28,11 @@ class Progress:
 
     def stage(self, text: str) -> None:
         """Say what begins now."""
-        self._send({"kind": "stage", "text": text})
+        self._send(Stage(what=text))
 
     def restored(self, **counts: int) -> None:
         """Say that the trained network is not the checkpoint's."""
-        self._send({"kind": "restored", **counts})
+        self._send(Restored(**counts))
 
     def start(self, first_epoch: int) -> None:
         """Start the clock of this attempt at epoch ``first_epoch`` (0 for the first)."""
@@ -57,29 +48,27 @@ class Progress:
         done = epoch - self._first_epoch
         done_share = done + (batch + 1) / batches if phase == "train" else done + 1
         self._send(
-            {
-                "kind": "batch",
-                "phase": phase,
-                "epoch": epoch + 1,
-                "epochs": self._epochs,
-                "batch": batch + 1,
-                "batches": batches,
-                "loss": loss,
-                "seconds_left": self._seconds_left(done_share),
-            }
+            Batch(
+                phase=phase,
+                epoch=epoch + 1,
+                epochs=self._epochs,
+                batch=batch + 1,
+                batches=batches,
+                loss=loss,
+                seconds_left=self._seconds_left(done_share),
+            )
         )
 
     def epoch(self, epoch: int, loss: float | None, map50: float | None) -> None:
         """Say that ``epoch`` (counted from 0) has been trained, validated and saved."""
         self._send(
-            {
-                "kind": "epoch",
-                "epoch": epoch + 1,
-                "epochs": self._epochs,
-                "loss": loss,
-                "map50": map50,
-                "seconds_left": self._seconds_left(epoch + 1 - self._first_epoch),
-            }
+            Epoch(
+                epoch=epoch + 1,
+                epochs=self._epochs,
+                loss=loss,
+                map50=map50,
+                seconds_left=self._seconds_left(epoch + 1 - self._first_epoch),
+            )
         )
 
     def _seconds_left(self, epochs_done: float) -> float | None:
@@ -89,7 +78,7 @@ class Progress:
         left = self._epochs - self._first_epoch - epochs_done
         return round(max(0.0, elapsed / epochs_done * left), 1)
 
-    def _send(self, event: dict[str, Any]) -> None:
+    def _send(self, event: Event) -> None:
         self._last = time.monotonic()
         # Ultralytics' progress bar leaves its line unfinished; an event needs a line of its own.
         print(flush=True, file=sys.stdout)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.common.records import FileRef, sha256_of
-from prunebench.steps.child import Emit
+from prunebench.steps.events import Emit
 from prunebench.variants.retraining.state import TrainingState
 
 

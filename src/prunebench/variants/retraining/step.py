@@ -10,7 +10,8 @@ from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
 from prunebench.common.records import FileRef, Record, Structure, TrainingSummary
 from prunebench.config.strategy_settings import StrategySettings, plugin_digest, settings_model
-from prunebench.steps.child import WAITING, Emit
+from prunebench.steps.child import WAITING
+from prunebench.steps.events import Emit
 from prunebench.variants.audit import structure_of
 from prunebench.variants.checkpoint import load_checkpoint
 from prunebench.variants.retraining.job import Job
