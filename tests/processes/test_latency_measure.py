@@ -183,7 +183,7 @@ def test_killed_in_the_middle_it_continues_where_it_stopped(
     )
     assert process.stdout is not None
     for _ in range(3):
-        assert process.stdout.readline() == "sample\n"
+        assert process.stdout.readline() == "timed\n"
     process.kill()
     process.wait()
     # A round is kept as a whole: its second event follows at once, and the third round may be.
