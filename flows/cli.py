@@ -136,16 +136,17 @@ def _estimate(config: Config, *, quiet: bool, as_json: bool) -> None:
     """Check the inputs, try how fast this host is, and print the plan with its time."""
     from prunebench.cli.views.plain import estimate_view, plan_view
     from prunebench.experiment.dry_run import dry_run
-    from prunebench.experiment.plan import plan_variants
+    from prunebench.experiment.prepare import check
 
     with shown_progress(stderr_console(), quiet=quiet):
-        found = dry_run(config)
+        checked = check(config)
+        found = dry_run(checked)
     if as_json:
         totals = {"low_s": found.low_s, "high_s": found.high_s}
         plain = {**found.model_dump(mode="json"), **totals}
         print_json(plain)
         return
-    stdout_console().print(plan_view(config, plan_variants(config)))
+    stdout_console().print(plan_view(config, checked.variants))
     stdout_console().print(estimate_view(found))
 
 

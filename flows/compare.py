@@ -12,7 +12,7 @@ from flows.run_log import log_ranking, progress_logged
 from prunebench.common.files import sole_user
 from prunebench.common.records import Failure, VariantRecord
 from prunebench.config.loading import Config
-from prunebench.experiment.plan import PlannedVariant, plan_variants
+from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import output_folder
 from prunebench.steps.child import ending_children
 from prunebench.steps.events import stage
@@ -49,7 +49,7 @@ def compare(config: Config) -> State[Any]:
     with progress_logged(), sole_user(out), ending_children():
         settle_last_run(out)
         experiment = prepare_experiment(config)
-        plan = plan_variants(config)
+        plan = experiment.variants
         with steps_on_cluster(experiment):
             made: dict[str, PrefectFuture[Any]] = {}
             exported: dict[str, PrefectFuture[Any]] = {}

@@ -13,7 +13,6 @@ from flows.console import shown_progress, stderr_console
 from prunebench.common.errors import PrunebenchError
 from prunebench.config.loading import Config
 from prunebench.experiment.duration import TimeLeft, workload
-from prunebench.experiment.plan import plan_variants
 from prunebench.steps.child import ending_children
 from prunebench.steps.events import stage
 
@@ -39,18 +38,17 @@ def run_compare(config: Config, console: Console, *, quiet: bool) -> Any:
     """Check the inputs, run the flow with its progress shown, and return its state."""
     with shown_progress(console, quiet=quiet) as clock:
         stage("checking the model, the data and the output folder")
-        from prunebench.experiment.prepare import check
+        from prunebench.experiment.prepare import check, checked_already
 
-        check(config)
-        plan = plan_variants(config)
-        parents = {variant.name: variant.parent for variant in plan}
+        checked = check(config)
+        parents = {variant.name: variant.parent for variant in checked.variants}
         parallel = config.retrain.parallel_trainings
-        clock.left = TimeLeft(workload(config, plan), parents, parallel=parallel)
+        clock.left = TimeLeft(workload(config, checked.variants), parents, parallel=parallel)
         stage("starting Prefect")
         from flows.compare import compare
         from flows.server import prefect_server
 
-        with prefect_server():
+        with prefect_server(), checked_already(checked):
             return compare(config, return_state=True)
 
 

@@ -22,4 +22,4 @@ def rank_variants(
     diagnoses: Diagnoses,
 ) -> RunRanking:
     """Rank the variants and write the run's tables and report."""
-    return rank_run(experiment.run_folder, experiment.config, variants, latency, diagnoses)
+    return rank_run(experiment, variants, latency, diagnoses)

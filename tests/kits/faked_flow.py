@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from experiment_kit import bare_experiment
 from faked_kit import TEMPLATE
 from prefect import flow
 from prefect.states import Completed, State
@@ -52,19 +53,7 @@ def _pass(out: str, step: str) -> None:
 def _prepare(config: Config) -> Experiment:
     out = Path(config.out)
     folder = open_run(config, out)
-    experiment = Experiment(
-        config=config,
-        folder=str(folder),
-        out=str(out),
-        checkpoint=None,
-        checkpoint_sha256=None,
-        structure=None,
-        data_yaml="",
-        data_digest="",
-        class_names={},
-        split="val",
-        images=(),
-    )
+    experiment = bare_experiment(config, folder)
     (folder / EXPERIMENT_FILE).write_text(experiment.model_dump_json())
     return experiment
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from experiment_kit import bare_experiment
 
 from prunebench.common.records import (
     Accuracy,
@@ -171,7 +172,7 @@ def make_run(
         save_variant(folder, variant)
     latency = _latency(folder, makers, config, threads, rounds, noise, frames)
     (folder / LATENCY_FOLDER / LATENCY_FILE).write_text(latency.model_dump_json())
-    return rank_run(folder, config, variants, latency)
+    return rank_run(bare_experiment(config, folder), variants, latency)
 
 
 def _variant(folder: Path, maker: Maker, masks: bool) -> VariantRecord:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from experiment_kit import bare_experiment
 from latency_kit import IMGSZ, NC, write_detector, write_images
 from report_kit import IMAGES, MIXED, make_run
 
@@ -18,7 +19,7 @@ from prunebench.common.errors import InputError
 from prunebench.common.records import FileRef
 from prunebench.config.loading import Config, parse_config
 from prunebench.experiment.measure_and_rank import measure_latency, rank_run
-from prunebench.experiment.prepare import EXPERIMENT_FILE, Experiment
+from prunebench.experiment.prepare import EXPERIMENT_FILE
 from prunebench.operating.gate.decision import GateLimits
 from prunebench.operating.gate.run import GateReport, run_gate
 from prunebench.results.history.recording import record_run
@@ -66,24 +67,17 @@ def make_real_run(folder: Path, image: Path) -> Path:
         exported = variant.exported.model_copy(update={"onnx": onnx, "imgsz": IMGSZ})
         variants.append(variant.model_copy(update={"exported": exported}))
         (home / "record.json").write_text(variants[-1].model_dump_json())
-    experiment = Experiment(
-        config=config,
-        out=str(folder.parent),
-        folder=str(folder),
-        checkpoint=None,
-        checkpoint_sha256=None,
-        structure=None,
-        data_yaml="data.yaml",
-        data_digest="0" * 64,
+    experiment = bare_experiment(
+        config,
+        folder,
         class_names={index: f"class {index}" for index in range(NC)},
-        split="val",
         images=(str(image),) * IMAGES,
     )
     (folder / "config.yaml").write_text(config.model_dump_json())
     (folder / EXPERIMENT_FILE).write_text(experiment.model_dump_json())
     shutil.rmtree(folder / LATENCY_FOLDER)
     latency = measure_latency(experiment, variants, lambda event: None)
-    rank_run(folder, config, variants, latency)
+    rank_run(experiment, variants, latency)
     return folder
 
 

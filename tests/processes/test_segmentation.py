@@ -15,7 +15,6 @@ from prunebench.config.loading import Config, parse_config
 from prunebench.data.scenes import SCENE_NAMES
 from prunebench.experiment.make import evaluate_variant, export_variant, make_variant
 from prunebench.experiment.measure_and_rank import measure_latency, rank_run
-from prunebench.experiment.plan import plan_variants
 from prunebench.experiment.prepare import check, prepare
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.results.outcome import RunRanking
@@ -49,14 +48,14 @@ def outcome(home: Path) -> Outcome:
     given = config(home, "yolov8n-seg.pt", "scenes-seg:train=4,val=4,test=4,width=96,height=64")
     experiment = prepare(given)
     made: dict[str, VariantRecord] = {}
-    for planned in plan_variants(given)[:2]:
+    for planned in experiment.variants[:2]:
         baseline = made.get("baseline")
         variant = make_variant(experiment, planned, baseline, baseline, ignore)
         variant = export_variant(experiment, variant, ignore)
         made[planned.name] = evaluate_variant(experiment, variant, ignore)
     latency = measure_latency(experiment, list(made.values()), ignore)
     folder = experiment.run_folder
-    return folder, made, rank_run(folder, given, list(made.values()), latency)
+    return folder, made, rank_run(experiment, list(made.values()), latency)
 
 
 def test_it_is_ranked_by_its_masks(outcome: Outcome) -> None:

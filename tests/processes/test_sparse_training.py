@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 import torch_pruning as tp
+from experiment_kit import bare_experiment
 from retraining_kit import make_dataset, make_network, parameters_in, request
 
 from prunebench.common.errors import StepError
 from prunebench.common.records import FileRef, sha256_of
 from prunebench.config.loading import parse_config
-from prunebench.experiment.plan import plan_variants
-from prunebench.experiment.prepare import Experiment
 from prunebench.experiment.prune import prune
 from prunebench.steps.cache import run_step
 from prunebench.steps.events import Event
@@ -155,18 +154,8 @@ def test_the_sparse_network_is_what_is_pruned(
             "retrain": {"imgsz": 32, "batch": 3, "threads": 1},
         }
     )
-    experiment = Experiment(
-        out=str(tmp_path),
-        checkpoint=str(unpruned),
-        checkpoint_sha256=sha256_of(unpruned),
-        structure=None,
-        data_yaml=str(data_yaml),
-        data_digest="of the data",
-        class_names={},
-        split="val",
-        images=(),
-        config=config,
-        folder=str(tmp_path / "run"),
+    experiment = bare_experiment(
+        config, tmp_path / "run", data_yaml=str(data_yaml), data_digest="of the data"
     )
     steps: list[str] = []
 
@@ -175,7 +164,7 @@ def test_the_sparse_network_is_what_is_pruned(
         steps.append(f"{step} {'cached' if done.cached else 'ran'}")
         return done
 
-    planned = next(v for v in plan_variants(config) if v.name == "pruned")
+    planned = next(v for v in experiment.variants if v.name == "pruned")
     inputs = {"checkpoint": sha256_of(unpruned), "data_yaml": experiment.data_digest}
     for _ in range(2):
         done = prune(experiment, planned, unpruned, inputs, run_it)

@@ -6,11 +6,9 @@ import tempfile
 from pathlib import Path
 
 from prunebench.common.cores import usable_cores
-from prunebench.config.loading import Config
 from prunebench.data.dataset import images_of, read_dataset
 from prunebench.experiment.duration import Estimate, estimate
-from prunebench.experiment.plan import plan_variants
-from prunebench.experiment.prepare import check
+from prunebench.experiment.prepare import Checked
 from prunebench.experiment.speed_trial import Pace, Request
 from prunebench.steps.child import run_child
 from prunebench.steps.events import announce
@@ -18,14 +16,13 @@ from prunebench.steps.events import announce
 TRIED_IMAGES = 48
 
 
-def dry_run(config: Config) -> Estimate:
-    """Check every input as a run does, train on a few batches, and estimate the time.
+def dry_run(inputs: Checked) -> Estimate:
+    """Train on a few batches, and estimate the time.
 
     Raises:
-        InputError: As ``experiment.check``.
         StepError: The short try failed.
     """
-    inputs = check(config)
+    config = inputs.config
     dataset = read_dataset(Path(inputs.data_yaml))
     train, validation = images_of(dataset, "train"), images_of(dataset, "val")
     request = Request(
@@ -42,7 +39,7 @@ def dry_run(config: Config) -> Estimate:
         tried = run_child("pace", request, Path(folder), threads=threads, on_event=announce)
     return estimate(
         config,
-        plan_variants(config),
+        inputs.variants,
         Pace.model_validate(tried),
         images=(len(train), len(validation), len(inputs.images)),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from prunebench.common.errors import StepError
 from prunebench.common.records import Overlap, Structure, VariantRecord
 from prunebench.common.statistics import Array
 from prunebench.config.loading import Config
-from prunebench.experiment.plan import plan_variants
+from prunebench.experiment.prepare import Experiment
 from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
@@ -25,20 +24,20 @@ from prunebench.results.run_folder import LATENCY_FOLDER
 
 
 def measured_from(
-    variants: Sequence[VariantRecord], latency: LatencyResult, root: Path, config: Config
+    experiment: Experiment, variants: Sequence[VariantRecord], latency: LatencyResult
 ) -> list[Measured]:
     """Gather every variant that has an accuracy and an ONNX file.
 
     Args:
-        variants: The run's variants; failed ones are left out.
-        latency: The run's measurement.
-        root: The run's folder.
-        config: The run's configuration.
+        experiment: The prepared experiment.
+        variants: Its variants; failed ones are left out.
+        latency: Their measurement.
 
     Raises:
         StepError: Two variants were evaluated on different images, or the ranking's metric is of
             masks and a variant predicts none.
     """
+    config, root = experiment.config, experiment.run_folder
     folder = root / LATENCY_FOLDER
     samples = read_samples(folder / latency.samples.path)
     model, frames = round_medians(samples, "model"), round_medians(samples, "end_to_end")
@@ -47,7 +46,7 @@ def measured_from(
         for summary in summarise(latency, folder, level=config.ranking.level)
         if summary.paced is not None
     }
-    planned = {variant.name: variant for variant in plan_variants(config)}
+    planned = {variant.name: variant for variant in experiment.variants}
     first: Detections | None = None
     measured: list[Measured] = []
     for variant in variants:

@@ -16,7 +16,6 @@ from pathlib import Path
 from prunebench.common.errors import StepError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import VariantRecord
-from prunebench.config.loading import Config
 from prunebench.experiment.figures import measured_from
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.records import LatencyResult
@@ -76,8 +75,7 @@ def measure_latency(
 
 
 def rank_run(
-    folder: Path,
-    config: Config,
+    experiment: Experiment,
     variants: Sequence[VariantRecord],
     latency: LatencyResult,
     diagnoses: Diagnoses | None = None,
@@ -89,6 +87,7 @@ def rank_run(
     Raises:
         StepError: The run was noisy and the configuration refuses to rank such a run.
     """
+    folder, config = experiment.run_folder, experiment.config
     for variant in variants:
         save_variant(folder, variant)
     if latency.noisy and config.latency.strict:
@@ -98,7 +97,7 @@ def rank_run(
             f"the run was noisy and strict is set: {'; '.join(latency.noise)}; its samples are "
             f"kept in {aside.name}, run it again to measure anew",
         )
-    measured = measured_from(variants, latency, folder, config)
+    measured = measured_from(experiment, variants, latency)
     failures = [
         FailedVariant(name=v.name, step=v.failure.step, reason=v.failure.reason)
         for v in variants

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import importlib.util
 import tempfile
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 import yaml
@@ -20,7 +22,7 @@ from prunebench.config.mlflow import require_mlflow
 from prunebench.config.sections import PruneConfig
 from prunebench.data.dataset import Split, check_dataset, dataset_digest, images_of, resolve_dataset
 from prunebench.experiment.controls import smaller_network
-from prunebench.experiment.plan import NETWORK_SUFFIXES, plan_variants
+from prunebench.experiment.plan import NETWORK_SUFFIXES, PlannedVariant, plan_variants
 from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
 from prunebench.results.history.store import Store, default_url
 from prunebench.results.run_folder import DATA_FOLDER, STEPS_FOLDER, open_run, read_run_config
@@ -34,10 +36,12 @@ from prunebench.variants.pruning.probe import Request as ProbeRequest
 EXPERIMENT_FILE = "experiment.json"
 
 
-class Inputs(Record):
-    """What a configuration names, found, checked and digested.
+class Checked(Record):
+    """A configuration whose inputs were found, checked and digested, with the variants it plans.
 
     Attributes:
+        config: The configuration.
+        variants: Its variants, each after its parent.
         out: Absolute path of the output folder.
         checkpoint: Absolute path of the given checkpoint, ``None`` where a baseline is trained.
         checkpoint_sha256: Digest of that file.
@@ -49,6 +53,8 @@ class Inputs(Record):
         images: Absolute paths of those images, in order.
     """
 
+    config: Config
+    variants: tuple[PlannedVariant, ...]
     out: str
     checkpoint: str | None
     checkpoint_sha256: str | None
@@ -60,15 +66,13 @@ class Inputs(Record):
     images: tuple[str, ...]
 
 
-class Experiment(Inputs):
-    """A configuration with its inputs and the folder of its run.
+class Experiment(Checked):
+    """A checked configuration with the folder of its run.
 
     Attributes:
-        config: The configuration.
         folder: Absolute path of the run's folder below the output folder.
     """
 
-    config: Config
     folder: str
 
     @property
@@ -98,7 +102,20 @@ class Experiment(Inputs):
         return self.config.retrain.threads or max(1, share)
 
 
-def check(config: Config) -> Inputs:
+_checked: ContextVar[Checked | None] = ContextVar("checked", default=None)
+
+
+@contextlib.contextmanager
+def checked_already(checked: Checked) -> Iterator[None]:
+    """Let ``prepare`` in the block take over what was checked just before it."""
+    token = _checked.set(checked)
+    try:
+        yield
+    finally:
+        _checked.reset(token)
+
+
+def check(config: Config) -> Checked:
     """Find and check everything a run needs, before any work starts.
 
     Raises:
@@ -107,7 +124,7 @@ def check(config: Config) -> Inputs:
     """
     check_versions()
     check_engine(config)
-    plan_variants(config)
+    variants = plan_variants(config)
     out = output_folder(config)
     checkpoint = _checkpoint_path(config.model)
     if config.mlflow is not None:
@@ -118,8 +135,8 @@ def check(config: Config) -> Inputs:
     if checkpoint is not None:
         stage(f"reading {checkpoint.name}")
         sha256 = sha256_of(checkpoint)
-        structure = _inspect(checkpoint, sha256, config.image.hw)
-        _probe(checkpoint, sha256, config.prune, config.image.hw)
+        structure = _inspect(checkpoint, config.image.hw)
+        _probe(checkpoint, config.prune, config.image.hw)
     if "smaller" in config.controls:
         smaller_network(config.model, structure)
     task = _task_of_network(config.model) if structure is None else structure.task
@@ -136,7 +153,9 @@ def check(config: Config) -> Inputs:
         split = "test"
     names = None if structure is None else structure.names
     check_dataset(dataset, class_names=names, splits=("train", "val", split), task=task)
-    return Inputs(
+    return Checked(
+        config=config,
+        variants=variants,
         out=str(out),
         checkpoint=None if checkpoint is None else str(checkpoint),
         checkpoint_sha256=sha256,
@@ -155,12 +174,14 @@ def prepare(config: Config) -> Experiment:
     Raises:
         InputError: As ``check``.
     """
-    inputs = check(config)
+    checked = _checked.get()
+    if checked is None or checked.config != config:
+        checked = check(config)
     obstacle = int8_obstacle(cpu_flags())
-    if obstacle is not None and any(variant.quantized for variant in plan_variants(config)):
+    if obstacle is not None and any(variant.quantized for variant in checked.variants):
         stage(f"{obstacle} It is measured anyway, as asked.")
-    folder = open_run(config, Path(inputs.out))
-    experiment = Experiment(config=config, folder=str(folder), **dict(inputs))
+    folder = open_run(config, Path(checked.out))
+    experiment = Experiment(folder=str(folder), **dict(checked))
     write_atomically(folder / EXPERIMENT_FILE, experiment.model_dump_json(indent=2))
     return experiment
 
@@ -220,8 +241,7 @@ def _task_of_network(model: str) -> str | None:
         return None
 
 
-@functools.lru_cache(maxsize=8)
-def _inspect(checkpoint: Path, sha256: str, hw: tuple[int, int]) -> Structure:
+def _inspect(checkpoint: Path, hw: tuple[int, int]) -> Structure:
     """Structure of a checkpoint, read in a child because reading one imports torch."""
     with tempfile.TemporaryDirectory() as folder:
         request = InspectRequest(checkpoint=str(checkpoint), imgsz=hw)
@@ -229,8 +249,7 @@ def _inspect(checkpoint: Path, sha256: str, hw: tuple[int, int]) -> Structure:
     return Structure.model_validate(result)
 
 
-@functools.lru_cache(maxsize=8)
-def _probe(checkpoint: Path, sha256: str, prune: PruneConfig, hw: tuple[int, int]) -> None:
+def _probe(checkpoint: Path, prune: PruneConfig, hw: tuple[int, int]) -> None:
     """Check what only the traced network can tell: names to ignore, and targets that are counted.
 
     A ratio alone is always between nothing and everything, so it is not worth the seconds.

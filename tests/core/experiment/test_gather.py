@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from experiment_kit import experiment_of
 from report_kit import MIXED, make_run
 from rich.console import Console
 
@@ -17,7 +18,7 @@ from prunebench.experiment.figures import measured_from, network_key
 from prunebench.measuring.latency.stopping import possible_looks
 from prunebench.results.outcome import RunRanking, read_latency
 from prunebench.results.ranking import Measured
-from prunebench.results.run_folder import read_run_config, read_variants
+from prunebench.results.run_folder import read_variants
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunRanking]:
 @pytest.fixture(scope="module")
 def measured(run: tuple[Path, RunRanking]) -> dict[str, Measured]:
     folder, _ = run
-    found = measured_from(
-        read_variants(folder), read_latency(folder), folder, read_run_config(folder)
-    )
+    found = measured_from(experiment_of(folder), read_variants(folder), read_latency(folder))
     return {variant.name: variant for variant in found}
 
 
@@ -100,7 +99,7 @@ def test_a_variant_whose_measurement_failed_keeps_the_reason(run: tuple[Path, Ru
     folder, _ = run
     latency = read_latency(folder)
     broken = latency.model_copy(update={"failures": {"pruned": "its process was ended by SIGKILL"}})
-    found = measured_from(read_variants(folder), broken, folder, read_run_config(folder))
+    found = measured_from(experiment_of(folder), read_variants(folder), broken)
     assert {v.name: v.failure for v in found}["pruned"] == "its process was ended by SIGKILL"
 
 
@@ -115,7 +114,7 @@ def test_variants_evaluated_on_other_images_are_refused(
     changed["target_counts"] = changed["target_counts"] + 1
     np.savez_compressed(path, **changed)
     with pytest.raises(StepError, match="other images or labels"):
-        measured_from(read_variants(folder), read_latency(folder), folder, read_run_config(folder))
+        measured_from(experiment_of(folder), read_variants(folder), read_latency(folder))
 
 
 def test_looks_are_those_the_measuring_could_have_stopped_at(run: tuple[Path, RunRanking]) -> None:

@@ -7,33 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from experiment_kit import bare_experiment
 
 from prunebench.common.errors import ConfigError
 from prunebench.common.records import FileRef, Record
-from prunebench.config.loading import Config, parse_config
+from prunebench.config.loading import parse_config
 from prunebench.config.strategy_settings import SparseSettings
 from prunebench.experiment.plan import plan_variants
-from prunebench.experiment.prepare import Experiment
 from prunebench.experiment.prune import prune
 from prunebench.steps.cache import StepRun
 
 INPUTS = {"checkpoint": "of the baseline", "data_yaml": "of the data"}
-
-
-def experiment(config: Config) -> Experiment:
-    return Experiment(
-        out="/out",
-        checkpoint="/best.pt",
-        checkpoint_sha256=INPUTS["checkpoint"],
-        structure=None,
-        data_yaml="/data.yaml",
-        data_digest=INPUTS["data_yaml"],
-        class_names={0: "disc"},
-        split="val",
-        images=(),
-        config=config,
-        folder="/out/run",
-    )
 
 
 def steps_of(settings: Mapping[str, Any]) -> list[tuple[str, Any, Mapping[str, str]]]:
@@ -48,8 +32,11 @@ def steps_of(settings: Mapping[str, Any]) -> list[tuple[str, Any, Mapping[str, s
         result = {fields.get(step, "checkpoint"): file.model_dump()}
         return StepRun(folder=f"/out/.steps/{step}", result=result, seconds=0, cached=False)
 
-    planned = next(v for v in plan_variants(config) if v.name == "pruned")
-    prune(experiment(config), planned, Path("/baseline.pt"), INPUTS, note)
+    experiment = bare_experiment(
+        config, Path("/out/run"), data_yaml="/data.yaml", data_digest=INPUTS["data_yaml"]
+    )
+    planned = next(v for v in experiment.variants if v.name == "pruned")
+    prune(experiment, planned, Path("/baseline.pt"), INPUTS, note)
     return steps
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from experiment_kit import bare_experiment
 from scipy import stats
 
 from prunebench.common.records import (
@@ -28,19 +29,7 @@ IMAGES = 100
 
 @pytest.fixture
 def experiment(tmp_path: Path) -> Experiment:
-    return Experiment(
-        config=Config(model="best.pt"),
-        folder=str(tmp_path),
-        out=str(tmp_path),
-        checkpoint=None,
-        checkpoint_sha256=None,
-        structure=None,
-        data_yaml="data.yaml",
-        data_digest="",
-        class_names={0: "tree"},
-        split="test",
-        images=(),
-    )
+    return bare_experiment(Config(model="best.pt"), tmp_path)
 
 
 def round_record(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from experiment_kit import bare_experiment, experiment_of
 from report_kit import MIXED, make_run
 
 from prunebench.common.errors import StepError
@@ -13,7 +14,6 @@ from prunebench.results.outcome import read_latency
 from prunebench.results.run_folder import (
     LATENCY_FOLDER,
     RANKING_FILE,
-    read_run_config,
     read_variants,
 )
 
@@ -22,16 +22,16 @@ def test_a_noisy_run_is_not_ranked_where_strict_is_set(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     make_run(folder, MIXED, rounds=8)
     (folder / RANKING_FILE).unlink()
-    variants, config = read_variants(folder), read_run_config(folder)
-    strict = config.model_copy(
-        update={"latency": config.latency.model_copy(update={"strict": True})}
-    )
+    variants, experiment = read_variants(folder), experiment_of(folder)
+    config = experiment.config
+    latency = config.latency.model_copy(update={"strict": True})
+    strict = bare_experiment(config.model_copy(update={"latency": latency}), folder)
     quiet = read_latency(folder).model_copy(update={"noise": ()})
-    rank_run(folder, strict, variants, quiet)
+    rank_run(strict, variants, quiet)
     (folder / RANKING_FILE).unlink()
     noisy = quiet.model_copy(update={"noise": ("another process used 1.0 cores",)})
     with pytest.raises(StepError, match=r"another process used 1\.0 cores.*latency-refused-1"):
-        rank_run(folder, strict, variants, noisy)
+        rank_run(strict, variants, noisy)
     assert not (folder / RANKING_FILE).exists()
     assert not (folder / LATENCY_FOLDER).exists(), "the next attempt would reuse these samples"
     assert any((folder / "latency-refused-1").glob("*.jsonl"))

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
+from experiment_kit import bare_experiment
 from report_kit import CLASSES, MIXED, make_run
 from rich.console import Console
 
@@ -131,6 +132,6 @@ def test_masks_cannot_rank_a_detection_model(runs: Runs) -> None:
     metric = config.ranking.model_copy(update={"metric": "mask"})
     config = config.model_copy(update={"ranking": metric})
     with pytest.raises(StepError, match=r"ranking\.metric is mask, but it is a detection model"):
-        measured_from(read_variants(folder), read_latency(folder), folder, config)
+        measured_from(bare_experiment(config, folder), read_variants(folder), read_latency(folder))
     with pytest.raises(KeyError):
         load_detections(folder / "variants" / "pruned" / "detections.npz", "mask")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from experiment_kit import experiment_of
 from history_kit import FIRST_RUN, another_run, first_run, on_another_host
 
 from prunebench.experiment.measure_and_rank import rank_run
@@ -16,7 +17,7 @@ from prunebench.results.report.document import Figure, Table
 from prunebench.results.report.messages import Messages
 from prunebench.results.report.over_time import over_time
 from prunebench.results.report.stored import StoredRun, read_stored_run
-from prunebench.results.run_folder import read_run_config, read_variants
+from prunebench.results.run_folder import read_variants
 
 SLOWER = 1.2
 MEASURED = 3
@@ -41,7 +42,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ranked(folder: Path) -> Path:
-    rank_run(folder, read_run_config(folder), read_variants(folder), read_latency(folder))
+    rank_run(experiment_of(folder), read_variants(folder), read_latency(folder))
     return folder
 
 
