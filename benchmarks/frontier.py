@@ -93,7 +93,7 @@ def _config(
             "out": options.out,
             "seed": options.seed,
             "image": {"height": options.height, "width": options.width},
-            "prune": {"targets": targets, **prune},
+            "prune": {"target": targets, **prune},
             "retrain": {
                 "rounds": 1,
                 "epochs": options.epochs,

@@ -117,8 +117,8 @@ def demo(out: Path, quick: bool) -> tuple[float, float]:
     """Wall time of the demo's flow, and the part of it with a child alive, in seconds."""
     flags: dict[str, Any] = {"out": str(out), "model": str(CHECKPOINT)}
     if quick:
-        flags |= {"data": "scenes:train=16,val=8,test=24", "retrain": {"rounds": 0}}
-    config = load_config(QUICKSTART, flags=flags, environ={})
+        flags |= {"data": "scenes:train=16,val=8,test=24", "retrain.rounds": 0}
+    config = load_config(QUICKSTART, overrides=flags, environ={})
     children = Children()
     begun = time.perf_counter()
     with children.watched():

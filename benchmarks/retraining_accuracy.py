@@ -107,7 +107,7 @@ def configuration(options: argparse.Namespace, arm: Arm, seed: int) -> Config:
     chosen = base.retrain.strategies[arm.strategy].model_dump() | dict(arm.settings)
     values = base.model_dump(mode="json")
     bn_batches = base.prune.bn_batches if arm.bn_batches is None else arm.bn_batches
-    values["prune"] |= {"ratio": None, "target": options.target, "bn_batches": bn_batches}
+    values["prune"] |= {"target": options.target, "bn_batches": bn_batches}
     values["retrain"] |= {
         "rounds": 1,
         "epochs": options.epochs,

@@ -89,7 +89,7 @@ def experiment(folder: Path, data_yaml: str) -> Path:
         "data": data_yaml,
         "out": str(folder / "runs"),
         "image": {"height": 64, "width": 96},
-        "prune": {"ratio": 0.3, "allocation": "uniform", "bn_batches": 2},
+        "prune": {"target": 0.3, "allocation": "uniform", "bn_batches": 2},
         "retrain": {
             "rounds": 2,
             "epochs": 3,

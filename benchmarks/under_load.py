@@ -20,7 +20,7 @@ from pathlib import Path
 from kit import arguments, export_network, in_workspace, print_claims, show
 from rich.console import Console
 
-from prunebench.cli.views.plain import selftest_view
+from prunebench.cli.views.selftest import selftest_view
 from prunebench.measuring.selftest import QUICK, THOROUGH, Comparison, selftest
 
 COUNT_FOR_EVER = "import os; mine = os.getppid()\nwhile os.getppid() == mine: pass"

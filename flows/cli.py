@@ -18,12 +18,13 @@ from prunebench.cli.options import (
     JsonOption,
     ModelOption,
     OutOption,
+    OverridesArgument,
+    RunArgument,
     StrictOption,
     config_from,
     existing_run,
-    print_json,
     run_app,
-    stdout_console,
+    show,
 )
 from prunebench.common.errors import EXIT_DONE, EXIT_SOME_VARIANTS_FAILED
 from prunebench.config.loading import Config
@@ -39,6 +40,7 @@ DeploymentsArgument = Annotated[
 
 @app.command()
 def run(
+    overrides: OverridesArgument = None,
     config: ConfigOption = None,
     model: ModelOption = None,
     data: DataOption = None,
@@ -51,7 +53,8 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Prune, retrain, export and measure every variant, and rank them."""
-    resolved = config_from(config, model, data, out, strict)
+    flags = {"model": model, "data": data, "out": out, "latency.strict": strict}
+    resolved = config_from(config, flags, overrides)
     if dry_run:
         _estimate(resolved, quiet=quiet, as_json=as_json)
         return
@@ -68,7 +71,7 @@ def demo(out: OutOption = None, quiet: QuietOption = False, as_json: JsonOption 
 
 @app.command()
 def rebenchmark(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    run: RunArgument,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -134,32 +137,26 @@ def _run(config: Config, *, quiet: bool, as_json: bool) -> None:
 
 def _estimate(config: Config, *, quiet: bool, as_json: bool) -> None:
     """Check the inputs, try how fast this host is, and print the plan with its time."""
-    from prunebench.cli.views.plain import estimate_view, plan_view
+    from prunebench.cli.views.plan import estimate_view, plan_view
     from prunebench.experiment.dry_run import dry_run
     from prunebench.experiment.prepare import check
 
     with shown_progress(stderr_console(), quiet=quiet):
         checked = check(config)
         found = dry_run(checked)
-    if as_json:
-        totals = {"low_s": found.low_s, "high_s": found.high_s}
-        plain = {**found.model_dump(mode="json"), **totals}
-        print_json(plain)
-        return
-    stdout_console().print(plan_view(config, checked.variants))
-    stdout_console().print(estimate_view(found))
+    plain = found.model_dump(mode="json") | {"low_s": found.low_s, "high_s": found.high_s}
+    planned = plan_view(config, checked.variants)
+    show(plain, planned, estimate_view(found), as_json=as_json)
 
 
 def _finish(outcome: dict[str, Any], *, as_json: bool) -> None:
     """Print a run's outcome and leave with its exit code."""
-    if as_json:
-        print_json(outcome)
-    else:
-        from prunebench.cli.views.terminal import run_ranking_view
-        from prunebench.results.outcome import RunRanking
+    from prunebench.cli.views.ranking import run_ranking_view
+    from prunebench.results.outcome import RunRanking
 
-        ranking = RunRanking.model_validate(outcome["ranking"])
-        stdout_console().print(run_ranking_view(ranking))
+    ranking = run_ranking_view(RunRanking.model_validate(outcome["ranking"]))
+    show(outcome, ranking, as_json=as_json)
+    if not as_json:
         typer.echo(f"Report: {Path(outcome['folder']) / 'report.html'}")
     sys.exit(EXIT_SOME_VARIANTS_FAILED if outcome["failed"] else EXIT_DONE)
 

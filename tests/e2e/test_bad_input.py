@@ -150,9 +150,9 @@ def test_a_wrong_dataset(
     ("changes", "parts"),
     [
         ({"prun": {}}, ("unknown key prun", "did you mean prune")),
-        ({"prune": {"ratio": 0}}, ("prune.ratio",)),
-        ({"prune": {"ratio": 1.0}}, ("prune.ratio",)),
-        ({"prune": {"ratio": "much"}}, ("prune.ratio", "number")),
+        ({"prune": {"target": 0}}, ("prune.target", "a ratio of 0")),
+        ({"prune": {"target": "much"}}, ("prune.target", "'much' is not a target")),
+        ({"prune": {"ratio": 0.3}}, ("unknown key prune.ratio", "write prune.target")),
         ({"image": {"height": 180, "width": 320}}, ("image.height", "multiple of 32")),
     ],
 )
@@ -161,6 +161,28 @@ def test_a_wrong_configuration(
 ):
     outcome = command("run", "--config", config_file(tmp_path, **changes))
     assert_refused(outcome, "config.yaml", *parts)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("subcommand", ["run", "plan"])
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("retrain.epoch=20", ("unknown key retrain.epoch", "did you mean retrain.epochs")),
+        ("retrain.epochs=many", ("retrain.epochs", "integer")),
+        ("retrain.epochs", ("it is not key=value", "such as prune.target=2x")),
+        ("prune.target=[2x", ("prune.target=[2x: the value is not valid YAML",)),
+    ],
+)
+def test_a_wrong_override(
+    command: Callable[..., Outcome],
+    tmp_path: Path,
+    subcommand: str,
+    override: str,
+    parts: tuple[str],
+):
+    outcome = command(subcommand, "--config", config_file(tmp_path), "seed=1", override)
+    assert_refused(outcome, *parts)
     assert not (tmp_path / "out").exists()
 
 

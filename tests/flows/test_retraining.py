@@ -15,7 +15,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from rich.console import Console
 
 from flows.compare import compare
-from prunebench.cli.views.terminal import run_ranking_view
+from prunebench.cli.views.ranking import run_ranking_view
 from prunebench.config.loading import parse_config
 from prunebench.results.outcome import read_outcome
 from prunebench.results.run_folder import read_variants

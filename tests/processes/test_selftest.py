@@ -19,7 +19,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from prunebench.cli import app
-from prunebench.cli.views.plain import selftest_view
+from prunebench.cli.views.selftest import selftest_view
 from prunebench.common.errors import CheckpointError
 from prunebench.common.records import FileRef
 from prunebench.common.statistics import locate, rounds_to_settle

@@ -145,7 +145,7 @@ def test_the_sparse_network_is_what_is_pruned(
             "model": str(unpruned),
             "image": {"height": 32, "width": 32},
             "prune": {
-                "ratio": 0.5,
+                "target": 0.5,
                 "allocation": "uniform",
                 "round_to": None,
                 "bn_batches": 0,

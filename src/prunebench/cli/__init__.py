@@ -1,9 +1,13 @@
-"""The command line of the core, one file per command; the commands that run a flow are in
-`flows/cli.py`.
+"""The command line: every module here adds its command to ``options.app``. The commands that run a
+flow are in `flows/cli.py`.
 """
 
-# The modules are imported for their commands; their order is that of the help.
-from prunebench.cli import experiment, host, over_time, sharing
+import importlib
+import pkgutil
+
 from prunebench.cli.options import app, run_app
 
-__all__ = ["app", "experiment", "host", "over_time", "run_app", "sharing"]
+for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)
+
+__all__ = ["app", "run_app"]

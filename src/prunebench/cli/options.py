@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from pydantic_core import to_jsonable_python
+from rich.console import Console, RenderableType
 
 from prunebench import __version__
 from prunebench.common.errors import InputError, PrunebenchError
-from prunebench.config.loading import Config, load_config
+from prunebench.config.loading import Config, load_config, parse_overrides
 from prunebench.steps.events import Event, Stage
 
 INTERRUPTED = 130
@@ -53,6 +55,14 @@ def _common(
     pass
 
 
+OverridesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Settings that win over the file, such as prune.target=2x retrain.epochs=20.",
+        show_default=False,
+    ),
+]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file with the configuration.")
 ]
@@ -63,6 +73,8 @@ DataOption = Annotated[
     str | None, typer.Option("--data", "-d", help="Data YAML, 'scenes' or 'neontrees'.")
 ]
 OutOption = Annotated[str | None, typer.Option("--out", "-o", help="Folder for runs.")]
+DataDirOption = Annotated[Path, typer.Option(help="Folder for built-in data.")]
+RunArgument = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 UrlOption = Annotated[
     str | None,
     typer.Option("--url", envvar="PRUNEBENCH_HISTORY", help="History: sqlite:///, postgresql://."),
@@ -99,22 +111,18 @@ def tell(sentence: str) -> None:
     Console(stderr=True).print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
-def stdout_console() -> Console:
-    """The console of results: wide enough for them where no terminal says otherwise."""
-    console = Console()
-    return console if console.is_terminal else Console(width=PIPED_WIDTH)
-
-
 def config_from(
-    config: Path | None,
-    model: str | None,
-    data: str | None,
-    out: str | None,
-    strict: bool | None = None,
+    config: Path | None, flags: Mapping[str, Any], overrides: Sequence[str] | None = None
 ) -> Config:
-    """The configuration of a command: flags over environment over file over defaults."""
-    flags = {"model": model, "data": data, "out": out, "latency": {"strict": strict}}
-    return load_config(config, flags=flags)
+    """The configuration of a command.
+
+    Args:
+        config: Its file.
+        flags: Value of each dotted key that has an option of its own, ``None``: not given.
+        overrides: Settings as the user typed them, ``prune.target=2x``; they win over the flags.
+    """
+    given = {key: value for key, value in flags.items() if value is not None}
+    return load_config(config, overrides={**given, **parse_overrides(overrides or ())})
 
 
 def show_stage(event: Event) -> None:
@@ -123,9 +131,16 @@ def show_stage(event: Event) -> None:
         typer.echo(event.what, err=True)
 
 
-def print_json(value: Any) -> None:
-    """Print plain values on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+def show(result: Any, *views: RenderableType, as_json: bool) -> None:
+    """Print a result on standard output: as JSON, or as it is for people."""
+    if as_json:
+        plain = to_jsonable_python(result)
+        sys.stdout.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+        return
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPED_WIDTH)
+    console.print(*views, sep="\n")
 
 
 def existing_run(run: Path) -> Path:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -305,10 +304,3 @@ class VariantRecord(Record):
     def not_trained(self) -> str | None:
         """Why it was left out on purpose; ``None`` where it was made or failed."""
         return self.judgement.reason if self.judgement and self.judgement.stops else None
-
-
-def to_plain(value: Mapping[str, Any] | BaseModel) -> dict[str, Any]:
-    """A record as plain JSON values (what artifacts and caches take)."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    return dict(value)

@@ -17,6 +17,7 @@ def demo_config(out: str | None = None) -> Config:
         out: Folder for runs; ``None``: the default.
     """
     root = PACKAGED if PACKAGED.is_dir() else CHECKOUT
-    file = root / "configs" / "quickstart.yaml"
-    values = load_config(file, environ={})
-    return load_config(file, flags={"model": str(root / values.model), "out": out})
+    overrides = {"model": str(root / "assets" / "scenes-yolov8n.pt")}
+    if out is not None:
+        overrides["out"] = out
+    return load_config(root / "configs" / "quickstart.yaml", overrides=overrides)

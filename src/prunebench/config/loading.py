@@ -1,6 +1,6 @@
 """The one configuration: the YAML file, the flow's parameter and the UI form.
 
-Precedence when it is loaded: flags, environment, file, defaults (see ``load_config``).
+Command line over environment over file over defaults (see ``load_config``).
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ import difflib
 import hashlib
 import json
 import os
-import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,7 +37,13 @@ from prunebench.config.strategy_settings import BUILT_IN
 ENV_PREFIX = "PRUNEBENCH_"
 ENV_NESTING = "__"
 ROOTS_VARIABLE = "PRUNEBENCH_ALLOWED_ROOTS"
-"""No key of the configuration: see ``prunebench.operating.allowed_paths``."""
+"""Not a key of the configuration: see ``prunebench.operating.allowed_paths``."""
+
+FORMER_KEYS = {
+    "prune.ratio": "write prune.target, which takes a ratio such as 0.3",
+    "prune.targets": "write prune.target, which takes a list such as [2x, 3x]",
+    "retrain.workers": "remove it, a training on a CPU loads its images itself",
+}
 
 
 class Config(Section):
@@ -108,24 +113,20 @@ class Config(Section):
     export: ExportConfig = Field(default_factory=ExportConfig)
     accuracy: AccuracyConfig = Field(default_factory=AccuracyConfig)
     quantize: QuantizeConfig | None = Field(
-        None, description="INT8 siblings of the variants: int8, or a section; null: none."
+        None, description="Also make INT8 versions of the variants: int8, or a section; null: none."
     )
     latency: LatencyConfig = Field(default_factory=LatencyConfig)
     ranking: RankingConfig = Field(default_factory=RankingConfig)
 
     @field_validator("quantize", mode="before")
     @classmethod
-    def _type_alone(cls, value: Any) -> Any:
-        return {"to": value} if isinstance(value, str) else value
+    def _int8_alone(cls, value: Any) -> Any:
+        return {} if value == "int8" else value
 
     @model_validator(mode="after")
-    def _devices_need_a_store(self) -> Config:
+    def _other_hosts_can_be_reached(self) -> Config:
         if self.devices and self.store is None:
             raise ValueError("devices take the files from a store: set store")
-        return self
-
-    @model_validator(mode="after")
-    def _dask_needs_an_address_and_a_store(self) -> Config:
         if self.engine == "local" and self.address is not None:
             raise ValueError("address is set but engine is local: set engine to dask")
         if self.engine == "dask" and self.address is None:
@@ -143,15 +144,15 @@ class Config(Section):
 def load_config(
     file: Path | None,
     *,
-    flags: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Config:
-    """Load a configuration: flags over environment over file over defaults.
+    """Load a configuration: overrides win over the environment, that over the file.
 
     Args:
         file: YAML file, or ``None`` for defaults alone.
-        flags: Nested mapping of values given on the command line; ``None`` values are skipped.
-        environ: Environment; ``PRUNEBENCH_PRUNE__RATIO=0.3`` sets ``prune.ratio``.
+        overrides: Value of each dotted key given on the command line.
+        environ: Environment; ``PRUNEBENCH_PRUNE__TARGET=2x`` sets ``prune.target``.
             Values are read as YAML.
 
     Raises:
@@ -159,23 +160,47 @@ def load_config(
     """
     values = {} if file is None else _read_yaml(file)
     environ = os.environ if environ is None else environ
-    _merge(values, _from_environment(environ))
-    _merge(values, _without_none(flags or {}))
-    return parse_config(values, where=None if file is None else str(file), environ=environ)
+    origins: dict[str, str] = {}
+    for key, variable in _variables(environ).items():
+        _put(values, key, _read_value(environ[variable], where=variable))
+        origins[key] = variable
+    for key, value in (overrides or {}).items():
+        _put(values, key, value)
+        origins[key] = "command line"
+    return parse_config(values, where=None if file is None else str(file), origins=origins)
+
+
+def parse_overrides(arguments: Iterable[str]) -> dict[str, Any]:
+    """Value of each dotted key in arguments such as ``prune.target=2x``, read as YAML.
+
+    Raises:
+        ConfigError: An argument is not ``key=value``, or its value is not YAML.
+    """
+    overrides = {}
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
+        if not equals or not key:
+            raise ConfigError(
+                "it is not key=value",
+                where=argument,
+                fix="set a key of the configuration, such as prune.target=2x",
+            )
+        overrides[key] = _read_value(text, where=argument)
+    return overrides
 
 
 def parse_config(
     values: Mapping[str, Any],
     *,
     where: str | None = None,
-    environ: Mapping[str, str] | None = None,
+    origins: Mapping[str, str] | None = None,
 ) -> Config:
     """Validate plain values.
 
     Args:
         values: Nested mapping of keys to values.
         where: File they come from, for the error.
-        environ: Environment merged into them: an error names the variable that set the key.
+        origins: Where else the value of a dotted key comes from, for the error.
 
     Raises:
         ConfigError: With the path of the first wrong key and the nearest valid one.
@@ -183,7 +208,7 @@ def parse_config(
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise _config_error(error, where, environ or {}) from error
+        raise _config_error(error, where, origins or {}) from error
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
@@ -198,7 +223,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f" at line {mark.line + 1}"
-        raise ConfigError(f"the file is no valid YAML{line}", where=file) from error
+        raise ConfigError(f"the file is not valid YAML{line}", where=file) from error
     if values is None:
         raise ConfigError("the file is empty", where=file, fix="set at least model and data")
     if not isinstance(values, dict):
@@ -206,61 +231,53 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     return values
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for variable in sorted(environ):
-        if not variable.startswith(ENV_PREFIX) or variable == ROOTS_VARIABLE:
-            continue
-        path = variable.removeprefix(ENV_PREFIX).lower().split(ENV_NESTING)
-        try:
-            value = yaml.safe_load(environ[variable])
-        except yaml.YAMLError as error:
-            raise ConfigError("the value is no valid YAML", where=variable) from error
-        for key in reversed(path):
-            value = {key: value}
-        _merge(values, value)
-    return values
+def _variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Name of the variable that sets each dotted key, a section before its keys."""
+    return {
+        variable.removeprefix(ENV_PREFIX).lower().replace(ENV_NESTING, "."): variable
+        for variable in sorted(environ)
+        if variable.startswith(ENV_PREFIX) and variable != ROOTS_VARIABLE
+    }
 
 
-def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
-    for key, value in values.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = dict(value) if isinstance(value, Mapping) else value
+def _read_value(text: str, *, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError("the value is not valid YAML", where=where) from error
 
 
-def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            nested = _without_none(value)
-            if nested:
-                kept[key] = nested
-        elif value is not None:
-            kept[key] = value
-    return kept
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key; what was not a section on the way to it becomes one."""
+    *sections, last = key.split(".")
+    for section in sections:
+        if not isinstance(values.get(section), dict):
+            values[section] = {}
+        values = values[section]
+    values[last] = value
 
 
 def _config_error(
-    error: ValidationError, where: str | None, environ: Mapping[str, str]
+    error: ValidationError, where: str | None, origins: Mapping[str, str]
 ) -> ConfigError:
-    # A key that is missing may stand there misspelt, and that is the better thing to say.
+    # A missing key may be there misspelt, and then the misspelling is what to report.
     first = min(error.errors(), key=lambda details: details["type"] == "missing")
     path = ".".join(str(part) for part in first["loc"] if not _is_union_tag(part))
-    variable = ENV_PREFIX + path.replace(".", ENV_NESTING).upper()
-    if variable in environ:
-        where = variable
+    for key, origin in origins.items():
+        if f"{path}.".startswith(f"{key}."):
+            where = origin
     if first["type"] == "extra_forbidden":
         near = _nearest(path)
-        fix = f"did you mean {near}?" if near else "remove it"
-        return ConfigError(f"unknown key {path}", where=where, fix=fix.rstrip("?"))
+        fix = FORMER_KEYS.get(path) or (f"did you mean {near}" if near else "remove it")
+        return ConfigError(f"unknown key {path}", where=where, fix=fix)
     if first["type"] == "missing":
         fix = f"set {path}"
         if path == "model":
             fix += " or give --model; `prunebench init` writes a configuration"
         return ConfigError(f"the key {path} is missing", where=where, fix=fix)
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "model_type":
+        message = "it is a section of keys, not a value"
     message = message[:1].lower() + message[1:]
     given = first.get("input")
     shown = "" if isinstance(given, Mapping) or str(given) in message else f" (got {given!r})"
@@ -268,7 +285,9 @@ def _config_error(
 
 
 def _is_union_tag(part: int | str) -> bool:
-    return isinstance(part, str) and (part in ("int", "float", "str") or "[" in part)
+    return isinstance(part, str) and (
+        part in ("int", "constrained-int", "float", "str") or "[" in part
+    )
 
 
 def _nearest(path: str) -> str | None:
@@ -299,6 +318,4 @@ def _strategy_key_paths() -> Iterator[str]:
 def _sections_in(annotation: Any) -> Sequence[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return [s for part in typing.get_args(annotation) for s in _sections_in(part)]
-    return []
+    return [s for part in typing.get_args(annotation) for s in _sections_in(part)]

@@ -1,11 +1,12 @@
-"""The sections of the configuration, one model each; ``config.Config`` puts them together."""
+"""The sections of the configuration, one model each; ``loading.Config`` combines them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -32,11 +33,9 @@ Importance = Literal["magnitude", "lamp", "bn_scale", "fpgm", "taylor", "random"
 Control = Literal["int8", "resolution", "smaller"]
 
 STRIDE = 32
-"""Pixels of the image to a cell of the coarsest map: both sides are multiples of it."""
+"""Pixels per cell of the coarsest feature map; both sides of an image are multiples of it."""
 
 Allocation = Literal["uniform", "global", "latency-aware"]
-
-DEFAULT_TARGET = "1.5x"
 
 
 class Section(BaseModel):
@@ -45,19 +44,21 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _multiple_of_stride(value: int) -> int:
+    if value % STRIDE:
+        nearest = max(STRIDE, round(value / STRIDE) * STRIDE)
+        raise ValueError(f"{value} is not a multiple of {STRIDE}, the nearest is {nearest}")
+    return value
+
+
+Side = Annotated[int, Field(gt=0), AfterValidator(_multiple_of_stride)]
+
+
 class ImageConfig(Section):
     """The fixed letterbox that export, accuracy and latency share."""
 
-    height: int = Field(192, gt=0, description="Letterbox height in pixels, a multiple of 32.")
-    width: int = Field(320, gt=0, description="Letterbox width in pixels, a multiple of 32.")
-
-    @field_validator("height", "width")
-    @classmethod
-    def _multiple_of_stride(cls, value: int) -> int:
-        if value % STRIDE:
-            nearest = max(STRIDE, round(value / STRIDE) * STRIDE)
-            raise ValueError(f"{value} is no multiple of {STRIDE}, the nearest is {nearest}")
-        return value
+    height: Side = Field(192, description="Letterbox height in pixels, a multiple of 32.")
+    width: Side = Field(320, description="Letterbox width in pixels, a multiple of 32.")
 
     @property
     def hw(self) -> tuple[int, int]:
@@ -97,22 +98,13 @@ class SparsityConfig(Section):
 class PruneConfig(Section):
     """Structured pruning."""
 
-    ratio: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="Share of the prunable layers' channels that is removed (of every layer where "
-        "the allocation is uniform), 0 < ratio < 1; short for a target of that ratio.",
+    target: float | str | tuple[float | str, ...] = Field(
+        "1.5x",
+        description=f"What the pruned network is to reach: {EXAMPLES}; or a list of these, each of "
+        "which gives a pruned variant and its retrained ones. A ratio is the share of the prunable "
+        "layers' channels that is removed (of every layer where the allocation is uniform).",
     )
-    target: str | None = Field(
-        None,
-        description=f"What the pruned network is to reach: {EXAMPLES}. {DEFAULT_TARGET} where "
-        "nothing is said.",
-    )
-    targets: tuple[str, ...] = Field(
-        (), description="Several targets: each gives a pruned variant and its retrained ones."
-    )
-    round_to: int | Literal["auto"] | None = Field(
+    round_to: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
         "auto",
         description="Widths are rounded to a multiple of this; auto: the block of the kernels of "
         "`align_for`; null: no alignment.",
@@ -152,38 +144,19 @@ class PruneConfig(Section):
         "before pruning; null: none.",
     )
 
-    @field_validator("round_to")
-    @classmethod
-    def _positive(cls, value: int | str | None) -> int | str | None:
-        if isinstance(value, int) and value < 1:
-            raise ValueError(f"{value} is no channel count, use 8, 16, auto or null")
-        return value
-
     @field_validator("target", mode="before")
     @classmethod
-    def _as_text(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, int | float) else value
-
-    @field_validator("targets", mode="before")
-    @classmethod
-    def _as_texts(cls, value: Any) -> Any:
-        return [cls._as_text(item) for item in value] if isinstance(value, list | tuple) else value
-
-    @field_validator("target", "targets")
-    @classmethod
-    def _readable(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
-        texts = (value,) if isinstance(value, str) else value or ()
-        labels = [parse_goal(text).label for text in texts]
+    def _readable(cls, value: Any) -> Any:
+        labels = [parse_goal(str(target)).label for target in _listed(value)]
+        if not labels:
+            raise ValueError(f"the list is empty, use {EXAMPLES}")
         for label in labels:
             if labels.count(label) > 1:
                 raise ValueError(f"the target {label} is given twice")
         return value
 
     @model_validator(mode="after")
-    def _one_way_to_say_it(self) -> PruneConfig:
-        given = [name for name in ("ratio", "target", "targets") if getattr(self, name)]
-        if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} contradict each other, set one of them")
+    def _without_contradiction(self) -> PruneConfig:
         if self.align_for != "host" and self.round_to != "auto":
             raise ValueError(
                 f"align_for {self.align_for} and round_to {self.round_to} contradict each other, "
@@ -199,11 +172,11 @@ class PruneConfig(Section):
     @property
     def goals(self) -> tuple[Goal, ...]:
         """What each pruned variant is to reach."""
-        if self.targets:
-            return tuple(parse_goal(text) for text in self.targets)
-        if self.ratio is not None:
-            return (parse_goal(f"{self.ratio:.6f}"),)
-        return (parse_goal(self.target or DEFAULT_TARGET),)
+        return tuple(parse_goal(str(target)) for target in _listed(self.target))
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else (value,)
 
 
 def _default_strategies() -> dict[str, StrategySettings]:
@@ -215,9 +188,8 @@ class RetrainConfig(Section):
 
     rounds: int = Field(2, ge=0, le=10, description="Rounds of retraining per strategy.")
     epochs: int = Field(10, ge=1, description="Epochs per round.")
-    imgsz: int = Field(320, gt=0, description="Square training size in pixels.")
+    imgsz: Side = Field(320, description="Square training size in pixels.")
     batch: int = Field(16, ge=1, description="Images per batch.")
-    workers: int = Field(0, ge=0, description="Data loader processes.")
     threads: int | None = Field(
         None,
         ge=1,
@@ -241,11 +213,6 @@ class RetrainConfig(Section):
         description="Settings of each strategy by its name: standard (plain Ultralytics), "
         "preserving, or one that another package registers.",
     )
-
-    @field_validator("imgsz")
-    @classmethod
-    def _multiple_of_stride(cls, value: int) -> int:
-        return ImageConfig._multiple_of_stride(value)
 
     @field_validator("strategies", mode="before")
     @classmethod
@@ -305,13 +272,12 @@ class AccuracyConfig(Section):
 
 
 class QuantizeConfig(Section):
-    """INT8 siblings of the variants; ``quantize: int8`` is short for every default."""
+    """INT8 versions of the variants; ``quantize: int8`` is short for every default."""
 
-    to: Literal["int8"] = Field("int8", description="Type of the weights and activations.")
     variants: tuple[str, ...] | None = Field(
         None,
         min_length=1,
-        description="Names of the variants that get a quantized sibling; null: every one.",
+        description="Names of the variants that get an INT8 version; null: all.",
     )
     calibration_images: int = Field(
         128, ge=1, description="Training images that the ranges of the activations come from."

@@ -41,10 +41,9 @@ class TrainingSettings(StrategySettings):
     close_mosaic: int = Field(10, ge=0, description="Last epochs trained without mosaic.")
     mosaic: float = Field(1.0, ge=0, le=1, description="Probability of mosaic augmentation.")
     freeze: int = Field(0, ge=0, description="Number of leading layers kept frozen.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout (classification heads only).")
     weight_decay: float = Field(0.0005, ge=0, le=1, description="Weight decay.")
     nbs: int = Field(
-        64, ge=1, description="Images whose gradients are gathered for one optimizer step."
+        64, ge=1, description="Images whose gradients are accumulated for one optimizer step."
     )
 
     def arguments(self) -> dict[str, Any]:
@@ -116,7 +115,9 @@ def settings_model(name: str) -> type[StrategySettings]:
         return BEFORE_PRUNING[name]
     settings = load_plugin(name).settings
     if not (isinstance(settings, type) and issubclass(settings, StrategySettings)):
-        raise ValueError(f"the settings of strategy {name!r} are no subclass of StrategySettings")
+        raise ValueError(
+            f"the settings of strategy {name!r} are not a subclass of StrategySettings"
+        )
     return settings
 
 

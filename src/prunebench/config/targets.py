@@ -10,13 +10,15 @@ from prunebench.common.records import Record
 Kind = Literal["ratio", "parameters", "macs", "latency_ms", "speedup"]
 
 NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
-FORMS: tuple[tuple[Kind, str], ...] = (
-    ("ratio", rf"(?:ratio )?{NUMBER}()"),
-    ("parameters", rf"{NUMBER} ?([km]?) ?(?:parameters|params)"),
-    ("macs", rf"{NUMBER} ?([kmg]?) ?macs"),
-    ("latency_ms", rf"{NUMBER} ?()ms"),
-    ("speedup", rf"{NUMBER}()x"),
+FORMS: tuple[tuple[Kind, str, str], ...] = (
+    ("ratio", rf"(?:ratio )?{NUMBER}()", "ratio-{}{}"),
+    ("parameters", rf"{NUMBER} ?([km]?) ?(?:parameters|params)", "{}{}-parameters"),
+    ("macs", rf"{NUMBER} ?([kmg]?) ?macs", "{}{}-macs"),
+    ("latency_ms", rf"{NUMBER} ?()ms", "{}{}ms"),
+    ("speedup", rf"{NUMBER}()x", "{}{}x"),
 )
+"""Kind, how it is written (a number and a scale), and its label."""
+
 SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 
 EXAMPLES = "1.5x, 8 ms, 1.7M parameters, 300M MACs or 0.15 (a ratio)"
@@ -49,29 +51,17 @@ def parse_goal(text: str) -> Goal:
         ValueError: It is none of these, or no network can be like that.
     """
     plain = " ".join(text.strip().lower().split())
-    for kind, form in FORMS:
+    for kind, form, label in FORMS:
         match = re.fullmatch(form, plain)
         if match is None:
             continue
         value = float(match[1]) * SCALES[match[2]]
         if kind == "ratio" and not 0 < value < 1:
-            raise ValueError(f"a ratio of {value:g} is not between 0 and 1")
+            hint = f", a speed-up is {value:g}x" if value > 1 else ""
+            raise ValueError(f"a ratio of {value:g} is not between 0 and 1{hint}")
         if kind == "speedup" and value <= 1:
-            raise ValueError(f"{value:g}x is no speed-up over the baseline, give more than 1x")
+            raise ValueError(f"{value:g}x is not a speed-up over the baseline, give more than 1x")
         if value <= 0:
             raise ValueError(f"a target of {text} cannot be reached")
-        return Goal(kind=kind, value=value, label=_label(kind, match[1], match[2]))
-    raise ValueError(f"{text!r} is no target, use {EXAMPLES}")
-
-
-def _label(kind: Kind, number: str, scale: str) -> str:
-    unit = {
-        "ratio": "",
-        "parameters": f"{scale}-parameters",
-        "macs": f"{scale}-macs",
-        "latency_ms": "ms",
-        "speedup": "x",
-    }[kind]
-    prefix = "ratio-" if kind == "ratio" else ""
-    value = float(number)
-    return f"{prefix}{int(value) if value.is_integer() else value}{unit}"
+        return Goal(kind=kind, value=value, label=label.format(f"{float(match[1]):.12g}", match[2]))
+    raise ValueError(f"{text!r} is not a target, use {EXAMPLES}")

@@ -94,7 +94,7 @@ image: {{height: {height}, width: {width}}}
 prune:
   # What the pruned network is to reach: times as fast as this model on this host, or 8 ms,
   # 1.7M parameters, 300M MACs, 0.15 (a share of the channels).
-  # targets: [1.25x, 2x, 3x] instead of it draws the accuracy-latency frontier.
+  # A list such as [1.25x, 2x, 3x] draws the accuracy-latency frontier.
   target: 1.5x
 
 # The cheap alternatives a pruned model has to beat:

@@ -85,7 +85,6 @@ def training_request(
         "data_yaml": experiment.data_yaml,
         "imgsz": shared.imgsz,
         "batch": shared.batch,
-        "workers": shared.workers,
         "threads": experiment.threads,
         "seed": config.seed,
         "patience": shared.patience,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,9 @@ import sys
 import pytest
 import typer
 from rich.console import Console
+from typer.testing import CliRunner
 
+from flows import cli
 from flows.console import shown_progress
 from flows.server import keeping_out_of_ctrl_c
 from prunebench import __version__
@@ -79,6 +82,19 @@ def test_a_shell_completes_options() -> None:
         check=False,
     )
     assert ended.stdout.split() == ["--dry-run"]
+
+
+def test_overrides_win_over_options_and_need_no_file(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["plan", "seed=3", "-m", "best.pt", "--json", "model=other.pt", "prune.target=0.3"]
+    app(arguments, standalone_mode=False)
+    config = json.loads(capsys.readouterr().out)["config"]
+    assert (config["model"], config["seed"], config["prune"]["target"]) == ("other.pt", 3, 0.3)
+
+
+def test_the_help_shows_overrides() -> None:
+    shown = CliRunner().invoke(cli.app, ["run", "--help"]).output
+    assert "[KEY=VALUE]..." in shown
+    assert "prune.target=2x retrain.epochs=20" in " ".join(shown.replace("│", " ").split())
 
 
 def test_a_command_starts_without_the_heavy_libraries() -> None:

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prunebench.common.errors import EXIT_BAD_INPUT, ConfigError
-from prunebench.config.loading import Config, key_paths, load_config, parse_config
+from prunebench.config.loading import (
+    Config,
+    key_paths,
+    load_config,
+    parse_config,
+    parse_overrides,
+)
 from prunebench.config.sections import QuantizeConfig
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -32,27 +38,83 @@ def test_report_configuration_is_the_reference_experiment() -> None:
     assert config.accuracy.images == 100
     assert config.ranking.realtime_fps == 20
     preserving = config.retrain.strategies["preserving"]
-    assert (preserving.freeze, preserving.dropout, preserving.lr0) == (0, 0.0, 0.001)
+    assert (preserving.freeze, preserving.lr0) == (0, 0.001)
     assert (preserving.warmup_epochs, preserving.close_mosaic) == (3, 10)
 
 
-def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
-    file = write(tmp_path, "model: file.pt\ndata: file.yaml\nseed: 1\nprune: {ratio: 0.2}\n")
+def test_overrides_win_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
+    file = write(tmp_path, "model: file.pt\ndata: file.yaml\nseed: 1\nprune: {target: 0.2}\n")
     environ = {"PRUNEBENCH_MODEL": "env.pt", "PRUNEBENCH_DATA": "env.yaml"}
-    config = load_config(file, flags={"model": "flag.pt", "data": None}, environ=environ)
-    assert (config.model, config.data, config.seed) == ("flag.pt", "env.yaml", 1)
-    assert config.prune.ratio == 0.2
+    config = load_config(file, overrides={"model": "given.pt"}, environ=environ)
+    assert (config.model, config.data, config.seed) == ("given.pt", "env.yaml", 1)
+    assert config.prune.target == 0.2
     assert config.prune.bn_batches == Config(model="x.pt").prune.bn_batches
 
 
-def test_nested_environment_merges_into_the_file(tmp_path: Path) -> None:
-    file = write(tmp_path, "model: m.pt\nprune: {ratio: 0.2, bn_batches: 3}\n")
-    config = load_config(file, environ={"PRUNEBENCH_PRUNE__RATIO": "0.4"})
-    assert (config.prune.ratio, config.prune.bn_batches) == (0.4, 3)
+def test_a_nested_key_changes_nothing_beside_it(tmp_path: Path) -> None:
+    file = write(tmp_path, "model: m.pt\nprune: {target: 0.2, bn_batches: 3}\n")
+    config = load_config(file, environ={"PRUNEBENCH_PRUNE__TARGET": "0.4"})
+    assert (config.prune.target, config.prune.bn_batches) == (0.4, 3)
+    config = load_config(file, overrides={"prune.target": "2x"}, environ={})
+    assert (config.prune.target, config.prune.bn_batches) == ("2x", 3)
+
+
+def test_overrides_are_read_as_yaml(tmp_path: Path) -> None:
+    text = "model: m.pt\nquantize: int8\nlatency: {threads: [1]}\naccuracy: {images: 5}\n"
+    arguments = [
+        "prune.target=[1.5x, 0.3]",
+        "retrain.epochs=20",
+        "accuracy.images=null",
+        "data=scenes:train=16,val=8",
+        "quantize.calibration_images=64",
+        "retrain.strategies={preserving: {lr0: 0.003}}",
+        "retrain.strategies.preserving.lr0=1e-2",
+        "latency.strict=true",
+        "retrain.epochs=30",
+    ]
+    config = load_config(write(tmp_path, text), overrides=parse_overrides(arguments), environ={})
+    assert config.prune.target == ("1.5x", 0.3)
+    assert config.retrain.epochs == 30, "the last of two counts"
+    assert config.accuracy.images is None
+    assert config.data == "scenes:train=16,val=8"
+    assert config.quantize == QuantizeConfig(calibration_images=64)
+    assert {n: s.lr0 for n, s in config.retrain.strategies.items()} == {"preserving": 0.01}
+    assert (config.latency.strict, config.latency.threads) == (True, (1,))
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("PRUNEBENCH_TYPO", "1"), ("PRUNEBENCH_PRUNE__RATIO", "2")]
+    ("arguments", "expected"),
+    [
+        (["epochs"], "epochs: it is not key=value; set a key of the configuration, such as"),
+        (["=3"], "=3: it is not key=value"),
+        (["prune.target=[2x"], "prune.target=[2x: the value is not valid YAML"),
+        (
+            ["retrain.epoch=3"],
+            "command line: unknown key retrain.epoch; did you mean retrain.epochs",
+        ),
+        (["epochs=3"], "command line: unknown key epochs; did you mean retrain.epochs"),
+        (["seed.x=3"], "seed: input should be a valid integer"),
+        (["prune=2x"], "command line: prune: it is a section of keys, not a value (got '2x')"),
+        (["retrain.epochs=many"], "command line: retrain.epochs: input should be a valid integer"),
+        (
+            ["retrain.strategies={standart: {}}"],
+            "command line: retrain.strategies: unknown strategy 'standart'",
+        ),
+    ],
+)
+def test_a_wrong_override_gives_one_sentence(
+    tmp_path: Path, arguments: list[str], expected: str
+) -> None:
+    file = write(tmp_path, "model: m.pt\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, overrides=parse_overrides(arguments), environ={})
+    assert expected in str(caught.value)
+    assert caught.value.exit_code == EXIT_BAD_INPUT
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("PRUNEBENCH_TYPO", "1"), ("PRUNEBENCH_PRUNE__TARGET", "2")]
 )
 def test_an_error_names_the_variable_that_made_it(
     tmp_path: Path, variable: str, value: str
@@ -65,16 +127,26 @@ def test_an_error_names_the_variable_that_made_it(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("model: m.pt\nprun: {ratio: 0.2}\n", "unknown key prun; did you mean prune"),
-        ("model: m.pt\nprune: {rato: 0.2}\n", "unknown key prune.rato; did you mean prune.ratio"),
-        ("model: m.pt\nratio: 0.2\n", "did you mean prune.ratio"),
-        ("model: m.pt\nprune: {ratio: 0}\n", "prune.ratio: input should be greater than 0"),
-        ("model: m.pt\nprune: {ratio: 1}\n", "prune.ratio: input should be less than 1"),
-        ("model: m.pt\nprune: {ratio: 1.5}\n", "prune.ratio: input should be less than 1"),
-        ("model: m.pt\nprune: {ratio: much}\n", "prune.ratio: input should be a valid number"),
-        ("model: m.pt\nimage: {height: 180}\n", "image.height: 180 is no multiple of 32"),
-        ("model: m.pt\nretrain: {imgsz: 100}\n", "retrain.imgsz: 100 is no multiple of 32"),
-        ("model: m.pt\nquantize: int4\n", "quantize.to: input should be 'int8' (got 'int4')"),
+        ("model: m.pt\nprun: {target: 2x}\n", "unknown key prun; did you mean prune"),
+        ("model: m.pt\nprune: {taget: 2x}\n", "unknown key prune.taget; did you mean prune.target"),
+        ("model: m.pt\ntarget: 2x\n", "did you mean prune.target"),
+        ("model: m.pt\nprune: {ratio: 0.2}\n", "unknown key prune.ratio; write prune.target"),
+        ("model: m.pt\nprune: {targets: [2x]}\n", "unknown key prune.targets; write prune.target"),
+        ("model: m.pt\nretrain: {workers: 2}\n", "unknown key retrain.workers; remove it"),
+        ("model: m.pt\nprune: {target: 0}\n", "prune.target: a ratio of 0 is not between 0 and 1"),
+        ("model: m.pt\nprune: {target: 1}\n", "prune.target: a ratio of 1 is not between 0 and 1"),
+        ("model: m.pt\nprune: {target: 1.5}\n", "and 1, a speed-up is 1.5x"),
+        ("model: m.pt\nprune: {target: much}\n", "prune.target: 'much' is not a target, use 1.5x"),
+        ("model: m.pt\nprune: {target: {x: 2}}\n", "is not a target, use 1.5x"),
+        ("model: m.pt\nprune: {target: []}\n", "prune.target: the list is empty, use 1.5x"),
+        ("model: m.pt\nprune: {target: [2x, 2.0x]}\n", "the target 2x is given twice"),
+        ("model: m.pt\nprune: {round_to: 0}\n", "prune.round_to: input should be greater than"),
+        ("model: m.pt\nimage: {height: 180}\n", "image.height: 180 is not a multiple of 32"),
+        ("model: m.pt\nretrain: {imgsz: 100}\n", "retrain.imgsz: 100 is not a multiple of 32"),
+        (
+            "model: m.pt\nquantize: int4\n",
+            "quantize: it is a section of keys, not a value (got 'int4')",
+        ),
         (
             "model: m.pt\nquantize: {variants: []}\n",
             "quantize.variants: tuple should have at least",
@@ -85,7 +157,7 @@ def test_an_error_names_the_variable_that_made_it(
         ("model: m.pt\nretrain: {strategies: {standart: {}}}\n", "unknown strategy 'standart'"),
         ("", "the file is empty"),
         ("- a\n- b\n", "the file holds no mapping"),
-        ("model: [m.pt\n", "the file is no valid YAML"),
+        ("model: [m.pt\n", "the file is not valid YAML"),
     ],
 )
 def test_a_wrong_file_gives_one_sentence(tmp_path: Path, text: str, expected: str) -> None:
@@ -104,7 +176,7 @@ def test_int8_alone_is_a_section_of_defaults(tmp_path: Path) -> None:
     section = "model: m.pt\nquantize: {variants: [pruned], calibration_images: 64}\n"
     given = load_config(write(tmp_path, section), environ={}).quantize
     assert given == QuantizeConfig(variants=("pruned",), calibration_images=64)
-    assert (given.to, given.max_map50_loss) == ("int8", 0.01)
+    assert given.max_map50_loss == 0.01
     variable = {"PRUNEBENCH_QUANTIZE": "int8"}
     assert load_config(write(tmp_path, "model: m.pt\n"), environ=variable).quantize is not None
 

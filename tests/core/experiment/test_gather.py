@@ -11,7 +11,7 @@ from experiment_kit import experiment_of
 from report_kit import MIXED, make_run
 from rich.console import Console
 
-from prunebench.cli.views.terminal import neighbour_sentences, run_ranking_view
+from prunebench.cli.views.ranking import neighbour_sentences, run_ranking_view
 from prunebench.common.errors import StepError
 from prunebench.common.records import Quantization
 from prunebench.experiment.figures import measured_from, network_key

@@ -44,7 +44,7 @@ def test_a_network_description_is_trained_first() -> None:
 def test_several_targets_each_have_their_own_chain() -> None:
     config = Config(
         model="best.pt",
-        prune={"targets": ["1.5x", "8 ms"]},
+        prune={"target": ["1.5x", "8 ms"]},
         retrain={"rounds": 1, "strategies": {"preserving": {}}},
     )
     assert [(v.name, v.parent) for v in plan_variants(config)] == [
@@ -81,7 +81,7 @@ def test_controls_and_quantized_siblings_follow_what_they_are_made_from() -> Non
 
 
 def test_each_target_has_a_smaller_network_of_its_own() -> None:
-    variants = planned(prune={"targets": ["0.2", "0.4"]}, controls=["smaller"])
+    variants = planned(prune={"target": ["0.2", "0.4"]}, controls=["smaller"])
     smaller = {v.name: v.parent for v in variants.values() if v.control == "smaller"}
     assert smaller == {
         "smaller-ratio-0.2": "pruned-ratio-0.2",

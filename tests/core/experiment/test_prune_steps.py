@@ -42,7 +42,7 @@ def steps_of(settings: Mapping[str, Any]) -> list[tuple[str, Any, Mapping[str, s
 
 def test_without_sparsity_the_baseline_is_pruned() -> None:
     ((name, request, inputs),) = steps_of(
-        {"prune": {"ratio": 0.3, "allocation": "uniform", "round_to": 8}}
+        {"prune": {"target": 0.3, "allocation": "uniform", "round_to": 8}}
     )
     assert (name, request.checkpoint, inputs) == ("prune", "/baseline.pt", INPUTS)
 

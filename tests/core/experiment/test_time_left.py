@@ -83,7 +83,7 @@ def test_everything_that_trains_is_counted() -> None:
 
 
 def test_an_estimate_adds_up() -> None:
-    settings = config(prune={"ratio": 0.3, "allocation": "uniform"})
+    settings = config(prune={"target": 0.3, "allocation": "uniform"})
     pace = Pace(train_s=0.1, validate_s=0.05, infer_s=0.01)
     found = estimate(settings, plan_variants(settings), pace, images=(100, 20, 50))
     around, training, _, files, measuring = found.parts
@@ -107,7 +107,7 @@ def test_an_estimate_says_what_is_not_in_it() -> None:
 
 
 def test_an_estimate_counts_the_search_for_measured_targets() -> None:
-    settings = config(prune={"targets": ["8 ms", "2x", "1.7M parameters"]}, quantize="int8")
+    settings = config(prune={"target": ["8 ms", "2x", "1.7M parameters"]}, quantize="int8")
     pace = Pace(train_s=0.1, validate_s=0.05, infer_s=0.01, layers_s=20.0)
     parts = estimate(settings, plan_variants(settings), pace, images=(1, 1, 1)).parts
     layers, search = parts[2:4]

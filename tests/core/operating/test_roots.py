@@ -88,4 +88,4 @@ def test_the_operator_names_the_folders_and_the_database(root: Path, tmp_path: P
     environ = {"PRUNEBENCH_ALLOWED_ROOTS": f"{tmp_path}:/data"}
     assert allowed_roots(environ) == (tmp_path.resolve(), Path("/data"))
     # It is no key of the configuration.
-    assert load_config(None, flags={"model": "best.pt"}, environ=environ).model == "best.pt"
+    assert load_config(None, overrides={"model": "best.pt"}, environ=environ).model == "best.pt"

@@ -12,7 +12,7 @@ from experiment_kit import bare_experiment
 from report_kit import CLASSES, MIXED, make_run
 from rich.console import Console
 
-from prunebench.cli.views.terminal import run_ranking_view
+from prunebench.cli.views.ranking import run_ranking_view
 from prunebench.common.errors import StepError
 from prunebench.experiment.figures import measured_from
 from prunebench.measuring.map_bootstrap import load_detections

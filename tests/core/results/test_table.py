@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from prunebench.cli.views.terminal import table_ranking_view
+from prunebench.cli.views.ranking import table_ranking_view
 from prunebench.common.errors import TableError
 from prunebench.results.table.ranked import TableRanking, rank_table
 from prunebench.results.table.reader import read_table

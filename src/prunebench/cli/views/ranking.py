@@ -1,9 +1,9 @@
-"""Rankings as rich renderables, for a terminal of 112 columns."""
+"""Rankings, of a run and of a table of measurements taken elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -12,25 +12,22 @@ from rich.text import Text
 
 from prunebench.common.records import Interval
 from prunebench.common.text import counted
+from prunebench.results.outcome import RunRanking
 from prunebench.results.ranking.records import RankedVariant, Ranking
-
-if TYPE_CHECKING:
-    from prunebench.results.outcome import RunRanking
-    from prunebench.results.table.ranked import TableRanking
+from prunebench.results.table.ranked import TableRanking
 
 STYLE_OF = {"yes": "green", "no": "red", "not shown": "yellow"}
 
 
 def run_ranking_view(outcome: RunRanking) -> RenderableType:
     """The outcome of a run: a table per thread count, what it means, and what to doubt."""
-    parts: list[RenderableType] = []
-    if outcome.noise:
-        parts.append(_sentences("The host was noisy while measuring", outcome.noise, "red"))
-    parts += [ranking_view(ranking) for ranking in outcome.rankings]
-    parts.append(_sentences("Why is it not faster?", outcome.diagnoses, "cyan"))
     rounds = counted(outcome.rounds, "round")
-    parts.append(Text(f"Measured in {rounds}; stopped: {outcome.stopped}.", style="dim"))
-    return Group(*parts)
+    return Group(
+        _sentences("The host was noisy while measuring", outcome.noise, "red"),
+        *map(ranking_view, outcome.rankings),
+        _sentences("Why is it not faster?", outcome.diagnoses, "cyan"),
+        Text(f"Measured in {rounds}; stopped: {outcome.stopped}.", style="dim"),
+    )
 
 
 def ranking_view(ranking: Ranking) -> RenderableType:
@@ -58,18 +55,16 @@ def ranking_view(ranking: Ranking) -> RenderableType:
         table.add_row("-", Text.assemble(failed.name, ("\nfailed", "red")))
     for left_out in ranking.not_trained:
         table.add_row("-", Text.assemble(left_out.name, ("\nnot trained", "dim")))
-    parts: list[RenderableType] = [table]
-    failures = [f"{failed.name}: {failed.step}: {failed.reason}" for failed in ranking.failures]
-    parts.append(_sentences("Failed", failures, "red"))
-    not_trained = [f"{left_out.name}: {left_out.reason}" for left_out in ranking.not_trained]
-    parts.append(_sentences("Not trained", not_trained, "cyan"))
-    parts.append(_sentences("Before you trust the table", ranking.warnings, "yellow"))
-    parts.append(_sentences("What to ship", [a.sentence for a in ranking.advice], "green"))
-    controls = [pair.sentence for pair in ranking.against_controls]
-    parts.append(_sentences("Does pruning pay?", controls, "yellow"))
-    parts.append(_sentences("What retraining did", [e.sentence for e in ranking.effects], "cyan"))
-    parts.append(_sentences("Neighbours in the table", neighbour_sentences(ranking), "cyan"))
-    return Group(*parts)
+    sections = (
+        ("Failed", [f"{f.name}: {f.step}: {f.reason}" for f in ranking.failures], "red"),
+        ("Not trained", [f"{v.name}: {v.reason}" for v in ranking.not_trained], "cyan"),
+        ("Before you trust the table", ranking.warnings, "yellow"),
+        ("What to ship", [advice.sentence for advice in ranking.advice], "green"),
+        ("Does pruning pay?", [pair.sentence for pair in ranking.against_controls], "yellow"),
+        ("What retraining did", [effect.sentence for effect in ranking.effects], "cyan"),
+        ("Neighbours in the table", neighbour_sentences(ranking), "cyan"),
+    )
+    return Group(table, *(_sentences(*section) for section in sections))
 
 
 def _kind(row: RankedVariant) -> str:

@@ -1,4 +1,4 @@
-"""The commands that judge this host."""
+"""`prunebench selftest`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,7 @@ from typing import Annotated
 
 import typer
 
-from prunebench.cli.options import JsonOption, app, print_json, show_stage, stdout_console
-
-
-@app.command()
-def doctor(as_json: JsonOption = False) -> None:
-    """Say what on this machine would falsify a measurement."""
-    from prunebench.cli.views.plain import doctor_view
-    from prunebench.measuring.host.doctor import examine
-
-    findings = examine()
-    if as_json:
-        print_json([finding._asdict() for finding in findings])
-        return
-    stdout_console().print(doctor_view(findings))
+from prunebench.cli.options import JsonOption, app, show, show_stage
 
 
 @app.command()
@@ -35,7 +22,7 @@ def selftest(
     as_json: JsonOption = False,
 ) -> None:
     """Say what difference this host can tell: equal copies of a model, and known slowdowns."""
-    from prunebench.cli.views.plain import selftest_view
+    from prunebench.cli.views.selftest import selftest_view
     from prunebench.measuring import selftest as module
 
     with tempfile.TemporaryDirectory(prefix="prunebench-selftest-") as folder:
@@ -46,7 +33,4 @@ def selftest(
             repetitions=1 if quick else module.REPETITIONS,
             on_event=show_stage,
         )
-    if as_json:
-        print_json(result.model_dump(mode="json"))
-        return
-    stdout_console().print(selftest_view(result))
+    show(result, selftest_view(result), as_json=as_json)

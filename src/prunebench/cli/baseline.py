@@ -1,0 +1,53 @@
+"""`prunebench baseline`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prunebench.cli.options import DataDirOption, app, tell
+from prunebench.steps.events import Epoch, Event, text_of
+
+
+@app.command()
+def baseline(
+    data: Annotated[str, typer.Option("--data", "-d", help="Data YAML or 'scenes'.")] = "scenes",
+    model: Annotated[str, typer.Option("--model", "-m", help="Network (.yaml).")] = "yolov8n.yaml",
+    epochs: Annotated[int, typer.Option(min=1, help="Training epochs.")] = 100,
+    imgsz: Annotated[int, typer.Option(min=32, help="Square training size in pixels.")] = 320,
+    batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint to write.")] = Path(
+        "baseline.pt"
+    ),
+    data_dir: DataDirOption = Path("runs/.data"),
+) -> None:
+    """Train a baseline from scratch and write its checkpoint with a JSON that says how."""
+    from prunebench.common.cores import usable_cores
+    from prunebench.data.dataset import check_dataset, resolve_dataset
+    from prunebench.variants.retraining.baseline import train_baseline
+
+    dataset = resolve_dataset(data, cache_dir=data_dir)
+    check_dataset(dataset, class_names=None)
+    path = train_baseline(
+        model=model,
+        data_yaml=dataset.yaml,
+        out=out,
+        epochs=epochs,
+        imgsz=imgsz,
+        batch=batch,
+        seed=seed,
+        threads=usable_cores(),
+        command=shlex.join(["prunebench", *sys.argv[1:]]),
+        emit=_tell_epoch,
+    )
+    typer.echo(path)
+
+
+def _tell_epoch(event: Event) -> None:
+    if isinstance(event, Epoch):
+        tell(text_of(event))

@@ -1,0 +1,34 @@
+"""`prunebench plan`."""
+
+from __future__ import annotations
+
+from prunebench.cli.options import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    ModelOption,
+    OutOption,
+    OverridesArgument,
+    app,
+    config_from,
+    show,
+)
+
+
+@app.command()
+def plan(
+    overrides: OverridesArgument = None,
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    data: DataOption = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Resolve the configuration and list the variants and their steps; run nothing."""
+    from prunebench.cli.views.plan import plan_view
+    from prunebench.experiment.plan import plan_variants
+
+    resolved = config_from(config, {"model": model, "data": data, "out": out}, overrides)
+    variants = plan_variants(resolved)
+    plain = {"config": resolved, "variants": variants}
+    show(plain, plan_view(resolved, variants), as_json=as_json)

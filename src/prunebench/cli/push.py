@@ -1,0 +1,17 @@
+"""`prunebench push`."""
+
+from __future__ import annotations
+
+import typer
+
+from prunebench.cli.options import RunArgument, StoreOption, app, existing_run
+
+
+@app.command()
+def push(run: RunArgument, store: StoreOption) -> None:
+    """Copy a run to a store, for other hosts to take it from."""
+    from prunebench.operating.store.runs import open_store, push_run
+
+    folder = existing_run(run)
+    push_run(folder, open_store(store, folder.parent))
+    typer.echo(folder.name)

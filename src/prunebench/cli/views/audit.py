@@ -1,0 +1,34 @@
+"""What audited files and numbers of parameters are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from prunebench.variants.audit import Finding
+
+
+def audit_view(findings: Sequence[Finding]) -> RenderableType:
+    """One sentence per audited file or number, with its counts where they are known."""
+    lines: list[RenderableType] = []
+    for finding in findings:
+        lines.append(Text(f"{finding.subject}: {finding.sentence}"))
+        if finding.audit is None:
+            continue
+        structure = finding.audit.structure
+        height, width = structure.macs_imgsz
+        lines.append(
+            Text(
+                f"  {structure.parameters:,} parameters, "
+                f"{structure.parameters_fused:,} with BatchNorm folded, "
+                f"{structure.macs / 1e6:.0f} M MACs at {height} x {width} (H x W), "
+                f"{len(structure.names)} classes, {len(structure.widths)} convolutions"
+            )
+        )
+        lines.extend(
+            Text(f"  left alone: {module} ({reason})")
+            for module, reason in finding.audit.left_alone.items()
+        )
+    return Group(*lines)

@@ -1,0 +1,52 @@
+"""The plan of an experiment, and how long it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from prunebench.config.loading import Config
+from prunebench.experiment.duration import Estimate, in_words
+from prunebench.experiment.plan import PlannedVariant
+
+
+def plan_view(config: Config, variants: Sequence[PlannedVariant]) -> RenderableType:
+    """The variants of an experiment with the chain of steps that makes each."""
+    table = Table(title=f"{config.name}: {len(variants)} variants", title_justify="left")
+    table.add_column("variant")
+    table.add_column("steps")
+    last = ("export to ONNX", "accuracy", "latency")
+    for variant in variants:
+        steps = (*variant.steps, *last)
+        if variant.quantized:
+            steps = (*variant.steps[:-1], last[0], variant.steps[-1], *last[1:])
+        what = "" if variant.control is None else f"\ncontrol: {variant.control}"
+        table.add_row(Text.assemble(variant.name, (what, "dim")), Text(" -> ".join(steps)))
+    height, width = config.image.hw
+    facts = (
+        f"model {config.model}, data {config.data}, letterbox {height} x {width} (H x W), "
+        f"{config.retrain.epochs} epochs a round, "
+        f"{config.latency.rounds_min} to {config.latency.rounds_max} rounds of latency, "
+        f"out {config.out}"
+    )
+    return Group(table, Text(facts))
+
+
+def estimate_view(estimate: Estimate) -> RenderableType:
+    """How long a run takes, by kind of work."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column("what")
+    table.add_column("time", justify="right")
+    for part in estimate.parts:
+        table.add_row(Text(part.title), Text(_span(part.low_s, part.high_s)))
+    whole = f"About {_span(estimate.low_s, estimate.high_s)} on this host, as busy as it is now."
+    kept = "Steps that are finished already are taken over and take no time."
+    return Group(table, Text(whole, style="bold"), *map(Text, (kept, *estimate.notes)))
+
+
+def _span(low_s: float, high_s: float) -> str:
+    low, high = in_words(low_s), in_words(high_s)
+    return low if low == high else f"{low} to {high}"
