@@ -11,11 +11,10 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializeAsAny,
-    ValidationError,
+    create_model,
     field_validator,
     model_validator,
 )
-from pydantic_core import InitErrorDetails
 
 from prunebench.config.strategy_settings import (
     BEFORE_PRUNING,
@@ -219,33 +218,18 @@ class RetrainConfig(Section):
     def _by_name(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
-        return {name: _strategy_settings(str(name), given) for name, given in value.items()}
+        models: dict[str, Any] = {name: (_settings_model(str(name)), ...) for name in value}
+        given = {name: {} if settings is None else settings for name, settings in value.items()}
+        return dict(create_model("Strategies", **models).model_validate(given))
 
 
-def _strategy_settings(name: str, given: Any) -> Any:
-    if isinstance(given, StrategySettings):
-        return given
+def _settings_model(name: str) -> type[StrategySettings]:
     if name in BEFORE_PRUNING:
         raise ValueError(
             f"{name!r} trains before pruning, set prune.sparsity; "
             f"the strategies are {' and '.join(strategy_names())}"
         )
-    model = settings_model(name)
-    try:
-        return model.model_validate({} if given is None else given)
-    except ValidationError as error:
-        raise ValidationError.from_exception_data(
-            error.title,
-            [
-                InitErrorDetails(
-                    type=details["type"],
-                    loc=(name, *details["loc"]),
-                    input=details["input"],
-                    ctx=details.get("ctx", {}),
-                )
-                for details in error.errors()
-            ],
-        ) from error
+    return settings_model(name)
 
 
 class ExportConfig(Section):
