@@ -193,8 +193,8 @@ def test_a_missing_extra_is_told_before_work(
 @pytest.mark.parametrize(
     ("uri", "part"),
     [
-        ("sqlite:///mlflow.db", "no address of a server"),
-        ("http://", "no address of a server"),
+        ("sqlite:///mlflow.db", "not the address of a server"),
+        ("http://", "not the address of a server"),
         ("http://me:secret@host:5000", "MLFLOW_TRACKING_PASSWORD"),
     ],
 )

@@ -77,7 +77,7 @@ class Config(Section):
         "run is copied to, for other hosts to take it from; null: nowhere.",
     )
     store_cache_gb: float = Field(
-        5.0, gt=0, description="What of the store is kept below `out`, in 10^9 bytes at most."
+        5.0, gt=0, description="Largest copy of the store kept below `out`, in 10^9 bytes."
     )
     devices: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)], ...] = (
         Field(
@@ -98,7 +98,7 @@ class Config(Section):
         "travel through `store`.",
     )
     mlflow: MlflowConfig | None = Field(
-        None, description="Log every finished run to an MLflow server; null: nowhere."
+        None, description="MLflow server that every finished run is logged to; null: none."
     )
     image: ImageConfig = Field(default_factory=ImageConfig)
     baseline: BaselineConfig = Field(default_factory=BaselineConfig)
@@ -291,14 +291,14 @@ def _is_union_tag(part: int | str) -> bool:
 
 
 def _nearest(path: str) -> str | None:
-    known = [*key_paths(Config), *_strategy_key_paths()]
-    direct = difflib.get_close_matches(path, known, n=1, cutoff=0.6)
-    if direct:
-        return direct[0]
-    leaf = path.rsplit(".", 1)[-1]
+    known = [*key_paths(Config)]
+    for name, settings in BUILT_IN.items():
+        known += key_paths(settings, f"retrain.strategies.{name}.")
     leaves = {key.rsplit(".", 1)[-1]: key for key in known}
-    close = difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.6)
-    return leaves[close[0]] if close else None
+    near = difflib.get_close_matches(path, known, n=1) or [
+        leaves[leaf] for leaf in difflib.get_close_matches(path.rsplit(".", 1)[-1], leaves, n=1)
+    ]
+    return near[0] if near else None
 
 
 def key_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
@@ -308,11 +308,6 @@ def key_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         yield path
         for section in _sections_in(field.annotation):
             yield from key_paths(section, f"{path}.")
-
-
-def _strategy_key_paths() -> Iterator[str]:
-    for name, model in BUILT_IN.items():
-        yield from key_paths(model, f"retrain.strategies.{name}.")
 
 
 def _sections_in(annotation: Any) -> Sequence[type[BaseModel]]:

@@ -19,7 +19,7 @@ class MlflowConfig(Section):
         "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment."
     )
     experiment: str = Field(
-        "prunebench", min_length=1, description="Experiment there; made where it is missing."
+        "prunebench", min_length=1, description="Experiment there; created if missing."
     )
     models: bool = Field(False, description="Send the ONNX files too.")
 
@@ -28,7 +28,7 @@ class MlflowConfig(Section):
     def _of_a_server(cls, value: str) -> str:
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("it is no address of a server such as http://localhost:5000")
+            raise ValueError("it is not the address of a server such as http://localhost:5000")
         if parts.username is not None:
             raise ValueError(
                 "every run's folder shows it, so leave name and password to "

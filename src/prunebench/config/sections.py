@@ -264,14 +264,14 @@ class QuantizeConfig(Section):
         description="Names of the variants that get an INT8 version; null: all.",
     )
     calibration_images: int = Field(
-        128, ge=1, description="Training images that the ranges of the activations come from."
+        128, ge=1, description="Training images that give the ranges of the activations."
     )
     max_map50_loss: float = Field(
         0.01,
         ge=0,
         lt=1,
-        description="mAP50 a quantized file may lose against its float file; layers are left in "
-        "float until it does not lose more.",
+        description="mAP50 a quantized file may lose against its float file; layers stay in float "
+        "until it loses no more.",
     )
 
 
@@ -292,7 +292,7 @@ class LatencyConfig(Section):
     budget_minutes: float = Field(
         10.0,
         gt=0,
-        description="Wall time in minutes after which no round starts but the rounds_min.",
+        description="Wall time in minutes after which no round is started, rounds_min apart.",
     )
     smallest_difference_percent: float = Field(
         3.0, gt=0, description="Smallest latency difference that matters, in percent."

@@ -53,5 +53,5 @@ def suspicions_view(comparison: RunComparison, suspicions: Sequence[Suspicion]) 
             *(Text(s.sentence, style="bold red" if s.suspect else "green") for s in suspicions)
         )
     if before == after:
-        return Text(f"Both runs were measured with onnxruntime {after}: it is no suspect.")
+        return Text(f"Both runs were measured with onnxruntime {after}: it is not the reason.")
     return Text("No slowdown of the same file is shown: onnxruntime was not tried.")

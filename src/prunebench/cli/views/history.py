@@ -13,7 +13,7 @@ from prunebench.common.text import counted
 from prunebench.results.history.changes import MarkedSeries
 
 RUN_WIDTH = 28
-"""Characters of a run's name, as ``runs.open_run`` makes it."""
+"""Characters of a run's name, as ``run_folder.open_run`` makes it."""
 
 
 def history_view(series: Sequence[MarkedSeries]) -> RenderableType:
