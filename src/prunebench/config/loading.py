@@ -42,7 +42,6 @@ ROOTS_VARIABLE = "PRUNEBENCH_ALLOWED_ROOTS"
 FORMER_KEYS = {
     "prune.ratio": "write prune.target, which takes a ratio such as 0.3",
     "prune.targets": "write prune.target, which takes a list such as [2x, 3x]",
-    "retrain.workers": "remove it, a training on a CPU loads its images itself",
 }
 
 
@@ -281,7 +280,8 @@ def _config_error(
     message = message[:1].lower() + message[1:]
     given = first.get("input")
     shown = "" if isinstance(given, Mapping) or str(given) in message else f" (got {given!r})"
-    return ConfigError(f"{path}: {message}{shown}", where=where, fix="correct the value")
+    subject = f"{path}: " if path else ""
+    return ConfigError(f"{subject}{message}{shown}", where=where, fix="correct the value")
 
 
 def _is_union_tag(part: int | str) -> bool:
@@ -294,11 +294,13 @@ def _nearest(path: str) -> str | None:
     known = [*key_paths(Config)]
     for name, settings in BUILT_IN.items():
         known += key_paths(settings, f"retrain.strategies.{name}.")
-    leaves = {key.rsplit(".", 1)[-1]: key for key in known}
-    near = difflib.get_close_matches(path, known, n=1) or [
-        leaves[leaf] for leaf in difflib.get_close_matches(path.rsplit(".", 1)[-1], leaves, n=1)
-    ]
-    return near[0] if near else None
+    section, _, leaf = path.rpartition(".")
+    anywhere = {key.rpartition(".")[2]: key for key in known}
+    beside = {key.rpartition(".")[2]: key for key in known if key.rpartition(".")[0] == section}
+    for keys, cutoff in ((beside, 0.6), (anywhere, 0.8)):
+        for name in difflib.get_close_matches(leaf, keys, n=1, cutoff=cutoff):
+            return keys[name]
+    return None
 
 
 def key_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -92,6 +92,8 @@ def test_overrides_are_read_as_yaml(tmp_path: Path) -> None:
             ["retrain.epoch=3"],
             "command line: unknown key retrain.epoch; did you mean retrain.epochs",
         ),
+        (["retrain.strategies.standard.depth=3"], "standard.depth; remove it"),
+        (["devices=[pi5]"], "config.yaml: devices take the files from a store: set store"),
         (["epochs=3"], "command line: unknown key epochs; did you mean retrain.epochs"),
         (["seed.x=3"], "seed: input should be a valid integer"),
         (["prune=2x"], "command line: prune: it is a section of keys, not a value (got '2x')"),
