@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from prunebench.common.errors import CheckpointError, DatasetError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Accuracy, FileRef, Record
+from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Evaluating, Progress
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Request(Record):
         confidence: Scores at or below are dropped.
         iou: IoU above which NMS drops a box.
         max_det: Most detections per image.
+        session: The session options latency is measured with.
     """
 
     onnx: str
@@ -69,6 +71,7 @@ class Request(Record):
     confidence: float
     iou: float
     max_det: int
+    session: SessionSettings
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
@@ -152,7 +155,7 @@ def match_images(request: Request, emit: Emit) -> tuple[Detections, Detections |
     from prunebench.measuring.postprocess import build_masks, decode_and_nms
 
     total, classes = len(request.images), len(request.names)
-    network = OnnxNetwork(Path(request.onnx), request.imgsz)
+    network = OnnxNetwork(Path(request.onnx), request.imgsz, request.session)
     found = [np.zeros((0, 3))]
     matched = [np.zeros((0, IOU_THRESHOLDS), dtype=bool)]
     matched_masks: list[NDArray[np.bool_]] = []

@@ -20,8 +20,8 @@ import numpy as np
 
 from prunebench.common.errors import CheckpointError
 from prunebench.common.records import Record
-from prunebench.measuring.host.fingerprint import SessionSettings
 from prunebench.measuring.onnx_graph import module_of
+from prunebench.measuring.session import SessionSettings, open_session, session_options
 from prunebench.steps.events import Emit, Stage
 
 if TYPE_CHECKING:
@@ -49,14 +49,14 @@ class Request(Record):
         onnx: Absolute path of the variant's file: one float32 input of a fixed shape.
         baseline: The same of the baseline's.
         threads: ``intra_op_num_threads``.
-        settings: The session options that latency was measured with.
+        session: The session options that latency was measured with.
         block: Channels in a block of this CPU's kernels, see ``fingerprint.kernel_block``.
     """
 
     onnx: str
     baseline: str
     threads: int
-    settings: SessionSettings
+    session: SessionSettings
     block: int
 
 
@@ -87,11 +87,6 @@ class NetworkProfile(Record):
     mmacs: float
     kernel_ms: float
     time_shares: dict[str, float]
-
-    @property
-    def blocked_share(self) -> float:
-        """Share of the convolutions in the blocked layout, 0..1."""
-        return self.blocked / self.convolutions if self.convolutions else 0.0
 
     @property
     def ms_per_mmac(self) -> float:
@@ -192,21 +187,15 @@ class _Profiled:
 
     def __init__(self, path: Path, prefix: Path, request: Request) -> None:
         import onnx
-        import onnxruntime as ort
 
-        from prunebench.measuring.latency.child import session_options
-
-        settings = request.settings.model_dump() | {"threads": request.threads}
-        options = session_options(settings)
+        options = session_options(request.session, request.threads)
         self._optimised = prefix.with_suffix(".onnx")
         options.optimized_model_filepath = str(self._optimised)
         options.enable_profiling = True
         options.profile_file_prefix = str(prefix)
         try:
             self._model = onnx.load(path)
-            self._session: Any = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = open_session(str(path), options)
         except Exception as error:  # onnxruntime and protobuf have no public base class
             raise CheckpointError("onnxruntime cannot load the file", where=path) from error
         inputs = self._session.get_inputs()

@@ -15,6 +15,7 @@ from prunebench.config.sections import LatencyConfig
 from prunebench.config.targets import Goal
 from prunebench.data.dataset import SPLITS, dataset_digest, images_of, labels_of, read_dataset
 from prunebench.data.scenes import generate_scenes
+from prunebench.measuring.session import SessionSettings
 from prunebench.operating.store.datasets import archive_dataset, unpack_dataset
 from prunebench.operating.store.files import FileStore
 from prunebench.operating.store.remote_steps import may_travel, pack
@@ -88,6 +89,7 @@ def test_a_packed_request_names_files_by_their_content(tmp_path: Path, store: Fi
         box_tolerance_px=0.5,
         score_tolerance=0.005,
         thresholds={"conf": 0.25},
+        session=SessionSettings.of(LatencyConfig()),
     )
     data = generate_scenes(tmp_path / "scenes", train=2, val=2, test=2)
     dataset = archive_dataset(data, "b" * 64, store, tmp_path)

@@ -21,6 +21,7 @@ from prunebench.common.cores import (
 )
 from prunebench.common.records import Record
 from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.session import SessionSettings
 
 AVX512_BLOCK: Final = 16
 AVX2_BLOCK: Final = 8
@@ -39,16 +40,6 @@ ISA_FLAGS = {
     "SVE": "sve",
 }
 """Extensions onnxruntime's CPU kernels dispatch on, by their name in /proc/cpuinfo."""
-
-
-class SessionSettings(Record):
-    """The session options every variant was measured with; see ``LatencyConfig``."""
-
-    graph_level: str
-    execution_mode: str
-    arena: bool
-    flush_denormals: bool
-    spinning: bool
 
 
 class Fingerprint(Record):
@@ -120,14 +111,7 @@ def fingerprint(config: LatencyConfig) -> Fingerprint:
         onnxruntime=importlib.metadata.version("onnxruntime"),
         numpy=importlib.metadata.version("numpy"),
         opencv=_opencv_version(),
-        session=session_settings(config),
-    )
-
-
-def session_settings(config: LatencyConfig) -> SessionSettings:
-    """The session options of a configuration."""
-    return SessionSettings.model_validate(
-        {name: getattr(config, name) for name in SessionSettings.model_fields}
+        session=SessionSettings.of(config),
     )
 
 

@@ -28,8 +28,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
+
+from prunebench.measuring.session import (
+    SessionSettings,
+    open_session,
+    options_in_force,
+    session_options,
+)
 
 MIN_ITERATIONS = 3
 """However slow the model, this many are timed in all slices: a median of fewer says nothing."""
@@ -40,67 +46,8 @@ FRAME_WARMUP = 2
 PACED_OVERRUN = 2.0
 """A model too slow for the pace is given up after this multiple of the paced seconds."""
 
-GRAPH_LEVELS = {
-    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
-    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
-    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
-    "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
-}
-EXECUTION_MODES = {
-    "sequential": ort.ExecutionMode.ORT_SEQUENTIAL,
-    "parallel": ort.ExecutionMode.ORT_PARALLEL,
-}
-
 Request = dict[str, Any]
 Infer = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
-
-
-def session_options(request: Request) -> ort.SessionOptions:
-    """onnxruntime's options, every one that changes latency set explicitly.
-
-    Args:
-        request: Needs ``threads``, ``spinning``, ``graph_level``, ``execution_mode``, ``arena``
-            and ``flush_denormals``.
-    """
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = request["threads"]
-    # onnxruntime falls back to sequential execution when parallel has one thread to share.
-    parallel = request["execution_mode"] == "parallel"
-    options.inter_op_num_threads = request["threads"] if parallel else 1
-    options.graph_optimization_level = GRAPH_LEVELS[request["graph_level"]]
-    options.execution_mode = EXECUTION_MODES[request["execution_mode"]]
-    options.enable_cpu_mem_arena = request["arena"]
-    spin = "1" if request["spinning"] else "0"
-    options.add_session_config_entry("session.intra_op.allow_spinning", spin)
-    options.add_session_config_entry("session.inter_op.allow_spinning", spin)
-    flush = "1" if request["flush_denormals"] else "0"
-    options.add_session_config_entry("session.set_denormal_as_zero", flush)
-    return options
-
-
-def options_in_force(session: ort.InferenceSession) -> dict[str, str]:
-    """What the session itself says its options are."""
-    options = session.get_session_options()
-    entries = {
-        key: options.get_session_config_entry(f"session.{key}")
-        for key in (
-            "intra_op.allow_spinning",
-            "inter_op.allow_spinning",
-            "set_denormal_as_zero",
-        )
-    }
-    return {
-        "onnxruntime": ort.__version__,
-        "providers": ",".join(session.get_providers()),
-        "intra_op_num_threads": str(options.intra_op_num_threads),
-        "inter_op_num_threads": str(options.inter_op_num_threads),
-        "graph_optimization_level": options.graph_optimization_level.name,
-        "execution_mode": options.execution_mode.name,
-        "enable_cpu_mem_arena": str(options.enable_cpu_mem_arena),
-        "enable_mem_pattern": str(options.enable_mem_pattern),
-        **entries,
-    }
 
 
 class Measuring:
@@ -112,8 +59,8 @@ class Measuring:
             images; none: no end-to-end frames), ``seconds`` per back-to-back part, ``slices``
             each part is timed in, ``warmup`` inferences, ``realtime_fps`` and ``paced_seconds``
             (0: no paced frames), ``imgsz`` (height, width), ``nc``, ``confidence``, ``iou``,
-            ``max_det``, what ``session_options`` needs, and from the selftest ``slowdown`` (a
-            factor that every inference is made slower by).
+            ``max_det``, ``threads``, ``session`` (the fields of ``SessionSettings``), and from
+            the selftest ``slowdown`` (a factor that every inference is made slower by).
     """
 
     def __init__(self, request: Request) -> None:
@@ -122,11 +69,10 @@ class Measuring:
         self._least = math.ceil(MIN_ITERATIONS / request["slices"])
         if request["input"] is not None:
             self._tensor = np.load(request["input"])
+        options = session_options(SessionSettings(**request["session"]), request["threads"])
         rss_base_mb = _rss_now_mb()
         started = time.perf_counter_ns()
-        session = ort.InferenceSession(
-            request["onnx"], session_options(request), providers=["CPUExecutionProvider"]
-        )
+        session = open_session(request["onnx"], options)
         load_ms = _ms_since(started)
         feed = session.get_inputs()[0]
         if request["input"] is None:

@@ -16,7 +16,7 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +47,7 @@ from prunebench.measuring.latency.together import (
     Raw,
     measure_together,
 )
+from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Timed, Waiting
 
 SENTINEL_FILE = "sentinel.onnx"
@@ -313,6 +314,7 @@ class _Rounds:
             **self.shared,
             "imgsz": imgsz,
             "threads": threads,
+            "session": asdict(SessionSettings.of(self.config)),
             "onnx": str(self.work / SENTINEL_FILE if target is None else target.onnx),
             "slowdown": 1.0 if target is None else target.slowdown,
             "input": str(_input_file(self.work, imgsz)) if self.frames else None,
