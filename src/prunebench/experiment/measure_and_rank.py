@@ -19,7 +19,7 @@ from prunebench.common.records import VariantRecord
 from prunebench.experiment.figures import measured_from
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.records import LatencyResult
-from prunebench.measuring.latency.stopping import possible_looks
+from prunebench.measuring.latency.stopping import possible_interim_looks
 from prunebench.results.diagnoses import Diagnoses
 from prunebench.results.ranking import rank, ranking_rows_csv
 from prunebench.results.ranking.records import FailedVariant, NotTrained
@@ -113,7 +113,7 @@ def rank_run(
                 NotTrained(name=v.name, reason=v.not_trained) for v in variants if v.not_trained
             ],
             smallest_difference_percent=config.latency.smallest_difference_percent,
-            looks=possible_looks(latency),
+            looks=possible_interim_looks(latency),
             seed=config.seed,
         )
         for threads in latency.threads

@@ -34,7 +34,7 @@ from prunebench.measuring.latency.samples import SampleLog
 from prunebench.measuring.latency.sentinel import SENTINEL, write_sentinel
 from prunebench.measuring.latency.stopping import (
     Contested,
-    is_look,
+    is_interim_look,
     judge_pairs,
     round_medians,
     still_open,
@@ -218,7 +218,7 @@ class _Rounds:
         """Measure round after round; says why it stopped."""
         wanted = frozenset(itertools.product(self.variants, self.threads))
         for index in range(self.config.rounds_max):
-            if is_look(index, self.config.rounds_min):
+            if is_interim_look(index, self.config.rounds_min):
                 wanted = still_open(self.judge(contested, before=index))
                 if not wanted:
                     return "settled"
