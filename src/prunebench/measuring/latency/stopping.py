@@ -150,6 +150,4 @@ def still_open(pairs: Iterable[Pair]) -> frozenset[tuple[str, int]]:
 def possible_interim_looks(latency: LatencyResult) -> int:
     """How often the measuring could have stopped on what it saw, whether it came to it or not."""
     first, last = latency.settings.rounds_min, latency.settings.rounds_max
-    return sum(
-        is_interim_look(rounds, first) or rounds == last for rounds in range(first, last + 1)
-    )
+    return 1 + sum(is_interim_look(rounds, first) for rounds in range(first, last))
