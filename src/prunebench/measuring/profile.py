@@ -223,7 +223,7 @@ class _Profiled:
         return NetworkProfile(
             convolutions=len(convolutions),
             blocked=sum(node.domain == NCHWC for node in convolutions),
-            quantized=sum(_is_quantized(node) for node in convolutions),
+            quantized=sum("QLinear" in n.op_type or "Integer" in n.op_type for n in convolutions),
             reorders=sum(node.op_type in REORDERS for node in nodes),
             off_block={name: width for name, width in widths.items() if width % block},
             weights=weights,
@@ -249,10 +249,6 @@ def _kernel_ms(events: list[dict[str, Any]]) -> dict[str, float]:
 
 def _is_convolution(node: onnx.NodeProto) -> bool:
     return "Conv" in node.op_type and "Transpose" not in node.op_type
-
-
-def _is_quantized(node: onnx.NodeProto) -> bool:
-    return "QLinear" in node.op_type or "Integer" in node.op_type
 
 
 def _convolutions(model: onnx.ModelProto) -> tuple[dict[str, int], int]:

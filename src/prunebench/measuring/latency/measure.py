@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from prunebench.common.cores import default_threads
-from prunebench.common.errors import ChildFailed, DatasetError, StepError
+from prunebench.common.errors import DatasetError, StepError
 from prunebench.common.records import FileRef, sha256_of
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host.fingerprint import fingerprint
@@ -143,10 +143,10 @@ def measure(
         protocol = {
             **shared,
             "host": host.digest(),
-            "variants": {target.name: target.sha256 for target in variants},
-            "slowdowns": {target.name: target.slowdown for target in variants},
-            "packages": {target.name: str(target.packages) for target in variants},
-            "letterboxes": {target.name: target.imgsz for target in variants},
+            "variants": {t.name: t.sha256 for t in variants},
+            "slowdowns": {t.name: t.slowdown for t in variants},
+            "packages": {t.name: str(t.packages) for t in variants},
+            "letterboxes": {t.name: t.imgsz for t in variants},
             "images": [sha256_of(path) for path in used],
             "slice_s": SLICE_S,
             "settings": config.model_dump(mode="json", exclude=set(STOPPING_SETTINGS)),
@@ -156,6 +156,7 @@ def measure(
         try:
             write_sentinel(work / SENTINEL_FILE)
             rounds = _Rounds(
+                sentinel=Target(SENTINEL, work / SENTINEL_FILE, ""),
                 variants={target.name: target for target in variants},
                 threads=config.threads or default_threads(),
                 config=config,
@@ -198,6 +199,7 @@ class _Rounds:
     that a continued measurement decides as an uninterrupted one does.
     """
 
+    sentinel: Target
     variants: Mapping[str, Target]
     threads: tuple[int, ...]
     config: LatencyConfig
@@ -222,7 +224,8 @@ class _Rounds:
                 wanted = still_open(self.judge(contested, before=index))
                 if not wanted:
                     return "settled"
-            if index >= self.config.rounds_min and self._spent_after(index) > self._budget_s():
+            over = self._spent_after(index) > self.config.budget_minutes * 60
+            if over and index >= self.config.rounds_min:
                 return "budget"
             self._measure_round(index, wanted)
         return "rounds" if still_open(self.judge(contested)) else "settled"
@@ -261,21 +264,22 @@ class _Rounds:
         self, index: int, due: Sequence[tuple[int, str, int]], rng: random.Random
     ) -> None:
         """Measure (position, name, threads) side by side and keep what came of it."""
+        targets = {SENTINEL: self.sentinel, **self.variants}
         lanes = [
-            Lane(name, self._request(name, threads), self._packages(name))
+            Lane(name, self._request(targets[name], threads), targets[name].packages)
             for _, name, threads in due
         ]
         measured = measure_together(lanes, self.config.seconds, self.work, rng)
+        done = []
+        for run, raw in zip(due, measured, strict=True):
+            if isinstance(raw, Raw):
+                done.append((run, raw))
+                continue
+            self.failures[run[1]] = raw.reason
+            if run[1] == SENTINEL or len(self.failures) == len(self.variants):
+                raise raw
         ended, before = time.perf_counter(), self._ended
         self._ended = ended
-        done = [(run, raw) for run, raw in zip(due, measured, strict=True) if isinstance(raw, Raw)]
-        for (_, name, _), raw in zip(due, measured, strict=True):
-            if isinstance(raw, ChildFailed):
-                if name == SENTINEL:
-                    raise raw
-                self.failures[name] = raw.reason
-                if len(self.failures) == len(self.variants):
-                    raise raw
         spare_s = max(0.0, ended - before - sum(raw.process_s for _, raw in done))
         samples = [
             Sample(
@@ -303,25 +307,21 @@ class _Rounds:
                 )
             )
 
-    def _packages(self, name: str) -> Path | None:
-        return self.variants[name].packages if name in self.variants else None
-
-    def _request(self, name: str, threads: int) -> dict[str, Any]:
-        target = self.variants.get(name)
-        imgsz = self.shared["imgsz"] if target is None else target.imgsz or self.shared["imgsz"]
+    def _request(self, target: Target, threads: int) -> dict[str, Any]:
+        imgsz = target.imgsz or self.shared["imgsz"]
         request = {
             **self.config.model_dump(mode="json"),
             **self.shared,
             "imgsz": imgsz,
             "threads": threads,
             "session": asdict(SessionSettings.of(self.config)),
-            "onnx": str(self.work / SENTINEL_FILE if target is None else target.onnx),
-            "slowdown": 1.0 if target is None else target.slowdown,
+            "onnx": str(target.onnx),
+            "slowdown": target.slowdown,
             "input": str(_input_file(self.work, imgsz)) if self.frames else None,
             "frames": [str(path) for path in self.frames],
             "paced_seconds": self._paced_seconds(),
         }
-        if name == SENTINEL:
+        if target is self.sentinel:
             seconds = min(SENTINEL_SECONDS, self.config.seconds)
             request |= {"input": None, "frames": [], "seconds": seconds}
         return request
@@ -334,9 +334,6 @@ class _Rounds:
         past = self._samples(index)
         last_round = sum(sample.elapsed_s for sample in past if sample.round == index - 1)
         return sum(sample.elapsed_s for sample in past) + last_round
-
-    def _budget_s(self) -> float:
-        return self.config.budget_minutes * 60
 
     def _paced_seconds(self) -> float:
         return self.config.paced_seconds if self.config.paced else 0.0

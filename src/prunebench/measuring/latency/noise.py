@@ -36,14 +36,8 @@ START_INTERVAL_S = 0.5
 
 
 def noise_findings(samples: Sequence[Sample], cpus: int) -> list[str]:
-    """Judge the raw samples of a measurement.
-
-    Args:
-        samples: All child runs, the sentinel's included.
-        cpus: Logical CPUs of the host.
-    """
+    """Judge all child runs of a measurement, the sentinel's included, on ``cpus`` logical CPUs."""
     findings = _sentinel_findings(sentinel_report(samples))
-    single = [s for s in samples if s.threads == 1]
     checks: list[tuple[Sequence[Sample], Callable[[Sample], float | None], float, str]] = [
         (
             samples,
@@ -53,7 +47,7 @@ def noise_findings(samples: Sequence[Sample], cpus: int) -> list[str]:
             "(worst {worst:.1%} of all CPU time, limit {limit:.0%})",
         ),
         (
-            single,
+            [s for s in samples if s.threads == 1],
             lambda s: 1 - s.model_cpu_s / s.model_wall_s,
             1 - CPU_PER_WALL_LIMIT,
             "the measured thread was kept from running in {hit} of {all} child runs "
@@ -82,10 +76,9 @@ def load_before_start() -> list[str]:
     share = psutil.cpu_percent(interval=START_INTERVAL_S) / 100
     if share <= OTHER_LOAD_LIMIT:
         return []
-    one_minute = os.getloadavg()[0]
     return [
         f"other processes kept {share:.0%} of all CPUs busy just before the start "
-        f"(limit {OTHER_LOAD_LIMIT:.0%}, load average {one_minute:.1f})"
+        f"(limit {OTHER_LOAD_LIMIT:.0%}, load average {os.getloadavg()[0]:.1f})"
     ]
 
 
