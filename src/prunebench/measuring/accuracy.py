@@ -158,12 +158,9 @@ def match_images(request: Request, emit: Emit) -> tuple[Detections, Detections |
         detections = decode_and_nms(
             outputs[0], classes, request.confidence, request.iou, request.max_det, multi_label=True
         )
-        if len(outputs) == 1:
-            labels = _labels(path, classes)
-            labels[:, 1:] = labels[:, 1:] * factor + offset
-        else:
-            labels, polygons = _outlines(path, classes)
-            labels[:, 1:] = labels[:, 1:] * factor + offset
+        labels, polygons = _labels(path, classes, outlined=len(outputs) > 1)
+        labels[:, 1:] = labels[:, 1:] * factor + offset
+        if len(outputs) > 1:
             order, wanted = draw_masks(polygons, factor[:2], offset[:2], request.imgsz)
             labels = labels[order]
             overlaps = _mask_iou(wanted, build_masks(outputs[1], detections, request.imgsz))
@@ -200,34 +197,26 @@ def check_labelled(matches: Detections, images: Sequence[str]) -> None:
         )
 
 
-def _labels(image: Path, classes: int) -> NDArray[np.float64]:
-    """Labels of an image, (m, 5), without repeated lines, which Ultralytics drops too."""
-    from prunebench.data.labels import labels_of, read_labels
+def _labels(
+    image: Path, classes: int, *, outlined: bool
+) -> tuple[NDArray[np.float64], list[NDArray[np.float32]]]:
+    """Labels of an image, (m, 5), and their polygons where it is outlined.
 
-    file = labels_of(image)
-    if not file.is_file():
-        return np.zeros((0, 5))
-    labels = read_labels(file, classes=classes)
-    _, first = np.unique(labels, axis=0, return_index=True)
-    return labels[np.sort(first)]
-
-
-def _outlines(image: Path, classes: int) -> tuple[NDArray[np.float64], list[NDArray[np.float32]]]:
-    """Labels of an image, (m, 5), and their polygons, without repeated lines.
-
-    Distinct polygons may share a box.
+    Repeated lines are left out, as Ultralytics does. Distinct polygons may share a box.
     """
-    from prunebench.data.labels import labels_of, read_polygons
+    from prunebench.data.labels import labels_of, read_labels, read_polygons
 
     file = labels_of(image)
     if not file.is_file():
         return np.zeros((0, 5)), []
-    labels, polygons = read_polygons(file, classes=classes)
-    first: dict[tuple[float, bytes], int] = {}
-    for index, polygon in enumerate(polygons):
-        first.setdefault((labels[index, 0], polygon.tobytes()), index)
-    kept = list(first.values())
-    return labels[kept], [polygons[index] for index in kept]
+    if outlined:
+        labels, polygons = read_polygons(file, classes=classes)
+        lines = [(kind, line.tobytes()) for kind, line in zip(labels[:, 0], polygons, strict=True)]
+    else:
+        labels, polygons = read_labels(file, classes=classes), []
+        lines = [tuple(row) for row in labels]
+    kept = sorted({line: index for index, line in reversed([*enumerate(lines)])}.values())
+    return labels[kept], [polygons[index] for index in kept if outlined]
 
 
 def draw_masks(

@@ -23,6 +23,7 @@ from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.sentinel import INPUT_HW, write_sentinel
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.selftest_verdict import Copies, SelfTest, judge_copies
+from prunebench.measuring.session import SessionSettings, open_session, session_options
 from prunebench.steps.events import Emit, Stage
 
 SLOWDOWNS = (1.03, 1.05)
@@ -67,7 +68,7 @@ def selftest(
         path, imgsz = folder / "reference.onnx", INPUT_HW
         write_sentinel(path)
     else:
-        path, imgsz = onnx, _input_hw(onnx)
+        path, imgsz = onnx, _input_hw(onnx, config)
     factors = (1.0, *slowdowns)
     measured = []
     for index in range(repetitions):
@@ -79,27 +80,21 @@ def selftest(
     return judge_copies(model, measured, factors, np.random.default_rng(seed))
 
 
-def _input_hw(path: Path) -> tuple[int, int]:
-    import onnx
-    from onnx import TensorProto
-
+def _input_hw(path: Path, config: LatencyConfig) -> tuple[int, int]:
     if not path.is_file():
         raise CheckpointError("the file does not exist", where=path, fix="check the path")
     try:
-        graph = onnx.load(path, load_external_data=False).graph
-    except Exception as error:  # protobuf's errors have no public base class
-        raise CheckpointError("it is no valid ONNX file", where=path) from error
-    stored = {tensor.name for tensor in graph.initializer}
-    inputs = [value.type.tensor_type for value in graph.input if value.name not in stored]
-    shapes = [[dim.dim_value for dim in value.shape.dim] for value in inputs]
-    fixed = len(shapes) == 1 and len(shapes[0]) == 4 and all(shapes[0])
-    if not fixed or inputs[0].elem_type != TensorProto.FLOAT:
-        raise CheckpointError(
-            "its input is not one float32 image of a fixed shape",
-            where=path,
-            fix="export it with dynamic=False",
-        )
-    return shapes[0][2], shapes[0][3]
+        inputs = open_session(str(path), session_options(SessionSettings.of(config))).get_inputs()
+    except Exception as error:  # onnxruntime has no public base class for its errors
+        raise CheckpointError("onnxruntime cannot load the file", where=path) from error
+    match [(item.type, *item.shape) for item in inputs]:
+        case [("tensor(float)", int(), int(), int(height), int(width))]:
+            return height, width
+    raise CheckpointError(
+        "its input is not one float32 image of a fixed shape",
+        where=path,
+        fix="export it with dynamic=False",
+    )
 
 
 def _measure_copies(

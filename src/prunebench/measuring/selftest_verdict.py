@@ -223,20 +223,18 @@ def resampled_alarms(
         looks: How often it may stop on what it sees.
         rng: Source of randomness.
     """
+    percent = config.smallest_difference_percent
     for _ in range(RESAMPLED):
         drawn = rng.choice(equal, config.rounds_max) * rng.choice((-1, 1), config.rounds_max)
         logs = shift + drawn
         for done in range(config.rounds_min, config.rounds_max + 1):
             look = is_interim_look(done, config.rounds_min)
-            if done == config.rounds_max or (look and _is_settled(logs[:done], config)):
+            settled = look and judge(logs[:done], percent)[1] != "open"
+            if settled or done == config.rounds_max:
                 location = locate(logs[:done])
                 significant = looks * location.p_value() <= 1 - LEVEL
                 yield significant and (shift == 0 or location.centre > 0)
                 break
-
-
-def _is_settled(logs: Array, config: LatencyConfig) -> bool:
-    return judge(logs, config.smallest_difference_percent)[1] != "open"
 
 
 def percent_text(value: float) -> str:

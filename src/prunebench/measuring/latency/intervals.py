@@ -15,8 +15,6 @@ from prunebench.measuring.latency.records import RealTime
 
 PERCENTILES = (50, 90, 95, 99)
 RESAMPLES = 2000
-CELLS_AT_ONCE = 4_000_000
-"""Numbers of a table held in memory at once, some 30 MB."""
 
 
 def ratio_interval(a: Mapping[int, float], b: Mapping[int, float], level: float) -> Interval:
@@ -66,12 +64,12 @@ def pooled_percentile(
         level: Confidence level.
         seed: Seed of the resampling.
     """
-    count = len(rounds)
     values = [np.asarray(one, dtype=float) for one in rounds]
-    rng = np.random.default_rng(seed)
-    chosen = rng.integers(0, count, (RESAMPLES, count))
-    times = (chosen[:, :, None] == np.arange(count)).sum(axis=1)
-    resampled = resampled_percentiles(values, times, percentile)
+    count = len(values)
+    chosen = np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
+    resampled = [
+        _percentile(np.concatenate([values[index] for index in one]), percentile) for one in chosen
+    ]
     t = special.stdtrit(count - 1, (1 + level) / 2)
     tail = float(special.ndtr(-math.sqrt(count / (count - 1)) * t))
     low, high = np.quantile(resampled, [tail, 1 - tail])
@@ -81,40 +79,6 @@ def pooled_percentile(
         high=float(high),
         level=level,
     )
-
-
-def resampled_percentiles(
-    values: Sequence[NDArray[np.float64]], times: NDArray[np.int64], percentile: float
-) -> NDArray[np.float64]:
-    """A percentile (0..100) of all values of each resample of whole rounds, (resamples,).
-
-    ``times``, (resamples, rounds), says how often each round was drawn.
-    """
-    pooled = np.concatenate(values)
-    order = np.argsort(pooled)
-    pooled = pooled[order]
-    round_of = np.repeat(np.arange(len(values)), [len(one) for one in values])[order]
-    found = [
-        _weighted_percentiles(pooled, some[:, round_of].cumsum(axis=1), percentile / 100)
-        for some in np.array_split(times, max(1, len(times) * len(pooled) // CELLS_AT_ONCE))
-    ]
-    return np.concatenate(found)
-
-
-def _weighted_percentiles(
-    ordered: NDArray[np.float64], upto: NDArray[np.int64], share: float
-) -> NDArray[np.float64]:
-    """Percentiles of samples that hold each of the ascending ``ordered`` several times or never.
-
-    ``upto``, (samples, n), counts the values of each sample up to each of them.
-    """
-    size = upto[:, -1]
-    # Hyndman and Fan's type 8, counted from 1.
-    place = np.clip(size * share + (1 + share) / 3, 1, size)
-    below = np.floor(place)
-    indices = ((upto < rank[:, None]).sum(axis=1) for rank in (below, np.minimum(below + 1, size)))
-    lower, upper = (ordered[index] for index in indices)
-    return np.asarray(lower + (place - below) * (upper - lower))
 
 
 def missed_share(missed: Sequence[int], frames: Sequence[int], level: float) -> Interval:

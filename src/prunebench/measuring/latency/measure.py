@@ -212,6 +212,10 @@ class _Rounds:
     _ended: float = field(default_factory=time.perf_counter)
 
     @property
+    def _paced_seconds(self) -> float:
+        return self.config.paced_seconds if self.config.paced else 0.0
+
+    @property
     def kind(self) -> Kind:
         """Durations the stopping rule compares: whole frames, where there are any."""
         return "end_to_end" if self.frames else "model"
@@ -244,7 +248,7 @@ class _Rounds:
         """Seconds of timed inference the child runs so far were asked for."""
         each = self.config.seconds
         if self.frames:
-            each += self.config.seconds + self._paced_seconds()
+            each += self.config.seconds + self._paced_seconds
         return each * sum(sample.variant != SENTINEL for sample in self.log.samples)
 
     def _measure_round(self, index: int, wanted: Collection[tuple[str, int]]) -> None:
@@ -319,7 +323,7 @@ class _Rounds:
             "slowdown": target.slowdown,
             "input": str(_input_file(self.work, imgsz)) if self.frames else None,
             "frames": [str(path) for path in self.frames],
-            "paced_seconds": self._paced_seconds(),
+            "paced_seconds": self._paced_seconds,
         }
         if target is self.sentinel:
             seconds = min(SENTINEL_SECONDS, self.config.seconds)
@@ -332,11 +336,7 @@ class _Rounds:
     def _spent_after(self, index: int) -> float:
         """Seconds this round would end at if it took as long as the one before it."""
         past = self._samples(index)
-        last_round = sum(sample.elapsed_s for sample in past if sample.round == index - 1)
-        return sum(sample.elapsed_s for sample in past) + last_round
-
-    def _paced_seconds(self) -> float:
-        return self.config.paced_seconds if self.config.paced else 0.0
+        return sum(s.elapsed_s * (2 if s.round == index - 1 else 1) for s in past)
 
 
 def _input_file(work: Path, imgsz: tuple[int, int]) -> Path:
