@@ -18,12 +18,7 @@ FloatArray = NDArray[np.float32]
 
 
 class OnnxNetwork:
-    """An ONNX file of Ultralytics with one image input of a fixed shape.
-
-    Args:
-        path: The file.
-        imgsz: (height, width) in pixels its input must have.
-        session: The session options.
+    """An ONNX file of Ultralytics with one image input, ``imgsz`` (height, width) in pixels.
 
     Raises:
         CheckpointError: The file cannot be loaded, or its input is another one.

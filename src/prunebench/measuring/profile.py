@@ -105,8 +105,6 @@ class Diagnosis(Record):
     Attributes:
         block: Channels in a block of this CPU's kernels.
         threads: ``intra_op_num_threads`` of both.
-        variant: The variant.
-        baseline: The baseline.
         times_baseline: The variant's milliseconds per MAC divided by the baseline's; above 1, it
             gains less time than it saves arithmetic.
         advice: One sentence for each thing that is off; empty where nothing is.

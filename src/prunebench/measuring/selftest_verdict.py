@@ -34,7 +34,6 @@ class Comparison(Record):
         ratio: The measured one.
         p: p-value, corrected for the interim looks while measuring.
         significant: Whether a ranking would call them different.
-        rounds: Rounds both were measured in.
     """
 
     slowdown: float
@@ -50,7 +49,6 @@ class Repetition(Record):
     Attributes:
         comparisons: The A/A pair first.
         median_ms: Median over rounds of the first copy's milliseconds.
-        wall_s: Wall time in seconds.
         asked_s: Seconds of timed inference asked for.
         noise: What was seen on the host that may have falsified it.
     """
@@ -68,7 +66,6 @@ class Verdict(Record):
     Attributes:
         slowdown: The true ratio.
         significant: Repetitions in which the copy was called different, and slower where it is.
-        repetitions: All of them.
         share: ``significant`` by ``repetitions`` with its exact binomial interval.
         resampled: The same share over measurements resampled from the rounds.
     """
@@ -86,10 +83,7 @@ class SelfTest(Record):
     Attributes:
         model: The file, or ``selftest.BUILT_IN``.
         threads: ``intra_op_num_threads``.
-        settings: The protocol.
-        host: The host.
         level: Confidence level of every interval and test.
-        repetitions: The measurements.
         verdicts: By true ratio; the A/A pair's, the false alarms, first.
         half_width_percent: Median over the repetitions of half the width of the A/A ratio's
             interval, in percent.

@@ -13,6 +13,7 @@ import onnxruntime as ort
 import pytest
 import quantize_kit as kit
 import torch
+from experiment_kit import bare_experiment
 
 from prunebench.common.records import (
     Exported,
@@ -21,11 +22,9 @@ from prunebench.common.records import (
     VariantRecord,
     sha256_of,
 )
-from prunebench.config.loading import Config, parse_config
+from prunebench.config.loading import parse_config
 from prunebench.config.sections import LatencyConfig
 from prunebench.experiment import alternatives, make
-from prunebench.experiment.plan import plan_variants
-from prunebench.experiment.prepare import Experiment
 from prunebench.experiment.prune import prune
 from prunebench.measuring import accuracy, profile
 from prunebench.measuring.latency.measure import Target, measure
@@ -33,6 +32,7 @@ from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.session import SessionSettings, session_options
 from prunebench.results.report.gallery import _found_in
 from prunebench.steps.cache import StepRun
+from prunebench.steps.events import Event
 from prunebench.variants import export, quantize
 from prunebench.variants.pruning import costs
 
@@ -54,7 +54,7 @@ def detector(images: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory)
     return path
 
 
-def ignore(event: dict[str, Any]) -> None:
+def ignore(event: Event) -> None:
     pass
 
 
@@ -161,22 +161,6 @@ def exported(detector: Path) -> Exported:
     return Exported(onnx=file, parity=None, opset=17, imgsz=kit.IMGSZ)
 
 
-def experiment(config: Config, detector: Path, data_yaml: Path) -> Experiment:
-    return Experiment(
-        out=str(detector.parent),
-        checkpoint=str(detector),
-        checkpoint_sha256="",
-        structure=None,
-        data_yaml=str(data_yaml),
-        data_digest="",
-        class_names=kit.NAMES,
-        split="val",
-        images=(),
-        config=config,
-        folder=str(detector.parent),
-    )
-
-
 class Asked(Exception):
     """Ends a step's caller once it has asked."""
 
@@ -191,7 +175,7 @@ def test_a_step_is_asked_for_the_options_of_the_configuration(
 ) -> None:
     requests: dict[str, Any] = {}
 
-    def note(experiment: Experiment, step: str, request: Record, *given: Any, **named: Any) -> Any:
+    def note(experiment: object, step: str, request: Record, *given: Any, **named: Any) -> Any:
         requests[step] = request
         raise Asked
 
@@ -202,7 +186,7 @@ def test_a_step_is_asked_for_the_options_of_the_configuration(
     folder = images[0].parent
     data_yaml.write_text(f"path: {folder.parent}\ntrain: images\nval: images\nnames:{names}\n")
     config = parse_config({"model": "best.pt", "latency": {"graph_level": "basic"}})
-    done = experiment(config, detector, data_yaml)
+    done = bare_experiment(config, detector.parent, data_yaml=str(data_yaml), class_names=kit.NAMES)
     variant: Any = VariantRecord.model_construct(
         name="baseline", audit=object(), exported=exported(detector), checkpoint=None
     )
@@ -236,9 +220,10 @@ def test_pruning_times_layers_and_candidates_with_the_options_of_the_configurati
             "prune": {"target": "1.3x", "allocation": "latency-aware", "round_to": 8},
         }
     )
-    planned = next(v for v in plan_variants(config) if v.name.startswith("pruned"))
+    asker = bare_experiment(config, detector.parent)
+    planned = next(v for v in asker.variants if v.name.startswith("pruned"))
     inputs = {"checkpoint": "", "data_yaml": ""}
-    prune(experiment(config, detector, detector), planned, detector, inputs, note)
+    prune(asker, planned, detector, inputs, note)
     assert requests["costs"].session == SessionSettings.of(config.latency)
     assert requests["costs"].session.graph_level == "basic"
     assert requests["prune"].timing.latency == config.latency

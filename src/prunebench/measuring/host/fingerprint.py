@@ -43,7 +43,6 @@ class Fingerprint(Record):
     """One host, as a measuring process sees it.
 
     Attributes:
-        cpu: Model name.
         isa: Instruction set extensions that onnxruntime can use.
         physical_cores: Physical cores this process may run on.
         logical_cores: Hardware threads this process may run on.
@@ -55,8 +54,6 @@ class Fingerprint(Record):
         kernel: Kernel name and release.
         container: Whether the process runs in a container.
         virtual: Whether the CPU says that it is virtual.
-        python: Version of Python; the libraries' versions follow.
-        session: The session options.
     """
 
     cpu: str

@@ -41,7 +41,6 @@ class PacedSummary(Record):
     """Frames that arrive at the real-time rate, from arrival to result.
 
     Attributes:
-        frames: Frames that arrived.
         deadline_ms: Time between two of them.
         percentiles_ms: Percentile to value over all frames, where the sample supports it.
         p95_ms: The 95th percentile with its interval, ``None`` where not supported.
@@ -61,9 +60,6 @@ class LatencySummary(Record):
     """What a variant costs at one thread count; times in milliseconds.
 
     Attributes:
-        variant: Its name.
-        threads: ``intra_op_num_threads``.
-        rounds: Rounds it was measured in.
         model_ms: Typical back-to-back inference: trimmed geometric mean of the rounds.
         model_percentiles_ms: Percentile to value over all inferences, where the sample
             supports it.

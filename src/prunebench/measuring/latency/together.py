@@ -41,12 +41,9 @@ INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Lane(NamedTuple):
-    """One child of a round.
+    """One child of a round: what it measures, and where it imports libraries from first.
 
-    Attributes:
-        variant: Name of the variant, for the error.
-        request: What ``latency/child.py`` reads but ``slices``; its docstring names the keys.
-        packages: Folder it imports libraries from first; ``None``: those installed.
+    The request is what ``latency/child.py`` reads but ``slices``; its docstring names the keys.
     """
 
     variant: str
@@ -55,13 +52,7 @@ class Lane(NamedTuple):
 
 
 class Raw(NamedTuple):
-    """What a child measured.
-
-    Attributes:
-        figures: The fields of ``records.Sample`` that a child knows.
-        started_s: Unix time it was started at, in seconds.
-        process_s: Wall time its start and its turns took, in seconds.
-    """
+    """What a child measured: the fields of ``records.Sample`` that it knows, and two more."""
 
     figures: dict[str, Any]
     started_s: float
