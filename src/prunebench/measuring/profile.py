@@ -276,13 +276,10 @@ def _convolutions(model: onnx.ModelProto) -> tuple[dict[str, int], int]:
 
 def _denormals(model: onnx.ModelProto) -> tuple[int, int]:
     """Numbers in the float32 tensors of a file, and how many of them are denormal."""
-    from onnx import TensorProto, numpy_helper
+    from onnx import numpy_helper
 
-    count = denormal = 0
-    for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
-            continue
-        size = np.abs(numpy_helper.to_array(tensor))
-        count += size.size
-        denormal += int(((size > 0) & (size < np.finfo(np.float32).tiny)).sum())
-    return count, denormal
+    arrays = [np.abs(numpy_helper.to_array(tensor)) for tensor in model.graph.initializer]
+    floats = [array for array in arrays if array.dtype == np.float32]
+    smallest = np.finfo(np.float32).tiny
+    denormal = sum(int(((array > 0) & (array < smallest)).sum()) for array in floats)
+    return sum(array.size for array in floats), denormal

@@ -50,7 +50,7 @@ class Repetition(Record):
         comparisons: The A/A pair first.
         median_ms: Median over rounds of the first copy's milliseconds.
         asked_s: Seconds of timed inference asked for.
-        noise: What was seen on the host that may have falsified it.
+        noise: What on the host may have falsified it.
     """
 
     comparisons: tuple[Comparison, ...]

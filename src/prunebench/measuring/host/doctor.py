@@ -177,7 +177,7 @@ def _memory() -> Seen:
     free = min(psutil.virtual_memory().available / 2**30, total)
     sentence = f"{free:.1f} of {total:.1f} GiB of memory are available"
     if free < LOW_MEMORY_GIB:
-        return "warn", f"{sentence}: training may be ended for want of it."
+        return "warn", f"{sentence}: the system may end a training that needs more."
     return "ok", f"{sentence}."
 
 

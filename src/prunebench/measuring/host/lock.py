@@ -1,4 +1,4 @@
-"""Measuring alone on a host, whoever starts it.
+"""One measurement at a time on a host, across all users and runs.
 
 Operating system locks on files in the temporary folder; they end with their process, however that
 ends. A run that measures holds the measuring lock; a step that works (a training, an export) takes

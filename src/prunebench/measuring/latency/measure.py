@@ -69,9 +69,7 @@ class Target(NamedTuple):
     """A variant to measure.
 
     Attributes:
-        name: Its name.
-        onnx: Its ONNX file.
-        sha256: What that file's content must be.
+        sha256: What its file's content must be.
         slowdown: Factor every inference is made slower by, for ``selftest`` to find again.
         packages: Folder its process imports libraries from first; ``None``: those installed.
         imgsz: (height, width) of a letterbox of its own in pixels; ``None``: the others'.
@@ -109,15 +107,13 @@ def measure(
     Args:
         variants: What to measure; names are unique.
         images: Real images for the end-to-end frames. Without any, inferences alone are timed.
-        config: The protocol.
         realtime_fps: Frames per second of the paced frames.
         imgsz: (height, width) of the letterbox in pixels, for targets without their own.
         nc: Number of classes.
-        seed: Seed of the rounds' order.
         folder: Where the raw samples go.
         who: Name of the run, for others who wait for this host.
         on_event: Receives ``Waiting`` and, after every round for each child, ``Timed``.
-        exclusive: Entered with the host's lock held, for whoever else keeps account of it.
+        exclusive: Entered with the host's lock held: the flow's own account of who measures.
         contested: Whether the order of two variants, by name, is worth more rounds; ``None``:
             that of every pair.
 
@@ -167,7 +163,7 @@ def measure(
                 emit=emit,
             )
             load_average = os.getloadavg()
-            # A continued run has its own children's samples to tell of the load.
+            # In a continued run the samples so far show the load.
             noise = [] if rounds.log.samples else load_before_start()
             stopped = rounds.run(contested)
         finally:

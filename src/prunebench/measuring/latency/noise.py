@@ -1,4 +1,4 @@
-"""What was seen on the host that may have falsified a measurement, one sentence each.
+"""What on the host may have falsified a measurement, one sentence each.
 
 Limits and why: the rounds are paired and shuffled, so a little drift cancels; these are the
 sizes at which it no longer does. A disturbance counts when it hits a tenth of the child runs,

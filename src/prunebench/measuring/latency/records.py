@@ -101,7 +101,7 @@ class Pair(Record):
             ``stopping.LEVEL``; ``None`` with fewer than three common rounds.
         rounds: Rounds in which both were measured.
         state: ``told apart``; ``tie`` (a difference that matters would have shown); ``open``
-            (measuring ended first: a tie for want of evidence); ``not asked``.
+            (measuring ended before it was settled); ``not asked``.
     """
 
     threads: int
@@ -146,7 +146,7 @@ class LatencyResult(Record):
         asked_s: Seconds of timed inference asked for, without the sentinel's.
         load_average: Load averages over 1, 5 and 15 minutes at the start.
         sentinel: What the reference model did, ``None`` with fewer than three rounds.
-        noise: What was seen on the host that may have falsified the measurement.
+        noise: What on the host may have falsified the measurement, one sentence each.
         samples: The raw samples, JSON lines in the measurement's folder.
     """
 

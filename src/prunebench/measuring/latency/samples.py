@@ -51,7 +51,7 @@ def read_samples(path: Path) -> list[Sample]:
     """Samples of a file; a last line that a kill cut short is left out.
 
     Raises:
-        ValidationError: Any other line is no sample.
+        ValidationError: Another line is not a sample.
     """
     if not path.is_file():
         return []
