@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.console import shown_progress, stderr_console
-from flows.running import result_of, run_compare, set_up_prefect
+from flows.running import result_of, run_shown, set_up_prefect
 from prunebench.cli import app
 from prunebench.cli.options import (
     ConfigOption,
@@ -131,7 +131,7 @@ def serve(
 
 def _run(config: Config, *, quiet: bool, as_json: bool) -> None:
     set_up_prefect()
-    state = run_compare(config, stderr_console(), quiet=quiet)
+    state = run_shown(config, stderr_console(), quiet=quiet)
     _finish(result_of(state), as_json=as_json)
 
 

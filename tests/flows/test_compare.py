@@ -24,9 +24,9 @@ from prefect.client.schemas.filters import (
 )
 
 from flows.accuracy_check import accuracy_check
-from flows.compare import compare
 from flows.rebenchmark import rebenchmark
 from flows.regression import regression
+from flows.run_experiment import run_experiment
 from prunebench.common.cores import usable_cores
 from prunebench.common.errors import InputError
 from prunebench.config.loading import parse_config
@@ -57,7 +57,7 @@ def ended(out: Path, **changes: Any) -> tuple[Any, list[dict[str, Any]]]:
     """State and progress events of one run of the flow."""
     events: list[Event] = []
     with listening(events.append):
-        state = compare(parse_config(values(out, **changes)), return_state=True)
+        state = run_experiment(parse_config(values(out, **changes)), return_state=True)
     return state, events
 
 
@@ -234,7 +234,7 @@ def second(
     with listening(lose):
         nobody = {"uri": "http://127.0.0.1:9"}
         config = parse_config(values(out, history=f"sqlite:///{history}", mlflow=nobody))
-        return compare(config, return_state=True), events
+        return run_experiment(config, return_state=True), events
 
 
 def test_a_second_run_trains_nothing_and_measures_again(first: Any, second: Any) -> None:

@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_dask import DaskTaskRunner
 from s3_kit import BUCKET, CREDENTIALS, s3_server
 
-from flows.compare import compare
+from flows.run_experiment import run_experiment
 from prunebench.common.errors import ConfigError, StepError
 from prunebench.config.loading import Config, parse_config
 from prunebench.config.strategy_settings import PreservingSettings
@@ -93,7 +93,7 @@ def run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     with listening(kill):
         config = config_of(tmp_path_factory.mktemp("runs"), cluster.address)
-        state = compare(config, return_state=True)
+        state = run_experiment(config, return_state=True)
     assert state.result()["failed"] == []
     ((name, training),) = killed
     return Run(Path(state.result()["folder"]), events, name, training)

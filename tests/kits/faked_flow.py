@@ -24,7 +24,7 @@ import tasks.measuring
 import tasks.preparing
 import tasks.ranking
 import tasks.variants
-from flows.compare import compare
+from flows.run_experiment import run_experiment
 from prunebench.common.files import write_atomically
 from prunebench.common.records import VariantRecord
 from prunebench.config.loading import Config
@@ -38,7 +38,7 @@ from prunebench.results.run_folder import RANKING_FILE, open_run
 from tasks.devices import answer_as
 from tasks.sharing import fetch, push
 
-__all__ = ["compare", "rebenchmark"]
+__all__ = ["rebenchmark", "run_experiment"]
 
 BEGIN_MINUTES = 0.5
 """Instead of ten: time enough for a worker that is there."""

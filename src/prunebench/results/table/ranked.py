@@ -9,16 +9,19 @@ that spread are ties. Networks are recognised by their parameter count, in which
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from os import PathLike
+from typing import TYPE_CHECKING, Literal
 
 from prunebench.common.records import Record
 from prunebench.common.text import listed
 from prunebench.results.ranking.records import FailedVariant, Shown
-from prunebench.results.table.reader import Table, TableEntry, read_table
+from prunebench.results.table.reader import TableEntry, read_table
 from prunebench.variants.stock_catalogue import recognise
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDED = ", BatchNorm folded"
 
@@ -70,11 +73,10 @@ class TableEffect(Record):
         reference: What it is compared with.
         parameters_percent: Change of the parameter count as given.
         accuracy_percent: Change of mAP50.
-        speed_percent: Change of FPS.
-        speed_retention_percent: FPS in percent of the reference's.
+        speed_percent: Change of FPS; 100 + it is the speed retention.
         efficiency_percent: Change of the efficiency.
-        speed_is_noise: The two are the same network, or differ less than the noise.
-        sentence: All of it in words.
+        same_network: The two are the same network, so their speeds differ by noise alone.
+        within_noise: Their speeds differ by less than the noise.
     """
 
     kind: Literal["strategy", "round"]
@@ -84,17 +86,16 @@ class TableEffect(Record):
     parameters_percent: float
     accuracy_percent: float
     speed_percent: float
-    speed_retention_percent: float
     efficiency_percent: float
-    speed_is_noise: bool
-    sentence: str
+    same_network: bool
+    within_noise: bool
 
 
 class TableRanking(Record):
     """A ranked table.
 
     Attributes:
-        source: Path of the CSV.
+        source: Path of the file, or "the table" for a DataFrame.
         realtime_fps: The real-time limit.
         noise_factor: Largest ratio of two FPS figures of the same network, or ``None`` where
             no network occurs twice.
@@ -112,6 +113,20 @@ class TableRanking(Record):
     effects: tuple[TableEffect, ...]
     notes: tuple[str, ...]
 
+    def to_frame(self) -> pd.DataFrame:
+        """The rows as a table, with the columns ``rank`` reads and what was computed from them.
+
+        Rows that name a ``failure`` come last and have no figures.
+        """
+        import pandas as pd
+
+        rows = [row.model_dump(exclude={"rank"}) for row in self.rows]
+        rows += [{"variant": one.name, "failure": one.reason} for one in self.failures]
+        columns = [name for name in TableRow.model_fields if name != "rank"]
+        frame = pd.DataFrame(rows, columns=[*columns, "failure"])
+        frame = frame.rename(columns={"label": "rank", "parameters": "params"})
+        return frame.astype({"params": "Int64"})
+
 
 @dataclass(frozen=True)
 class _Network:
@@ -119,10 +134,6 @@ class _Network:
 
     stock: str | None
     entries: tuple[TableEntry, ...]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(entry.variant for entry in self.entries)
 
     @property
     def slowest(self) -> float:
@@ -133,32 +144,57 @@ class _Network:
         return max(entry.fps for entry in self.entries)
 
 
-def rank_table(path: Path, *, realtime_fps: float = 20.0) -> TableRanking:
-    """Rank a CSV with the columns variant, params, size_mb, map50 and fps.
+def rank(table: pd.DataFrame | str | PathLike[str], *, realtime_fps: float = 20.0) -> TableRanking:
+    """Rank measurements taken elsewhere.
 
     Args:
-        path: The table; see ``read_table`` for optional columns.
+        table: DataFrame or path of a CSV file with the columns ``variant``, ``params``,
+            ``size_mb`` (10^6 bytes), ``map50`` (0..1) and ``fps``; see ``read_table`` for optional
+            ones.
         realtime_fps: Frames per second called real-time.
 
     Raises:
-        TableError: With the line and column of the first bad value.
+        TableError: With the line and column of a bad value.
     """
-    table = read_table(path)
-    entries = table.entries
+    found = read_table(table)
+    entries = found.entries
     networks = _networks(entries)
     repeated = [network for network in networks if len(network.entries) > 1]
     noise = max((n.fastest / n.slowest for n in repeated), default=None)
+    network_of = {entry.variant: network for network in networks for entry in network.entries}
+    notes = [*_noise_notes(networks, noise), *_pruning_notes(networks), *_misprints(entries)]
+    if found.left_out:
+        left_out = listed(found.left_out)
+        notes.insert(0, f"Only the first thread count is ranked; left out: {left_out}.")
     return TableRanking(
-        source=str(path),
+        source=found.source,
         realtime_fps=realtime_fps,
         noise_factor=noise,
-        rows=_rows(entries, networks, noise, realtime_fps),
+        rows=tuple(_rows(entries, network_of, noise or 1.0, realtime_fps)),
         failures=tuple(
             FailedVariant(name=name, step=reason.partition(": ")[0], reason=reason)
-            for name, reason in table.failures.items()
+            for name, reason in found.failures.items()
         ),
-        effects=_effects(entries, networks, noise),
-        notes=(*_left_out_note(table), *_notes(entries, networks, noise)),
+        effects=tuple(
+            _effect(entry, reference, network_of, noise)
+            for entry in entries
+            if entry.strategy and (reference := _reference(entry, entries))
+        ),
+        notes=tuple(notes),
+    )
+
+
+def effect_sentence(effect: TableEffect) -> str:
+    """What a retraining did, in words."""
+    noise = ""
+    if effect.same_network:
+        noise = "; they are the same network, so the speed difference is noise"
+    elif effect.within_noise:
+        noise = "; the speed difference is within the noise"
+    return (
+        f"{effect.variant} against {effect.reference}: accuracy {effect.accuracy_percent:+.1f} %, "
+        f"speed {effect.speed_percent:+.1f} % (retention {100 + effect.speed_percent:.1f} %), "
+        f"parameters {effect.parameters_percent:+.1f} %{noise}."
     )
 
 
@@ -183,29 +219,24 @@ def _networks(entries: Sequence[TableEntry]) -> list[_Network]:
     return [_Network(stock, tuple(members)) for _, stock, members in grouped]
 
 
-def _network_of(entry: TableEntry, networks: Sequence[_Network]) -> _Network:
-    return next(network for network in networks if entry in network.entries)
-
-
 def _rows(
     entries: Sequence[TableEntry],
-    networks: Sequence[_Network],
-    noise: float | None,
+    network_of: Mapping[str, _Network],
+    noise: float,
     realtime_fps: float,
-) -> tuple[TableRow, ...]:
+) -> Iterator[TableRow]:
     ordered = sorted(entries, key=_efficiency, reverse=True)
-    factor = 1.0 if noise is None else noise
 
     def is_better(one: TableEntry, other: TableEntry) -> bool:
         # Nothing tells variants of one network apart: speed cannot, accuracy has no interval.
-        same = _network_of(one, networks) is _network_of(other, networks)
-        return not same and _efficiency(one) > _efficiency(other) * factor
+        same = network_of[one.variant] is network_of[other.variant]
+        return not same and _efficiency(one) > _efficiency(other) * noise
 
     ranks = [1 + sum(is_better(other, entry) for other in ordered) for entry in ordered]
-    return tuple(
-        TableRow(
-            rank=rank,
-            label=f"{rank}=" if ranks.count(rank) > 1 else str(rank),
+    for rank_, entry in zip(ranks, ordered, strict=True):
+        yield TableRow(
+            rank=rank_,
+            label=f"{rank_}=" if ranks.count(rank_) > 1 else str(rank_),
             variant=entry.variant,
             parameters=entry.parameters,
             network=recognise(entry.parameters),
@@ -214,22 +245,20 @@ def _rows(
             fps=entry.fps,
             efficiency=_efficiency(entry),
             map50_per_fps=entry.map50 / entry.fps,
-            realtime=_realtime(entry, _network_of(entry, networks), factor, realtime_fps),
+            realtime=_realtime(network_of[entry.variant], noise, realtime_fps),
             pareto=not any(_dominates(other, entry) for other in ordered),
         )
-        for rank, entry in zip(ranks, ordered, strict=True)
-    )
 
 
-def _realtime(entry: TableEntry, network: _Network, factor: float, limit: float) -> Shown:
+def _realtime(network: _Network, noise: float, limit: float) -> Shown:
     """Whether the limit is kept by the network's whole range.
 
-    Two figures of one network lie up to ``factor`` apart, so a single one stands for a range of
+    Two figures of one network lie up to ``noise`` apart, so a single one stands for a range of
     that width around it.
     """
     low, high = network.slowest, network.fastest
     if len(network.entries) == 1:
-        low, high = entry.fps / math.sqrt(factor), entry.fps * math.sqrt(factor)
+        low, high = low / math.sqrt(noise), high * math.sqrt(noise)
     if low >= limit:
         return "yes"
     return "no" if high < limit else "not shown"
@@ -238,20 +267,6 @@ def _realtime(entry: TableEntry, network: _Network, factor: float, limit: float)
 def _dominates(other: TableEntry, entry: TableEntry) -> bool:
     at_least = other.map50 >= entry.map50 and other.fps >= entry.fps
     return at_least and (other.map50 > entry.map50 or other.fps > entry.fps)
-
-
-def _effects(
-    entries: Sequence[TableEntry], networks: Sequence[_Network], noise: float | None
-) -> tuple[TableEffect, ...]:
-    effects = []
-    for entry in entries:
-        if entry.strategy is None:
-            continue
-        reference = _reference(entry, entries)
-        if reference is not None:
-            same = _network_of(entry, networks) is _network_of(reference, networks)
-            effects.append(_effect(entry, reference, same, noise))
-    return tuple(effects)
 
 
 def _reference(entry: TableEntry, entries: Sequence[TableEntry]) -> TableEntry | None:
@@ -266,95 +281,71 @@ def _reference(entry: TableEntry, entries: Sequence[TableEntry]) -> TableEntry |
 
 
 def _effect(
-    entry: TableEntry, reference: TableEntry, same_network: bool, noise: float | None
+    entry: TableEntry,
+    reference: TableEntry,
+    network_of: Mapping[str, _Network],
+    noise: float | None,
 ) -> TableEffect:
     def change(value: float, before: float) -> float:
         return 100 * (value / before - 1) if before > 0 else math.inf
 
     speed = entry.fps / reference.fps
-    accuracy_percent = change(entry.map50, reference.map50)
-    parameters_percent = change(entry.parameters, reference.parameters)
-    sentence = (
-        f"{entry.variant} against {reference.variant}: accuracy {accuracy_percent:+.1f} %, "
-        f"speed {100 * (speed - 1):+.1f} % (retention {100 * speed:.1f} %), "
-        f"parameters {parameters_percent:+.1f} %"
-    )
-    within_noise = noise is not None and max(speed, 1 / speed) <= noise
-    if same_network:
-        sentence += "; they are the same network, so the speed difference is noise"
-    elif within_noise:
-        sentence += "; the speed difference is within the noise"
     return TableEffect(
         kind="round" if entry.round > 1 else "strategy",
         strategy=entry.strategy or "",
         variant=entry.variant,
         reference=reference.variant,
-        parameters_percent=parameters_percent,
-        accuracy_percent=accuracy_percent,
+        parameters_percent=change(entry.parameters, reference.parameters),
+        accuracy_percent=change(entry.map50, reference.map50),
         speed_percent=100 * (speed - 1),
-        speed_retention_percent=100 * speed,
         efficiency_percent=change(_efficiency(entry), _efficiency(reference)),
-        speed_is_noise=same_network or within_noise,
-        sentence=f"{sentence}.",
+        same_network=network_of[entry.variant] is network_of[reference.variant],
+        within_noise=noise is not None and max(speed, 1 / speed) <= noise,
     )
 
 
-def _left_out_note(table: Table) -> list[str]:
-    if not table.left_out:
-        return []
-    return [f"Only the first thread count is ranked; left out: {listed(table.left_out)}."]
-
-
-def _notes(
-    entries: Sequence[TableEntry], networks: Sequence[_Network], noise: float | None
-) -> list[str]:
-    notes = []
-    for network in networks:
-        if len(network.entries) > 1:
-            notes.append(_same_network_note(network))
+def _noise_notes(networks: Sequence[_Network], noise: float | None) -> Iterator[str]:
+    yield from (_same_network_note(one) for one in networks if len(one.entries) > 1)
     if noise is None:
-        notes.append(
+        yield (
             "The table has no intervals and no network twice: the order is as given, and how "
             "much of it is noise cannot be told."
         )
     else:
-        notes.append(
+        yield (
             f"FPS figures of the same network differ by up to a factor {noise:.2f}: that is "
             "this table's noise. Smaller differences, and those inside one network, are ties."
         )
-    notes += _pruning_notes(networks)
+
+
+def _misprints(entries: Sequence[TableEntry]) -> Iterator[str]:
     for entry in entries:
         if entry.efficiency is None:
             continue
         off = 100 * (entry.efficiency / _efficiency(entry) - 1) if entry.map50 > 0 else math.inf
         if abs(off) > ROUNDED_PERCENT:
-            notes.append(
+            yield (
                 f"The printed efficiency {entry.efficiency:g} of {entry.variant} is "
                 f"{off:+.1f} % off its own columns ({_efficiency(entry):.2f})."
             )
-    return notes
 
 
 def _same_network_note(network: _Network) -> str:
-    by_count: dict[int, list[str]] = {}
-    for entry in network.entries:
-        by_count.setdefault(entry.parameters, []).append(entry.variant)
+    counts = {entry.parameters for entry in network.entries}
     if network.stock is None:
-        what = f"have the same parameter count ({network.entries[0].parameters:,})"
-        what += ", so presumably the same network"
+        what = f"have the same parameter count ({min(counts):,}), so presumably the same network"
     else:
         what = f"are the same network, {network.stock}"
-        if len(by_count) > 1:
-            unfused, folded = max(by_count), min(by_count)
-            what += f" ({unfused:,} parameters, or {folded:,} with BatchNorm folded)"
+        if len(counts) > 1:
+            what += f" ({max(counts):,} parameters, or {min(counts):,} with BatchNorm folded)"
     return (
-        f"{listed(list(network.names))} {what}: their speed differences "
+        f"{listed([entry.variant for entry in network.entries])} {what}: their speed differences "
         f"({network.slowest:g} to {network.fastest:g} FPS) cannot come from the models."
     )
 
 
-def _pruning_notes(networks: Sequence[_Network]) -> list[str]:
-    lost = [
+def _pruning_notes(networks: Sequence[_Network]) -> Iterator[str]:
+    restored = [
         entry.variant
         for network in networks
         if network.stock is not None
@@ -368,14 +359,12 @@ def _pruning_notes(networks: Sequence[_Network]) -> list[str]:
         for entry in network.entries
         if entry.is_called_pruned or entry.strategy is not None
     ]
-    notes = []
-    if lost:
-        verb = "is" if len(lost) == 1 else "are"
-        notes.append(
-            f"{listed(lost)} {verb} described as pruned, but {verb} the unpruned network: "
+    if restored:
+        verb = "is" if len(restored) == 1 else "are"
+        yield (
+            f"{listed(restored)} {verb} described as pruned, but {verb} the unpruned network: "
             "retraining restored it and the pruning is lost."
         )
-        if kept:
-            verb = "is" if len(kept) == 1 else "are"
-            notes.append(f"Only {listed(kept)} {verb} still pruned.")
-    return notes
+    if restored and kept:
+        verb = "is" if len(kept) == 1 else "are"
+        yield f"Only {listed(kept)} {verb} still pruned."

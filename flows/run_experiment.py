@@ -32,8 +32,8 @@ Chain = dict[str, PrefectFuture[Any]]
 """The steps of a variant by their titles, in order."""
 
 
-@flow(name="compare", flow_run_name="{config.name}", persist_result=False)
-def compare(config: Config) -> State[Any]:
+@flow(name="run-experiment", flow_run_name="{config.name}", persist_result=False)
+def run_experiment(config: Config) -> State[Any]:
     """Compare the pruned and retrained variants of one model on this host's CPU.
 
     Args:
