@@ -30,7 +30,7 @@ from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
 from prefect.utilities.callables import parameter_schema
 
-from flows.operations import (
+from flows.deployment_files import (
     AutomationSpec,
     DeploymentSpec,
     LimitSpec,
@@ -39,7 +39,7 @@ from flows.operations import (
     WorkPoolSpec,
 )
 from prunebench.common.errors import ConfigError, InputError
-from tasks.hosts import host_label
+from tasks.measuring_limit import host_label
 
 Action = Literal["create", "update", "keep"]
 

@@ -46,7 +46,7 @@ def run_shown(config: Config, console: Console, *, quiet: bool) -> Any:
         clock.left = TimeLeft(workload(config, checked.variants), parents, parallel=parallel)
         stage("starting Prefect")
         from flows.run_experiment import run_experiment
-        from flows.server import prefect_server
+        from flows.temporary_server import prefect_server
 
         with prefect_server(), checked_already(checked):
             return run_experiment(config, return_state=True)

@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -27,9 +26,9 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from prefect.states import Crashed
 
 from flows.deploying import Change, deploy
-from flows.operations import Operations
+from flows.deployment_files import Operations
 from flows.running import CONSOLE_LEVEL
-from flows.server import STARTUP_S
+from flows.temporary_server import STARTUP_S
 from prunebench.common.errors import InputError, PrunebenchError
 
 HOST = "127.0.0.1"
@@ -266,7 +265,8 @@ def _check_free(port: int) -> None:
 def _wait_until_healthy(api: str, server: _Program) -> None:
     deadline = time.monotonic() + STARTUP_S
     while time.monotonic() < deadline and server.process.poll() is None:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{api}/health", timeout=5):
+        with contextlib.suppress(httpx.HTTPError):
+            httpx.get(f"{api}/health", timeout=5).raise_for_status()
             return
         time.sleep(0.2)
     raise PrunebenchError(f"the Prefect server does not start: {_tail(server.log)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,20 +15,20 @@ from prefect.artifacts import (
 )
 
 from prunebench.common.records import VariantRecord
-from prunebench.common.text import compact
-from prunebench.results.history.compare import RunComparison
+from prunebench.common.text import compact, slug
+from prunebench.results.history.compare import RunComparison, change_sentence
 from prunebench.results.outcome import RunRanking
 from prunebench.results.ranking.records import Ranking
 from prunebench.results.report.build import REPORT_HTML, report_markdown
-from tasks.patience import patient_task, patiently
+from tasks.retries import retried, retried_task
 
 
 def artifact_key(*parts: str) -> str:
-    """A key as Prefect takes it: lower case letters, digits and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+    """A key as Prefect takes it."""
+    return slug("-".join(parts))
 
 
-@patient_task(task_run_name="publish")
+@retried_task(task_run_name="publish")
 def publish(
     folder: str,
     variants: Sequence[VariantRecord],
@@ -78,7 +77,7 @@ def publish_latency(outcome: RunRanking, device: str | None = None) -> None:
             table=rows,
             description=f"{name}: {first['latency ms']} ms, {first['FPS']} FPS, run {outcome.run}",
         )
-        patiently(show)
+        retried(show)
 
 
 def _key_name(outcome: RunRanking, device: str | None) -> str:
@@ -147,7 +146,7 @@ def audit_rows(variants: Sequence[VariantRecord]) -> list[dict[str, Any]]:
     ]
 
 
-@patient_task(task_run_name="publish the comparison")
+@retried_task(task_run_name="publish the comparison")
 def publish_comparison(name: str, comparison: RunComparison) -> None:
     """Keep the comparison with an earlier run as an artifact."""
     create_table_artifact(
@@ -158,7 +157,7 @@ def publish_comparison(name: str, comparison: RunComparison) -> None:
                 "threads": change.threads,
                 "change %": compact(change.latency),
                 "verdict": change.verdict,
-                "what": change.sentence,
+                "what": change_sentence(change),
             }
             for change in comparison.changes
         ],

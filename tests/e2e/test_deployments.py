@@ -23,7 +23,7 @@ from prefect_kit import RUN_S, STARTUP_S, Served, descendants, end, served
 from prunebench.common.cores import usable_cores
 from prunebench.operating.registry import promote
 from prunebench.results.devices import DEVICES_FILE, Devices, device_rows
-from prunebench.results.history.reading import stored_runs
+from prunebench.results.history.reading import history
 from prunebench.results.history.store import Store, default_url
 from prunebench.results.outcome import read_latency, read_outcome
 from prunebench.results.run_folder import read_variants
@@ -215,7 +215,7 @@ def test_another_device_measures_the_same_files(compared: Compared) -> None:
     assert (compared.folder / "devices" / device.run / "ranking.json").is_file()
     home = compared.folder.parent / "devices" / DEVICE
     with Store(default_url(home)) as store:
-        assert {run.name for run in stored_runs(store)} == {compared.folder.name, device.run}
+        assert {point.run for point in history(store)} == {compared.folder.name, device.run}
 
 
 def see(page: Page, *texts: str) -> None:

@@ -31,7 +31,7 @@ from s3_kit import BUCKET, CREDENTIALS, s3_server
 from prunebench.operating.store.files import FileStore
 from prunebench.operating.store.runs import fetch_run
 from prunebench.results.devices import DEVICES_FILE, Devices
-from prunebench.results.history.reading import stored_runs
+from prunebench.results.history.reading import history
 from prunebench.results.history.store import Store
 from prunebench.results.outcome import read_outcome
 from tests.conftest import ROOT, missing_system_package, share_steps, tiny_values
@@ -233,7 +233,7 @@ def test_eight_runs_at_once_on_postgresql_lose_no_result(rig: Rig) -> None:
     assert states == ["RUNNING"] * AT_ONCE
     folders = [rig.check_complete(*pair) for pair in zip(outs, flow_runs, strict=True)]
     with Store(rig.history) as store:
-        assert {folder.name for folder in folders} == {run.name for run in stored_runs(store)}
+        assert {folder.name for folder in folders} == {point.run for point in history(store)}
 
 
 def test_a_run_outlasts_a_server_that_is_killed(rig: Rig) -> None:
@@ -269,7 +269,7 @@ def test_a_run_outlasts_a_database_that_is_gone(rig: Rig) -> None:
         rig.database.start()
     folder = rig.check_complete(out, flow_run)
     with Store(rig.history) as store:
-        assert folder.name in {run.name for run in stored_runs(store)}
+        assert folder.name in {point.run for point in history(store)}
 
 
 def test_a_run_outlasts_a_store_that_is_gone(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,12 +37,12 @@ from prunebench.operating.registry import promote, read_registry
 from prunebench.operating.store.files import FileStore
 from prunebench.operating.store.runs import fetch_run, push_run
 from prunebench.results.diagnoses import read_diagnoses
-from prunebench.results.history.reading import stored_runs
+from prunebench.results.history.reading import history
 from prunebench.results.history.store import Store, default_url
 from prunebench.results.outcome import read_outcome
 from prunebench.results.run_folder import read_variants
 from prunebench.steps.events import Event, listening, text_of
-from tasks.regressing import REGRESSION_EVENT
+from tasks.regression_events import REGRESSION_EVENT
 from tests.conftest import share_steps, tiny_values
 
 NAMES = ("baseline", "pruned", "standard-1", "preserving-1")
@@ -386,5 +386,5 @@ def test_a_run_from_the_store_is_measured_again_trains_nothing_and_is_compared(
     assert {change["variant"] for change in comparison["changes"]} == set(NAMES)
     assert (Path(outcome["folder"]) / "comparison.json").is_file()
     with Store(default_url(Path(outcome["folder"]).parent)) as store:
-        names = {stored.name for stored in stored_runs(store)}
+        names = {point.run for point in history(store)}
     assert {Path(first[0]["folder"]).name, Path(outcome["folder"]).name} <= names

@@ -30,7 +30,7 @@ from prunebench.results.outcome import read_outcome
 from prunebench.results.run_folder import read_variants
 from prunebench.steps.events import Event, listening, text_of
 from prunebench.variants.retraining.step import Request as TrainRequest
-from tasks.cluster import ClusterSteps, check_cluster, run_errand
+from tasks.dask_cluster import ClusterSteps, check_cluster, run_errand
 from tests.conftest import tiny_values
 
 pytestmark = pytest.mark.timeout(1200)
@@ -185,8 +185,8 @@ def test_a_cluster_that_lost_its_last_worker_is_not_waited_for_for_ever(
     tmp_path: Path,
 ) -> None:
     experiment, dataset, request = long_training
-    monkeypatch.setattr("tasks.cluster.LOOK_S", 0.5)
-    monkeypatch.setattr("tasks.cluster.PATIENCE_S", 1)
+    monkeypatch.setattr("tasks.dask_cluster.LOOK_S", 0.5)
+    monkeypatch.setattr("tasks.dask_cluster.WITHOUT_WORKER_S", 1)
 
     def kill(event: Event) -> None:
         if event.kind in ("batch", "epoch"):
@@ -207,7 +207,7 @@ def test_a_cluster_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
         pytest.raises(ConfigError, match="there is no Prefect server that its workers reach"),
     ):
         check_cluster(config_of(tmp_path, "tcp://127.0.0.1:9"))
-    monkeypatch.setattr("tasks.cluster.CONNECT_S", 1)
+    monkeypatch.setattr("tasks.dask_cluster.CONNECT_S", 1)
     with pytest.raises(ConfigError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9"):
         check_cluster(config_of(tmp_path, "tcp://127.0.0.1:9"))
 

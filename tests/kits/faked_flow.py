@@ -36,7 +36,7 @@ from prunebench.results.diagnoses import Diagnoses
 from prunebench.results.outcome import RunRanking, read_latency, read_outcome
 from prunebench.results.run_folder import RANKING_FILE, open_run
 from tasks.devices import answer_as
-from tasks.sharing import fetch, push
+from tasks.run_store import fetch, push
 
 __all__ = ["rebenchmark", "run_experiment"]
 

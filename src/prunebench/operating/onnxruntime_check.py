@@ -37,8 +37,7 @@ class Suspicion(Record):
         before: Version the earlier run was measured with.
         after: Version the later run was measured with.
         slower: How much longer an inference takes under ``after``, in percent.
-        suspect: Whether it is shown to take longer.
-        sentence: All of it in words.
+        shown: Whether the two are shown to differ.
     """
 
     variant: str
@@ -46,8 +45,12 @@ class Suspicion(Record):
     before: str
     after: str
     slower: Interval
-    suspect: bool
-    sentence: str
+    shown: bool
+
+    @property
+    def suspect(self) -> bool:
+        """Whether an inference is shown to take longer under ``after``."""
+        return self.shown and self.slower.estimate > 0
 
 
 class _Pair(NamedTuple):
@@ -188,23 +191,25 @@ def _suspicion(pair: _Pair, result: LatencyResult) -> Suspicion:
     )
     before, after = (name.rsplit(" ", 1)[-1] for name in names)
     shown = judged.state == "told apart"
-    suspect = shown and slower.estimate > 0
-    file = f"the file of {pair.change.variant}"
-    if suspect:
-        text = f"{LIBRARY} {after} is the suspect: it runs {file} slower than {before} by "
-        text += f"{percent(slower)}."
-    elif shown:
-        text = f"{LIBRARY} {after} is no suspect: it runs {file} faster than {before} "
-        text += f"(difference {percent(slower, signed=True)})."
-    else:
-        text = f"{LIBRARY} {after} is no suspect: it and {before} cannot be told apart on {file} "
-        text += f"(difference {percent(slower, signed=True)})."
     return Suspicion(
         variant=pair.change.variant,
         threads=pair.change.threads,
         before=before,
         after=after,
         slower=slower,
-        suspect=suspect,
-        sentence=text,
+        shown=shown,
     )
+
+
+def suspicion_sentence(found: Suspicion) -> str:
+    """What measuring a file under both versions says, in words."""
+    file, before, after = f"the file of {found.variant}", found.before, found.after
+    if found.suspect:
+        shown = percent(found.slower)
+        return f"{LIBRARY} {after} is the suspect: it runs {file} slower than {before} by {shown}."
+    if found.shown:
+        text = f"it runs {file} faster than {before}"
+    else:
+        text = f"it and {before} cannot be told apart on {file}"
+    signed = percent(found.slower, signed=True)
+    return f"{LIBRARY} {after} is not the suspect: {text} (difference {signed})."

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from prunebench.common.errors import InputError
-from prunebench.common.records import Record
+from prunebench.common.records import DeviceName, Record
 from prunebench.common.text import compact
 from prunebench.measuring.host.fingerprint import Fingerprint
 from prunebench.results.outcome import RunRanking
 
 DEVICES_FILE = "devices.json"
-
-
 HERE = "this host"
-
-
-DeviceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)]
 
 
 class Device(Record):

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from flows import cli
 from flows.console import shown_progress
-from flows.server import keeping_out_of_ctrl_c
+from flows.temporary_server import keeping_out_of_ctrl_c
 from prunebench import __version__
 from prunebench.cli import app, run_app
 from prunebench.cli.options import INTERRUPTED

@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_API_URL, Settings, temporary_settings
 from prefect_kit import free_port
 
 from flows.deploying import deploy
-from flows.operations import read_operations
+from flows.deployment_files import read_operations
 from prunebench.common.errors import ConfigError, InputError
 from tests.conftest import ROOT
 

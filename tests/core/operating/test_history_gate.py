@@ -13,6 +13,8 @@ from prunebench.operating.gate.decision import (
     GateLimits,
     GateResult,
     decide,
+    decision_sentence,
+    finding_sentence,
     judge,
     needs_confirmation,
     paired_checks,
@@ -72,9 +74,9 @@ def test_an_equal_candidate_holds() -> None:
         ("candidate, 1 thread", "latency", "holds"),
         ("candidate", "accuracy", "holds"),
     ]
-    assert findings[0].sentence.endswith("+3 % allowed: the limit holds.")
+    assert finding_sentence(findings[0]).endswith("+3 % allowed: the limit holds.")
     result = decide(findings)
-    assert (result.passed, result.sentence) == (True, "Every check holds.")
+    assert (result.passed, decision_sentence(result)) == (True, "Every check holds.")
 
 
 def test_a_slow_candidate_fails_once_confirmed() -> None:
@@ -83,19 +85,19 @@ def test_a_slow_candidate_fails_once_confirmed() -> None:
     result = decide(first, second)
     assert not result.passed
     assert result.regressions == ("candidate, 1 thread: latency",)
-    assert result.sentence.endswith("A second measurement confirms it.")
+    assert decision_sentence(result).endswith("A second measurement confirms it.")
 
 
 def test_an_inaccurate_candidate_fails_once_confirmed() -> None:
     result = decide(measure(4, map50=0.78), measure(5, map50=0.78))
     assert result.regressions == ("candidate: accuracy",)
-    assert "mAP50 loss +0.070" in result.sentence
+    assert "mAP50 loss +0.070" in decision_sentence(result)
 
 
 def test_an_unconfirmed_suspicion_does_not_count() -> None:
     result = decide(measure(6, slower=1.08), measure(7))
     assert result.passed
-    assert result.sentence == (
+    assert decision_sentence(result) == (
         "The suspicion against candidate, 1 thread was not confirmed by a second measurement."
     )
 
@@ -122,7 +124,9 @@ def test_what_is_not_measured_well_enough_is_not_shown() -> None:
     (finding,) = judge([check], LIMITS)
     assert finding.standing == "not shown"
     assert finding.subject == "candidate, 2 threads"
-    assert decide([finding]).sentence.startswith("No regression is shown; not every check")
+    assert decision_sentence(decide([finding])).startswith(
+        "No regression is shown; not every check"
+    )
 
 
 def test_too_few_rounds_or_images_are_no_check() -> None:

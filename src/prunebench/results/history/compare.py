@@ -1,8 +1,8 @@
 """Two stored runs compared, never across hosts without saying so.
 
-Runs lie days apart, so their rounds are not paired. What the host did to everything alike is taken
-out by the reference model of each round: what is compared is the ratio to it, by the trimmed
-means and Welch's degrees of freedom, corrected by Holm over the comparison.
+Runs lie days apart, so their rounds are not paired. The host's effect on all variants alike is
+taken out by the reference model of each round: ratios to it are compared, by trimmed means and
+Welch's degrees of freedom, corrected by Holm over the comparison.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from prunebench.common.errors import InputError
 from prunebench.common.records import Interval, Record
 from prunebench.common.statistics import Location, add, holm, locate
-from prunebench.common.text import percent
+from prunebench.common.text import counted, percent
 from prunebench.results.history.reading import find_run, fingerprint_of, log_to_sentinel
 from prunebench.results.history.store import Store
 from prunebench.results.history.tables import ResultRow, RunRow
@@ -33,7 +33,6 @@ class RunChange(Record):
         map50: Change of mAP50, second run less first, as given (0..1).
         p_corrected: Of the latency, after Holm's correction over the comparison.
         verdict: ``slower`` and ``faster`` only where the change is shown.
-        sentence: All of it in words.
     """
 
     variant: str
@@ -43,7 +42,6 @@ class RunChange(Record):
     map50: float
     p_corrected: float
     verdict: Literal["slower", "faster", "no change shown"]
-    sentence: str
 
 
 class RunComparison(Record):
@@ -109,6 +107,18 @@ def compare_runs(
     )
 
 
+def change_sentence(change: RunChange) -> str:
+    """A change in words."""
+    figures = percent(change.latency, signed=True)
+    if change.verdict == "no change shown":
+        text = f"no change in the latency of {change.variant} is shown ({figures})"
+    else:
+        text = f"{change.variant} is {change.verdict}: latency {figures}"
+    of_files = "the same file" if change.same_file else "another file"
+    threads = counted(change.threads, "thread")
+    return f"{text}; {threads}, {of_files}, mAP50 {change.map50:+.3f}."
+
+
 def _results(session: Session, run: RunRow) -> dict[tuple[str, int], ResultRow]:
     query = select(ResultRow).where(ResultRow.run_id == run.id)
     query = query.order_by(ResultRow.threads, ResultRow.rank, ResultRow.id)
@@ -125,26 +135,17 @@ def _change(
         high=_percent(location.centre + half),
         level=level,
     )
-    same_file = old.onnx_sha256 == new.onnx_sha256
     verdict: Literal["slower", "faster", "no change shown"] = "no change shown"
     if p_corrected <= 1 - level:
         verdict = "slower" if location.centre > 0 else "faster"
-    figures = percent(latency, signed=True)
-    if verdict == "no change shown":
-        text = f"no change in the latency of {new.variant} is shown ({figures})"
-    else:
-        text = f"{new.variant} is {verdict}: latency {figures}"
-    of_files = "the same file" if same_file else "another file"
     return RunChange(
         variant=new.variant,
         threads=new.threads,
-        same_file=same_file,
+        same_file=old.onnx_sha256 == new.onnx_sha256,
         latency=latency,
         map50=new.map50 - old.map50,
         p_corrected=p_corrected,
         verdict=verdict,
-        sentence=f"{text}; {new.threads} thread(s), {of_files}, mAP50 "
-        f"{new.map50 - old.map50:+.3f}.",
     )
 
 

@@ -12,13 +12,12 @@ import queue
 import socket
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from prefect.settings import PREFECT_API_URL
 
 from prunebench.common.errors import ConfigError, PrunebenchError, StepError
@@ -41,8 +40,7 @@ from prunebench.operating.store.remote_steps import (
 from prunebench.operating.store.runs import open_store
 from prunebench.steps.child import ENDED_REASON, ending_children, was_ended
 from prunebench.steps.events import EVENT, Emit, Event, Stage
-from tasks.sharing import store_task
-from tasks.variants import step_task
+from tasks.retries import retried_task
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -54,7 +52,7 @@ POLL_S = 0.5
 """How soon a step ends that nobody waits for any more."""
 
 LOOK_S = 5
-PATIENCE_S = 120
+WITHOUT_WORKER_S = 120
 """How long a cluster may be without a worker: they are started again, where somebody does."""
 
 CLOSING = ("closing", "closed", "stopping", "failed")
@@ -125,10 +123,9 @@ def obstacle_there(store: str, api: str, code: dict[str, Any], dask_worker: Work
     except (OSError, PrunebenchError) as error:
         return f"cannot use the store: {error}"
     try:
-        urllib.request.urlopen(f"{api}/health", timeout=ANSWER_S).close()
-    except urllib.error.HTTPError:
-        return None  # An answer, if only that a password is missing.
-    except OSError as error:
+        # Any answer will do, if only that a password is missing.
+        httpx.get(f"{api}/health", timeout=ANSWER_S)
+    except httpx.HTTPError as error:
         return (
             f"does not reach the Prefect server at {api} ({error}): set PREFECT_API_URL to one "
             "that every worker reaches"
@@ -156,7 +153,7 @@ def steps_on_cluster(experiment: Experiment) -> Iterator[None]:
         yield
 
 
-@store_task(task_run_name="copy the dataset to the store")
+@retried_task(task_run_name="copy the dataset to the store")
 def share_dataset(experiment: Experiment) -> ArchivedDataset:
     """Have the dataset in the store, where workers take it from."""
     config, out = experiment.config, Path(experiment.out)
@@ -164,7 +161,7 @@ def share_dataset(experiment: Experiment) -> ArchivedDataset:
     return archive_dataset(Path(experiment.data_yaml), experiment.data_digest, store, out)
 
 
-@step_task(task_run_name="{errand.step} on Dask")
+@retried_task(task_run_name="{errand.step} on Dask")
 def run_errand(errand: Errand, topic: str) -> Brought:
     """Runs on a worker: carry out a step while nobody measures on that host."""
     from distributed import get_worker
@@ -250,8 +247,8 @@ class ClusterSteps:
                 looked = time.monotonic()
                 if self._has_workers():
                     workers_seen = looked
-                elif looked - workers_seen > PATIENCE_S:
-                    reason = f"the Dask cluster had no worker for {PATIENCE_S} s"
+                elif looked - workers_seen > WITHOUT_WORKER_S:
+                    reason = f"the Dask cluster had no worker for {WITHOUT_WORKER_S} s"
                     raise StepError(step, reason)
             brought = self._outcome(step, future)
         finally:
