@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,7 @@ from prunebench.common.statistics import (
     log_ratios,
 )
 from prunebench.common.text import counted, listed, percent, points
-from prunebench.results.ranking.compare import FEWEST_IMAGES
-from prunebench.results.ranking.measured import Measured
+from prunebench.results.ranking.measured import Rounds
 
 GateMetric = Literal["latency", "accuracy"]
 Standing = Literal["holds", "not shown", "suspected"]
@@ -105,26 +104,39 @@ class GateResult(Record):
     confirmation: tuple[GateFinding, ...]
 
 
-def paired_checks(
-    candidate: Measured, baseline: Measured, threads: Sequence[int], limits: GateLimits
-) -> list[Check]:
-    """Checks of two variants that were measured in the same rounds and on the same images.
+class Scores(NamedTuple):
+    """An accuracy and how it varies.
 
-    Thread counts with fewer than ``FEWEST_ROUNDS`` shared rounds are left out, and so is the
-    accuracy of fewer than ``FEWEST_IMAGES`` images.
+    Attributes:
+        map50: mAP50, 0..1.
+        draws: The same of images resampled alike on both sides, shape (draws,).
+        images: Images evaluated.
     """
-    checks = []
-    for count in threads:
-        ratios = log_ratios(candidate.latency_ms[count], baseline.latency_ms[count])
-        if len(ratios) >= FEWEST_ROUNDS:
-            checks.append(_latency_check(candidate.name, count, locate(ratios), limits))
-    if candidate.images >= FEWEST_IMAGES:
-        spread = float(np.nanstd(baseline.map50_draws - candidate.map50_draws))
-        loss = Location(
-            baseline.map50 - candidate.map50, spread, candidate.images - 1, candidate.images
-        )
-        checks.append(Check(candidate.name, "accuracy", loss, limits.map50_loss))
-    return checks
+
+    map50: float
+    draws: Array
+    images: int
+
+
+def paired_latency(
+    name: str, threads: int, candidate: Rounds, baseline: Rounds, limits: GateLimits
+) -> list[Check]:
+    """Check of model-only latencies (milliseconds by round) that were measured in turns.
+
+    There is none with fewer than ``FEWEST_ROUNDS`` shared rounds.
+    """
+    ratios = log_ratios(candidate, baseline)
+    if len(ratios) < FEWEST_ROUNDS:
+        return []
+    return [_latency_check(name, threads, locate(ratios), limits)]
+
+
+def paired_accuracy(name: str, candidate: Scores, baseline: Scores, limits: GateLimits) -> Check:
+    """Check of two accuracies on the same images."""
+    spread = float(np.nanstd(baseline.draws - candidate.draws))
+    images = candidate.images
+    loss = Location(baseline.map50 - candidate.map50, spread, images - 1, images)
+    return Check(name, "accuracy", loss, limits.map50_loss)
 
 
 def stored_check(
