@@ -29,13 +29,13 @@ from prunebench.measuring.host.lock import working_on_host
 from prunebench.operating.store.datasets import ArchivedDataset, archive_dataset
 from prunebench.operating.store.files import Stored
 from prunebench.operating.store.remote_steps import (
-    Brought,
-    Errand,
-    bring_home,
-    carry_out,
-    code_of_errands,
-    may_travel,
+    RemoteResult,
+    RemoteStep,
+    code_of_remote_steps,
+    fetch_result,
+    may_run_elsewhere,
     pack,
+    run_for_another_host,
 )
 from prunebench.operating.store.runs import open_store
 from prunebench.steps.child import ENDED_REASON, ending_children, was_ended
@@ -100,13 +100,8 @@ def check_cluster(config: Config) -> None:
                 where="address",
                 fix=f"start `dask worker {config.address} --nthreads 1` on each of its hosts",
             )
-        answers = client.run(
-            obstacle_there,
-            config.store,
-            api,
-            code_of_errands(),
-            on_error="return",
-        )
+        code = code_of_remote_steps()
+        answers = client.run(obstacle_there, config.store, api, code, on_error="return")
     for worker, answer in answers.items():
         if isinstance(answer, ModuleNotFoundError):
             answer = f"has no {answer.name}: install the same prunebench there"
@@ -116,7 +111,7 @@ def check_cluster(config: Config) -> None:
 
 def obstacle_there(store: str, api: str, code: dict[str, Any], dask_worker: Worker) -> str | None:
     """Runs on a worker, which Dask passes by that name: why it cannot run steps, or ``None``."""
-    if code_of_errands() != code:
+    if code_of_remote_steps() != code:
         return "has another version of prunebench or of its libraries: install the same there"
     try:
         open_store(store, _home(dask_worker)).has(NO_FILE)
@@ -161,9 +156,9 @@ def share_dataset(experiment: Experiment) -> ArchivedDataset:
     return archive_dataset(Path(experiment.data_yaml), experiment.data_digest, store, out)
 
 
-@retried_task(task_run_name="{errand.step} on Dask")
-def run_errand(errand: Errand, topic: str) -> Brought:
-    """Runs on a worker: carry out a step while nobody measures on that host."""
+@retried_task(task_run_name="{remote.step} on Dask")
+def run_on_worker(remote: RemoteStep, topic: str) -> RemoteResult:
+    """Runs on a worker: run a step while nobody measures on that host."""
     from distributed import get_worker
     from distributed.worker import thread_state
 
@@ -171,14 +166,14 @@ def run_errand(errand: Errand, topic: str) -> Brought:
     ran_on = f"{worker.name} ({socket.gethostname()}, process {os.getpid()})"
 
     def tell(event: Event) -> None:
-        worker.log_event(topic, {"errand": errand.name, "event": event.model_dump(mode="json")})
+        worker.log_event(topic, {"remote": remote.name, "event": event.model_dump(mode="json")})
 
     def on_wait(sentence: str) -> None:
         tell(Stage(what=sentence))
 
-    tell(Stage(what=f"{errand.step} on the Dask worker {ran_on}"))
+    tell(Stage(what=f"{remote.step} on the Dask worker {ran_on}"))
     with _unwanted(worker, thread_state.key) as unwanted, working_on_host(on_wait):
-        return carry_out(errand, _home(worker), ran_on, tell, unwanted)
+        return run_for_another_host(remote, _home(worker), ran_on, tell, unwanted)
 
 
 class ClusterSteps:
@@ -194,8 +189,8 @@ class ClusterSteps:
         self, experiment: Experiment, dataset: ArchivedDataset, runner: DaskTaskRunner
     ) -> None:
         config = experiment.config
-        self._url, self._cache_gb = config.store or "", config.store_cache_gb
-        self._store = open_store(self._url, Path(experiment.out), self._cache_gb)
+        out = Path(experiment.out)
+        self._store = open_store(config.store or "", out, config.store_cache_gb)
         self._dataset = dataset
         self._runner = runner
         self._topic = f"prunebench-{uuid.uuid4().hex}"
@@ -204,7 +199,7 @@ class ClusterSteps:
 
     def takes(self, step: str, request: Record) -> bool:
         """See ``Elsewhere``."""
-        return may_travel(step, request)
+        return may_run_elsewhere(step, request)
 
     def run(
         self, step: str, request: Record, folder: Path, *, threads: int, on_event: Emit | None
@@ -216,20 +211,11 @@ class ClusterSteps:
             StepError: The step failed, the run was ended, or the cluster lost the step.
             OSError: The store is out of reach.
         """
-        errand = pack(
-            step,
-            folder.name,
-            request,
-            self._dataset,
-            self._store,
-            threads=threads,
-            url=self._url,
-            cache_gb=self._cache_gb,
-        )
+        remote = pack(step, folder.name, request, self._dataset, self._store, threads=threads)
         events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._waiting[errand.name] = events.put
+        self._waiting[remote.name] = events.put
         try:
-            future = self._runner.submit(run_errand, {"errand": errand, "topic": self._topic})
+            future = self._runner.submit(run_on_worker, {"remote": remote, "topic": self._topic})
             future.add_done_callback(lambda _: events.put(None))
             workers_seen = looked = time.monotonic()
             # Events are handed on from this thread: the client's own must not wait for anything.
@@ -250,11 +236,11 @@ class ClusterSteps:
                 elif looked - workers_seen > WITHOUT_WORKER_S:
                     reason = f"the Dask cluster had no worker for {WITHOUT_WORKER_S} s"
                     raise StepError(step, reason)
-            brought = self._outcome(step, future)
+            found = self._outcome(step, future)
         finally:
-            del self._waiting[errand.name]
-        bring_home(brought, step, folder, self._store)
-        return brought.result, brought.ran_on
+            del self._waiting[remote.name]
+        fetch_result(found, step, folder, self._store)
+        return found.result, found.ran_on
 
     def _has_workers(self) -> bool:
         try:
@@ -264,11 +250,11 @@ class ClusterSteps:
 
     def _deliver(self, event: tuple[float, dict[str, Any]]) -> None:
         _, message = event
-        put = self._waiting.get(message["errand"])
+        put = self._waiting.get(message["remote"])
         if put is not None:
             put(EVENT.validate_python(message["event"]))
 
-    def _outcome(self, step: str, future: Any) -> Brought:
+    def _outcome(self, step: str, future: Any) -> RemoteResult:
         try:
             found = future.result()
         except (PrunebenchError, OSError):
@@ -276,7 +262,7 @@ class ClusterSteps:
         except Exception as error:
             reason = f"the Dask cluster lost it ({type(error).__name__}: {error})"
             raise StepError(step, reason) from error
-        return Brought.model_validate(found)
+        return RemoteResult.model_validate(found)
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ from prunebench.results.outcome import read_outcome
 from prunebench.results.run_folder import read_variants
 from prunebench.steps.events import Event, listening, text_of
 from prunebench.variants.retraining.step import Request as TrainRequest
-from tasks.dask_cluster import ClusterSteps, check_cluster, run_errand
+from tasks.dask_cluster import ClusterSteps, check_cluster, run_on_worker
 from tests.conftest import tiny_values
 
 pytestmark = pytest.mark.timeout(1200)
@@ -166,9 +166,9 @@ def test_a_step_that_nobody_waits_for_any_more_is_killed(
 ) -> None:
     _, dataset, request = long_training
     store = open_store(STORE, run.folder.parent)
-    errand = pack("train", "train-long", request, dataset, store, threads=1, url=STORE, cache_gb=1)
+    remote = pack("train", "train-long", request, dataset, store, threads=1)
     with DaskTaskRunner(address=cluster.address) as runner:
-        runner.submit(run_errand, {"errand": errand, "topic": "test"})
+        runner.submit(run_on_worker, {"remote": remote, "topic": "test"})
         wait_until(lambda: bool(trainings(cluster)), 120)
         (training,) = trainings(cluster).values()
     # Closed, as it is when the run is cancelled or its process is killed.
