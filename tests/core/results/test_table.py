@@ -147,15 +147,18 @@ def test_strategy_round_and_parent_columns_go_before_the_description(table: Path
 )
 def test_rounds_are_read_from_descriptions(table: Path, description: str) -> None:
     table.write_text(f'{HEADER},description\nr,1002,5,0.6,9,"{description}"\n', encoding="utf-8")
-    (entry,) = read_table(table).entries
-    assert (entry.strategy, entry.round) == ("distil", 2)
+    (row,) = read_table(table).rows.itertuples()
+    assert (row.strategy, row.round) == ("distil", 2)
 
 
 def test_rounds_are_read_from_this_programs_own_names(table: Path) -> None:
-    table.write_text(f"{HEADER}\npruned,1000,5,0.5,20\npreserving-2,1000,5,0.6,20\n")
-    pruned, retrained = read_table(table).entries
-    assert (pruned.strategy, pruned.round, pruned.is_called_pruned) == (None, 0, True)
+    table.write_text(
+        f"{HEADER}\npruned,1000,5,0.5,20\npreserving-1,1000,5,0.5,20\npreserving-2,1000,5,0.6,20\n"
+    )
+    pruned, _, retrained = read_table(table).rows.itertuples()
+    assert (pruned.strategy, pruned.round) == ("", 0)
     assert (retrained.strategy, retrained.round) == ("preserving", 2)
+    assert [one.reference for one in rank(table).effects] == ["pruned", "preserving-1"]
 
 
 def test_a_printed_efficiency_that_is_off_is_named(table: Path) -> None:

@@ -9,15 +9,16 @@ that spread are ties. Networks are recognised by their parameter count, in which
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from prunebench.common.records import Record
 from prunebench.common.text import listed
 from prunebench.results.ranking.records import FailedVariant, Shown
-from prunebench.results.table.reader import TableEntry, read_table
+from prunebench.results.table.reader import read_table
 from prunebench.variants.stock_catalogue import recognise
 
 if TYPE_CHECKING:
@@ -128,22 +129,6 @@ class TableRanking(Record):
         return frame.astype({"params": "Int64"})
 
 
-@dataclass(frozen=True)
-class _Network:
-    """Entries that are the same network; ``stock`` is its name where it is a stock one."""
-
-    stock: str | None
-    entries: tuple[TableEntry, ...]
-
-    @property
-    def slowest(self) -> float:
-        return min(entry.fps for entry in self.entries)
-
-    @property
-    def fastest(self) -> float:
-        return max(entry.fps for entry in self.entries)
-
-
 def rank(table: pd.DataFrame | str | PathLike[str], *, realtime_fps: float = 20.0) -> TableRanking:
     """Rank measurements taken elsewhere.
 
@@ -157,12 +142,16 @@ def rank(table: pd.DataFrame | str | PathLike[str], *, realtime_fps: float = 20.
         TableError: With the line and column of a bad value.
     """
     found = read_table(table)
-    entries = found.entries
-    networks = _networks(entries)
-    repeated = [network for network in networks if len(network.entries) > 1]
-    noise = max((n.fastest / n.slowest for n in repeated), default=None)
-    network_of = {entry.variant: network for network in networks for entry in network.entries}
-    notes = [*_noise_notes(networks, noise), *_pruning_notes(networks), *_misprints(entries)]
+    rows = found.rows.rename(columns={"efficiency": "printed"})
+    rows["efficiency"] = rows["map50"] * rows["fps"] / rows["size_mb"]
+    rows["network"] = _networks(rows["params"])
+    rows["stock"] = [recognise(int(count)) or "" for count in rows["params"]]
+    called = rows["variant"] + " " + rows["description"]
+    rows["called_pruned"] = called.str.contains(r"\bprun", case=False)
+    speeds = rows.groupby("network")["fps"].agg(["min", "max", "size"])
+    repeated = speeds[speeds["size"] > 1]
+    noise = None if repeated.empty else float((repeated["max"] / repeated["min"]).max())
+    notes = [*_noise_notes(rows, noise), *_pruning_notes(rows), *_misprints(rows)]
     if found.left_out:
         left_out = listed(found.left_out)
         notes.insert(0, f"Only the first thread count is ranked; left out: {left_out}.")
@@ -170,16 +159,12 @@ def rank(table: pd.DataFrame | str | PathLike[str], *, realtime_fps: float = 20.
         source=found.source,
         realtime_fps=realtime_fps,
         noise_factor=noise,
-        rows=tuple(_rows(entries, network_of, noise or 1.0, realtime_fps)),
+        rows=tuple(_ranked(rows, noise or 1.0, realtime_fps)),
         failures=tuple(
             FailedVariant(name=name, step=reason.partition(": ")[0], reason=reason)
             for name, reason in found.failures.items()
         ),
-        effects=tuple(
-            _effect(entry, reference, network_of, noise)
-            for entry in entries
-            if entry.strategy and (reference := _reference(entry, entries))
-        ),
+        effects=tuple(_effects(rows, noise)),
         notes=tuple(notes),
     )
 
@@ -198,114 +183,110 @@ def effect_sentence(effect: TableEffect) -> str:
     )
 
 
-def _efficiency(entry: TableEntry) -> float:
-    return entry.map50 * entry.fps / entry.size_mb
+def _networks(counts: Iterable[float]) -> list[str]:
+    """A name per parameter count, equal where it may be the same network: of the stock one it is,
+    else of the exact count.
+    """
+    names: list[str] = []
+    for count in counts:
+        readings = (recognise(int(count)) or f"{count:.0f} parameters").split(" or ")
+        own = {reading.removesuffix(FOLDED) for reading in readings}
+        alike = (name for name in names if own & set(name.split(" or ")))
+        names.append(next(alike, " or ".join(sorted(own))))
+    return names
 
 
-def _networks(entries: Sequence[TableEntry]) -> list[_Network]:
-    """Entries grouped by network: by the stock one they are, else by their exact count."""
-    grouped: list[tuple[set[str], str | None, list[TableEntry]]] = []
-    for entry in entries:
-        stock = recognise(entry.parameters)
-        readings = (stock or f"{entry.parameters} parameters").split(" or ")
-        keys = {reading.removesuffix(FOLDED) for reading in readings}
-        for known, _, members in grouped:
-            if known & keys:
-                members.append(entry)
-                break
-        else:
-            name = None if stock is None else " or ".join(sorted(keys))
-            grouped.append((keys, name, [entry]))
-    return [_Network(stock, tuple(members)) for _, stock, members in grouped]
+def _ranked(rows: pd.DataFrame, noise: float, limit: float) -> Iterator[TableRow]:
+    """The rows by falling efficiency.
 
+    Nothing tells variants of one network apart: speed cannot, accuracy has no interval.
+    """
+    rows = rows.sort_values("efficiency", ascending=False, kind="stable")
 
-def _rows(
-    entries: Sequence[TableEntry],
-    network_of: Mapping[str, _Network],
-    noise: float,
-    realtime_fps: float,
-) -> Iterator[TableRow]:
-    ordered = sorted(entries, key=_efficiency, reverse=True)
+    def pairs(column: str) -> tuple[Any, Any]:
+        values = rows[column].to_numpy()
+        return values[:, None], values[None, :]
 
-    def is_better(one: TableEntry, other: TableEntry) -> bool:
-        # Nothing tells variants of one network apart: speed cannot, accuracy has no interval.
-        same = network_of[one.variant] is network_of[other.variant]
-        return not same and _efficiency(one) > _efficiency(other) * noise
-
-    ranks = [1 + sum(is_better(other, entry) for other in ordered) for entry in ordered]
-    for rank_, entry in zip(ranks, ordered, strict=True):
+    (efficiency, others), (network, another) = pairs("efficiency"), pairs("network")
+    ranks = 1 + ((network != another) & (efficiency > others * noise)).sum(axis=0)
+    (map50, other_map50), (fps, other_fps) = pairs("map50"), pairs("fps")
+    at_least = (map50 >= other_map50) & (fps >= other_fps)
+    dominated = (at_least & ((map50 > other_map50) | (fps > other_fps))).any(axis=0)
+    speeds = rows.groupby("network")["fps"]
+    # Two figures of one network lie up to `noise` apart, so a single one stands for a range of
+    # that width around it.
+    half = np.where(speeds.transform("size") == 1, np.sqrt(noise), 1.0)
+    slow, fast = speeds.transform("min") / half, speeds.transform("max") * half
+    realtime = np.where(slow >= limit, "yes", np.where(fast < limit, "no", "not shown"))
+    for place, row in enumerate(rows.to_dict("records")):
+        shared = (ranks == ranks[place]).sum() > 1
         yield TableRow(
-            rank=rank_,
-            label=f"{rank_}=" if ranks.count(rank_) > 1 else str(rank_),
-            variant=entry.variant,
-            parameters=entry.parameters,
-            network=recognise(entry.parameters),
-            size_mb=entry.size_mb,
-            map50=entry.map50,
-            fps=entry.fps,
-            efficiency=_efficiency(entry),
-            map50_per_fps=entry.map50 / entry.fps,
-            realtime=_realtime(network_of[entry.variant], noise, realtime_fps),
-            pareto=not any(_dominates(other, entry) for other in ordered),
+            rank=ranks[place],
+            label=f"{ranks[place]}{'=' if shared else ''}",
+            variant=row["variant"],
+            parameters=int(row["params"]),
+            network=row["stock"] or None,
+            size_mb=row["size_mb"],
+            map50=row["map50"],
+            fps=row["fps"],
+            efficiency=row["efficiency"],
+            map50_per_fps=row["map50"] / row["fps"],
+            realtime=realtime[place],
+            pareto=not dominated[place],
         )
 
 
-def _realtime(network: _Network, noise: float, limit: float) -> Shown:
-    """Whether the limit is kept by the network's whole range.
+def _effects(rows: pd.DataFrame, noise: float | None) -> Iterator[TableEffect]:
+    for row in rows[rows["strategy"] != ""].to_dict("records"):
+        reference = _reference(row, rows)
+        if reference is None:
+            continue
 
-    Two figures of one network lie up to ``noise`` apart, so a single one stands for a range of
-    that width around it.
-    """
-    low, high = network.slowest, network.fastest
-    if len(network.entries) == 1:
-        low, high = low / math.sqrt(noise), high * math.sqrt(noise)
-    if low >= limit:
-        return "yes"
-    return "no" if high < limit else "not shown"
+        def change(column: str, row: Any = row, before: Any = reference) -> float:
+            return 100 * (row[column] / before[column] - 1) if before[column] > 0 else math.inf
+
+        speed = row["fps"] / reference["fps"]
+        yield TableEffect(
+            kind="round" if row["round"] > 1 else "strategy",
+            strategy=row["strategy"],
+            variant=row["variant"],
+            reference=reference["variant"],
+            parameters_percent=change("params"),
+            accuracy_percent=change("map50"),
+            speed_percent=change("fps"),
+            efficiency_percent=change("efficiency"),
+            same_network=row["network"] == reference["network"],
+            within_noise=noise is not None and max(speed, 1 / speed) <= noise,
+        )
 
 
-def _dominates(other: TableEntry, entry: TableEntry) -> bool:
-    at_least = other.map50 >= entry.map50 and other.fps >= entry.fps
-    return at_least and (other.map50 > entry.map50 or other.fps > entry.fps)
-
-
-def _reference(entry: TableEntry, entries: Sequence[TableEntry]) -> TableEntry | None:
+def _reference(row: Mapping[str, Any], rows: pd.DataFrame) -> Mapping[str, Any] | None:
     """The given parent, else the strategy's round before, else the only merely pruned variant."""
-    if entry.parent is not None:
-        return next((other for other in entries if other.variant == entry.parent), None)
-    if entry.round > 1:
-        before = (entry.strategy, entry.round - 1)
-        return next((e for e in entries if (e.strategy, e.round) == before), None)
-    pruned = [other for other in entries if other.strategy is None and other.is_called_pruned]
-    return pruned[0] if len(pruned) == 1 else None
+    if row["parent"]:
+        found = rows[rows["variant"] == row["parent"]]
+    elif row["round"] > 1:
+        before = rows["round"] == row["round"] - 1
+        found = rows[(rows["strategy"] == row["strategy"]) & before].head(1)
+    else:
+        found = rows[(rows["strategy"] == "") & rows["called_pruned"]]
+    return found.to_dict("records")[0] if len(found) == 1 else None
 
 
-def _effect(
-    entry: TableEntry,
-    reference: TableEntry,
-    network_of: Mapping[str, _Network],
-    noise: float | None,
-) -> TableEffect:
-    def change(value: float, before: float) -> float:
-        return 100 * (value / before - 1) if before > 0 else math.inf
-
-    speed = entry.fps / reference.fps
-    return TableEffect(
-        kind="round" if entry.round > 1 else "strategy",
-        strategy=entry.strategy or "",
-        variant=entry.variant,
-        reference=reference.variant,
-        parameters_percent=change(entry.parameters, reference.parameters),
-        accuracy_percent=change(entry.map50, reference.map50),
-        speed_percent=100 * (speed - 1),
-        efficiency_percent=change(_efficiency(entry), _efficiency(reference)),
-        same_network=network_of[entry.variant] is network_of[reference.variant],
-        within_noise=noise is not None and max(speed, 1 / speed) <= noise,
-    )
-
-
-def _noise_notes(networks: Sequence[_Network], noise: float | None) -> Iterator[str]:
-    yield from (_same_network_note(one) for one in networks if len(one.entries) > 1)
+def _noise_notes(rows: pd.DataFrame, noise: float | None) -> Iterator[str]:
+    for name, alike in rows.groupby("network", sort=False):
+        if len(alike) == 1:
+            continue
+        few, many = int(alike["params"].min()), int(alike["params"].max())
+        if (alike["stock"] == "").all():
+            what = f"have the same parameter count ({few:,}), so presumably the same network"
+        else:
+            what = f"are the same network, {name}"
+            if few < many:
+                what += f" ({many:,} parameters, or {few:,} with BatchNorm folded)"
+        yield (
+            f"{listed(alike['variant'].to_list())} {what}: their speed differences "
+            f"({alike['fps'].min():g} to {alike['fps'].max():g} FPS) cannot come from the models."
+        )
     if noise is None:
         yield (
             "The table has no intervals and no network twice: the order is as given, and how "
@@ -318,53 +299,31 @@ def _noise_notes(networks: Sequence[_Network], noise: float | None) -> Iterator[
         )
 
 
-def _misprints(entries: Sequence[TableEntry]) -> Iterator[str]:
-    for entry in entries:
-        if entry.efficiency is None:
-            continue
-        off = 100 * (entry.efficiency / _efficiency(entry) - 1) if entry.map50 > 0 else math.inf
+def _misprints(rows: pd.DataFrame) -> Iterator[str]:
+    for row in rows[rows["printed"].notna()].to_dict("records"):
+        printed, own = row["printed"], row["efficiency"]
+        off = 100 * (printed / own - 1) if own > 0 else math.inf
         if abs(off) > ROUNDED_PERCENT:
             yield (
-                f"The printed efficiency {entry.efficiency:g} of {entry.variant} is "
-                f"{off:+.1f} % off its own columns ({_efficiency(entry):.2f})."
+                f"The printed efficiency {printed:g} of {row['variant']} is "
+                f"{off:+.1f} % off its own columns ({own:.2f})."
             )
 
 
-def _same_network_note(network: _Network) -> str:
-    counts = {entry.parameters for entry in network.entries}
-    if network.stock is None:
-        what = f"have the same parameter count ({min(counts):,}), so presumably the same network"
-    else:
-        what = f"are the same network, {network.stock}"
-        if len(counts) > 1:
-            what += f" ({max(counts):,} parameters, or {min(counts):,} with BatchNorm folded)"
-    return (
-        f"{listed([entry.variant for entry in network.entries])} {what}: their speed differences "
-        f"({network.slowest:g} to {network.fastest:g} FPS) cannot come from the models."
+def _pruning_notes(rows: pd.DataFrame) -> Iterator[str]:
+    is_stock = rows["stock"] != ""
+    restored = rows["variant"][is_stock & rows["called_pruned"]].to_list()
+    if not restored:
+        return
+    verb = "is" if len(restored) == 1 else "are"
+    yield (
+        f"{listed(restored)} {verb} described as pruned, but {verb} the unpruned network: "
+        "retraining restored it and the pruning is lost."
     )
-
-
-def _pruning_notes(networks: Sequence[_Network]) -> Iterator[str]:
-    restored = [
-        entry.variant
-        for network in networks
-        if network.stock is not None
-        for entry in network.entries
-        if entry.is_called_pruned
-    ]
+    others = rows[~is_stock & (rows["called_pruned"] | (rows["strategy"] != ""))]
     kept = [
-        f"{entry.variant} ({entry.parameters:,} parameters, no stock network)"
-        for network in networks
-        if network.stock is None
-        for entry in network.entries
-        if entry.is_called_pruned or entry.strategy is not None
+        f"{row['variant']} ({row['params']:,.0f} parameters, no stock network)"
+        for row in others.to_dict("records")
     ]
-    if restored:
-        verb = "is" if len(restored) == 1 else "are"
-        yield (
-            f"{listed(restored)} {verb} described as pruned, but {verb} the unpruned network: "
-            "retraining restored it and the pruning is lost."
-        )
-    if restored and kept:
-        verb = "is" if len(kept) == 1 else "are"
-        yield f"Only {listed(kept)} {verb} still pruned."
+    if kept:
+        yield f"Only {listed(kept)} {'is' if len(kept) == 1 else 'are'} still pruned."

@@ -6,80 +6,38 @@ import re
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prunebench.common.errors import TableError
-from prunebench.common.records import Record
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NEEDED_COLUMNS = ("variant", "params", "size_mb", "map50", "fps")
-OPTIONAL_COLUMNS = (
-    "efficiency",
-    "latency_ms",
-    "description",
-    "strategy",
-    "round",
-    "parent",
-    "threads",
-    "failure",
-)
-FIGURES = ("params", "size_mb", "map50", "fps", "efficiency", "latency_ms", "round")
+OPTIONAL_FIGURES = ("efficiency", "latency_ms", "round")
+OPTIONAL_COLUMNS = (*OPTIONAL_FIGURES, "description", "strategy", "parent", "threads", "failure")
 COUNTS = ("params", "round")
 
 _ROUND_IN_TEXT = re.compile(r"\bround\s*(\d+)\b|\b(\d+)(?:st|nd|rd|th)\s+round\b|(\d+)차", re.I)
 _ROUND_IN_NAME = re.compile(r"(.+)-(\d{1,2})")
-_PRUNED = re.compile(r"\bprun", re.I)
 
 
-class TableEntry(Record):
-    """One row as it was given.
-
-    Attributes:
-        variant: Name.
-        parameters: Parameter count as given, in whichever state it was counted.
-        size_mb: Size in 10^6 bytes.
-        map50: mAP50, 0..1.
-        fps: Frames per second.
-        efficiency: Efficiency as printed in the table, where it is.
-        description: Free text.
-        strategy: Retraining strategy, where one was recognised.
-        round: Retraining round, 0 where none was recognised.
-        parent: Variant it was made from, where given.
-    """
-
-    variant: str
-    parameters: int
-    size_mb: float
-    map50: float
-    fps: float
-    efficiency: float | None = None
-    description: str = ""
-    strategy: str | None = None
-    round: int = 0
-    parent: str | None = None
-
-    @property
-    def is_called_pruned(self) -> bool:
-        """Whether its name or description says that it was pruned."""
-        return bool(_PRUNED.search(f"{self.variant} {self.description}"))
-
-
-class Table(Record):
+class Table(NamedTuple):
     """A table as it was given.
 
     Attributes:
         source: Path of the file, or "the table" for a DataFrame.
-        entries: Rows with figures, in order.
+        rows: Rows with figures, in order, with the columns of ``NEEDED_COLUMNS`` and
+            ``OPTIONAL_COLUMNS``: numbers (NaN where an optional one is empty), and text.
+            ``strategy`` is empty and ``round`` 0 where none was recognised.
         failures: Variants that have a ``failure`` instead.
         left_out: Thread counts other than the first row's; their rows are not read.
     """
 
     source: str
-    entries: tuple[TableEntry, ...]
+    rows: pd.DataFrame
     failures: dict[str, str]
-    left_out: tuple[str, ...]
+    left_out: list[str]
 
 
 def read_table(given: pd.DataFrame | str | PathLike[str]) -> Table:
@@ -111,12 +69,10 @@ def read_table(given: pd.DataFrame | str | PathLike[str]) -> Table:
     rows = _with_figures(cells[cells["failure"] == ""], source)
     if rows.empty:
         raise TableError("the table has no rows with figures", where=source, fix="add measurements")
-    return Table(
-        source=source,
-        entries=tuple(_entry(row) for row in rows.to_dict("records")),
-        failures=dict(zip(failed["variant"], failed["failure"], strict=True)),
-        left_out=tuple(left_out),
-    )
+    rounds = [_strategy_and_round(row) for row in rows.to_dict("records")]
+    rows["strategy"], rows["round"] = zip(*rounds, strict=True)
+    failures = dict(zip(failed["variant"], failed["failure"], strict=True))
+    return Table(source, rows, failures, left_out)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -189,7 +145,7 @@ def _with_figures(rows: pd.DataFrame, source: str) -> pd.DataFrame:
     import pandas as pd
 
     numbers = {}
-    for column in FIGURES:
+    for column in (*NEEDED_COLUMNS[1:], *OPTIONAL_FIGURES):
         texts = rows[column]
         found = numbers[column] = pd.to_numeric(texts, errors="coerce").astype(float)
         asked = (texts != "") | (column in NEEDED_COLUMNS)
@@ -214,23 +170,7 @@ def _refuse(bad: pd.Series, texts: pd.Series, source: str, what: str) -> None:
         )
 
 
-def _entry(row: Mapping[str, Any]) -> TableEntry:
-    strategy, number = _strategy_and_round(row)
-    return TableEntry(
-        variant=row["variant"],
-        parameters=int(row["params"]),
-        size_mb=row["size_mb"],
-        map50=row["map50"],
-        fps=row["fps"],
-        efficiency=row["efficiency"] if row["efficiency"] > 0 else None,
-        description=row["description"],
-        strategy=strategy,
-        round=number,
-        parent=row["parent"] or None,
-    )
-
-
-def _strategy_and_round(row: Mapping[str, Any]) -> tuple[str | None, int]:
+def _strategy_and_round(row: Mapping[str, Any]) -> tuple[str, int]:
     if row["strategy"] and row["round"] > 0:
         return row["strategy"], int(row["round"])
     description = row["description"]
@@ -239,6 +179,6 @@ def _strategy_and_round(row: Mapping[str, Any]) -> tuple[str | None, int]:
         number = int(next(group for group in found.groups() if group))
         parts = [part.strip(" :-") for part in re.split(r"[+,;]", description[: found.start()])]
         named_before = [part for part in parts if part]
-        return row["strategy"] or (named_before[-1] if named_before else None), number
+        return row["strategy"] or (named_before[-1] if named_before else ""), number
     named = _ROUND_IN_NAME.fullmatch(row["variant"])
-    return (named.group(1), int(named.group(2))) if named else (None, 0)
+    return (named.group(1), int(named.group(2))) if named else ("", 0)
