@@ -59,7 +59,7 @@ NOT_YET = UUID(int=0)
 """Stands for a deployment that `--check` would create."""
 
 
-class Change(NamedTuple):
+class ServerChange(NamedTuple):
     """One object of the server.
 
     Attributes:
@@ -79,7 +79,7 @@ class Change(NamedTuple):
         return f"{self.action:<6}  {self.kind} {self.name}{differs}"
 
 
-def deploy(operations: Operations, *, check: bool) -> list[Change]:
+def deploy(operations: Operations, *, check: bool) -> list[ServerChange]:
     """Create and update what the server lacks.
 
     Args:
@@ -145,13 +145,13 @@ class _Apply:
         self._check = check
         self._deployments: dict[str, UUID] = {}
 
-    def work_pool(self, spec: WorkPoolSpec) -> Change:
+    def work_pool(self, spec: WorkPoolSpec) -> ServerChange:
         try:
             found = self._client.read_work_pool(spec.name)
         except ObjectNotFound:
             if not self._check:
                 self._client.create_work_pool(WorkPoolCreate(**spec.model_dump()))
-            return Change("work pool", spec.name, "create")
+            return ServerChange("work pool", spec.name, "create")
         if found.type != spec.type:
             raise ConfigError(
                 f"the work pool {spec.name} exists with the type {found.type}, not {spec.type}",
@@ -166,7 +166,7 @@ class _Apply:
             self._client.update_work_pool(spec.name, WorkPoolUpdate(**wanted))
         return _updated("work pool", spec.name, differs)
 
-    def limit(self, spec: LimitSpec) -> Change:
+    def limit(self, spec: LimitSpec) -> ServerChange:
         name = spec.name.replace("{host}", host_label())
         try:
             found = self._client.read_global_concurrency_limit_by_name(name)
@@ -175,7 +175,7 @@ class _Apply:
                 self._client.create_global_concurrency_limit(
                     GlobalConcurrencyLimitCreate(name=name, limit=spec.limit)
                 )
-            return Change("limit", name, "create")
+            return ServerChange("limit", name, "create")
         differs = ("limit",) if found.limit != spec.limit else ()
         if differs and not self._check:
             self._client.update_global_concurrency_limit(
@@ -183,7 +183,7 @@ class _Apply:
             )
         return _updated("limit", name, differs)
 
-    def deployment(self, spec: DeploymentSpec, flow: Flow[..., Any], root: str) -> Change:
+    def deployment(self, spec: DeploymentSpec, flow: Flow[..., Any], root: str) -> ServerChange:
         full_name = f"{flow.name}/{spec.name}"
         try:
             found = self._client.read_deployment_by_name(full_name)
@@ -200,10 +200,10 @@ class _Apply:
         else:
             self._deployments[full_name] = found.id
         if found is None:
-            return Change("deployment", full_name, "create")
+            return ServerChange("deployment", full_name, "create")
         return _updated("deployment", full_name, differs)
 
-    def automation(self, spec: AutomationSpec) -> Change:
+    def automation(self, spec: AutomationSpec) -> ServerChange:
         found = self._client.read_automations_by_name(spec.name)
         wanted = AutomationCore(
             name=spec.name,
@@ -223,7 +223,7 @@ class _Apply:
         if not found:
             if not self._check:
                 self._client.create_automation(wanted)
-            return Change("automation", spec.name, "create")
+            return ServerChange("automation", spec.name, "create")
         differs = tuple(
             key
             for key in ("description", "trigger", "actions")
@@ -242,8 +242,8 @@ class _Apply:
         return self._deployments[name]
 
 
-def _updated(kind: str, name: str, differs: tuple[str, ...]) -> Change:
-    return Change(kind, name, "update" if differs else "keep", differs)
+def _updated(kind: str, name: str, differs: tuple[str, ...]) -> ServerChange:
+    return ServerChange(kind, name, "update" if differs else "keep", differs)
 
 
 def _deployment(

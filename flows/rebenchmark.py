@@ -24,7 +24,7 @@ from prunebench.results.history.compare import RunComparison
 from tasks.crashed_runs import settle_last_run
 from tasks.devices import answer_as
 from tasks.measuring import diagnose, measure
-from tasks.parameters import confine, confine_store
+from tasks.parameters import confine
 from tasks.publishing import publish, publish_comparison, publish_latency
 from tasks.ranking import rank_variants
 from tasks.rebenchmarking import compare_with_earlier, reopen
@@ -65,8 +65,7 @@ def rebenchmark(
         ranking and the comparison, and the regressions that a second measurement confirmed. It is
         failed where a promoted variant could not be measured.
     """
-    confine(run=None if store else run, out=out, registry=registry)
-    confine_store(store)
+    confine(run=None if store else run, out=out, registry=registry, store=store)
     asked = run
     if store is not None and run is not None:
         run = fetch(run, store, out, store_cache_gb)

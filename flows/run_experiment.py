@@ -20,7 +20,7 @@ from tasks.crashed_runs import settle_last_run
 from tasks.dask_cluster import check_cluster, steps_on_cluster
 from tasks.devices import check_devices, measure_on, publish_devices
 from tasks.measuring import diagnose, measure
-from tasks.parameters import confine_config
+from tasks.parameters import confine
 from tasks.preparing import prepare_experiment
 from tasks.publishing import publish, publish_latency
 from tasks.ranking import rank_variants
@@ -42,7 +42,7 @@ def run_experiment(config: Config) -> State[Any]:
     Returns:
         A completed state whose data is the run's folder and the ranking as plain values.
     """
-    confine_config(config)
+    confine(config=config)
     check_devices(config)
     check_cluster(config)
     out = output_folder(config)

@@ -25,7 +25,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from prefect.states import Crashed
 
-from flows.deploying import Change, deploy
+from flows.deploying import ServerChange, deploy
 from flows.deployment_files import Operations
 from flows.running import CONSOLE_LEVEL
 from flows.temporary_server import STARTUP_S
@@ -105,7 +105,7 @@ class Serving(NamedTuple):
     """
 
     address: str
-    changes: list[Change]
+    changes: list[ServerChange]
     programs: tuple[_Program, ...]
 
     @property
