@@ -58,7 +58,7 @@ def rebenchmark(
         registry: Folder of the registry; what is promoted in it is measured where no run is named.
         store: fsspec URL that ``run`` is taken from, and that the new run is copied to.
         store_cache_gb: What of the store is kept below ``out``, in 10^9 bytes at most.
-        device: Name under which the new run answers whoever asked this host to measure.
+        device: This host's name in its answer to the run that asked it to measure.
 
     Returns:
         A state whose data holds, of each run that was measured again, the new run's folder, its

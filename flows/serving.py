@@ -32,7 +32,7 @@ from flows.temporary_server import STARTUP_S
 from prunebench.common.errors import InputError, PrunebenchError
 
 HOST = "127.0.0.1"
-"""The server asks nobody for a password, so it answers this host alone."""
+"""The server asks for no password, so it answers this host alone."""
 
 ENDING_S = 15
 """Time a process has to end by itself before it is killed."""

@@ -49,14 +49,14 @@ if TYPE_CHECKING:
 CONNECT_S = 30
 ANSWER_S = 10
 POLL_S = 0.5
-"""How soon a step ends that nobody waits for any more."""
+"""How soon a step ends that is no longer wanted."""
 
 LOOK_S = 5
 WITHOUT_WORKER_S = 120
-"""How long a cluster may be without a worker: they are started again, where somebody does."""
+"""How long a cluster may be without a worker: something may start them again."""
 
 CLOSING = ("closing", "closed", "stopping", "failed")
-"""States of a Dask worker in which nobody takes its results any more."""
+"""States of a Dask worker whose results are lost."""
 
 NO_FILE = Stored(sha256="0" * 64, bytes=0)
 """Asked for to see whether the store answers."""
@@ -142,7 +142,7 @@ def steps_on_cluster(experiment: Experiment) -> Iterator[None]:
         DaskTaskRunner(address=config.address) as runner,
         steps_run(ClusterSteps(experiment, dataset, runner)),
         # A signal tells the waiting threads first. Then the connection is closed, and the
-        # scheduler lets the workers know that nobody wants their results.
+        # scheduler tells the workers that their results are not wanted.
         ending_children(),
     ):
         yield

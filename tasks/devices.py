@@ -39,7 +39,7 @@ TRAVEL_MINUTES = 10.0
 
 
 def check_devices(config: Config) -> None:
-    """Refuse devices where nobody could answer, before anything is trained.
+    """Refuse devices that cannot be asked, before anything is trained.
 
     Raises:
         ConfigError: The server has no deployment that devices take runs from.
@@ -103,7 +103,7 @@ def _wait_for(flow_run: UUID, measuring_minutes: float) -> State[Any] | str:
         if minutes > most:
             break
         time.sleep(POLL_S)
-    # Nobody would answer to the wish that a run ends which nobody has begun.
+    # Cancelling is up to the worker, and this run may have none.
     wish = Cancelling() if begun else Cancelled(message="no worker took it")
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(flow_run, wish)
@@ -119,7 +119,7 @@ def _read_state(flow_run: UUID) -> State[Any]:
 
 @retried_task(task_run_name="answer")
 def answer_as(device: str, source: str, folder: str, url: str, cache_gb: float) -> None:
-    """Tell whoever asked which run of this device has the figures."""
+    """Say in the store which run of this device has the figures."""
     run = Path(folder)
     answer(open_store(url, run.parent, cache_gb), source, device, run.name)
 

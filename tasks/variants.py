@@ -106,7 +106,7 @@ def _progress_in_ui(variant: str) -> Iterator[Any]:
             return
         share = 100.0 * event.epoch / event.epochs
         text = line(event)
-        # A training does not end because nobody can be told how far it is.
+        # A training goes on where its progress cannot be shown.
         with contextlib.suppress(httpx.HTTPError):
             if artifact is None:
                 artifact = create_progress_artifact(

@@ -379,7 +379,7 @@ def test_a_run_from_the_store_is_measured_again_trains_nothing_and_is_compared(
     assert [Path(image).is_relative_to(here) for image in images[:3]] == [True, True, False]
     again = fetch_run(Path(outcome["folder"]).name, store, tmp_path / "elsewhere")
     assert read_outcome(again).run == again.name
-    with pytest.raises(InputError, match="it is no name of a run"):
+    with pytest.raises(InputError, match="it is not the name of a run"):
         fetch_run("../runs", store, tmp_path)
     comparison = outcome["comparison"]
     assert comparison["host_differences"] == []

@@ -79,5 +79,5 @@ def _document(source: str, device: str) -> str:
     try:
         Device(name=device)
     except ValidationError:
-        raise InputError("it is no name of a device", where=device) from None
+        raise InputError("it is not the name of a device", where=device) from None
     return f"devices/{source}/{device}"

@@ -78,7 +78,7 @@ def open_rebenchmark(
         names: Its variants that are meant, ``None``: all of them.
 
     Raises:
-        InputError: ``source`` is no run folder, has no variants, or a file of it has changed.
+        InputError: ``source`` is not a run folder, has no variants, or a file of it has changed.
     """
     earlier = read_experiment(source)
     variants = tuple(v for v in read_variants(source) if names is None or v.name in names)

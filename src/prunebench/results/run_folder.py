@@ -73,12 +73,12 @@ def read_run_config(folder: Path) -> Config:
     """The configuration a run was made with.
 
     Raises:
-        InputError: ``folder`` is no run folder.
+        InputError: ``folder`` is not a run folder.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise InputError(
-            f"no {CONFIG_FILE} there, so this is no run folder",
+            f"no {CONFIG_FILE} there, so this is not a run folder",
             where=folder,
             fix="give the folder that `prunebench run` printed",
         )

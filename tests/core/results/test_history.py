@@ -262,7 +262,7 @@ def test_readers_do_not_wait_for_a_writer(url: str, template: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("nonsense", "is no database URL; write sqlite:///file.db"),
+        ("nonsense", "is not a database URL; write sqlite:///file.db"),
         ("mysql://host/db", "mysql is not supported as a history store"),
         ("sqlite://", "the history URL names no file"),
         ("sqlite:////dev/null/history.db", "cannot be made"),

@@ -97,7 +97,7 @@ def _open_gate(
     first, second = find_subject(candidate), find_subject(baseline)
     if first is None:
         raise InputError(
-            "the candidate is no variant in a run folder",
+            "the candidate is not a variant in a run folder",
             where=candidate,
             fix="give RUNFOLDER:VARIANT or RUNFOLDER",
         )

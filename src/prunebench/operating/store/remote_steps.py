@@ -157,7 +157,7 @@ def run_for_another_host(
         home: Folder of this host that files are kept in.
         ran_on: Who runs it, for the answer.
         on_event: Receives the step's events.
-        unwanted: Set once nobody waits for the result any more; the step is killed then.
+        unwanted: Set once the result is no longer wanted; the step is killed then.
 
     Raises:
         InputError: The step found bad input.

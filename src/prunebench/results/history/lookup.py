@@ -20,7 +20,7 @@ def history_url(folder: Path) -> str:
     """URL of the history that a run's folder is recorded in.
 
     Raises:
-        InputError: ``folder`` is no run folder.
+        InputError: ``folder`` is not a run folder.
     """
     return read_run_config(folder).history or default_url(folder.resolve().parent)
 
