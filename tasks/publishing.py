@@ -69,7 +69,19 @@ def publish_latency(outcome: RunRanking, device: str | None = None) -> None:
 
     The flow itself calls this: as artifacts of a task, so many would crowd the graph of the run.
     """
-    for name, rows in latency_rows(outcome).items():
+    by_variant: dict[str, list[dict[str, Any]]] = {}
+    for ranking in outcome.rankings:
+        for row in ranking.rows:
+            by_variant.setdefault(row.name, []).append(
+                {
+                    "threads": ranking.threads,
+                    "latency ms": compact(row.latency_ms),
+                    "FPS": compact(row.fps),
+                    "real-time": row.realtime,
+                    "verdict": row.verdict,
+                }
+            )
+    for name, rows in by_variant.items():
         first = rows[0]
         show = functools.partial(
             create_table_artifact,
@@ -111,23 +123,6 @@ def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
         for left_out in ranking.not_trained
     )
     return rows
-
-
-def latency_rows(outcome: RunRanking) -> dict[str, list[dict[str, Any]]]:
-    """Of each ranked variant a row per thread count, as plain values."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for ranking in outcome.rankings:
-        for row in ranking.rows:
-            found.setdefault(row.name, []).append(
-                {
-                    "threads": ranking.threads,
-                    "latency ms": compact(row.latency_ms),
-                    "FPS": compact(row.fps),
-                    "real-time": row.realtime,
-                    "verdict": row.verdict,
-                }
-            )
-    return found
 
 
 def audit_rows(variants: Sequence[VariantRecord]) -> list[dict[str, Any]]:
