@@ -98,7 +98,7 @@ def test_the_help_shows_overrides() -> None:
 
 
 def test_a_command_starts_without_the_heavy_libraries() -> None:
-    heavy = "{'cv2', 'onnxruntime', 'plotly', 'prefect', 'scipy', 'torch', 'ultralytics'}"
+    heavy = "{'cv2', 'onnxruntime', 'pandas', 'plotly', 'prefect', 'scipy', 'torch', 'ultralytics'}"
     code = f"import flows.cli, sys; print({heavy} & set(sys.modules))"
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

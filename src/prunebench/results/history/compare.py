@@ -21,6 +21,9 @@ from prunebench.results.history.reading import find_run, fingerprint_of, log_to_
 from prunebench.results.history.store import Store
 from prunebench.results.history.tables import ResultRow, RunRow
 
+LEVEL = 0.95
+"""Confidence level of the family of comparisons of two runs."""
+
 
 class RunChange(Record):
     """How one variant's model-only latency differs between two runs.
@@ -65,7 +68,7 @@ class RunComparison(Record):
 
 
 def compare_runs(
-    store: Store, before: str, after: str, *, across_hosts: bool = False, level: float = 0.95
+    store: Store, before: str, after: str, *, across_hosts: bool = False
 ) -> RunComparison:
     """Compare two stored runs.
 
@@ -74,7 +77,6 @@ def compare_runs(
         before: Name or number of the first run.
         after: Name or number of the second.
         across_hosts: Compare although the fingerprints differ; the differences are listed.
-        level: Confidence level of the family of comparisons.
 
     Raises:
         InputError: A run is unknown, or their fingerprints differ and ``across_hosts`` is off.
@@ -100,7 +102,7 @@ def compare_runs(
         onnxruntime=(old.onnxruntime, new.onnxruntime),
         host_differences=differences,
         changes=tuple(
-            _change(results[0][key], results[1][key], location, p, level)
+            _change(results[0][key], results[1][key], location, p)
             for key, location, p in zip(shared, located, corrected, strict=True)
         ),
         missing=tuple(sorted({variant for variant, _ in results[0].keys() ^ results[1].keys()})),
@@ -125,18 +127,16 @@ def _results(session: Session, run: RunRow) -> dict[tuple[str, int], ResultRow]:
     return {(row.variant, row.threads): row for row in session.scalars(query)}
 
 
-def _change(
-    old: ResultRow, new: ResultRow, location: Location, p_corrected: float, level: float
-) -> RunChange:
-    half = location.half_width(level)
+def _change(old: ResultRow, new: ResultRow, location: Location, p_corrected: float) -> RunChange:
+    half = location.half_width(LEVEL)
     latency = Interval(
         estimate=_percent(location.centre),
         low=_percent(location.centre - half),
         high=_percent(location.centre + half),
-        level=level,
+        level=LEVEL,
     )
     verdict: Literal["slower", "faster", "no change shown"] = "no change shown"
-    if p_corrected <= 1 - level:
+    if p_corrected <= 1 - LEVEL:
         verdict = "slower" if location.centre > 0 else "faster"
     return RunChange(
         variant=new.variant,

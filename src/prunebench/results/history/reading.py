@@ -71,14 +71,12 @@ def history(
     variant: str | None = None,
     experiment: str | None = None,
     threads: int | None = None,
-    fingerprint: str | None = None,
 ) -> tuple[Point, ...]:
     """Figures over time, the oldest first; every argument narrows them down."""
     asked = {
         ResultRow.variant: variant,
         RunRow.experiment: experiment,
         ResultRow.threads: threads,
-        RunRow.fingerprint: fingerprint,
     }
     query = (
         select(ResultRow, RunRow)
