@@ -82,9 +82,7 @@ class ServerChange(NamedTuple):
 def deploy(operations: Operations, *, check: bool) -> list[ServerChange]:
     """Create and update what the server lacks.
 
-    Args:
-        operations: What is asked for.
-        check: Change nothing, only say what would change.
+    With ``check`` nothing is changed, and what is said is what would be.
 
     Raises:
         InputError: No server is configured, or it does not answer.

@@ -1,7 +1,7 @@
 """A Prefect server, its deployments and a worker, for as long as a block runs.
 
 A server or a worker that is killed is started again. Runs outlast a server that restarts; those of
-a killed worker end with it, since nobody could cancel them, and are told as crashed.
+a killed worker end with it, since they could not be cancelled, and are marked as crashed.
 """
 
 from __future__ import annotations
@@ -56,14 +56,7 @@ ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Program:
-    """The server or a worker, started again with the same arguments where it was killed.
-
-    Args:
-        name: Ends the log's name.
-        arguments: Of ``prefect``.
-        folder: Working directory.
-        environment: Its environment.
-    """
+    """The server or a worker, started again with the same arguments where it was killed."""
 
     def __init__(
         self, name: str, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
@@ -147,10 +140,6 @@ def serving(operations: Operations, port: int) -> Iterator[Serving]:
 
     The server keeps its records in SQLite, or where ``PREFECT_API_DATABASE_CONNECTION_URL`` says.
     When the block ends, so does every process below this one, flow runs included.
-
-    Args:
-        operations: What is deployed.
-        port: Port of the server on this host.
 
     Raises:
         InputError: The port is taken.

@@ -177,13 +177,7 @@ def run_on_worker(remote: RemoteStep, topic: str) -> RemoteResult:
 
 
 class ClusterSteps:
-    """Runs steps on the workers of a Dask cluster, and waits for them in the caller's thread.
-
-    Args:
-        experiment: Says where the store is.
-        dataset: Its dataset in the store.
-        runner: Connected to the cluster.
-    """
+    """Runs steps on the workers of a Dask cluster, and waits for them in the caller's thread."""
 
     def __init__(
         self, experiment: Experiment, dataset: ArchivedDataset, runner: DaskTaskRunner

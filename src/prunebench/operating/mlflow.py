@@ -78,10 +78,6 @@ class Logged(Record):
 def log_to_mlflow(folder: Path, settings: MlflowConfig) -> Logged:
     """Log a finished run, once however often it is called.
 
-    Args:
-        folder: The run's folder.
-        settings: Server and experiment.
-
     Raises:
         InputError: The extra is missing, or the run is not finished.
         StepError: The server did not take it.

@@ -57,10 +57,8 @@ def suspect_onnxruntime(
     """Measure every file that became slower under the versions of both runs.
 
     Args:
-        comparison: Two runs of the history.
-        run: Folder of the later one, with the files.
+        run: Folder of the later run, with the files.
         work: Folder for the installed versions and the raw samples.
-        emit: Receives progress events.
 
     Returns:
         One for each variant and thread count that is shown to be slower with the same file; none

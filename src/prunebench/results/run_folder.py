@@ -37,12 +37,9 @@ REBENCHMARK = "rebenchmark"
 
 
 def open_run(config: Config, out: Path, *, kind: str | None = None) -> Path:
-    """Folder of a new run of ``config``, or of its unfinished one.
+    """Folder of a new run of ``config`` below ``out``, or of its unfinished one.
 
-    Args:
-        config: The configuration.
-        out: Folder of all runs.
-        kind: Ends the folder's name, ``None`` for the main flow's runs.
+    ``kind`` ends the folder's name; runs of the main flow have none.
     """
     ending = config.digest() if kind is None else f"{config.digest()}-{kind}"
     for folder in sorted(out.glob(f"*-{ending}"), reverse=True):

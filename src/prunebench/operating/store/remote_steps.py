@@ -110,14 +110,6 @@ def pack(
 ) -> RemoteStep:
     """Upload the files of a request, and describe the step for another host.
 
-    Args:
-        step: A key of ``FILES``.
-        name: Name of the step's folder.
-        request: The step's request, its paths those of this host.
-        dataset: The experiment's dataset in the store.
-        store: The store.
-        threads: Threads of the step.
-
     Raises:
         StoreError: A file arrived damaged.
         OSError: The store is out of reach.
@@ -153,10 +145,7 @@ def run_for_another_host(
     """Run a step for another host; an attempt that was interrupted here goes on where it stopped.
 
     Args:
-        remote: The step.
         home: Folder of this host that files are kept in.
-        ran_on: Who runs it, for the answer.
-        on_event: Receives the step's events.
         unwanted: Set once the result is no longer wanted; the step is killed then.
 
     Raises:

@@ -76,11 +76,6 @@ def push_run(folder: Path, store: FileStore) -> RunDocument:
 def fetch_run(name: str, store: FileStore, out: Path) -> Path:
     """Make a run of a store a run folder of this host; one that is there is left as it is.
 
-    Args:
-        name: Name of the run.
-        store: The store.
-        out: Folder of all runs.
-
     Raises:
         InputError: The store has no such run.
         StoreError: A file is missing there, or damaged.

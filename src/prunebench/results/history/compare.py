@@ -70,12 +70,9 @@ class RunComparison(Record):
 def compare_runs(
     store: Store, before: str, after: str, *, across_hosts: bool = False
 ) -> RunComparison:
-    """Compare two stored runs.
+    """Compare two stored runs, given by their names or numbers.
 
     Args:
-        store: The open store.
-        before: Name or number of the first run.
-        after: Name or number of the second.
         across_hosts: Compare although the fingerprints differ; the differences are listed.
 
     Raises:

@@ -54,10 +54,6 @@ def record_run(store: Store, folder: Path) -> Recorded:
     All of it is one transaction. A run is known by its name and its raw samples, so recording
     it again adds nothing, and several processes may record at once.
 
-    Args:
-        store: The open store.
-        folder: Folder of a finished run.
-
     Raises:
         InputError: The run is not finished.
     """
