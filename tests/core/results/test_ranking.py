@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from prunebench.common.records import Interval, Verdict
 from prunebench.common.text import percent, points
 from prunebench.config.sections import Control, RankingConfig
-from prunebench.results.ranking import FailedVariant, Measured, Ranking, rank, ranking_rows_csv
+from prunebench.results.ranking import FailedVariant, Measured, Ranking, rank, ranking_frame
 from prunebench.results.ranking.controls import seen_from
 from prunebench.results.ranking.records import Shown
-from prunebench.results.table.ranked import rank_table
+from prunebench.results.table.ranked import rank as rank_table
 
 CONFIG = RankingConfig(bootstrap=400)
 ROUNDS = 12
@@ -428,7 +428,7 @@ def test_csv_has_every_variant_and_is_read_back_by_the_table_command(tmp_path: P
     ranking = family().rank(failures=[failed])
     two = ranking.model_copy(update={"threads": 2})
     path = tmp_path / "ranking.csv"
-    path.write_text(ranking_rows_csv(ranking, two), encoding="utf-8")
+    ranking_frame(ranking, two).to_csv(path, index=False)
     rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
     assert len(rows) == 12
     assert rows[5]["failure"] == "train: out of memory, killed"
