@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from prunebench.common.records import Interval, Verdict
 from prunebench.common.text import percent, points
 from prunebench.config.sections import Control, RankingConfig
-from prunebench.results.ranking import FailedVariant, Measured, Ranking, rank, ranking_frame
+from prunebench.results.ranking import FailedVariant, Measured, Ranking, rank
 from prunebench.results.ranking.controls import seen_from
 from prunebench.results.ranking.records import Shown
 from prunebench.results.table.ranked import rank as rank_table
@@ -428,7 +429,7 @@ def test_csv_has_every_variant_and_is_read_back_by_the_table_command(tmp_path: P
     ranking = family().rank(failures=[failed])
     two = ranking.model_copy(update={"threads": 2})
     path = tmp_path / "ranking.csv"
-    ranking_frame(ranking, two).to_csv(path, index=False)
+    pd.concat([ranking.to_frame(), two.to_frame()]).to_csv(path, index=False)
     rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
     assert len(rows) == 12
     assert rows[5]["failure"] == "train: out of memory, killed"
