@@ -12,25 +12,37 @@ import httpx
 from prefect import task
 from sqlalchemy.exc import DBAPIError
 
+from prunebench.common.files import FULL_DISK
+
 RETRIES = 8
 RETRY_DELAY_S = 10
 """Together 80 seconds, on top of what Prefect's client waits itself."""
 
 SERVER_ERROR = 500
-FULL = (errno.ENOSPC, errno.EDQUOT)
+
+LASTING = (
+    *FULL_DISK,
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EROFS,
+)
+"""What a file of this host does not recover from by itself; a store's errors have no number."""
 
 T = TypeVar("T")
 
 
 def is_passing(error: Any) -> bool:
-    """Whether another attempt can mend an error: never a failed step, bad input or a full disk.
+    """Whether another attempt can mend an error: never a failed step, bad input or a missing file.
 
     Prefect's client itself tries again, but not where its first connection is refused.
     """
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code >= SERVER_ERROR
     if isinstance(error, OSError):
-        return error.errno not in FULL
+        return error.errno not in LASTING
     # The history tells of its database in a sentence of its own.
     cause = getattr(error, "__cause__", None)
     return isinstance(error, httpx.TransportError) or isinstance(cause, DBAPIError)

@@ -20,6 +20,8 @@ NEEDED_BYTES = 200 * 10**6
 FULL_BYTES = 10**6
 """What is left of a disk on which no checkpoint could be written."""
 
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write ``content`` under a temporary name in the same folder, then rename it to ``path``."""
@@ -98,7 +100,7 @@ def full_disk(folder: Path, error: Exception | None = None) -> str | None:
     Libraries say many things of a file they could not write, so what is left of it counts too.
     """
     free = shutil.disk_usage(folder).free
-    refused = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    refused = isinstance(error, OSError) and error.errno in FULL_DISK
     if free >= FULL_BYTES and not refused:
         return None
     return f"the disk of {folder} is full ({free} bytes are left); free some space and run again"

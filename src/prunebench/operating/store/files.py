@@ -20,8 +20,8 @@ from typing import Any
 import fsspec
 from filelock import FileLock
 
-from prunebench.common.errors import InputError, StoreError
-from prunebench.common.files import place
+from prunebench.common.errors import InputError, PrunebenchError, StoreError
+from prunebench.common.files import FULL_DISK, place
 from prunebench.common.records import Record, sha256_of
 
 CHUNK = 1 << 20
@@ -129,11 +129,11 @@ class FileStore:
             InputError: There is no such document.
             OSError: The store is out of reach.
         """
-        try:
-            with self._reaching():
+        with self._reaching():
+            try:
                 return json.loads(self._fs.cat_file(self._document(name)))
-        except FileNotFoundError as error:
-            raise InputError(f"the store has no {name}", where=self.url) from error
+            except FileNotFoundError as error:
+                raise InputError(f"the store has no {name}", where=self.url) from error
 
     def _upload(self, path: Path, target: str, sha256: str) -> None:
         partial = f"{self._root}/incoming/{uuid.uuid4().hex}"
@@ -154,12 +154,14 @@ class FileStore:
         partial = cached.with_name(f".{stored.sha256}.partial")
         try:
             with self._reaching():
-                self._fs.get_file(self._place_of(stored.sha256), str(partial))
+                try:
+                    self._fs.get_file(self._place_of(stored.sha256), str(partial))
+                except FileNotFoundError as error:
+                    reason = f"{self.url} does not have {stored.sha256}"
+                    raise StoreError("fetch", reason) from error
             if sha256_of(partial) != stored.sha256:
                 raise StoreError("fetch", f"{stored.sha256} is damaged in {self.url}")
             partial.replace(cached)
-        except FileNotFoundError as error:
-            raise StoreError("fetch", f"{self.url} does not have {stored.sha256}") from error
         finally:
             partial.unlink(missing_ok=True)
 
@@ -190,10 +192,15 @@ class FileStore:
 
     @contextlib.contextmanager
     def _reaching(self) -> Iterator[None]:
-        """Turn what a protocol raises of its own into ``OSError``, which is worth another try."""
+        """Turn whatever a protocol raises, but a full disk, into an ``OSError`` without a number.
+
+        That is worth another try: what is missing or locked now may be there with the store.
+        """
         try:
             yield
-        except (OSError, StoreError):
+        except PrunebenchError:
             raise
         except Exception as error:  # every protocol has errors of its own
+            if isinstance(error, OSError) and error.errno in FULL_DISK:
+                raise
             raise OSError(f"the store {self.url} does not answer ({error})") from error
