@@ -20,15 +20,7 @@ of the same file across a threshold."""
 
 
 class AccuracyCheck(Record):
-    """What the evaluation of one entry came to.
-
-    Attributes:
-        entry: Name of the entry.
-        recorded: mAP50 when it was made, 0..1.
-        now: mAP50 now.
-        images: Images evaluated.
-        holds: Whether the two agree.
-    """
+    """What the evaluation of one entry came to; mAP50 in 0..1, ``holds`` where the two agree."""
 
     entry: str
     recorded: float

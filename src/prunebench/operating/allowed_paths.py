@@ -26,9 +26,6 @@ def check_path(key: str, value: str, environ: Mapping[str, str]) -> None:
         key: Name of the parameter, for the error.
         value: The path; a name without a separator that is not a file is not a path.
         environ: The worker's environment.
-
-    Raises:
-        InputError: It lies outside.
     """
     path = Path(value).expanduser()
     if os.sep not in value and not path.exists():
@@ -46,10 +43,6 @@ def check_path(key: str, value: str, environ: Mapping[str, str]) -> None:
 
 def check_config(config: Config, environ: Mapping[str, str]) -> None:
     """Refuse a configuration that reaches further than the worker's operator allows.
-
-    Args:
-        config: The configuration.
-        environ: The worker's environment.
 
     Raises:
         InputError: It names a file outside the allowed folders, or a database server, a store, a
@@ -77,11 +70,7 @@ def check_config(config: Config, environ: Mapping[str, str]) -> None:
 
 
 def check_store(url: str, environ: Mapping[str, str]) -> None:
-    """Refuse an fsspec URL that is neither the operator's store nor an allowed folder.
-
-    Raises:
-        InputError: It is another one.
-    """
+    """Refuse an fsspec URL that is neither the operator's store nor an allowed folder."""
     if url == environ.get("PRUNEBENCH_STORE"):
         return
     protocol, separator, path = url.rpartition("://")
@@ -91,7 +80,6 @@ def check_store(url: str, environ: Mapping[str, str]) -> None:
 
 
 def _operators_choice(what: str, where: str, variable: str) -> InputError:
-    """That a run chose what only its worker's operator may, by a variable of the environment."""
     return InputError(
         f"a run of a deployment cannot choose {what}",
         where=where,

@@ -24,11 +24,7 @@ class Answer(Record):
 
 
 def answer(store: FileStore, source: str, device: str, run: str) -> None:
-    """Say in the store that ``run`` is what ``device`` measured of ``source``.
-
-    Raises:
-        OSError: The store is out of reach.
-    """
+    """Say in the store that ``run`` is what ``device`` measured of ``source``."""
     store.write_document(_document(source, device), Answer(run=run).model_dump())
 
 
@@ -54,24 +50,16 @@ def read_answer(store: FileStore, source: str, device: str, out: Path) -> Device
 
 
 def write_devices(folder: Path, devices: Sequence[Device]) -> None:
-    """Write ``devices.json`` into a finished run's folder, and its report anew with them.
-
-    Raises:
-        InputError: The run is not finished.
-    """
+    """Write ``devices.json`` into a finished run's folder, and its report anew with them."""
     text = Devices(devices=tuple(devices)).model_dump_json(indent=2)
     write_atomically(folder / DEVICES_FILE, text)
     build_report(folder)
 
 
 def _document(source: str, device: str) -> str:
-    """Name of a device's answer.
-
-    Raises:
-        InputError: The device's name might lead elsewhere.
-    """
+    """Name of a device's answer."""
     try:
         Device(name=device)
-    except ValidationError:
+    except ValidationError:  # The name might lead elsewhere.
         raise InputError("it is not the name of a device", where=device) from None
     return f"devices/{source}/{device}"

@@ -50,25 +50,14 @@ MetricValue = tuple[str, float, int]
 
 
 class Request(Record):
-    """Input of the step.
-
-    Attributes:
-        folder: Absolute path of the finished run's folder.
-        settings: Where it goes.
-    """
+    """Input of the step: absolute path of the finished run's folder, and where it goes."""
 
     folder: str
     settings: MlflowConfig
 
 
 class Logged(Record):
-    """Where a run is in MLflow.
-
-    Attributes:
-        id: Identifier of its MLflow run.
-        url: Its page on the server.
-        new: Whether it was logged now; ``False`` where it was there already.
-    """
+    """Where a run is in MLflow; ``new`` where it was logged now, not earlier."""
 
     id: str
     url: str
@@ -92,12 +81,7 @@ def log_to_mlflow(folder: Path, settings: MlflowConfig) -> Logged:
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Logged:
-    """Log a run; one that an earlier attempt left half is logged anew.
-
-    Raises:
-        InputError: The run is not finished.
-        StepError: The server did not take it.
-    """
+    """Log a run; one that an earlier attempt left half is logged anew."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
@@ -107,9 +91,8 @@ def run(request: Request, workdir: Path, emit: Emit) -> Logged:
     try:
         return _log(MlflowClient(tracking_uri=settings.uri), stored, settings)
     except (MlflowException, RequestException) as error:
-        reason = f"{settings.uri} {_reason(error)}"
         again = f"`prunebench mlflow {stored.folder}` logs the run later"
-        raise StepError("logging", f"{reason}; {again}") from error
+        raise StepError("logging", f"{settings.uri} {_reason(error)}; {again}") from error
 
 
 def _reason(error: BaseException) -> str:

@@ -27,13 +27,10 @@ LIBRARY = "onnxruntime"
 
 
 class Suspicion(Record):
-    """What measuring a file under both versions says.
+    """What measuring a file under the versions of the earlier and the later run says.
 
     Attributes:
-        variant: The variant that became slower.
         threads: ``intra_op_num_threads``.
-        before: Version the earlier run was measured with.
-        after: Version the later run was measured with.
         slower: How much longer an inference takes under ``after``, in percent.
         shown: Whether the two are shown to differ.
     """
@@ -54,15 +51,14 @@ class Suspicion(Record):
 def suspect_onnxruntime(
     comparison: RunComparison, run: Path, work: Path, emit: Emit
 ) -> tuple[Suspicion, ...]:
-    """Measure every file that became slower under the versions of both runs.
+    """Measure every file that became slower under the versions of both runs, if those differ.
 
     Args:
         run: Folder of the later run, with the files.
         work: Folder for the installed versions and the raw samples.
 
     Returns:
-        One for each variant and thread count that is shown to be slower with the same file; none
-        where both runs had the same version.
+        One for each variant and thread count that is shown to be slower with the same file.
 
     Raises:
         InputError: A version cannot be installed here, or a file is gone.

@@ -26,12 +26,7 @@ COMPARISON_FILE = "comparison.json"
 
 
 class Source(Record):
-    """An earlier run and what of it is measured again.
-
-    Attributes:
-        folder: Absolute path of the run's folder.
-        variants: Names of the variants, ``None``: all of them.
-    """
+    """Absolute path of an earlier run, and the variants that are measured again (``None``: all)."""
 
     folder: str
     variants: tuple[str, ...] | None = None
@@ -107,11 +102,10 @@ def compare_recorded(experiment: Experiment, before: Recorded, after: Recorded) 
 
 
 def _files_of(variant: VariantRecord) -> Sequence[FileRef]:
-    found = [variant.checkpoint]
-    if variant.exported is not None:
-        found.append(variant.exported.onnx)
-    if variant.accuracy is not None:
-        found.append(variant.accuracy.detections)
-    if variant.training is not None:
-        found.append(variant.training.curves)
+    found = [
+        variant.checkpoint,
+        variant.exported.onnx if variant.exported else None,
+        variant.accuracy.detections if variant.accuracy else None,
+        variant.training.curves if variant.training else None,
+    ]
     return [ref for ref in found if ref is not None]

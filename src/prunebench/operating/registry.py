@@ -26,12 +26,9 @@ EntryName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=12
 
 
 class Entry(Record):
-    """A variant in use.
+    """A variant in use, named by its experiment and itself.
 
     Attributes:
-        name: Name of the experiment and of the variant.
-        variant: The variant.
-        onnx_sha256: Digest of its ONNX file.
         run: Folder of the run it came from, absolute or relative to the registry's parent.
         stage: ``promoted``, or ``regressed`` since a slowdown or a loss of accuracy was confirmed.
         since: When it came to its stage (UTC).
@@ -101,20 +98,12 @@ def promote(run: Path, variant: str, registry: Path) -> Entry:
 
 
 def read_registry(registry: Path) -> tuple[Entry, ...]:
-    """Every entry by name; empty where there is no such folder.
-
-    Raises:
-        InputError: A file in it is not an entry.
-    """
+    """Every entry by name; empty where there is no such folder."""
     return tuple(_read(path) for path in sorted(registry.glob("*.yaml")))
 
 
 def set_stage(registry: Path, name: str, stage: Stage, note: str | None) -> Entry:
-    """Move an entry to a stage.
-
-    Raises:
-        InputError: There is no such entry.
-    """
+    """Move an entry to a stage."""
     found = {entry.name: entry for entry in read_registry(registry)}
     if name not in found:
         raise InputError(

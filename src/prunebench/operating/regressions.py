@@ -13,11 +13,8 @@ OTHER_HOST = ("cpu", "isa", "physical_cores", "logical_cores", "quota")
 class Regression(Record):
     """A slowdown that was measured twice.
 
-    Attributes:
-        first: The change that the first measurement shows.
-        again: The same of the second measurement.
-        host_differences: What changed on the host since the earlier run.
-        run: Name of the run that confirmed it.
+    ``host_differences`` is what changed on the host since the earlier run, ``run`` the name of the
+    run that confirmed it.
     """
 
     first: RunChange

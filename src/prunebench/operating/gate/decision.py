@@ -49,11 +49,8 @@ class GateLimits(Record):
 class Check:
     """One question to the gate.
 
-    Attributes:
-        subject: The candidate, with its thread count where it matters.
-        metric: What is checked.
-        change: How much worse it is: a log ratio of milliseconds, or lost mAP50.
-        allowed: How much worse it may be, in the same unit.
+    ``subject`` is the candidate, with its thread count where it matters; ``change`` how much worse
+    it is and ``allowed`` how much worse it may be: a log ratio of milliseconds, or lost mAP50.
     """
 
     subject: str
@@ -66,8 +63,6 @@ class GateFinding(Record):
     """The answer of one measurement.
 
     Attributes:
-        subject: The candidate.
-        metric: What was checked.
         change: How much worse it is: percent of latency, or lost mAP50.
         allowed: How much worse it may be, in the same unit.
         p_corrected: One-sided, of being no worse at all, after Holm's correction.
@@ -89,13 +84,9 @@ class GateFinding(Record):
 
 
 class GateResult(Record):
-    """The gate's decision.
+    """The gate's decision; ``regressions`` are the questions that both measurements suspect.
 
-    Attributes:
-        passed: Whether no regression was confirmed.
-        regressions: Subjects and metrics that both measurements suspect.
-        findings: Of the first measurement.
-        confirmation: Of the second one, empty where none was needed.
+    ``findings`` are of the first measurement, ``confirmation`` of the second, if one was needed.
     """
 
     passed: bool
@@ -105,13 +96,7 @@ class GateResult(Record):
 
 
 class Scores(NamedTuple):
-    """An accuracy and how it varies.
-
-    Attributes:
-        map50: mAP50, 0..1.
-        draws: The same of images resampled alike on both sides, shape (draws,).
-        images: Images evaluated.
-    """
+    """mAP50 (0..1), and that of images resampled alike on both sides, shape (draws,)."""
 
     map50: float
     draws: Array
@@ -144,19 +129,15 @@ def stored_check(
 ) -> Check:
     """Check against a stored baseline whose file is gone, on the same fingerprint.
 
-    Args:
-        name: Name of the candidate.
-        threads: Thread count of both.
-        candidate: log(candidate / sentinel) of each round, shape (rounds,).
-        baseline: The same of the stored run (``reading.log_to_sentinel``), shape (rounds,).
-        limits: What it may lose.
+    Both are log(variant / sentinel) of each round, shape (rounds,): ``reading.log_to_sentinel``.
     """
     return _latency_check(name, threads, add(locate(candidate), -locate(baseline)), limits)
 
 
 def judge(checks: Sequence[Check], limits: GateLimits) -> tuple[GateFinding, ...]:
     """Judge the checks of one measurement, corrected for their number."""
-    corrected = holm([_p_of_no_loss(check.change) for check in checks])
+    halves = [(check.change.centre > 0, check.change.p_value() / 2) for check in checks]
+    corrected = holm([half if worse else 1 - half for worse, half in halves])
     return tuple(_finding(check, p, limits) for check, p in zip(checks, corrected, strict=True))
 
 
@@ -166,11 +147,7 @@ def needs_confirmation(findings: Sequence[GateFinding]) -> bool:
 
 
 def decide(findings: Sequence[GateFinding], confirmation: Sequence[GateFinding] = ()) -> GateResult:
-    """The decision.
-
-    Args:
-        findings: Of the first measurement.
-        confirmation: Of a second, independent one; needed where ``needs_confirmation``.
+    """The decision on a first measurement and, where ``needs_confirmation``, an independent second.
 
     Raises:
         ValueError: A suspicion was not measured again.
@@ -222,24 +199,15 @@ def _latency_check(name: str, threads: int, change: Location, limits: GateLimits
     return Check(subject, "latency", change, math.log1p(limits.latency_percent / 100))
 
 
-def _p_of_no_loss(change: Location) -> float:
-    two_sided = change.p_value()
-    return two_sided / 2 if change.centre > 0 else 1 - two_sided / 2
-
-
 def _finding(check: Check, p_corrected: float, limits: GateLimits) -> GateFinding:
-    change, half = check.change, check.change.half_width(limits.level)
-    standing: Standing = "not shown"
-    if p_corrected <= 1 - limits.level and change.centre > check.allowed:
-        standing = "suspected"
-    elif change.centre + half <= check.allowed:
-        standing = "holds"
-    ends = {
-        "estimate": change.centre,
-        "low": change.centre - half,
-        "high": change.centre + half,
-    }
+    centre, half = check.change.centre, check.change.half_width(limits.level)
     allowed = check.allowed
+    standing: Standing = "not shown"
+    if p_corrected <= 1 - limits.level and centre > allowed:
+        standing = "suspected"
+    elif centre + half <= allowed:
+        standing = "holds"
+    ends = {"estimate": centre, "low": centre - half, "high": centre + half}
     if check.metric == "latency":
         ends = {name: 100 * math.expm1(value) for name, value in ends.items()}
         allowed = limits.latency_percent

@@ -46,14 +46,11 @@ SENTINEL_THREADS = 1
 
 
 class GateReport(Record):
-    """What a gate looked at and decided.
+    """What a gate looked at, in words, and decided.
 
     Attributes:
-        candidate: The candidate in words.
-        baseline: The baseline in words.
         method: Both measured side by side, or the candidate alone against a stored run.
         notes: What was not checked, and what may have falsified the measurement.
-        result: The decision.
     """
 
     candidate: str
@@ -71,7 +68,6 @@ def run_gate(
     Args:
         candidate: ``RUNFOLDER:VARIANT``, or ``RUNFOLDER`` for its best-ranked variant.
         baseline: The same; a run that only the candidate's history knows will do.
-        limits: What the candidate may lose.
         work: Folder for the raw samples.
         on_event: Receives ``Stage`` and ``Waiting``.
 

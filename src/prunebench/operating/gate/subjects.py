@@ -23,14 +23,7 @@ from prunebench.results.run_folder import read_variants
 
 
 class Subject(NamedTuple):
-    """A variant in a run's folder.
-
-    Attributes:
-        folder: The run's folder.
-        experiment: The run's experiment.
-        variant: The variant.
-        title: It in words.
-    """
+    """A variant in a run's folder; ``title`` is the variant in words."""
 
     folder: Path
     experiment: Experiment
@@ -53,12 +46,7 @@ class Subject(NamedTuple):
 
 
 class StoredBaseline(NamedTuple):
-    """A variant of a run in the history.
-
-    Attributes:
-        title: It in words.
-        logs: log(variant / sentinel) of each round, by thread count, shape (rounds,).
-    """
+    """A variant of a run in the history; log(variant / sentinel) by threads, shape (rounds,)."""
 
     title: str
     logs: dict[int, Array]
@@ -67,8 +55,7 @@ class StoredBaseline(NamedTuple):
 def find_subject(given: str) -> Subject | None:
     """The variant ``RUNFOLDER:VARIANT``, or the best-ranked one of ``RUNFOLDER``.
 
-    Returns:
-        ``None`` where there is no such run folder.
+    ``None`` where there is no such run folder.
 
     Raises:
         InputError: The run has no such variant, or cannot be read.
@@ -97,7 +84,6 @@ def find_stored(
 
     Args:
         given: As for ``find_subject``; the folder need not exist any more.
-        candidate: What it is compared with.
         settings: How the candidate will be measured on this host.
         subject: The baseline where its folder still exists; its run is recorded if need be.
 

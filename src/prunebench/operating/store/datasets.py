@@ -26,25 +26,16 @@ NOT_TAKEN = ("path", "train", "val", "validation", "test", "nc", "names", "downl
 
 
 class ArchivedDataset(Record):
-    """A dataset in a store.
-
-    Attributes:
-        digest: Digest of its images and labels, as ``dataset_digest`` gives it.
-        archive: The file that holds them.
-    """
+    """A dataset in a store, with its digest as ``dataset_digest`` gives it."""
 
     digest: str
     archive: Stored
 
 
 def archive_dataset(data_yaml: Path, digest: str, store: FileStore, work: Path) -> ArchivedDataset:
-    """Put a dataset into a store; one that is there is not packed again.
+    """Put a dataset into a store; one that is there is not packed again (in ``work``).
 
-    Packing needs room in ``work``.
-
-    Raises:
-        StoreError: It arrived damaged.
-        OSError: The store is out of reach.
+    Raises as ``FileStore.put``.
     """
     name = f"datasets/{digest}"
     try:
@@ -64,9 +55,7 @@ def archive_dataset(data_yaml: Path, digest: str, store: FileStore, work: Path) 
 def unpack_dataset(archived: ArchivedDataset, store: FileStore, home: Path) -> Path:
     """Have a dataset of a store in a folder below ``home``, once; gives its YAML.
 
-    Raises:
-        StoreError: The store does not have it, or has it damaged.
-        OSError: The store is out of reach.
+    Raises as ``FileStore.get``.
     """
     home.mkdir(parents=True, exist_ok=True)
     folder = home / archived.digest

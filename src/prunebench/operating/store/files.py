@@ -24,16 +24,9 @@ from prunebench.common.errors import InputError, PrunebenchError, StoreError
 from prunebench.common.files import FULL_DISK, place
 from prunebench.common.records import Record, sha256_of
 
-CHUNK = 1 << 20
-
 
 class Stored(Record):
-    """A file in the store.
-
-    Attributes:
-        sha256: Digest of its content, and so its name.
-        bytes: Its size.
-    """
+    """A file in the store, named by the digest of its content."""
 
     sha256: str
     bytes: int
@@ -41,6 +34,9 @@ class Stored(Record):
 
 class FileStore:
     """A folder of files by their content, on anything fsspec reaches.
+
+    Every method raises ``OSError`` where the store is out of reach, and ``StoreError`` where a file
+    is missing there, or damaged.
 
     Args:
         url: ``file:///shared/prunebench``, ``s3://bucket/prefix`` or another fsspec URL.
@@ -69,12 +65,7 @@ class FileStore:
         self.cache_gb = cache_gb
 
     def put(self, path: Path) -> Stored:
-        """Upload a file unless it is there, and verify what arrived.
-
-        Raises:
-            StoreError: What arrived is not what was sent.
-            OSError: The store is out of reach.
-        """
+        """Upload a file unless it is there, and verify what arrived."""
         stored = Stored(sha256=sha256_of(path), bytes=path.stat().st_size)
         target = self._place_of(stored.sha256)
         with self._reaching():
@@ -83,22 +74,13 @@ class FileStore:
         return stored
 
     def has(self, stored: Stored) -> bool:
-        """Whether a file is there, by its name and size.
-
-        Raises:
-            OSError: The store is out of reach.
-        """
+        """Whether a file is there, by its name and size."""
         target = self._place_of(stored.sha256)
         with self._reaching():
             return bool(self._fs.exists(target) and self._fs.size(target) == stored.bytes)
 
     def get(self, stored: Stored, target: Path) -> None:
-        """Put a file of the store at ``target``, from the cache where it is there and intact.
-
-        Raises:
-            StoreError: The store does not have it, or has it damaged.
-            OSError: The store is out of reach.
-        """
+        """Put a file of the store at ``target``, from the cache where it is there and intact."""
         cached = self._cache / stored.sha256
         self._cache.mkdir(parents=True, exist_ok=True)
         with FileLock(self._cache / ".lock"):
@@ -110,11 +92,7 @@ class FileStore:
             self._evict(keep=stored.sha256)
 
     def write_document(self, name: str, value: Any) -> None:
-        """Keep JSON values under a name below ``documents/``.
-
-        Raises:
-            OSError: The store is out of reach.
-        """
+        """Keep JSON values under a name below ``documents/``."""
         data = json.dumps(value, indent=2).encode()
         with tempfile.NamedTemporaryFile() as file, self._reaching():
             file.write(data)
@@ -123,12 +101,7 @@ class FileStore:
             self._upload(Path(file.name), self._document(name), digest)
 
     def read_document(self, name: str) -> Any:
-        """The JSON values kept under a name.
-
-        Raises:
-            InputError: There is no such document.
-            OSError: The store is out of reach.
-        """
+        """The JSON values kept under a name; ``InputError`` where there are none."""
         with self._reaching():
             try:
                 return json.loads(self._fs.cat_file(self._document(name)))
@@ -166,23 +139,18 @@ class FileStore:
             partial.unlink(missing_ok=True)
 
     def _evict(self, keep: str) -> None:
-        files = []
-        for path in self._cache.glob("[0-9a-f]*"):
-            files.append((path.stat().st_mtime, path.stat().st_size, path))
-        held = sum(size for _, size, _ in files)
-        for _, size, path in sorted(files):
+        files = sorted(self._cache.glob("[0-9a-f]*"), key=lambda path: path.stat().st_mtime)
+        held = sum(path.stat().st_size for path in files)
+        for path in files:
             if held <= self.cache_gb * 1e9:
                 return
             if path.name != keep:
+                held -= path.stat().st_size
                 path.unlink()
-                held -= size
 
     def _digest(self, path: str) -> str:
-        digest = hashlib.sha256()
         with self._fs.open(path, "rb") as stream:
-            while chunk := stream.read(CHUNK):
-                digest.update(chunk)
-        return digest.hexdigest()
+            return hashlib.file_digest(stream, "sha256").hexdigest()
 
     def _place_of(self, sha256: str) -> str:
         return f"{self._root}/files/{sha256[:2]}/{sha256}"

@@ -49,10 +49,7 @@ class RemoteStep(Record):
         name: Name of the step's folder.
         request: The step's request; a file is named by its path in ``files``.
         files: Path below the step's folder to the file in the store.
-        dataset: The dataset, for a step that needs it.
-        threads: Threads of the step.
-        store: URL of the store.
-        cache_gb: What of the store the other host keeps, in 10^9 bytes.
+        cache_gb: What of the store (a URL) the other host keeps, in 10^9 bytes.
     """
 
     step: str
@@ -66,13 +63,7 @@ class RemoteStep(Record):
 
 
 class RemoteResult(Record):
-    """What a remote step came to.
-
-    Attributes:
-        result: The step's result as plain JSON values.
-        log: What its libraries printed, in the store.
-        ran_on: Who ran it.
-    """
+    """A remote step's result as plain JSON values, what its libraries printed, and who ran it."""
 
     result: dict[str, Any]
     log: Stored
@@ -110,9 +101,7 @@ def pack(
 ) -> RemoteStep:
     """Upload the files of a request, and describe the step for another host.
 
-    Raises:
-        StoreError: A file arrived damaged.
-        OSError: The store is out of reach.
+    Raises as ``FileStore.put``.
     """
     values = request.model_dump(mode="json")
     files: dict[str, Stored] = {}
@@ -187,9 +176,7 @@ def run_for_another_host(
 def fetch_result(found: RemoteResult, step: str, folder: Path, store: FileStore) -> None:
     """Put what a remote step made into the step's folder of this host.
 
-    Raises:
-        StoreError: A file is missing in the store, or damaged.
-        OSError: The store is out of reach.
+    Raises as ``FileStore.get``.
     """
     for ref in file_refs(found.result):
         store.get(Stored(sha256=ref.sha256, bytes=ref.bytes), folder / ref.path)

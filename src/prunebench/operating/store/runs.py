@@ -26,12 +26,9 @@ RunName = Annotated[str, Field(pattern=r"^[0-9]{8}T[0-9A-Za-z.-]+$", max_length=
 
 
 class RunDocument(Record):
-    """What a store knows of a run.
+    """A run in a store: its files by their path below its folder.
 
-    Attributes:
-        name: Name of its folder.
-        files: Path below that folder to the file in the store.
-        images: The images latency is measured on, in order, by their path below the folder.
+    ``images`` are the paths of those that latency is measured on, in order.
     """
 
     name: RunName
@@ -40,21 +37,14 @@ class RunDocument(Record):
 
 
 def open_store(url: str, out: Path, cache_gb: float = CACHE_GB) -> FileStore:
-    """The store a URL names, with its cache below the folder of all runs.
-
-    Raises:
-        InputError: The URL cannot be used.
-    """
+    """The store a URL names, with its cache below the folder of all runs."""
     return FileStore(url, out / STORE_FOLDER, cache_gb)
 
 
 def push_run(folder: Path, store: FileStore) -> RunDocument:
     """Copy a finished run into a store; what is there already is not sent again.
 
-    Raises:
-        InputError: The run is not finished.
-        StoreError: A file arrived damaged.
-        OSError: The store is out of reach.
+    Raises as ``FileStore.put``; ``InputError`` where the run is not finished.
     """
     read_outcome(folder)
     experiment = read_experiment(folder)
@@ -76,10 +66,7 @@ def push_run(folder: Path, store: FileStore) -> RunDocument:
 def fetch_run(name: str, store: FileStore, out: Path) -> Path:
     """Make a run of a store a run folder of this host; one that is there is left as it is.
 
-    Raises:
-        InputError: The store has no such run.
-        StoreError: A file is missing there, or damaged.
-        OSError: The store is out of reach.
+    Raises as ``FileStore.get``; ``InputError`` where the store has no such run.
     """
     folder = out / name
     if (folder / RANKING_FILE).is_file():
@@ -112,14 +99,10 @@ def fetch_run(name: str, store: FileStore, out: Path) -> Path:
 
 
 def _name_of(run: str) -> str:
-    """Name of a run's document.
-
-    Raises:
-        InputError: It is not the name of a run: a path might lead elsewhere.
-    """
+    """Name of a run's document."""
     try:
         RunDocument(name=run, files={}, images=())
-    except ValidationError:
+    except ValidationError:  # A path might lead elsewhere.
         raise InputError(
             "it is not the name of a run", where=run, fix="give the name alone"
         ) from None
