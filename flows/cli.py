@@ -70,11 +70,7 @@ def demo(out: OutOption = None, quiet: QuietOption = False, as_json: JsonOption 
 
 
 @app.command()
-def rebenchmark(
-    run: RunArgument,
-    quiet: QuietOption = False,
-    as_json: JsonOption = False,
-) -> None:
+def rebenchmark(run: RunArgument, quiet: QuietOption = False, as_json: JsonOption = False) -> None:
     """Measure the exported variants of a run again, train nothing, and compare."""
     folder = existing_run(run)
     set_up_prefect()

@@ -28,9 +28,7 @@ from prunebench.steps.events import (
     listening,
     share_done,
 )
-from prunebench.steps.events import (
-    Progress as Counted,
-)
+from prunebench.steps.events import Progress as Counted
 
 QUIET_LIMIT_S = 5.0
 """Longest silence: after it the last stage is repeated with its elapsed time."""

@@ -208,9 +208,7 @@ def read_operations(folder: Path) -> Operations:
                 fix=f"add it, or choose among {', '.join(sorted(pools))}",
             )
     return Operations(
-        root=folder.resolve().parent,
-        deployments=prefect.deployments,
-        **dict(operations),
+        root=folder.resolve().parent, deployments=prefect.deployments, **dict(operations)
     )
 
 

@@ -8,11 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect.artifacts import (
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from prunebench.common.records import VariantRecord
 from prunebench.common.text import compact, slug
@@ -30,10 +26,7 @@ def artifact_key(*parts: str) -> str:
 
 @retried_task(task_run_name="publish")
 def publish(
-    folder: str,
-    variants: Sequence[VariantRecord],
-    outcome: RunRanking,
-    device: str | None = None,
+    folder: str, variants: Sequence[VariantRecord], outcome: RunRanking, device: str | None = None
 ) -> None:
     """Keep the ranked tables, the audit, the report and where the files are as artifacts.
 

@@ -17,14 +17,9 @@ HERE = "this host"
 
 
 class Device(Record):
-    """What one device says of a run's files.
+    """What one device says of a run's files: its own run and ranking, or why it has no figures.
 
-    Attributes:
-        name: The device, which is the work queue its worker takes runs from.
-        run: Name of the run that was made there, ``None`` where there is none.
-        fingerprint: The host.
-        ranking: How its own measurement ranks the variants.
-        failure: Why it has no figures.
+    ``name`` is also the work queue its worker takes runs from.
     """
 
     name: DeviceName
@@ -41,11 +36,7 @@ class Devices(Record):
 
 
 def read_devices(folder: Path) -> tuple[Device, ...]:
-    """What the devices of a run answered; nothing where none was asked.
-
-    Raises:
-        InputError: ``devices.json`` cannot be read.
-    """
+    """What the devices of a run answered; nothing where none was asked."""
     path = folder / DEVICES_FILE
     if not path.is_file():
         return ()

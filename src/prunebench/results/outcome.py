@@ -30,7 +30,6 @@ class RunRanking(Record):
         rankings: One ranking per thread count, the first is the one shown first.
         noise: What was seen on the host that may have falsified the measurement.
         stopped: Why measuring stopped: ``settled``, ``rounds`` or ``budget``.
-        rounds: Rounds measured.
         diagnoses: Why pruned variants are as fast as they are, in sentences.
     """
 
@@ -50,19 +49,11 @@ class RunRanking(Record):
 
 
 def read_latency(folder: Path) -> LatencyResult:
-    """The latency of a run.
-
-    Raises:
-        InputError: The run has none, or it cannot be read.
-    """
+    """The latency of a run; ``InputError`` where it has none, or one that cannot be read."""
     return read_record(folder / LATENCY_FOLDER / LATENCY_FILE, LatencyResult, **UNFINISHED)
 
 
 def read_outcome(folder: Path) -> RunRanking:
-    """The outcome of a finished run.
-
-    Raises:
-        InputError: The run is not finished, or its outcome cannot be read.
-    """
+    """The outcome of a run; ``InputError`` where it is not finished, or cannot be read."""
     read_run_config(folder)
     return read_record(folder / RANKING_FILE, RunRanking, **UNFINISHED)

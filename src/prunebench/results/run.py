@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run.
-
-    Attributes:
-        folder: Its folder, with everything it keeps.
-        outcome: Its rankings, one per thread count.
-    """
+    """A finished run: its folder, with everything it keeps, and its rankings."""
 
     folder: Path
     outcome: RunRanking

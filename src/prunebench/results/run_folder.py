@@ -6,6 +6,7 @@ same configuration is continued in its own folder.
 
 from __future__ import annotations
 
+import itertools
 import json
 import platform
 from datetime import UTC, datetime
@@ -46,11 +47,9 @@ def open_run(config: Config, out: Path, *, kind: str | None = None) -> Path:
         if (folder / CONFIG_FILE).is_file() and not (folder / RANKING_FILE).exists():
             return folder
     started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    folder = out / f"{started}-{ending}"
-    suffix = 1
-    while folder.exists():
-        suffix += 1
-        folder = out / f"{started}.{suffix}-{ending}"
+    starts = itertools.chain([started], (f"{started}.{n}" for n in itertools.count(2)))
+    folders = (out / f"{start}-{ending}" for start in starts)
+    folder = next(folder for folder in folders if not folder.exists())
     folder.mkdir(parents=True)
     values = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     write_atomically(folder / CONFIG_FILE, values)
@@ -69,11 +68,7 @@ def environment() -> dict[str, Any]:
 
 
 def read_run_config(folder: Path) -> Config:
-    """The configuration a run was made with.
-
-    Raises:
-        InputError: ``folder`` is not a run folder.
-    """
+    """The configuration a run was made with; ``InputError`` where ``folder`` is not a run's."""
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise InputError(
@@ -85,11 +80,7 @@ def read_run_config(folder: Path) -> Config:
 
 
 def read_record(path: Path, kind: type[R], *, what: str, fix: str) -> R:
-    """A record from its JSON file.
-
-    Raises:
-        InputError: ``what`` is said of the file where it cannot be read.
-    """
+    """A record from its JSON file; where it cannot be read, an ``InputError`` says ``what``."""
     try:
         return kind.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError) as error:
@@ -106,7 +97,7 @@ def read_variants(folder: Path) -> tuple[VariantRecord, ...]:
     """Every variant of a run, parents before children.
 
     Raises:
-        InputError: The folder holds no variants, or one that cannot be read.
+        InputError: The folder holds none, or one that cannot be read.
     """
     what = "the record of a variant cannot be read"
     records = [
@@ -121,16 +112,9 @@ def read_variants(folder: Path) -> tuple[VariantRecord, ...]:
 
 
 def latest_run(out: Path) -> Path:
-    """The newest finished run of the main flow below ``out``.
-
-    Raises:
-        InputError: There is none.
-    """
-    finished = sorted(
-        path.parent
-        for path in out.glob(f"*/{RANKING_FILE}")
-        if not path.parent.name.endswith(f"-{REBENCHMARK}")
-    )
+    """The newest finished run of the main flow below ``out``; ``InputError`` if there is none."""
+    folders = [path.parent for path in out.glob(f"*/{RANKING_FILE}")]
+    finished = [folder for folder in folders if not folder.name.endswith(f"-{REBENCHMARK}")]
     if not finished:
         raise InputError("no finished run there", where=out, fix="run `prunebench run` first")
-    return finished[-1]
+    return max(finished)

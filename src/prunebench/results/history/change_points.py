@@ -32,12 +32,10 @@ SEED = 20240229
 
 
 class ChangePoint(Record):
-    """A change in a series.
+    """A change in a series: the medians of the segments before and after it.
 
     Attributes:
         index: Position of the first value after the change.
-        before: Median of the segment before it.
-        after: Median of the segment after it.
         p: Share of random orders that split as well.
     """
 
@@ -48,16 +46,7 @@ class ChangePoint(Record):
 
 
 class MarkedSeries(Record):
-    """A series with its changes marked.
-
-    Attributes:
-        experiment: Name of the configuration.
-        fingerprint: Digest of the host's fingerprint.
-        variant: The variant.
-        threads: ``intra_op_num_threads``.
-        points: Its points, the oldest first.
-        changes: Empty with fewer than ``FEWEST_POINTS`` points.
-    """
+    """A series (the oldest point first) with its changes, none if it is ``too_short``."""
 
     experiment: str
     fingerprint: str
@@ -68,19 +57,14 @@ class MarkedSeries(Record):
 
     @property
     def too_short(self) -> bool:
-        """Whether it has too few points for a change to be marked."""
+        """Whether it has fewer than ``FEWEST_POINTS`` points."""
         return len(self.points) < FEWEST_POINTS
 
 
 def change_points(values: Sequence[float]) -> tuple[ChangePoint, ...]:
-    """Find where a series of values changed.
+    """Find where values, the oldest first, changed: nowhere in fewer than ``FEWEST_POINTS``.
 
-    Args:
-        values: The series, the oldest first.
-
-    Returns:
-        In order; empty with fewer than ``FEWEST_POINTS`` values. Even a clear change is shown only
-        once 5 points, in longer series 4, lie on either side of it.
+    Even a clear change is shown only once 5 points, in longer series 4, lie on either side of it.
     """
     series = np.asarray(values, dtype=np.float64)
     if len(series) < FEWEST_POINTS:

@@ -29,7 +29,6 @@ class RunChange(Record):
     """How one variant's model-only latency differs between two runs.
 
     Attributes:
-        variant: The variant.
         threads: ``intra_op_num_threads``.
         same_file: Whether both runs measured the same file.
         latency: Change in percent, positive where the second run is slower.
@@ -48,11 +47,9 @@ class RunChange(Record):
 
 
 class RunComparison(Record):
-    """Two runs of the history.
+    """Two runs of the history, by their names.
 
     Attributes:
-        before: Name of the first.
-        after: Name of the second.
         onnxruntime: Its version in each of them.
         host_differences: What differs between their hosts, empty for one fingerprint.
         changes: One per variant and thread count both have.

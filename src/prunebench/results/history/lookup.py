@@ -17,19 +17,12 @@ def is_run_folder(run: str) -> bool:
 
 
 def history_url(folder: Path) -> str:
-    """URL of the history that a run's folder is recorded in.
-
-    Raises:
-        InputError: ``folder`` is not a run folder.
-    """
+    """URL of the history that a run's folder is recorded in."""
     return read_run_config(folder).history or default_url(folder.resolve().parent)
 
 
 def open_history(runs: Sequence[str], url: str | None, out: Path) -> Store:
-    """Open the history that runs are looked up in.
-
-    Args:
-        url: Its URL; ``None``: that of the first folder among ``runs``, else the one in ``out``.
+    """Open the history at ``url``, else that of the first folder in ``runs``, else that in ``out``.
 
     Raises:
         InputError: It cannot be opened, or there is none and no folder to fill it from.
@@ -41,11 +34,7 @@ def open_history(runs: Sequence[str], url: str | None, out: Path) -> Store:
 
 
 def recorded(store: Store, run: str) -> str:
-    """A run's name or number in the history; a folder is recorded where it is not there yet.
-
-    Raises:
-        InputError: The folder's run is not finished.
-    """
+    """A run's name or number in the history; a folder is recorded where it is not there yet."""
     return str(record_run(store, Path(run).resolve()).id) if is_run_folder(run) else run
 
 

@@ -26,15 +26,11 @@ class Point(Record):
     """A variant's figures in one run at one thread count.
 
     Attributes:
-        run: The run's name.
         started_at: When it was measured, in UTC.
         experiment: Name of the configuration.
         fingerprint: Digest of the host's fingerprint.
-        variant: The variant.
         threads: ``intra_op_num_threads``.
-        noisy: Whether the run was noisy.
-        onnx_sha256: Digest of the measured file.
-        size_mb: Its size in 10^6 bytes, or that of the configured file.
+        size_mb: Size of the measured file in 10^6 bytes, or that of the configured file.
         latency_ms: Model-only milliseconds.
         to_sentinel: Model-only milliseconds divided by the reference model's, paired by round,
             which takes out how fast the host was that day; ``None`` where too few rounds are
@@ -73,11 +69,7 @@ def history(
     threads: int | None = None,
 ) -> tuple[Point, ...]:
     """Figures over time, the oldest first; every argument narrows them down."""
-    asked = {
-        ResultRow.variant: variant,
-        RunRow.experiment: experiment,
-        ResultRow.threads: threads,
-    }
+    asked = {ResultRow.variant: variant, RunRow.experiment: experiment, ResultRow.threads: threads}
     query = (
         select(ResultRow, RunRow)
         .join(RunRow, RunRow.id == ResultRow.run_id)
@@ -94,11 +86,7 @@ def history(
 
 
 def find_run(session: Session, name: str) -> RunRow:
-    """The run with this name or number.
-
-    Raises:
-        InputError: There is none, or several hosts recorded one of that name.
-    """
+    """The run with this name or number; ``InputError`` for none, or several hosts' of that name."""
     rows = session.scalars(select(RunRow).where(RunRow.name == name)).all()
     if not rows and name.isdigit():
         rows = session.scalars(select(RunRow).where(RunRow.id == int(name))).all()
@@ -143,9 +131,8 @@ def logs_to_sentinel(
     Args:
         rounds: (variant, threads) to round to model-only milliseconds, the sentinel's included.
     """
-    reference: Mapping[int, float] = next(
-        (values for (variant, _), values in rounds.items() if variant == SENTINEL), {}
-    )
+    sentinel = [values for (variant, _), values in rounds.items() if variant == SENTINEL]
+    reference = sentinel[0] if sentinel else {}
     ratios = {}
     for (variant, threads), values in rounds.items():
         shared = sorted(values.keys() & reference.keys())

@@ -35,13 +35,7 @@ from prunebench.results.run_folder import (
 
 
 class Recorded(Record):
-    """Where a run is in the history.
-
-    Attributes:
-        id: Its number in the store.
-        name: Name of its folder.
-        new: Whether it was added now; ``False`` where it was there already.
-    """
+    """Where a run is in the history; ``new`` where it was added now, not earlier."""
 
     id: int
     name: str
@@ -53,9 +47,6 @@ def record_run(store: Store, folder: Path) -> Recorded:
 
     All of it is one transaction. A run is known by its name and its raw samples, so recording
     it again adds nothing, and several processes may record at once.
-
-    Raises:
-        InputError: The run is not finished.
     """
     outcome, latency = read_outcome(folder), read_latency(folder)
     samples = read_samples(folder / LATENCY_FOLDER / latency.samples.path)

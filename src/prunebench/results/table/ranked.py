@@ -37,12 +37,10 @@ class TableRow(Record):
         rank: 1 + the number of other networks' variants that are more efficient by more than
             the noise; the order as given where the table shows no noise.
         label: The rank as printed, with ``=`` where it is shared.
-        variant: Name.
         parameters: Parameter count as given.
         network: The stock network with that count, or ``None``.
         size_mb: Size in 10^6 bytes.
         map50: mAP50, 0..1.
-        fps: Frames per second.
         efficiency: mAP50 x FPS / MB, computed from the columns.
         map50_per_fps: Accuracy/speed ratio, mAP50 / FPS.
         realtime: Whether the limit is kept, as far as the noise lets it be told.
@@ -69,13 +67,8 @@ class TableEffect(Record):
     Attributes:
         kind: ``strategy`` (its first round against the pruned network) or ``round`` (against
             the round before).
-        strategy: Name of the strategy.
-        variant: The retrained variant.
-        reference: What it is compared with.
-        parameters_percent: Change of the parameter count as given.
         accuracy_percent: Change of mAP50.
         speed_percent: Change of FPS; 100 + it is the speed retention.
-        efficiency_percent: Change of the efficiency.
         same_network: The two are the same network, so their speeds differ by noise alone.
         within_noise: Their speeds differ by less than the noise.
     """
@@ -97,7 +90,6 @@ class TableRanking(Record):
 
     Attributes:
         source: Path of the file, or "the table" for a DataFrame.
-        realtime_fps: The real-time limit.
         noise_factor: Largest ratio of two FPS figures of the same network, or ``None`` where
             no network occurs twice.
         rows: By falling efficiency.
