@@ -55,10 +55,7 @@ def run(
     """Prune, retrain, export and measure every variant, and rank them."""
     flags = {"model": model, "data": data, "out": out, "latency.strict": strict}
     resolved = config_from(config, flags, overrides)
-    if dry_run:
-        _estimate(resolved, quiet=quiet, as_json=as_json)
-        return
-    _run(resolved, quiet=quiet, as_json=as_json)
+    (_estimate if dry_run else _run)(resolved, quiet=quiet, as_json=as_json)
 
 
 @app.command()
@@ -119,7 +116,7 @@ def serve(
     ):
         for change in running.changes:
             typer.echo(change, err=True)
-        logs = ", ".join(str(log) for log in running.logs)
+        logs = ", ".join(str(program.log) for program in running.programs)
         typer.echo(f"Logs: {logs}. Ctrl-C ends everything.", err=True)
         typer.echo(f"Prefect UI: {running.address}")
         running.watch()
@@ -127,8 +124,7 @@ def serve(
 
 def _run(config: Config, *, quiet: bool, as_json: bool) -> None:
     set_up_prefect()
-    state = run_shown(config, stderr_console(), quiet=quiet)
-    _finish(result_of(state), as_json=as_json)
+    _finish(result_of(run_shown(config, stderr_console(), quiet=quiet)), as_json=as_json)
 
 
 def _estimate(config: Config, *, quiet: bool, as_json: bool) -> None:
@@ -141,8 +137,7 @@ def _estimate(config: Config, *, quiet: bool, as_json: bool) -> None:
         checked = check(config)
         found = dry_run(checked)
     plain = found.model_dump(mode="json") | {"low_s": found.low_s, "high_s": found.high_s}
-    planned = plan_view(config, checked.variants)
-    show(plain, planned, estimate_view(found), as_json=as_json)
+    show(plain, plan_view(config, checked.variants), estimate_view(found), as_json=as_json)
 
 
 def _finish(outcome: dict[str, Any], *, as_json: bool) -> None:

@@ -38,16 +38,12 @@ QUIET_LIMIT_S = 5.0
 def shown_progress(console: Console, *, quiet: bool = False) -> Iterator[Clock]:
     """Show progress events on ``console`` while the block runs.
 
-    Args:
-        console: Where to.
-        quiet: Only what is finished, restored or failed, a line each.
-
-    Yields:
-        The clock of the display, to be told what the whole run has to do.
+    ``quiet`` shows only what is finished, restored or failed, a line each. The clock that is given
+    is to be told what the whole run has to do.
     """
     clock = Clock()
     kind = _Quiet if quiet else _Live if console.is_terminal else _Lines
-    view: _Quiet | _Live | _Lines = kind(console, clock)
+    view = kind(console, clock)
     ended = threading.Event()
 
     def on_event(event: Event) -> None:
@@ -60,21 +56,18 @@ def shown_progress(console: Console, *, quiet: bool = False) -> Iterator[Clock]:
             view.tick()
 
     ticker = threading.Thread(target=tick, daemon=True)
-    with listening(on_event), view:
+    with listening(on_event):
         ticker.start()
         try:
             yield clock
         finally:
             ended.set()
             ticker.join()
+            view.stop()
 
 
 class Clock:
-    """The time a run has taken and, once it is known what there is to do, still takes.
-
-    Attributes:
-        left: Learns from the run's events; ``None`` before the work is known.
-    """
+    """The time a run has taken and, once it is known what there is to do, still takes."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
@@ -88,21 +81,35 @@ class Clock:
         return f"{'at most' if self.left.is_most else 'about'} {in_words(seconds)} left"
 
 
-class _Lines:
-    """One plain line per event, thinned out to one every second for the frequent kinds."""
+class _Quiet:
+    """A line for what a log is read for later; nothing else, and nothing while all goes well."""
 
     def __init__(self, console: Console, clock: Clock) -> None:
         self._console = console
         self._clock = clock
         self._lock = threading.Lock()
+
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, Finished | Restored | Failed):
+            self._write(line(event))
+
+    def tick(self) -> None:
+        """Called when nothing may have been shown for a while."""
+
+    def stop(self) -> None:
+        """Called at the end."""
+
+    def _write(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class _Lines(_Quiet):
+    """One plain line per event, thinned out to one every few seconds for the frequent kinds."""
+
+    def __init__(self, console: Console, clock: Clock) -> None:
+        super().__init__(console, clock)
         self._last_line = clock.started
         self._last_text = "starting"
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *exc: object) -> None:
-        return None
 
     def on_event(self, event: Event) -> None:
         text = line(event)
@@ -121,35 +128,14 @@ class _Lines:
         self._last_line = time.monotonic()
         elapsed = self._last_line - self._clock.started
         remaining = self._clock.remaining()
-        line = f"[{elapsed:5.0f} s{remaining and f', {remaining}'}] {text}"
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._write(f"[{elapsed:5.0f} s{remaining and f', {remaining}'}] {text}")
 
 
-class _Quiet:
-    """A line for what a log is read for later; nothing else, and nothing while all goes well."""
-
-    def __init__(self, console: Console, clock: Clock) -> None:
-        self._console = console
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *exc: object) -> None:
-        return None
-
-    def on_event(self, event: Event) -> None:
-        if isinstance(event, Finished | Restored | Failed):
-            self._console.print(line(event), markup=False, highlight=False, soft_wrap=True)
-
-    def tick(self) -> None:
-        return None
-
-
-class _Live:
+class _Live(_Quiet):
     """A bar per variant at work and a line for the whole run, finished stages printed above."""
 
     def __init__(self, console: Console, clock: Clock) -> None:
-        self._clock = clock
+        super().__init__(console, clock)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -159,13 +145,10 @@ class _Live:
             transient=True,
         )
         self._bars: dict[str, TaskID] = {}
-        self._lock = threading.Lock()
         self._whole = self._progress.add_task("the whole run", total=None)
-
-    def __enter__(self) -> None:
         self._progress.start()
 
-    def __exit__(self, *exc: object) -> None:
+    def stop(self) -> None:
         self._progress.stop()
 
     def on_event(self, event: Event) -> None:
@@ -183,10 +166,8 @@ class _Live:
                 if key not in self._bars:
                     self._bars[key] = self._progress.add_task(text, total=None)
                 total = None if share is None else 1.0
-                completed = 0.0 if share is None else share
-                self._progress.update(
-                    self._bars[key], description=text, total=total, completed=completed
-                )
+                bar = self._bars[key]
+                self._progress.update(bar, description=text, total=total, completed=share or 0.0)
         self.tick()
 
     def tick(self) -> None:

@@ -59,14 +59,7 @@ NOT_YET = UUID(int=0)
 
 
 class ServerChange(NamedTuple):
-    """One object of the server.
-
-    Attributes:
-        kind: ``work pool``, ``limit``, ``deployment`` or ``automation``.
-        name: Its name.
-        action: What was done, or would be.
-        differs: What differed, where it is updated.
-    """
+    """What was done, or would be, with one object of the server, and what of it differed."""
 
     kind: str
     name: str
@@ -268,18 +261,17 @@ def _differences(found: DeploymentResponse, wanted: DeploymentCreate) -> Iterato
     yield from (key for key in COMPARED if now[key] != then[key])
     if wanted.work_queue_name and wanted.work_queue_name != found.work_queue_name:
         yield "work_queue_name"
-    limit, options = found.global_concurrency_limit, found.concurrency_options
-    strategy = None if options is None else options.collision_strategy
+    limit = found.global_concurrency_limit
     allowed = None if limit is None else limit.limit
-    wanted_strategy = wanted.concurrency_options and wanted.concurrency_options.collision_strategy
-    if (allowed, strategy) != (wanted.concurrency_limit, wanted_strategy):
+    strategies = [
+        one.concurrency_options and one.concurrency_options.collision_strategy
+        for one in (found, wanted)
+    ]
+    if allowed != wanted.concurrency_limit or strategies[0] != strategies[1]:
         yield "concurrency_limit"
     schedules = [
-        {
-            one.slug: (one.schedule.model_dump(mode="json"), one.parameters)
-            for one in owner.schedules
-        }
-        for owner in (found, wanted)
+        {one.slug: (one.schedule.model_dump(mode="json"), one.parameters) for one in owner}
+        for owner in (found.schedules, wanted.schedules)
     ]
     if schedules[0] != schedules[1]:
         yield "schedules"

@@ -176,12 +176,7 @@ class OperationsFile(Part):
 
 
 class Operations(OperationsFile):
-    """Everything a deployments folder asks for.
-
-    Attributes:
-        root: Folder the entrypoints are relative to, and that a flow runs in.
-        deployments: What ``prefect.yaml`` holds.
-    """
+    """Everything a deployments folder asks for; entrypoints are relative to ``root``."""
 
     root: Path
     deployments: list[DeploymentSpec]
@@ -216,13 +211,11 @@ def _read(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise ConfigError(
-            "there is no such file", where=path, fix="run it where deployments/ lies"
-        ) from None
+        fix = "run it where deployments/ lies"
+        raise ConfigError("there is no such file", where=path, fix=fix) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(
-            f"it cannot be read as YAML ({str(error).splitlines()[0]})", where=path
-        ) from error
+        first_line = str(error).splitlines()[0]
+        raise ConfigError(f"it cannot be read as YAML ({first_line})", where=path) from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the file"

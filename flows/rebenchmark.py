@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from prefect import flow
 from prefect.states import Completed, Failed, State
@@ -23,21 +23,19 @@ from prunebench.operating.regressions import (
 from prunebench.results.history.compare import RunComparison
 from tasks.crashed_runs import settle_last_run
 from tasks.devices import answer_as
-from tasks.measuring import diagnose, measure
 from tasks.parameters import confine
 from tasks.publishing import publish, publish_comparison, publish_latency
-from tasks.ranking import rank_variants
-from tasks.rebenchmarking import compare_with_earlier, reopen
-from tasks.recording import record
 from tasks.regression_events import raise_regressions
-from tasks.run_store import fetch, push
-
-
-class Remeasured(NamedTuple):
-    """A run that was measured again: as the flow's data, and its comparison."""
-
-    data: dict[str, Any]
-    comparison: RunComparison
+from tasks.runs import (
+    compare_with_earlier,
+    diagnose,
+    fetch,
+    measure,
+    push,
+    rank_variants,
+    record,
+    reopen,
+)
 
 
 @flow(name="rebenchmark", flow_run_name="rebenchmark", persist_result=False)
@@ -70,21 +68,23 @@ def rebenchmark(
     if store is not None and run is not None:
         run = fetch(run, store, out, store_cache_gb)
     sources, problems = find_sources(run, Path(out), None if registry is None else Path(registry))
-    runs: list[Remeasured] = []
+    runs: list[dict[str, Any]] = []
+    comparisons: list[RunComparison] = []
     regressions: list[Regression] = []
     failures = list(problems)
     for source in sources:
         try:
-            measured, found = _source(source, device)
+            measured, comparison, found = _source(source, device)
         except PrunebenchError as error:
             if registry is None:
                 raise
             failures.append(str(error))
         else:
             runs.append(measured)
+            comparisons.append(comparison)
             regressions += found
     data = {
-        "runs": [one.data for one in runs],
+        "runs": runs,
         "regressions": [
             {"sentence": regression_sentence(one), **one.model_dump(mode="json")}
             for one in regressions
@@ -92,31 +92,36 @@ def rebenchmark(
     }
     if store is not None:
         for one in runs:
-            push(one.data["folder"], store, store_cache_gb)
+            push(one["folder"], store, store_cache_gb)
             if device is not None and asked is not None:
-                answer_as(device, asked, one.data["folder"], store, store_cache_gb)
-    message = summary(tuple(one.comparison for one in runs), tuple(regressions))
+                answer_as(device, asked, one["folder"], store, store_cache_gb)
+    message = summary(comparisons, regressions)
     if failures:
         return Failed(message=f"{message}; not measured: {' '.join(failures)}", data=data)
     return Completed(message=message, data=data)
 
 
-def _source(source: Source, device: str | None) -> tuple[Remeasured, tuple[Regression, ...]]:
+def _source(
+    source: Source, device: str | None
+) -> tuple[dict[str, Any], RunComparison, tuple[Regression, ...]]:
     """Measure a run's variants, and once more those that are slower; confirmed is raised."""
     folder = Path(source.folder)
     with progress_logged(), sole_user(folder.parent):
         settle_last_run(folder.parent)
-        first = _measure(folder, source.variants, device)
-        suspects = suspected(first.comparison)
+        data, first = _measure(folder, source.variants, device)
+        suspects = suspected(first)
         if not suspects:
-            return first, ()
-        second = _measure(folder, suspects, device)
-        regressions = confirmed(first.comparison, second.comparison)
-    raise_regressions(first.data["ranking"]["name"], regressions)
-    return first, regressions
+            return data, first, ()
+        _, second = _measure(folder, suspects, device)
+        regressions = confirmed(first, second)
+    raise_regressions(data["ranking"]["name"], regressions)
+    return data, first, regressions
 
 
-def _measure(source: Path, names: Sequence[str] | None, device: str | None) -> Remeasured:
+def _measure(
+    source: Path, names: Sequence[str] | None, device: str | None
+) -> tuple[dict[str, Any], RunComparison]:
+    """Measure variants of a run again: what the flow says of the new run, and the comparison."""
     experiment, variants = reopen(str(source), names)
     # Before anything is measured, so that a history out of reach costs nothing.
     earlier = record(experiment.history_url, str(source))
@@ -135,4 +140,4 @@ def _measure(source: Path, names: Sequence[str] | None, device: str | None) -> R
         "ranking": ranking.model_dump(mode="json"),
         "comparison": comparison.model_dump(mode="json"),
     }
-    return Remeasured(data, comparison)
+    return data, comparison

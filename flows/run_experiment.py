@@ -19,13 +19,9 @@ from prunebench.steps.events import stage
 from tasks.crashed_runs import settle_last_run
 from tasks.dask_cluster import check_cluster, steps_on_cluster
 from tasks.devices import check_devices, measure_on, publish_devices
-from tasks.measuring import diagnose, measure
 from tasks.parameters import confine
-from tasks.preparing import prepare_experiment
 from tasks.publishing import publish, publish_latency
-from tasks.ranking import rank_variants
-from tasks.recording import log, record
-from tasks.run_store import push
+from tasks.runs import diagnose, log, measure, prepare_experiment, push, rank_variants, record
 from tasks.variants import evaluate, export, make, quantize
 
 Chain = dict[str, PrefectFuture[Any]]
@@ -113,15 +109,11 @@ def _collected(planned: PlannedVariant, chain: Chain) -> VariantRecord:
     record = VariantRecord(name=planned.name, parent=planned.parent, steps=planned.steps)
     for title, future in chain.items():
         state = future.state
-        if state.is_completed():
-            record = state.result()
-            continue
-        return record.model_copy(update={"failure": _failure(title, state)})
+        if not state.is_completed():
+            reason = "the variant it is made from failed"
+            if state.is_failed() or state.is_crashed():
+                error = state.result(raise_on_failure=False)
+                reason = getattr(error, "reason", None) or str(error)
+            return record.model_copy(update={"failure": Failure(step=title, reason=reason)})
+        record = state.result()
     return record
-
-
-def _failure(title: str, state: State[Any]) -> Failure:
-    if state.is_failed() or state.is_crashed():
-        error = state.result(raise_on_failure=False)
-        return Failure(step=title, reason=getattr(error, "reason", None) or str(error))
-    return Failure(step=title, reason="the variant it is made from failed")

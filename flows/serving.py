@@ -69,8 +69,7 @@ class _Program:
         self.start()
 
     def start(self) -> None:
-        """Start it; its log goes on."""
-        self._started_s = time.monotonic()
+        self.started_s = time.monotonic()
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
                 self._command,
@@ -83,41 +82,24 @@ class _Program:
                 start_new_session=True,
             )
 
-    def ended_early(self) -> bool:
-        """Whether it ended so soon that it would do so again."""
-        return time.monotonic() - self._started_s < EARLY_S
-
 
 class Serving(NamedTuple):
-    """What is running.
-
-    Attributes:
-        address: Of the UI.
-        changes: What applying the deployments did.
-        programs: The server and the workers.
+    """What is running: the address of the UI, what applying the deployments changed, and the
+    server and the workers.
     """
 
     address: str
     changes: list[ServerChange]
     programs: tuple[_Program, ...]
 
-    @property
-    def logs(self) -> tuple[Path, ...]:
-        """The server's log, and one per work pool's worker."""
-        return tuple(program.log for program in self.programs)
-
     def watch(self) -> None:
-        """Block, and start again what was killed.
-
-        Raises:
-            PrunebenchError: A program ends as soon as it has begun.
-        """
+        """Block, and start again what was killed; an error is what ends as soon as it has begun."""
         while True:
             time.sleep(0.5)
             for program in self.programs:
                 if program.process.poll() is None:
                     continue
-                if program.ended_early():
+                if time.monotonic() - program.started_s < EARLY_S:
                     tail = _tail(program.log)
                     raise PrunebenchError(f"{program.log.stem} ended by itself: {tail}")
                 self._tell_crashed(_end_orphans(self.programs))

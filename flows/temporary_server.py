@@ -17,8 +17,7 @@ STARTUP_S = 180
 
 WATCH = """
 import os, signal, sys
-pids = sys.stdin.read().split()
-for pid in pids[-1:]:
+for pid in sys.stdin.read().split()[-1:]:
     os.kill(int(pid), signal.SIGKILL)
 """
 """Waits until the pipe to the run closes, then ends the server whose pid came through it last."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import threading
 from collections.abc import Iterator
 
@@ -18,7 +19,7 @@ class CoreBudget:
     def __init__(self, total: int) -> None:
         self._free = self._total = total
         self._changed = threading.Condition()
-        self._next_ticket = 0
+        self._tickets = itertools.count()
         self._served = 0
 
     @contextlib.contextmanager
@@ -26,8 +27,7 @@ class CoreBudget:
         """Hold ``cores`` cores, at most all there are; wait for them where they are taken."""
         wanted = min(cores, self._total)
         with self._changed:
-            ticket = self._next_ticket
-            self._next_ticket += 1
+            ticket = next(self._tickets)
             self._changed.wait_for(lambda: self._served == ticket and self._free >= wanted)
             self._served += 1
             self._free -= wanted
@@ -49,10 +49,7 @@ def cores(count: int, variant: str, *, sign_in: bool = True) -> Iterator[None]:
 
     With ``sign_in`` off the cores alone are held: the step measures, and signs itself in between.
     """
-
-    def on_wait(sentence: str) -> None:
-        stage(sentence, variant=variant)
-
+    on_wait = functools.partial(stage, variant=variant)
     with _budget.take(count), working_on_host(on_wait) if sign_in else contextlib.nullcontext():
         yield
 

@@ -168,11 +168,11 @@ def run_on_worker(remote: RemoteStep, topic: str) -> RemoteResult:
     def tell(event: Event) -> None:
         worker.log_event(topic, {"remote": remote.name, "event": event.model_dump(mode="json")})
 
-    def on_wait(sentence: str) -> None:
-        tell(Stage(what=sentence))
+    def stage(what: str) -> None:
+        tell(Stage(what=what))
 
-    tell(Stage(what=f"{remote.step} on the Dask worker {ran_on}"))
-    with _unwanted(worker, thread_state.key) as unwanted, working_on_host(on_wait):
+    stage(f"{remote.step} on the Dask worker {ran_on}")
+    with _unwanted(worker, thread_state.key) as unwanted, working_on_host(stage):
         return run_for_another_host(remote, _home(worker), ran_on, tell, unwanted)
 
 
@@ -198,13 +198,7 @@ class ClusterSteps:
     def run(
         self, step: str, request: Record, folder: Path, *, threads: int, on_event: Emit | None
     ) -> tuple[dict[str, Any], str]:
-        """See ``Elsewhere``.
-
-        Raises:
-            InputError: The step found bad input.
-            StepError: The step failed, the run was ended, or the cluster lost the step.
-            OSError: The store is out of reach.
-        """
+        """See ``Elsewhere``."""
         remote = pack(step, folder.name, request, self._dataset, self._store, threads=threads)
         events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._waiting[remote.name] = events.put
@@ -230,9 +224,15 @@ class ClusterSteps:
                 elif looked - workers_seen > WITHOUT_WORKER_S:
                     reason = f"the Dask cluster had no worker for {WITHOUT_WORKER_S} s"
                     raise StepError(step, reason)
-            found = self._outcome(step, future)
         finally:
             del self._waiting[remote.name]
+        try:
+            found = RemoteResult.model_validate(future.result())
+        except (PrunebenchError, OSError):
+            raise
+        except Exception as error:
+            reason = f"the Dask cluster lost it ({type(error).__name__}: {error})"
+            raise StepError(step, reason) from error
         fetch_result(found, step, folder, self._store)
         return found.result, found.ran_on
 
@@ -244,19 +244,8 @@ class ClusterSteps:
 
     def _deliver(self, event: tuple[float, dict[str, Any]]) -> None:
         _, message = event
-        put = self._waiting.get(message["remote"])
-        if put is not None:
-            put(EVENT.validate_python(message["event"]))
-
-    def _outcome(self, step: str, future: Any) -> RemoteResult:
-        try:
-            found = future.result()
-        except (PrunebenchError, OSError):
-            raise
-        except Exception as error:
-            reason = f"the Dask cluster lost it ({type(error).__name__}: {error})"
-            raise StepError(step, reason) from error
-        return RemoteResult.model_validate(found)
+        if message["remote"] in self._waiting:
+            self._waiting[message["remote"]](EVENT.validate_python(message["event"]))
 
 
 @contextlib.contextmanager

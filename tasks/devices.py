@@ -39,11 +39,7 @@ TRAVEL_MINUTES = 10.0
 
 
 def check_devices(config: Config) -> None:
-    """Refuse devices that cannot be asked, before anything is trained.
-
-    Raises:
-        ConfigError: The server has no deployment that devices take runs from.
-    """
+    """Refuse devices, before anything is trained, if the server has no deployment for them."""
     if not config.devices:
         return
     try:
@@ -75,11 +71,9 @@ def measure_on(device: str, folder: str, config: Config) -> Device:
         idempotency_key=f"{run.name} on {device}",
         timeout=0,
     )
-    state = _wait_for(asked.id, WAIT_FACTOR * config.latency.budget_minutes)
-    if isinstance(state, str):
-        return Device(name=device, failure=state)
-    if not state.is_completed():
-        return Device(name=device, failure=state.message or state.name or "its run failed")
+    failure = _wait_for(asked.id, WAIT_FACTOR * config.latency.budget_minutes)
+    if failure is not None:
+        return Device(name=device, failure=failure)
     store = open_store(url, run.parent, config.store_cache_gb)
     try:
         return read_answer(store, run.name, device, run / DEVICES_FOLDER)
@@ -87,8 +81,8 @@ def measure_on(device: str, folder: str, config: Config) -> Device:
         return Device(name=device, failure=str(error))
 
 
-def _wait_for(flow_run: UUID, measuring_minutes: float) -> State[Any] | str:
-    """The state a device's run ended in, or why it is not waited for any longer; then it is ended.
+def _wait_for(flow_run: UUID, measuring_minutes: float) -> str | None:
+    """Wait until a device's run completes; else why it did not, or is not waited for any longer.
 
     A server that is restarted meanwhile is waited for.
     """
@@ -96,7 +90,8 @@ def _wait_for(flow_run: UUID, measuring_minutes: float) -> State[Any] | str:
     while True:
         state = retried(functools.partial(_read_state, flow_run))
         if state.is_final():
-            return state
+            failure = state.message or state.name or "its run failed"
+            return None if state.is_completed() else failure
         minutes = (time.monotonic() - began) / 60
         begun = begun or not (state.is_scheduled() or state.is_pending())
         most = TRAVEL_MINUTES + measuring_minutes if begun else BEGIN_MINUTES
@@ -107,9 +102,8 @@ def _wait_for(flow_run: UUID, measuring_minutes: float) -> State[Any] | str:
     wish = Cancelling() if begun else Cancelled(message="no worker took it")
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(flow_run, wish)
-    if begun:
-        return f"it did not answer within {most:g} minutes"
-    return f"no worker on it has taken the run from its queue within {most:g} minutes"
+    what = "it did not answer" if begun else "no worker on it has taken the run from its queue"
+    return f"{what} within {most:g} minutes"
 
 
 def _read_state(flow_run: UUID) -> State[Any]:

@@ -14,13 +14,7 @@ from prunebench.operating.allowed_paths import check_config, check_path, check_s
 def confine(*, config: Config | None = None, store: str | None = None, **paths: str | None) -> None:
     """Refuse parameters that reach further than the worker's operator allows, in a deployment.
 
-    Args:
-        config: A configuration.
-        store: URL of a store.
-        paths: Files and folders by the name of their parameter.
-
-    Raises:
-        InputError: One does; it is named with its parameter.
+    ``store`` is a URL, ``paths`` are files and folders by the name of their parameter.
     """
     if deployment.id is None:
         return

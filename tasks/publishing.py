@@ -65,15 +65,14 @@ def publish_latency(outcome: RunRanking, device: str | None = None) -> None:
     by_variant: dict[str, list[dict[str, Any]]] = {}
     for ranking in outcome.rankings:
         for row in ranking.rows:
-            by_variant.setdefault(row.name, []).append(
-                {
-                    "threads": ranking.threads,
-                    "latency ms": compact(row.latency_ms),
-                    "FPS": compact(row.fps),
-                    "real-time": row.realtime,
-                    "verdict": row.verdict,
-                }
-            )
+            figures = {
+                "threads": ranking.threads,
+                "latency ms": compact(row.latency_ms),
+                "FPS": compact(row.fps),
+                "real-time": row.realtime,
+                "verdict": row.verdict,
+            }
+            by_variant.setdefault(row.name, []).append(figures)
     for name, rows in by_variant.items():
         first = rows[0]
         show = functools.partial(
@@ -107,15 +106,9 @@ def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
         }
         for row in ranking.rows
     ]
-    rows.extend(
-        {"rank": "failed", "variant": failed.name, "verdict": f"{failed.step}: {failed.reason}"}
-        for failed in ranking.failures
-    )
-    rows.extend(
-        {"rank": "not trained", "variant": left_out.name, "verdict": left_out.reason}
-        for left_out in ranking.not_trained
-    )
-    return rows
+    missing = [("failed", one.name, f"{one.step}: {one.reason}") for one in ranking.failures]
+    missing += [("not trained", one.name, one.reason) for one in ranking.not_trained]
+    return rows + [{"rank": rank, "variant": name, "verdict": why} for rank, name, why in missing]
 
 
 def audit_rows(variants: Sequence[VariantRecord]) -> list[dict[str, Any]]:

@@ -20,9 +20,7 @@ from prefect import flow
 from prefect.states import Completed, State
 
 import tasks.devices
-import tasks.measuring
-import tasks.preparing
-import tasks.ranking
+import tasks.runs
 import tasks.variants
 from flows.run_experiment import run_experiment
 from prunebench.common.files import write_atomically
@@ -36,7 +34,7 @@ from prunebench.results.diagnoses import Diagnoses
 from prunebench.results.outcome import RunRanking, read_latency, read_outcome
 from prunebench.results.run_folder import RANKING_FILE, open_run
 from tasks.devices import answer_as
-from tasks.run_store import fetch, push
+from tasks.runs import fetch, push
 
 __all__ = ["rebenchmark", "run_experiment"]
 
@@ -103,13 +101,13 @@ def rebenchmark(run: str, out: str, store: str, store_cache_gb: float, device: s
 
 
 for module, name, fake in (
-    (tasks.preparing, "prepare", _prepare),
+    (tasks.runs, "prepare", _prepare),
     (tasks.variants, "make_variant", _step("make")),
     (tasks.variants, "export_variant", _step("export")),
     (tasks.variants, "evaluate_variant", _step("accuracy")),
-    (tasks.measuring, "measure_latency", _measure),
-    (tasks.measuring, "diagnose_variants", _nothing),
-    (tasks.ranking, "rank_run", _rank),
+    (tasks.runs, "measure_latency", _measure),
+    (tasks.runs, "diagnose_variants", _nothing),
+    (tasks.runs, "rank_run", _rank),
     (tasks.devices, "BEGIN_MINUTES", BEGIN_MINUTES),
 ):
     patch.object(module, name, fake).start()

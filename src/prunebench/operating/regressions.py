@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prunebench.common.records import Record
 from prunebench.common.text import listed
 from prunebench.results.history.compare import RunChange, RunComparison, change_sentence
@@ -66,7 +68,7 @@ def confirmed(first: RunComparison, second: RunComparison) -> tuple[Regression, 
     )
 
 
-def summary(comparisons: tuple[RunComparison, ...], regressions: tuple[Regression, ...]) -> str:
+def summary(comparisons: Sequence[RunComparison], regressions: Sequence[Regression]) -> str:
     """One line for the state of a run."""
     if regressions:
         names = dict.fromkeys(regression.variant for regression in regressions)
