@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -11,87 +13,74 @@ branch_labels = None
 depends_on = None
 
 
-def _figure(name: str) -> list[sa.Column[float]]:
+def _needed(name: str, kind: Any, *more: Any, **options: Any) -> sa.Column[Any]:
+    return sa.Column(name, kind, *more, nullable=False, **options)
+
+
+def _figure(name: str) -> list[sa.Column[Any]]:
     """An estimate with the ends of its interval."""
-    return [sa.Column(f"{name}{end}", sa.Double, nullable=False) for end in ("", "_low", "_high")]
+    return [_needed(f"{name}{end}", sa.Double) for end in ("", "_low", "_high")]
+
+
+def _run_id(**options: Any) -> sa.Column[Any]:
+    return _needed("run_id", sa.Integer, sa.ForeignKey("run.id", ondelete="CASCADE"), **options)
 
 
 def upgrade() -> None:
-    """To this revision."""
+    """To this revision; constraints and indexes are named by ``Base.metadata``'s convention."""
     op.create_table(
         "fingerprint",
-        sa.Column("digest", sa.String(12), nullable=False),
-        sa.Column("fields", sa.JSON, nullable=False),
-        sa.PrimaryKeyConstraint("digest", name="pk_fingerprint"),
+        _needed("digest", sa.String(12), primary_key=True),
+        _needed("fields", sa.JSON),
     )
     op.create_table(
         "run",
-        sa.Column("id", sa.Integer, nullable=False),
-        sa.Column("key", sa.String(64), nullable=False),
-        sa.Column("name", sa.String(120), nullable=False),
-        sa.Column("experiment", sa.String(60), nullable=False),
-        sa.Column("config_digest", sa.String(12), nullable=False),
-        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("fingerprint", sa.String(12), nullable=False),
-        sa.Column("rounds", sa.Integer, nullable=False),
-        sa.Column("stopped", sa.String(20), nullable=False),
-        sa.Column("noise", sa.JSON, nullable=False),
-        sa.Column("versions", sa.JSON, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_run"),
-        sa.UniqueConstraint("key", name="uq_run_key"),
-        sa.ForeignKeyConstraint(
-            ["fingerprint"], ["fingerprint.digest"], name="fk_run_fingerprint_fingerprint"
-        ),
+        _needed("id", sa.Integer, primary_key=True),
+        _needed("key", sa.String(64), unique=True),
+        _needed("name", sa.String(120), index=True),
+        _needed("experiment", sa.String(60), index=True),
+        _needed("config_digest", sa.String(12)),
+        _needed("started_at", sa.DateTime(timezone=True), index=True),
+        _needed("fingerprint", sa.String(12), sa.ForeignKey("fingerprint.digest"), index=True),
+        _needed("rounds", sa.Integer),
+        _needed("stopped", sa.String(20)),
+        _needed("noise", sa.JSON),
+        _needed("versions", sa.JSON),
     )
-    for column in ("name", "experiment", "started_at", "fingerprint"):
-        op.create_index(f"ix_run_{column}", "run", [column])
     op.create_table(
         "result",
-        sa.Column("id", sa.Integer, nullable=False),
-        sa.Column("run_id", sa.Integer, nullable=False),
-        sa.Column("variant", sa.String(120), nullable=False),
-        sa.Column("threads", sa.Integer, nullable=False),
-        sa.Column("rank", sa.Integer, nullable=False),
-        sa.Column("verdict", sa.String(20), nullable=True),
-        sa.Column("onnx_sha256", sa.String(64), nullable=False),
-        sa.Column("parameters", sa.Integer, nullable=True),
-        sa.Column("size_mb", sa.Double, nullable=False),
-        sa.Column("images", sa.Integer, nullable=False),
+        _needed("id", sa.Integer, primary_key=True),
+        _run_id(),
+        _needed("variant", sa.String(120), index=True),
+        _needed("threads", sa.Integer),
+        _needed("rank", sa.Integer),
+        sa.Column("verdict", sa.String(20)),
+        _needed("onnx_sha256", sa.String(64)),
+        sa.Column("parameters", sa.Integer),
+        _needed("size_mb", sa.Double),
+        _needed("images", sa.Integer),
         *_figure("map50"),
         *_figure("latency_ms"),
         *_figure("fps"),
         *_figure("efficiency"),
-        sa.Column("level", sa.Double, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_result"),
-        sa.UniqueConstraint("run_id", "variant", "threads", name="uq_result_run_id"),
-        sa.ForeignKeyConstraint(
-            ["run_id"], ["run.id"], name="fk_result_run_id_run", ondelete="CASCADE"
-        ),
+        _needed("level", sa.Double),
+        sa.UniqueConstraint("run_id", "variant", "threads"),
     )
-    op.create_index("ix_result_variant", "result", ["variant"])
     op.create_table(
         "round",
-        sa.Column("run_id", sa.Integer, nullable=False),
-        sa.Column("variant", sa.String(120), nullable=False),
-        sa.Column("threads", sa.Integer, nullable=False),
-        sa.Column("round", sa.Integer, nullable=False),
-        sa.Column("model_ms", sa.Double, nullable=False),
-        sa.Column("frame_ms", sa.Double, nullable=True),
-        sa.PrimaryKeyConstraint("run_id", "variant", "threads", "round", name="pk_round"),
-        sa.ForeignKeyConstraint(
-            ["run_id"], ["run.id"], name="fk_round_run_id_run", ondelete="CASCADE"
-        ),
+        _run_id(primary_key=True),
+        _needed("variant", sa.String(120), primary_key=True),
+        _needed("threads", sa.Integer, primary_key=True),
+        _needed("round", sa.Integer, primary_key=True),
+        _needed("model_ms", sa.Double),
+        sa.Column("frame_ms", sa.Double),
     )
     op.create_table(
         "failure",
-        sa.Column("run_id", sa.Integer, nullable=False),
-        sa.Column("variant", sa.String(120), nullable=False),
-        sa.Column("step", sa.String(40), nullable=False),
-        sa.Column("reason", sa.String, nullable=False),
-        sa.PrimaryKeyConstraint("run_id", "variant", name="pk_failure"),
-        sa.ForeignKeyConstraint(
-            ["run_id"], ["run.id"], name="fk_failure_run_id_run", ondelete="CASCADE"
-        ),
+        _run_id(primary_key=True),
+        _needed("variant", sa.String(120), primary_key=True),
+        _needed("step", sa.String(40)),
+        _needed("reason", sa.String),
     )
 
 
