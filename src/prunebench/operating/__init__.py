@@ -1,3 +1,1 @@
-"""What happens to finished runs: promoted, measured again, gated, shared, logged; nothing here
-makes a variant.
-"""
+"""What happens to finished runs: promoted, measured again, gated, shared, logged."""

@@ -6,7 +6,6 @@ named relative to the folder that holds the registry, so that both can be moved 
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,7 +17,7 @@ from prunebench.common.errors import InputError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Record, VariantRecord
 from prunebench.results.outcome import read_outcome
-from prunebench.results.run_folder import read_variants
+from prunebench.results.run_folder import read_variant
 
 Stage = Literal["promoted", "regressed"]
 
@@ -54,13 +53,9 @@ class Entry(Record):
             InputError: The run or the variant is gone, or its ONNX file has changed.
         """
         folder = self.run_folder(registry)
-        variant = _variant(folder, self.variant)
-        exported = variant.exported
-        if (
-            exported is None
-            or exported.onnx.sha256 != self.onnx_sha256
-            or not exported.onnx.holds(folder)
-        ):
+        variant = read_variant(folder, self.variant)
+        onnx = variant.exported.onnx if variant.exported else None
+        if onnx is None or onnx.sha256 != self.onnx_sha256 or not onnx.holds(folder):
             raise InputError(
                 f"the ONNX file of {self.variant} is not the one that was promoted",
                 where=folder,
@@ -76,19 +71,16 @@ def promote(run: Path, variant: str, registry: Path) -> Entry:
         InputError: The run is not finished, or has no such variant with an ONNX file.
     """
     outcome = read_outcome(run)
-    record = _variant(run, variant)
+    record = read_variant(run, variant)
     if record.exported is None or record.failure is not None:
-        raise InputError(
-            f"{variant} has no ONNX file that was ranked", where=run, fix="choose another variant"
-        )
-    home = registry.resolve().parent
-    folder = run.resolve()
-    inside = folder.is_relative_to(home)
+        what = f"{variant} has no ONNX file that was ranked"
+        raise InputError(what, where=run, fix="choose another variant")
+    home, folder = registry.resolve().parent, run.resolve()
     entry = Entry(
         name=f"{outcome.name}-{variant}",
         variant=variant,
         onnx_sha256=record.exported.onnx.sha256,
-        run=os.path.relpath(folder, home) if inside else str(folder),
+        run=str(folder.relative_to(home) if folder.is_relative_to(home) else folder),
         stage="promoted",
         since=_now(),
     )
@@ -106,44 +98,29 @@ def set_stage(registry: Path, name: str, stage: Stage, note: str | None) -> Entr
     """Move an entry to a stage."""
     found = {entry.name: entry for entry in read_registry(registry)}
     if name not in found:
-        raise InputError(
-            f"there is no entry {name}",
-            where=registry,
-            fix=f"choose among {', '.join(found)}" if found else "promote a variant first",
-        )
+        fix = f"choose among {', '.join(found)}" if found else "promote a variant first"
+        raise InputError(f"there is no entry {name}", where=registry, fix=fix)
     entry = found[name].model_copy(update={"stage": stage, "since": _now(), "note": note})
     _write(entry, registry)
     return entry
-
-
-def _variant(run: Path, name: str) -> VariantRecord:
-    variants = {variant.name: variant for variant in read_variants(run)}
-    if name not in variants:
-        raise InputError(
-            f"the run has no variant {name}", where=run, fix=f"choose among {', '.join(variants)}"
-        )
-    return variants[name]
 
 
 def _read(path: Path) -> Entry:
     try:
         entry = Entry.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
-        raise InputError(
-            "it is not an entry of a registry", where=path, fix="remove it, or promote again"
-        ) from error
+        fix = "remove it, or promote again"
+        raise InputError("it is not an entry of a registry", where=path, fix=fix) from error
     if entry.name != path.stem:
-        raise InputError(
-            f"the entry in it is named {entry.name}", where=path, fix="give the file that name"
-        )
+        what = f"the entry in it is named {entry.name}"
+        raise InputError(what, where=path, fix="give the file that name")
     return entry
 
 
 def _write(entry: Entry, registry: Path) -> None:
     values = entry.model_dump(mode="json", exclude_none=True)
-    write_atomically(
-        registry / f"{entry.name}.yaml", yaml.safe_dump(values, sort_keys=False, width=100)
-    )
+    text = yaml.safe_dump(values, sort_keys=False, width=100)
+    write_atomically(registry / f"{entry.name}.yaml", text)
 
 
 def _now() -> datetime:

@@ -28,7 +28,6 @@ R = TypeVar("R", bound=Record)
 STEPS_FOLDER = ".steps"
 DATA_FOLDER = ".data"
 STORE_FOLDER = ".store"
-"""Cache of the store."""
 CONFIG_FILE = "config.yaml"
 ENVIRONMENT_FILE = "environment.json"
 RANKING_FILE = "ranking.json"
@@ -105,10 +104,18 @@ def read_variants(folder: Path) -> tuple[VariantRecord, ...]:
         for path in folder.glob(f"variants/*/{VARIANT_FILE}")
     ]
     if not records:
-        raise InputError(
-            "the run has no variants yet", where=folder, fix="finish it with `prunebench run`"
-        )
+        fix = "finish it with `prunebench run`"
+        raise InputError("the run has no variants yet", where=folder, fix=fix)
     return tuple(sorted(records, key=lambda record: (len(record.steps), record.name)))
+
+
+def read_variant(folder: Path, name: str) -> VariantRecord:
+    """One variant of a run; ``InputError`` where there is none of that name."""
+    variants = {variant.name: variant for variant in read_variants(folder)}
+    if name not in variants:
+        fix = f"choose among {', '.join(variants)}"
+        raise InputError(f"the run has no variant {name}", where=folder, fix=fix)
+    return variants[name]
 
 
 def latest_run(out: Path) -> Path:

@@ -1,3 +1,1 @@
-"""May this change be merged: the runs compared, the decision, and the second measurement that
-confirms it.
-"""
+"""May this change be merged: runs compared, a decision, a second measurement to confirm it."""

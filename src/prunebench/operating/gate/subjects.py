@@ -19,7 +19,7 @@ from prunebench.results.history.reading import find_run, fingerprint_of, log_to_
 from prunebench.results.history.store import Store
 from prunebench.results.history.tables import ResultRow
 from prunebench.results.outcome import read_outcome
-from prunebench.results.run_folder import read_variants
+from prunebench.results.run_folder import read_variant
 
 
 class Subject(NamedTuple):
@@ -65,16 +65,9 @@ def find_subject(given: str) -> Subject | None:
         return None
     folder = path.resolve()
     experiment = read_experiment(folder)
-    variants = {variant.name: variant for variant in read_variants(folder)}
     ranked = [] if name else [row.name for row in read_outcome(folder).rankings[0].rows]
     chosen, title = _choose(name, ranked, folder.name)
-    if chosen not in variants:
-        raise InputError(
-            f"the run has no variant {chosen}",
-            where=folder,
-            fix=f"choose among {', '.join(variants)}",
-        )
-    return Subject(folder, experiment, variants[chosen], title)
+    return Subject(folder, experiment, read_variant(folder, chosen), title)
 
 
 def find_stored(

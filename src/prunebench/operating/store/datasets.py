@@ -1,8 +1,7 @@
 """A dataset as one file of a store, so that other hosts train on the same images.
 
-The archive has a layout of its own that needs no path of this host:
-``<split>/images/<index>-<name>``, ``<split>/labels/<index>-<stem>.txt`` and ``data.yaml``. The
-index keeps the images in their order.
+The archive needs no path of this host: ``<split>/images/<index>-<name>`` (the index keeps the
+order), ``<split>/labels/<index>-<stem>.txt`` and ``data.yaml``.
 """
 
 from __future__ import annotations

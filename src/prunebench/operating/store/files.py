@@ -1,8 +1,7 @@
 """Files that travel between hosts: a store any fsspec URL names, content-addressed, with a cache.
 
-A file lies in the store under its SHA-256, so that it is uploaded once and can be verified by
-whoever takes it. What a name means is said by small JSON documents beside the files. Neither is
-ever seen half written: an upload gets its name when what arrived has been read back.
+A file lies there under its SHA-256: uploaded once, verified by whoever takes it. What a name means
+is said by small JSON documents. An upload gets its name when what arrived has been read back.
 """
 
 from __future__ import annotations
@@ -67,10 +66,9 @@ class FileStore:
     def put(self, path: Path) -> Stored:
         """Upload a file unless it is there, and verify what arrived."""
         stored = Stored(sha256=sha256_of(path), bytes=path.stat().st_size)
-        target = self._place_of(stored.sha256)
         with self._reaching():
             if not self.has(stored):
-                self._upload(path, target, stored.sha256)
+                self._upload(path, self._place_of(stored.sha256), stored.sha256)
         return stored
 
     def has(self, stored: Stored) -> bool:

@@ -1,8 +1,7 @@
 """A step that another host runs: its files travel there and back through the store.
 
-The host that asks packs a ``RemoteStep``, whose request names files by their content. The host that
-is asked fetches them, runs the step in a child process as it would run its own, and uploads what
-the result names. No folder is shared.
+The host that asks packs a ``RemoteStep``. The host that is asked fetches its files, runs the step
+in a child process as it would its own, and uploads what the result names. No folder is shared.
 """
 
 from __future__ import annotations

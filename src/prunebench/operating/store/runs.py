@@ -53,12 +53,10 @@ def push_run(folder: Path, store: FileStore) -> RunDocument:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.is_symlink() and not path.name.startswith(".")
     }
-    images = []
-    for index, image in enumerate(experiment.images[: experiment.config.latency.images]):
-        name = f"{IMAGES_FOLDER}/{index}{Path(image).suffix}"
-        files[name] = store.put(Path(image))
-        images.append(name)
-    document = RunDocument(name=folder.name, files=files, images=tuple(images))
+    images = [Path(image) for image in experiment.images[: experiment.config.latency.images]]
+    names = tuple(f"{IMAGES_FOLDER}/{index}{image.suffix}" for index, image in enumerate(images))
+    files |= {name: store.put(image) for name, image in zip(names, images, strict=True)}
+    document = RunDocument(name=folder.name, files=files, images=names)
     store.write_document(_name_of(folder.name), document.model_dump(mode="json"))
     return document
 
@@ -103,7 +101,6 @@ def _name_of(run: str) -> str:
     try:
         RunDocument(name=run, files={}, images=())
     except ValidationError:  # A path might lead elsewhere.
-        raise InputError(
-            "it is not the name of a run", where=run, fix="give the name alone"
-        ) from None
+        what = "it is not the name of a run"
+        raise InputError(what, where=run, fix="give the name alone") from None
     return f"runs/{run}"
