@@ -1,3 +1,1 @@
-"""Runs over time: the store, what it holds, and what changed; not the verdict of a gate, which is
-`operating.gate`.
-"""
+"""Runs over time: the store, what it holds, what changed; verdicts are `operating.gate`'s."""

@@ -122,26 +122,17 @@ def _results(session: Session, run: RunRow) -> dict[tuple[str, int], ResultRow]:
 
 
 def _change(old: ResultRow, new: ResultRow, location: Location, p_corrected: float) -> RunChange:
-    half = location.half_width(LEVEL)
-    latency = Interval(
-        estimate=_percent(location.centre),
-        low=_percent(location.centre - half),
-        high=_percent(location.centre + half),
-        level=LEVEL,
-    )
+    centre, half = location.centre, location.half_width(LEVEL)
+    low, estimate, high = (100 * math.expm1(log) for log in (centre - half, centre, centre + half))
     verdict: Literal["slower", "faster", "no change shown"] = "no change shown"
     if p_corrected <= 1 - LEVEL:
-        verdict = "slower" if location.centre > 0 else "faster"
+        verdict = "slower" if centre > 0 else "faster"
     return RunChange(
         variant=new.variant,
         threads=new.threads,
         same_file=old.onnx_sha256 == new.onnx_sha256,
-        latency=latency,
+        latency=Interval(estimate=estimate, low=low, high=high, level=LEVEL),
         map50=new.map50 - old.map50,
         p_corrected=p_corrected,
         verdict=verdict,
     )
-
-
-def _percent(log_ratio: float) -> float:
-    return 100 * math.expm1(log_ratio)

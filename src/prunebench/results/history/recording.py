@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from prunebench.common.records import Record
+from prunebench.common.records import Record, VariantRecord
 from prunebench.measuring.latency.records import LatencyResult, Sample
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
@@ -50,24 +50,12 @@ def record_run(store: Store, folder: Path) -> Recorded:
     """
     outcome, latency = read_outcome(folder), read_latency(folder)
     samples = read_samples(folder / LATENCY_FOLDER / latency.samples.path)
-    config = read_run_config(folder)
-    parameters = {
-        variant.name: (
-            variant.audit.structure.parameters if variant.audit else None,
-            variant.accuracy.images if variant.accuracy else 0,
-        )
-        for variant in read_variants(folder)
-    }
+    config, variants = read_run_config(folder), read_variants(folder)
+    environment = json.loads((folder / ENVIRONMENT_FILE).read_text(encoding="utf-8"))
     key = hashlib.sha256(f"{folder.name} {latency.samples.sha256}".encode()).hexdigest()
     with store.writing() as session:
-        _insert_unless_there(
-            session,
-            FingerprintRow,
-            {
-                "digest": latency.fingerprint.digest(),
-                "fields": latency.fingerprint.model_dump(mode="json"),
-            },
-        )
+        digest, fields = latency.fingerprint.digest(), latency.fingerprint.model_dump(mode="json")
+        _insert_unless_there(session, FingerprintRow, {"digest": digest, "fields": fields})
         new = _insert_unless_there(
             session,
             RunRow,
@@ -77,16 +65,16 @@ def record_run(store: Store, folder: Path) -> Recorded:
                 "experiment": outcome.name,
                 "config_digest": config.digest(),
                 "started_at": datetime.fromtimestamp(min(s.started_s for s in samples), UTC),
-                "fingerprint": latency.fingerprint.digest(),
+                "fingerprint": digest,
                 "rounds": latency.rounds,
                 "stopped": latency.stopped,
                 "noise": list(latency.noise),
-                "versions": _versions(folder),
+                "versions": environment["versions"],
             },
         )
         number = session.scalars(select(RunRow.id).where(RunRow.key == key)).one()
         if new:
-            session.add_all(_results(number, outcome, latency, parameters))
+            session.add_all(_results(number, outcome, latency, variants))
             session.add_all(_rounds(number, samples))
             session.add_all(_failures(number, outcome))
     return Recorded(id=number, name=folder.name, new=new)
@@ -107,21 +95,16 @@ def _insert_unless_there(
     return returned.first() is not None
 
 
-def _versions(folder: Path) -> dict[str, str]:
-    path = folder / ENVIRONMENT_FILE
-    environment: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return {name: str(version) for name, version in environment["versions"].items()}
-
-
 def _results(
     run_id: int,
     outcome: RunRanking,
     latency: LatencyResult,
-    known: dict[str, tuple[int | None, int]],
+    variants: Sequence[VariantRecord],
 ) -> Iterator[ResultRow]:
+    known = {variant.name: variant for variant in variants}
     for ranking in outcome.rankings:
         for row in ranking.rows:
-            parameters, images = known[row.name]
+            audit, accuracy = known[row.name].audit, known[row.name].accuracy
             figures: dict[str, float] = {}
             for name in ("map50", "latency_ms", "fps", "efficiency"):
                 interval = getattr(row, name)
@@ -134,9 +117,9 @@ def _results(
                 rank=row.rank,
                 verdict=row.verdict,
                 onnx_sha256=latency.variants[row.name],
-                parameters=parameters,
+                parameters=audit.structure.parameters if audit else None,
                 size_mb=row.size_mb,
-                images=images,
+                images=accuracy.images if accuracy else 0,
                 level=ranking.level,
                 **figures,
             )
@@ -158,7 +141,5 @@ def _rounds(run_id: int, samples: Sequence[Sample]) -> Iterator[RoundRow]:
 
 def _failures(run_id: int, outcome: RunRanking) -> Iterator[FailureRow]:
     failed = {failure.name: failure for ranking in outcome.rankings for failure in ranking.failures}
-    for failure in failed.values():
-        yield FailureRow(
-            run_id=run_id, variant=failure.name, step=failure.step, reason=failure.reason
-        )
+    for name, failure in failed.items():
+        yield FailureRow(run_id=run_id, variant=name, step=failure.step, reason=failure.reason)

@@ -1,9 +1,8 @@
 """The history store: SQLite in a file by default, PostgreSQL by URL, migrated when opened.
 
-SQLite runs in write-ahead mode, waits for other writers, and takes the write lock when a writing
-transaction begins, so that two processes that record at once come one after the other and none
-fails half way. Migrations run inside one transaction under a lock, so that several processes may
-open a new store at once.
+SQLite runs in write-ahead mode and takes the write lock when a writing transaction begins, so that
+two processes that record at once come one after the other. Migrations run in one transaction under
+a lock, so that several processes may open a new store at once.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ class Store:
         except DBAPIError as error:
             self.close()
             raise InputError(
-                f"the history store cannot be opened ({_first_line(error)})",
+                f"the history store cannot be opened ({str(error.orig).strip().splitlines()[0]})",
                 where=self.shown_url,
                 fix="check the URL and that it can be written",
             ) from error
@@ -139,9 +138,8 @@ def _parse(url: str) -> URL:
             fix="use sqlite:///file.db or postgresql://user@host/database",
         )
     if backend == SQLITE and not parsed.database:
-        raise InputError(
-            "the history URL names no file", where=url, fix="write sqlite:///path/history.db"
-        )
+        fix = "write sqlite:///path/history.db"
+        raise InputError("the history URL names no file", where=url, fix=fix)
     return parsed
 
 
@@ -173,17 +171,10 @@ def _engine(url: URL, shown_url: str) -> Engine:
 def _prepare_sqlite(connection: Any, record: Any) -> None:
     # The driver's own transactions begin too late and leave out schema changes.
     connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
+    for setting in (f"busy_timeout = {BUSY_TIMEOUT_MS}", "journal_mode = WAL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {setting}").close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
     connection.exec_driver_sql(str(options.get(BEGIN_OPTION, "BEGIN")))
-
-
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0]
