@@ -1,7 +1,6 @@
 """Bring a Prefect server to what a deployments folder asks for. Applying it twice adds nothing.
 
-Names are identities. Only what differs is written, so that a schedule's future runs and whatever
-was paused in the UI stay as they are.
+Names are identities. Only what differs is written: what was paused in the UI stays so.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from prefect.utilities.callables import parameter_schema
 
 from flows.deployment_files import (
     AutomationSpec,
+    ChangeStateSpec,
     DeploymentSpec,
     LimitSpec,
     Operations,
@@ -72,25 +72,22 @@ class ServerChange(NamedTuple):
 
 
 def deploy(operations: Operations, *, check: bool) -> list[ServerChange]:
-    """Create and update what the server lacks.
-
-    With ``check`` nothing is changed, and what is said is what would be.
+    """Create and update what the server lacks; with ``check``, only say what would be.
 
     Raises:
         InputError: No server is configured, or it does not answer.
         ConfigError: A flow cannot be loaded, or an automation names an unknown deployment.
     """
     flows = {one.name: _load(operations, one) for one in operations.deployments}
+    root = str(operations.root)
     with _connected() as client:
         apply = _Apply(client, check)
-        changes = [apply.work_pool(pool) for pool in operations.work_pools]
-        changes += [apply.limit(limit) for limit in operations.global_concurrency_limits]
-        changes += [
-            apply.deployment(one, flows[one.name], str(operations.root))
-            for one in operations.deployments
+        return [
+            *(apply.work_pool(one) for one in operations.work_pools),
+            *(apply.limit(one) for one in operations.global_concurrency_limits),
+            *(apply.deployment(one, flows[one.name], root) for one in operations.deployments),
+            *(apply.automation(one) for one in operations.automations),
         ]
-        changes += [apply.automation(one) for one in operations.automations]
-    return changes
 
 
 @contextlib.contextmanager
@@ -106,11 +103,8 @@ def _connected() -> Iterator[SyncPrefectClient]:
         with get_client(sync_client=True) as client:
             yield client
     except httpx.TransportError as error:
-        raise InputError(
-            "the Prefect server does not answer",
-            where=url,
-            fix="start it, or correct PREFECT_API_URL",
-        ) from error
+        fix = "start it, or correct PREFECT_API_URL"
+        raise InputError("the Prefect server does not answer", where=url, fix=fix) from error
 
 
 def _load(operations: Operations, spec: DeploymentSpec) -> Flow[..., Any]:
@@ -145,9 +139,9 @@ class _Apply:
         wanted = spec.model_dump(include={"description", "base_job_template"})
         differs = [key for key, value in wanted.items() if getattr(found, key, None) != value]
         change = _change("work pool", spec.name, found, differs)
-        if not self._check and change.action == "create":
+        if not self._check and found is None:
             self._client.create_work_pool(WorkPoolCreate(**spec.model_dump()))
-        elif not self._check and change.action == "update":
+        elif not self._check and differs:
             self._client.update_work_pool(spec.name, WorkPoolUpdate(**wanted))
         return change
 
@@ -180,15 +174,7 @@ class _Apply:
             description=spec.description,
             enabled=True if found is None else found.enabled,
             trigger=spec.trigger,
-            actions=[
-                RunDeployment(
-                    deployment_id=self._deployment_id(spec, action.deployment),
-                    parameters=action.parameters,
-                )
-                if isinstance(action, RunDeploymentSpec)
-                else ChangeFlowRunState(state=action.state, message=action.message)
-                for action in spec.actions
-            ],
+            actions=[self._action(spec, action) for action in spec.actions],
         )
         compared = [] if found is None else ["description", "trigger", "actions"]
         differs = [key for key in compared if _plain(found, key) != _plain(wanted, key)]
@@ -199,13 +185,18 @@ class _Apply:
             self._client.update_automation(found.id, wanted)
         return change
 
-    def _deployment_id(self, spec: AutomationSpec, name: str) -> UUID:
-        if name not in self._deployments:
+    def _action(
+        self, spec: AutomationSpec, action: RunDeploymentSpec | ChangeStateSpec
+    ) -> RunDeployment | ChangeFlowRunState:
+        if isinstance(action, ChangeStateSpec):
+            return ChangeFlowRunState(state=action.state, message=action.message)
+        if action.deployment not in self._deployments:
             raise ConfigError(
-                f"the automation {spec.name} runs the unknown deployment {name}",
+                f"the automation {spec.name} runs the unknown deployment {action.deployment}",
                 fix=f"choose among {', '.join(self._deployments)}",
             )
-        return self._deployments[name]
+        deployment_id = self._deployments[action.deployment]
+        return RunDeployment(deployment_id=deployment_id, parameters=action.parameters)
 
 
 def _found(read: Callable[[str], T], name: str) -> T | None:
@@ -281,7 +272,4 @@ def _plain(automation: Automation | AutomationCore | None, key: str) -> Any:
     """A field without the identities the server adds, and sets in one order."""
     value = getattr(automation, key)
     parts = value if isinstance(value, list) else [value]
-    return [
-        part.model_dump(mode="python", exclude={"id"}) if hasattr(part, "model_dump") else part
-        for part in parts
-    ]
+    return [one.model_dump(exclude={"id"}) if hasattr(one, "model_dump") else one for one in parts]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -12,7 +11,7 @@ import yaml
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.events.schemas.automations import EventTrigger
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from prunebench.common.errors import ConfigError
 
@@ -26,6 +25,19 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _unique(parts: list[Any]) -> list[Any]:
+    names = [getattr(part, "slug", None) or part.name for part in parts]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice} is listed twice")
+    return parts
+
+
+P = TypeVar("P", bound=Part)
+Unique = Annotated[list[P], AfterValidator(_unique)]
+"""Parts of different names."""
+
+
 class ScheduleSpec(Part):
     """When a deployment runs: by ``cron``, or every ``interval`` from ``anchor_date`` on.
 
@@ -33,20 +45,11 @@ class ScheduleSpec(Part):
     """
 
     slug: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
-    timezone: str
+    timezone: ZoneInfo
     cron: str | None = None
     interval: timedelta | None = Field(None, gt=timedelta(0))
     anchor_date: datetime | None = None
     parameters: dict[str, Any] = {}
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_timezone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError):
-            raise ValueError(f"there is no time zone {value}") from None
-        return value
 
     @model_validator(mode="after")
     def _one_kind(self) -> ScheduleSpec:
@@ -60,11 +63,10 @@ class ScheduleSpec(Part):
 
     def schedule(self) -> CronSchedule | IntervalSchedule:
         """The schedule as Prefect takes it."""
+        zone = self.timezone.key
         if self.cron is not None:
-            return CronSchedule(cron=self.cron, timezone=self.timezone)
-        return IntervalSchedule(
-            interval=self.interval, anchor_date=self.anchor_date, timezone=self.timezone
-        )
+            return CronSchedule(cron=self.cron, timezone=zone)
+        return IntervalSchedule(interval=self.interval, anchor_date=self.anchor_date, timezone=zone)
 
 
 class ConcurrencySpec(Part):
@@ -90,12 +92,11 @@ class DeploymentSpec(Part):
     tags: list[str] = []
     concurrency_limit: ConcurrencySpec
     parameters: dict[str, Any] = {}
-    schedules: list[ScheduleSpec] = []
+    schedules: Unique[ScheduleSpec] = []
     work_pool: PoolOf
 
     @model_validator(mode="after")
     def _overlaps_are_refused(self) -> DeploymentSpec:
-        _check_unique("schedule", self.schedules)
         if self.schedules and self.concurrency_limit.collision_strategy == "ENQUEUE":
             raise ValueError(
                 f"{self.name} has a schedule, so collision_strategy must be CANCEL_NEW: "
@@ -109,12 +110,7 @@ class PrefectFile(Part):
 
     name: str
     prefect_version: str = Field(alias="prefect-version")
-    deployments: list[DeploymentSpec]
-
-    @model_validator(mode="after")
-    def _unique(self) -> PrefectFile:
-        _check_unique("deployment", self.deployments)
-        return self
+    deployments: Unique[DeploymentSpec]
 
 
 class WorkPoolSpec(Part):
@@ -163,16 +159,9 @@ class AutomationSpec(Part):
 class OperationsFile(Part):
     """``operations.yaml``."""
 
-    work_pools: list[WorkPoolSpec]
-    global_concurrency_limits: list[LimitSpec]
-    automations: list[AutomationSpec]
-
-    @model_validator(mode="after")
-    def _unique(self) -> OperationsFile:
-        _check_unique("work pool", self.work_pools)
-        _check_unique("limit", self.global_concurrency_limits)
-        _check_unique("automation", self.automations)
-        return self
+    work_pools: Unique[WorkPoolSpec]
+    global_concurrency_limits: Unique[LimitSpec]
+    automations: Unique[AutomationSpec]
 
 
 class Operations(OperationsFile):
@@ -180,9 +169,6 @@ class Operations(OperationsFile):
 
     root: Path
     deployments: list[DeploymentSpec]
-
-
-Model = TypeVar("Model", bound=Part)
 
 
 def read_operations(folder: Path) -> Operations:
@@ -202,12 +188,11 @@ def read_operations(folder: Path) -> Operations:
                 where=folder / PREFECT_FILE,
                 fix=f"add it, or choose among {', '.join(sorted(pools))}",
             )
-    return Operations(
-        root=folder.resolve().parent, deployments=prefect.deployments, **dict(operations)
-    )
+    root = folder.resolve().parent
+    return Operations(root=root, deployments=prefect.deployments, **dict(operations))
 
 
-def _read(path: Path, model: type[Model]) -> Model:
+def _read(path: Path, model: type[P]) -> P:
     try:
         return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -221,10 +206,3 @@ def _read(path: Path, model: type[Model]) -> Model:
         key = ".".join(str(part) for part in first["loc"]) or "the file"
         message = first["msg"].removeprefix("Value error, ")
         raise ConfigError(f"{key}: {message}", where=path, fix="correct the value") from error
-
-
-def _check_unique(what: str, parts: Sequence[Any]) -> None:
-    names = [getattr(part, "slug", None) or part.name for part in parts]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"the {what} {twice} is listed twice")
