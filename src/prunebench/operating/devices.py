@@ -31,10 +31,7 @@ def answer(store: FileStore, source: str, device: str, run: str) -> None:
 def read_answer(store: FileStore, source: str, device: str, out: Path) -> Device:
     """Take what a device measured of the run ``source`` from the store, and its run into ``out``.
 
-    Raises:
-        InputError: The device has left no answer, or one that cannot be read.
-        StoreError: A file is missing in the store, or damaged.
-        OSError: The store is out of reach.
+    Raises as ``FileStore.get``; ``InputError`` where there is no answer that can be read.
     """
     try:
         found = Answer.model_validate(store.read_document(_document(source, device)))

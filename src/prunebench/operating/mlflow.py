@@ -1,7 +1,7 @@
 """Step ``mlflow``: a finished run as one MLflow run with a nested run per variant.
 
-MLflow is loaded in a child process: its instrumentation stays out of Prefect's, its client is
-held to a few attempts, and a server that does not answer cannot hold the run up for long.
+In a child process MLflow's instrumentation stays out of Prefect's, and a server that does not
+answer cannot hold the run up for long.
 """
 
 from __future__ import annotations
@@ -107,17 +107,14 @@ def _reason(error: BaseException) -> str:
 
 
 def _log(client: MlflowClient, stored: StoredRun, settings: MlflowConfig) -> Logged:
-    experiment = client.get_experiment_by_name(settings.experiment)
-    number = (
-        client.create_experiment(settings.experiment)
-        if experiment is None
-        else experiment.experiment_id
-    )
+    known = client.get_experiment_by_name(settings.experiment)
+    number = known.experiment_id if known else client.create_experiment(settings.experiment)
+    page = f"{settings.uri}/#/experiments/{number}/runs"
     name = stored.folder.name
     earlier = client.search_runs([number], f"tags.`{RUN_TAG}` = '{name}'")
     for one in earlier:
         if PARENT_TAG not in one.data.tags and one.info.status == FINISHED:
-            return _logged(one.info.run_id, number, settings, new=False)
+            return Logged(id=one.info.run_id, url=f"{page}/{one.info.run_id}", new=False)
     for half in earlier:
         client.delete_run(half.info.run_id)
     parent = client.create_run(number, tags={RUN_TAG: name}, run_name=name).info.run_id
@@ -133,12 +130,7 @@ def _log(client: MlflowClient, stored: StoredRun, settings: MlflowConfig) -> Log
             client.log_artifact(nested, str(stored.folder / variant.exported.onnx.path))
         client.set_terminated(nested, FINISHED if variant.failure is None else "FAILED")
     client.set_terminated(parent, FINISHED)
-    return _logged(parent, number, settings, new=True)
-
-
-def _logged(run_id: str, experiment: str, settings: MlflowConfig, *, new: bool) -> Logged:
-    url = f"{settings.uri}/#/experiments/{experiment}/runs/{run_id}"
-    return Logged(id=run_id, url=url, new=new)
+    return Logged(id=parent, url=f"{page}/{parent}", new=True)
 
 
 def _write(
@@ -216,16 +208,16 @@ def _figures_of(stored: StoredRun, variant: VariantRecord) -> Iterator[MetricVal
     if variant.training is not None:
         yield "training_minutes", variant.training.minutes, 0
     for index, ranking in enumerate(stored.outcome.rankings):
-        row = next((row for row in ranking.rows if row.name == variant.name), None)
-        if row is None:
-            continue
-        if index == 0:
-            yield "size_mb", row.size_mb, 0
-            yield from _with_interval("map50", row.map50)
-        by_threads = f"threads_{ranking.threads}"
-        yield f"{by_threads}/rank", row.rank, 0
-        for name in ("latency_ms", "fps", "efficiency"):
-            yield from _with_interval(f"{by_threads}/{name}", getattr(row, name))
+        for row in ranking.rows:
+            if row.name != variant.name:
+                continue
+            if index == 0:
+                yield "size_mb", row.size_mb, 0
+                yield from _with_interval("map50", row.map50)
+            by_threads = f"threads_{ranking.threads}"
+            yield f"{by_threads}/rank", row.rank, 0
+            for name in ("latency_ms", "fps", "efficiency"):
+                yield from _with_interval(f"{by_threads}/{name}", getattr(row, name))
 
 
 def _with_interval(name: str, interval: Interval) -> list[MetricValue]:
@@ -234,12 +226,10 @@ def _with_interval(name: str, interval: Interval) -> list[MetricValue]:
 
 
 def _curves_of(stored: StoredRun, variant: VariantRecord) -> Iterator[MetricValue]:
-    curves = stored.curves.get(variant.name, {})
-    for column, values in curves.items():
-        if column in ("epoch", "time"):
-            continue
-        for epoch, value in enumerate(values, start=1):
-            yield NOT_IN_NAMES.sub("", column), value, epoch
+    for column, values in stored.curves.get(variant.name, {}).items():
+        if column not in ("epoch", "time"):
+            name = NOT_IN_NAMES.sub("", column)
+            yield from ((name, value, epoch) for epoch, value in enumerate(values, start=1))
 
 
 def _fate_of(variant: VariantRecord) -> dict[str, str]:

@@ -1,8 +1,7 @@
 """Is a changed onnxruntime the reason for a slowdown?
 
-Two runs lie days apart, and more than a library changes in days. So a version is named as the
-suspect only where both can be installed side by side and, measured in turns on the same file, the
-later one is slower.
+More than a library changes in days. So a version is named as the suspect only where both can be
+installed side by side and, measured in turns on the same file, the later one is slower.
 """
 
 from __future__ import annotations
@@ -77,11 +76,7 @@ def suspect_onnxruntime(
 
 
 def installed(wanted: str, root: Path, emit: Emit) -> Path | None:
-    """Folder to import a version of onnxruntime from; ``None``: the one that is installed anyway.
-
-    Raises:
-        InputError: pip cannot install it.
-    """
+    """Folder to import a version of onnxruntime from; ``None``: the one that is installed."""
     if wanted == version(LIBRARY):
         return None
     folder = root / wanted

@@ -37,13 +37,8 @@ def find_sources(
 ) -> tuple[tuple[Source, ...], tuple[str, ...]]:
     """What is to be measured again, and what cannot be, in sentences.
 
-    Args:
-        run: Folder of a run, all of whose variants are meant.
-        out: Folder of all runs; its newest finished one is meant where nothing else is named.
-        registry: Folder of the registry; what it holds is meant where ``run`` is not given.
-
-    Raises:
-        InputError: There is no run, or the registry cannot be read.
+    That is every variant of ``run``, else what the ``registry`` holds, else the newest finished run
+    below ``out``; ``InputError`` where there is none.
     """
     if run is not None:
         return (Source(folder=str(Path(run).resolve())),), ()
@@ -66,10 +61,7 @@ def find_sources(
 def open_rebenchmark(
     source: Path, names: Collection[str] | None = None
 ) -> tuple[Experiment, tuple[VariantRecord, ...]]:
-    """A new run folder that holds the exported variants of ``source``.
-
-    Args:
-        names: The variants that are meant, ``None``: all of them.
+    """A new run folder that holds the exported variants of ``source``, or those of ``names``.
 
     Raises:
         InputError: ``source`` is not a run folder, has no variants, or a file of it has changed.

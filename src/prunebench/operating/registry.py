@@ -1,7 +1,6 @@
 """The model registry: one small YAML file per promoted variant, readable by a person.
 
-``<folder>/<name>.yaml`` says which ONNX file, by its SHA-256, of which run is in use. Runs are
-named relative to the folder that holds the registry, so that both can be moved together.
+Runs are named relative to the folder that holds the registry, so that both can be moved together.
 """
 
 from __future__ import annotations
@@ -47,11 +46,7 @@ class Entry(Record):
         return (registry.resolve().parent / self.run).resolve()
 
     def subject(self, registry: Path) -> VariantRecord:
-        """Its variant, checked to be the file that was promoted.
-
-        Raises:
-            InputError: The run or the variant is gone, or its ONNX file has changed.
-        """
+        """Its variant; ``InputError`` where its run or the file that was promoted is gone."""
         folder = self.run_folder(registry)
         variant = read_variant(folder, self.variant)
         onnx = variant.exported.onnx if variant.exported else None

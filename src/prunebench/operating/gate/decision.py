@@ -1,8 +1,7 @@
 """A gate: the candidate may not be worse than its baseline by more than it is allowed.
 
-Candidate and baseline are measured in the same job where both files exist, paired by round
-and by image. What is shown to be worse, and by more than allowed, is suspected; it counts as a
-regression where a second measurement suspects it too. So a disturbance has to strike twice.
+What is shown to be worse, and by more than allowed, is suspected; it counts as a regression where a
+second measurement suspects it too. So a disturbance has to strike twice.
 """
 
 from __future__ import annotations

@@ -156,8 +156,8 @@ class _Gate:
     def checks(self, attempt: int) -> list[Check]:
         """Measure once, as attempt 0 or, independent of that, 1."""
         again = " again, because a regression is suspected" if attempt else ""
-        text = f"measuring {self.candidate.title} against {self.baseline_title}{again}"
-        self.emit(Stage(what=text))
+        titles = f"{self.candidate.title} against {self.baseline_title}"
+        self.emit(Stage(what=f"measuring {titles}{again}"))
         medians = self._measure(attempt)
         name, checks = self.candidate.variant.name, []
         for count in self.settings.threads or ():
@@ -175,9 +175,9 @@ class _Gate:
         if obstacle is not None:
             self.notes.append(f"Accuracy is not checked: {obstacle}.")
         elif first is not None and second is not None:
-            ranking = self.candidate.experiment.config.ranking
-            seed = self.candidate.experiment.config.seed + attempt
-            weights = image_weights(len(self.candidate.experiment.images), ranking.bootstrap, seed)
+            experiment = self.candidate.experiment
+            ranking, seed = experiment.config.ranking, experiment.config.seed + attempt
+            weights = image_weights(len(experiment.images), ranking.bootstrap, seed)
             now, recorded = (_scores(one, ranking.metric, weights) for one in (first, second))
             checks.append(paired_accuracy(name, now, recorded, self.limits))
         return checks
@@ -223,9 +223,8 @@ class _Gate:
 def _existing(images: list[Path]) -> list[Path]:
     gone = next((image for image in images if not image.is_file()), None)
     if gone is not None:
-        raise InputError(
-            "an image of the experiment is gone", where=gone, fix="put the dataset back"
-        )
+        what = "an image of the experiment is gone"
+        raise InputError(what, where=gone, fix="put the dataset back")
     return images
 
 
@@ -243,11 +242,9 @@ def _accuracy_obstacle(candidate: Subject, baseline: Subject | None) -> str | No
         return "the two were evaluated with different settings"
     if images[0][2] < FEWEST_IMAGES:
         return f"{images[0][2]} images are too few, {FEWEST_IMAGES} are needed"
-    has_masks = [
-        one.variant.accuracy is not None and one.variant.accuracy.mask_map50 is not None
-        for one in (candidate, baseline)
-    ]
-    if both[0].config.ranking.metric == "mask" and not all(has_masks):
+    scores = [one.variant.accuracy for one in (candidate, baseline)]
+    no_masks = any(score is None or score.mask_map50 is None for score in scores)
+    if both[0].config.ranking.metric == "mask" and no_masks:
         return "one of the two predicts no masks"
     return None
 

@@ -55,10 +55,7 @@ class StoredBaseline(NamedTuple):
 def find_subject(given: str) -> Subject | None:
     """The variant ``RUNFOLDER:VARIANT``, or the best-ranked one of ``RUNFOLDER``.
 
-    ``None`` where there is no such run folder.
-
-    Raises:
-        InputError: The run has no such variant, or cannot be read.
+    ``None`` where there is no such run folder; ``InputError`` where it has no such variant.
     """
     path, name = _split(given)
     if not is_run_folder(str(path)):

@@ -41,9 +41,6 @@ class FileStore:
         url: ``file:///shared/prunebench``, ``s3://bucket/prefix`` or another fsspec URL.
         cache: Local folder that files are kept in once they were fetched.
         cache_gb: What the cache may hold, in 10^9 bytes; the files used longest ago go first.
-
-    Raises:
-        InputError: The URL cannot be used, or its protocol needs a package that is not installed.
     """
 
     def __init__(self, url: str, cache: Path, cache_gb: float) -> None:

@@ -132,14 +132,8 @@ def run_for_another_host(
 ) -> RemoteResult:
     """Run a step for another host; an attempt that was interrupted here goes on where it stopped.
 
-    Args:
-        home: Folder of this host that files are kept in.
-        unwanted: Set once the result is no longer wanted; the step is killed then.
-
-    Raises:
-        InputError: The step found bad input.
-        StepError: The step failed.
-        OSError: The store is out of reach.
+    Files are kept in ``home``; the step is killed once ``unwanted`` is set. Raises what the step
+    does, and as ``FileStore.get`` and ``put``.
     """
     store = open_store(remote.store, home, remote.cache_gb)
     folder = home / STEPS_FOLDER / remote.name
