@@ -1,7 +1,6 @@
 """Run folders: ``<out>/<UTC time>-<configuration digest>/`` and the files every run has.
 
-A run is finished when ``ranking.json`` is there, which is written last. An unfinished run of the
-same configuration is continued in its own folder.
+A run is finished when ``ranking.json`` is there, which is written last.
 """
 
 from __future__ import annotations
@@ -93,11 +92,7 @@ def save_variant(folder: Path, variant: VariantRecord) -> None:
 
 
 def read_variants(folder: Path) -> tuple[VariantRecord, ...]:
-    """Every variant of a run, parents before children.
-
-    Raises:
-        InputError: The folder holds none, or one that cannot be read.
-    """
+    """Every variant of a run, parents first; ``InputError`` if none or one cannot be read."""
     what = "the record of a variant cannot be read"
     records = [
         read_record(path, VariantRecord, what=what, fix="run again")

@@ -69,9 +69,6 @@ def compare_runs(
 ) -> RunComparison:
     """Compare two stored runs, given by their names or numbers.
 
-    Args:
-        across_hosts: Compare although the fingerprints differ; the differences are listed.
-
     Raises:
         InputError: A run is unknown, or their fingerprints differ and ``across_hosts`` is off.
     """

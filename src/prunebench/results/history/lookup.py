@@ -24,8 +24,7 @@ def history_url(folder: Path) -> str:
 def open_history(runs: Sequence[str], url: str | None, out: Path) -> Store:
     """Open the history at ``url``, else that of the first folder in ``runs``, else that in ``out``.
 
-    Raises:
-        InputError: It cannot be opened, or there is none and no folder to fill it from.
+    ``InputError`` where it cannot be opened, or there is none and no folder to fill it from.
     """
     folders = [Path(run) for run in runs if is_run_folder(run)]
     if url is None:
@@ -41,12 +40,7 @@ def recorded(store: Store, run: str) -> str:
 def compare_given(
     before: str, after: str, *, url: str | None, out: Path, across_hosts: bool
 ) -> RunComparison:
-    """Compare two runs; see ``open_history`` for where they are looked up.
-
-    Raises:
-        InputError: A run is unknown or not finished, or their fingerprints differ and
-            ``across_hosts`` is off.
-    """
+    """Compare two runs as ``compare_runs`` does, looked up where ``open_history`` does."""
     with open_history((before, after), url, out) as store:
         first, second = recorded(store, before), recorded(store, after)
         return compare_runs(store, first, second, across_hosts=across_hosts)

@@ -1,9 +1,8 @@
 """Rank measurements taken elsewhere, and say what their table cannot know.
 
-Such a table holds one figure per variant and no intervals. What it may hold is the same network
-several times: its own spread of FPS is then the noise of the measurement, and differences within
-that spread are ties. Networks are recognised by their parameter count, in whichever state
-(BatchNorm apart or folded) each row was counted.
+Such a table has no intervals, but it may hold the same network several times: its spread of FPS is
+then the noise, and differences within it are ties. Networks are recognised by their parameter
+count, in whichever state (BatchNorm apart or folded) each row was counted.
 """
 
 from __future__ import annotations
@@ -163,11 +162,9 @@ def rank(table: pd.DataFrame | str | PathLike[str], *, realtime_fps: float = 20.
 
 def effect_sentence(effect: TableEffect) -> str:
     """What a retraining did, in words."""
-    noise = ""
+    noise = "; the speed difference is within the noise" if effect.within_noise else ""
     if effect.same_network:
         noise = "; they are the same network, so the speed difference is noise"
-    elif effect.within_noise:
-        noise = "; the speed difference is within the noise"
     return (
         f"{effect.variant} against {effect.reference}: accuracy {effect.accuracy_percent:+.1f} %, "
         f"speed {effect.speed_percent:+.1f} % (retention {100 + effect.speed_percent:.1f} %), "
@@ -176,9 +173,7 @@ def effect_sentence(effect: TableEffect) -> str:
 
 
 def _networks(counts: Iterable[float]) -> list[str]:
-    """A name per parameter count, equal where it may be the same network: of the stock one it is,
-    else of the exact count.
-    """
+    """A name per count, of its stock network or else the count; equal where it may be the same."""
     names: list[str] = []
     for count in counts:
         readings = (recognise(int(count)) or f"{count:.0f} parameters").split(" or ")
@@ -314,8 +309,8 @@ def _pruning_notes(rows: pd.DataFrame) -> Iterator[str]:
     )
     others = rows[~is_stock & (rows["called_pruned"] | (rows["strategy"] != ""))]
     kept = [
-        f"{row['variant']} ({row['params']:,.0f} parameters, no stock network)"
-        for row in others.to_dict("records")
+        f"{name} ({count:,.0f} parameters, no stock network)"
+        for name, count in zip(others["variant"], others["params"], strict=True)
     ]
     if kept:
         yield f"Only {listed(kept)} {'is' if len(kept) == 1 else 'are'} still pruned."

@@ -27,8 +27,7 @@ class Table(NamedTuple):
 
     Attributes:
         source: Path of the file, or "the table" for a DataFrame.
-        rows: Rows with figures, in order, with the columns of ``NEEDED_COLUMNS`` and
-            ``OPTIONAL_COLUMNS``: numbers (NaN where an optional one is empty), and text.
+        rows: Rows with figures, in order: numbers (NaN where an optional one is empty), and text.
             ``strategy`` is empty and ``round`` 0 where none was recognised.
         failures: Variants that have a ``failure`` instead.
         left_out: Thread counts other than the first row's; their rows are not read.
@@ -178,7 +177,6 @@ def _strategy_and_round(row: Mapping[str, Any]) -> tuple[str, int]:
     if found:
         number = int(next(group for group in found.groups() if group))
         parts = [part.strip(" :-") for part in re.split(r"[+,;]", description[: found.start()])]
-        named_before = [part for part in parts if part]
-        return row["strategy"] or (named_before[-1] if named_before else ""), number
+        return row["strategy"] or next((part for part in reversed(parts) if part), ""), number
     named = _ROUND_IN_NAME.fullmatch(row["variant"])
     return (named.group(1), int(named.group(2))) if named else ("", 0)
