@@ -172,11 +172,7 @@ class Operations(OperationsFile):
 
 
 def read_operations(folder: Path) -> Operations:
-    """Read the files of a deployments folder; its parent is what entrypoints are relative to.
-
-    Raises:
-        ConfigError: A file cannot be read, or a key or value is wrong.
-    """
+    """Read the files of a deployments folder; ``ConfigError`` where a key or value is wrong."""
     prefect = _read(folder / PREFECT_FILE, PrefectFile)
     operations = _read(folder / OPERATIONS_FILE, OperationsFile)
     pools = {pool.name for pool in operations.work_pools}

@@ -59,9 +59,8 @@ def rebenchmark(
         device: This host's name in its answer to the run that asked it to measure.
 
     Returns:
-        A state whose data holds, of each run that was measured again, the new run's folder, its
-        ranking and the comparison, and the regressions that a second measurement confirmed. It is
-        failed where a promoted variant could not be measured.
+        A state whose data holds each new run's folder, ranking and comparison, and the regressions
+        that a second measurement confirmed; failed where a promoted variant could not be measured.
     """
     confine(run=None if store else run, out=out, registry=registry, store=store)
     asked = run

@@ -57,7 +57,7 @@ def run_experiment(config: Config) -> State[Any]:
                     finished[name] = {"quantize": exported[name]}
                 else:
                     parent = None if planned.parent is None else made[planned.parent]
-                    baseline = None if planned.parent is None else made["baseline"]
+                    baseline = None if parent is None else made["baseline"]
                     rounds = [finished[other]["accuracy"] for other in planned.judged_by]
                     made[name] = make.submit(experiment, planned, parent, baseline, rounds)
                     exported[name] = export.submit(experiment, made[name])
@@ -94,14 +94,9 @@ def run_experiment(config: Config) -> State[Any]:
             reason = state.result(raise_on_failure=False)
             message += f", not in {where}: {reason}"
             stage(f"the run is not in {where}: {reason}")
-    return Completed(
-        message=message,
-        data={
-            "folder": experiment.folder,
-            "failed": failed,
-            "ranking": ranking.model_dump(mode="json"),
-        },
-    )
+    plain = ranking.model_dump(mode="json")
+    data = {"folder": experiment.folder, "failed": failed, "ranking": plain}
+    return Completed(message=message, data=data)
 
 
 def _collected(planned: PlannedVariant, chain: Chain) -> VariantRecord:

@@ -13,13 +13,9 @@ from prefect.logging import get_run_logger
 
 from prunebench.common.text import counted
 from prunebench.results.outcome import RunRanking
-from prunebench.steps.events import Event, Timed, line, listening
+from prunebench.steps.events import Batch, Event, Progress, Timed, line, listening
 
 LEVELS = {"restored": logging.WARNING, "failed": logging.ERROR}
-"""Kinds of events that are more than information."""
-
-UNTOLD = ("batch", "progress")
-"""Kinds of events that would only fill the log."""
 
 
 @contextlib.contextmanager
@@ -46,12 +42,10 @@ def progress_logged() -> Iterator[None]:
 
 def as_entry(event: Event) -> tuple[int, str] | None:
     """Level and text of a log entry for an event, ``None`` where it is not worth one."""
-    if isinstance(event, Timed):
-        if event.run < event.runs:
-            return None
-        return logging.INFO, f"latency: round {event.round} measured, {event.runs} runs"
-    if event.kind in UNTOLD:
+    if isinstance(event, Batch | Progress) or (isinstance(event, Timed) and event.run < event.runs):
         return None
+    if isinstance(event, Timed):
+        return logging.INFO, f"latency: round {event.round} measured, {event.runs} runs"
     return LEVELS.get(event.kind, logging.INFO), line(event)
 
 

@@ -53,12 +53,7 @@ def run_shown(config: Config, console: Console, *, quiet: bool) -> Any:
 
 
 def run_to_folder(config: Config, *, quiet: bool = False) -> Path:
-    """Run an experiment and return its folder; what ``prunebench.run_experiment`` calls.
-
-    Raises:
-        InputError: Something the experiment needs cannot be used.
-        PrunebenchError: The run failed.
-    """
+    """Run an experiment and return its folder; what ``prunebench.run_experiment`` calls."""
     set_up_prefect()
     # In a notebook an event loop runs in this thread, and Prefect would answer with coroutines.
     with ThreadPoolExecutor(max_workers=1) as pool, ending_children():
@@ -67,11 +62,7 @@ def run_to_folder(config: Config, *, quiet: bool = False) -> Path:
 
 
 def result_of(state: Any) -> Any:
-    """What a flow left.
-
-    Raises:
-        PrunebenchError: It failed.
-    """
+    """What a flow left; its error, or a ``PrunebenchError``, where it failed."""
     if state.is_completed():
         return state.result()
     error = state.result(raise_on_failure=False)

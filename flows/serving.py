@@ -38,7 +38,6 @@ ENDING_S = 15
 """Time a process has to end by itself before it is killed."""
 
 TAIL_LINES = 15
-
 EARLY_S = 10.0
 """What ends sooner than this after its start has an error of its own."""
 
@@ -51,7 +50,6 @@ FLOW_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
 """Names the flow run in the environment of its process."""
 
 PR_SET_CHILD_SUBREAPER = 36
-
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -122,10 +120,6 @@ def serving(operations: Operations, port: int) -> Iterator[Serving]:
 
     The server keeps its records in SQLite, or where ``PREFECT_API_DATABASE_CONNECTION_URL`` says.
     When the block ends, so does every process below this one, flow runs included.
-
-    Raises:
-        InputError: The port is taken.
-        PrunebenchError: The server does not start.
     """
     _check_free(port)
     api = f"http://{HOST}:{port}/api"
@@ -143,20 +137,19 @@ def serving(operations: Operations, port: int) -> Iterator[Serving]:
     _adopt_orphans()
     started: list[_Program] = []
 
-    def start(name: str, arguments: Sequence[str]) -> _Program:
+    def start(name: str, *arguments: str) -> None:
         started.append(_Program(name, arguments, operations.root, environment))
-        return started[-1]
 
     with _ending(started):
-        server = start("server", ["server", "start", "--host", HOST, "--port", str(port)])
-        _wait_until_healthy(api, server)
+        start("server", "server", "start", "--host", HOST, "--port", str(port))
+        _wait_until_healthy(api, started[0])
         with temporary_settings({PREFECT_API_URL: api}):
             changes = deploy(operations, check=False)
         for pool in operations.work_pools:
             if pool.type == "process":
                 # The queues of other devices are for the workers on those.
-                arguments = ["worker", "start", "--pool", pool.name, "--work-queue", "default"]
-                start(f"worker-{pool.name}", arguments)
+                queue = ("--pool", pool.name, "--work-queue", "default")
+                start(f"worker-{pool.name}", "worker", "start", *queue)
         yield Serving(f"http://{HOST}:{port}", changes, tuple(started))
 
 
@@ -205,12 +198,12 @@ def _end_orphans(programs: Sequence[_Program]) -> list[str]:
     for orphan in psutil.Process().children():
         if orphan.pid in ours:
             continue
-        with contextlib.suppress(psutil.Error):
-            flow_runs.append(orphan.environ().get(FLOW_RUN_VARIABLE))
+        with contextlib.suppress(psutil.Error, KeyError):
+            flow_runs.append(orphan.environ()[FLOW_RUN_VARIABLE])
         with contextlib.suppress(psutil.NoSuchProcess):
             left += [orphan, *orphan.children(recursive=True)]
     _kill(left)
-    return [flow_run for flow_run in flow_runs if flow_run is not None]
+    return flow_runs
 
 
 def _kill(processes: Sequence[psutil.Process]) -> None:

@@ -1,7 +1,7 @@
 """Pruning, training and export on a Dask cluster: the step is a task that runs on its worker.
 
-Prefect and Dask meet here. A step's events come back through the scheduler, its files through
-the store. Dask is imported where it is used: it comes with the extra ``dask``.
+A step's events come back through the scheduler, its files through the store. Dask is imported where
+it is used: it comes with the extra ``dask``.
 """
 
 from __future__ import annotations
@@ -48,9 +48,7 @@ if TYPE_CHECKING:
 
 CONNECT_S = 30
 ANSWER_S = 10
-POLL_S = 0.5
-"""How soon a step ends that is no longer wanted."""
-
+POLL_S = 0.5  # How soon a step ends that is no longer wanted.
 LOOK_S = 5
 WITHOUT_WORKER_S = 120
 """How long a cluster may be without a worker: something may start them again."""

@@ -33,15 +33,9 @@ def make(
     baseline: VariantRecord | None,
     rounds: Sequence[VariantRecord],
 ) -> VariantRecord:
-    """Make a variant's checkpoint and audit it; its training reports to the UI as it goes.
-
-    ``rounds`` are the two before it, where their comparison decides whether it is trained.
-    """
-    with (
-        _share(experiment, planned),
-        _failure_announced(planned.name),
-        _progress_in_ui(planned.name) as emit,
-    ):
+    """Make and audit a checkpoint; ``rounds`` are the two that decide whether it is trained."""
+    name = planned.name
+    with _share(experiment, planned), _failure_announced(name), _progress_in_ui(name) as emit:
         judgement = judge_round(experiment, *rounds) if rounds else None
         return make_variant(experiment, planned, parent, baseline, emit, judgement)
 
@@ -104,15 +98,12 @@ def _progress_in_ui(variant: str) -> Iterator[Any]:
         announce(event)
         if not isinstance(event, Epoch) or context is None:
             return
-        share = 100.0 * event.epoch / event.epochs
-        text = line(event)
+        shown: Any = {"progress": 100.0 * event.epoch / event.epochs, "description": line(event)}
         # A training goes on where its progress cannot be shown.
         with contextlib.suppress(httpx.HTTPError):
             if artifact is None:
-                artifact = create_progress_artifact(
-                    progress=share, key=artifact_key("training", variant), description=text
-                )
+                artifact = create_progress_artifact(key=artifact_key("training", variant), **shown)
             else:
-                update_progress_artifact(artifact_id=artifact, progress=share, description=text)
+                update_progress_artifact(artifact_id=artifact, **shown)
 
     yield emit
