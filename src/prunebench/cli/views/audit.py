@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from prunebench.variants.audit import Finding
+from prunebench.variants.audit import AuditFinding
 
 
-def audit_view(findings: Sequence[Finding]) -> RenderableType:
+def audit_view(findings: Sequence[AuditFinding]) -> RenderableType:
     """One sentence per audited file or number, with its counts where they are known."""
     lines: list[RenderableType] = []
     for finding in findings:
