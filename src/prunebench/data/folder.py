@@ -15,9 +15,11 @@ import yaml
 from numpy.typing import NDArray
 
 from prunebench.common.errors import DatasetError
+from prunebench.data.file_memo import FileMemo
 
 MANIFEST_NAME: Final = "manifest.json"
 YAML_NAME: Final = "data.yaml"
+MEMO_NAME: Final = "files.cache"
 
 
 def make_once(root: Path, parameters: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
@@ -97,17 +99,19 @@ def polygon_line(class_id: int, points: NDArray[np.float64], width: int, height:
 
 
 def _set_files(root: Path) -> Iterator[Path]:
-    """The set's own files, sorted: without Ultralytics' ``*.cache`` files and the manifest."""
+    """The set's own files, sorted: without caches (Ultralytics has some too) and the manifest."""
     for path in sorted(root.rglob("*")):
         if path.is_file() and path.suffix != ".cache" and path.name != MANIFEST_NAME:
             yield path
 
 
 def _content_digest(root: Path) -> str:
+    memo = FileMemo(root / MEMO_NAME)
     digest = hashlib.sha256()
     for file in _set_files(root):
         digest.update(file.relative_to(root).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        digest.update(bytes.fromhex(memo.digest(str(file)) or ""))
+    memo.save()
     return digest.hexdigest()
 
 
