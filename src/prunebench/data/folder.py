@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -50,28 +49,22 @@ def make_once(root: Path, parameters: Mapping[str, Any], write: Callable[[Path],
         )
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-    except OSError as error:
-        raise DatasetError(
-            f"the dataset cannot be written ({error.strerror})",
-            where=root,
-            fix="choose a writable folder",
-        ) from error
-    try:
-        made = work / "set"
-        made.mkdir()
-        write(made)
-        manifest = {"parameters": wanted, "digest": _content_digest(made)}
-        (made / MANIFEST_NAME).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        _swap_in(made, root, work / "replaced", wanted)
+        with tempfile.TemporaryDirectory(
+            prefix=f".{root.name}-", dir=root.parent, ignore_cleanup_errors=True
+        ) as work:
+            made = Path(work) / "set"
+            made.mkdir()
+            write(made)
+            manifest = {"parameters": wanted, "digest": _content_digest(made)}
+            text = json.dumps(manifest, indent=2) + "\n"
+            (made / MANIFEST_NAME).write_text(text, encoding="utf-8")
+            _swap_in(made, root, Path(work) / "replaced", wanted)
     except OSError as error:
         raise DatasetError(
             f"the dataset cannot be written ({error.strerror})",
             where=root,
             fix="choose a writable folder with enough space",
         ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return root / YAML_NAME
 
 
