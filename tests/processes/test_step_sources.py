@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from retraining_kit import make_dataset, make_network, request
 
+from prunebench.config.sections import LatencyConfig
 from prunebench.config.targets import parse_goal
+from prunebench.measuring.session import SessionSettings
 from prunebench.steps import source_digest as source
 from prunebench.steps.cache import _named_in
 from prunebench.steps.child import STEP_MODULES
@@ -79,6 +81,7 @@ def _request(kind: str, checkpoint: Path, data_yaml: Path) -> tuple[str, Any]:
             box_tolerance_px=0.5,
             score_tolerance=0.005,
             thresholds={"conf": 0.25},
+            session=SessionSettings.of(LatencyConfig()),
         )
     if kind in ("prune", "staged"):
         staged = (

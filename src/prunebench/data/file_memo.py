@@ -82,13 +82,15 @@ class FileMemo:
 
     def save(self) -> None:
         """Remember what was read; a folder that cannot be written is no error."""
+        learnt = self._read_one or len(self.labels) > self._known_labels
+        if self._path is None or not learnt:
+            return
         files = {
             file: f"{self._seen[file].state} {digest}"
             for file, digest in self._digests.items()
             if self._seen[file].mtime_ns < self._steady_before
         }
-        learnt = self._read_one or len(self.labels) > self._known_labels
-        if self._path is None or not files or not learnt:
+        if not files:
             return
         here = set(self._digests.values())
         labels = {digest: facts for digest, facts in self.labels.items() if digest in here}

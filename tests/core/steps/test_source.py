@@ -216,7 +216,7 @@ def with_marks(text: str) -> str:
             "variants/retraining/session.py",
             {*(f"train {name}" for name in TRAININGS), *STAGED, "baseline"},
         ),
-        ("measuring/latency/child.py", {"prune measured", "costs", "diagnose"}),
+        ("measuring/latency/child.py", {"prune measured"}),
         ("variants/pruning/search.py", {"prune", "prune measured", *STAGED}),
         ("variants/quantizer.py", {"quantize"}),
     ],
