@@ -19,7 +19,7 @@ from prunebench.measuring.session import SessionSettings
 from prunebench.steps import source_digest as source
 from prunebench.steps.cache import _named_in
 from prunebench.steps.child import STEP_MODULES
-from prunebench.variants import audit, export
+from prunebench.variants import export, structure
 from prunebench.variants.pruning import step as prune
 
 
@@ -70,7 +70,7 @@ def test_the_key_covers_every_function_that_a_step_runs(tmp_path: Path, kind: st
 
 def _request(kind: str, checkpoint: Path, data_yaml: Path) -> tuple[str, Any]:
     if kind == "inspect":
-        return kind, audit.Request(checkpoint=str(checkpoint), imgsz=(64, 64))
+        return kind, structure.Request(checkpoint=str(checkpoint), imgsz=(64, 64))
     if kind == "export":
         image = next((data_yaml.parent / "images" / "val").iterdir())
         return kind, export.Request(

@@ -330,9 +330,11 @@ def _is_name(node: ast.AST) -> TypeGuard[ast.Name]:
 
 
 def _is_for_readers(node: Any) -> bool:
-    """Whether a statement is a docstring, or for type checkers alone."""
+    """Whether a statement is a docstring, tells progress, or is for type checkers alone."""
     match node:
         case ast.Expr(value=ast.Constant(value=str())):
+            return True
+        case ast.Expr(value=ast.Call(func=ast.Name(id="emit"))):
             return True
         case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=[]):
             return True

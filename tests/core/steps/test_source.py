@@ -163,8 +163,7 @@ def test_a_remark_changes_no_statement(tmp_path: Path, path: Path, rng: random.R
 
 
 UNRELATED_TO_TRAINING = (
-    "variants/quantize.py",
-    "variants/quantizer.py",
+    "variants/int8/*.py",
     "steps/events.py",
     "measuring/latency/*.py",
     "measuring/host/*.py",
@@ -204,7 +203,6 @@ def with_marks(text: str) -> str:
     ("path", "expected"),
     [
         ("variants/retraining/preserving.py", {"train preserving", "prune staged preserving"}),
-        ("variants/retraining/classes.py", {"train preserving", "prune staged preserving"}),
         ("variants/retraining/standard.py", {"train standard", "prune staged standard"}),
         ("variants/retraining/sparse.py", {"train sparse"}),
         ("variants/retraining/regulariser.py", {"train sparse"}),
@@ -218,7 +216,7 @@ def with_marks(text: str) -> str:
         ),
         ("measuring/latency/child.py", {"prune measured"}),
         ("variants/pruning/search.py", {"prune", "prune measured", *STAGED}),
-        ("variants/quantizer.py", {"quantize"}),
+        ("variants/int8/quantizer.py", {"quantize"}),
     ],
 )
 def test_code_changes_the_keys_of_what_it_is_part_of(
