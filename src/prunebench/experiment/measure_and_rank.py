@@ -113,7 +113,7 @@ def rank_run(
                 NotTrained(name=v.name, reason=v.not_trained) for v in variants if v.not_trained
             ],
             smallest_difference_percent=config.latency.smallest_difference_percent,
-            looks=possible_looks(latency),
+            interim_looks=possible_looks(latency),
             seed=config.seed,
         )
         for threads in latency.threads

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from prunebench.common.errors import StepError
 from prunebench.common.records import Interval, Record, VariantRecord
 from prunebench.config.mlflow import MlflowConfig, require_mlflow
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.sentences import tell
 from prunebench.results.report.stored import StoredRun, read_stored_run
 from prunebench.steps.child import run_child
 from prunebench.steps.events import Emit
@@ -205,7 +207,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 def _answer_of(stored: StoredRun) -> dict[str, str]:
     """What to ship, as the run's description and as tags one can search by."""
     advice = stored.ranking.advice
-    return {NOTE_TAG: "\n\n".join(one.sentence for one in advice)} | {
+    return {NOTE_TAG: "\n\n".join(tell(one, stored.ranking, Messages()) for one in advice)} | {
         f"ship.{one.use}": one.recommended or "none" for one in advice
     }
 

@@ -11,11 +11,12 @@ from experiment_kit import experiment_of
 from report_kit import MIXED, make_run
 from rich.console import Console
 
-from prunebench.cli.views.ranking import neighbour_sentences, run_ranking_view
+from prunebench.cli.views.ranking import run_ranking_view
 from prunebench.common.errors import StepError
 from prunebench.common.records import Quantization
 from prunebench.experiment.figures import measured_from, network_key
 from prunebench.measuring.latency.stopping import possible_looks
+from prunebench.results.messages.sentences import neighbours
 from prunebench.results.outcome import RunRanking, read_latency
 from prunebench.results.ranking import Measured
 from prunebench.results.run_folder import read_variants
@@ -149,6 +150,6 @@ def test_neighbours_are_compared_in_speed_only_where_they_are_two_networks(
     run: tuple[Path, RunRanking],
 ) -> None:
     _, outcome = run
-    sentences = neighbour_sentences(outcome.rankings[0])
-    assert len(sentences) >= len(outcome.rankings[0].rows) - 1
-    assert not any("same network" in sentence for sentence in sentences)
+    pairs = neighbours(outcome.rankings[0])
+    assert len(pairs) >= len(outcome.rankings[0].rows) - 1
+    assert not any(pair.same_network and pair.metric == "speed" for pair in pairs)

@@ -11,10 +11,10 @@ from history_kit import FIRST_RUN, another_run, first_run, on_another_host
 from prunebench.experiment.measure_and_rank import rank_run
 from prunebench.results.history.recording import record_run
 from prunebench.results.history.store import Store, default_url
+from prunebench.results.messages.catalogue import Messages
 from prunebench.results.outcome import read_latency
 from prunebench.results.report.build import compose, report_markdown
 from prunebench.results.report.document import Figure, Table
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.over_time import over_time
 from prunebench.results.report.stored import StoredRun, read_stored_run
 from prunebench.results.run_folder import read_variants

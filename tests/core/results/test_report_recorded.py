@@ -6,13 +6,12 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pytest
 from report_kit import MIXED, make_run, sample_of
 
 from prunebench.measuring.latency.noise import noise_findings
 from prunebench.measuring.latency.records import Sample
 from prunebench.measuring.profile import NetworkProfile, advise
-from prunebench.results.report.messages import Messages
+from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report.recorded import recorded, recorded_item
 from prunebench.results.run_folder import read_variants
 from prunebench.variants.audit import judge
@@ -102,30 +101,6 @@ def test_what_the_audit_says_is_told(tmp_path: Path) -> None:
         assert sorted(re.findall(r"\d[\d,.]*\d", said)) == sorted(
             re.findall(r"\d[\d,.]*\d", audit.why)
         )
-
-
-@pytest.mark.parametrize(
-    ("english", "korean"),
-    [
-        (
-            "baseline, a and b-1 are the same network: differences in speed between them cannot "
-            "come from the models.",
-            "같은 네트워크: baseline, a, b-1.",
-        ),
-        (
-            "standard-1 was restored to the unpruned network (3,012,213 parameters): its pruning "
-            "is lost.",
-            "standard-1: 프루닝 전 네트워크로 복원되어(파라미터 3,012,213개)",
-        ),
-        (
-            "Accuracy rests on 12 images: with fewer than 20 no difference in accuracy or "
-            "efficiency is declared.",
-            "이미지 12장",
-        ),
-    ],
-)
-def test_values_are_kept(english: str, korean: str) -> None:
-    assert told(english).startswith(korean) or korean in told(english)
 
 
 def test_what_another_version_recorded_stays_and_is_marked() -> None:

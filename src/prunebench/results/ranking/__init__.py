@@ -5,25 +5,25 @@ from prunebench.results.ranking.rank import rank
 from prunebench.results.ranking.records import (
     Advice,
     AgainstControl,
-    Change,
     Difference,
     Effect,
     FailedVariant,
     RankedVariant,
     Ranking,
+    RelativeChange,
 )
 from prunebench.results.ranking.text import ranking_rows_csv
 
 __all__ = [
     "Advice",
     "AgainstControl",
-    "Change",
     "Difference",
     "Effect",
     "FailedVariant",
     "Measured",
     "RankedVariant",
     "Ranking",
+    "RelativeChange",
     "rank",
     "ranking_rows_csv",
 ]

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.common.files import write_atomically
+from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report.cards import write_cards
 from prunebench.results.report.document import Document, Section
 from prunebench.results.report.figure_files import write_figures
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.render import to_html, to_markdown
 from prunebench.results.report.sections.answer import answer, guide
 from prunebench.results.report.sections.classes import classes

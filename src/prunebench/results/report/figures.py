@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prunebench.common.text import points
+from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report.document import Figure
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.per_class import ClassChange
 from prunebench.results.report.stored import StoredRun
 from prunebench.results.report.style import (

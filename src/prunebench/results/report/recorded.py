@@ -12,9 +12,9 @@ import re
 from collections.abc import Sequence
 from string import Formatter
 
+from prunebench.results.messages.catalogue import ENGLISH as RECORDED
+from prunebench.results.messages.catalogue import Messages, catalogue
 from prunebench.results.report.document import Item
-from prunebench.results.report.messages import Messages, catalogue
-from prunebench.results.report.sentences import RECORDED
 
 PREFIX = "recorded."
 NAMES = "names"

@@ -12,8 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
+from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report.document import Document, Figure
-from prunebench.results.report.messages import Messages
 
 TEMPLATES = files("prunebench.results.report") / "templates"
 MARKDOWN_MARKS = re.compile(

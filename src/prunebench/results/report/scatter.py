@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from prunebench.common.records import Interval
+from prunebench.results.messages.catalogue import Messages
 from prunebench.results.ranking.records import Pareto, RankedVariant, Ranking
 from prunebench.results.report.document import Figure
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.numbers import with_interval
 from prunebench.results.report.style import (
     COLOURS,

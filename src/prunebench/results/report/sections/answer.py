@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.sentences import tell
 from prunebench.results.ranking.advice import PREFERENCE
 from prunebench.results.ranking.records import Advice, Difference, Metric, RankedVariant, Use
-from prunebench.results.report.claims import compared, other_of, standing
 from prunebench.results.report.document import (
     Block,
     Card,
@@ -16,10 +17,9 @@ from prunebench.results.report.document import (
     Paragraph,
     Section,
 )
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.numbers import with_interval
 from prunebench.results.report.recorded import recorded_item
-from prunebench.results.report.sentences import advice_sentence, difference_sentence
+from prunebench.results.report.significant_findings import compared, standing
 from prunebench.results.report.stored import StoredRun
 
 METRICS: tuple[Metric, ...] = ("speed", "accuracy", "efficiency")
@@ -46,7 +46,7 @@ def answer(run: StoredRun, m: Messages) -> Section:
         names = m.some([left_out.name for left_out in ranking.not_trained])
         count = len(ranking.not_trained)
         doubts.append(Item(m.counted("answer.not_trained", count, names=names)))
-    doubts += [recorded_item(warning, m) for warning in ranking.warnings]
+    doubts += [Item(tell(doubt, ranking, m)) for doubt in ranking.warnings]
     if doubts:
         more = len(doubts) - MOST_DOUBTS
         told = doubts if more <= 0 else [*doubts[:MOST_DOUBTS], Item(m("answer.more", n=more))]
@@ -60,7 +60,7 @@ def guide(run: StoredRun, m: Messages) -> Section:
     for advice in run.ranking.advice:
         blocks += [
             Heading(m(f"use.{advice.use}")),
-            Paragraph(advice_sentence(advice, run.ranking, m)),
+            Paragraph(tell(advice, run.ranking, m)),
         ]
         if advice.recommended is None:
             continue
@@ -76,12 +76,12 @@ def guide(run: StoredRun, m: Messages) -> Section:
 
 def _card(run: StoredRun, advice: Advice, m: Messages) -> Card:
     title = m(f"use.{advice.use}")
-    sentence = advice_sentence(advice, run.ranking, m)
+    sentence = tell(advice, run.ranking, m)
     if advice.recommended is None:
         return Card(title, m("answer.none"), False, sentence, ())
     row = run.ranking.row(advice.recommended)
     compared_with = _compared(run, row, ("speed", "accuracy"))
-    against = tuple(difference_sentence(d, run, m) for d in compared_with)
+    against = tuple(tell(d, run.ranking, m) for d in compared_with)
     points = (
         (m("answer.why"), (_grounds(row, m), *_excluded(run, advice.use, m), *against)),
         (m("answer.sure"), _certainty(run, advice.use, row, m)),
@@ -111,10 +111,10 @@ def _certainty(run: StoredRun, use: Use, row: RankedVariant, m: Messages) -> tup
         key = f"sure.{metric}" if found.above else f"sure.none.{metric}"
         parts = [m(key, above=len(found.above), others=others)]
         if found.level:
-            names = m.some([other_of(d, row.name) for d in found.level])
+            names = m.some([d.other(row.name) for d in found.level])
             parts.append(m("sure.level", names=names))
         if found.below:
-            names = m.some([other_of(d, row.name) for d in found.below])
+            names = m.some([d.other(row.name) for d in found.below])
             parts.append(m(f"sure.below.{metric}", names=names))
         texts.append(" ".join(parts))
     return tuple(texts)
@@ -133,12 +133,12 @@ def _grounds(row: RankedVariant, m: Messages) -> str:
 
 def _pros(run: StoredRun, row: RankedVariant, m: Messages) -> list[str]:
     found = _compared(run, row, METRICS)
-    return [difference_sentence(d, run, m) for d in found if d.told_apart and d.first == row.name]
+    return [tell(d, run.ranking, m) for d in found if d.significant and d.first == row.name]
 
 
 def _cons(run: StoredRun, row: RankedVariant, m: Messages) -> list[str]:
     found = _compared(run, row, METRICS)
-    texts = [difference_sentence(d, run, m) for d in found if d.told_apart and d.second == row.name]
+    texts = [tell(d, run.ranking, m) for d in found if d.significant and d.second == row.name]
     if row.realtime != "yes":
         fps = f"{run.ranking.realtime_fps:g}"
         texts.append(m(f"guide.realtime.{row.realtime}", fps=fps))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from prunebench.common.text import points
+from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report import figures
 from prunebench.results.report.document import Block, Cell, Column, Paragraph, Section, Table, cells
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.per_class import class_changes
 from prunebench.results.report.stored import StoredRun
 

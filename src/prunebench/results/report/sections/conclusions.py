@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.sentences import tell
 from prunebench.results.ranking.records import Metric, RankedVariant, Ranking
-from prunebench.results.report.claims import compared, leaders, other_of, standing
 from prunebench.results.report.document import Item, Items, Section
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.numbers import with_interval
 from prunebench.results.report.sections.strategies import round_verdict
-from prunebench.results.report.sentences import difference_sentence
+from prunebench.results.report.significant_findings import compared, leaders, standing
 from prunebench.results.report.stored import StoredRun
 
 LEADING: tuple[Metric, ...] = ("efficiency", "accuracy", "speed")
@@ -84,15 +84,15 @@ def _pruning(run: StoredRun, m: Messages) -> list[Item]:
         found = [compared(run.ranking, metric, name, baseline.name) for name in narrow]
         pairs = [pair for pair in found if pair is not None]
         groups = {
-            gain: [p for p in pairs if p.told_apart and p.second == baseline.name],
-            loss: [p for p in pairs if p.told_apart and p.first == baseline.name],
-            f"{metric}.open": [p for p in pairs if not p.told_apart],
+            gain: [p for p in pairs if p.significant and p.second == baseline.name],
+            loss: [p for p in pairs if p.significant and p.first == baseline.name],
+            f"{metric}.open": [p for p in pairs if not p.significant],
         }
         for group, members in groups.items():
             if members:
-                names = m.some([other_of(pair, baseline.name) for pair in members])
+                names = m.some([pair.other(baseline.name) for pair in members])
                 texts.append(m(f"conclusions.pruning.{group}", names=names))
-                texts.append(difference_sentence(members[0], run, m))
+                texts.append(tell(members[0], run.ranking, m))
     return [Item(" ".join(texts), m("conclusions.pruning"))]
 
 

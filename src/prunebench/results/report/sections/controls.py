@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.sentences import tell
 from prunebench.results.report.document import Item, Items, Paragraph, Section
-from prunebench.results.report.messages import Messages
-from prunebench.results.report.sentences import control_sentence
 from prunebench.results.report.stored import StoredRun
 
 
@@ -15,6 +15,6 @@ def controls(run: StoredRun, m: Messages) -> Section | None:
     if not known:
         return None
     how = Paragraph(m("controls.how", controls=m.listed(known)))
-    items = tuple(Item(control_sentence(pair, ranking, m)) for pair in ranking.against_controls)
+    items = tuple(Item(tell(pair, ranking, m)) for pair in ranking.against_controls)
     found = Items(items) if items else Paragraph(m("controls.none"))
     return Section("controls", m("controls.title"), (how, found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report.document import (
     Block,
     Cell,
@@ -15,7 +16,6 @@ from prunebench.results.report.document import (
     Table,
     cells,
 )
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.numbers import BLANK, with_interval
 from prunebench.results.report.stored import StoredRun
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from prunebench.measuring.profile import Diagnosis, NetworkProfile
+from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report.document import (
     Block,
     Cell,
@@ -15,7 +16,6 @@ from prunebench.results.report.document import (
     Table,
     cells,
 )
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.numbers import BLANK, count
 from prunebench.results.report.recorded import recorded_item
 from prunebench.results.report.stored import StoredRun

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report.document import Block, Mark, Paragraph, Pictures, Section, Shot
 from prunebench.results.report.gallery import Box, Scene, gallery_of
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.stored import StoredRun
 
 

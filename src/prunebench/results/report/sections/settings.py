@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report.document import (
     Block,
     Column,
@@ -15,7 +16,6 @@ from prunebench.results.report.document import (
     Table,
     cells,
 )
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.numbers import BLANK
 from prunebench.results.report.recorded import recorded_item
 from prunebench.results.report.stored import StoredRun

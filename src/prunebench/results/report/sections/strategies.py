@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 
 from prunebench.common.text import percent, points
-from prunebench.results.ranking.records import Change, Effect, Metric
-from prunebench.results.report.claims import compared, gain
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.sentences import tell
+from prunebench.results.ranking.records import Effect, Metric, RelativeChange
 from prunebench.results.report.document import (
     Block,
     Cell,
@@ -18,9 +19,8 @@ from prunebench.results.report.document import (
     Table,
     cells,
 )
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.numbers import BLANK
-from prunebench.results.report.sentences import difference_sentence
+from prunebench.results.report.significant_findings import compared
 from prunebench.results.report.stored import StoredRun
 
 METRICS: tuple[Metric, ...] = ("accuracy", "speed", "efficiency")
@@ -127,15 +127,16 @@ def _minutes(run: StoredRun, name: str) -> str:
 
 def _points(run: StoredRun, effect: Effect) -> str:
     """The change in mAP50: a percentage would explode where the reference finds nothing."""
-    change = gain(run.ranking, "accuracy", effect.variant, effect.reference)
+    pair = run.ranking.difference("accuracy", effect.variant, effect.reference)
+    change = pair.seen_from(effect.variant)
     return BLANK if change is None else points(change, signed=True)
 
 
-def _change(change: Change, m: Messages) -> Cell:
+def _change(change: RelativeChange, m: Messages) -> Cell:
     return _cell(percent(change.percent, signed=True), change, m)
 
 
-def _cell(text: str, change: Change, m: Messages) -> Cell:
+def _cell(text: str, change: RelativeChange, m: Messages) -> Cell:
     if not change.shown:
         return Cell(m("change.not_shown", change=text), "open")
     return Cell(text, "good" if change.percent.estimate > 0 else "bad")
@@ -149,7 +150,7 @@ def _head_to_head(run: StoredRun, effects: list[Effect], m: Messages) -> list[st
         if a.strategy == b.strategy or numbers.get(a.variant) != numbers.get(b.variant):
             continue
         pairs = (compared(run.ranking, metric, a.variant, b.variant) for metric in METRICS)
-        found += [difference_sentence(pair, run, m) for pair in pairs if pair is not None]
+        found += [tell(pair, run.ranking, m) for pair in pairs if pair is not None]
     return found
 
 

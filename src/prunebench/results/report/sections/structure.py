@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from prunebench.common.records import Audit, Judgement, TrainingSummary, VariantRecord
+from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report import figures
 from prunebench.results.report.document import Block, Item, Items, Paragraph, Section
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.numbers import count, relative
 from prunebench.results.report.recorded import recorded
 from prunebench.results.report.stored import StoredRun

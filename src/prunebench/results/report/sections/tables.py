@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 
 from prunebench.common.records import VariantRecord
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.sentences import tell
 from prunebench.results.ranking.records import RankedVariant, Ranking, Shown
 from prunebench.results.report import figures
-from prunebench.results.report.claims import compared, dominators, pareto_ranks
 from prunebench.results.report.document import (
     Block,
     Cell,
@@ -21,10 +22,9 @@ from prunebench.results.report.document import (
     Tone,
     cells,
 )
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.numbers import BLANK, count, relative, with_interval
 from prunebench.results.report.scatter import accuracy_against_latency
-from prunebench.results.report.sentences import difference_sentence
+from prunebench.results.report.significant_findings import compared, dominators, pareto_ranks
 from prunebench.results.report.stored import StoredRun
 
 TONE: dict[Shown, Tone] = {"yes": "good", "no": "bad", "not shown": "open"}
@@ -164,7 +164,7 @@ def _neighbours(run: StoredRun, ranking: Ranking, m: Messages) -> list[Block]:
     """Each row against the next one in efficiency, as far as the list stays readable."""
     pairs = itertools.pairwise(row.name for row in ranking.rows[: NEIGHBOURS + 1])
     found = (compared(ranking, "efficiency", upper, lower) for upper, lower in pairs)
-    items = tuple(Item(difference_sentence(d, run, m)) for d in found if d is not None)
+    items = tuple(Item(tell(d, run.ranking, m)) for d in found if d is not None)
     return [Paragraph(m("comparison.neighbours")), Items(items)] if items else []
 
 

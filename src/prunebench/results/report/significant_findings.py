@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from prunebench.common.records import Interval
 from prunebench.results.ranking.records import Difference, Metric, RankedVariant, Ranking
 
 
@@ -37,22 +36,12 @@ class Standing:
     level: tuple[Difference, ...]
 
 
-def estimate(row: RankedVariant, metric: Metric) -> float:
-    """A row's point estimate in a metric, higher is better."""
-    return {
-        "accuracy": row.map50.estimate,
-        "speed": row.fps.estimate,
-        "latency": -row.latency_ms.estimate,
-        "efficiency": row.efficiency.estimate,
-    }[metric]
-
-
 def leaders(ranking: Ranking, metric: Metric) -> Leaders | None:
     """Who leads a metric; ``None`` where nothing was ranked."""
     if not ranking.rows:
         return None
-    first = max(ranking.rows, key=lambda row: estimate(row, metric))
-    level = {other_of(d, first.name) for d in standing(ranking, metric, first.name).level}
+    first = max(ranking.rows, key=lambda row: row.estimate(metric))
+    level = {d.other(first.name) for d in standing(ranking, metric, first.name).level}
     return Leaders(first, tuple(row for row in ranking.rows if row.name in level))
 
 
@@ -60,15 +49,10 @@ def standing(ranking: Ranking, metric: Metric, name: str) -> Standing:
     """How a variant stands against every other one."""
     own = [d for d in ranking.differences if d.metric == metric and name in (d.first, d.second)]
     return Standing(
-        above=tuple(d for d in own if d.told_apart and d.first == name),
-        below=tuple(d for d in own if d.told_apart and d.second == name),
-        level=tuple(d for d in own if not d.told_apart),
+        above=tuple(d for d in own if d.significant and d.first == name),
+        below=tuple(d for d in own if d.significant and d.second == name),
+        level=tuple(d for d in own if not d.significant),
     )
-
-
-def other_of(difference: Difference, name: str) -> str:
-    """The other variant of a comparison."""
-    return difference.second if difference.first == name else difference.first
 
 
 def dominators(ranking: Ranking, name: str) -> tuple[str, ...]:
@@ -97,17 +81,6 @@ def pareto_ranks(ranking: Ranking) -> dict[str, int]:
         return 1 + max(map(rank, beaten_by[name]), default=0)
 
     return {name: rank(name) for name in beaten_by}
-
-
-def gain(ranking: Ranking, metric: Metric, name: str, reference: str) -> Interval | None:
-    """How much better a variant is than a reference, negative where it is worse."""
-    found = compared(ranking, metric, name, reference)
-    if found is None or found.interval is None or found.first == name:
-        return None if found is None else found.interval
-    flipped = found.interval
-    return flipped.model_copy(
-        update={"estimate": -flipped.estimate, "low": -flipped.high, "high": -flipped.low}
-    )
 
 
 def compared(ranking: Ranking, metric: Metric, a: str, b: str) -> Difference | None:
