@@ -32,7 +32,7 @@ from prunebench.config.loading import Config
 from prunebench.config.sections import LatencyConfig
 from prunebench.experiment.measure_and_rank import rank_run
 from prunebench.measuring.host.fingerprint import Fingerprint, SessionSettings
-from prunebench.measuring.latency.records import LatencyResult, Sample
+from prunebench.measuring.latency.records import Disturbed, LatencyResult, Noise, Sample
 from prunebench.measuring.map_bootstrap import load_detections, mean_ap
 from prunebench.results.outcome import LATENCY_FILE, RunRanking
 from prunebench.results.run_folder import LATENCY_FOLDER, save_variant
@@ -75,6 +75,9 @@ class Maker:
     failure: Failure | None = None
     width: int = 8
 
+
+STOLEN = Disturbed(kind="stolen", hit=3, runs=16, worst=0.08, limit=0.01)
+"""A disturbance of the host."""
 
 QUANTIZED = "quantize to int8"
 LOADED = ("load checkpoint",)
@@ -138,7 +141,7 @@ def make_run(
     *,
     threads: tuple[int, ...] = (1, 2),
     rounds: int = 8,
-    noise: tuple[str, ...] = (),
+    noise: tuple[Noise, ...] = (),
     realtime_fps: float = 20.0,
     frames: int = 10,
     paced: bool = True,
@@ -317,7 +320,7 @@ def _latency(
     config: Config,
     threads: tuple[int, ...],
     rounds: int,
-    noise: tuple[str, ...],
+    noise: tuple[Noise, ...],
     frames: int,
 ) -> LatencyResult:
     measured = [maker for maker in makers if maker.failure is None]

@@ -28,7 +28,7 @@ from prunebench.common.statistics import Array, Location, locate, log_ratios, tr
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host.fingerprint import Fingerprint
 from prunebench.measuring.latency.measure import Target, measure
-from prunebench.measuring.latency.records import LatencyResult
+from prunebench.measuring.latency.records import LatencyResult, Noise
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.sentinel import INPUT_HW, write_sentinel
 from prunebench.measuring.latency.stopping import (
@@ -88,7 +88,7 @@ class Repetition(Record):
     median_ms: float
     wall_s: float
     asked_s: float
-    noise: tuple[str, ...]
+    noise: tuple[Noise, ...]
 
 
 class Verdict(Record):
@@ -426,4 +426,4 @@ def _doubts(
         )
     noisy = [repetition.noise for repetition in repetitions if repetition.noise]
     if noisy:
-        yield f"{len(noisy)} of {count} measurements were noisy, one because {noisy[0][0]}."
+        yield f"{len(noisy)} of {count} measurements were noisy."

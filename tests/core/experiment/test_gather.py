@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from experiment_kit import experiment_of
-from report_kit import MIXED, make_run
+from report_kit import MIXED, STOLEN, make_run
 from rich.console import Console
 
 from prunebench.cli.views.ranking import run_ranking_view
@@ -134,13 +134,13 @@ def test_looks_are_those_the_measuring_could_have_stopped_at(run: tuple[Path, Ru
 def test_view_shows_ranks_failures_noise_and_advice(run: tuple[Path, RunRanking]) -> None:
     _, outcome = run
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(run_ranking_view(outcome.model_copy(update={"noise": ("steal was seen",)})))
+    console.print(run_ranking_view(outcome.model_copy(update={"noise": (STOLEN,)})))
     text = console.export_text()
     first = outcome.rankings[0]
     for row in first.rows:
         assert row.name in text
     assert "preserving-2: export: parity" in text
-    assert "steal was seen" in text
+    assert "the hypervisor took CPU time away in 3 of 16 child runs" in text
     assert "What to ship" in text
     assert "1 thread;" in text
     assert "2 threads;" in text

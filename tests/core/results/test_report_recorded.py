@@ -10,14 +10,18 @@ from report_kit import MIXED, make_run, sample_of
 
 from prunebench.measuring.latency.noise import noise_findings
 from prunebench.measuring.latency.records import Sample
-from prunebench.measuring.profile import NetworkProfile, advise
 from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_noise
 from prunebench.results.report.recorded import recorded, recorded_item
 from prunebench.results.run_folder import read_variants
 from prunebench.variants.audit import judge
 from prunebench.variants.graph import groups
 
 KOREAN = Messages("ko")
+
+
+def numbers(text: str) -> list[str]:
+    return re.findall(r"[+-]?[\d.]+%", text)
 
 
 def told(text: str) -> str:
@@ -40,12 +44,19 @@ def disturbed(rounds: int = 8) -> list[Sample]:
     return samples
 
 
-def test_every_disturbance_is_told() -> None:
+def test_every_disturbance_is_told_in_korean() -> None:
     findings = noise_findings(disturbed(), cpus=2)
-    assert len(findings) == 5
+    assert [one.kind for one in findings] == [
+        "sentinel_off",
+        "sentinel_slower",
+        "stolen",
+        "preempted",
+        "busy",
+    ]
     for finding in findings:
-        numbers = told(finding)
-        assert "%" in numbers
+        english, korean = tell_noise(finding, Messages()), tell_noise(finding, KOREAN)
+        assert sorted(numbers(english)) == sorted(numbers(korean))
+        assert "하위 프로세스" in korean or "기준용 모델" in korean
 
 
 def test_every_reason_to_leave_a_module_alone_is_told() -> None:
@@ -54,28 +65,6 @@ def test_every_reason_to_leave_a_module_alone_is_told() -> None:
     for reason in reasons:
         assert recorded(reason, KOREAN) != reason
         assert recorded(reason, Messages("en")) == reason
-
-
-def test_advice_of_a_diagnosis_is_told_with_the_variants_name() -> None:
-    baseline = NetworkProfile(
-        convolutions=64,
-        blocked=64,
-        quantized=0,
-        reorders=8,
-        off_block={},
-        weights=1000,
-        denormal_weights=0,
-        mmacs=100.0,
-        kernel_ms=2.0,
-        time_shares={"Conv": 0.9, "Softmax": 0.1},
-    )
-    ill = baseline.model_copy(update={"off_block": {"model.0": 17}, "denormal_weights": 3})
-    found = advise(ill, baseline, 16)
-    slow = baseline.model_copy(update={"kernel_ms": 4.0, "time_shares": {"Conv": 0.3}})
-    found += advise(slow, baseline, 16)
-    assert len(found) == 3
-    for sentence in found:
-        assert told(f"pruned: {sentence}").startswith("pruned: ")
 
 
 def test_what_the_audit_says_is_told(tmp_path: Path) -> None:

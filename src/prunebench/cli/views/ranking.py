@@ -13,6 +13,7 @@ from rich.text import Text
 from prunebench.common.records import Interval
 from prunebench.common.text import counted
 from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_explanation, tell_noise
 from prunebench.results.messages.sentences import Fact, neighbours, tell
 from prunebench.results.outcome import RunRanking
 from prunebench.results.ranking.records import RankedVariant, Ranking
@@ -23,11 +24,13 @@ STYLE_OF = {"yes": "green", "no": "red", "not shown": "yellow"}
 
 def run_ranking_view(outcome: RunRanking) -> RenderableType:
     """The outcome of a run: a table per thread count, what it means, and what to doubt."""
-    rounds = counted(outcome.rounds, "round")
+    m, rounds = Messages(), counted(outcome.rounds, "round")
+    noise = [tell_noise(seen, m) for seen in outcome.noise]
+    explanations = [tell_explanation(one, m) for one in outcome.diagnoses]
     return Group(
-        _sentences("The host was noisy while measuring", outcome.noise, "red"),
+        _sentences("The host was noisy while measuring", noise, "red"),
         *map(ranking_view, outcome.rankings),
-        _sentences("Why is it not faster?", outcome.diagnoses, "cyan"),
+        _sentences("Why is it not faster?", explanations, "cyan"),
         Text(f"Measured in {rounds}; stopped: {outcome.stopped}.", style="dim"),
     )
 

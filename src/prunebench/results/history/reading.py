@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -14,6 +15,7 @@ from prunebench.common.errors import InputError
 from prunebench.common.records import Interval, Record
 from prunebench.common.statistics import FEWEST_ROUNDS, Array, locate
 from prunebench.measuring.host.fingerprint import Fingerprint
+from prunebench.measuring.latency.records import Noise
 from prunebench.measuring.latency.sentinel import SENTINEL
 from prunebench.results.history.store import Store
 from prunebench.results.history.tables import (
@@ -49,7 +51,7 @@ class StoredRun(Record):
     started_at: datetime
     fingerprint: str
     rounds: int
-    noise: tuple[str, ...]
+    noise: tuple[Noise, ...]
     versions: dict[str, str]
     failures: dict[str, str]
 
@@ -209,7 +211,7 @@ def _stored_run(row: RunRow, failures: dict[str, str]) -> StoredRun:
         started_at=row.started_at,
         fingerprint=row.fingerprint,
         rounds=row.rounds,
-        noise=tuple(row.noise),
+        noise=TypeAdapter(tuple[Noise, ...]).validate_python(row.noise),
         versions=row.versions,
         failures=failures,
     )

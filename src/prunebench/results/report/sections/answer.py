@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_noise
 from prunebench.results.messages.sentences import tell
 from prunebench.results.ranking.advice import PREFERENCE
 from prunebench.results.ranking.records import Advice, Difference, Metric, RankedVariant, Use
@@ -18,7 +19,6 @@ from prunebench.results.report.document import (
     Section,
 )
 from prunebench.results.report.numbers import with_interval
-from prunebench.results.report.recorded import recorded_item
 from prunebench.results.report.significant_findings import compared, standing
 from prunebench.results.report.stored import StoredRun
 
@@ -31,7 +31,7 @@ def answer(run: StoredRun, m: Messages) -> Section:
     ranking = run.ranking
     blocks: list[Block] = []
     if run.outcome.noise:
-        findings = tuple(recorded_item(finding, m) for finding in run.outcome.noise)
+        findings = tuple(Item(tell_noise(seen, m)) for seen in run.outcome.noise)
         blocks.append(Notice(m("answer.noisy"), findings))
     if ranking.rows:
         blocks.append(Cards(tuple(_card(run, advice, m) for advice in ranking.advice)))

@@ -6,10 +6,12 @@ from itertools import islice
 
 from prunebench.measuring.profile import Diagnosis, NetworkProfile
 from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_explanation
 from prunebench.results.report.document import (
     Block,
     Cell,
     Column,
+    Item,
     Items,
     Paragraph,
     Section,
@@ -17,7 +19,6 @@ from prunebench.results.report.document import (
     cells,
 )
 from prunebench.results.report.numbers import BLANK, count
-from prunebench.results.report.recorded import recorded_item
 from prunebench.results.report.stored import StoredRun
 
 OPERATORS_SHOWN = 3
@@ -30,7 +31,7 @@ def diagnosis(run: StoredRun, m: Messages) -> Section | None:
         return None
     blocks: list[Block] = [
         Paragraph(m("diagnosis.how")),
-        Items(tuple(recorded_item(text, m) for text in diagnoses.sentences())),
+        Items(tuple(Item(tell_explanation(one, m)) for one in diagnoses.explanations())),
     ]
     if diagnoses.found:
         blocks.append(_table(run, diagnoses.found, m))

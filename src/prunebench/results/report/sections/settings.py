@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_noise
 from prunebench.results.report.document import (
     Block,
     Column,
     Heading,
+    Item,
     Items,
     Paragraph,
     Section,
@@ -17,7 +19,6 @@ from prunebench.results.report.document import (
     cells,
 )
 from prunebench.results.report.numbers import BLANK
-from prunebench.results.report.recorded import recorded_item
 from prunebench.results.report.stored import StoredRun
 
 
@@ -36,7 +37,7 @@ def settings(run: StoredRun, m: Messages) -> Section:
     )
     noise: Block = Paragraph(m("settings.quiet"))
     if latency.noise:
-        noise = Items(tuple(recorded_item(finding, m) for finding in latency.noise))
+        noise = Items(tuple(Item(tell_noise(seen, m)) for seen in latency.noise))
     blocks: list[Block] = [
         Paragraph(protocol),
         Heading(m("settings.noise")),
