@@ -20,6 +20,8 @@ from prunebench.common.records import (
     Exported,
     Failure,
     FileRef,
+    Grounds,
+    LeftAlone,
     Overlap,
     Parity,
     Quantization,
@@ -44,7 +46,19 @@ FULL, PRUNED = (3_012_213, 3_007_013), (1_908_445, 1_904_197)
 LAYERS = tuple(
     f"model.{block}.{part}.conv" for block in range(22) for part in ("cv1", "cv2", "m.0.cv1")
 )[:63]
-STRUCTURES: dict[str, tuple[int, int]] = {"full": FULL, "pruned": PRUNED}
+GROUNDS: dict[Verdict, Grounds] = {
+    "unpruned": Grounds(kind="stock", classes=7),
+    "pruned": Grounds(
+        kind="narrower", classes=7, narrower=63, parent_classes=7, parent_parameters=FULL[0]
+    ),
+    "preserved": Grounds(
+        kind="same_widths", classes=7, parent_classes=7, parent_parameters=PRUNED[0]
+    ),
+    "restored": Grounds(
+        kind="widths_back", classes=7, parent_classes=7, parent_parameters=PRUNED[0]
+    ),
+}
+"""What each audit's verdict rests on."""
 
 
 @dataclass(frozen=True)
@@ -193,14 +207,16 @@ def _variant(folder: Path, maker: Maker, masks: bool) -> VariantRecord:
         macs_imgsz=(192, 320),
         widths=widths,
         fused=False,
-        stock="yolov8n, 7 classes, unpruned" if full else None,
+        stock="yolov8n, 7 classes" if full else None,
     )
     audit = Audit(
         structure=structure,
         verdict=maker.verdict,
-        why=f"The audit says {maker.verdict}.",
+        grounds=GROUNDS[maker.verdict],
         kept_share=parameters / FULL[0],
-        left_alone={"model.22.dfl": "fixed weights"} if maker.verdict == "pruned" else {},
+        left_alone={"model.22.dfl": LeftAlone(reason="untraced")}
+        if maker.verdict == "pruned"
+        else {},
     )
     training = None
     if maker.strategy is not None:

@@ -80,7 +80,7 @@ def measured_from(
                 control=None if plan is None else plan.control,
                 parameters=None if audit is None else audit.structure.parameters,
                 verdict=None if audit is None else audit.verdict,
-                why=None if audit is None else audit.why,
+                grounds=None if audit is None else audit.grounds,
                 network=None if audit is None else network_key(audit.structure, variant),
                 size_mb=_size_mb(variant, config),
                 map50=map50,

@@ -113,7 +113,7 @@ def rank_run(
             threads=threads,
             failures=failures,
             not_trained=[
-                NotTrained(name=v.name, reason=v.not_trained) for v in variants if v.not_trained
+                NotTrained(name=v.name, judgement=v.not_trained) for v in variants if v.not_trained
             ],
             smallest_difference_percent=config.latency.smallest_difference_percent,
             interim_looks=possible_looks(latency),

@@ -18,6 +18,7 @@ from prunebench.common.errors import StepError
 from prunebench.common.records import Interval, Record, VariantRecord
 from prunebench.config.mlflow import MlflowConfig, require_mlflow
 from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_judgement, tell_variant
 from prunebench.results.messages.sentences import tell
 from prunebench.results.report.stored import StoredRun, read_stored_run
 from prunebench.steps.child import run_child
@@ -270,5 +271,5 @@ def _fate_of(variant: VariantRecord) -> dict[str, str]:
     if variant.failure is not None:
         return {NOTE_TAG: f"Failed at {variant.failure.step}: {variant.failure.reason}"}
     if variant.not_trained is not None:
-        return {NOTE_TAG: f"Not trained: {variant.not_trained}"}
-    return {} if variant.audit is None else {NOTE_TAG: variant.audit.why}
+        return {NOTE_TAG: f"Not trained: {tell_judgement(variant.not_trained, Messages())}"}
+    return {} if variant.audit is None else {NOTE_TAG: tell_variant(variant, Messages())}

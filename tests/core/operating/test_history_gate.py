@@ -39,7 +39,7 @@ def variant(
         round=0,
         parameters=None,
         verdict=None,
-        why=None,
+        grounds=None,
         network=name,
         size_mb=6.0,
         map50=map50,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prunebench.common.records import Interval, Verdict
+from prunebench.common.records import Grounds, Interval, Verdict
 from prunebench.common.text import percent, points
 from prunebench.config.sections import Control, RankingConfig
 from prunebench.results.messages.catalogue import Messages
@@ -31,6 +31,7 @@ from prunebench.results.table.ranked import rank_table
 
 CONFIG = RankingConfig(bootstrap=400)
 ROUNDS = 12
+MOVED = Grounds(kind="other_layers", classes=7, parent_classes=7, parent_parameters=2_000_000)
 
 
 class Lab:
@@ -71,7 +72,7 @@ class Lab:
                 round=round,
                 parameters=int(size_mb * 5e5),
                 verdict=verdict,
-                why="Its widths fit neither",
+                grounds=MOVED,
                 network=network or name,
                 size_mb=size_mb,
                 map50=map50,
@@ -431,8 +432,11 @@ def test_warnings_name_what_was_restored_and_what_is_one_network() -> None:
         "standard-1 was restored to the unpruned network (6,000,000 parameters): "
         "its pruning is lost."
     )
-    assert odd == Altered(name="odd", why="Its widths fit neither")
-    assert told(odd, ranking) == "odd was altered (3,000,000 parameters): Its widths fit neither."
+    assert odd == Altered(name="odd", grounds=MOVED)
+    assert told(odd, ranking) == (
+        "odd was altered (3,000,000 parameters): its 3,000,000 parameters lie in other layers "
+        "than its parent's 2,000,000."
+    )
     assert same == SameNetwork(names=("baseline", "standard-1", "standard-2"))
     assert told(same, ranking) == (
         "baseline, standard-1 and standard-2 are the same network: differences in speed "

@@ -365,7 +365,7 @@ def test_korean_says_the_same_with_the_same_numbers(stored: StoredRun, markdown:
         r"\| [\d.,]+ \[[\d., ]+\] \|", markdown
     )
     for phrase in (" is ", " are ", "cannot", "shown"):
-        assert phrase not in re.sub(r"The audit says \w+\.", "", text)
+        assert phrase not in text
 
 
 def test_korean_page_says_its_language(tmp_path: Path) -> None:

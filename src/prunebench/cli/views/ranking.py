@@ -13,7 +13,7 @@ from rich.text import Text
 from prunebench.common.records import Interval
 from prunebench.common.text import counted
 from prunebench.results.messages.catalogue import Messages
-from prunebench.results.messages.observations import tell_explanation, tell_noise
+from prunebench.results.messages.observations import tell_explanation, tell_judgement, tell_noise
 from prunebench.results.messages.sentences import Fact, neighbours, tell
 from prunebench.results.outcome import RunRanking
 from prunebench.results.ranking.records import RankedVariant, Ranking
@@ -65,9 +65,10 @@ def ranking_view(ranking: Ranking) -> RenderableType:
     def told(facts: Sequence[Fact]) -> list[str]:
         return [tell(fact, ranking, m) for fact in facts]
 
+    not_trained = [f"{v.name}: {tell_judgement(v.judgement, m)}" for v in ranking.not_trained]
     sections = (
         ("Failed", [f"{f.name}: {f.step}: {f.reason}" for f in ranking.failures], "red"),
-        ("Not trained", [f"{v.name}: {v.reason}" for v in ranking.not_trained], "cyan"),
+        ("Not trained", not_trained, "cyan"),
         ("Before you trust the table", told(ranking.warnings), "yellow"),
         ("What to ship", told(ranking.advice), "green"),
         ("Does pruning pay?", told(ranking.against_controls), "yellow"),

@@ -294,7 +294,7 @@ def _measured(name: str, latency_ms: dict[int, Rounds], scores: _Scores) -> Meas
         round=0,
         parameters=None,
         verdict=None,
-        why=None,
+        grounds=None,
         network=None,
         size_mb=math.nan,
         map50=scores.map50,

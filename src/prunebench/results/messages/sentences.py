@@ -8,6 +8,7 @@ from typing import assert_never
 from prunebench.common.records import Interval
 from prunebench.common.text import percent, points
 from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_grounds
 from prunebench.results.ranking.advice import PREFERENCE
 from prunebench.results.ranking.records import (
     Advice,
@@ -197,9 +198,11 @@ def _doubt(doubt: Doubt, ranking: Ranking, m: Messages) -> str:
     values: dict[str, str] = {}
     match doubt:
         case Restored(name=name):
-            values = {"name": name, "count": _parameters(ranking, name)}
-        case Altered(name=name, why=why):
-            values = {"name": name, "count": _parameters(ranking, name), "why": why}
+            values = {"name": name, "count": f"{ranking.row(name).parameters or 0:,}"}
+        case Altered(name=name, grounds=grounds):
+            parameters = ranking.row(name).parameters or 0
+            why = tell_grounds(grounds, m, parameters=parameters)
+            values = {"name": name, "count": f"{parameters:,}", "why": why}
         case SameNetwork(names=names):
             values = {"names": m.listed(names)}
         case MeasuredApart(faster=faster, other=other, difference=difference):
@@ -209,7 +212,3 @@ def _doubt(doubt: Doubt, ranking: Ranking, m: Messages) -> str:
         case _:
             assert_never(doubt)
     return m(f"sentence.doubt.{doubt.kind}", **values)
-
-
-def _parameters(ranking: Ranking, name: str) -> str:
-    return f"{ranking.row(name).parameters or 0:,}"

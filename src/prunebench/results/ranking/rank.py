@@ -222,8 +222,8 @@ def _doubts(
     for variant in measured:
         if variant.verdict == "restored":
             yield Restored(name=variant.name)
-        elif variant.verdict == "altered":
-            yield Altered(name=variant.name, why=variant.why or "")
+        elif variant.verdict == "altered" and variant.grounds is not None:
+            yield Altered(name=variant.name, grounds=variant.grounds)
     by_network: dict[str, list[str]] = {}
     for variant in measured:
         if variant.network is not None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prunebench.common.records import Interval, Overlap, Record, Verdict
+from prunebench.common.records import Grounds, Interval, Judgement, Overlap, Record, Verdict
 from prunebench.config.sections import Control
 
 Shown = Literal["yes", "no", "not shown"]
@@ -190,7 +190,7 @@ class Altered(Record):
 
     kind: Literal["altered"] = "altered"
     name: str
-    why: str
+    grounds: Grounds
 
 
 class SameNetwork(Record):
@@ -238,10 +238,10 @@ class FailedVariant(Record):
 
 
 class NotTrained(Record):
-    """A variant that was left out on purpose, and why."""
+    """A variant that was left out on purpose, and what decided so."""
 
     name: str
-    reason: str
+    judgement: Judgement
 
 
 class Advice(Record):

@@ -94,6 +94,6 @@ def _write_rows(writer: csv.DictWriter[str], ranking: Ranking) -> None:
             {
                 "variant": left_out.name,
                 "threads": ranking.threads,
-                "failure": f"not trained: {left_out.reason}",
+                "failure": f"not trained: no gain in round {left_out.judgement.round}",
             }
         )

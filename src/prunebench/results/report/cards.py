@@ -13,6 +13,8 @@ import yaml
 from prunebench.common.files import write_atomically
 from prunebench.common.records import VariantRecord
 from prunebench.common.text import counted
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_variant
 from prunebench.results.ranking.records import RankedVariant
 from prunebench.results.report.numbers import count, with_interval
 from prunebench.results.report.render import escape_markdown
@@ -52,7 +54,7 @@ def card(run: StoredRun, variant: VariantRecord, row: RankedVariant) -> str:
     latency = run.config.latency
     cpu = escape_markdown(run.latency.fingerprint.cpu)
     threads = counted(run.ranking.threads, "thread")
-    why = escape_markdown(variant.audit.why).rstrip(".")
+    why = escape_markdown(tell_variant(variant, Messages()))
     made = escape_markdown(" -> ".join(variant.steps))
     name = Path(exported.onnx.path).name
     uses = [advice.use for advice in run.ranking.advice if advice.recommended == row.name]

@@ -12,6 +12,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from prunebench.common.errors import ConfigError, StepError
+from prunebench.common.records import LeftAlone
 from prunebench.variants.checkpoint import Network
 from prunebench.variants.graph.surgery import SplitC2f, opaque_attention
 
@@ -28,12 +29,12 @@ RESHAPING = (
     tp.ops.OPTYPE.SLICE,
 )
 
-IS_PREDICTION = "its outputs are the predictions"
-IS_ATTENTION = "attention divides its channels into heads"
-IS_UNTRACED = "it is no trainable part of the forward pass"
-IS_GROUPED = "it is a grouped convolution"
-IS_IGNORED = "it is named in prune.ignore"
-IS_OTHER_HALF = "the other half of its C2f is left alone"
+IS_PREDICTION = LeftAlone(reason="prediction")
+IS_ATTENTION = LeftAlone(reason="attention")
+IS_UNTRACED = LeftAlone(reason="untraced")
+IS_GROUPED = LeftAlone(reason="grouped")
+IS_IGNORED = LeftAlone(reason="ignored")
+IS_OTHER_HALF = LeftAlone(reason="other_half")
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class PruningGraph:
 
     network: nn.Module
     groups: tuple[ChannelGroup, ...]
-    left_alone: Mapping[str, str]
+    left_alone: Mapping[str, LeftAlone]
     _dependencies: tp.DependencyGraph = field(repr=False)
 
     def stock_name(self, name: str) -> str:
@@ -268,14 +269,14 @@ def _group_of(
 
 def _refusal(
     group: ChannelGroup,
-    fixed: Mapping[str, str],
+    fixed: Mapping[str, LeftAlone],
     opaque: frozenset[nn.Module],
     stock: Callable[[str], str],
-) -> str | None:
+) -> LeftAlone | None:
     """Why none of a group's channels may be removed, or ``None``."""
     for member in group.members:
         if member in fixed:
-            return f"it shares its channels with {stock(member)}: {fixed[member]}"
+            return fixed[member].model_copy(update={"shared_with": stock(member)})
     for dependency, _ in group.layers:
         module = dependency.target.module
         if module in opaque:

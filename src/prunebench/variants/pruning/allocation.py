@@ -7,6 +7,7 @@ from pathlib import Path as FilePath
 from typing import NamedTuple
 
 from prunebench.common.errors import ConfigError, StepError
+from prunebench.common.records import Reached
 from prunebench.config.sections import Allocation
 from prunebench.config.targets import Goal
 from prunebench.variants.pruning.align import uniform_widths
@@ -32,11 +33,11 @@ class Allocated(NamedTuple):
 
     Attributes:
         kept: Root of a group to the channels that stay.
-        reached: What they come to, in a sentence's end ("1,702,133 parameters").
+        reached: What they come to.
     """
 
     kept: dict[str, int]
-    reached: str
+    reached: Reached
 
 
 class Measurements(NamedTuple):
@@ -81,22 +82,25 @@ def allocate(
     groups = opened.graph.groups
     if goal.kind == "ratio" and allocation == "uniform":
         kept = uniform_widths(groups, goal.value, block)
-        return Allocated(kept, _counted(shapes, kept))
+        return Allocated(kept, _reached(goal, shapes, kept))
     path = path_of(opened, shapes, allocation, block=block, measurements=measurements)
     if not path.moves:
         raise StepError("prune", "every layer is left alone, so there is nothing to prune")
     if not goal.is_measured:
         kept = point(path, _counted_point(path, shapes, goal))
-        return Allocated(kept, _counted(shapes, kept))
+        return Allocated(kept, _reached(goal, shapes, kept))
     if time is None:
         raise StepError("prune", f"the target {goal.label} needs a measurement")
     points = list(path.points())
     predicted = _predicted(points, shapes, measurements)
     found = find_point(predicted, lambda index: time(points[index]), goal, note)
     kept = points[found.point]
-    speed = f"{1 / found.timed.ratio.estimate:.2f}x, {found.timed.latency_ms:.2f} ms"
-    missed = "" if found.met else f", the nearest to {goal.label} that these widths reach"
-    return Allocated(kept, f"{speed}{missed}; {_counted(shapes, kept)}")
+    measured = {
+        "speedup": 1 / found.timed.ratio.estimate,
+        "latency_ms": found.timed.latency_ms,
+        "met": found.met,
+    }
+    return Allocated(kept, _reached(goal, shapes, kept).model_copy(update=measured))
 
 
 def path_of(
@@ -179,5 +183,6 @@ def _predicted(
     return [float(shapes.macs(kept)) for kept in points]
 
 
-def _counted(shapes: Shapes, kept: Kept) -> str:
-    return f"{shapes.parameters(kept):,} parameters, {shapes.macs(kept) / 1e6:.1f} M MACs"
+def _reached(goal: Goal, shapes: Shapes, kept: Kept) -> Reached:
+    label = None if goal.kind == "ratio" else goal.label
+    return Reached(goal=label, parameters=shapes.parameters(kept), macs=shapes.macs(kept))

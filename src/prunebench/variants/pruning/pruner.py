@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from prunebench.common.errors import StepError
+from prunebench.common.records import LeftAlone
 from prunebench.config.sections import Importance
 from prunebench.variants.checkpoint import Network
 from prunebench.variants.graph.groups import ChannelGroup, PruningGraph, blank_image, trace
@@ -29,7 +30,7 @@ class Outcome:
         channels_after: Channels that are left of them.
     """
 
-    left_alone: dict[str, str]
+    left_alone: dict[str, LeftAlone]
     channels_before: int
     channels_after: int
 
@@ -166,14 +167,17 @@ def _check_something_goes(
 
 def _kept_whole(
     graph: PruningGraph, kept: Mapping[str, int], round_to: int | None
-) -> dict[str, str]:
+) -> dict[str, LeftAlone]:
     reasons = {}
     for group in graph.groups:
         if kept[group.root] == group.width:
             narrow = round_to is not None and group.width <= round_to
-            why = f"no wider than a block of {round_to}" if narrow else "too narrow for the ratio"
-            for member in group.members:
-                reasons[graph.stock_name(member)] = f"its {group.width} channels are {why}"
+            reason = LeftAlone(
+                reason="narrow_block" if narrow else "narrow_ratio",
+                width=group.width,
+                block=round_to if narrow else None,
+            )
+            reasons.update({graph.stock_name(member): reason for member in group.members})
     return reasons
 
 

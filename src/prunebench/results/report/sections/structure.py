@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from prunebench.common.records import Audit, Judgement, TrainingSummary, VariantRecord
 from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_judgement, tell_left_alone, tell_variant
 from prunebench.results.report import figures
 from prunebench.results.report.document import Block, Item, Items, Paragraph, Section
 from prunebench.results.report.numbers import count, relative
-from prunebench.results.report.recorded import recorded
 from prunebench.results.report.stored import StoredRun
 
 
@@ -32,7 +32,7 @@ def training(run: StoredRun, m: Messages) -> Section | None:
         if v.training is not None
     ]
     trained += [
-        Item(m("structure.not_trained", reason=_sentence(v.not_trained)), v.name)
+        Item(m("structure.not_trained", reason=tell_judgement(v.not_trained, m)), v.name)
         for v in run.variants
         if v.not_trained is not None
     ]
@@ -46,13 +46,13 @@ def training(run: StoredRun, m: Messages) -> Section | None:
 
 def _story(run: StoredRun, variant: VariantRecord, m: Messages) -> str:
     if variant.not_trained is not None:
-        return m("structure.not_trained", reason=_sentence(variant.not_trained))
+        return m("structure.not_trained", reason=tell_judgement(variant.not_trained, m))
     parent = None if variant.parent is None else run.variant(variant.parent)
     parts = [_made(variant, parent, m)]
     if variant.audit is not None:
         before = None if parent is None or _is_stock(variant) else parent.audit
         parts.append(_counts(variant.audit, before, m))
-        parts.append(m("structure.audit", why=recorded(_sentence(variant.audit.why), m)))
+        parts.append(m("structure.audit", why=tell_variant(variant, m)))
         if variant.audit.left_alone:
             parts.append(_left_alone(variant.audit, m))
         if variant.audit.verdict == "restored":
@@ -119,11 +119,9 @@ def _widths(changed: int, total: int, m: Messages) -> str:
 
 def _left_alone(audit: Audit, m: Messages) -> str:
     reasons: dict[str, list[str]] = {}
-    for module, reason in audit.left_alone.items():
-        reasons.setdefault(reason, []).append(module)
-    told = "; ".join(
-        f"{', '.join(modules)}: {recorded(reason, m)}" for reason, modules in reasons.items()
-    )
+    for module, left in audit.left_alone.items():
+        reasons.setdefault(tell_left_alone(left, m), []).append(module)
+    told = "; ".join(f"{', '.join(modules)}: {reason}" for reason, modules in reasons.items())
     return m("structure.left_alone", modules=told)
 
 
@@ -137,7 +135,9 @@ def _was_rebuilt(variant: VariantRecord) -> bool:
 
 
 def _course(trained: TrainingSummary, judgement: Judgement | None, m: Messages) -> str:
-    parts = [] if judgement is None else [m("training.went_on", reason=_sentence(judgement.reason))]
+    parts = []
+    if judgement is not None:
+        parts.append(m("training.went_on", reason=tell_judgement(judgement, m)))
     parts += [
         m(
             "training.course",

@@ -6,6 +6,7 @@ import itertools
 
 from prunebench.common.records import VariantRecord
 from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_judgement
 from prunebench.results.messages.sentences import tell
 from prunebench.results.ranking.records import RankedVariant, Ranking, Shown
 from prunebench.results.report import figures
@@ -152,7 +153,7 @@ def _ranks(run: StoredRun, ranking: Ranking, m: Messages) -> Table:
         reason = m("comparison.failed", step=failed.step, reason=failed.reason)
         rows.append(cells(failed.name, Cell(reason, "bad", span=len(columns) - 1)))
     for left_out in ranking.not_trained:
-        reason = m("comparison.not_trained", reason=left_out.reason)
+        reason = m("comparison.not_trained", reason=tell_judgement(left_out.judgement, m))
         rows.append(cells(left_out.name, Cell(reason, "open", span=len(columns) - 1)))
     threads = m.counted("threads", ranking.threads)
     level = f"{100 * ranking.level:g}"
