@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise
 from prunebench.results.messages.sentences import tell
@@ -17,6 +19,7 @@ from prunebench.results.report.document import (
     Notice,
     Paragraph,
     Section,
+    section,
 )
 from prunebench.results.report.numbers import with_interval
 from prunebench.results.report.significant_findings import compared, standing
@@ -28,30 +31,29 @@ MOST_DOUBTS = 12
 
 def answer(run: StoredRun, m: Messages) -> Section:
     """Which variant to ship, by use, and what to know before trusting that."""
-    ranking = run.ranking
-    blocks: list[Block] = []
-    if run.outcome.noise:
-        findings = tuple(Item(tell_noise(seen, m)) for seen in run.outcome.noise)
-        blocks.append(Notice(m("answer.noisy"), findings))
+    ranking, noise, cards = run.ranking, run.outcome.noise, None
     if ranking.rows:
-        blocks.append(Cards(tuple(_card(run, advice, m) for advice in ranking.advice)))
-        blocks.append(Paragraph(_basis(run, m)))
-    else:
-        blocks.append(Paragraph(m("answer.nothing")))
+        cards = Cards(tuple(_card(run, advice, m) for advice in ranking.advice))
     doubts = []
-    if ranking.failures:
-        failed = m.some([failure.name for failure in ranking.failures])
-        doubts.append(Item(m.counted("answer.failed", len(ranking.failures), names=failed)))
-    if ranking.not_trained:
-        names = m.some([left_out.name for left_out in ranking.not_trained])
-        count = len(ranking.not_trained)
-        doubts.append(Item(m.counted("answer.not_trained", count, names=names)))
-    doubts += [Item(tell(doubt, ranking, m)) for doubt in ranking.warnings]
-    if doubts:
-        more = len(doubts) - MOST_DOUBTS
-        told = doubts if more <= 0 else [*doubts[:MOST_DOUBTS], Item(m("answer.more", n=more))]
-        blocks.append(Notice(m("answer.doubts"), tuple(told)))
-    return Section("answer", m("answer.title"), tuple(blocks))
+    for key, left_out in (("failed", ranking.failures), ("not_trained", ranking.not_trained)):
+        if left_out:
+            names = m.some([variant.name for variant in left_out])
+            doubts.append(m.counted(f"answer.{key}", len(left_out), names=names))
+    doubts += [tell(doubt, ranking, m) for doubt in ranking.warnings]
+    more = len(doubts) - MOST_DOUBTS
+    told = doubts if more <= 0 else [*doubts[:MOST_DOUBTS], m("answer.more", n=more)]
+    return section(
+        "answer",
+        m,
+        _notice(m("answer.noisy"), [tell_noise(seen, m) for seen in noise]),
+        cards,
+        Paragraph(m("answer.nothing") if cards is None else _basis(run, m)),
+        _notice(m("answer.doubts"), told),
+    )
+
+
+def _notice(title: str, texts: Sequence[str]) -> Notice | None:
+    return Notice(title, tuple(map(Item, texts))) if texts else None
 
 
 def guide(run: StoredRun, m: Messages) -> Section:
@@ -71,7 +73,7 @@ def guide(run: StoredRun, m: Messages) -> Section:
             Item(" ".join(_cons(run, row, m)) or m("guide.nothing"), m("guide.cons")),
         )
         blocks.append(Items(items))
-    return Section("guide", m("guide.title"), tuple(blocks))
+    return section("guide", m, *blocks)
 
 
 def _card(run: StoredRun, advice: Advice, m: Messages) -> Card:
@@ -142,10 +144,8 @@ def _cons(run: StoredRun, row: RankedVariant, m: Messages) -> list[str]:
     if row.realtime != "yes":
         fps = f"{run.ranking.realtime_fps:g}"
         texts.append(m(f"guide.realtime.{row.realtime}", fps=fps))
-    if row.keeps_accuracy == "not shown":
-        texts.append(m("guide.accuracy"))
-    if row.verdict == "restored":
-        texts.append(m("guide.restored"))
+    texts += [m("guide.accuracy")] if row.keeps_accuracy == "not shown" else []
+    texts += [m("guide.restored")] if row.verdict == "restored" else []
     return texts
 
 

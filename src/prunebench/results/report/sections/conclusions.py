@@ -5,7 +5,7 @@ from __future__ import annotations
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import tell
 from prunebench.results.ranking.records import Metric, RankedVariant, Ranking
-from prunebench.results.report.document import Item, Items, Section
+from prunebench.results.report.document import Item, Items, Section, items, section
 from prunebench.results.report.numbers import with_interval
 from prunebench.results.report.sections.strategies import round_verdict
 from prunebench.results.report.significant_findings import compared, leaders, standing
@@ -24,32 +24,26 @@ def findings(run: StoredRun, m: Messages) -> Section | None:
     ranking = run.ranking
     if not ranking.rows:
         return None
-    items = [_leader(ranking, metric, m) for metric in LEADING]
+    found = [_leader(ranking, metric, m) for metric in LEADING]
     least = min(row.size_mb for row in ranking.rows)
     smallest = [row.name for row in ranking.rows if row.size_mb == least]
     size = m("findings.size.text", names=m.some(smallest), size=f"{least:.2f}")
-    items.append(Item(size, m("findings.size")))
+    found.append(Item(size, m("findings.size")))
     kept = [row.name for row in ranking.rows if row.verdict in ("pruned", "preserved")]
     lost = [row.name for row in ranking.rows if row.verdict == "restored"]
     texts = [m("findings.kept", names=m.some(kept))] if kept else []
     texts += [m("findings.lost", names=m.some(lost))] if lost else []
     if texts:
-        items.append(Item(" ".join(texts), m("findings.structure")))
-    return Section("findings", m("findings.title"), (Items(tuple(items)),))
+        found.append(Item(" ".join(texts), m("findings.structure")))
+    return section("findings", m, Items(tuple(found)))
 
 
 def conclusions(run: StoredRun, m: Messages) -> Section | None:
     """What follows: pruning, strategies, rounds, and what to do; ``None`` without a ranking."""
     if not run.ranking.rows:
         return None
-    items = [
-        *_pruning(run, m),
-        *_strategies(run, m),
-        *_rounds(run, m),
-        *_deployment(run, m),
-        *_open_questions(run, m),
-    ]
-    return Section("conclusions", m("conclusions.title"), (Items(tuple(items)),))
+    parts = (_pruning, _strategies, _rounds, _deployment, _open_questions)
+    return section("conclusions", m, items(item for part in parts for item in part(run, m)))
 
 
 def _leader(ranking: Ranking, metric: Metric, m: Messages) -> Item:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import tell
-from prunebench.results.report.document import Item, Items, Paragraph, Section
+from prunebench.results.report.document import Paragraph, Section, items, section
 from prunebench.results.report.stored import StoredRun
 
 
@@ -15,6 +15,5 @@ def controls(run: StoredRun, m: Messages) -> Section | None:
     if not known:
         return None
     how = Paragraph(m("controls.how", controls=m.listed(known)))
-    items = tuple(Item(tell(pair, ranking, m)) for pair in ranking.against_controls)
-    found = Items(items) if items else Paragraph(m("controls.none"))
-    return Section("controls", m("controls.title"), (how, found))
+    found = items(tell(pair, ranking, m) for pair in ranking.against_controls)
+    return section("controls", m, how, found or Paragraph(m("controls.none")))

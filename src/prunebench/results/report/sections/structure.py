@@ -6,26 +6,26 @@ from prunebench.common.records import Audit, Judgement, TrainingSummary, Variant
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_judgement, tell_left_alone, tell_variant
 from prunebench.results.report import figures
-from prunebench.results.report.document import Block, Item, Items, Paragraph, Section
+from prunebench.results.report.document import Item, Paragraph, Section, items, section
 from prunebench.results.report.numbers import count, relative
 from prunebench.results.report.stored import StoredRun
 
 
 def structure(run: StoredRun, m: Messages) -> Section:
     """Pruned here, kept or restored there, and by which step."""
-    stories = Items(tuple(Item(_story(run, v, m), v.name) for v in run.variants))
-    blocks: list[Block] = [Paragraph(m("structure.how")), stories]
-    if any(_was_rebuilt(variant) for variant in run.variants):
-        blocks.append(Paragraph(m("structure.cause")))
-    drawn = figures.widths(run, m)
-    if drawn is not None:
-        blocks.append(drawn)
-    return Section("structure", m("structure.title"), tuple(blocks))
+    rebuilt = any(_was_rebuilt(variant) for variant in run.variants)
+    return section(
+        "structure",
+        m,
+        Paragraph(m("structure.how")),
+        items(Item(_story(run, variant, m), variant.name) for variant in run.variants),
+        Paragraph(m("structure.cause")) if rebuilt else None,
+        figures.widths(run, m),
+    )
 
 
 def training(run: StoredRun, m: Messages) -> Section | None:
     """The curves of every training, ``None`` where nothing was trained."""
-    drawn = figures.training_curves(run, m)
     trained = [
         Item(_course(v.training, v.judgement, m), v.name)
         for v in run.variants
@@ -38,10 +38,7 @@ def training(run: StoredRun, m: Messages) -> Section | None:
     ]
     if not trained:
         return None
-    blocks: tuple[Block, ...] = (Items(tuple(trained)),)
-    if drawn is not None:
-        blocks = (*blocks, drawn)
-    return Section("training", m("training.title"), blocks)
+    return section("training", m, items(trained), figures.training_curves(run, m))
 
 
 def _story(run: StoredRun, variant: VariantRecord, m: Messages) -> str:
