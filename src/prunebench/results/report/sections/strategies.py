@@ -103,10 +103,7 @@ def _strategy_row(run: StoredRun, effect: Effect, m: Messages) -> tuple[Cell, ..
 
 def _minutes(run: StoredRun, name: str) -> str:
     """What a variant's own training and those it goes on from took together."""
-    variant, total = run.variant(name), 0.0
-    while variant is not None and variant.training is not None and variant.training.round:
-        total += variant.training.minutes
-        variant = None if variant.parent is None else run.variant(variant.parent)
+    total = sum(training.minutes for training in run.retrainings(name))
     return f"{total:.1f}" if total else BLANK
 
 

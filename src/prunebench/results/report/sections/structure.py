@@ -44,7 +44,7 @@ def training(run: StoredRun, m: Messages) -> Section | None:
 def _story(run: StoredRun, variant: VariantRecord, m: Messages) -> str:
     if variant.not_trained is not None:
         return m("structure.not_trained", reason=tell_judgement(variant.not_trained, m))
-    parent = None if variant.parent is None else run.variant(variant.parent)
+    parent = run.variant(variant.parent)
     parts = [_made(variant, parent, m)]
     if variant.audit is not None:
         before = None if parent is None or _is_stock(variant) else parent.audit
