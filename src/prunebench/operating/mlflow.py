@@ -20,7 +20,7 @@ from prunebench.config.mlflow import MlflowConfig, require_mlflow
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_judgement, tell_variant
 from prunebench.results.messages.sentences import tell
-from prunebench.results.report.stored import StoredRun, read_stored_run
+from prunebench.results.report.stored import ReportedRun, read_stored_run
 from prunebench.steps.child import run_child
 from prunebench.steps.events import Emit
 
@@ -130,7 +130,7 @@ def _reason(error: BaseException) -> str:
     return f"did not take the run ({str(error).splitlines()[0].rstrip('.')})"
 
 
-def _log(client: MlflowClient, stored: StoredRun, settings: MlflowConfig) -> Logged:
+def _log(client: MlflowClient, stored: ReportedRun, settings: MlflowConfig) -> Logged:
     experiment = client.get_experiment_by_name(settings.experiment)
     number = (
         client.create_experiment(settings.experiment)
@@ -183,7 +183,7 @@ def _write(
         client.log_batch(run_id, metrics[part], params[part], notes[part])
 
 
-def _settings_of(stored: StoredRun) -> dict[str, Any]:
+def _settings_of(stored: ReportedRun) -> dict[str, Any]:
     """Every key of the configuration, and the versions the run was made with."""
     environment = dict(stored.environment)
     versions = environment.pop("versions", {})
@@ -205,7 +205,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-def _answer_of(stored: StoredRun) -> dict[str, str]:
+def _answer_of(stored: ReportedRun) -> dict[str, str]:
     """What to ship, as the run's description and as tags one can search by."""
     advice = stored.ranking.advice
     return {NOTE_TAG: "\n\n".join(tell(one, stored.ranking, Messages()) for one in advice)} | {
@@ -233,7 +233,7 @@ def _parameters_of(variant: VariantRecord) -> dict[str, Any]:
     return found
 
 
-def _figures_of(stored: StoredRun, variant: VariantRecord) -> Iterator[Point]:
+def _figures_of(stored: ReportedRun, variant: VariantRecord) -> Iterator[Point]:
     """Accuracy and size once, what depends on the number of threads for each of them."""
     if variant.accuracy is not None:
         yield "map50_95", variant.accuracy.map50_95, 0
@@ -258,7 +258,7 @@ def _with_interval(name: str, interval: Interval) -> Iterator[Point]:
     yield f"{name}_high", interval.high, 0
 
 
-def _curves_of(stored: StoredRun, variant: VariantRecord) -> Iterator[Point]:
+def _curves_of(stored: ReportedRun, variant: VariantRecord) -> Iterator[Point]:
     curves = stored.curves.get(variant.name, {})
     for column, values in curves.items():
         if column in ("epoch", "time"):

@@ -18,7 +18,7 @@ from prunebench.experiment.figures import measured_from, network_key
 from prunebench.measuring.latency.stopping import possible_looks
 from prunebench.results.messages.sentences import neighbours
 from prunebench.results.outcome import RunRanking, read_latency
-from prunebench.results.ranking import Measured
+from prunebench.results.ranking import MeasuredVariant
 from prunebench.results.run_folder import read_variants
 
 
@@ -29,13 +29,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunRanking]:
 
 
 @pytest.fixture(scope="module")
-def measured(run: tuple[Path, RunRanking]) -> dict[str, Measured]:
+def measured(run: tuple[Path, RunRanking]) -> dict[str, MeasuredVariant]:
     folder, _ = run
     found = measured_from(experiment_of(folder), read_variants(folder), read_latency(folder))
     return {variant.name: variant for variant in found}
 
 
-def test_every_variant_with_figures_is_gathered(measured: dict[str, Measured]) -> None:
+def test_every_variant_with_figures_is_gathered(measured: dict[str, MeasuredVariant]) -> None:
     assert set(measured) == {"baseline", "pruned", "standard-1", "standard-2", "preserving-1"}
     standard = measured["standard-2"]
     assert (standard.parent, standard.strategy, standard.round) == ("standard-1", "standard", 2)
@@ -46,7 +46,7 @@ def test_every_variant_with_figures_is_gathered(measured: dict[str, Measured]) -
 
 
 def test_size_is_that_of_the_configured_file(
-    run: tuple[Path, RunRanking], measured: dict[str, Measured]
+    run: tuple[Path, RunRanking], measured: dict[str, MeasuredVariant]
 ) -> None:
     folder, _ = run
     variants = {variant.name: variant for variant in read_variants(folder)}
@@ -68,7 +68,7 @@ def quantization(left: tuple[str, ...]) -> Quantization:
 
 
 def test_networks_are_one_by_their_widths_not_by_their_names(
-    run: tuple[Path, RunRanking], measured: dict[str, Measured]
+    run: tuple[Path, RunRanking], measured: dict[str, MeasuredVariant]
 ) -> None:
     folder, _ = run
     assert measured["baseline"].is_same_network(measured["standard-1"])
@@ -88,7 +88,7 @@ def test_networks_are_one_by_their_widths_not_by_their_names(
 
 
 def test_accuracy_draws_are_paired_and_spread_around_the_estimate(
-    measured: dict[str, Measured],
+    measured: dict[str, MeasuredVariant],
 ) -> None:
     for variant in measured.values():
         assert variant.map50_draws.shape == measured["baseline"].map50_draws.shape

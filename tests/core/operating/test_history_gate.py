@@ -18,7 +18,7 @@ from prunebench.operating.gate.decision import (
     paired_checks,
     stored_check,
 )
-from prunebench.results.ranking import Measured
+from prunebench.results.ranking import MeasuredVariant
 
 LIMITS = GateLimits()
 ROUNDS = 12
@@ -27,12 +27,12 @@ IMAGES = 100
 
 def variant(
     name: str, rng: np.random.Generator, drift: Array, *, slower: float = 1.0, map50: float = 0.85
-) -> Measured:
+) -> MeasuredVariant:
     noise = rng.normal(0, 0.007, (2, ROUNDS))
     rounds = [
         {r: float(10 * slower * np.exp(drift[r] + row[r])) for r in range(ROUNDS)} for row in noise
     ]
-    return Measured(
+    return MeasuredVariant(
         name=name,
         parent=None,
         strategy=None,
@@ -128,7 +128,9 @@ def test_what_is_not_measured_well_enough_is_not_shown() -> None:
 def test_too_few_rounds_or_images_are_no_check() -> None:
     rng = np.random.default_rng(12)
     full = variant("a", rng, np.zeros(ROUNDS))
-    short = Measured(**{**vars(full), "name": "b", "latency_ms": {1: {0: 10.0}}, "images": 5})
+    short = MeasuredVariant(
+        **{**vars(full), "name": "b", "latency_ms": {1: {0: 10.0}}, "images": 5}
+    )
     assert paired_checks(short, full, (1,), LIMITS) == []
 
 

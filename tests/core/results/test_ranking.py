@@ -18,7 +18,13 @@ from prunebench.common.text import percent, points
 from prunebench.config.sections import Control, RankingConfig
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import Fact, tell
-from prunebench.results.ranking import FailedVariant, Measured, Ranking, rank, ranking_rows_csv
+from prunebench.results.ranking import (
+    FailedVariant,
+    MeasuredVariant,
+    Ranking,
+    rank,
+    ranking_rows_csv,
+)
 from prunebench.results.ranking.records import (
     Altered,
     FewImages,
@@ -43,7 +49,7 @@ class Lab:
         self.map50_noise = map50_noise
         self.drift = self.rng.normal(0, 0.1, ROUNDS)
         self.shared = self.rng.normal(0, 0.02, CONFIG.bootstrap)
-        self.measured: list[Measured] = []
+        self.measured: list[MeasuredVariant] = []
 
     def add(
         self,
@@ -65,7 +71,7 @@ class Lab:
         """Add a variant whose frame takes ``ms`` + 2 milliseconds."""
         own = self.rng.normal(0, self.map50_noise, CONFIG.bootstrap)
         self.measured.append(
-            Measured(
+            MeasuredVariant(
                 name=name,
                 parent=parent,
                 strategy=strategy,

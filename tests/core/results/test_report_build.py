@@ -20,7 +20,7 @@ from prunebench.results.messages.sentences import tell
 from prunebench.results.outcome import RunRanking, read_outcome
 from prunebench.results.report.build import build_report, compose, report_markdown
 from prunebench.results.report.render import to_markdown
-from prunebench.results.report.stored import StoredRun, read_stored_run
+from prunebench.results.report.stored import ReportedRun, read_stored_run
 
 SECTIONS = [
     "answer",
@@ -107,7 +107,7 @@ def markdown(run: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def stored(run: Path) -> StoredRun:
+def stored(run: Path) -> ReportedRun:
     return read_stored_run(run)
 
 
@@ -356,7 +356,7 @@ def test_an_unfinished_run_has_no_report(tmp_path: Path) -> None:
         build_report(tmp_path)
 
 
-def test_korean_says_the_same_with_the_same_numbers(stored: StoredRun, markdown: str) -> None:
+def test_korean_says_the_same_with_the_same_numbers(stored: ReportedRun, markdown: str) -> None:
     korean = Messages("ko")
     text = to_markdown(compose(stored, korean), korean)
     assert "preserving-1 배포 권장" in text

@@ -26,7 +26,7 @@ from prunebench.common.statistics import (
 )
 from prunebench.common.text import listed, percent, points
 from prunebench.results.ranking.compare import FEWEST_IMAGES
-from prunebench.results.ranking.measured import Measured
+from prunebench.results.ranking.measured import MeasuredVariant
 
 GateMetric = Literal["latency", "accuracy"]
 Standing = Literal["holds", "not shown", "suspected"]
@@ -103,7 +103,10 @@ class GateResult(Record):
 
 
 def paired_checks(
-    candidate: Measured, baseline: Measured, threads: Sequence[int], limits: GateLimits
+    candidate: MeasuredVariant,
+    baseline: MeasuredVariant,
+    threads: Sequence[int],
+    limits: GateLimits,
 ) -> list[Check]:
     """Checks of two variants that were measured in the same rounds and on the same images.
 

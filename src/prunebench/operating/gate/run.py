@@ -40,7 +40,7 @@ from prunebench.operating.gate.subjects import StoredBaseline, Subject, find_sto
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise
 from prunebench.results.ranking.compare import FEWEST_IMAGES
-from prunebench.results.ranking.measured import Measured, Rounds
+from prunebench.results.ranking.measured import MeasuredVariant, Rounds
 from prunebench.steps.events import Emit, Event, Stage, Timed, Waiting
 
 CANDIDATE, BASELINE = "candidate", "baseline"
@@ -141,7 +141,7 @@ def _settings(settings: LatencyConfig, limits: GateLimits) -> LatencyConfig:
 
 
 class _Scores(NamedTuple):
-    """An accuracy as ``Measured`` holds it."""
+    """An accuracy as ``MeasuredVariant`` holds it."""
 
     map50: float
     draws: Array
@@ -285,9 +285,9 @@ def _evaluate(detections: Path, metric: Overlap, weights: Array) -> _Scores:
     return _Scores(float(whole), mean_ap(loaded, weights), loaded.images)
 
 
-def _measured(name: str, latency_ms: dict[int, Rounds], scores: _Scores) -> Measured:
+def _measured(name: str, latency_ms: dict[int, Rounds], scores: _Scores) -> MeasuredVariant:
     """What the checks read of a variant; they ask for nothing else."""
-    return Measured(
+    return MeasuredVariant(
         name=name,
         parent=None,
         strategy=None,

@@ -1,6 +1,6 @@
 """From measured figures to ranks, ties, comparisons and advice; no file is read or written here."""
 
-from prunebench.results.ranking.measured import Measured
+from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.ranking.rank import rank
 from prunebench.results.ranking.records import (
     Advice,
@@ -20,7 +20,7 @@ __all__ = [
     "Difference",
     "Effect",
     "FailedVariant",
-    "Measured",
+    "MeasuredVariant",
     "RankedVariant",
     "Ranking",
     "RelativeChange",

@@ -21,7 +21,7 @@ from prunebench.common.statistics import (
     log_ratios,
 )
 from prunebench.config.sections import RankingConfig
-from prunebench.results.ranking.measured import Measured, Rounds
+from prunebench.results.ranking.measured import MeasuredVariant, Rounds
 from prunebench.results.ranking.records import Metric
 
 SMALLEST_MAP50 = 1e-3
@@ -72,7 +72,10 @@ Raws = Mapping[tuple[Metric, str, str], Raw]
 
 
 def compare_all(
-    measured: Sequence[Measured], threads: int, config: RankingConfig, rng: np.random.Generator
+    measured: Sequence[MeasuredVariant],
+    threads: int,
+    config: RankingConfig,
+    rng: np.random.Generator,
 ) -> list[Raw]:
     """Compare every pair in every metric, each pair in one order.
 
@@ -102,8 +105,8 @@ def in_both_orders(raws: Sequence[Raw]) -> Raws:
 
 def _by_rounds(
     metric: Metric,
-    a: Measured,
-    b: Measured,
+    a: MeasuredVariant,
+    b: MeasuredVariant,
     a_ms: Rounds,
     b_ms: Rounds,
     config: RankingConfig,
@@ -119,7 +122,7 @@ def _by_rounds(
     return Raw(metric, a.name, b.name, location.centre, draws, location.p_value(), same, location)
 
 
-def _accuracy(a: Measured, b: Measured) -> Raw:
+def _accuracy(a: MeasuredVariant, b: MeasuredVariant) -> Raw:
     draws = a.map50_draws - b.map50_draws
     location = _of_draws(a.map50 - b.map50, draws, a.images)
     p = location.p_value() if a.images >= FEWEST_IMAGES else 1.0
@@ -130,7 +133,7 @@ def _of_draws(estimate: float, draws: Array, n: int) -> Location:
     return Location(estimate, float(np.nanstd(draws)), max(n - 1, 1), n)
 
 
-def _efficiency(a: Measured, b: Measured, speed: Raw) -> Raw:
+def _efficiency(a: MeasuredVariant, b: MeasuredVariant, speed: Raw) -> Raw:
     """Relative difference of mAP50 x FPS / MB.
 
     Between variants of one network the speed difference is known to be none, so a difference is
@@ -156,7 +159,7 @@ def _efficiency(a: Measured, b: Measured, speed: Raw) -> Raw:
     )
 
 
-def _relative_map(a: Measured, b: Measured) -> tuple[float, Array]:
+def _relative_map(a: MeasuredVariant, b: MeasuredVariant) -> tuple[float, Array]:
     """Log ratio of two mAP50, and its draws."""
     estimate = _log_map(np.array(a.map50)) - _log_map(np.array(b.map50))
     return float(estimate), _log_map(a.map50_draws) - _log_map(b.map50_draws)
@@ -173,7 +176,7 @@ def display_interval(raw: Raw, level: float) -> Interval:
     return _in_percent(raw.estimate, raw.draws, level)
 
 
-def relative_accuracy(a: Measured, b: Measured, level: float) -> Interval:
+def relative_accuracy(a: MeasuredVariant, b: MeasuredVariant, level: float) -> Interval:
     """Change of mAP50 from ``b`` to ``a`` in percent of ``b``'s."""
     return _in_percent(*_relative_map(a, b), level)
 

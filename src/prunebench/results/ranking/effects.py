@@ -8,7 +8,7 @@ from typing import Literal
 
 from prunebench.common.records import Interval
 from prunebench.results.ranking.compare import Raw, Raws, display_interval, relative_accuracy
-from prunebench.results.ranking.measured import Measured
+from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.ranking.records import Effect, Metric, RelativeChange
 from prunebench.results.ranking.ties import Wins, tied
 
@@ -16,7 +16,7 @@ Kind = Literal["strategy", "round"]
 
 
 def effects_of(
-    measured: Sequence[Measured], raws: Raws, wins: Wins, level: float
+    measured: Sequence[MeasuredVariant], raws: Raws, wins: Wins, level: float
 ) -> Iterator[Effect]:
     """Effects of every retrained variant whose reference was measured in the same rounds."""
     by_name = {variant.name: variant for variant in measured}
@@ -30,8 +30,8 @@ def effects_of(
 
 
 def _references(
-    variant: Measured, by_name: Mapping[str, Measured]
-) -> Iterator[tuple[Kind, Measured]]:
+    variant: MeasuredVariant, by_name: Mapping[str, MeasuredVariant]
+) -> Iterator[tuple[Kind, MeasuredVariant]]:
     """The network that the strategy started from, and the round before."""
     start = parent = by_name.get(variant.parent or "")
     while start is not None and start.strategy == variant.strategy:
@@ -44,8 +44,8 @@ def _references(
 
 def _effect(
     kind: Kind,
-    variant: Measured,
-    reference: Measured,
+    variant: MeasuredVariant,
+    reference: MeasuredVariant,
     speed: Raw,
     raws: Raws,
     wins: Wins,

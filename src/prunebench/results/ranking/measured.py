@@ -15,7 +15,7 @@ Rounds = Mapping[int, float]
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredVariant:
     """One variant, measured.
 
     Attributes:
@@ -60,6 +60,6 @@ class Measured:
     control: Control | None = None
     both: Mapping[Overlap, tuple[float, Array]] = field(default_factory=dict)
 
-    def is_same_network(self, other: Measured) -> bool:
+    def is_same_network(self, other: MeasuredVariant) -> bool:
         """Whether both run the same operations, so that speed cannot tell them apart."""
         return self.network is not None and self.network == other.network

@@ -14,7 +14,7 @@ from prunebench.results.ranking.advice import advise
 from prunebench.results.ranking.compare import FEWEST_IMAGES, Raws, compare_all, in_both_orders
 from prunebench.results.ranking.controls import against_controls
 from prunebench.results.ranking.effects import effects_of
-from prunebench.results.ranking.measured import Measured, Rounds
+from prunebench.results.ranking.measured import MeasuredVariant, Rounds
 from prunebench.results.ranking.records import (
     Altered,
     Difference,
@@ -35,7 +35,7 @@ from prunebench.results.ranking.ties import Wins, decide, ranks_of, tied, wins_o
 
 
 def rank(
-    measured: Sequence[Measured],
+    measured: Sequence[MeasuredVariant],
     *,
     config: RankingConfig,
     threads: int,
@@ -93,19 +93,19 @@ def rank(
     )
 
 
-def _rounds_of(variant: Measured, threads: int) -> int:
+def _rounds_of(variant: MeasuredVariant, threads: int) -> int:
     by_kind = (variant.end_to_end_ms, variant.latency_ms)
     return min(len(rounds.get(threads, {})) for rounds in by_kind)
 
 
-def _unmeasured(variant: Measured, threads: int) -> FailedVariant:
+def _unmeasured(variant: MeasuredVariant, threads: int) -> FailedVariant:
     found = _rounds_of(variant, threads)
     reason = f"{found} rounds were measured with {threads} threads, {FEWEST_ROUNDS} are needed"
     return FailedVariant(name=variant.name, step="latency", reason=variant.failure or reason)
 
 
 def _rows(
-    measured: Sequence[Measured],
+    measured: Sequence[MeasuredVariant],
     wins: Wins,
     raws: Raws,
     config: RankingConfig,
@@ -173,7 +173,7 @@ def _per_second(
     return interval(1000 / milliseconds.estimate, per_second, config.level), per_second
 
 
-def _realtime(variant: Measured, threads: int, fps: Interval, limit: float) -> Shown:
+def _realtime(variant: MeasuredVariant, threads: int, fps: Interval, limit: float) -> Shown:
     """The paced verdict; without one, the interval of the back-to-back FPS."""
     paced = variant.realtime.get(threads)
     if paced is not None:
@@ -184,7 +184,7 @@ def _realtime(variant: Measured, threads: int, fps: Interval, limit: float) -> S
 
 
 def _keeps_accuracy(
-    variant: Measured, baseline: Measured | None, raws: Raws, config: RankingConfig
+    variant: MeasuredVariant, baseline: MeasuredVariant | None, raws: Raws, config: RankingConfig
 ) -> Shown | None:
     allowed = config.max_map50_loss
     if allowed is None or baseline is None:
@@ -198,7 +198,7 @@ def _keeps_accuracy(
     return "no" if loss.low > allowed else "not shown"
 
 
-def _pareto(variant: Measured, measured: Sequence[Measured], wins: Wins) -> Pareto:
+def _pareto(variant: MeasuredVariant, measured: Sequence[MeasuredVariant], wins: Wins) -> Pareto:
     """Membership of the front of mAP50 and FPS, as far as it is shown.
 
     ``no``: some variant is shown to be better in both, or better in accuracy with the same
@@ -217,7 +217,7 @@ def _pareto(variant: Measured, measured: Sequence[Measured], wins: Wins) -> Pare
 
 
 def _doubts(
-    measured: Sequence[Measured], differences: Sequence[Difference], level: float
+    measured: Sequence[MeasuredVariant], differences: Sequence[Difference], level: float
 ) -> Iterator[Doubt]:
     for variant in measured:
         if variant.verdict == "restored":

@@ -23,7 +23,7 @@ from prunebench.results.report.sections.settings import settings
 from prunebench.results.report.sections.strategies import rounds, strategies
 from prunebench.results.report.sections.structure import structure, training
 from prunebench.results.report.sections.tables import comparison, memory, pareto, real_time
-from prunebench.results.report.stored import StoredRun, read_stored_run
+from prunebench.results.report.stored import ReportedRun, read_stored_run
 
 if TYPE_CHECKING:
     from prunebench.results.outcome import RunRanking
@@ -82,7 +82,7 @@ def report_markdown(
     return to_markdown(compose(read_stored_run(folder, outcome), messages), messages)
 
 
-def compose(run: StoredRun, m: Messages) -> Document:
+def compose(run: ReportedRun, m: Messages) -> Document:
     """The report's sections in order, the answer first."""
     sections: tuple[Section | None, ...] = (
         answer(run, m),

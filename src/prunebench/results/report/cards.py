@@ -18,7 +18,7 @@ from prunebench.results.messages.observations import tell_variant
 from prunebench.results.ranking.records import RankedVariant
 from prunebench.results.report.numbers import count, with_interval
 from prunebench.results.report.render import escape_markdown
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 CARD = "README.md"
 LICENCE = "agpl-3.0"
@@ -27,7 +27,7 @@ LICENCE = "agpl-3.0"
 HUB_TASKS = {"detect": "object-detection", "segment": "image-segmentation"}
 
 
-def write_cards(run: StoredRun) -> None:
+def write_cards(run: ReportedRun) -> None:
     """Write the card of every ranked variant into its folder."""
     for row in run.ranking.rows:
         variant = run.variant(row.name)
@@ -36,7 +36,7 @@ def write_cards(run: StoredRun) -> None:
             write_atomically(onnx.with_name(CARD), card(run, variant, row))
 
 
-def card(run: StoredRun, variant: VariantRecord, row: RankedVariant) -> str:
+def card(run: ReportedRun, variant: VariantRecord, row: RankedVariant) -> str:
     """The card of one variant.
 
     Args:
@@ -109,7 +109,7 @@ def card(run: StoredRun, variant: VariantRecord, row: RankedVariant) -> str:
     return "\n".join(lines)
 
 
-def _metadata(run: StoredRun, variant: VariantRecord, row: RankedVariant) -> dict[str, Any]:
+def _metadata(run: ReportedRun, variant: VariantRecord, row: RankedVariant) -> dict[str, Any]:
     task = "detect" if variant.audit is None else variant.audit.structure.task
     metrics = [
         {"type": title.replace(" ", "_").lower(), "value": round(value.estimate, 4)}

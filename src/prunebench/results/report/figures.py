@@ -11,7 +11,7 @@ from prunebench.common.text import points
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report.document import Figure
 from prunebench.results.report.per_class import ClassChange
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 from prunebench.results.report.style import (
     COLOURS,
     by_rows,
@@ -38,7 +38,7 @@ WRITTEN_CLASSES = 14
 """Most classes whose changes are written into the cells."""
 
 
-def latency_distribution(run: StoredRun, threads: int, m: Messages) -> Figure | None:
+def latency_distribution(run: ReportedRun, threads: int, m: Messages) -> Figure | None:
     """Every frame's time as a box from raw samples, and the median of each round as a point."""
     names = [name for name in run.names if _frames_of(run, name, threads)]
     if not names:
@@ -74,7 +74,7 @@ def latency_distribution(run: StoredRun, threads: int, m: Messages) -> Figure | 
     return finished(figure, f"latency-distribution-{threads}", "distribution", m, **counts)
 
 
-def stage_times(run: StoredRun, threads: int, m: Messages) -> Figure | None:
+def stage_times(run: ReportedRun, threads: int, m: Messages) -> Figure | None:
     """Letterbox, inference, and NMS with the masks of a typical frame, stacked."""
     found = {
         name: summary.frames
@@ -101,7 +101,7 @@ def stage_times(run: StoredRun, threads: int, m: Messages) -> Figure | None:
     return finished(figure, f"stage-times-{threads}", "stages", m, **counts)
 
 
-def widths(run: StoredRun, m: Messages) -> Figure | None:
+def widths(run: ReportedRun, m: Messages) -> Figure | None:
     """Output channels of every convolution; variants with equal widths share a line."""
     groups: dict[tuple[tuple[str, int], ...], list[str]] = {}
     for variant in run.variants:
@@ -127,7 +127,7 @@ def widths(run: StoredRun, m: Messages) -> Figure | None:
     return finished(figure, "widths", "widths", m, layers=len(next(iter(groups))), groups=told)
 
 
-def training_curves(run: StoredRun, m: Messages) -> Figure | None:
+def training_curves(run: ReportedRun, m: Messages) -> Figure | None:
     """Validation mAP50 by epoch; a later round goes on where its parent stopped."""
     column = f"metrics/mAP50({'M' if run.config.ranking.metric == 'mask' else 'B'})"
     drawn = [name for name in run.curves if column in run.curves[name]]
@@ -218,7 +218,7 @@ def _class_text(change: ClassChange) -> str:
     return f"<b>{text}*</b>" if change.shown else text
 
 
-def _frames_of(run: StoredRun, name: str, threads: int) -> list[tuple[float, ...]]:
+def _frames_of(run: ReportedRun, name: str, threads: int) -> list[tuple[float, ...]]:
     return [
         sample.frame_ms
         for sample in run.samples

@@ -9,19 +9,6 @@ from prunebench.results.ranking.records import Difference, Metric, RankedVariant
 
 
 @dataclass(frozen=True)
-class Leaders:
-    """The best estimate in a metric, and everything that cannot be told apart from it."""
-
-    first: RankedVariant
-    tied: tuple[RankedVariant, ...]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The leader and those level with it."""
-        return (self.first.name, *(row.name for row in self.tied))
-
-
-@dataclass(frozen=True)
 class Standing:
     """One variant among the others in one metric.
 
@@ -36,13 +23,11 @@ class Standing:
     level: tuple[Difference, ...]
 
 
-def leaders(ranking: Ranking, metric: Metric) -> Leaders | None:
-    """Who leads a metric; ``None`` where nothing was ranked."""
-    if not ranking.rows:
-        return None
+def leader(ranking: Ranking, metric: Metric) -> tuple[RankedVariant, tuple[str, ...]]:
+    """The best estimate in a metric, and the names of those that cannot be told apart from it."""
     first = max(ranking.rows, key=lambda row: row.estimate(metric))
     level = {d.other(first.name) for d in standing(ranking, metric, first.name).level}
-    return Leaders(first, tuple(row for row in ranking.rows if row.name in level))
+    return first, tuple(row.name for row in ranking.rows if row.name in level)
 
 
 def standing(ranking: Ranking, metric: Metric, name: str) -> Standing:
@@ -57,15 +42,12 @@ def standing(ranking: Ranking, metric: Metric, name: str) -> Standing:
 
 def dominators(ranking: Ranking, name: str) -> tuple[str, ...]:
     """Variants shown to be more accurate, and shown to be faster or the same network."""
-    more_accurate = {
-        difference.first: difference for difference in standing(ranking, "accuracy", name).below
-    }
-    faster = {difference.first for difference in standing(ranking, "speed", name).below}
+    accurate = {d.first: d for d in standing(ranking, "accuracy", name).below}
+    faster = {d.first for d in standing(ranking, "speed", name).below}
     return tuple(
         row.name
         for row in ranking.rows
-        if row.name in more_accurate
-        and (row.name in faster or more_accurate[row.name].same_network)
+        if (pair := accurate.get(row.name)) and (row.name in faster or pair.same_network)
     )
 
 

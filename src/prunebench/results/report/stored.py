@@ -34,7 +34,7 @@ Curves = Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
-class StoredRun:
+class ReportedRun:
     """A run as read from its folder.
 
     Attributes:
@@ -84,6 +84,13 @@ class StoredRun:
         """The record of a variant, ``None`` where the run keeps none."""
         return next((v for v in self.variants if v.name == name), None)
 
+    def detections(self, variant: VariantRecord) -> Path | None:
+        """Its raw matches, ``None`` where it has none or they are gone."""
+        if variant.accuracy is None:
+            return None
+        path = self.folder / variant.accuracy.detections.path
+        return path if path.is_file() else None
+
     def retrainings(self, name: str) -> Iterator[TrainingSummary]:
         """A variant's own retraining and those it goes on from, the last first."""
         variant = self.variant(name)
@@ -92,7 +99,7 @@ class StoredRun:
             variant = self.variant(variant.parent)
 
 
-def read_stored_run(folder: Path, outcome: RunRanking | None = None) -> StoredRun:
+def read_stored_run(folder: Path, outcome: RunRanking | None = None) -> ReportedRun:
     """Read a run.
 
     Args:
@@ -119,7 +126,7 @@ def read_stored_run(folder: Path, outcome: RunRanking | None = None) -> StoredRu
             fix="run it again",
         ) from error
     summaries = summarise(latency, measured, level=config.ranking.level)
-    return StoredRun(
+    return ReportedRun(
         folder=folder,
         config=config,
         environment=_environment(folder),

@@ -23,13 +23,13 @@ from prunebench.results.report.document import (
 )
 from prunebench.results.report.numbers import with_interval
 from prunebench.results.report.significant_findings import compared, standing
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 METRICS: tuple[Metric, ...] = ("speed", "accuracy", "efficiency")
 MOST_DOUBTS = 12
 
 
-def answer(run: StoredRun, m: Messages) -> Section:
+def answer(run: ReportedRun, m: Messages) -> Section:
     """Which variant to ship, by use, and what to know before trusting that."""
     ranking, noise, cards = run.ranking, run.outcome.noise, None
     if ranking.rows:
@@ -56,7 +56,7 @@ def _notice(title: str, texts: Sequence[str]) -> Notice | None:
     return Notice(title, tuple(map(Item, texts))) if texts else None
 
 
-def guide(run: StoredRun, m: Messages) -> Section:
+def guide(run: ReportedRun, m: Messages) -> Section:
     """For each use the recommendation, its grounds, what speaks for it and what against."""
     blocks: list[Block] = []
     for advice in run.ranking.advice:
@@ -76,7 +76,7 @@ def guide(run: StoredRun, m: Messages) -> Section:
     return section("guide", m, *blocks)
 
 
-def _card(run: StoredRun, advice: Advice, m: Messages) -> Card:
+def _card(run: ReportedRun, advice: Advice, m: Messages) -> Card:
     title = m(f"use.{advice.use}")
     sentence = tell(advice, run.ranking, m)
     if advice.recommended is None:
@@ -91,7 +91,7 @@ def _card(run: StoredRun, advice: Advice, m: Messages) -> Card:
     return Card(title, row.name, True, sentence, points)
 
 
-def _basis(run: StoredRun, m: Messages) -> str:
+def _basis(run: ReportedRun, m: Messages) -> str:
     images = max((v.accuracy.images for v in run.variants if v.accuracy is not None), default=0)
     return m(
         "answer.basis",
@@ -102,7 +102,7 @@ def _basis(run: StoredRun, m: Messages) -> str:
     )
 
 
-def _certainty(run: StoredRun, use: Use, row: RankedVariant, m: Messages) -> tuple[str, ...]:
+def _certainty(run: ReportedRun, use: Use, row: RankedVariant, m: Messages) -> tuple[str, ...]:
     """How many of the others it is shown to beat in the metrics that decided."""
     texts = []
     for metric in PREFERENCE[use]:
@@ -133,12 +133,12 @@ def _grounds(row: RankedVariant, m: Messages) -> str:
     )
 
 
-def _pros(run: StoredRun, row: RankedVariant, m: Messages) -> list[str]:
+def _pros(run: ReportedRun, row: RankedVariant, m: Messages) -> list[str]:
     found = _compared(run, row, METRICS)
     return [tell(d, run.ranking, m) for d in found if d.significant and d.first == row.name]
 
 
-def _cons(run: StoredRun, row: RankedVariant, m: Messages) -> list[str]:
+def _cons(run: ReportedRun, row: RankedVariant, m: Messages) -> list[str]:
     found = _compared(run, row, METRICS)
     texts = [tell(d, run.ranking, m) for d in found if d.significant and d.second == row.name]
     if row.realtime != "yes":
@@ -149,7 +149,7 @@ def _cons(run: StoredRun, row: RankedVariant, m: Messages) -> list[str]:
     return texts
 
 
-def _excluded(run: StoredRun, use: Use, m: Messages) -> list[str]:
+def _excluded(run: ReportedRun, use: Use, m: Messages) -> list[str]:
     """Who was no candidate for a use, and why."""
     texts = []
     inaccurate = [row.name for row in run.ranking.rows if row.keeps_accuracy == "no"]
@@ -165,7 +165,9 @@ def _excluded(run: StoredRun, use: Use, m: Messages) -> list[str]:
     return texts
 
 
-def _compared(run: StoredRun, row: RankedVariant, metrics: tuple[Metric, ...]) -> list[Difference]:
+def _compared(
+    run: ReportedRun, row: RankedVariant, metrics: tuple[Metric, ...]
+) -> list[Difference]:
     """Against the baseline; the baseline itself against the best of the others."""
     others = [other.name for other in run.ranking.rows if other is not row]
     baseline = run.baseline

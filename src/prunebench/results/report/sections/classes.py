@@ -15,12 +15,12 @@ from prunebench.results.report.document import (
     titles,
 )
 from prunebench.results.report.per_class import class_changes
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 LISTED = 20
 
 
-def classes(run: StoredRun, m: Messages) -> Section | None:
+def classes(run: ReportedRun, m: Messages) -> Section | None:
     """Changes of single classes, ``None`` where there is nothing to compare."""
     changes = class_changes(run)
     drawn = figures.class_changes(changes, m)

@@ -8,8 +8,8 @@ from prunebench.results.ranking.records import Metric, RankedVariant, Ranking
 from prunebench.results.report.document import Item, Items, Section, items, section
 from prunebench.results.report.numbers import with_interval
 from prunebench.results.report.sections.strategies import round_verdict
-from prunebench.results.report.significant_findings import compared, leaders, standing
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.significant_findings import compared, leader, standing
+from prunebench.results.report.stored import ReportedRun
 
 LEADING: tuple[Metric, ...] = ("efficiency", "accuracy", "speed")
 WORDS: tuple[tuple[Metric, str, str], ...] = (
@@ -19,7 +19,7 @@ WORDS: tuple[tuple[Metric, str, str], ...] = (
 """Keys of the sentences about variants shown to be better and shown to be worse."""
 
 
-def findings(run: StoredRun, m: Messages) -> Section | None:
+def findings(run: ReportedRun, m: Messages) -> Section | None:
     """Who leads in what, ``None`` where nothing was ranked."""
     ranking = run.ranking
     if not ranking.rows:
@@ -38,7 +38,7 @@ def findings(run: StoredRun, m: Messages) -> Section | None:
     return section("findings", m, Items(tuple(found)))
 
 
-def conclusions(run: StoredRun, m: Messages) -> Section | None:
+def conclusions(run: ReportedRun, m: Messages) -> Section | None:
     """What follows: pruning, strategies, rounds, and what to do; ``None`` without a ranking."""
     if not run.ranking.rows:
         return None
@@ -47,16 +47,10 @@ def conclusions(run: StoredRun, m: Messages) -> Section | None:
 
 
 def _leader(ranking: Ranking, metric: Metric, m: Messages) -> Item:
-    found = leaders(ranking, metric)
-    if found is None:
-        raise ValueError("an empty ranking has no leader")
-    values = {"name": found.first.name, "figure": _figure(found.first, metric)}
-    lead = m(f"findings.{metric}")
-    if found.tied:
-        tied = m.some([row.name for row in found.tied])
-        return Item(m("findings.tied", tied=tied, **values), lead)
-    key = "findings.alone" if len(ranking.rows) > 1 else "findings.only"
-    return Item(m(key, **values), lead)
+    first, tied = leader(ranking, metric)
+    values = {"name": first.name, "figure": _figure(first, metric), "tied": m.some(tied)}
+    key = "tied" if tied else "alone" if len(ranking.rows) > 1 else "only"
+    return Item(m(f"findings.{key}", **values), m(f"findings.{metric}"))
 
 
 def _figure(row: RankedVariant, metric: Metric) -> str:
@@ -67,7 +61,7 @@ def _figure(row: RankedVariant, metric: Metric) -> str:
     return with_interval(row.efficiency)
 
 
-def _pruning(run: StoredRun, m: Messages) -> list[Item]:
+def _pruning(run: ReportedRun, m: Messages) -> list[Item]:
     """Whether the narrower networks are faster than the unpruned one, and what they cost."""
     baseline = run.baseline
     narrow = [row.name for row in run.ranking.rows if row.verdict in ("pruned", "preserved")]
@@ -90,7 +84,7 @@ def _pruning(run: StoredRun, m: Messages) -> list[Item]:
     return [Item(" ".join(texts), m("conclusions.pruning"))]
 
 
-def _strategies(run: StoredRun, m: Messages) -> list[Item]:
+def _strategies(run: ReportedRun, m: Messages) -> list[Item]:
     """Which strategy kept the pruning."""
     verdicts: dict[str, list[str]] = {}
     for variant in run.variants:
@@ -107,7 +101,7 @@ def _strategies(run: StoredRun, m: Messages) -> list[Item]:
     return items
 
 
-def _rounds(run: StoredRun, m: Messages) -> list[Item]:
+def _rounds(run: ReportedRun, m: Messages) -> list[Item]:
     return [
         Item(round_verdict(run, effect, m), m("conclusions.round", name=effect.variant))
         for effect in run.ranking.effects
@@ -115,7 +109,7 @@ def _rounds(run: StoredRun, m: Messages) -> list[Item]:
     ]
 
 
-def _deployment(run: StoredRun, m: Messages) -> list[Item]:
+def _deployment(run: ReportedRun, m: Messages) -> list[Item]:
     """Which variants keep the real-time limit, which do not, and which is not shown."""
     groups = {
         shown: [row.name for row in run.ranking.rows if row.realtime == shown]
@@ -130,7 +124,7 @@ def _deployment(run: StoredRun, m: Messages) -> list[Item]:
     return [Item(" ".join(texts), m("conclusions.realtime", fps=fps))]
 
 
-def _open_questions(run: StoredRun, m: Messages) -> list[Item]:
+def _open_questions(run: ReportedRun, m: Messages) -> list[Item]:
     """What more rounds would settle, and what they would not."""
     open_pairs = [
         difference

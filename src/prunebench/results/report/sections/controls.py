@@ -5,10 +5,10 @@ from __future__ import annotations
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import tell
 from prunebench.results.report.document import Paragraph, Section, items, section
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 
-def controls(run: StoredRun, m: Messages) -> Section | None:
+def controls(run: ReportedRun, m: Messages) -> Section | None:
     """Pruned variants that have shown nothing over a control; ``None`` without controls."""
     ranking = run.ranking
     known = [m(f"controls.{row.control}", name=row.name) for row in ranking.rows if row.control]

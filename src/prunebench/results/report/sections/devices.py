@@ -8,13 +8,13 @@ from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report.document import Item, Paragraph, Section, items, section
 from prunebench.results.report.numbers import BLANK
 from prunebench.results.report.sections.tables import beside
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 if TYPE_CHECKING:
     from prunebench.results.devices import Device
 
 
-def devices(run: StoredRun, m: Messages) -> Section | None:
+def devices(run: ReportedRun, m: Messages) -> Section | None:
     """Rank, FPS and model milliseconds by device, ``None`` where no other host was asked."""
     # Devices are read from outcomes, which import the report to write it.
     from prunebench.results.devices import read_devices

@@ -19,12 +19,12 @@ from prunebench.results.report.document import (
     titles,
 )
 from prunebench.results.report.numbers import BLANK, count
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 OPERATORS_SHOWN = 3
 
 
-def diagnosis(run: StoredRun, m: Messages) -> Section | None:
+def diagnosis(run: ReportedRun, m: Messages) -> Section | None:
     """What the profiles say, ``None`` where there are none."""
     diagnoses = run.diagnoses
     if diagnoses is None or not (diagnoses.found or diagnoses.failures):
@@ -38,7 +38,7 @@ def diagnosis(run: StoredRun, m: Messages) -> Section | None:
     )
 
 
-def _table(run: StoredRun, found: dict[str, Diagnosis], m: Messages) -> Table:
+def _table(run: ReportedRun, found: dict[str, Diagnosis], m: Messages) -> Table:
     first = next(iter(found.values()))
     heads = titles(
         m,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report.document import Mark, Paragraph, Pictures, Section, Shot, section
 from prunebench.results.report.gallery import Box, Scene, gallery_of
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 
-def gallery(run: StoredRun, m: Messages) -> Section | None:
+def gallery(run: ReportedRun, m: Messages) -> Section | None:
     """Pictures of what changed, ``None`` where there are none."""
     found = gallery_of(run)
     if found is None:

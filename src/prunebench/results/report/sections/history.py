@@ -21,7 +21,7 @@ from prunebench.results.report.document import (
 )
 from prunebench.results.report.numbers import BLANK, with_interval
 from prunebench.results.report.over_time import OverTime, over_time
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 if TYPE_CHECKING:
     from prunebench.results.history.changes import MarkedSeries
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MOST_HOSTS = 6
 
 
-def history(run: StoredRun, m: Messages) -> Section | None:
+def history(run: ReportedRun, m: Messages) -> Section | None:
     """Latency over time and by device, ``None`` where this run is the only one."""
     found = over_time(run)
     blocks: list[Block] = []
@@ -62,7 +62,7 @@ def _changes(series: tuple[MarkedSeries, ...], m: Messages) -> Block:
     return Paragraph(m("history.few" if few else "history.unchanged"))
 
 
-def _devices(run: StoredRun, found: OverTime, m: Messages) -> Table:
+def _devices(run: ReportedRun, found: OverTime, m: Messages) -> Table:
     """FPS and model milliseconds of the same files, two columns for each device."""
     digests = list(found.elsewhere)[-MOST_HOSTS:]
     cpu = run.latency.fingerprint.cpu

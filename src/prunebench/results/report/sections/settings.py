@@ -19,10 +19,10 @@ from prunebench.results.report.document import (
     titles,
 )
 from prunebench.results.report.numbers import BLANK
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 
-def settings(run: StoredRun, m: Messages) -> Section:
+def settings(run: ReportedRun, m: Messages) -> Section:
     """Protocol, host, versions, inputs and the whole configuration."""
     latency, heads = run.latency, titles(m, "setting", "value")
     protocol = m(
@@ -60,7 +60,7 @@ def settings(run: StoredRun, m: Messages) -> Section:
     )
 
 
-def _files(run: StoredRun, m: Messages) -> Table:
+def _files(run: ReportedRun, m: Messages) -> Table:
     rows = (
         cells(
             v.name,

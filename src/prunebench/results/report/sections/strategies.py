@@ -23,12 +23,12 @@ from prunebench.results.report.document import (
 )
 from prunebench.results.report.numbers import BLANK
 from prunebench.results.report.significant_findings import compared
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 METRICS: tuple[Metric, ...] = ("accuracy", "speed", "efficiency")
 
 
-def strategies(run: StoredRun, m: Messages) -> Section | None:
+def strategies(run: ReportedRun, m: Messages) -> Section | None:
     """What each strategy made of the pruned network, ``None`` without retraining."""
     effects = [effect for effect in run.ranking.effects if effect.kind == "strategy"]
     if not effects:
@@ -50,7 +50,7 @@ def strategies(run: StoredRun, m: Messages) -> Section | None:
     )
 
 
-def rounds(run: StoredRun, m: Messages) -> Section | None:
+def rounds(run: ReportedRun, m: Messages) -> Section | None:
     """What a further round of retraining gave, ``None`` where there was none."""
     effects = [effect for effect in run.ranking.effects if effect.kind == "round"]
     if not effects:
@@ -72,7 +72,7 @@ def rounds(run: StoredRun, m: Messages) -> Section | None:
     return section("rounds", m, table(m("rounds.caption"), heads, rows), verdicts)
 
 
-def round_verdict(run: StoredRun, effect: Effect, m: Messages) -> str:
+def round_verdict(run: ReportedRun, effect: Effect, m: Messages) -> str:
     """Whether a further round was worth it, as far as that is shown."""
     change = _points(run, effect)
     if not effect.accuracy.shown:
@@ -81,7 +81,7 @@ def round_verdict(run: StoredRun, effect: Effect, m: Messages) -> str:
     return m(key, change=change, reference=effect.reference)
 
 
-def _strategy_row(run: StoredRun, effect: Effect, m: Messages) -> tuple[Cell, ...]:
+def _strategy_row(run: ReportedRun, effect: Effect, m: Messages) -> tuple[Cell, ...]:
     verdict = run.ranking.row(effect.variant).verdict
     grown = effect.parameters_percent
     speed = effect.speed.percent
@@ -101,13 +101,13 @@ def _strategy_row(run: StoredRun, effect: Effect, m: Messages) -> tuple[Cell, ..
     )
 
 
-def _minutes(run: StoredRun, name: str) -> str:
+def _minutes(run: ReportedRun, name: str) -> str:
     """What a variant's own training and those it goes on from took together."""
     total = sum(training.minutes for training in run.retrainings(name))
     return f"{total:.1f}" if total else BLANK
 
 
-def _points(run: StoredRun, effect: Effect) -> str:
+def _points(run: ReportedRun, effect: Effect) -> str:
     """The change in mAP50: a percentage would explode where the reference finds nothing."""
     pair = run.ranking.difference("accuracy", effect.variant, effect.reference)
     change = pair.seen_from(effect.variant)
@@ -124,7 +124,7 @@ def _cell(text: str, change: RelativeChange, m: Messages) -> Cell:
     return Cell(text, "good" if change.percent.estimate > 0 else "bad")
 
 
-def _head_to_head(run: StoredRun, effects: list[Effect]) -> Iterator[Difference]:
+def _head_to_head(run: ReportedRun, effects: list[Effect]) -> Iterator[Difference]:
     """The strategies' variants of the same round against each other."""
     numbers = {v.name: v.training.round for v in run.variants if v.training is not None}
     for a, b in itertools.combinations(effects, 2):
@@ -133,7 +133,7 @@ def _head_to_head(run: StoredRun, effects: list[Effect]) -> Iterator[Difference]
             yield from (pair for pair in pairs if pair is not None)
 
 
-def _settings(run: StoredRun, m: Messages) -> Table | None:
+def _settings(run: ReportedRun, m: Messages) -> Table | None:
     """Hyper-parameters of the strategies, those that differ first."""
     chosen = {
         name: settings.model_dump() for name, settings in run.config.retrain.strategies.items()

@@ -8,10 +8,10 @@ from prunebench.results.messages.observations import tell_judgement, tell_left_a
 from prunebench.results.report import figures
 from prunebench.results.report.document import Item, Paragraph, Section, items, section
 from prunebench.results.report.numbers import count, relative
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 
-def structure(run: StoredRun, m: Messages) -> Section:
+def structure(run: ReportedRun, m: Messages) -> Section:
     """Pruned here, kept or restored there, and by which step."""
     rebuilt = any(_was_rebuilt(variant) for variant in run.variants)
     return section(
@@ -24,7 +24,7 @@ def structure(run: StoredRun, m: Messages) -> Section:
     )
 
 
-def training(run: StoredRun, m: Messages) -> Section | None:
+def training(run: ReportedRun, m: Messages) -> Section | None:
     """The curves of every training, ``None`` where nothing was trained."""
     trained = [
         Item(_course(v.training, v.judgement, m), v.name)
@@ -41,7 +41,7 @@ def training(run: StoredRun, m: Messages) -> Section | None:
     return section("training", m, items(trained), figures.training_curves(run, m))
 
 
-def _story(run: StoredRun, variant: VariantRecord, m: Messages) -> str:
+def _story(run: ReportedRun, variant: VariantRecord, m: Messages) -> str:
     if variant.not_trained is not None:
         return m("structure.not_trained", reason=tell_judgement(variant.not_trained, m))
     parent = run.variant(variant.parent)

@@ -27,7 +27,7 @@ from prunebench.results.report.document import (
 from prunebench.results.report.numbers import BLANK, count, relative, with_interval
 from prunebench.results.report.scatter import accuracy_against_latency
 from prunebench.results.report.significant_findings import compared, dominators, pareto_ranks
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 TONE: dict[Shown, Tone] = {"yes": "good", "no": "bad", "not shown": "open"}
 FRONT_TONE: dict[str, Tone] = {"certain": "good", "possible": "open", "no": "bad"}
@@ -36,7 +36,7 @@ NEIGHBOURS = 12
 """Most pairs of neighbours that are told in words."""
 
 
-def comparison(run: StoredRun, m: Messages) -> Section:
+def comparison(run: ReportedRun, m: Messages) -> Section:
     """Every variant with its rank, ties and intervals."""
     ranking, blocks = run.ranking, list[Block | None]()
     if ranking.segmentation:
@@ -56,7 +56,7 @@ def comparison(run: StoredRun, m: Messages) -> Section:
     return section("comparison", m, Paragraph(m("comparison.how")), *blocks)
 
 
-def real_time(run: StoredRun, m: Messages) -> Section:
+def real_time(run: ReportedRun, m: Messages) -> Section:
     """Whether each variant keeps the real-time limit, and where its time goes."""
     fps, deadline = f"{run.ranking.realtime_fps:g}", f"{1000 / run.ranking.realtime_fps:g}"
     return section(
@@ -72,7 +72,7 @@ def real_time(run: StoredRun, m: Messages) -> Section:
     )
 
 
-def memory(run: StoredRun, m: Messages) -> Section:
+def memory(run: ReportedRun, m: Messages) -> Section:
     """Sizes on disk and in memory, parameters in both states, MACs."""
     heads = titles(
         m,
@@ -83,7 +83,7 @@ def memory(run: StoredRun, m: Messages) -> Section:
     return section("memory", m, Paragraph(m("memory.how")), table(m("memory.caption"), heads, rows))
 
 
-def pareto(run: StoredRun, m: Messages) -> Section:
+def pareto(run: ReportedRun, m: Messages) -> Section:
     """Who is on the front of accuracy and speed, and the accuracy/speed ratio."""
     ranking = run.ranking
     ranks = pareto_ranks(ranking)
@@ -176,7 +176,7 @@ def _ranks(ranking: Ranking, m: Messages) -> Table:
     return table(caption, heads, rows)
 
 
-def _paced(run: StoredRun, ranking: Ranking, m: Messages) -> Table:
+def _paced(run: ReportedRun, ranking: Ranking, m: Messages) -> Table:
     heads = titles(
         m,
         *("variant", "realtime", "p95#", "missed#", "frames#", "fps_back_to_back#"),
@@ -188,7 +188,7 @@ def _paced(run: StoredRun, ranking: Ranking, m: Messages) -> Table:
     return table(caption, heads, rows)
 
 
-def _paced_row(run: StoredRun, row: RankedVariant, threads: int, m: Messages) -> tuple[Cell, ...]:
+def _paced_row(run: ReportedRun, row: RankedVariant, threads: int, m: Messages) -> tuple[Cell, ...]:
     summary = run.summaries.get((row.name, threads))
     paced = None if summary is None else summary.paced
     return cells(
@@ -205,7 +205,7 @@ def _paced_row(run: StoredRun, row: RankedVariant, threads: int, m: Messages) ->
     )
 
 
-def _memory_row(run: StoredRun, variant: VariantRecord) -> tuple[Cell, ...]:
+def _memory_row(run: ReportedRun, variant: VariantRecord) -> tuple[Cell, ...]:
     baseline = run.baseline
     onnx = None if variant.exported is None else variant.exported.onnx.bytes
     structure = None if variant.audit is None else variant.audit.structure
