@@ -60,19 +60,25 @@ def guide(run: ReportedRun, m: Messages) -> Section:
     """For each use the recommendation, its grounds, what speaks for it and what against."""
     blocks: list[Block] = []
     for advice in run.ranking.advice:
-        blocks += [
-            Heading(m(f"use.{advice.use}")),
-            Paragraph(tell(advice, run.ranking, m)),
-        ]
+        blocks.append(Heading(m(f"use.{advice.use}")))
+        blocks.append(Paragraph(tell(advice, run.ranking, m)))
         if advice.recommended is None:
             continue
         row = run.ranking.row(advice.recommended)
-        items = (
-            Item(_grounds(row, m), m("guide.grounds")),
-            Item(" ".join(_pros(run, row, m)) or m("guide.nothing"), m("guide.pros")),
-            Item(" ".join(_cons(run, row, m)) or m("guide.nothing"), m("guide.cons")),
+        shown = [pair for pair in _compared(run, row, METRICS) if pair.significant]
+        pros, cons = (
+            [tell(pair, run.ranking, m) for pair in shown if (pair.first == row.name) == better]
+            for better in (True, False)
         )
-        blocks.append(Items(items))
+        told = {
+            "grounds": _grounds(row, m),
+            "pros": " ".join(pros),
+            "cons": " ".join(cons + _cons(run, row, m)),
+        }
+        nothing = m("guide.nothing")
+        blocks.append(
+            Items(tuple(Item(text or nothing, m(f"guide.{key}")) for key, text in told.items()))
+        )
     return section("guide", m, *blocks)
 
 
@@ -133,20 +139,12 @@ def _grounds(row: RankedVariant, m: Messages) -> str:
     )
 
 
-def _pros(run: ReportedRun, row: RankedVariant, m: Messages) -> list[str]:
-    found = _compared(run, row, METRICS)
-    return [tell(d, run.ranking, m) for d in found if d.significant and d.first == row.name]
-
-
 def _cons(run: ReportedRun, row: RankedVariant, m: Messages) -> list[str]:
-    found = _compared(run, row, METRICS)
-    texts = [tell(d, run.ranking, m) for d in found if d.significant and d.second == row.name]
-    if row.realtime != "yes":
-        fps = f"{run.ranking.realtime_fps:g}"
-        texts.append(m(f"guide.realtime.{row.realtime}", fps=fps))
+    """What speaks against a variant besides comparisons."""
+    fps = f"{run.ranking.realtime_fps:g}"
+    texts = [] if row.realtime == "yes" else [m(f"guide.realtime.{row.realtime}", fps=fps)]
     texts += [m("guide.accuracy")] if row.keeps_accuracy == "not shown" else []
-    texts += [m("guide.restored")] if row.verdict == "restored" else []
-    return texts
+    return texts + ([m("guide.restored")] if row.verdict == "restored" else [])
 
 
 def _excluded(run: ReportedRun, use: Use, m: Messages) -> list[str]:

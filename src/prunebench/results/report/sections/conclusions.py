@@ -8,7 +8,7 @@ from prunebench.results.ranking.records import Metric, RankedVariant, Ranking
 from prunebench.results.report.document import Item, Items, Section, items, section
 from prunebench.results.report.numbers import with_interval
 from prunebench.results.report.sections.strategies import round_verdict
-from prunebench.results.report.significant_findings import compared, leader, standing
+from prunebench.results.report.significant_findings import compared, leader
 from prunebench.results.report.stored import ReportedRun
 
 LEADING: tuple[Metric, ...] = ("efficiency", "accuracy", "speed")
@@ -127,10 +127,7 @@ def _deployment(run: ReportedRun, m: Messages) -> list[Item]:
 def _open_questions(run: ReportedRun, m: Messages) -> list[Item]:
     """What more rounds would settle, and what they would not."""
     open_pairs = [
-        difference
-        for row in run.ranking.rows
-        for difference in standing(run.ranking, "speed", row.name).level
-        if difference.more_rounds is not None and difference.first == row.name
+        pair for pair in run.ranking.differences if pair.metric == "speed" and pair.more_rounds
     ]
     if not open_pairs:
         return []
