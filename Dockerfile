@@ -3,28 +3,29 @@
 FROM python:3.11-slim-bookworm
 
 ENV PIP_NO_CACHE_DIR=1 \
+    UV_NO_CACHE=1 \
+    UV_SYSTEM_PYTHON=1 \
+    UV_COMPILE_BYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     PREFECT_SERVER_ANALYTICS_ENABLED=false \
     DO_NOT_TRACK=1
 
 WORKDIR /prunebench
 
-# The pinned versions first: they change rarely and take long. The image has no libGL, which the
-# headless build of OpenCV does without.
-COPY requirements.lock ./
-RUN python -m pip install -r requirements.lock \
-    && version="$(python -m pip list --format=freeze | sed -n 's/^opencv-python==//p')" \
-    && python -m pip uninstall --yes opencv-python \
-    && python -m pip install "opencv-python-headless==$version"
+# The pinned versions first: they change rarely and take long.
+COPY requirements.lock pyproject.toml ./
+RUN python -m pip install --constraint requirements.lock uv \
+    && uv pip install --constraint requirements.lock --requirement pyproject.toml --all-extras \
+        --group run
 
-COPY pyproject.toml README.md LICENSE ./
+COPY README.md LICENSE ./
 COPY src ./src
 COPY tasks ./tasks
 COPY flows ./flows
 COPY deployments ./deployments
 COPY configs ./configs
 COPY assets ./assets
-RUN python -m pip install --no-deps --no-build-isolation -e . \
+RUN uv pip install --build-constraint requirements.lock --no-deps --editable . \
     && useradd --uid 1000 --create-home prunebench \
     && mkdir runs registry \
     && chown prunebench runs registry

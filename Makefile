@@ -2,14 +2,21 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEV := $(VENV)/.ready-dev
 
-.PHONY: help demo serve test lint format docs package clean
+.PHONY: help demo serve test test-pythons lint format docs package clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
-$(READY): scripts/setup requirements.lock pyproject.toml
+PINNED := scripts/setup requirements.lock pyproject.toml
+
+# What runs; and that with what tests, checks and documents it, which makes the first up to date too.
+$(READY): $(PINNED)
 	@scripts/setup
+
+$(DEV): $(PINNED)
+	@scripts/setup dev
 
 demo: $(READY) ## Compare six variants of the shipped model on the built-in scenes (6 minutes)
 	@$(BIN)/prunebench run --config configs/quickstart.yaml
@@ -17,20 +24,23 @@ demo: $(READY) ## Compare six variants of the shipped model on the built-in scen
 serve: $(READY) ## Run a Prefect server, the deployments and a worker until Ctrl-C
 	@$(BIN)/prunebench serve
 
-test: $(READY) ## Run every test (6 to 10 minutes on two cores)
+test: $(DEV) ## Run every test (6 to 10 minutes on two cores)
 	@$(BIN)/python -m pytest
 
-lint: $(READY) ## Check style, types and the direction of imports
+test-pythons: $(DEV) ## Run the core's tests with every Python from 3.11 to 3.14 found here
+	@scripts/test-pythons
+
+lint: $(DEV) ## Check style, types, the direction of imports and the locked versions
 	@scripts/lint
 
-format: $(READY) ## Format the code
+format: $(DEV) ## Format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-docs: $(READY) ## Build the documentation into site/, links checked
+docs: $(DEV) ## Build the documentation into site/, links checked
 	@scripts/docs
 
 package: $(READY) ## Build the sdist and the wheel into dist/
 	@scripts/package
 
 clean: ## Remove the virtual environment and every run
-	@rm -rf $(VENV) runs
+	@rm -rf $(VENV) .pythons runs

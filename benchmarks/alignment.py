@@ -25,11 +25,12 @@ from prunebench.common.records import sha256_of
 from prunebench.config.sections import Allocation, LatencyConfig
 from prunebench.config.targets import parse_goal
 from prunebench.data.dataset import resolve_dataset
-from prunebench.measuring.host.fingerprint import fingerprint, kernel_block, session_settings
+from prunebench.measuring.host.fingerprint import fingerprint, kernel_block
 from prunebench.measuring.latency.intervals import ratio_interval
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
+from prunebench.measuring.session import SessionSettings
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise
 from prunebench.steps.child import run_child
@@ -93,7 +94,7 @@ def _measurements(folder: Path, imgsz: tuple[int, int], config: LatencyConfig) -
             **asked,
             block=kernel_block(),
             threads=1,
-            settings=session_settings(config),
+            session=SessionSettings.of(config),
             host=fingerprint(config).digest(),
         ),
         folder / "costs",

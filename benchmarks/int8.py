@@ -31,6 +31,7 @@ from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
+from prunebench.measuring.session import SessionSettings
 from prunebench.steps.child import run_child
 from prunebench.variants.quantize import Quantized, Request
 
@@ -55,7 +56,8 @@ def compare(folder: Path, imgsz: tuple[int, int], scenes: Dataset, rounds: int) 
     """Quantize the shipped network at one image size, evaluate and measure both files."""
     exported = export_network(folder, imgsz)
     judged = AccuracyConfig().model_dump(include={"confidence", "iou", "max_det"})
-    shared: dict[str, Any] = {"names": scenes.names, "imgsz": imgsz, **judged}
+    session = SessionSettings.of(LatencyConfig())
+    shared: dict[str, Any] = {"names": scenes.names, "imgsz": imgsz, "session": session, **judged}
     train, val, test = (
         tuple(str(path) for path in images_of(scenes, split)) for split in ("train", "val", "test")
     )

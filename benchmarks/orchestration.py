@@ -25,9 +25,9 @@ from unittest.mock import patch
 from kit import CHECKPOINT, arguments, in_workspace, print_claims
 from rich.console import Console
 
-import flows.compare
+import flows.run_experiment
 import tasks.variants
-from flows.server import prefect_server
+from flows.temporary_server import prefect_server
 from prunebench.common.records import VariantRecord
 from prunebench.config.loading import Config, load_config
 from prunebench.experiment.plan import PlannedVariant
@@ -122,7 +122,7 @@ def demo(out: Path, quick: bool) -> tuple[float, float]:
     children = Children()
     begun = time.perf_counter()
     with children.watched():
-        flows.compare.compare(config)
+        flows.run_experiment.run_experiment(config)
     return time.perf_counter() - begun, children.alive_s()
 
 
@@ -172,11 +172,11 @@ def bookkeeping(out: Path, count: int) -> float:
     }
     with ExitStack() as patches:
         for name, value in nothing.items():
-            patches.enter_context(patch.object(flows.compare, name, value))
+            patches.enter_context(patch.object(flows.run_experiment, name, value))
         for name in STEPS:
             patches.enter_context(patch.object(tasks.variants, name, sleep))
         begun = time.perf_counter()
-        flows.compare.compare(config)
+        flows.run_experiment.run_experiment(config)
         wall_s = time.perf_counter() - begun
     return wall_s / (len(STEPS) * count)
 

@@ -116,7 +116,7 @@ def own_protocol(task: Task) -> Outcome:
         task.files[0], settings, task.folder, repetitions=1, slowdowns=(), seed=task.seed
     )
     pair = result.repetitions[0].comparisons[0]
-    return Outcome(pair.ratio.estimate, pair.told_apart)
+    return Outcome(pair.ratio.estimate, pair.significant)
 
 
 def profile_models(task: Task) -> Outcome:

@@ -15,7 +15,6 @@ import json
 import subprocess
 import sys
 import venv
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,8 @@ from prunebench.steps.events import Stage
 from prunebench.variants.export import export_onnx
 from prunebench.variants.pruning.step import Request, run
 
-LOCK = CHECKPOINT.parent.parent / "requirements.lock"
-PACKAGES = ("ultralytics", "onnx", "onnxslim", "onnxruntime")
+ROOT = CHECKPOINT.parent.parent
+PACKAGES = ("ultralytics", "onnx", "onnxslim", "onnxruntime", "opencv-python-headless")
 IMGSZ = (96, 160)
 
 THERE = """
@@ -55,15 +54,10 @@ print("\\n" + json.dumps(found))
 
 def fresh_environment(folder: Path) -> Path:
     """Python of a new virtual environment with Ultralytics only."""
-    venv.create(folder, with_pip=True)
+    venv.create(folder)
     python = folder / "bin" / "python"
-    pip = [python, "-m", "pip", "--quiet"]
-    subprocess.run([*pip, "install", "-c", LOCK, *PACKAGES], check=True)
-    if subprocess.run([python, "-c", "import cv2"], capture_output=True, check=False).returncode:
-        # A bare server has no libGL: the same version without a window system.
-        subprocess.run([*pip, "uninstall", "-y", "opencv-python"], check=True)
-        headless = f"opencv-python-headless=={version('opencv-python')}"
-        subprocess.run([*pip, "install", "--no-deps", headless], check=True)
+    install = [ROOT / "scripts" / "uv", "pip", "install", "--quiet", "--python", python]
+    subprocess.run([*install, "-c", "requirements.lock", *PACKAGES], cwd=ROOT, check=True)
     return python
 
 

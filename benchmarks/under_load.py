@@ -21,7 +21,8 @@ from kit import arguments, export_network, in_workspace, print_claims, show
 from rich.console import Console
 
 from prunebench.cli.views.selftest import selftest_view
-from prunebench.measuring.selftest import QUICK, THOROUGH, Comparison, selftest
+from prunebench.measuring.selftest import QUICK, THOROUGH, selftest
+from prunebench.measuring.selftest_verdict import Comparison
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise
 
@@ -44,7 +45,7 @@ def one_busy_core() -> Iterator[str]:
 
 def is_false(pair: Comparison) -> bool:
     """Whether a ranking would say something untrue of the pair."""
-    return pair.told_apart and (pair.slowdown == 1 or pair.ratio.estimate < 1)
+    return pair.significant and (pair.slowdown == 1 or pair.ratio.estimate < 1)
 
 
 def main(folder: Path, console: Console) -> int:

@@ -9,9 +9,11 @@ from prefect import flow
 from prefect.states import Completed, Failed, State
 
 from flows.run_log import progress_logged
+from prunebench.operating.accuracy_check import accuracy_sentence
 from prunebench.operating.registry import read_registry
+from tasks.accuracy_check import evaluate_entry, publish_accuracy
 from tasks.parameters import confine
-from tasks.regressing import evaluate_entry, mark_regressed, publish_accuracy
+from tasks.regression_events import mark_regressed
 
 
 @flow(name="accuracy-check", flow_run_name="accuracy-check", persist_result=False)
@@ -36,8 +38,8 @@ def accuracy_check(registry: str = "registry") -> State[Any]:
             check = state.result()
             checks.append(check)
             if not check.holds:
-                failures.append(check.sentence)
-                mark_regressed(registry, entry.name, check.sentence)
+                failures.append(accuracy_sentence(check))
+                mark_regressed(registry, entry.name, failures[-1])
     publish_accuracy(checks, failures)
     data = [check.model_dump(mode="json") for check in checks]
     if failures:

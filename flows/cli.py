@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.console import shown_progress, stderr_console
-from flows.running import result_of, run_compare, set_up_prefect
+from flows.running import result_of, run_shown, set_up_prefect
 from prunebench.cli import app
 from prunebench.cli.options import (
     ConfigOption,
@@ -81,7 +81,7 @@ def rebenchmark(
     with shown_progress(stderr_console(), quiet=quiet):
         stage("starting Prefect")
         from flows.rebenchmark import rebenchmark as flow
-        from flows.server import prefect_server
+        from flows.temporary_server import prefect_server
 
         with prefect_server():
             state = flow(str(folder), return_state=True)
@@ -98,7 +98,7 @@ def deploy(
     """Bring the Prefect server to what a deployments folder asks for; twice is once."""
     set_up_prefect()
     from flows.deploying import deploy as apply
-    from flows.operations import read_operations
+    from flows.deployment_files import read_operations
 
     for change in apply(read_operations(folder), check=check):
         typer.echo(change)
@@ -111,7 +111,7 @@ def serve(
 ) -> None:
     """Run a Prefect server, the deployments and a worker until Ctrl-C."""
     set_up_prefect()
-    from flows.operations import read_operations
+    from flows.deployment_files import read_operations
     from flows.serving import ending_on_signals, serving
 
     operations = read_operations(folder)
@@ -131,7 +131,7 @@ def serve(
 
 def _run(config: Config, *, quiet: bool, as_json: bool) -> None:
     set_up_prefect()
-    state = run_compare(config, stderr_console(), quiet=quiet)
+    state = run_shown(config, stderr_console(), quiet=quiet)
     _finish(result_of(state), as_json=as_json)
 
 

@@ -7,8 +7,8 @@ was paused in the UI stay as they are.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 import httpx
@@ -16,8 +16,6 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import (
     DeploymentCreate,
     DeploymentScheduleCreate,
-    GlobalConcurrencyLimitCreate,
-    GlobalConcurrencyLimitUpdate,
     WorkPoolCreate,
     WorkPoolUpdate,
 )
@@ -30,7 +28,7 @@ from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
 from prefect.utilities.callables import parameter_schema
 
-from flows.operations import (
+from flows.deployment_files import (
     AutomationSpec,
     DeploymentSpec,
     LimitSpec,
@@ -39,9 +37,10 @@ from flows.operations import (
     WorkPoolSpec,
 )
 from prunebench.common.errors import ConfigError, InputError
-from tasks.hosts import host_label
+from tasks.measuring_limit import host_label
 
 Action = Literal["create", "update", "keep"]
+T = TypeVar("T")
 
 COMPARED = (
     "description",
@@ -59,7 +58,7 @@ NOT_YET = UUID(int=0)
 """Stands for a deployment that `--check` would create."""
 
 
-class Change(NamedTuple):
+class ServerChange(NamedTuple):
     """One object of the server.
 
     Attributes:
@@ -79,12 +78,10 @@ class Change(NamedTuple):
         return f"{self.action:<6}  {self.kind} {self.name}{differs}"
 
 
-def deploy(operations: Operations, *, check: bool) -> list[Change]:
+def deploy(operations: Operations, *, check: bool) -> list[ServerChange]:
     """Create and update what the server lacks.
 
-    Args:
-        operations: What is asked for.
-        check: Change nothing, only say what would change.
+    With ``check`` nothing is changed, and what is said is what would be.
 
     Raises:
         InputError: No server is configured, or it does not answer.
@@ -145,70 +142,50 @@ class _Apply:
         self._check = check
         self._deployments: dict[str, UUID] = {}
 
-    def work_pool(self, spec: WorkPoolSpec) -> Change:
-        try:
-            found = self._client.read_work_pool(spec.name)
-        except ObjectNotFound:
-            if not self._check:
-                self._client.create_work_pool(WorkPoolCreate(**spec.model_dump()))
-            return Change("work pool", spec.name, "create")
-        if found.type != spec.type:
+    def work_pool(self, spec: WorkPoolSpec) -> ServerChange:
+        found = _found(self._client.read_work_pool, spec.name)
+        if found is not None and found.type != spec.type:
             raise ConfigError(
                 f"the work pool {spec.name} exists with the type {found.type}, not {spec.type}",
                 fix="delete it, or choose another name",
             )
-        wanted = {
-            "description": spec.description,
-            "base_job_template": spec.base_job_template,
-        }
-        differs = tuple(key for key, value in wanted.items() if getattr(found, key) != value)
-        if differs and not self._check:
+        wanted = spec.model_dump(include={"description", "base_job_template"})
+        differs = [key for key, value in wanted.items() if getattr(found, key, None) != value]
+        change = _change("work pool", spec.name, found, differs)
+        if not self._check and change.action == "create":
+            self._client.create_work_pool(WorkPoolCreate(**spec.model_dump()))
+        elif not self._check and change.action == "update":
             self._client.update_work_pool(spec.name, WorkPoolUpdate(**wanted))
-        return _updated("work pool", spec.name, differs)
+        return change
 
-    def limit(self, spec: LimitSpec) -> Change:
+    def limit(self, spec: LimitSpec) -> ServerChange:
         name = spec.name.replace("{host}", host_label())
-        try:
-            found = self._client.read_global_concurrency_limit_by_name(name)
-        except ObjectNotFound:
-            if not self._check:
-                self._client.create_global_concurrency_limit(
-                    GlobalConcurrencyLimitCreate(name=name, limit=spec.limit)
-                )
-            return Change("limit", name, "create")
-        differs = ("limit",) if found.limit != spec.limit else ()
-        if differs and not self._check:
-            self._client.update_global_concurrency_limit(
-                name, GlobalConcurrencyLimitUpdate(limit=spec.limit)
-            )
-        return _updated("limit", name, differs)
+        found = _found(self._client.read_global_concurrency_limit_by_name, name)
+        differs = [] if found is None or found.limit == spec.limit else ["limit"]
+        change = _change("limit", name, found, differs)
+        if not self._check and change.action != "keep":
+            self._client.upsert_global_concurrency_limit_by_name(name, spec.limit)
+        return change
 
-    def deployment(self, spec: DeploymentSpec, flow: Flow[..., Any], root: str) -> Change:
+    def deployment(self, spec: DeploymentSpec, flow: Flow[..., Any], root: str) -> ServerChange:
         full_name = f"{flow.name}/{spec.name}"
-        try:
-            found = self._client.read_deployment_by_name(full_name)
-        except ObjectNotFound:
-            found = None
+        found = _found(self._client.read_deployment_by_name, full_name)
         wanted = _deployment(spec, flow, root, found)
-        differs = () if found is None else tuple(_differences(found, wanted))
-        if self._check:
-            self._deployments[full_name] = NOT_YET if found is None else found.id
-        elif found is None or differs:
+        differs = [] if found is None else _differences(found, wanted)
+        change = _change("deployment", full_name, found, differs)
+        self._deployments[full_name] = NOT_YET if found is None else found.id
+        if not self._check and change.action != "keep":
             fields = {key: getattr(wanted, key) for key in wanted.model_fields_set}
             fields["flow_id"] = self._client.create_flow_from_name(flow.name)
             self._deployments[full_name] = self._client.create_deployment(**fields)
-        else:
-            self._deployments[full_name] = found.id
-        if found is None:
-            return Change("deployment", full_name, "create")
-        return _updated("deployment", full_name, differs)
+        return change
 
-    def automation(self, spec: AutomationSpec) -> Change:
-        found = self._client.read_automations_by_name(spec.name)
+    def automation(self, spec: AutomationSpec) -> ServerChange:
+        found = next(iter(self._client.read_automations_by_name(spec.name)), None)
         wanted = AutomationCore(
             name=spec.name,
             description=spec.description,
-            enabled=found[0].enabled if found else True,
+            enabled=True if found is None else found.enabled,
             trigger=spec.trigger,
             actions=[
                 RunDeployment(
@@ -220,18 +197,14 @@ class _Apply:
                 for action in spec.actions
             ],
         )
-        if not found:
-            if not self._check:
-                self._client.create_automation(wanted)
-            return Change("automation", spec.name, "create")
-        differs = tuple(
-            key
-            for key in ("description", "trigger", "actions")
-            if _plain(found[0], key) != _plain(wanted, key)
-        )
-        if differs and not self._check:
-            self._client.update_automation(found[0].id, wanted)
-        return _updated("automation", spec.name, differs)
+        compared = [] if found is None else ["description", "trigger", "actions"]
+        differs = [key for key in compared if _plain(found, key) != _plain(wanted, key)]
+        change = _change("automation", spec.name, found, differs)
+        if not self._check and found is None:
+            self._client.create_automation(wanted)
+        elif not self._check and found is not None and differs:
+            self._client.update_automation(found.id, wanted)
+        return change
 
     def _deployment_id(self, spec: AutomationSpec, name: str) -> UUID:
         if name not in self._deployments:
@@ -242,8 +215,18 @@ class _Apply:
         return self._deployments[name]
 
 
-def _updated(kind: str, name: str, differs: tuple[str, ...]) -> Change:
-    return Change(kind, name, "update" if differs else "keep", differs)
+def _found(read: Callable[[str], T], name: str) -> T | None:
+    try:
+        return read(name)
+    except ObjectNotFound:
+        return None
+
+
+def _change(kind: str, name: str, found: object, differs: Iterable[str]) -> ServerChange:
+    if found is None:
+        return ServerChange(kind, name, "create")
+    differs = tuple(differs)
+    return ServerChange(kind, name, "update" if differs else "keep", differs)
 
 
 def _deployment(
@@ -302,7 +285,7 @@ def _differences(found: DeploymentResponse, wanted: DeploymentCreate) -> Iterato
         yield "schedules"
 
 
-def _plain(automation: Automation | AutomationCore, key: str) -> Any:
+def _plain(automation: Automation | AutomationCore | None, key: str) -> Any:
     """A field without the identities the server adds, and sets in one order."""
     value = getattr(automation, key)
     parts = value if isinstance(value, list) else [value]

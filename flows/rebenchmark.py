@@ -13,22 +13,28 @@ from flows.run_log import log_ranking, progress_logged
 from prunebench.common.errors import PrunebenchError
 from prunebench.common.files import sole_user
 from prunebench.operating.rebenchmark import Source, find_sources
-from prunebench.operating.regressions import Regression, confirmed, summary, suspected
+from prunebench.operating.regressions import (
+    Regression,
+    confirmed,
+    regression_sentence,
+    summary,
+    suspected,
+)
 from prunebench.results.history.compare import RunComparison
-from tasks.comparing import compare_with_earlier, reopen
+from tasks.crashed_runs import settle_last_run
 from tasks.devices import answer_as
-from tasks.lost import settle_last_run
 from tasks.measuring import diagnose, measure
-from tasks.parameters import confine, confine_store
+from tasks.parameters import confine
 from tasks.publishing import publish, publish_comparison, publish_latency
 from tasks.ranking import rank_variants
+from tasks.rebenchmarking import compare_with_earlier, reopen
 from tasks.recording import record
-from tasks.regressing import raise_regressions
-from tasks.sharing import fetch, push
+from tasks.regression_events import raise_regressions
+from tasks.run_store import fetch, push
 
 
-class Measured(NamedTuple):
-    """One measurement, compared: as the flow's data, and the comparison itself."""
+class Remeasured(NamedTuple):
+    """A run that was measured again: as the flow's data, and its comparison."""
 
     data: dict[str, Any]
     comparison: RunComparison
@@ -52,20 +58,19 @@ def rebenchmark(
         registry: Folder of the registry; what is promoted in it is measured where no run is named.
         store: fsspec URL that ``run`` is taken from, and that the new run is copied to.
         store_cache_gb: What of the store is kept below ``out``, in 10^9 bytes at most.
-        device: Name under which the new run answers whoever asked this host to measure.
+        device: This host's name in its answer to the run that asked it to measure.
 
     Returns:
         A state whose data holds, of each run that was measured again, the new run's folder, its
         ranking and the comparison, and the regressions that a second measurement confirmed. It is
         failed where a promoted variant could not be measured.
     """
-    confine(run=None if store else run, out=out, registry=registry)
-    confine_store(store)
+    confine(run=None if store else run, out=out, registry=registry, store=store)
     asked = run
     if store is not None and run is not None:
         run = fetch(run, store, out, store_cache_gb)
     sources, problems = find_sources(run, Path(out), None if registry is None else Path(registry))
-    runs: list[Measured] = []
+    runs: list[Remeasured] = []
     regressions: list[Regression] = []
     failures = list(problems)
     for source in sources:
@@ -80,7 +85,10 @@ def rebenchmark(
             regressions += found
     data = {
         "runs": [one.data for one in runs],
-        "regressions": [one.model_dump(mode="json") for one in regressions],
+        "regressions": [
+            {"sentence": regression_sentence(one), **one.model_dump(mode="json")}
+            for one in regressions
+        ],
     }
     if store is not None:
         for one in runs:
@@ -93,7 +101,7 @@ def rebenchmark(
     return Completed(message=message, data=data)
 
 
-def _source(source: Source, device: str | None) -> tuple[Measured, tuple[Regression, ...]]:
+def _source(source: Source, device: str | None) -> tuple[Remeasured, tuple[Regression, ...]]:
     """Measure a run's variants, and once more those that are slower; confirmed is raised."""
     folder = Path(source.folder)
     with progress_logged(), sole_user(folder.parent):
@@ -108,7 +116,7 @@ def _source(source: Source, device: str | None) -> tuple[Measured, tuple[Regress
     return first, regressions
 
 
-def _measure(source: Path, names: Sequence[str] | None, device: str | None) -> Measured:
+def _measure(source: Path, names: Sequence[str] | None, device: str | None) -> Remeasured:
     experiment, variants = reopen(str(source), names)
     # Before anything is measured, so that a history out of reach costs nothing.
     earlier = record(experiment.history_url, str(source))
@@ -127,4 +135,4 @@ def _measure(source: Path, names: Sequence[str] | None, device: str | None) -> M
         "ranking": ranking.model_dump(mode="json"),
         "comparison": comparison.model_dump(mode="json"),
     }
-    return Measured(data, comparison)
+    return Remeasured(data, comparison)

@@ -1,4 +1,4 @@
-"""A run's progress in its Prefect log, where whoever watches it in the UI reads it."""
+"""A run's progress in its Prefect log, which the UI shows."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def set_up_prefect() -> None:
     os.environ.setdefault("PREFECT_CLIENT_RETRY_EXTRA_CODES", "500")
 
 
-def run_compare(config: Config, console: Console, *, quiet: bool) -> Any:
+def run_shown(config: Config, console: Console, *, quiet: bool) -> Any:
     """Check the inputs, run the flow with its progress shown, and return its state."""
     with shown_progress(console, quiet=quiet) as clock:
         stage("checking the model, the data and the output folder")
@@ -45,15 +45,15 @@ def run_compare(config: Config, console: Console, *, quiet: bool) -> Any:
         parallel = config.retrain.parallel_trainings
         clock.left = TimeLeft(workload(config, checked.variants), parents, parallel=parallel)
         stage("starting Prefect")
-        from flows.compare import compare
-        from flows.server import prefect_server
+        from flows.run_experiment import run_experiment
+        from flows.temporary_server import prefect_server
 
         with prefect_server(), checked_already(checked):
-            return compare(config, return_state=True)
+            return run_experiment(config, return_state=True)
 
 
-def compare_variants(config: Config, *, quiet: bool = False) -> Path:
-    """Run an experiment and return its folder; what ``prunebench.compare`` calls.
+def run_to_folder(config: Config, *, quiet: bool = False) -> Path:
+    """Run an experiment and return its folder; what ``prunebench.run_experiment`` calls.
 
     Raises:
         InputError: Something the experiment needs cannot be used.
@@ -62,7 +62,7 @@ def compare_variants(config: Config, *, quiet: bool = False) -> Path:
     set_up_prefect()
     # In a notebook an event loop runs in this thread, and Prefect would answer with coroutines.
     with ThreadPoolExecutor(max_workers=1) as pool, ending_children():
-        state = pool.submit(run_compare, config, stderr_console(), quiet=quiet).result()
+        state = pool.submit(run_shown, config, stderr_console(), quiet=quiet).result()
         return Path(pool.submit(result_of, state).result()["folder"])
 
 

@@ -1,7 +1,7 @@
 """A Prefect server, its deployments and a worker, for as long as a block runs.
 
 A server or a worker that is killed is started again. Runs outlast a server that restarts; those of
-a killed worker end with it, since nobody could cancel them, and are told as crashed.
+a killed worker end with it, since they could not be cancelled, and are marked as crashed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,14 +25,14 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from prefect.states import Crashed
 
-from flows.deploying import Change, deploy
-from flows.operations import Operations
+from flows.deploying import ServerChange, deploy
+from flows.deployment_files import Operations
 from flows.running import CONSOLE_LEVEL
-from flows.server import STARTUP_S
+from flows.temporary_server import STARTUP_S
 from prunebench.common.errors import InputError, PrunebenchError
 
 HOST = "127.0.0.1"
-"""The server asks nobody for a password, so it answers this host alone."""
+"""The server asks for no password, so it answers this host alone."""
 
 ENDING_S = 15
 """Time a process has to end by itself before it is killed."""
@@ -57,14 +56,7 @@ ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Program:
-    """The server or a worker, started again with the same arguments where it was killed.
-
-    Args:
-        name: Ends the log's name.
-        arguments: Of ``prefect``.
-        folder: Working directory.
-        environment: Its environment.
-    """
+    """The server or a worker, started again with the same arguments where it was killed."""
 
     def __init__(
         self, name: str, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
@@ -106,7 +98,7 @@ class Serving(NamedTuple):
     """
 
     address: str
-    changes: list[Change]
+    changes: list[ServerChange]
     programs: tuple[_Program, ...]
 
     @property
@@ -148,10 +140,6 @@ def serving(operations: Operations, port: int) -> Iterator[Serving]:
 
     The server keeps its records in SQLite, or where ``PREFECT_API_DATABASE_CONNECTION_URL`` says.
     When the block ends, so does every process below this one, flow runs included.
-
-    Args:
-        operations: What is deployed.
-        port: Port of the server on this host.
 
     Raises:
         InputError: The port is taken.
@@ -266,7 +254,8 @@ def _check_free(port: int) -> None:
 def _wait_until_healthy(api: str, server: _Program) -> None:
     deadline = time.monotonic() + STARTUP_S
     while time.monotonic() < deadline and server.process.poll() is None:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{api}/health", timeout=5):
+        with contextlib.suppress(httpx.HTTPError):
+            httpx.get(f"{api}/health", timeout=5).raise_for_status()
             return
         time.sleep(0.2)
     raise PrunebenchError(f"the Prefect server does not start: {_tail(server.log)}")

@@ -13,11 +13,7 @@ from prunebench.steps.events import stage
 
 
 class CoreBudget:
-    """Cores handed out in the order they are asked for, so that a large request is not starved.
-
-    Args:
-        total: Cores there are.
-    """
+    """Cores handed out in the order they are asked for, so that a large request is not starved."""
 
     def __init__(self, total: int) -> None:
         self._free = self._total = total

@@ -21,9 +21,8 @@ from prunebench.operating.devices import answer, read_answer, write_devices
 from prunebench.operating.store.runs import open_store
 from prunebench.results.devices import Device, device_rows
 from prunebench.results.outcome import RunRanking
-from tasks.patience import is_out_of_reach, patient_task, patiently
 from tasks.publishing import artifact_key
-from tasks.sharing import store_task
+from tasks.retries import retried, retried_task
 
 DEPLOYMENT = "rebenchmark/device"
 DEVICES_FOLDER = "devices"
@@ -40,7 +39,7 @@ TRAVEL_MINUTES = 10.0
 
 
 def check_devices(config: Config) -> None:
-    """Refuse devices where nobody could answer, before anything is trained.
+    """Refuse devices that cannot be asked, before anything is trained.
 
     Raises:
         ConfigError: The server has no deployment that devices take runs from.
@@ -58,7 +57,7 @@ def check_devices(config: Config) -> None:
         ) from error
 
 
-@patient_task(task_run_name="latency on {device}", retry_condition_fn=is_out_of_reach)
+@retried_task(task_run_name="latency on {device}")
 def measure_on(device: str, folder: str, config: Config) -> Device:
     """Have a device measure a finished run's files; a device that does not is told as a failure."""
     run, url = Path(folder), config.store or ""
@@ -95,7 +94,7 @@ def _wait_for(flow_run: UUID, measuring_minutes: float) -> State[Any] | str:
     """
     begun, began = False, time.monotonic()
     while True:
-        state = patiently(functools.partial(_read_state, flow_run))
+        state = retried(functools.partial(_read_state, flow_run))
         if state.is_final():
             return state
         minutes = (time.monotonic() - began) / 60
@@ -104,7 +103,7 @@ def _wait_for(flow_run: UUID, measuring_minutes: float) -> State[Any] | str:
         if minutes > most:
             break
         time.sleep(POLL_S)
-    # Nobody would answer to the wish that a run ends which nobody has begun.
+    # Cancelling is up to the worker, and this run may have none.
     wish = Cancelling() if begun else Cancelled(message="no worker took it")
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(flow_run, wish)
@@ -118,14 +117,14 @@ def _read_state(flow_run: UUID) -> State[Any]:
         return client.read_flow_run(flow_run).state or Pending()
 
 
-@store_task(task_run_name="answer")
+@retried_task(task_run_name="answer")
 def answer_as(device: str, source: str, folder: str, url: str, cache_gb: float) -> None:
-    """Tell whoever asked which run of this device has the figures."""
+    """Say in the store which run of this device has the figures."""
     run = Path(folder)
     answer(open_store(url, run.parent, cache_gb), source, device, run.name)
 
 
-@patient_task(task_run_name="publish the devices")
+@retried_task(task_run_name="publish the devices")
 def publish_devices(folder: str, outcome: RunRanking, devices: Sequence[Device]) -> None:
     """Keep the table with a column per device, and ``devices.json`` in the run's folder."""
     write_devices(Path(folder), devices)

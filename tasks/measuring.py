@@ -11,17 +11,17 @@ from prunebench.experiment.prepare import Experiment
 from prunebench.measuring.latency.records import LatencyResult
 from prunebench.results.diagnoses import Diagnoses
 from prunebench.steps.events import announce
-from tasks.hosts import measuring_slot
-from tasks.patience import patient_task
+from tasks.measuring_limit import measuring_slot
+from tasks.retries import retried_task
 
 
-@patient_task(task_run_name="latency of every variant")
+@retried_task(task_run_name="latency of every variant")
 def measure(experiment: Experiment, variants: Sequence[VariantRecord]) -> LatencyResult:
     """Measure every exported variant in shuffled, interleaved rounds of fresh processes."""
     return measure_latency(experiment, variants, announce, exclusive=measuring_slot)
 
 
-@patient_task(task_run_name="why is it not faster?")
+@retried_task(task_run_name="why is it not faster?")
 def diagnose(
     experiment: Experiment, variants: Sequence[VariantRecord], latency: LatencyResult
 ) -> Diagnoses:

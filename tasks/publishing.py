@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,22 +15,22 @@ from prefect.artifacts import (
 )
 
 from prunebench.common.records import VariantRecord
-from prunebench.common.text import compact
-from prunebench.results.history.compare import RunComparison
+from prunebench.common.text import compact, slug
+from prunebench.results.history.compare import RunComparison, change_sentence
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_judgement, tell_variant
 from prunebench.results.outcome import RunRanking
 from prunebench.results.ranking.records import Ranking
 from prunebench.results.report.build import REPORT_HTML, report_markdown
-from tasks.patience import patient_task, patiently
+from tasks.retries import retried, retried_task
 
 
 def artifact_key(*parts: str) -> str:
-    """A key as Prefect takes it: lower case letters, digits and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+    """A key as Prefect takes it."""
+    return slug("-".join(parts))
 
 
-@patient_task(task_run_name="publish")
+@retried_task(task_run_name="publish")
 def publish(
     folder: str,
     variants: Sequence[VariantRecord],
@@ -72,7 +71,19 @@ def publish_latency(outcome: RunRanking, device: str | None = None) -> None:
 
     The flow itself calls this: as artifacts of a task, so many would crowd the graph of the run.
     """
-    for name, rows in latency_rows(outcome).items():
+    by_variant: dict[str, list[dict[str, Any]]] = {}
+    for ranking in outcome.rankings:
+        for row in ranking.rows:
+            by_variant.setdefault(row.name, []).append(
+                {
+                    "threads": ranking.threads,
+                    "latency ms": compact(row.latency_ms),
+                    "FPS": compact(row.fps),
+                    "real-time": row.realtime,
+                    "verdict": row.verdict,
+                }
+            )
+    for name, rows in by_variant.items():
         first = rows[0]
         show = functools.partial(
             create_table_artifact,
@@ -80,7 +91,7 @@ def publish_latency(outcome: RunRanking, device: str | None = None) -> None:
             table=rows,
             description=f"{name}: {first['latency ms']} ms, {first['FPS']} FPS, run {outcome.run}",
         )
-        patiently(show)
+        retried(show)
 
 
 def _key_name(outcome: RunRanking, device: str | None) -> str:
@@ -121,23 +132,6 @@ def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
     return rows
 
 
-def latency_rows(outcome: RunRanking) -> dict[str, list[dict[str, Any]]]:
-    """Of each ranked variant a row per thread count, as plain values."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for ranking in outcome.rankings:
-        for row in ranking.rows:
-            found.setdefault(row.name, []).append(
-                {
-                    "threads": ranking.threads,
-                    "latency ms": compact(row.latency_ms),
-                    "FPS": compact(row.fps),
-                    "real-time": row.realtime,
-                    "verdict": row.verdict,
-                }
-            )
-    return found
-
-
 def audit_rows(variants: Sequence[VariantRecord]) -> list[dict[str, Any]]:
     """What each variant is, as plain values."""
     return [
@@ -154,7 +148,7 @@ def audit_rows(variants: Sequence[VariantRecord]) -> list[dict[str, Any]]:
     ]
 
 
-@patient_task(task_run_name="publish the comparison")
+@retried_task(task_run_name="publish the comparison")
 def publish_comparison(name: str, comparison: RunComparison) -> None:
     """Keep the comparison with an earlier run as an artifact."""
     create_table_artifact(
@@ -165,7 +159,7 @@ def publish_comparison(name: str, comparison: RunComparison) -> None:
                 "threads": change.threads,
                 "change %": compact(change.latency),
                 "verdict": change.verdict,
-                "what": change.sentence,
+                "what": change_sentence(change),
             }
             for change in comparison.changes
         ],

@@ -10,10 +10,10 @@ from prunebench.config.mlflow import MlflowConfig
 from prunebench.operating.mlflow import Logged, log_to_mlflow
 from prunebench.results.history.recording import Recorded, record_run
 from prunebench.results.history.store import Store
-from tasks.patience import is_out_of_reach, patient_task
+from tasks.retries import retried_task
 
 
-@patient_task(task_run_name="record", retry_condition_fn=is_out_of_reach)
+@retried_task(task_run_name="record")
 def record(url: str, folder: str) -> Recorded:
     """Record a finished run, once however often it is called."""
     with Store(url) as store:

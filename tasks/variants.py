@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import httpx
-from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
 
-from prunebench.common.errors import PrunebenchError
 from prunebench.common.records import VariantRecord
 from prunebench.experiment.alternatives import quantize_variant
 from prunebench.experiment.make import evaluate_variant, export_variant, make_variant
@@ -25,34 +22,10 @@ from prunebench.steps.child import was_ended
 from prunebench.steps.events import Epoch, Event, Failed, announce, line
 from tasks.cores import cores, retraining
 from tasks.publishing import artifact_key
-
-IO_RETRIES = 2
-RETRY_DELAY_S = 5
+from tasks.retries import retried_task
 
 
-def is_io_error(task: Any, task_run: Any, state: Any) -> bool:
-    """Retry what another attempt can mend: I/O, never a failed step or bad input."""
-    try:
-        state.result()
-    except PrunebenchError:
-        return False
-    except OSError:
-        return True
-    except Exception:
-        return False
-    return False
-
-
-step_task = functools.partial(
-    task,
-    retries=IO_RETRIES,
-    retry_delay_seconds=RETRY_DELAY_S,
-    retry_condition_fn=is_io_error,
-    persist_result=False,
-)
-
-
-@step_task(task_run_name="{planned.name}: make")
+@retried_task(task_run_name="{planned.name}: make")
 def make(
     experiment: Experiment,
     planned: PlannedVariant,
@@ -73,7 +46,7 @@ def make(
         return make_variant(experiment, planned, parent, baseline, emit, judgement)
 
 
-@step_task(task_run_name="{variant.name}: export")
+@retried_task(task_run_name="{variant.name}: export")
 def export(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
     """Export a variant to ONNX, parity checked."""
     dask = experiment.config.engine == "dask"
@@ -82,7 +55,7 @@ def export(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
         return export_variant(experiment, variant, announce)
 
 
-@step_task(task_run_name="{planned.name}: quantize")
+@retried_task(task_run_name="{planned.name}: quantize")
 def quantize(
     experiment: Experiment, planned: PlannedVariant, parent: VariantRecord
 ) -> VariantRecord:
@@ -91,7 +64,7 @@ def quantize(
         return quantize_variant(experiment, planned, parent, announce)
 
 
-@step_task(task_run_name="{variant.name}: accuracy")
+@retried_task(task_run_name="{variant.name}: accuracy")
 def evaluate(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
     """Measure the accuracy of a variant's ONNX file."""
     with cores(1, variant.name), _failure_announced(variant.name):
@@ -133,7 +106,7 @@ def _progress_in_ui(variant: str) -> Iterator[Any]:
             return
         share = 100.0 * event.epoch / event.epochs
         text = line(event)
-        # A training does not end because nobody can be told how far it is.
+        # A training goes on where its progress cannot be shown.
         with contextlib.suppress(httpx.HTTPError):
             if artifact is None:
                 artifact = create_progress_artifact(

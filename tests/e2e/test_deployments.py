@@ -23,7 +23,7 @@ from prefect_kit import RUN_S, STARTUP_S, Served, descendants, end, served
 from prunebench.common.cores import usable_cores
 from prunebench.operating.registry import promote
 from prunebench.results.devices import DEVICES_FILE, Devices, device_rows
-from prunebench.results.history.reading import stored_runs
+from prunebench.results.history.reading import history
 from prunebench.results.history.store import Store, default_url
 from prunebench.results.outcome import read_latency, read_outcome
 from prunebench.results.run_folder import read_variants
@@ -84,7 +84,7 @@ def compared(server: Served, device: None, out: Path) -> Compared:
     config |= {"store": f"file://{out}/store", "devices": [DEVICE]}
     if SCREENSHOTS:
         config = {**yaml.safe_load((ROOT / "configs/quickstart.yaml").read_text()), "out": str(out)}
-    flow_run = server.start("compare/compare", {"config": config})
+    flow_run = server.start("run-experiment/run-experiment", {"config": config})
     server.wait_for(flow_run, "COMPLETED")
     (folder,) = [path.parent for path in out.glob("*/ranking.json")]
     return Compared(flow_run, folder)
@@ -153,7 +153,7 @@ def test_a_run_is_seen_in_the_ui(server: Served, compared: Compared, tmp_path: P
     folder = Path(SCREENSHOTS or tmp_path)
     outcome = read_outcome(compared.folder)
     key = f"ranking-{outcome.name}-1-threads"
-    deployment = server.call("deployments/name/compare/compare")["id"]
+    deployment = server.call("deployments/name/run-experiment/run-experiment")["id"]
     requests: list[str] = []
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1440, "height": 860})
@@ -215,7 +215,7 @@ def test_another_device_measures_the_same_files(compared: Compared) -> None:
     assert (compared.folder / "devices" / device.run / "ranking.json").is_file()
     home = compared.folder.parent / "devices" / DEVICE
     with Store(default_url(home)) as store:
-        assert {run.name for run in stored_runs(store)} == {compared.folder.name, device.run}
+        assert {point.run for point in history(store)} == {compared.folder.name, device.run}
 
 
 def see(page: Page, *texts: str) -> None:
@@ -274,10 +274,10 @@ def regression_artifacts(server: Served) -> list[dict[str, Any]]:
 @pytest.mark.timeout(RUN_S + 2 * STARTUP_S)
 def test_a_deployment_takes_no_unknown_key_and_no_file_outside(server: Served, out: Path) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
-        server.start("compare/compare", {"config": {**tiny_values(out), "prun": {}}})
+        server.start("run-experiment/run-experiment", {"config": {**tiny_values(out), "prun": {}}})
     assert refused.value.code == 409
     outside = {**tiny_values(out), "model": "/etc/../etc/passwd"}
-    flow_run = server.start("compare/compare", {"config": outside})
+    flow_run = server.start("run-experiment/run-experiment", {"config": outside})
     message = server.wait_for(flow_run, "FAILED")["message"]
     assert "config.model: /etc/../etc/passwd lies outside the folders this worker allows" in message
 
@@ -285,7 +285,7 @@ def test_a_deployment_takes_no_unknown_key_and_no_file_outside(server: Served, o
 @pytest.mark.timeout(RUN_S + 2 * STARTUP_S)
 def test_cancelling_ends_the_training_at_once(server: Served, out: Path) -> None:
     flow_run = server.start(
-        "compare/compare", {"config": tiny_values(out, retrain={"epochs": 1000})}
+        "run-experiment/run-experiment", {"config": tiny_values(out, retrain={"epochs": 1000})}
     )
     alive = wait_for_training(server)
     cancelling = {"type": "CANCELLING", "name": "Cancelling"}
@@ -306,7 +306,9 @@ def wait_for_training(server: Served) -> list[psutil.Process]:
 
 @pytest.mark.timeout(RUN_S + 2 * STARTUP_S)
 def test_ctrl_c_ends_everything_and_nothing_was_told_to_anyone(server: Served, out: Path) -> None:
-    server.start("compare/compare", {"config": tiny_values(out, retrain={"epochs": 1001})})
+    server.start(
+        "run-experiment/run-experiment", {"config": tiny_values(out, retrain={"epochs": 1001})}
+    )
     deadline = time.monotonic() + RUN_S
     while not (alive := descendants(server.worker)):
         assert time.monotonic() < deadline, server.log()

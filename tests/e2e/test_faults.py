@@ -31,7 +31,7 @@ from s3_kit import BUCKET, CREDENTIALS, s3_server
 from prunebench.operating.store.files import FileStore
 from prunebench.operating.store.runs import fetch_run
 from prunebench.results.devices import DEVICES_FILE, Devices
-from prunebench.results.history.reading import stored_runs
+from prunebench.results.history.reading import history
 from prunebench.results.history.store import Store
 from prunebench.results.outcome import read_outcome
 from tests.conftest import ROOT, missing_system_package, share_steps, tiny_values
@@ -79,7 +79,7 @@ class Rig(NamedTuple):
     def start(self, out: Path, *, queue: str = "default", **changes: Any) -> str:
         """Start a faked run."""
         config = faked_values(out, **changes)
-        return self.serve.start("compare/faked", {"config": config}, work_queue_name=queue)
+        return self.serve.start("run-experiment/faked", {"config": config}, work_queue_name=queue)
 
     def start_at(self, out: Path, step: str, **changes: Any) -> str:
         """Start a faked run and wait until it is in ``step``, which it does not leave."""
@@ -165,14 +165,15 @@ def operations(root: Path) -> Path:
     root.mkdir()
     (root / "flows").symlink_to(ROOT / "flows")
     paths = [str(ROOT), str(ROOT / "tests" / "kits")]
-    entry = f"import sys\nsys.path[:0] = {paths!r}\nfrom faked_flow import compare, rebenchmark\n"
+    entry = f"import sys\nsys.path[:0] = {paths!r}\n"
+    entry += "from faked_flow import rebenchmark, run_experiment\n"
     (root / "faked.py").write_text(entry)
     prefect = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())
     deployments = {one["name"]: one for one in prefect["deployments"]}
     deployments["device"]["entrypoint"] = "faked.py:rebenchmark"
-    faked = {"name": "faked", "entrypoint": "faked.py:compare"}
+    faked = {"name": "faked", "entrypoint": "faked.py:run_experiment"}
     limit = {"concurrency_limit": {"limit": 2 * AT_ONCE}}
-    prefect["deployments"].append({**deployments["compare"], **faked, **limit})
+    prefect["deployments"].append({**deployments["run-experiment"], **faked, **limit})
     folder = root / "deployments"
     folder.mkdir()
     (folder / "prefect.yaml").write_text(yaml.safe_dump(prefect))
@@ -232,7 +233,7 @@ def test_eight_runs_at_once_on_postgresql_lose_no_result(rig: Rig) -> None:
     assert states == ["RUNNING"] * AT_ONCE
     folders = [rig.check_complete(*pair) for pair in zip(outs, flow_runs, strict=True)]
     with Store(rig.history) as store:
-        assert {folder.name for folder in folders} == {run.name for run in stored_runs(store)}
+        assert {folder.name for folder in folders} == {point.run for point in history(store)}
 
 
 def test_a_run_outlasts_a_server_that_is_killed(rig: Rig) -> None:
@@ -268,7 +269,7 @@ def test_a_run_outlasts_a_database_that_is_gone(rig: Rig) -> None:
         rig.database.start()
     folder = rig.check_complete(out, flow_run)
     with Store(rig.history) as store:
-        assert folder.name in {run.name for run in stored_runs(store)}
+        assert folder.name in {point.run for point in history(store)}
 
 
 def test_a_run_outlasts_a_store_that_is_gone(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -430,7 +431,7 @@ def test_a_worker_killed_in_training_and_in_measuring(
     values["latency"] |= {"rounds_min": 5, "rounds_max": 5, "seconds": 0.2}
 
     def start() -> str:
-        return rig.serve.start("compare/compare", {"config": values})
+        return rig.serve.start("run-experiment/run-experiment", {"config": values})
 
     def progress() -> list[str]:
         wanted = {"artifacts": {"key": {"any_": ["training-preserving-1"]}}}

@@ -24,9 +24,9 @@ from prefect.client.schemas.filters import (
 )
 
 from flows.accuracy_check import accuracy_check
-from flows.compare import compare
 from flows.rebenchmark import rebenchmark
 from flows.regression import regression
+from flows.run_experiment import run_experiment
 from prunebench.common.cores import usable_cores
 from prunebench.common.errors import InputError
 from prunebench.config.loading import parse_config
@@ -37,12 +37,12 @@ from prunebench.operating.registry import promote, read_registry
 from prunebench.operating.store.files import FileStore
 from prunebench.operating.store.runs import fetch_run, push_run
 from prunebench.results.diagnoses import read_diagnoses
-from prunebench.results.history.reading import stored_runs
+from prunebench.results.history.reading import history
 from prunebench.results.history.store import Store, default_url
 from prunebench.results.outcome import read_outcome
 from prunebench.results.run_folder import read_variants
 from prunebench.steps.events import Event, listening, text_of
-from tasks.regressing import REGRESSION_EVENT
+from tasks.regression_events import REGRESSION_EVENT
 from tests.conftest import share_steps, tiny_values
 
 NAMES = ("baseline", "pruned", "standard-1", "preserving-1")
@@ -57,7 +57,7 @@ def ended(out: Path, **changes: Any) -> tuple[Any, list[dict[str, Any]]]:
     """State and progress events of one run of the flow."""
     events: list[Event] = []
     with listening(events.append):
-        state = compare(parse_config(values(out, **changes)), return_state=True)
+        state = run_experiment(parse_config(values(out, **changes)), return_state=True)
     return state, events
 
 
@@ -234,7 +234,7 @@ def second(
     with listening(lose):
         nobody = {"uri": "http://127.0.0.1:9"}
         config = parse_config(values(out, history=f"sqlite:///{history}", mlflow=nobody))
-        return compare(config, return_state=True), events
+        return run_experiment(config, return_state=True), events
 
 
 def test_a_second_run_trains_nothing_and_measures_again(first: Any, second: Any) -> None:
@@ -379,12 +379,12 @@ def test_a_run_from_the_store_is_measured_again_trains_nothing_and_is_compared(
     assert [Path(image).is_relative_to(here) for image in images[:3]] == [True, True, False]
     again = fetch_run(Path(outcome["folder"]).name, store, tmp_path / "elsewhere")
     assert read_outcome(again).run == again.name
-    with pytest.raises(InputError, match="it is no name of a run"):
+    with pytest.raises(InputError, match="it is not the name of a run"):
         fetch_run("../runs", store, tmp_path)
     comparison = outcome["comparison"]
     assert comparison["host_differences"] == []
     assert {change["variant"] for change in comparison["changes"]} == set(NAMES)
     assert (Path(outcome["folder"]) / "comparison.json").is_file()
     with Store(default_url(Path(outcome["folder"]).parent)) as store:
-        names = {stored.name for stored in stored_runs(store)}
+        names = {point.run for point in history(store)}
     assert {Path(first[0]["folder"]).name, Path(outcome["folder"]).name} <= names

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows.compare import compare
+from flows.run_experiment import run_experiment
 from prunebench.common.records import VariantRecord
 from prunebench.config.loading import parse_config
 from prunebench.results.outcome import read_latency, read_outcome
@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         controls=["int8", "resolution"],
         quantize={"variants": ["pruned"], "calibration_images": 4, "max_map50_loss": 0.99},
     )
-    state = compare(parse_config(values), return_state=True)
+    state = run_experiment(parse_config(values), return_state=True)
     outcome: dict[str, Any] = state.result()
     assert outcome["failed"] == []
     return Path(outcome["folder"])

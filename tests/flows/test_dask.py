@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_dask import DaskTaskRunner
 from s3_kit import BUCKET, CREDENTIALS, s3_server
 
-from flows.compare import compare
+from flows.run_experiment import run_experiment
 from prunebench.common.errors import ConfigError, StepError
 from prunebench.config.loading import Config, parse_config
 from prunebench.config.strategy_settings import PreservingSettings
@@ -30,7 +30,7 @@ from prunebench.results.outcome import read_outcome
 from prunebench.results.run_folder import read_variants
 from prunebench.steps.events import Event, listening, text_of
 from prunebench.variants.retraining.step import Request as TrainRequest
-from tasks.cluster import ClusterSteps, check_cluster, run_errand
+from tasks.dask_cluster import ClusterSteps, check_cluster, run_on_worker
 from tests.conftest import tiny_values
 
 pytestmark = pytest.mark.timeout(1200)
@@ -93,7 +93,7 @@ def run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     with listening(kill):
         config = config_of(tmp_path_factory.mktemp("runs"), cluster.address)
-        state = compare(config, return_state=True)
+        state = run_experiment(config, return_state=True)
     assert state.result()["failed"] == []
     ((name, training),) = killed
     return Run(Path(state.result()["folder"]), events, name, training)
@@ -166,9 +166,9 @@ def test_a_step_that_nobody_waits_for_any_more_is_killed(
 ) -> None:
     _, dataset, request = long_training
     store = open_store(STORE, run.folder.parent)
-    errand = pack("train", "train-long", request, dataset, store, threads=1, url=STORE, cache_gb=1)
+    remote = pack("train", "train-long", request, dataset, store, threads=1)
     with DaskTaskRunner(address=cluster.address) as runner:
-        runner.submit(run_errand, {"errand": errand, "topic": "test"})
+        runner.submit(run_on_worker, {"remote": remote, "topic": "test"})
         wait_until(lambda: bool(trainings(cluster)), 120)
         (training,) = trainings(cluster).values()
     # Closed, as it is when the run is cancelled or its process is killed.
@@ -185,8 +185,8 @@ def test_a_cluster_that_lost_its_last_worker_is_not_waited_for_for_ever(
     tmp_path: Path,
 ) -> None:
     experiment, dataset, request = long_training
-    monkeypatch.setattr("tasks.cluster.LOOK_S", 0.5)
-    monkeypatch.setattr("tasks.cluster.PATIENCE_S", 1)
+    monkeypatch.setattr("tasks.dask_cluster.LOOK_S", 0.5)
+    monkeypatch.setattr("tasks.dask_cluster.WITHOUT_WORKER_S", 1)
 
     def kill(event: Event) -> None:
         if event.kind in ("batch", "epoch"):
@@ -207,7 +207,7 @@ def test_a_cluster_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
         pytest.raises(ConfigError, match="there is no Prefect server that its workers reach"),
     ):
         check_cluster(config_of(tmp_path, "tcp://127.0.0.1:9"))
-    monkeypatch.setattr("tasks.cluster.CONNECT_S", 1)
+    monkeypatch.setattr("tasks.dask_cluster.CONNECT_S", 1)
     with pytest.raises(ConfigError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9"):
         check_cluster(config_of(tmp_path, "tcp://127.0.0.1:9"))
 

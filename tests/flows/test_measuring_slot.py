@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 
-from tasks.hosts import measuring_limit_name, measuring_slot
+from tasks.measuring_limit import measuring_limit_name, measuring_slot
 
 
 def taken() -> int:

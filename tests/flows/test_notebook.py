@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prunebench.api import Run
+from prunebench import Run
 from tests.conftest import ROOT, share_steps, tiny_values
 
 NOTEBOOK = ROOT / "docs" / "example.ipynb"

@@ -14,7 +14,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from rich.console import Console
 
-from flows.compare import compare
+from flows.run_experiment import run_experiment
 from prunebench.cli.views.ranking import run_ranking_view
 from prunebench.config.loading import parse_config
 from prunebench.results.messages.catalogue import Messages
@@ -33,7 +33,7 @@ def run(out: Path, listener: Any, **retrain: Any) -> Any:
     """State of one run of the flow."""
     values = tiny_values(out, retrain=retrain)
     with listening(listener):
-        return compare(parse_config(values), return_state=True)
+        return run_experiment(parse_config(values), return_state=True)
 
 
 @pytest.fixture(scope="module")

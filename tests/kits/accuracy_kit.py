@@ -12,11 +12,15 @@ import torch
 import yaml
 from pruning_kit import HW, NAMES
 
+from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.accuracy import Request
 from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
 from prunebench.measuring.postprocess import decode_and_nms
+from prunebench.measuring.session import SessionSettings
 from prunebench.variants.checkpoint import save_checkpoint
 from prunebench.variants.export import export_onnx
+
+SESSION = SessionSettings.of(LatencyConfig())
 
 EMPTY = 2
 """Images at the end that show nothing; one has an empty label file, one has none."""
@@ -48,7 +52,7 @@ def write_labelled(root: Path, onnx_file: Path, count: int, most: int, outlines:
     for kind in ("images", "labels"):
         (root / kind / "val").mkdir(parents=True)
     rng = np.random.default_rng(5)
-    network = OnnxNetwork(onnx_file, HW)
+    network = OnnxNetwork(onnx_file, HW, SESSION)
     for index in range(count):
         path = root / "images" / "val" / f"{index}.png"
         cv2.imwrite(str(path), rng.integers(0, 255, (54, 96, 3), dtype=np.uint8))
@@ -86,5 +90,6 @@ def request(onnx_file: Path, data_yaml: Path, **changes: Any) -> Request:
         "confidence": 0.001,
         "iou": 0.7,
         "max_det": 300,
+        "session": SESSION,
     }
     return Request.model_validate(values | changes)

@@ -24,7 +24,7 @@ import tasks.measuring
 import tasks.preparing
 import tasks.ranking
 import tasks.variants
-from flows.compare import compare
+from flows.run_experiment import run_experiment
 from prunebench.common.files import write_atomically
 from prunebench.common.records import VariantRecord
 from prunebench.config.loading import Config
@@ -36,9 +36,9 @@ from prunebench.results.diagnoses import Diagnoses
 from prunebench.results.outcome import RunRanking, read_latency, read_outcome
 from prunebench.results.run_folder import RANKING_FILE, open_run
 from tasks.devices import answer_as
-from tasks.sharing import fetch, push
+from tasks.run_store import fetch, push
 
-__all__ = ["compare", "rebenchmark"]
+__all__ = ["rebenchmark", "run_experiment"]
 
 BEGIN_MINUTES = 0.5
 """Instead of ten: time enough for a worker that is there."""

@@ -10,12 +10,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
 from prunebench.measuring.postprocess import decode_and_nms
+from prunebench.measuring.session import SessionSettings
 from prunebench.variants.quantize import Request
 
 IMGSZ = (64, 96)
 NAMES = {0: "a", 1: "b", 2: "c"}
+SESSION = SessionSettings.of(LatencyConfig())
 STRIDE, SIDE, WIDTH, DEPTH = 8, 10, 16, 8
 CELLS = (IMGSZ[0] // STRIDE, IMGSZ[1] // STRIDE)
 METADATA = {"task": "detect", "names": str(NAMES), "imgsz": str(list(IMGSZ)), "stride": "8"}
@@ -111,7 +114,7 @@ def write_images(folder: Path, count: int = 12) -> tuple[Path, ...]:
 
 def label(detector: Path, images: tuple[Path, ...]) -> None:
     """Label images with what a detector finds on them."""
-    network = OnnxNetwork(detector, IMGSZ)
+    network = OnnxNetwork(detector, IMGSZ, SESSION)
     (images[0].parent.parent / "labels").mkdir()
     for path in images:
         tensor, factor, offset = read_letterboxed(path, IMGSZ)
@@ -138,5 +141,6 @@ def request(detector: Path, images: tuple[Path, ...], **changes: Any) -> Request
         "iou": 0.7,
         "max_det": 300,
         "max_map50_loss": 0.05,
+        "session": SESSION,
     }
     return Request.model_validate(values | changes)

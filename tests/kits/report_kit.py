@@ -33,9 +33,10 @@ from prunebench.common.records import (
 from prunebench.config.loading import Config
 from prunebench.config.sections import LatencyConfig
 from prunebench.experiment.measure_and_rank import rank_run
-from prunebench.measuring.host.fingerprint import Fingerprint, SessionSettings
+from prunebench.measuring.host.fingerprint import Fingerprint
 from prunebench.measuring.latency.records import Disturbed, LatencyResult, Noise, Sample
 from prunebench.measuring.map_bootstrap import load_detections, mean_ap
+from prunebench.measuring.session import SessionSettings
 from prunebench.results.outcome import LATENCY_FILE, RunRanking
 from prunebench.results.run_folder import LATENCY_FOLDER, save_variant
 
@@ -436,11 +437,5 @@ def host(settings: LatencyConfig) -> Fingerprint:
         onnxruntime="1.32.0",
         numpy="2.0.0",
         opencv="4.12.0",
-        session=SessionSettings(
-            graph_level=settings.graph_level,
-            execution_mode=settings.execution_mode,
-            arena=settings.arena,
-            flush_denormals=settings.flush_denormals,
-            spinning=settings.spinning,
-        ),
+        session=SessionSettings.of(settings),
     )

@@ -17,11 +17,15 @@ from ultralytics import YOLO
 
 from prunebench.common.errors import CheckpointError, DatasetError, ParityError
 from prunebench.common.records import Exported
+from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.inference import OnnxNetwork
+from prunebench.measuring.session import SessionSettings
 from prunebench.variants.audit import audit_file, structure_of
 from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
 from prunebench.variants.export import Request, compare, run
 from prunebench.variants.pruning.pruner import prune_network
+
+SESSION = SessionSettings.of(LatencyConfig())
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +54,7 @@ def request(checkpoint: Path, image: Path, **changes: Any) -> Request:
         "box_tolerance_px": 0.5,
         "score_tolerance": 0.005,
         "thresholds": {"conf": 0.25, "iou": 0.7, "max_det": 300},
+        "session": SESSION,
     }
     return Request.model_validate(values | changes)
 
@@ -157,7 +162,9 @@ def test_other_heads(name: str, image: Path, tmp_path: Path) -> None:
     save_checkpoint(network, checkpoint, {})
     result = run(request(checkpoint, image), tmp_path, lambda event: None)
     masks = 32 if name.endswith("seg") else 0
-    outputs = OnnxNetwork(tmp_path / result.onnx.path, HW)(np.zeros((1, 3, *HW), np.float32))
+    outputs = OnnxNetwork(tmp_path / result.onnx.path, HW, SESSION)(
+        np.zeros((1, 3, *HW), np.float32)
+    )
     assert outputs[0].shape == (1, 4 + len(NAMES) + masks, 126)
     assert len(outputs) == (2 if masks else 1)
 
@@ -171,6 +178,6 @@ def test_bad_input(pruned: Path, image: Path, exported: tuple[Path, Exported]) -
     with pytest.raises(
         CheckpointError, match=r"its input is \[1, 3, 64, 96\], not \[1, 3, 32, 32\]"
     ):
-        OnnxNetwork(exported[0], (32, 32))
+        OnnxNetwork(exported[0], (32, 32), SESSION)
     with pytest.raises(CheckpointError, match="onnxruntime cannot load the file"):
-        OnnxNetwork(image, HW)
+        OnnxNetwork(image, HW, SESSION)

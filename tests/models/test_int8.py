@@ -10,12 +10,16 @@ import onnx
 import pytest
 from pruning_kit import HW, tiny_network
 
+from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.inference import OnnxNetwork
 from prunebench.measuring.onnx_graph import convolutions, integer_convolutions, module_of
+from prunebench.measuring.session import SessionSettings
 from prunebench.variants.audit import audit_file
 from prunebench.variants.checkpoint import save_checkpoint
 from prunebench.variants.export import export_onnx
 from prunebench.variants.quantizer import Quantizer
+
+SESSION = SessionSettings.of(LatencyConfig())
 
 TRAINED = ("cv2", "cv3", "cv4", "proto")
 """Modules of a head that are trained layers; everything else of it decodes."""
@@ -33,7 +37,7 @@ def test_all_but_the_decoding_of_a_head(name: str, tmp_path: Path) -> None:
     cv2.imwrite(str(image), np.random.default_rng(0).integers(0, 255, (54, 96, 3), dtype=np.uint8))
     work = tmp_path / "work"
     work.mkdir()
-    quantizer = Quantizer(path, HW, "u8", work)
+    quantizer = Quantizer(path, HW, "u8", SESSION, work)
     quantizer.calibrate([image], lambda event: None)
     written = quantizer.write("all")
 
@@ -57,7 +61,7 @@ def test_all_but_the_decoding_of_a_head(name: str, tmp_path: Path) -> None:
     assert left == quantizer.kept_float.keys()
 
     pixels = np.random.default_rng(1).random((1, 3, *HW), dtype=np.float32)
-    before, after = OnnxNetwork(path, HW)(pixels), OnnxNetwork(written, HW)(pixels)
+    before, after = (OnnxNetwork(file, HW, SESSION)(pixels) for file in (path, written))
     assert [item.shape for item in before] == [item.shape for item in after]
     assert list(float_model.metadata_props) == list(model.metadata_props)
     assert audit_file(written).audit == audit_file(path).audit

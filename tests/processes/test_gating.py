@@ -19,7 +19,7 @@ from prunebench.common.errors import InputError
 from prunebench.common.records import FileRef
 from prunebench.config.loading import Config, parse_config
 from prunebench.experiment.measure_and_rank import measure_latency, rank_run
-from prunebench.experiment.prepare import EXPERIMENT_FILE
+from prunebench.experiment.prepare import EXPERIMENT_FILE, read_experiment
 from prunebench.operating.gate.decision import GateLimits
 from prunebench.operating.gate.run import GateReport, run_gate
 from prunebench.results.history.recording import record_run
@@ -151,6 +151,18 @@ def test_the_same_file_passes_and_the_best_ranked_variant_is_named(
     assert report.baseline == "baseline of run run"
     assert {f.metric: f.standing for f in report.result.findings}["accuracy"] == "holds"
     assert "round 3 is measured" in said
+
+
+def test_the_accuracy_of_a_few_images_is_not_checked(
+    run: Path, tmp_path: Path, gate: Callable[..., tuple[GateReport, list[str]]]
+) -> None:
+    few = tmp_path / "few"
+    shutil.copytree(run, few)
+    images = read_experiment(few).images[:5]
+    change_json(few / EXPERIMENT_FILE, lambda values: values.update(images=images))
+    report, _ = gate(f"{few}:baseline", f"{few}:baseline")
+    assert {finding.metric for finding in report.result.findings} == {"latency"}
+    assert "Accuracy is not checked: 5 images are too few, 20 are needed." in report.notes
 
 
 def test_without_its_file_the_stored_baseline_is_used(

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,14 @@ from latency_kit import IMGSZ, NC, write_detector, write_segmenter
 
 from prunebench.common.errors import ChildFailed
 from prunebench.common.records import sha256_of
+from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.latency.sentinel import write_sentinel
 from prunebench.measuring.latency.together import INTERRUPTS, Lane, Raw, measure_together
+from prunebench.measuring.session import SessionSettings
 
 DEFAULTS: dict[str, Any] = {
     "threads": 1,
-    "spinning": False,
-    "graph_level": "all",
-    "execution_mode": "sequential",
-    "arena": True,
-    "flush_denormals": False,
+    "session": asdict(SessionSettings.of(LatencyConfig())),
     "warmup": 1,
     "seconds": 0.05,
     "paced_seconds": 0.1,
@@ -96,16 +95,15 @@ def test_the_masks_of_a_segmentation_network_are_part_of_a_frame(
     [
         ({}, {"intra_op.allow_spinning": "0", "graph_optimization_level": "ORT_ENABLE_ALL"}),
         (
-            {"threads": 2, "spinning": True, "graph_level": "basic", "arena": False},
+            {"spinning": True, "graph_level": "basic", "arena": False},
             {
-                "intra_op_num_threads": "2",
                 "intra_op.allow_spinning": "1",
                 "graph_optimization_level": "ORT_ENABLE_BASIC",
                 "enable_cpu_mem_arena": "False",
             },
         ),
         (
-            {"threads": 2, "execution_mode": "parallel", "flush_denormals": True},
+            {"execution_mode": "parallel", "flush_denormals": True},
             {"execution_mode": "ORT_PARALLEL", "set_denormal_as_zero": "1"},
         ),
     ],
@@ -113,10 +111,12 @@ def test_the_masks_of_a_segmentation_network_are_part_of_a_frame(
 def test_session_options_are_those_asked_for(
     detector: dict[str, Any], tmp_path: Path, asked: dict[str, Any], in_force: dict[str, str]
 ) -> None:
-    request = {**detector, **asked, "frames": []}
-    session = run_alone(request, tmp_path, variant="a").figures["session"]
-    assert session["providers"] == "CPUExecutionProvider"
-    assert in_force.items() <= session.items()
+    session = {**detector["session"], **asked}
+    request = {**detector, "threads": 2, "session": session, "frames": []}
+    found = run_alone(request, tmp_path, variant="a").figures["session"]
+    assert found["providers"] == "CPUExecutionProvider"
+    assert found["intra_op_num_threads"] == "2"
+    assert in_force.items() <= found.items()
 
 
 def test_a_model_too_slow_for_the_pace_misses_and_is_given_up(
@@ -148,7 +148,7 @@ def test_it_imports_no_more_than_it_needs(detector: dict[str, Any], tmp_path: Pa
         process.stdin.flush()
         imported = {line.rsplit("|", 1)[-1].strip() for line in process.stderr}
     assert {"numpy", "onnxruntime", "cv2"} <= imported
-    heavy = {"pydantic", "torch", "ultralytics", "onnx", "scipy", "prefect", "psutil"}
+    heavy = {"pydantic", "torch", "ultralytics", "onnx", "scipy", "pandas", "prefect", "psutil"}
     assert not imported & heavy
 
 

@@ -20,7 +20,8 @@ from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.samples import SampleLog, read_samples
 from prunebench.measuring.latency.sentinel import SENTINEL
-from prunebench.measuring.latency.summary import per_round, summarise
+from prunebench.measuring.latency.stopping import round_medians
+from prunebench.measuring.latency.summary import summarise
 from prunebench.measuring.latency.together import slices_of
 from prunebench.steps.events import Event
 
@@ -109,7 +110,7 @@ def test_summaries_agree_with_the_raw_samples(
     result, folder, _ = measured
     samples = read_samples(folder / result.samples.path)
     first = summarise(result, folder)[0]
-    rounds = per_round(samples, "a", 1, "model")
+    rounds = round_medians(samples, "model")["a", 1]
     assert sorted(rounds) == [0, 1, 2]
     # Nothing is trimmed with three rounds: the geometric mean.
     product = rounds[0] * rounds[1] * rounds[2]

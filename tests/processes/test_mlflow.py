@@ -21,11 +21,10 @@ from report_kit import MIXED, make_run
 from typer.testing import CliRunner
 
 from prunebench.cli import app
-from prunebench.common.errors import ConfigError, InputError, StepError
+from prunebench.common.errors import ConfigError, StepError
 from prunebench.config.loading import parse_config
 from prunebench.config.mlflow import MlflowConfig
 from prunebench.experiment.prepare import check
-from prunebench.operating.allowed_paths import check_mlflow
 from prunebench.operating.mlflow import PARENT_TAG, RUN_TAG, log_to_mlflow
 from prunebench.results.outcome import read_outcome
 from prunebench.results.run_folder import read_variants
@@ -207,10 +206,3 @@ def test_a_run_names_its_server_or_the_command_does(folder: Path) -> None:
     refused = CliRunner().invoke(app, ["mlflow", str(folder)])
     assert isinstance(refused.exception, ConfigError)
     assert "give --uri" in str(refused.exception)
-
-
-def test_a_deployment_cannot_choose_a_server() -> None:
-    check_mlflow("http://mlflow:5000", "http://mlflow:5000/")
-    for own in (None, "http://mlflow:5000"):
-        with pytest.raises(InputError, match="cannot choose an MLflow server"):
-            check_mlflow("http://elsewhere:5000", own)

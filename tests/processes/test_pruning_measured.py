@@ -14,8 +14,8 @@ from prunebench.config.sections import LatencyConfig
 from prunebench.config.strategy_settings import PreservingSettings
 from prunebench.config.targets import parse_goal
 from prunebench.data.scenes import SCENE_NAMES, generate_scenes
-from prunebench.measuring.host.fingerprint import session_settings
 from prunebench.measuring.profile import Request as DiagnoseRequest
+from prunebench.measuring.session import SessionSettings
 from prunebench.steps.child import run_child
 from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
 from prunebench.variants.graph.groups import trace
@@ -54,7 +54,7 @@ def table(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         block=BLOCK,
         imgsz=HW,
         threads=1,
-        settings=session_settings(LATENCY),
+        session=SessionSettings.of(LATENCY),
         host="this one",
     )
     result = run_child("costs", request, folder, threads=1)
@@ -94,7 +94,7 @@ def test_the_layers_together_take_about_what_the_network_takes(
             onnx=onnx,
             baseline=str(tmp_path / "baseline.onnx"),
             threads=1,
-            settings=session_settings(LATENCY),
+            session=SessionSettings.of(LATENCY),
             block=BLOCK,
         ),
         tmp_path,

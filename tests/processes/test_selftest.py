@@ -25,16 +25,11 @@ from prunebench.common.records import FileRef
 from prunebench.common.statistics import locate, rounds_to_settle
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring import selftest as module
+from prunebench.measuring import selftest_verdict
 from prunebench.measuring.latency.child import _slowed
 from prunebench.measuring.latency.records import Disturbed, LatencyResult, Noise
-from prunebench.measuring.selftest import (
-    Copies,
-    SelfTest,
-    resampled_alarms,
-    selftest,
-    smallest_detectable,
-    summarise_copies,
-)
+from prunebench.measuring.selftest import selftest
+from prunebench.measuring.selftest_verdict import Copies, SelfTest, judge_copies, resampled_alarms
 from prunebench.steps.events import Event
 
 TINY = LatencyConfig(threads=(1,), rounds_min=3, rounds_max=3, seconds=0.03, warmup=1)
@@ -44,7 +39,7 @@ FACTOR = 5.0
 
 @pytest.fixture(autouse=True)
 def _fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RESAMPLED", 200)
+    monkeypatch.setattr(selftest_verdict, "RESAMPLED", 200)
 
 
 @pytest.fixture(scope="module")
@@ -167,10 +162,10 @@ def measured_with(
 
 def test_a_quiet_host_is_trusted(tested: tuple[SelfTest, list[dict[str, Any]]]) -> None:
     measured, factors = measured_with(tested[0], 0.005, 10)
-    result = summarise_copies("m", measured, factors, np.random.default_rng(0))
+    result = judge_copies("m", measured, factors, np.random.default_rng(0))
     assert result.doubts == ()
     assert result.overhead == pytest.approx(1.5)
-    assert [v.told_apart for v in result.verdicts[1:]] == [10, 10]
+    assert [v.significant for v in result.verdicts[1:]] == [10, 10]
     # Clopper and Pearson: the lower end for 10 of 10 at 95 %.
     assert result.verdicts[1].share.low == pytest.approx(0.025 ** (1 / 10))
     assert result.false_alarms.resampled <= 0.05
@@ -187,7 +182,7 @@ BUSY = Disturbed(kind="busy", hit=4, runs=16, worst=0.5, limit=0.1)
 
 def test_a_noisy_host_is_said_to_be_one(tested: tuple[SelfTest, list[dict[str, Any]]]) -> None:
     measured, factors = measured_with(tested[0], 0.15, 4, noise=(BUSY,))
-    result = summarise_copies("m", measured, factors, np.random.default_rng(0))
+    result = judge_copies("m", measured, factors, np.random.default_rng(0))
     assert result.detectable_percent > 3
     assert result.doubts[0].startswith("The host is too noisy: in 40 rounds only differences of")
     assert result.doubts[-1] == "4 of 4 measurements were noisy."
@@ -201,8 +196,8 @@ def test_a_noisy_host_is_said_to_be_one(tested: tuple[SelfTest, list[dict[str, A
 def test_too_many_false_alarms_are_a_doubt(tested: tuple[SelfTest, list[dict[str, Any]]]) -> None:
     measured, factors = measured_with(tested[0], 0.002, 5)
     apart = [c._replace(logs=(c.logs[0] + 0.02, *c.logs[1:])) for c in measured]
-    result = summarise_copies("m", apart, factors, np.random.default_rng(0))
-    assert result.false_alarms.told_apart == 5
+    result = judge_copies("m", apart, factors, np.random.default_rng(0))
+    assert result.false_alarms.significant == 5
     (doubt,) = result.doubts
     assert doubt.startswith("Equal copies were called different in 5 of 5 measurements")
 
@@ -216,10 +211,10 @@ def test_resampled_measurements_err_as_often_as_promised() -> None:
 
 
 @pytest.mark.parametrize("rounds", [8, 12, 40])
-def test_smallest_detectable_is_what_the_ranking_would_settle(rounds: int) -> None:
-    equal = np.random.default_rng(rounds).normal(0, 0.01, rounds)
-    found = smallest_detectable(equal, rounds, 0.99)
-    assert rounds_to_settle(locate(equal), found * 1.001, level=0.99) == 0
-    more = rounds_to_settle(locate(equal), found * 0.98, level=0.99)
+def test_what_is_detectable_is_what_the_ranking_would_settle(rounds: int) -> None:
+    equal = locate(np.random.default_rng(rounds).normal(0, 0.01, rounds))
+    found = math.expm1(equal.detectable(rounds, 0.99))
+    assert rounds_to_settle(equal, found * 1.001, level=0.99) == 0
+    more = rounds_to_settle(equal, found * 0.98, level=0.99)
     assert more is not None
     assert more > 0

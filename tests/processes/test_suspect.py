@@ -16,7 +16,11 @@ from report_kit import MIXED, make_run
 
 from prunebench.common.errors import InputError
 from prunebench.common.records import FileRef, Interval
-from prunebench.operating.onnxruntime_check import installed, suspect_onnxruntime
+from prunebench.operating.onnxruntime_check import (
+    installed,
+    suspect_onnxruntime,
+    suspicion_sentence,
+)
 from prunebench.results.history.compare import RunChange, RunComparison
 from prunebench.results.run_folder import read_variants, save_variant
 
@@ -60,7 +64,6 @@ def comparison(verdict: str, onnxruntime: tuple[str, str]) -> RunComparison:
             "map50": 0.0,
             "p_corrected": 0.001,
             "verdict": verdict,
-            "sentence": "",
         }
     )
     return RunComparison(
@@ -101,7 +104,7 @@ def test_a_version_that_slows_the_same_file_is_the_suspect(run: Path, tmp_path: 
     assert found.suspect
     # 50 % were built in; beside other tests the waiting loop overshoots.
     assert 30 < found.slower.estimate < 90
-    assert found.sentence.startswith(f"onnxruntime {OTHER} is the suspect")
+    assert suspicion_sentence(found).startswith(f"onnxruntime {OTHER} is the suspect")
     assert json.loads(found.model_dump_json())["before"] == NOW
 
 
@@ -110,7 +113,7 @@ def test_a_version_as_fast_is_no_suspect(run: Path, tmp_path: Path) -> None:
     slower = comparison("slower", (OTHER, NOW))
     (found,) = suspect_onnxruntime(slower, run, tmp_path / "work", lambda event: None)
     assert not found.suspect
-    assert f"onnxruntime {NOW} is no suspect" in found.sentence
+    assert f"onnxruntime {NOW} is not the suspect" in suspicion_sentence(found)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def gate(
 ) -> None:
     """Measure a candidate beside its baseline; exit 4 where it is shown to be worse."""
     from prunebench.cli.views.gate import gate_view
-    from prunebench.operating.gate.decision import GateLimits
+    from prunebench.operating.gate.decision import GateLimits, decision_sentence
     from prunebench.operating.gate.run import run_gate
 
     limits = GateLimits(latency_percent=latency_percent, map50_loss=map50_loss)
@@ -34,4 +34,4 @@ def gate(
         report = run_gate(candidate, baseline, limits, Path(folder), show_stage)
     show(report, gate_view(report), as_json=as_json)
     if not report.result.passed:
-        raise RegressionFound(report.result.sentence)
+        raise RegressionFound(decision_sentence(report.result))

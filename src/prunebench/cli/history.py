@@ -21,11 +21,11 @@ def history(
 ) -> None:
     """Show every variant's figures over time and where its latency changed."""
     from prunebench.cli.views.history import history_view
-    from prunebench.results.history.changes import mark_changes
+    from prunebench.results.history.change_points import mark_changes
     from prunebench.results.history.lookup import open_history
     from prunebench.results.history.reading import history as read_history
 
     with open_history((), url, out) as store:
         points = read_history(store, variant=variant, experiment=experiment, threads=threads)
-    series = mark_changes(points, "to_sentinel")
+    series = mark_changes(points)
     show(series, history_view(series), as_json=as_json)

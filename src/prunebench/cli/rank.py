@@ -17,7 +17,7 @@ def rank(
 ) -> None:
     """Rank measurements taken elsewhere."""
     from prunebench.cli.views.ranking import table_ranking_view
-    from prunebench.results.table.ranked import rank_table
+    from prunebench.results.table.ranked import rank as rank_table
 
     ranking = rank_table(table)
     show(ranking, table_ranking_view(ranking), as_json=as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +13,7 @@ import psutil
 def usable_cores() -> int:
     """Physical cores this process may keep busy: affinity, cpuset and CPU quota respected."""
     quota = cpu_quota()
-    whole = math.inf if quota is None else max(1, math.floor(quota))
-    return int(min(physical_cores(), whole))
+    return physical_cores() if quota is None else min(physical_cores(), max(1, int(quota)))
 
 
 def default_threads() -> tuple[int, ...]:
@@ -35,13 +33,10 @@ def physical_cores(root: Path = Path("/sys/devices/system/cpu")) -> int:
     cores = set()
     for cpu in affinity():
         topology = root / f"cpu{cpu}" / "topology"
-        package, core = (
-            read_kernel_file(topology / "physical_package_id"),
-            read_kernel_file(topology / "core_id"),
-        )
-        if package is None or core is None:
+        place = [read_kernel_file(topology / f) for f in ("physical_package_id", "core_id")]
+        if None in place:
             return min(len(affinity()), psutil.cpu_count(logical=False) or len(affinity()))
-        cores.add((package, core))
+        cores.add(tuple(place))
     return len(cores)
 
 
@@ -70,10 +65,9 @@ def memory_bytes(
     """Memory in bytes this process may use: the host's, or a control group's smaller limit."""
     limits = [int(psutil.virtual_memory().total)]
     for folder, version in _cgroup_folders(membership, mounts, "memory"):
-        text = read_kernel_file(
-            folder / ("memory.max" if version == 2 else "memory.limit_in_bytes")
-        )
-        if text is not None and text.isdigit():
+        name = "memory.max" if version == 2 else "memory.limit_in_bytes"
+        text = read_kernel_file(folder / name) or ""
+        if text.isdigit():
             limits.append(int(text))
     return min(limits)
 

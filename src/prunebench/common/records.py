@@ -17,6 +17,9 @@ Overlap = Literal["box", "mask"]
 VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=120)]
 """Names a folder of its own, so it has no separator and is not hidden."""
 
+DeviceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)]
+"""Another host, named after the work queue its worker takes runs from."""
+
 
 def _inside(path: str) -> str:
     parts = PurePosixPath(path)

@@ -18,6 +18,7 @@ An interval over rounds then agrees with its p-value, and the draws carry it int
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ Array = npt.NDArray[np.float64]
 
 FEWEST_ROUNDS = 3
 """Rounds below which nothing is said about a difference."""
+
+POWER = 0.9
+"""Chance to find a difference that is called detectable."""
 
 MOST_ROUNDS = 10_000
 """Longest measurement that is still proposed to settle a difference."""
@@ -54,12 +58,32 @@ class Location:
     n: int
 
     def __neg__(self) -> Location:
-        """The same estimate with the opposite sign."""
         return Location(-self.centre, self.se, self.df, self.n)
 
     def half_width(self, level: float) -> float:
         """Half the width of the confidence interval."""
         return float(stats.t.ppf(0.5 + level / 2, self.df)) * self.se
+
+    def ratio(self, level: float) -> Interval:
+        """The confidence interval of the ratio whose logarithm this is."""
+        half = self.half_width(level)
+        return Interval(
+            estimate=math.exp(self.centre),
+            low=math.exp(self.centre - half),
+            high=math.exp(self.centre + half),
+            level=level,
+        )
+
+    def detectable(self, rounds: int, level: float) -> float:
+        """Smallest true value that a test after ``rounds`` rounds as noisy finds with ``POWER``.
+
+        Args:
+            rounds: Rounds of the measurement.
+            level: Confidence level of the single comparison, after any correction.
+        """
+        df = rounds - 2 * trimmed_at_each_end(rounds) - 1
+        quantiles = stats.t.ppf(0.5 + level / 2, df) + stats.t.ppf(POWER, df)
+        return float(quantiles) * self.se * math.sqrt(self.n / rounds)
 
     def p_value(self) -> float:
         """Two-sided p-value of the true value being 0."""
@@ -74,11 +98,7 @@ def trimmed_at_each_end(n: int) -> int:
 
 
 def locate(values: Array) -> Location:
-    """Trimmed mean of one value per round.
-
-    Args:
-        values: Shape (rounds,), at least ``FEWEST_ROUNDS``.
-    """
+    """Trimmed mean of one value per round, (rounds,), at least ``FEWEST_ROUNDS``."""
     n = len(values)
     if n < FEWEST_ROUNDS:
         raise ValueError(f"{n} rounds, at least {FEWEST_ROUNDS} are needed")
@@ -103,25 +123,17 @@ def add(first: Location, second: Location) -> Location:
 def bootstrap_draws(
     values: Array, *, level: float, resamples: int, rng: np.random.Generator
 ) -> Array:
-    """Bootstrap draws of ``locate``'s centre, stretched to the width of Student's t interval.
+    """Bootstrap draws, (resamples,), of ``locate``'s centre, as wide as Student's t interval.
 
     Args:
         values: Shape (rounds,).
         level: Confidence level at which the draws' percentiles are the interval's ends.
         resamples: Number of draws.
         rng: Source of randomness.
-
-    Returns:
-        Shape (resamples,).
     """
     location = locate(values)
     result = stats.bootstrap(
-        (values,),
-        _trimmed_mean,
-        n_resamples=resamples,
-        method="percentile",
-        vectorized=True,
-        rng=rng,
+        (values,), _trimmed_mean, n_resamples=resamples, method="percentile", rng=rng
     )
     deviations: Array = result.bootstrap_distribution - location.centre
     tail = (1 - level) / 2
@@ -144,7 +156,7 @@ def _trimmed_mean(values: Array, axis: int = -1) -> Array:
 
 
 def interval(estimate: float, draws: Array, level: float) -> Interval:
-    """Percentile interval of the draws that are numbers, never without its own estimate."""
+    """Percentile interval of the draws that are not NaN; it always contains the estimate."""
     tail = (1 - level) / 2
     low, high = np.nanquantile(draws, [tail, 1 - tail])
     return Interval(
@@ -156,22 +168,15 @@ def interval(estimate: float, draws: Array, level: float) -> Interval:
 
 
 def log_ratios(a: Mapping[int, float], b: Mapping[int, float]) -> Array:
-    """log(a / b) of every round that both have, in the rounds' order.
-
-    Args:
-        a: Round to a positive value.
-        b: The same of the other variant.
-    """
+    """log(a / b) of every round that both have, in order; both map rounds to positive values."""
     shared = sorted(a.keys() & b.keys())
     return np.log([a[r] for r in shared]) - np.log([b[r] for r in shared])
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment (Scandinavian Journal of Statistics 6, 1979).
+    """p-values after Holm's step-down adjustment (Scandinavian Journal of Statistics 6, 1979).
 
-    Returns:
-        Adjusted p-values in the given order: declaring those up to alpha keeps the chance of
-        any false declaration in the family at alpha or below.
+    Declaring those up to alpha keeps the chance of any false declaration at alpha or below.
     """
     count = len(p_values)
     adjusted = [1.0] * count
@@ -182,10 +187,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def rounds_to_settle(
-    location: Location, difference: float, *, level: float, power: float = 0.9
-) -> int | None:
-    """Further rounds after which a true difference would be found.
+def rounds_to_settle(location: Location, difference: float, *, level: float) -> int | None:
+    """Further rounds after which a true difference would be found with ``POWER``.
 
     The noise seen so far is taken for the noise to come, so this is a plan and no promise.
 
@@ -193,25 +196,13 @@ def rounds_to_settle(
         location: The log ratios measured so far.
         difference: True difference to be found, as a share (0.01 is 1 %).
         level: Confidence level of the single comparison, after any correction.
-        power: Chance to find it.
 
     Returns:
         0 where the rounds already suffice, ``None`` beyond ``MOST_ROUNDS``.
     """
-    per_round = location.se * math.sqrt(location.n)
-    target = math.log1p(difference)
-
-    def suffices(n: int) -> bool:
-        df = n - 2 * trimmed_at_each_end(n) - 1
-        quantiles = stats.t.ppf(0.5 + level / 2, df) + stats.t.ppf(power, df)
-        return bool(quantiles * per_round / math.sqrt(n) <= target)
-
-    if suffices(location.n):
-        return 0
-    if not suffices(MOST_ROUNDS):
-        return None
-    low, high = location.n, MOST_ROUNDS
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if suffices(middle) else (middle, high)
-    return high - location.n
+    further = bisect.bisect_left(
+        range(location.n, MOST_ROUNDS + 1),
+        True,
+        key=lambda rounds: location.detectable(rounds, level) <= math.log1p(difference),
+    )
+    return further if location.n + further <= MOST_ROUNDS else None

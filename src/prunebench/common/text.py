@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from prunebench.common.records import Interval
 
 FACTOR_FROM_PERCENT = 300
@@ -47,3 +49,8 @@ def listed(names: tuple[str, ...] | list[str]) -> str:
 def compact(interval: Interval) -> str:
     """Four digits: "1.234 [1.2, 1.25]"."""
     return f"{interval.estimate:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
+
+
+def slug(text: str) -> str:
+    """Text as a name in lower case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -12,12 +12,13 @@ import os
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from prunebench.common.errors import ConfigError
+from prunebench.common.records import DeviceName
 from prunebench.config.mlflow import MlflowConfig
 from prunebench.config.sections import (
     AccuracyConfig,
@@ -78,12 +79,10 @@ class Config(Section):
     store_cache_gb: float = Field(
         5.0, gt=0, description="Largest copy of the store kept below `out`, in 10^9 bytes."
     )
-    devices: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)], ...] = (
-        Field(
-            (),
-            description="Other hosts that measure the variants too: names of the work queues "
-            "their workers take runs from. Files travel through `store`.",
-        )
+    devices: tuple[DeviceName, ...] = Field(
+        (),
+        description="Other hosts that measure the variants too: names of the work queues "
+        "their workers take runs from. Files travel through `store`.",
     )
     engine: Literal["local", "dask"] = Field(
         "local",

@@ -28,6 +28,7 @@ from prunebench.experiment.run_step import (
     variant_file,
 )
 from prunebench.measuring.host.fingerprint import cpu_flags
+from prunebench.measuring.session import SessionSettings
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_variant
 from prunebench.results.run_folder import save_variant
@@ -143,6 +144,7 @@ def quantize_variant(
         iou=config.accuracy.iou,
         max_det=config.accuracy.max_det,
         max_map50_loss=settings.max_map50_loss,
+        session=SessionSettings.of(config.latency),
         arm="asimd" in cpu_flags(),
     )
     inputs = {

@@ -60,7 +60,7 @@ def diagnose_variants(
                 onnx=str(files[variant.name]),
                 baseline=str(files[baseline]),
                 threads=latency.threads[0],
-                settings=latency.fingerprint.session,
+                session=latency.fingerprint.session,
                 block=kernel_block(),
             )
             stage("diagnosis", variant=variant.name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from prunebench.common.cores import default_threads
 from prunebench.common.errors import CheckpointError, ConfigError
-from prunebench.common.text import counted
+from prunebench.common.text import counted, slug
 from prunebench.config.sections import STRIDE
 from prunebench.data.dataset import Dataset, Split, check_dataset, images_of, resolve_dataset
 from prunebench.experiment.plan import NETWORK_SUFFIXES
@@ -202,7 +201,7 @@ def _epochs(info: CheckpointInfo | None) -> int:
 
 def _slug(model: str) -> str:
     """A name as ``Config.name`` takes it."""
-    text = re.sub(r"[^a-z0-9]+", "-", Path(model).stem.lower()).strip("-")
+    text = slug(Path(model).stem)
     return text[:40].strip("-") or "compare"
 
 

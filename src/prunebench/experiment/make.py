@@ -33,6 +33,7 @@ from prunebench.experiment.run_step import (
     variant_file,
 )
 from prunebench.measuring.accuracy import Request as AccuracyRequest
+from prunebench.measuring.session import SessionSettings
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_judgement, tell_variant
 from prunebench.results.run_folder import save_variant
@@ -159,6 +160,7 @@ def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emi
         images=experiment.images[: settings.parity_images],
         box_tolerance_px=settings.box_tolerance_px,
         score_tolerance=settings.score_tolerance,
+        session=SessionSettings.of(experiment.config.latency),
         thresholds={
             "conf": experiment.config.latency.confidence,
             "iou": experiment.config.latency.iou,
@@ -223,6 +225,7 @@ def accuracy_request(
         confidence=settings.confidence,
         iou=settings.iou,
         max_det=settings.max_det,
+        session=SessionSettings.of(experiment.config.latency),
     )
 
 

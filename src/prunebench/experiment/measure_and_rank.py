@@ -19,11 +19,11 @@ from prunebench.common.records import VariantRecord
 from prunebench.experiment.figures import measured_from
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.records import LatencyResult
-from prunebench.measuring.latency.stopping import possible_looks
+from prunebench.measuring.latency.stopping import possible_interim_looks
 from prunebench.results.diagnoses import Diagnoses
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise
-from prunebench.results.ranking import rank, ranking_rows_csv
+from prunebench.results.ranking import rank, ranking_frame
 from prunebench.results.ranking.records import FailedVariant, NotTrained
 from prunebench.results.report.build import build_report
 from prunebench.results.run_folder import LATENCY_FOLDER, RANKING_FILE, save_variant
@@ -116,7 +116,7 @@ def rank_run(
                 NotTrained(name=v.name, judgement=v.not_trained) for v in variants if v.not_trained
             ],
             smallest_difference_percent=config.latency.smallest_difference_percent,
-            interim_looks=possible_looks(latency),
+            interim_looks=possible_interim_looks(latency),
             seed=config.seed,
         )
         for threads in latency.threads
@@ -130,7 +130,8 @@ def rank_run(
         rounds=latency.rounds,
         diagnoses=() if diagnoses is None else diagnoses.explanations(),
     )
-    write_atomically(folder / RANKING_CSV, ranking_rows_csv(*rankings))
+    csv = ranking_frame(*rankings).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write_atomically(folder / RANKING_CSV, csv)
     build_report(folder, outcome)
     write_atomically(folder / RANKING_FILE, outcome.model_dump_json(indent=2))
     return outcome

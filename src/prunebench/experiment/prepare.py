@@ -195,7 +195,7 @@ def read_experiment(folder: Path) -> Experiment:
     """The experiment of an earlier run.
 
     Raises:
-        InputError: ``folder`` is no run folder, or was written by another version.
+        InputError: ``folder`` is not a run folder, or was written by another version.
     """
     read_run_config(folder)
     path = folder / EXPERIMENT_FILE

@@ -17,7 +17,8 @@ from prunebench.config.strategy_settings import (
 from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import Experiment
 from prunebench.experiment.run_step import training_request
-from prunebench.measuring.host.fingerprint import fingerprint, session_settings
+from prunebench.measuring.host.fingerprint import fingerprint
+from prunebench.measuring.session import SessionSettings
 from prunebench.steps.cache import StepRun
 from prunebench.variants.pruning.blocks import round_to_of
 from prunebench.variants.pruning.costs import Request as CostsRequest
@@ -125,7 +126,7 @@ def _costs(
         block=block,
         imgsz=config.image.hw,
         threads=(config.latency.threads or (1,))[0],
-        settings=session_settings(config.latency),
+        session=SessionSettings.of(config.latency),
         host=fingerprint(config.latency).digest(),
     )
     done = run("costs", request, {"checkpoint": inputs["checkpoint"]})

@@ -22,18 +22,17 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from prunebench.common.errors import CheckpointError, DatasetError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Accuracy, FileRef, Record
+from prunebench.measuring.map_bootstrap import Detections
+from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Evaluating, Progress
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from prunebench.measuring.map_bootstrap import Detections
 
 DETECTIONS_FILE = "detections.npz"
 IOU_THRESHOLDS = 10
@@ -60,6 +59,7 @@ class Request(Record):
         confidence: Scores at or below are dropped.
         iou: IoU above which NMS drops a box.
         max_det: Most detections per image.
+        session: The session options latency is measured with.
     """
 
     onnx: str
@@ -69,6 +69,7 @@ class Request(Record):
     confidence: float
     iou: float
     max_det: int
+    session: SessionSettings
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
@@ -85,8 +86,6 @@ def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
         DatasetError: An image or a label file cannot be read, no object is labelled, or a
             segmentation network meets labels that are boxes.
     """
-    import numpy as np
-
     total = len(request.images)
     emit(Evaluating(images=total))
     boxes, masks = match_images(request, emit)
@@ -123,8 +122,6 @@ def figures(matches: Detections, names: dict[int, str], prefix: str = "") -> dic
         names: Class index to name.
         prefix: What the names of the figures start with.
     """
-    import numpy as np
-
     ap = average_precision(matches)
     return {
         f"{prefix}map50": float(np.mean([values[0] for values in ap.values()])),
@@ -145,14 +142,11 @@ def match_images(request: Request, emit: Emit) -> tuple[Detections, Detections |
         DatasetError: An image or a label file cannot be read, or a segmentation network meets
             labels that are boxes.
     """
-    import numpy as np
-
     from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
-    from prunebench.measuring.map_bootstrap import Detections
     from prunebench.measuring.postprocess import build_masks, decode_and_nms
 
     total, classes = len(request.images), len(request.names)
-    network = OnnxNetwork(Path(request.onnx), request.imgsz)
+    network = OnnxNetwork(Path(request.onnx), request.imgsz, request.session)
     found = [np.zeros((0, 3))]
     matched = [np.zeros((0, IOU_THRESHOLDS), dtype=bool)]
     matched_masks: list[NDArray[np.bool_]] = []
@@ -164,12 +158,9 @@ def match_images(request: Request, emit: Emit) -> tuple[Detections, Detections |
         detections = decode_and_nms(
             outputs[0], classes, request.confidence, request.iou, request.max_det, multi_label=True
         )
-        if len(outputs) == 1:
-            labels = _labels(path, classes)
-            labels[:, 1:] = labels[:, 1:] * factor + offset
-        else:
-            labels, polygons = _outlines(path, classes)
-            labels[:, 1:] = labels[:, 1:] * factor + offset
+        labels, polygons = _labels(path, classes, outlined=len(outputs) > 1)
+        labels[:, 1:] = labels[:, 1:] * factor + offset
+        if len(outputs) > 1:
             order, wanted = draw_masks(polygons, factor[:2], offset[:2], request.imgsz)
             labels = labels[order]
             overlaps = _mask_iou(wanted, build_masks(outputs[1], detections, request.imgsz))
@@ -206,38 +197,26 @@ def check_labelled(matches: Detections, images: Sequence[str]) -> None:
         )
 
 
-def _labels(image: Path, classes: int) -> NDArray[np.float64]:
-    """Labels of an image, (m, 5), without repeated lines, which Ultralytics drops too."""
-    import numpy as np
+def _labels(
+    image: Path, classes: int, *, outlined: bool
+) -> tuple[NDArray[np.float64], list[NDArray[np.float32]]]:
+    """Labels of an image, (m, 5), and their polygons where it is outlined.
 
-    from prunebench.data.labels import labels_of, read_labels
-
-    file = labels_of(image)
-    if not file.is_file():
-        return np.zeros((0, 5))
-    labels = read_labels(file, classes=classes)
-    _, first = np.unique(labels, axis=0, return_index=True)
-    return labels[np.sort(first)]
-
-
-def _outlines(image: Path, classes: int) -> tuple[NDArray[np.float64], list[NDArray[np.float32]]]:
-    """Labels of an image, (m, 5), and their polygons, without repeated lines.
-
-    Distinct polygons may share a box.
+    Repeated lines are left out, as Ultralytics does. Distinct polygons may share a box.
     """
-    import numpy as np
-
-    from prunebench.data.labels import labels_of, read_polygons
+    from prunebench.data.labels import labels_of, read_labels, read_polygons
 
     file = labels_of(image)
     if not file.is_file():
         return np.zeros((0, 5)), []
-    labels, polygons = read_polygons(file, classes=classes)
-    first: dict[tuple[float, bytes], int] = {}
-    for index, polygon in enumerate(polygons):
-        first.setdefault((labels[index, 0], polygon.tobytes()), index)
-    kept = list(first.values())
-    return labels[kept], [polygons[index] for index in kept]
+    if outlined:
+        labels, polygons = read_polygons(file, classes=classes)
+        lines = [(kind, line.tobytes()) for kind, line in zip(labels[:, 0], polygons, strict=True)]
+    else:
+        labels, polygons = read_labels(file, classes=classes), []
+        lines = [tuple(row) for row in labels]
+    kept = sorted({line: index for index, line in reversed([*enumerate(lines)])}.values())
+    return labels[kept], [polygons[index] for index in kept if outlined]
 
 
 def draw_masks(
@@ -257,7 +236,6 @@ def draw_masks(
     Returns:
         The order the masks are in, by falling area, and the masks, (m, height / 4, width / 4).
     """
-    import numpy as np
     from ultralytics.data.utils import polygons2masks_overlap
     from ultralytics.utils.ops import resample_segments
 
@@ -293,8 +271,6 @@ def _match(
     overlaps: NDArray[np.float32], wanted: NDArray[np.float64], found: NDArray[np.float32]
 ) -> NDArray[np.bool_]:
     """Match by IoU (m labels, n detections), given the classes of both."""
-    import numpy as np
-
     thresholds = np.linspace(0.5, 0.95, IOU_THRESHOLDS, dtype=np.float32)
     correct = np.zeros((len(found), IOU_THRESHOLDS), dtype=bool)
     if not len(found) or not len(wanted):
@@ -316,7 +292,6 @@ def average_precision(matches: Detections) -> dict[int, NDArray[np.float64]]:
     Returns:
         Class index to its AP at each IoU threshold, (10,), 0..1.
     """
-    import numpy as np
     from ultralytics.utils.metrics import ap_per_class
 
     counts = matches.target_counts.sum(axis=0)
@@ -330,8 +305,6 @@ def average_precision(matches: Detections) -> dict[int, NDArray[np.float64]]:
 
 def _iou(labels: NDArray[np.float64], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     """IoU of m labels (class, centre, size) with n boxes (corners), shape (m, n), in float32."""
-    import numpy as np
-
     half = labels[:, 3:] / 2
     corners = np.hstack((labels[:, 1:3] - half, labels[:, 1:3] + half)).astype(np.float32)
     low = np.maximum(corners[:, None, :2], boxes[:, :2])
@@ -344,8 +317,6 @@ def _iou(labels: NDArray[np.float64], boxes: NDArray[np.float32]) -> NDArray[np.
 
 def _mask_iou(labels: NDArray[np.bool_], masks: NDArray[np.bool_]) -> NDArray[np.float32]:
     """IoU of m labelled masks with n detected ones, shape (m, n), in float32."""
-    import numpy as np
-
     # Counts of pixels are whole numbers that float32 holds exactly, and its product is fast.
     first, second = labels.astype(np.float32), masks.astype(np.float32)
     shared = np.tensordot(first, second, axes=((1, 2), (1, 2)))

@@ -1,43 +1,32 @@
-"""Run an exported file in a child process: one session, explicit threads, real images."""
+"""Run an exported file on real images, in a child process."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from prunebench.common.errors import CheckpointError, DatasetError
 from prunebench.measuring.postprocess import letterbox
+from prunebench.measuring.session import SessionSettings, open_session, session_options
 
 FloatArray = NDArray[np.float32]
 
 
 class OnnxNetwork:
-    """An ONNX file of Ultralytics with one image input of a fixed shape.
-
-    Args:
-        path: The file.
-        imgsz: (height, width) in pixels its input must have.
+    """An ONNX file of Ultralytics with one image input, ``imgsz`` (height, width) in pixels.
 
     Raises:
         CheckpointError: The file cannot be loaded, or its input is another one.
     """
 
-    def __init__(self, path: Path, imgsz: tuple[int, int]) -> None:
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = int(os.environ.get("PRUNEBENCH_CHILD_THREADS", "1"))
-        options.inter_op_num_threads = 1
+    def __init__(self, path: Path, imgsz: tuple[int, int], session: SessionSettings) -> None:
         try:
-            self._session: Any = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = open_session(str(path), session_options(session))
         except Exception as error:  # onnxruntime has no public base class for its errors
             raise CheckpointError("onnxruntime cannot load the file", where=path) from error
         inputs = self._session.get_inputs()

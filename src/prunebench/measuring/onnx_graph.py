@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import onnx
 
-from typing import Any
-
 OLDEST_OPSET = 13
 """The first in which QuantizeLinear has an axis, which one scale per channel needs."""
 
-
 DEQUANTIZED = "_DequantizeLinear_Output"
 """What onnxruntime appends to the name of a tensor it made of integers."""
-
 
 DFL = ".dfl."
 """In the name of the weight that turns the distribution of a box's edge into its place."""

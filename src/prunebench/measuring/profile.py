@@ -22,8 +22,8 @@ from pydantic import Field
 
 from prunebench.common.errors import CheckpointError
 from prunebench.common.records import Record
-from prunebench.measuring.host.fingerprint import SessionSettings
 from prunebench.measuring.onnx_graph import module_of
+from prunebench.measuring.session import SessionSettings, open_session, session_options
 from prunebench.steps.events import Emit, Stage
 
 if TYPE_CHECKING:
@@ -51,14 +51,14 @@ class Request(Record):
         onnx: Absolute path of the variant's file: one float32 input of a fixed shape.
         baseline: The same of the baseline's.
         threads: ``intra_op_num_threads``.
-        settings: The session options that latency was measured with.
+        session: The session options that latency was measured with.
         block: Channels in a block of this CPU's kernels, see ``fingerprint.kernel_block``.
     """
 
     onnx: str
     baseline: str
     threads: int
-    settings: SessionSettings
+    session: SessionSettings
     block: int
 
 
@@ -136,8 +136,6 @@ class Diagnosis(Record):
     Attributes:
         block: Channels in a block of this CPU's kernels.
         threads: ``intra_op_num_threads`` of both.
-        variant: The variant.
-        baseline: The baseline.
         times_baseline: The variant's milliseconds per MAC divided by the baseline's; above 1, it
             gains less time than it saves arithmetic.
         causes: What is off, the likeliest culprit first; empty where nothing is.
@@ -204,21 +202,15 @@ class _Profiled:
 
     def __init__(self, path: Path, prefix: Path, request: Request) -> None:
         import onnx
-        import onnxruntime as ort
 
-        from prunebench.measuring.latency.child import session_options
-
-        settings = request.settings.model_dump() | {"threads": request.threads}
-        options = session_options(settings)
+        options = session_options(request.session, request.threads)
         self._optimised = prefix.with_suffix(".onnx")
         options.optimized_model_filepath = str(self._optimised)
         options.enable_profiling = True
         options.profile_file_prefix = str(prefix)
         try:
             self._model = onnx.load(path)
-            self._session: Any = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = open_session(str(path), options)
         except Exception as error:  # onnxruntime and protobuf have no public base class
             raise CheckpointError("onnxruntime cannot load the file", where=path) from error
         inputs = self._session.get_inputs()
@@ -246,7 +238,7 @@ class _Profiled:
         return NetworkProfile(
             convolutions=len(convolutions),
             blocked=sum(node.domain == NCHWC for node in convolutions),
-            quantized=sum(_is_quantized(node) for node in convolutions),
+            quantized=sum("QLinear" in n.op_type or "Integer" in n.op_type for n in convolutions),
             reorders=sum(node.op_type in REORDERS for node in nodes),
             off_block={name: width for name, width in widths.items() if width % block},
             weights=weights,
@@ -272,10 +264,6 @@ def _kernel_ms(events: list[dict[str, Any]]) -> dict[str, float]:
 
 def _is_convolution(node: onnx.NodeProto) -> bool:
     return "Conv" in node.op_type and "Transpose" not in node.op_type
-
-
-def _is_quantized(node: onnx.NodeProto) -> bool:
-    return "QLinear" in node.op_type or "Integer" in node.op_type
 
 
 def _convolutions(model: onnx.ModelProto) -> tuple[dict[str, int], int]:
@@ -305,13 +293,10 @@ def _convolutions(model: onnx.ModelProto) -> tuple[dict[str, int], int]:
 
 def _denormals(model: onnx.ModelProto) -> tuple[int, int]:
     """Numbers in the float32 tensors of a file, and how many of them are denormal."""
-    from onnx import TensorProto, numpy_helper
+    from onnx import numpy_helper
 
-    count = denormal = 0
-    for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
-            continue
-        size = np.abs(numpy_helper.to_array(tensor))
-        count += size.size
-        denormal += int(((size > 0) & (size < np.finfo(np.float32).tiny)).sum())
-    return count, denormal
+    arrays = [np.abs(numpy_helper.to_array(tensor)) for tensor in model.graph.initializer]
+    floats = [array for array in arrays if array.dtype == np.float32]
+    smallest = np.finfo(np.float32).tiny
+    denormal = sum(int(((array > 0) & (array < smallest)).sum()) for array in floats)
+    return sum(array.size for array in floats), denormal

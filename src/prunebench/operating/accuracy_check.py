@@ -15,8 +15,8 @@ from prunebench.steps.child import run_child
 from prunebench.steps.events import Emit
 
 TOLERANCE = 0.005
-"""Difference in mAP50 (0..1) that is none: the same file on the same images differs between two
-CPUs by rounding, which moves single detections across a threshold."""
+"""Difference in mAP50 (0..1) that counts as none: on another CPU, rounding moves single detections
+of the same file across a threshold."""
 
 
 class AccuracyCheck(Record):
@@ -28,7 +28,6 @@ class AccuracyCheck(Record):
         now: mAP50 now.
         images: Images evaluated.
         holds: Whether the two agree.
-        sentence: All of it in words.
     """
 
     entry: str
@@ -36,7 +35,12 @@ class AccuracyCheck(Record):
     now: float
     images: int
     holds: bool
-    sentence: str
+
+
+def accuracy_sentence(check: AccuracyCheck) -> str:
+    """What the evaluation came to, in words."""
+    agrees = "as recorded" if check.holds else f"but {check.recorded:.3f} was recorded"
+    return f"{check.entry}: mAP50 {check.now:.3f} on {check.images} images, {agrees}."
 
 
 def check_accuracy(entry: Entry, registry: Path, announce: Emit) -> AccuracyCheck:
@@ -61,13 +65,10 @@ def check_accuracy(entry: Entry, registry: Path, announce: Emit) -> AccuracyChec
     with tempfile.TemporaryDirectory(prefix="prunebench-accuracy-") as work:
         plain = run_child("accuracy", request, Path(work), threads=1, on_event=announce)
     now, recorded = Accuracy.model_validate(plain).map50, variant.accuracy.map50
-    holds = abs(now - recorded) <= TOLERANCE
-    agrees = "as recorded" if holds else f"but {recorded:.3f} was recorded"
     return AccuracyCheck(
         entry=entry.name,
         recorded=recorded,
         now=now,
         images=len(experiment.images),
-        holds=holds,
-        sentence=f"{entry.name}: mAP50 {now:.3f} on {len(experiment.images)} images, {agrees}.",
+        holds=abs(now - recorded) <= TOLERANCE,
     )

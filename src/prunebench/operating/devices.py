@@ -33,13 +33,7 @@ def answer(store: FileStore, source: str, device: str, run: str) -> None:
 
 
 def read_answer(store: FileStore, source: str, device: str, out: Path) -> Device:
-    """Take what a device measured from the store.
-
-    Args:
-        store: The store.
-        source: Name of the run whose files were measured.
-        device: The device.
-        out: Folder that the device's run is kept in here.
+    """Take what a device measured of the run ``source`` from the store, and its run into ``out``.
 
     Raises:
         InputError: The device has left no answer, or one that cannot be read.
@@ -79,5 +73,5 @@ def _document(source: str, device: str) -> str:
     try:
         Device(name=device)
     except ValidationError:
-        raise InputError("it is no name of a device", where=device) from None
+        raise InputError("it is not the name of a device", where=device) from None
     return f"devices/{source}/{device}"

@@ -48,7 +48,7 @@ BATCH = 100
 NOT_IN_NAMES = re.compile(r"[^\w.\- :/]")
 """What a name in MLflow cannot have: Ultralytics' curves are called ``metrics/mAP50(B)``."""
 
-Point = tuple[str, float, int]
+MetricValue = tuple[str, float, int]
 """A metric's name and value, and the epoch it belongs to (0 where it belongs to none)."""
 
 
@@ -80,10 +80,6 @@ class Logged(Record):
 
 def log_to_mlflow(folder: Path, settings: MlflowConfig) -> Logged:
     """Log a finished run, once however often it is called.
-
-    Args:
-        folder: The run's folder.
-        settings: Server and experiment.
 
     Raises:
         InputError: The extra is missing, or the run is not finished.
@@ -169,7 +165,7 @@ def _write(
     client: MlflowClient,
     run_id: str,
     parameters: Mapping[str, Any],
-    points: Sequence[Point],
+    points: Sequence[MetricValue],
     tags: Mapping[str, str],
 ) -> None:
     from mlflow.entities import Metric, Param, RunTag
@@ -233,7 +229,7 @@ def _parameters_of(variant: VariantRecord) -> dict[str, Any]:
     return found
 
 
-def _figures_of(stored: ReportedRun, variant: VariantRecord) -> Iterator[Point]:
+def _figures_of(stored: ReportedRun, variant: VariantRecord) -> Iterator[MetricValue]:
     """Accuracy and size once, what depends on the number of threads for each of them."""
     if variant.accuracy is not None:
         yield "map50_95", variant.accuracy.map50_95, 0
@@ -252,13 +248,12 @@ def _figures_of(stored: ReportedRun, variant: VariantRecord) -> Iterator[Point]:
             yield from _with_interval(f"{by_threads}/{name}", getattr(row, name))
 
 
-def _with_interval(name: str, interval: Interval) -> Iterator[Point]:
-    yield name, interval.estimate, 0
-    yield f"{name}_low", interval.low, 0
-    yield f"{name}_high", interval.high, 0
+def _with_interval(name: str, interval: Interval) -> list[MetricValue]:
+    low, high = (f"{name}_low", interval.low, 0), (f"{name}_high", interval.high, 0)
+    return [(name, interval.estimate, 0), low, high]
 
 
-def _curves_of(stored: ReportedRun, variant: VariantRecord) -> Iterator[Point]:
+def _curves_of(stored: ReportedRun, variant: VariantRecord) -> Iterator[MetricValue]:
     curves = stored.curves.get(variant.name, {})
     for column, values in curves.items():
         if column in ("epoch", "time"):

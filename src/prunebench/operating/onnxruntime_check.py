@@ -10,16 +10,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
 
 from prunebench.common.errors import InputError, StepError
-from prunebench.common.records import Interval, Record, VariantRecord
+from prunebench.common.records import Interval, Record
 from prunebench.common.text import percent
 from prunebench.measuring.latency.measure import Target, measure
-from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.results.history.compare import RunChange, RunComparison
 from prunebench.results.run_folder import read_run_config, read_variants
@@ -37,8 +35,7 @@ class Suspicion(Record):
         before: Version the earlier run was measured with.
         after: Version the later run was measured with.
         slower: How much longer an inference takes under ``after``, in percent.
-        suspect: Whether it is shown to take longer.
-        sentence: All of it in words.
+        shown: Whether the two are shown to differ.
     """
 
     variant: str
@@ -46,14 +43,12 @@ class Suspicion(Record):
     before: str
     after: str
     slower: Interval
-    suspect: bool
-    sentence: str
+    shown: bool
 
-
-class _Pair(NamedTuple):
-    change: RunChange
-    before: Target
-    after: Target
+    @property
+    def suspect(self) -> bool:
+        """Whether an inference is shown to take longer under ``after``."""
+        return self.shown and self.slower.estimate > 0
 
 
 def suspect_onnxruntime(
@@ -62,10 +57,8 @@ def suspect_onnxruntime(
     """Measure every file that became slower under the versions of both runs.
 
     Args:
-        comparison: Two runs of the history.
-        run: Folder of the later one, with the files.
+        run: Folder of the later run, with the files.
         work: Folder for the installed versions and the raw samples.
-        emit: Receives progress events.
 
     Returns:
         One for each variant and thread count that is shown to be slower with the same file; none
@@ -79,16 +72,11 @@ def suspect_onnxruntime(
     slower = [c for c in comparison.changes if c.verdict == "slower" and c.same_file]
     if before == after or not slower:
         return ()
-    variants = {variant.name: variant for variant in read_variants(run)}
     folders = {one: installed(one, work / LIBRARY, emit) for one in (before, after)}
-    found = []
+    found: list[Suspicion] = []
     for threads in sorted({change.threads for change in slower}):
-        pairs = [
-            _pair(change, variants, run, folders, (before, after))
-            for change in slower
-            if change.threads == threads
-        ]
-        found += _measured(pairs, run, work / f"{threads}-threads", emit)
+        alike = [change for change in slower if change.threads == threads]
+        found += _measured(alike, folders, run, work / f"{threads}-threads", emit)
     return tuple(found)
 
 
@@ -121,90 +109,79 @@ def installed(wanted: str, root: Path, emit: Emit) -> Path | None:
     return folder
 
 
-def _pair(
-    change: RunChange,
-    variants: dict[str, VariantRecord],
+def _measured(
+    changes: Sequence[RunChange],
+    folders: Mapping[str, Path | None],
     run: Path,
-    folders: dict[str, Path | None],
-    versions: tuple[str, str],
-) -> _Pair:
-    record = variants.get(change.variant)
-    if record is None or record.exported is None:
-        raise InputError(f"the run has no ONNX file of {change.variant}", where=run)
-    onnx = record.exported.onnx
-    before, after = (
-        Target(
-            f"{change.variant}, {LIBRARY} {one}",
-            run / onnx.path,
-            onnx.sha256,
-            packages=folders[one],
-            imgsz=record.exported.imgsz,
-        )
-        for one in versions
-    )
-    return _Pair(change, before, after)
-
-
-def _measured(pairs: Sequence[_Pair], run: Path, folder: Path, emit: Emit) -> list[Suspicion]:
-    config = read_run_config(run)
-    threads = pairs[0].change.threads
-    together = {frozenset((pair.before.name, pair.after.name)) for pair in pairs}
+    work: Path,
+    emit: Emit,
+) -> Iterator[Suspicion]:
+    """Measure the files of one thread count under both versions, in turns."""
+    exported = {variant.name: variant.exported for variant in read_variants(run)}
+    targets: list[Target] = []
+    for change in changes:
+        made = exported.get(change.variant)
+        if made is None:
+            raise InputError(f"the run has no ONNX file of {change.variant}", where=run)
+        path, sha256 = run / made.onnx.path, made.onnx.sha256
+        targets += [
+            Target(_title(change.variant, one), path, sha256, packages=packages, imgsz=made.imgsz)
+            for one, packages in folders.items()
+        ]
+    config, threads = read_run_config(run), changes[0].threads
+    pairs = [tuple(_title(change.variant, one) for one in folders) for change in changes]
     result = measure(
-        [target for pair in pairs for target in (pair.before, pair.after)],
+        targets,
         [],
         config.latency.model_copy(update={"threads": (threads,)}),
         realtime_fps=config.ranking.realtime_fps,
         imgsz=config.image.hw,
         nc=1,
         seed=config.seed,
-        folder=folder,
+        folder=work,
         who=f"{LIBRARY} in two versions",
         on_event=emit,
-        contested=lambda first, second: frozenset((first, second)) in together,
+        contested=lambda first, second: (first, second) in pairs or (second, first) in pairs,
     )
-    _check_versions(result, folder)
-    return [_suspicion(pair, result) for pair in pairs]
-
-
-def _check_versions(result: LatencyResult, folder: Path) -> None:
-    for sample in read_samples(folder / result.samples.path):
+    for sample in read_samples(work / result.samples.path):
         name, ran = sample.variant, sample.session[LIBRARY]
         if name in result.variants and not name.endswith(f" {ran}"):
             raise StepError("suspect", f"{name}: it ran under {ran}")
+    for change, names in zip(changes, pairs, strict=True):
+        judged = next(p for p in result.pairs if (p.first, p.second) == names)
+        failed = next((result.failures[name] for name in names if name in result.failures), None)
+        if judged.ratio is None or failed is not None:
+            raise StepError("suspect", failed or "too few rounds were measured")
+        before, after = folders
+        yield Suspicion(
+            variant=change.variant,
+            threads=threads,
+            before=before,
+            after=after,
+            # The pair's ratio is the earlier version's time by the later one's.
+            slower=Interval(
+                estimate=100 * (1 / judged.ratio.estimate - 1),
+                low=100 * (1 / judged.ratio.high - 1),
+                high=100 * (1 / judged.ratio.low - 1),
+                level=judged.ratio.level,
+            ),
+            shown=judged.state == "told apart",
+        )
 
 
-def _suspicion(pair: _Pair, result: LatencyResult) -> Suspicion:
-    names = (pair.before.name, pair.after.name)
-    judged = next(p for p in result.pairs if (p.first, p.second) == names)
-    failed = next((result.failures[name] for name in names if name in result.failures), None)
-    if judged.ratio is None or failed is not None:
-        raise StepError("suspect", failed or "too few rounds were measured")
-    # The pair's ratio is the earlier version's time by the later one's.
-    slower = Interval(
-        estimate=100 * (1 / judged.ratio.estimate - 1),
-        low=100 * (1 / judged.ratio.high - 1),
-        high=100 * (1 / judged.ratio.low - 1),
-        level=judged.ratio.level,
-    )
-    before, after = (name.rsplit(" ", 1)[-1] for name in names)
-    shown = judged.state == "told apart"
-    suspect = shown and slower.estimate > 0
-    file = f"the file of {pair.change.variant}"
-    if suspect:
-        text = f"{LIBRARY} {after} is the suspect: it runs {file} slower than {before} by "
-        text += f"{percent(slower)}."
-    elif shown:
-        text = f"{LIBRARY} {after} is no suspect: it runs {file} faster than {before} "
-        text += f"(difference {percent(slower, signed=True)})."
+def _title(variant: str, library: str) -> str:
+    return f"{variant}, {LIBRARY} {library}"
+
+
+def suspicion_sentence(found: Suspicion) -> str:
+    """What measuring a file under both versions says, in words."""
+    file, before, after = f"the file of {found.variant}", found.before, found.after
+    if found.suspect:
+        shown = percent(found.slower)
+        return f"{LIBRARY} {after} is the suspect: it runs {file} slower than {before} by {shown}."
+    if found.shown:
+        text = f"it runs {file} faster than {before}"
     else:
-        text = f"{LIBRARY} {after} is no suspect: it and {before} cannot be told apart on {file} "
-        text += f"(difference {percent(slower, signed=True)})."
-    return Suspicion(
-        variant=pair.change.variant,
-        threads=pair.change.threads,
-        before=before,
-        after=after,
-        slower=slower,
-        suspect=suspect,
-        sentence=text,
-    )
+        text = f"it and {before} cannot be told apart on {file}"
+    signed = percent(found.slower, signed=True)
+    return f"{LIBRARY} {after} is not the suspect: {text} (difference {signed})."

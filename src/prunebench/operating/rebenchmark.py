@@ -74,11 +74,10 @@ def open_rebenchmark(
     """A new run folder that holds the exported variants of ``source``.
 
     Args:
-        source: Folder of the earlier run.
-        names: Its variants that are meant, ``None``: all of them.
+        names: The variants that are meant, ``None``: all of them.
 
     Raises:
-        InputError: ``source`` is no run folder, has no variants, or a file of it has changed.
+        InputError: ``source`` is not a run folder, has no variants, or a file of it has changed.
     """
     earlier = read_experiment(source)
     variants = tuple(v for v in read_variants(source) if names is None or v.name in names)
@@ -100,11 +99,6 @@ def compare_recorded(experiment: Experiment, before: Recorded, after: Recorded) 
     """Compare two runs of the history and write ``comparison.json`` into the experiment's run.
 
     The host may have changed between them; what differs is listed.
-
-    Args:
-        experiment: The later run.
-        before: The earlier run in the experiment's history.
-        after: The later one.
     """
     with Store(experiment.history_url) as store:
         comparison = compare_runs(store, str(before.id), str(after.id), across_hosts=True)

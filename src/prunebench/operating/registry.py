@@ -104,7 +104,7 @@ def read_registry(registry: Path) -> tuple[Entry, ...]:
     """Every entry by name; empty where there is no such folder.
 
     Raises:
-        InputError: A file in it is no entry.
+        InputError: A file in it is not an entry.
     """
     return tuple(_read(path) for path in sorted(registry.glob("*.yaml")))
 
@@ -141,7 +141,7 @@ def _read(path: Path) -> Entry:
         entry = Entry.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
         raise InputError(
-            "it is no entry of a registry", where=path, fix="remove it, or promote again"
+            "it is not an entry of a registry", where=path, fix="remove it, or promote again"
         ) from error
     if entry.name != path.stem:
         raise InputError(

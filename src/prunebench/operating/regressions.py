@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prunebench.common.records import Record
 from prunebench.common.text import listed
-from prunebench.results.history.compare import RunComparison
+from prunebench.results.history.compare import RunChange, RunComparison, change_sentence
 
 OTHER_HOST = ("cpu", "isa", "physical_cores", "logical_cores", "quota")
 """Fields of a fingerprint that make it another host; the others may be what slowed it down."""
@@ -14,16 +14,30 @@ class Regression(Record):
     """A slowdown that was measured twice.
 
     Attributes:
-        variant: The variant.
-        threads: ``intra_op_num_threads``.
-        sentence: Both measurements in words.
+        first: The change that the first measurement shows.
+        again: The same of the second measurement.
+        host_differences: What changed on the host since the earlier run.
         run: Name of the run that confirmed it.
     """
 
-    variant: str
-    threads: int
-    sentence: str
+    first: RunChange
+    again: RunChange
+    host_differences: tuple[str, ...]
     run: str
+
+    @property
+    def variant(self) -> str:
+        """The variant that became slower."""
+        return self.first.variant
+
+
+def regression_sentence(regression: Regression) -> str:
+    """Both measurements in words."""
+    text = f"{change_sentence(regression.first)} Measured again: "
+    text += change_sentence(regression.again)
+    if regression.host_differences:
+        text += f" What changed on the host: {'; '.join(regression.host_differences)}."
+    return text
 
 
 def suspected(comparison: RunComparison) -> tuple[str, ...]:
@@ -41,13 +55,11 @@ def confirmed(first: RunComparison, second: RunComparison) -> tuple[Regression, 
     """
     again = {(c.variant, c.threads): c for c in second.changes}
     names = set(suspected(first)) & set(suspected(second))
-    differences = "; ".join(second.host_differences)
-    changed = f" What changed on the host: {differences}." if differences else ""
     return tuple(
         Regression(
-            variant=change.variant,
-            threads=change.threads,
-            sentence=f"{change.sentence} Measured again: {repeated.sentence}{changed}",
+            first=change,
+            again=repeated,
+            host_differences=second.host_differences,
             run=second.after,
         )
         for change in first.changes

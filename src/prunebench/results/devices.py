@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, ValidationError
-
-from prunebench.common.errors import InputError
-from prunebench.common.records import Record
+from prunebench.common.records import DeviceName, Record
 from prunebench.common.text import compact
 from prunebench.measuring.host.fingerprint import Fingerprint
 from prunebench.results.outcome import RunRanking
+from prunebench.results.run_folder import read_record
 
 DEVICES_FILE = "devices.json"
-
-
 HERE = "this host"
-
-
-DeviceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)]
 
 
 class Device(Record):
@@ -56,12 +49,8 @@ def read_devices(folder: Path) -> tuple[Device, ...]:
     path = folder / DEVICES_FILE
     if not path.is_file():
         return ()
-    try:
-        return Devices.model_validate_json(path.read_text(encoding="utf-8")).devices
-    except (OSError, ValidationError) as error:
-        raise InputError(
-            "what the devices answered cannot be read", where=path, fix="remove the file"
-        ) from error
+    what = "what the devices answered cannot be read"
+    return read_record(path, Devices, what=what, fix="remove the file").devices
 
 
 def device_rows(here: RunRanking, devices: Sequence[Device]) -> list[dict[str, Any]]:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
 
-from pydantic import ValidationError
-
-from prunebench.common.errors import InputError
 from prunebench.common.records import Record
 from prunebench.measuring.latency.records import LatencyResult, Noise
 from prunebench.results.diagnoses import Explanation
 from prunebench.results.ranking.records import Ranking
-from prunebench.results.run_folder import LATENCY_FOLDER, RANKING_FILE, read_run_config
-
-R = TypeVar("R", bound=Record)
+from prunebench.results.run_folder import LATENCY_FOLDER, RANKING_FILE, read_record, read_run_config
 
 LATENCY_FILE = "result.json"
 RANKING_CSV = "ranking.csv"
+UNFINISHED = {
+    "what": "the run is not finished, or was written by another version",
+    "fix": "run it again",
+}
 
 
 class RunRanking(Record):
@@ -48,7 +46,7 @@ def read_latency(folder: Path) -> LatencyResult:
     Raises:
         InputError: The run has none, or it cannot be read.
     """
-    return _read(folder / LATENCY_FOLDER / LATENCY_FILE, LatencyResult)
+    return read_record(folder / LATENCY_FOLDER / LATENCY_FILE, LatencyResult, **UNFINISHED)
 
 
 def read_outcome(folder: Path) -> RunRanking:
@@ -58,15 +56,4 @@ def read_outcome(folder: Path) -> RunRanking:
         InputError: The run is not finished, or its outcome cannot be read.
     """
     read_run_config(folder)
-    return _read(folder / RANKING_FILE, RunRanking)
-
-
-def _read(path: Path, kind: type[R]) -> R:
-    try:
-        return kind.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise InputError(
-            "the run is not finished, or was written by another version",
-            where=path,
-            fix="run it again",
-        ) from error
+    return read_record(folder / RANKING_FILE, RunRanking, **UNFINISHED)

@@ -11,16 +11,18 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
 from prunebench.common.errors import InputError
 from prunebench.common.files import write_atomically
-from prunebench.common.records import VariantRecord
+from prunebench.common.records import Record, VariantRecord
 from prunebench.config.loading import Config, parse_config
 from prunebench.steps.cache import LIBRARIES, LIBRARIES_AT_RUN_TIME
+
+R = TypeVar("R", bound=Record)
 
 STEPS_FOLDER = ".steps"
 DATA_FOLDER = ".data"
@@ -35,12 +37,9 @@ REBENCHMARK = "rebenchmark"
 
 
 def open_run(config: Config, out: Path, *, kind: str | None = None) -> Path:
-    """Folder of a new run of ``config``, or of its unfinished one.
+    """Folder of a new run of ``config`` below ``out``, or of its unfinished one.
 
-    Args:
-        config: The configuration.
-        out: Folder of all runs.
-        kind: Ends the folder's name, ``None`` for the main flow's runs.
+    ``kind`` ends the folder's name; runs of the main flow have none.
     """
     ending = config.digest() if kind is None else f"{config.digest()}-{kind}"
     for folder in sorted(out.glob(f"*-{ending}"), reverse=True):
@@ -73,16 +72,28 @@ def read_run_config(folder: Path) -> Config:
     """The configuration a run was made with.
 
     Raises:
-        InputError: ``folder`` is no run folder.
+        InputError: ``folder`` is not a run folder.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise InputError(
-            f"no {CONFIG_FILE} there, so this is no run folder",
+            f"no {CONFIG_FILE} there, so this is not a run folder",
             where=folder,
             fix="give the folder that `prunebench run` printed",
         )
     return parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), where=str(path))
+
+
+def read_record(path: Path, kind: type[R], *, what: str, fix: str) -> R:
+    """A record from its JSON file.
+
+    Raises:
+        InputError: ``what`` is said of the file where it cannot be read.
+    """
+    try:
+        return kind.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise InputError(what, where=path, fix=fix) from error
 
 
 def save_variant(folder: Path, variant: VariantRecord) -> None:
@@ -97,14 +108,11 @@ def read_variants(folder: Path) -> tuple[VariantRecord, ...]:
     Raises:
         InputError: The folder holds no variants, or one that cannot be read.
     """
-    records = []
-    for path in sorted(folder.glob(f"variants/*/{VARIANT_FILE}")):
-        try:
-            records.append(VariantRecord.model_validate_json(path.read_text(encoding="utf-8")))
-        except (OSError, ValidationError) as error:
-            raise InputError(
-                "the record of a variant cannot be read", where=path, fix="run again"
-            ) from error
+    what = "the record of a variant cannot be read"
+    records = [
+        read_record(path, VariantRecord, what=what, fix="run again")
+        for path in folder.glob(f"variants/*/{VARIANT_FILE}")
+    ]
     if not records:
         raise InputError(
             "the run has no variants yet", where=folder, fix="finish it with `prunebench run`"

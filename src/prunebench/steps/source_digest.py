@@ -38,7 +38,7 @@ def import_closure(module: str) -> frozenset[str]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        # The package itself hands on what `prunebench.api` offers, which is everything.
+        # The package itself hands on its public functions, and so everything.
         if name in seen or name == PACKAGE:
             continue
         seen.add(name)

@@ -9,6 +9,7 @@ import ast
 import copy
 import math
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,15 @@ def judge(
         kept_share=structure.parameters / unpruned.parameters,
         left_alone=dict(left_alone or {}),
     )
+
+
+def audit(subject: str | PathLike[str] | int) -> Finding:
+    """Say what a checkpoint, an ONNX file or a bare number of parameters is.
+
+    Raises:
+        CheckpointError: The file cannot be used.
+    """
+    return audit_number(subject) if isinstance(subject, int) else audit_file(Path(subject))
 
 
 def audit_number(parameters: int) -> Finding:

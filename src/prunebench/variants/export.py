@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from prunebench.common.errors import ParityError, StepError
 from prunebench.common.files import place, write_atomically
 from prunebench.common.records import Exported, FileRef, Parity, Record
+from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Stage
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Request(Record):
         score_tolerance: Largest difference of a class score.
         thresholds: What the model is deployed with, by Ultralytics' names of the arguments; kept
             in the file's metadata.
+        session: The session options latency is measured with.
     """
 
     checkpoint: str
@@ -44,6 +46,7 @@ class Request(Record):
     box_tolerance_px: float
     score_tolerance: float
     thresholds: dict[str, float]
+    session: SessionSettings
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Exported:
@@ -139,7 +142,7 @@ def compare(network: Network, onnx_file: Path, request: Request) -> Parity:
 
     from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
 
-    exported = OnnxNetwork(onnx_file, request.imgsz)
+    exported = OnnxNetwork(onnx_file, request.imgsz, request.session)
     classes = len(network.names)
     worst_box = worst_score = 0.0
     for image in request.images:

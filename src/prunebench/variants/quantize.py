@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from prunebench.common.errors import CheckpointError, DatasetError, StepError
 from prunebench.common.records import FileRef, Record
 from prunebench.measuring.onnx_graph import convolutions, integer_convolutions
+from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Progress, Stage
 from prunebench.variants.export import ONNX_FILE
 from prunebench.variants.quantizer import Activations, Quantizer
@@ -50,6 +51,7 @@ class Request(Record):
         iou: IoU above which NMS drops a box.
         max_det: Most detections per image.
         max_map50_loss: mAP50 the file may lose against the float file; 0.01 is a point.
+        session: The session options latency is measured with.
         arm: Make activations signed, as the kernels of ARM like them; those of x86 like them
             unsigned.
     """
@@ -63,6 +65,7 @@ class Request(Record):
     iou: float
     max_det: int
     max_map50_loss: float
+    session: SessionSettings
     arm: bool = False
 
 
@@ -109,7 +112,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Quantized:
         )
     with tempfile.TemporaryDirectory(dir=workdir, prefix=".quantize.") as folder:
         activations: Activations = "s8" if request.arm else "u8"
-        quantizer = Quantizer(path, request.imgsz, activations, Path(folder))
+        quantizer = Quantizer(path, request.imgsz, activations, request.session, Path(folder))
         _check_output(quantizer.model, request)
         emit(Stage(what=f"evaluating in float on {len(request.images)} images"))
         map50_float = _map50(path, request, emit)
@@ -218,12 +221,14 @@ def _errors_alone(quantizer: Quantizer, request: Request, emit: Emit) -> dict[st
     emit(Stage(what=f"quantizing each of {len(layers)} layers alone"))
     paths = [Path(image) for image in request.calibration[:PROBED]]
     tensors = [read_letterboxed(path, request.imgsz)[0] for path in paths]
-    network = OnnxNetwork(Path(request.onnx), request.imgsz)
+    network = OnnxNetwork(Path(request.onnx), request.imgsz, request.session)
     expected = [network(tensor)[0] for tensor in tensors]
     errors = {}
     for index, layer in enumerate(layers):
         alone = OnnxNetwork(
-            quantizer.write("alone", [name for name in layers if name != layer]), request.imgsz
+            quantizer.write("alone", [name for name in layers if name != layer]),
+            request.imgsz,
+            request.session,
         )
         errors[layer] = float(
             np.mean(

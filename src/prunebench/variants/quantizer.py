@@ -7,7 +7,6 @@ DequantizeLinear pairs (QDQ), which onnxruntime turns into integer kernels as it
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,6 +22,7 @@ from prunebench.measuring.onnx_graph import (
     is_silu,
     makers_of,
 )
+from prunebench.measuring.session import SessionSettings, open_session, session_options
 from prunebench.steps.events import Emit, Progress
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Quantizer:
         path: A file as ``prunebench.variants.export`` writes it.
         imgsz: (height, width) its input must have, in pixels.
         activations: Unsigned or signed.
+        session: The session options it is calibrated with.
         folder: A folder of its own, for files in between and the quantized ones.
 
     Attributes:
@@ -60,16 +61,21 @@ class Quantizer:
     """
 
     def __init__(
-        self, path: Path, imgsz: tuple[int, int], activations: Activations, folder: Path
+        self,
+        path: Path,
+        imgsz: tuple[int, int],
+        activations: Activations,
+        session: SessionSettings,
+        folder: Path,
     ) -> None:
         import onnx
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
         from prunebench.measuring.inference import OnnxNetwork
 
-        OnnxNetwork(path, imgsz)
+        OnnxNetwork(path, imgsz, session)
         self._imgsz, self._folder = imgsz, folder
-        self._activations = activations
+        self._activations, self._session = activations, session
         self.model = onnx.load(path)
         if is_quantized(self.model):
             raise CheckpointError(
@@ -113,18 +119,13 @@ class Quantizer:
         Raises:
             DatasetError: An image cannot be read.
         """
-        import onnxruntime as ort
         from onnxruntime.quantization.calibrate import MinMaxCalibrater, save_tensors_data
 
         augmented = self._folder / "augmented.onnx"
         calibrater = MinMaxCalibrater(self._float, self._operators(), str(augmented))
         calibrater.augment_graph()
         # Its own session would take every core and could be told no better.
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = int(os.environ.get("PRUNEBENCH_CHILD_THREADS", "1"))
-        calibrater.infer_session = ort.InferenceSession(
-            str(augmented), options, providers=["CPUExecutionProvider"]
-        )
+        calibrater.infer_session = open_session(str(augmented), session_options(self._session))
         feed = self.model.graph.input[0].name
         calibrater.collect_data(_Reader(feed, images, self._imgsz, emit))
         save_tensors_data(calibrater.compute_data(), self._ranges)

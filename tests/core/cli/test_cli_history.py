@@ -143,7 +143,7 @@ def test_an_unknown_run_is_named(command: Callable[..., Outcome], out: Path) -> 
     ("url", "sentence"),
     [
         ("mysql://host/db", "mysql is not supported as a history store"),
-        ("nonsense", "no database URL"),
+        ("nonsense", "not a database URL"),
         ("postgresql://tester@127.0.0.1:1/none", "the history store cannot be opened"),
     ],
 )

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from flows import cli
 from flows.console import shown_progress
-from flows.server import keeping_out_of_ctrl_c
+from flows.temporary_server import keeping_out_of_ctrl_c
 from prunebench import __version__
 from prunebench.cli import app, run_app
 from prunebench.cli.options import INTERRUPTED
@@ -98,7 +98,7 @@ def test_the_help_shows_overrides() -> None:
 
 
 def test_a_command_starts_without_the_heavy_libraries() -> None:
-    heavy = "{'cv2', 'onnxruntime', 'plotly', 'prefect', 'scipy', 'torch', 'ultralytics'}"
+    heavy = "{'cv2', 'onnxruntime', 'pandas', 'plotly', 'prefect', 'scipy', 'torch', 'ultralytics'}"
     code = f"import flows.cli, sys; print({heavy} & set(sys.modules))"
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

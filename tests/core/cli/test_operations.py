@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_API_URL, Settings, temporary_settings
 from prefect_kit import free_port
 
 from flows.deploying import deploy
-from flows.operations import read_operations
+from flows.deployment_files import read_operations
 from prunebench.common.errors import ConfigError, InputError
 from tests.conftest import ROOT
 
@@ -54,7 +54,9 @@ def test_a_wrong_value(folder: Path, file: str, old: str, new: str, part: str) -
 
 
 def test_a_missing_file_a_missing_flow_and_no_server(folder: Path) -> None:
-    with pytest.raises(InputError, match=r"the flow flows/compare.py:compare .* cannot be loaded"):
+    with pytest.raises(
+        InputError, match=r"the flow flows/run_experiment.py:run_experiment .* cannot be loaded"
+    ):
         deploy(read_operations(folder), check=True)
     operations = read_operations(ROOT / "deployments")
     with (

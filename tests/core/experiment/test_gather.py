@@ -15,7 +15,7 @@ from prunebench.cli.views.ranking import run_ranking_view
 from prunebench.common.errors import StepError
 from prunebench.common.records import Quantization
 from prunebench.experiment.figures import measured_from, network_key
-from prunebench.measuring.latency.stopping import possible_looks
+from prunebench.measuring.latency.stopping import possible_interim_looks
 from prunebench.results.messages.sentences import neighbours
 from prunebench.results.outcome import RunRanking, read_latency
 from prunebench.results.ranking import MeasuredVariant
@@ -124,7 +124,7 @@ def test_looks_are_those_the_measuring_could_have_stopped_at(run: tuple[Path, Ru
 
     def looks(first: int, last: int) -> int:
         settings = latency.settings.model_copy(update={"rounds_min": first, "rounds_max": last})
-        return possible_looks(latency.model_copy(update={"settings": settings}))
+        return possible_interim_looks(latency.model_copy(update={"settings": settings}))
 
     assert looks(8, 8) == 1
     assert looks(8, 12) == 2

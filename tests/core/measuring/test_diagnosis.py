@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from prunebench.common.errors import CheckpointError
 from prunebench.config.sections import LatencyConfig
-from prunebench.measuring.host.fingerprint import SessionSettings
 from prunebench.measuring.profile import (
     Cause,
     Denormals,
@@ -24,12 +24,11 @@ from prunebench.measuring.profile import (
     causes_of,
     run,
 )
+from prunebench.measuring.session import SessionSettings
 from prunebench.steps.child import run_child
 
 HEIGHT, WIDTH = 32, 48
-SETTINGS = SessionSettings.model_validate(
-    {name: getattr(LatencyConfig(), name) for name in SessionSettings.model_fields}
-)
+SESSION = SessionSettings.of(LatencyConfig())
 
 
 def write_network(path: Path, widths: Sequence[int], denormals: int = 0) -> Path:
@@ -61,7 +60,7 @@ def write_network(path: Path, widths: Sequence[int], denormals: int = 0) -> Path
 
 def request(variant: Path, baseline: Path, block: int = 8) -> Request:
     return Request(
-        onnx=str(variant), baseline=str(baseline), threads=1, settings=SETTINGS, block=block
+        onnx=str(variant), baseline=str(baseline), threads=1, session=SESSION, block=block
     )
 
 
@@ -121,8 +120,8 @@ def test_denormal_weights_are_counted(baseline: Path, tmp_path: Path) -> None:
 
 
 def test_graph_optimisation_off_means_no_blocked_layout(baseline: Path, tmp_path: Path) -> None:
-    basic = SETTINGS.model_copy(update={"graph_level": "basic"})
-    asked = request(baseline, baseline).model_copy(update={"settings": basic})
+    basic = replace(SESSION, graph_level="basic")
+    asked = request(baseline, baseline).model_copy(update={"session": basic})
     found = run(asked, tmp_path, lambda event: None)
     assert (found.variant.convolutions, found.variant.blocked, found.variant.reorders) == (4, 0, 0)
 

@@ -16,7 +16,6 @@ from prunebench.measuring.latency.intervals import (
     missed_share,
     pooled_percentile,
     realtime_verdict,
-    resampled_percentiles,
     supported_percentiles,
 )
 
@@ -58,24 +57,6 @@ def test_pooled_percentile_sees_a_bad_round_that_frames_alone_would_hide() -> No
     assert calm.low < 20 + 1.645 < calm.high < 23
     assert disturbed.high > 75
     assert disturbed.low < 25
-
-
-@given(
-    st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=9), min_size=2, max_size=6),
-    st.sampled_from([50, 90, 95, 99]),
-    st.integers(0, 2**32 - 1),
-)
-def test_percentiles_of_resampled_rounds_are_numpys(
-    rounds: list[list[int]], percentile: int, seed: int
-) -> None:
-    """Rounds of different lengths, with equal values in them."""
-    values = [np.array(one, dtype=float) for one in rounds]
-    times = np.random.default_rng(seed).multinomial(len(rounds), [1 / len(rounds)] * len(rounds), 5)
-    found = resampled_percentiles(values, times, percentile)
-    for one, often in zip(found, times, strict=True):
-        pooled = np.concatenate([np.tile(v, n) for v, n in zip(values, often, strict=True)])
-        wanted = np.percentile(pooled, percentile, method="median_unbiased")
-        assert one == pytest.approx(wanted, abs=1e-9)
 
 
 def test_missed_share_is_clopper_pearson_when_misses_are_independent() -> None:

@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 from latency_kit import sample
 
 from prunebench.measuring.latency.records import Sample
-from prunebench.measuring.latency.stopping import is_look, judge_pairs, round_medians, still_open
+from prunebench.measuring.latency.stopping import (
+    is_interim_look,
+    judge_pairs,
+    round_medians,
+    still_open,
+)
 
 
 def _medians(logs: dict[str, np.ndarray]) -> dict[tuple[str, int], dict[int, float]]:
@@ -64,12 +69,12 @@ def test_only_contested_variants_go_on() -> None:
 
 
 def test_looks_grow_rarer() -> None:
-    assert [n for n in range(60) if is_look(n, 8)] == [8, 12, 18, 27, 41]
+    assert [n for n in range(60) if is_interim_look(n, 8)] == [8, 12, 18, 27, 41]
 
 
 def test_equals_are_seldom_told_apart_however_often_one_looks() -> None:
     rng = np.random.default_rng(3)
-    looks = [n for n in range(41) if is_look(n, 8)]
+    looks = [n for n in range(41) if is_interim_look(n, 8)]
     alarms = 0
     for _ in range(400):
         logs = {name: rng.normal(0, 0.02, 40) for name in "ab"}
@@ -91,7 +96,7 @@ def turns(variant: str, ms: Sequence[float], round_index: int = 0) -> Sample:
     st.lists(st.tuples(*[st.floats(0.5, 2.0)] * 3), min_size=3, max_size=9),
     st.floats(1.0, 50.0),
 )
-def test_what_the_host_does_to_a_turn_of_all_does_not_move_a_ratio(
+def test_an_effect_on_a_turn_shared_by_all_does_not_move_a_ratio(
     disturbances: list[tuple[float, float, float]], factor: float
 ) -> None:
     host = [one for one, _, _ in disturbances]

@@ -67,9 +67,9 @@ def test_an_answer_that_is_not_there_and_names_that_lead_elsewhere(tmp_path: Pat
     with pytest.raises(InputError, match="the store has no devices/20260101T000000-a/pi5"):
         read_answer(store, "20260101T000000-a", "pi5", tmp_path)
     answer(store, "20260101T000000-a", "pi5", "../../escape")
-    with pytest.raises(InputError, match="it is no name of a run"):
+    with pytest.raises(InputError, match="it is not the name of a run"):
         read_answer(store, "20260101T000000-a", "pi5", tmp_path)
-    with pytest.raises(InputError, match="it is no name of a device"):
+    with pytest.raises(InputError, match="it is not the name of a device"):
         answer(store, "20260101T000000-a", "../pi5", "20260101T000000-b")
 
 

@@ -12,13 +12,16 @@ from prunebench.operating.gate.decision import (
     GateFinding,
     GateLimits,
     GateResult,
+    Scores,
     decide,
+    decision_sentence,
+    finding_sentence,
     judge,
     needs_confirmation,
-    paired_checks,
+    paired_accuracy,
+    paired_latency,
     stored_check,
 )
-from prunebench.results.ranking import MeasuredVariant
 
 LIMITS = GateLimits()
 ROUNDS = 12
@@ -26,38 +29,22 @@ IMAGES = 100
 
 
 def variant(
-    name: str, rng: np.random.Generator, drift: Array, *, slower: float = 1.0, map50: float = 0.85
-) -> MeasuredVariant:
-    noise = rng.normal(0, 0.007, (2, ROUNDS))
-    rounds = [
-        {r: float(10 * slower * np.exp(drift[r] + row[r])) for r in range(ROUNDS)} for row in noise
-    ]
-    return MeasuredVariant(
-        name=name,
-        parent=None,
-        strategy=None,
-        round=0,
-        parameters=None,
-        verdict=None,
-        grounds=None,
-        network=name,
-        size_mb=6.0,
-        map50=map50,
-        map50_draws=rng.normal(map50, 0.006, 400),
-        images=IMAGES,
-        latency_ms={1: rounds[0]},
-        end_to_end_ms={1: rounds[1]},
-    )
+    rng: np.random.Generator, drift: Array, *, slower: float = 1.0, map50: float = 0.85
+) -> tuple[dict[int, float], Scores]:
+    """Milliseconds by round, and accuracy."""
+    noise = rng.normal(0, 0.007, ROUNDS)
+    rounds = {r: float(10 * slower * np.exp(drift[r] + noise[r])) for r in range(ROUNDS)}
+    return rounds, Scores(map50, rng.normal(map50, 0.006, 400), IMAGES)
 
 
-def measure(
-    seed: int, *, slower: float = 1.0, map50: float = 0.85, threads: tuple[int, ...] = (1,)
-) -> tuple[GateFinding, ...]:
+def measure(seed: int, *, slower: float = 1.0, map50: float = 0.85) -> tuple[GateFinding, ...]:
     rng = np.random.default_rng(seed)
     drift = rng.normal(0, 0.1, ROUNDS)
-    baseline = variant("baseline", rng, drift)
-    candidate = variant("candidate", rng, drift, slower=slower, map50=map50)
-    return judge(paired_checks(candidate, baseline, threads, LIMITS), LIMITS)
+    before, recorded = variant(rng, drift)
+    now, scores = variant(rng, drift, slower=slower, map50=map50)
+    checks = paired_latency("candidate", 1, now, before, LIMITS)
+    checks.append(paired_accuracy("candidate", scores, recorded, LIMITS))
+    return judge(checks, LIMITS)
 
 
 def gate(seed: int, *, slower: float = 1.0) -> GateResult:
@@ -72,9 +59,9 @@ def test_an_equal_candidate_holds() -> None:
         ("candidate, 1 thread", "latency", "holds"),
         ("candidate", "accuracy", "holds"),
     ]
-    assert findings[0].sentence.endswith("+3 % allowed: the limit holds.")
+    assert finding_sentence(findings[0]).endswith("+3 % allowed: the limit holds.")
     result = decide(findings)
-    assert (result.passed, result.sentence) == (True, "Every check holds.")
+    assert (result.passed, decision_sentence(result)) == (True, "Every check holds.")
 
 
 def test_a_slow_candidate_fails_once_confirmed() -> None:
@@ -83,19 +70,19 @@ def test_a_slow_candidate_fails_once_confirmed() -> None:
     result = decide(first, second)
     assert not result.passed
     assert result.regressions == ("candidate, 1 thread: latency",)
-    assert result.sentence.endswith("A second measurement confirms it.")
+    assert decision_sentence(result).endswith("A second measurement confirms it.")
 
 
 def test_an_inaccurate_candidate_fails_once_confirmed() -> None:
     result = decide(measure(4, map50=0.78), measure(5, map50=0.78))
     assert result.regressions == ("candidate: accuracy",)
-    assert "mAP50 loss +0.070" in result.sentence
+    assert "mAP50 loss +0.070" in decision_sentence(result)
 
 
 def test_an_unconfirmed_suspicion_does_not_count() -> None:
     result = decide(measure(6, slower=1.08), measure(7))
     assert result.passed
-    assert result.sentence == (
+    assert decision_sentence(result) == (
         "The suspicion against candidate, 1 thread was not confirmed by a second measurement."
     )
 
@@ -122,16 +109,14 @@ def test_what_is_not_measured_well_enough_is_not_shown() -> None:
     (finding,) = judge([check], LIMITS)
     assert finding.standing == "not shown"
     assert finding.subject == "candidate, 2 threads"
-    assert decide([finding]).sentence.startswith("No regression is shown; not every check")
-
-
-def test_too_few_rounds_or_images_are_no_check() -> None:
-    rng = np.random.default_rng(12)
-    full = variant("a", rng, np.zeros(ROUNDS))
-    short = MeasuredVariant(
-        **{**vars(full), "name": "b", "latency_ms": {1: {0: 10.0}}, "images": 5}
+    assert decision_sentence(decide([finding])).startswith(
+        "No regression is shown; not every check"
     )
-    assert paired_checks(short, full, (1,), LIMITS) == []
+
+
+def test_too_few_rounds_are_no_check() -> None:
+    full, _ = variant(np.random.default_rng(12), np.zeros(ROUNDS))
+    assert paired_latency("candidate", 1, {0: 10.0}, full, LIMITS) == []
 
 
 def test_a_stored_baseline_is_compared_by_the_reference_model() -> None:

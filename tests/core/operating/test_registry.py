@@ -87,7 +87,7 @@ def test_what_cannot_be_promoted_or_read(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"the entry in it is named {NAME}"):
         read_registry(registry)
     (registry / "other.yaml").write_text("name: ../../escape\n")
-    with pytest.raises(InputError, match="it is no entry of a registry"):
+    with pytest.raises(InputError, match="it is not an entry of a registry"):
         read_registry(registry)
 
 

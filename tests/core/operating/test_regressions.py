@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from history_kit import another_run, first_run, on_another_host
 
-from prunebench.operating.regressions import confirmed, summary, suspected
+from prunebench.operating.regressions import confirmed, regression_sentence, summary, suspected
 from prunebench.results.history.compare import RunComparison, compare_runs
 from prunebench.results.history.recording import record_run
 from prunebench.results.history.store import Store, default_url
@@ -36,7 +36,7 @@ def test_what_is_slower_twice_is_a_regression(template: Path) -> None:
     regressions = confirmed(first, second)
     slow = {"baseline", "pruned", "preserving-1"}
     assert {one.variant for one in regressions} == set(suspected(first)) == slow
-    assert "Measured again" in regressions[0].sentence
+    assert "Measured again" in regression_sentence(regressions[0])
     assert regressions[0].run == "slow-2"
     assert summary((first,), regressions[:2]) == (
         f"regression confirmed: {regressions[0].variant} and {regressions[1].variant}"
@@ -47,6 +47,6 @@ def test_another_library_may_be_the_reason_another_processor_is_none(template: P
     slow = on_another_host(another_run(template, "upgraded", days=4, slower=1.2))
     upgraded = against(template, slow)
     (regression, *_) = confirmed(upgraded, upgraded)
-    assert "What changed on the host: onnxruntime" in regression.sentence
+    assert "What changed on the host: onnxruntime" in regression_sentence(regression)
     elsewhere = upgraded.model_copy(update={"host_differences": ("cpu: one -> another",)})
     assert suspected(elsewhere) == ()

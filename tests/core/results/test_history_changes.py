@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prunebench.common.records import Interval
-from prunebench.results.history.changes import FEWEST_ON_A_SIDE, change_points, mark_changes
+from prunebench.results.history.change_points import FEWEST_ON_A_SIDE, change_points, mark_changes
 from prunebench.results.history.reading import Point
 
 
@@ -28,7 +28,7 @@ def point(day: int, ms: float, *, fingerprint: str = "host", variant: str = "pru
         onnx_sha256="0" * 64,
         size_mb=6.0,
         latency_ms=latency,
-        to_sentinel=None if day % 2 else ms / 3,
+        to_sentinel=ms / 3,
         fps=Interval(estimate=1000 / ms, low=990 / ms, high=1010 / ms),
         map50=Interval(estimate=0.85, low=0.82, high=0.88),
         efficiency=Interval(estimate=141.7 / ms, low=130 / ms, high=150 / ms),
@@ -99,24 +99,14 @@ def test_series_of_different_hosts_and_variants_are_never_joined() -> None:
     points = [point(day, 10.0 + day % 3 / 100) for day in range(10)]
     points += [point(day, 20.0 + day % 3 / 100, fingerprint="other") for day in range(10, 20)]
     points += [point(day, 30.0, variant="baseline") for day in range(4)]
-    one, two, three = mark_changes(points, "latency")
+    one, two, three = mark_changes(points)
     assert (one.changes, two.changes, three.changes) == ((), (), ())
-    assert (one.note, two.note) == (None, None)
-    assert three.note == "4 points of this host; changes are marked from 10 on"
-
-
-@pytest.mark.parametrize("metric", ["latency", "fps", "efficiency"])
-def test_changes_of_each_metric_are_marked(metric: str) -> None:
-    points = [point(day, (10.0 if day < 8 else 12.0) + day % 3 / 100) for day in range(16)]
-    (series,) = mark_changes(points, metric)  # type: ignore[arg-type]
-    (change,) = series.changes
-    assert series.points[change.index].run == "run-8"
-    (unchanged,) = mark_changes(points, "map50")
-    assert unchanged.changes == ()
+    assert [one.too_short, two.too_short, three.too_short] == [False, False, True]
 
 
 def test_points_without_the_figure_are_left_out() -> None:
     points = [point(day, 10.0 if day < 12 else 12.0) for day in range(24)]
-    (series,) = mark_changes(points, "to_sentinel")
+    points[1::2] = [one.model_copy(update={"to_sentinel": None}) for one in points[1::2]]
+    (series,) = mark_changes(points)
     assert len(series.points) == 12
     assert [series.points[c.index].run for c in series.changes] == ["run-12"]

@@ -23,7 +23,7 @@ from prunebench.results.ranking import (
     MeasuredVariant,
     Ranking,
     rank,
-    ranking_rows_csv,
+    ranking_frame,
 )
 from prunebench.results.ranking.records import (
     Altered,
@@ -33,7 +33,7 @@ from prunebench.results.ranking.records import (
     SameNetwork,
     Shown,
 )
-from prunebench.results.table.ranked import rank_table
+from prunebench.results.table.ranked import rank as rank_table
 
 CONFIG = RankingConfig(bootstrap=400)
 ROUNDS = 12
@@ -462,7 +462,7 @@ def test_csv_has_every_variant_and_is_read_back_by_the_table_command(tmp_path: P
     ranking = family().rank(failures=[failed])
     two = ranking.model_copy(update={"threads": 2})
     path = tmp_path / "ranking.csv"
-    path.write_text(ranking_rows_csv(ranking, two), encoding="utf-8")
+    ranking_frame(ranking, two).to_csv(path, index=False)
     rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
     assert len(rows) == 12
     assert rows[5]["failure"] == "train: out of memory, killed"

@@ -352,7 +352,7 @@ def test_an_unfinished_run_has_no_report(tmp_path: Path) -> None:
     (folder / "ranking.json").unlink()
     with pytest.raises(InputError, match="not finished"):
         build_report(folder)
-    with pytest.raises(InputError, match="no run folder"):
+    with pytest.raises(InputError, match="not a run folder"):
         build_report(tmp_path)
 
 

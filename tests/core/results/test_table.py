@@ -6,6 +6,7 @@ import io
 import math
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from prunebench.cli.views.ranking import table_ranking_view
 from prunebench.common.errors import TableError
-from prunebench.results.table.ranked import TableRanking, rank_table
+from prunebench.results.table.ranked import TableRanking, effect_sentence, rank
 from prunebench.results.table.reader import read_table
 
 REPORT = Path(__file__).parent / "data" / "report-table.csv"
@@ -22,7 +23,7 @@ HEADER = "variant,params,size_mb,map50,fps"
 
 @pytest.fixture(scope="module")
 def report() -> TableRanking:
-    return rank_table(REPORT)
+    return rank(REPORT)
 
 
 @pytest.fixture
@@ -53,8 +54,8 @@ def test_reproduces_the_reports_strategies(report: TableRanking) -> None:
     assert list(strategies) == ["Model_seg_ver3", "train_code"]
     first, second = strategies.values()
     assert (first.variant, first.reference) == ("model_1", "model_0")
-    assert first.speed_retention_percent == pytest.approx(66.5, abs=0.05)
-    assert second.speed_retention_percent == pytest.approx(81.0, abs=0.05)
+    assert 100 + first.speed_percent == pytest.approx(66.5, abs=0.05)
+    assert 100 + second.speed_percent == pytest.approx(81.0, abs=0.05)
     assert first.accuracy_percent == pytest.approx(-2.2, abs=0.05)
     assert second.accuracy_percent == pytest.approx(0.9, abs=0.05)
     assert first.parameters_percent == pytest.approx(9.4, abs=0.05)
@@ -68,9 +69,11 @@ def test_reproduces_the_reports_round_effects(report: TableRanking) -> None:
     assert first.speed_percent == pytest.approx(-6.1, abs=0.05)
     assert second.accuracy_percent == pytest.approx(0.5, abs=0.05)
     assert second.speed_percent == pytest.approx(-21.9, abs=0.05)
-    assert first.speed_is_noise
-    assert second.speed_is_noise
-    assert second.sentence.endswith("they are the same network, so the speed difference is noise.")
+    assert first.within_noise
+    assert second.same_network
+    assert effect_sentence(second).endswith(
+        "they are the same network, so the speed difference is noise."
+    )
 
 
 def test_says_what_the_report_missed(report: TableRanking) -> None:
@@ -104,7 +107,7 @@ def test_view_prints_the_table_and_what_it_misses(report: TableRanking) -> None:
 
 def test_without_repeated_networks_the_order_is_as_given(table: Path) -> None:
     table.write_text(f"{HEADER}\na,1000,5,0.5,10\nb,2000,5,0.5,20\nc,3000,5,0.5,15\n")
-    ranking = rank_table(table)
+    ranking = rank(table)
     assert [(r.label, r.variant) for r in ranking.rows] == [("1", "b"), ("2", "c"), ("3", "a")]
     assert ranking.noise_factor is None
     assert "how much of it is noise cannot be told" in ranking.notes[0]
@@ -113,7 +116,7 @@ def test_without_repeated_networks_the_order_is_as_given(table: Path) -> None:
 
 def test_equal_counts_of_an_unknown_network_are_presumably_one(table: Path) -> None:
     table.write_text(f"{HEADER}\na,1000,5,0.5,10\nb,1000,5,0.5,12\n")
-    ranking = rank_table(table)
+    ranking = rank(table)
     assert [row.label for row in ranking.rows] == ["1=", "1="]
     assert "a and b have the same parameter count (1,000)" in ranking.notes[0]
 
@@ -125,7 +128,7 @@ def test_strategy_round_and_parent_columns_go_before_the_description(table: Path
         "q,1001,5,0.5,10,distil,1,p,other round 7\n"
         "r,1002,5,0.6,10,distil,2,q,\n"
     )
-    effects = rank_table(table).effects
+    effects = rank(table).effects
     assert [(e.kind, e.strategy, e.variant, e.reference) for e in effects] == [
         ("strategy", "distil", "q", "p"),
         ("round", "distil", "r", "q"),
@@ -144,22 +147,25 @@ def test_strategy_round_and_parent_columns_go_before_the_description(table: Path
 )
 def test_rounds_are_read_from_descriptions(table: Path, description: str) -> None:
     table.write_text(f'{HEADER},description\nr,1002,5,0.6,9,"{description}"\n', encoding="utf-8")
-    (entry,) = read_table(table).entries
-    assert (entry.strategy, entry.round) == ("distil", 2)
+    (row,) = read_table(table).rows.itertuples()
+    assert (row.strategy, row.round) == ("distil", 2)
 
 
 def test_rounds_are_read_from_this_programs_own_names(table: Path) -> None:
-    table.write_text(f"{HEADER}\npruned,1000,5,0.5,20\npreserving-2,1000,5,0.6,20\n")
-    pruned, retrained = read_table(table).entries
-    assert (pruned.strategy, pruned.round, pruned.is_called_pruned) == (None, 0, True)
+    table.write_text(
+        f"{HEADER}\npruned,1000,5,0.5,20\npreserving-1,1000,5,0.5,20\npreserving-2,1000,5,0.6,20\n"
+    )
+    pruned, _, retrained = read_table(table).rows.itertuples()
+    assert (pruned.strategy, pruned.round) == ("", 0)
     assert (retrained.strategy, retrained.round) == ("preserving", 2)
+    assert [one.reference for one in rank(table).effects] == ["pruned", "preserving-1"]
 
 
 def test_a_printed_efficiency_that_is_off_is_named(table: Path) -> None:
     table.write_text(f"{HEADER},efficiency\na,1000,5,0.5,10,1.2\n")
     assert any(
         "printed efficiency 1.2 of a is +20.0 % off its own columns (1.00)" in note
-        for note in rank_table(table).notes
+        for note in rank(table).notes
     )
 
 
@@ -167,7 +173,7 @@ def test_a_table_from_a_spreadsheet_is_read(table: Path) -> None:
     table.write_bytes(
         "\ufeff Variant , Params,size_MB,mAP50,FPS\r\na, 1000 ,5,0.5,10\r\n\r\n".encode()
     )
-    assert rank_table(table).rows[0].efficiency == pytest.approx(1.0)
+    assert rank(table).rows[0].efficiency == pytest.approx(1.0)
 
 
 BAD = {
@@ -177,26 +183,35 @@ BAD = {
     "columns": ("variant,params,map50\na,1,0.5\n", "the columns size_mb, fps are missing"),
     "column": ("variant,params,map50,fps\na,1,0.5,2\n", "the column size_mb is missing"),
     "twice": (f"{HEADER},fps\na,1000,5,0.5,10,10\n", "the column fps occurs twice"),
-    "nan": (f"{HEADER}\na,1000,5,NaN,10\n", "line 2, column map50: 'NaN' is no finite number"),
-    "inf": (f"{HEADER}\na,1000,5,0.5,inf\n", "line 2, column fps: 'inf' is no finite number"),
-    "text": (f"{HEADER}\na,1000,5,0.5,quick\n", "line 2, column fps: 'quick' is no number"),
+    "nan": (f"{HEADER}\na,1000,5,NaN,10\n", "line 2, column map50: 'NaN' is not a finite number"),
+    "inf": (f"{HEADER}\na,1000,5,0.5,inf\n", "line 2, column fps: 'inf' is not a finite number"),
+    "text": (
+        f"{HEADER}\na,1000,5,0.5,quick\n",
+        "line 2, column fps: 'quick' is not a finite number",
+    ),
     "missing": (f"{HEADER}\na,1000,5,,10\n", "line 2, column map50: the value is empty"),
-    "zero size": (f"{HEADER}\na,1000,0,0.5,10\n", "line 2, column size_mb: 0 is not above 0"),
-    "negative fps": (f"{HEADER}\na,1000,5,0.5,-3\n", "line 2, column fps: -3 is not above 0"),
+    "zero size": (f"{HEADER}\na,1000,0,0.5,10\n", "line 2, column size_mb: '0' is not above 0"),
+    "negative fps": (f"{HEADER}\na,1000,5,0.5,-3\n", "line 2, column fps: '-3' is not above 0"),
     "zero latency": (
         f"{HEADER},latency_ms\na,1000,5,0.5,3,0\n",
-        "line 2, column latency_ms: 0 is not above 0",
+        "line 2, column latency_ms: '0' is not above 0",
     ),
-    "percent": (f"{HEADER}\na,1000,5,85.2,10\n", "line 2, column map50: 85.2 is outside 0..1"),
-    "fraction": (f"{HEADER}\na,3.2,5,0.5,10\n", "line 2, column params: '3.2' is no whole number"),
-    "unnamed": (f"{HEADER}\n,1000,5,0.5,10\n", "line 2, column variant: the name is empty"),
+    "percent": (f"{HEADER}\na,1000,5,85.2,10\n", "line 2, column map50: '85.2' is outside 0..1"),
+    "fraction": (
+        f"{HEADER}\na,3.2,5,0.5,10\n",
+        "line 2, column params: '3.2' is not a whole number",
+    ),
+    "unnamed": (f"{HEADER}\n,1000,5,0.5,10\n", "line 2, column variant: the value is empty"),
     "duplicate": (
         f"{HEADER}\na,1000,5,0.5,10\na,1000,5,0.5,11\n",
         "line 3, column variant: 'a' occurs a second time",
     ),
-    "short": (f"{HEADER}\na,1000,5,0.5\n", "line 2: the line has 4 values, the header has 5"),
-    "long": (f"{HEADER}\na,1000,5,0.5,1,2\n", "line 2: the line has 6 values, the header has 5"),
-    "quote": (f'{HEADER}\n"a,1000,5,0.5,10\n', "the line is no valid CSV"),
+    "short": (
+        f"{HEADER}\na,1000,5,0.5\n",
+        "line 2: the line has fewer values than the header, which has 5",
+    ),
+    "long": (f"{HEADER}\na,1000,5,0.5,1,2\n", "not valid CSV (Expected 5 fields in line 2, saw 6)"),
+    "quote": (f'{HEADER}\n"a,1000,5,0.5,10\n', "the file is not valid CSV"),
 }
 
 
@@ -205,7 +220,7 @@ def test_bad_tables_are_refused_in_one_sentence(table: Path, case: str) -> None:
     text, expected = BAD[case]
     table.write_text(text)
     with pytest.raises(TableError) as caught:
-        rank_table(table)
+        rank(table)
     sentence = str(caught.value)
     assert expected in sentence
     assert sentence.startswith(str(table))
@@ -213,15 +228,44 @@ def test_bad_tables_are_refused_in_one_sentence(table: Path, case: str) -> None:
     assert caught.value.exit_code == 2
 
 
+def test_a_frame_is_ranked_as_its_file_is(report: TableRanking) -> None:
+    ranking = rank(pd.read_csv(REPORT))
+    assert ranking.source == "the table"
+    assert ranking.model_copy(update={"source": report.source}) == report
+
+
+def test_a_ranked_table_is_a_frame_that_is_ranked_again(report: TableRanking) -> None:
+    frame = report.to_frame()
+    assert list(frame["rank"]) == ["1", "2=", "2=", "2=", "2="]
+    assert frame["efficiency"].to_list() == [row.efficiency for row in report.rows]
+    assert rank(frame).rows == report.rows
+
+
+def test_rows_with_a_failure_come_last_in_the_frame(table: Path) -> None:
+    table.write_text(f"{HEADER},failure\na,,,,,train: killed\nb,1000,5,0.5,10,\n")
+    frame = rank(table).to_frame()
+    assert list(frame["variant"]) == ["b", "a"]
+    assert frame["failure"].iloc[1] == "train: killed"
+    assert frame["params"].isna().to_list() == [False, True]
+
+
+def test_a_bad_value_of_a_frame_is_named_with_its_row() -> None:
+    frame = pd.DataFrame(
+        {"variant": ["a", "b"], "params": 1000, "size_mb": 5.0, "map50": [0.5, None], "fps": 9}
+    )
+    with pytest.raises(TableError, match="the table, row 1, column map50: the value is empty"):
+        rank(frame)
+
+
 def test_missing_binary_and_folder_paths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="does not exist"):
-        rank_table(tmp_path / "none.csv")
+        rank(tmp_path / "none.csv")
     binary = tmp_path / "model.pt"
     binary.write_bytes(b"\x80\x02\xff\xfe\x00")
-    with pytest.raises(TableError, match="no text in UTF-8"):
-        rank_table(binary)
+    with pytest.raises(TableError, match="not UTF-8 text"):
+        rank(binary)
     with pytest.raises(TableError, match="cannot be read"):
-        rank_table(tmp_path)
+        rank(tmp_path)
 
 
 @settings(deadline=None)
@@ -238,7 +282,7 @@ def test_laws_of_a_ranked_table(
     path = tmp_path_factory.mktemp("tables") / "table.csv"
     lines = [f"v{i},{1000 + i},{mb!r},{map50!r},{fps!r}" for i, (mb, map50, fps) in enumerate(rows)]
     path.write_text("\n".join([HEADER, *lines]))
-    ranking = rank_table(path)
+    ranking = rank(path)
     efficiencies = [row.efficiency for row in ranking.rows]
     assert efficiencies == sorted(efficiencies, reverse=True)
     assert [row.rank for row in ranking.rows] == sorted(row.rank for row in ranking.rows)

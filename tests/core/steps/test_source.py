@@ -64,7 +64,6 @@ def test_a_step_does_not_depend_on_what_is_told_of_it(step: str) -> None:
     """Or a new sentence in the report would train everything again."""
     closure = source.import_closure(STEP_MODULES[step])
     told = (
-        "prunebench.api",
         "prunebench.cli",
         "prunebench.results.report",
         "prunebench.results.messages",

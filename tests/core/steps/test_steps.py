@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from prunebench.common.records import FileRef
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.session import SessionSettings
 from prunebench.steps import cache as steps
 from prunebench.steps import source_digest as source
 from prunebench.steps.cache import Done, file_refs, step_key
@@ -22,6 +24,7 @@ def request(**changes: Any) -> Request:
         "box_tolerance_px": 0.5,
         "score_tolerance": 0.005,
         "thresholds": {"conf": 0.25},
+        "session": SessionSettings.of(LatencyConfig()),
     }
     return Request(**{**values, **changes})
 

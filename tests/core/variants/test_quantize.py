@@ -17,18 +17,16 @@ from prunebench.common.errors import CheckpointError, DatasetError, StepError
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.accuracy import Request as AccuracyRequest
 from prunebench.measuring.accuracy import run as evaluate
-from prunebench.measuring.host.fingerprint import SessionSettings
 from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
 from prunebench.measuring.profile import OffBlock
 from prunebench.measuring.profile import Request as DiagnosisRequest
 from prunebench.measuring.profile import run as diagnose
+from prunebench.measuring.session import SessionSettings
 from prunebench.variants.audit import audit_file
 from prunebench.variants.quantize import Quantized, Request, fewest, prediction_error, run
 
 FIRST = {"c0.conv": "its 3 input channels do not fill an integer dot product"}
-SETTINGS = SessionSettings.model_validate(
-    {name: getattr(LatencyConfig(), name) for name in SessionSettings.model_fields}
-)
+SESSION = SessionSettings.of(LatencyConfig())
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +114,7 @@ def test_ranges_are_those_of_the_letterboxed_images(
     model = onnx.load(detector)
     model.graph.output.append(onnx.ValueInfoProto(name="c1.conv_out"))
     onnx.save(model, tmp_path / "open.onnx")
-    network = OnnxNetwork(tmp_path / "open.onnx", IMGSZ)
+    network = OnnxNetwork(tmp_path / "open.onnx", IMGSZ, SESSION)
     values = np.concatenate([network(read_letterboxed(path, IMGSZ)[0])[1] for path in images])
     integers = stored(folder / record.onnx.path)
     scale = integers["c1.conv_out_scale"]
@@ -204,7 +202,7 @@ def test_the_diagnosis_counts_an_int8_file(
         onnx=str(folder / record.onnx.path),
         baseline=str(detector),
         threads=1,
-        settings=SETTINGS,
+        session=SESSION,
         block=16,
     )
     found = diagnose(asked, tmp_path, lambda event: None)

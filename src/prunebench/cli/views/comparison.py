@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prunebench.common.text import percent
-from prunebench.operating.onnxruntime_check import Suspicion
+from prunebench.operating.onnxruntime_check import Suspicion, suspicion_sentence
 from prunebench.results.history.compare import RunComparison
 
 VERDICT_STYLES = {"slower": "red", "faster": "green", "no change shown": ""}
@@ -50,7 +50,10 @@ def suspicions_view(comparison: RunComparison, suspicions: Sequence[Suspicion]) 
     before, after = comparison.onnxruntime
     if suspicions:
         return Group(
-            *(Text(s.sentence, style="bold red" if s.suspect else "green") for s in suspicions)
+            *(
+                Text(suspicion_sentence(one), style="bold red" if one.suspect else "green")
+                for one in suspicions
+            )
         )
     if before == after:
         return Text(f"Both runs were measured with onnxruntime {after}: it is not the reason.")

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from prunebench.operating.gate.decision import (
+    GateFinding,
+    decision_sentence,
+    finding_sentence,
+)
 from prunebench.operating.gate.run import GateReport
 
 STANDING_STYLES = {"holds": "green", "suspected": "red", "not shown": "yellow"}
@@ -19,14 +26,18 @@ def gate_view(report: GateReport) -> RenderableType:
     lines = [
         Text(f"Candidate: {report.candidate}"),
         Text(f"Baseline: {report.baseline} ({how})"),
-        *(Text(f"  {f.sentence}", style=STANDING_STYLES[f.standing]) for f in result.findings),
+        *_findings(result.findings),
     ]
     if result.confirmation:
-        lines.append(Text("Measured again:"))
-        lines += [
-            Text(f"  {f.sentence}", style=STANDING_STYLES[f.standing]) for f in result.confirmation
-        ]
+        lines += [Text("Measured again:"), *_findings(result.confirmation)]
     lines += [Text(note, style="yellow") for note in report.notes]
     style = "bold green" if result.passed else "bold red"
-    lines.append(Text(f"{'Passed' if result.passed else 'Failed'}: {result.sentence}", style=style))
+    verdict = "Passed" if result.passed else "Failed"
+    lines.append(Text(f"{verdict}: {decision_sentence(result)}", style=style))
     return Group(*lines)
+
+
+def _findings(findings: Sequence[GateFinding]) -> list[Text]:
+    return [
+        Text(f"  {finding_sentence(one)}", style=STANDING_STYLES[one.standing]) for one in findings
+    ]

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from prunebench.common.records import Interval
 from prunebench.common.text import counted
-from prunebench.results.history.changes import MarkedSeries
+from prunebench.results.history.change_points import FEWEST_POINTS, MarkedSeries
 
 RUN_WIDTH = 28
 """Characters of a run's name, as ``run_folder.open_run`` makes it."""
@@ -59,11 +59,12 @@ def _series_view(series: MarkedSeries) -> RenderableType:
         )
         for change in series.changes
     ]
-    note = series.note
-    if note is None and not lines:
-        note = "no change of the latency is shown"
-    if note is not None:
-        lines.append(Text(note, style="dim"))
+    if series.too_short:
+        points = counted(len(series.points), "point")
+        few = f"{points} of this host; changes are marked from {FEWEST_POINTS} on"
+        lines.append(Text(few, style="dim"))
+    elif not lines:
+        lines.append(Text("no change of the latency is shown", style="dim"))
     return Group(table, *lines, Text())
 
 

@@ -86,6 +86,8 @@ def _kind(row: RankedVariant) -> str:
 
 def table_ranking_view(ranking: TableRanking) -> RenderableType:
     """A ranked table of measurements taken elsewhere."""
+    from prunebench.results.table.ranked import effect_sentence
+
     table = _table(
         f"{ranking.source}: figures as given, without intervals",
         ("rank", "variant", "efficiency", "mAP50", "FPS", "mAP50/FPS", "MB", "parameters"),
@@ -109,7 +111,7 @@ def table_ranking_view(ranking: TableRanking) -> RenderableType:
         table,
         _sentences("Failed", failures, "red"),
         _sentences("What the table does not say", ranking.notes, "yellow"),
-        _sentences("What retraining did", [e.sentence for e in ranking.effects], "cyan"),
+        _sentences("What retraining did", [effect_sentence(e) for e in ranking.effects], "cyan"),
     )
 
 

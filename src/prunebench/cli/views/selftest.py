@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from prunebench.measuring.selftest import SelfTest, percent_text
+from prunebench.measuring.selftest_verdict import SelfTest, percent_text
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise
 
@@ -36,7 +36,7 @@ def selftest_view(result: SelfTest) -> RenderableType:
         table.add_row(
             "none (A/A)" if verdict.slowdown == 1 else f"{verdict.slowdown - 1:.1%} slower",
             Text(f"{middle:+.2f} % [{low:+.2f}, {high:+.2f}]"),
-            f"{verdict.told_apart} of {verdict.repetitions}",
+            f"{verdict.significant} of {verdict.repetitions}",
             f"{verdict.resampled:.1%}",
             " to ".join(str(count) for count in dict.fromkeys((rounds[0], rounds[-1]))),
         )
@@ -45,7 +45,7 @@ def selftest_view(result: SelfTest) -> RenderableType:
         settings.rounds_max: result.detectable_percent,
     }
     facts = (
-        f"False alarms: {alarms.told_apart} of {alarms.repetitions} measurements "
+        f"False alarms: {alarms.significant} of {alarms.repetitions} measurements "
         f"[{alarms.share.low:.0%}, {alarms.share.high:.0%}], and {alarms.resampled:.1%} of those "
         "resampled from these rounds.",
         "Smallest difference found 9 times in 10: "

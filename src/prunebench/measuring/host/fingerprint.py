@@ -10,7 +10,7 @@ import platform
 import re
 import sys
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from prunebench.common.cores import (
     affinity,
@@ -21,9 +21,7 @@ from prunebench.common.cores import (
 )
 from prunebench.common.records import Record
 from prunebench.config.sections import LatencyConfig
-
-AVX512_BLOCK: Final = 16
-AVX2_BLOCK: Final = 8
+from prunebench.measuring.session import SessionSettings
 
 ISA_FLAGS = {
     "AVX2": "avx2",
@@ -41,21 +39,10 @@ ISA_FLAGS = {
 """Extensions onnxruntime's CPU kernels dispatch on, by their name in /proc/cpuinfo."""
 
 
-class SessionSettings(Record):
-    """The session options every variant was measured with; see ``LatencyConfig``."""
-
-    graph_level: str
-    execution_mode: str
-    arena: bool
-    flush_denormals: bool
-    spinning: bool
-
-
 class Fingerprint(Record):
     """One host, as a measuring process sees it.
 
     Attributes:
-        cpu: Model name.
         isa: Instruction set extensions that onnxruntime can use.
         physical_cores: Physical cores this process may run on.
         logical_cores: Hardware threads this process may run on.
@@ -67,8 +54,6 @@ class Fingerprint(Record):
         kernel: Kernel name and release.
         container: Whether the process runs in a container.
         virtual: Whether the CPU says that it is virtual.
-        python: Version of Python; the libraries' versions follow.
-        session: The session options.
     """
 
     cpu: str
@@ -103,6 +88,7 @@ class Fingerprint(Record):
 def fingerprint(config: LatencyConfig) -> Fingerprint:
     """Read this host's fingerprint; ``config`` gives the session options."""
     flags = cpu_flags()
+    khz = read_kernel_file(_cpufreq() / "cpuinfo_max_freq")
     return Fingerprint(
         cpu=cpu_model(),
         isa=tuple(name for name, flag in ISA_FLAGS.items() if flag in flags),
@@ -111,7 +97,7 @@ def fingerprint(config: LatencyConfig) -> Fingerprint:
         quota=cpu_quota(),
         governor=governor(),
         turbo=turbo(),
-        max_mhz=_max_mhz(),
+        max_mhz=None if khz is None else round(int(khz) / 1000),
         memory_gib=round(memory_bytes() / 2**30),
         kernel=f"{platform.system()} {platform.release()}",
         container=in_container(),
@@ -120,14 +106,7 @@ def fingerprint(config: LatencyConfig) -> Fingerprint:
         onnxruntime=importlib.metadata.version("onnxruntime"),
         numpy=importlib.metadata.version("numpy"),
         opencv=_opencv_version(),
-        session=session_settings(config),
-    )
-
-
-def session_settings(config: LatencyConfig) -> SessionSettings:
-    """The session options of a configuration."""
-    return SessionSettings.model_validate(
-        {name: getattr(config, name) for name in SessionSettings.model_fields}
+        session=SessionSettings.of(config),
     )
 
 
@@ -136,27 +115,21 @@ def kernel_block() -> Literal[8, 16]:
 
     MLAS lays channels out in blocks of 16 with AVX-512 and of 8 without.
     """
-    return AVX512_BLOCK if "avx512f" in cpu_flags() else AVX2_BLOCK
+    return 16 if "avx512f" in cpu_flags() else 8
 
 
 def int8_obstacle(flags: frozenset[str]) -> str | None:
-    """Why INT8 does not pay on a CPU, in one sentence; ``None`` where it does.
+    """Why INT8 does not pay on a CPU with these ``cpu_flags``; ``None`` where it does.
 
     It pays where one instruction multiplies and adds four pairs of 8-bit integers: VNNI on x86,
     the dot product of NEON on ARM.
-
-    Args:
-        flags: What ``cpu_flags`` says of it.
     """
     if not flags:
         return "The extensions of this CPU are not readable: measure whether INT8 pays here."
-    if "asimd" in flags:
-        if "asimddp" in flags:
-            return None
-        return "This CPU has no INT8 dot product (asimddp): INT8 will not pay here."
-    if flags & {"avx512_vnni", "avx_vnni"}:
+    if flags & {"asimddp", "avx512_vnni", "avx_vnni"}:
         return None
-    return "This CPU has no VNNI: INT8 will not pay here."
+    missing = "INT8 dot product (asimddp)" if "asimd" in flags else "VNNI"
+    return f"This CPU has no {missing}: INT8 will not pay here."
 
 
 def cpu_model() -> str:
@@ -192,9 +165,8 @@ def turbo() -> bool | None:
 
 def in_container() -> bool:
     """Whether the process runs in a container, by the marks the usual runtimes leave."""
-    if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
-        return True
-    if "container" in os.environ:
+    marks = (Path("/.dockerenv"), Path("/run/.containerenv"))
+    if "container" in os.environ or any(mark.exists() for mark in marks):
         return True
     groups = read_kernel_file(Path("/proc/self/cgroup")) or ""
     return re.search(r"docker|kubepods|containerd|lxc|podman", groups) is not None
@@ -208,11 +180,6 @@ def _opencv_version() -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     return "unknown"
-
-
-def _max_mhz() -> int | None:
-    khz = read_kernel_file(_cpufreq() / "cpuinfo_max_freq")
-    return None if khz is None else round(int(khz) / 1000)
 
 
 def _cpufreq() -> Path:

@@ -1,4 +1,4 @@
-"""Measuring alone on a host, whoever starts it.
+"""One measurement at a time on a host, across all users and runs.
 
 Operating system locks on files in the temporary folder; they end with their process, however that
 ends. A run that measures holds the measuring lock; a step that works (a training, an export) takes
@@ -29,6 +29,9 @@ GRACE_S = 1.0
 
 ANYONE_MAY_WRITE = 0o666
 
+LOCK_FILE = "prunebench-measuring.lock"
+HOLDER_FILE = "prunebench-measuring.json"
+
 OnWait = Callable[[str], None]
 
 
@@ -44,8 +47,8 @@ def host_lock(who: str, on_wait: OnWait, *, folder: Path | None = None) -> Itera
         folder: Where the lock lies; the temporary folder of the host by default.
     """
     folder = folder or Path(tempfile.gettempdir())
-    holder = _holder(folder)
-    with _acquired(_measuring(folder), lambda: on_wait(_waiting_for(holder))):
+    holder = folder / HOLDER_FILE
+    with _acquired(folder / LOCK_FILE, lambda: on_wait(_waiting_for(holder))):
         _sign(holder, who)
         try:
             _wait_for_work(folder, on_wait)
@@ -66,7 +69,7 @@ def working_on_host(on_wait: OnWait, *, folder: Path | None = None) -> Iterator[
     folder = folder or Path(tempfile.gettempdir())
     name = f"prunebench-working-{os.getpid()}-{uuid.uuid4().hex[:8]}.lock"
     working = FileLock(folder / name, mode=ANYONE_MAY_WRITE)
-    with _acquired(_measuring(folder), lambda: on_wait(_waiting_for(_holder(folder)))):
+    with _acquired(folder / LOCK_FILE, lambda: on_wait(_waiting_for(folder / HOLDER_FILE))):
         working.acquire()
     try:
         yield
@@ -76,16 +79,9 @@ def working_on_host(on_wait: OnWait, *, folder: Path | None = None) -> Iterator[
             (folder / name).unlink()
 
 
-def _measuring(folder: Path) -> FileLock:
-    return FileLock(folder / "prunebench-measuring.lock", mode=ANYONE_MAY_WRITE)
-
-
-def _holder(folder: Path) -> Path:
-    return folder / "prunebench-measuring.json"
-
-
 @contextlib.contextmanager
-def _acquired(lock: FileLock, on_wait: Callable[[], None]) -> Iterator[None]:
+def _acquired(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    lock = FileLock(path, mode=ANYONE_MAY_WRITE)
     try:
         lock.acquire(timeout=GRACE_S, poll_interval=GRACE_S / 10)
     except Timeout:
@@ -104,7 +100,7 @@ def _wait_for_work(folder: Path, on_wait: OnWait) -> None:
         sentence = f"Waiting for a training or export of process {pid} to end before measuring."
         with (
             contextlib.suppress(OSError),
-            _acquired(FileLock(path, mode=ANYONE_MAY_WRITE), functools.partial(on_wait, sentence)),
+            _acquired(path, functools.partial(on_wait, sentence)),
         ):
             path.unlink()
 

@@ -2,10 +2,9 @@
 
 Started as ``python -P -m prunebench.measuring.latency.child REQUEST RESULT`` by ``together.py``,
 which has the children of a round take turns: this one works only when told to, a line on standard
-input per turn, and answers each with a byte on standard output. It imports numpy and onnxruntime,
-and OpenCV once frames are timed end to end; everything else would cost start-up time in every
-round and memory that is not the model's. It writes raw durations only: every statistic is derived
-later, by the parent.
+input per turn, and answers each with a byte on standard output. It imports numpy, onnxruntime and,
+once frames are timed end to end, OpenCV; everything else would cost start-up time in every round
+and memory that is not the model's. It writes raw durations; the parent derives every statistic.
 
 The order is that of a deployment's life: load, first inference, warm-up, back-to-back inferences,
 back-to-back frames, then frames that arrive at the real-time rate.
@@ -28,8 +27,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
+
+from prunebench.measuring.session import (
+    SessionSettings,
+    open_session,
+    options_in_force,
+    session_options,
+)
 
 MIN_ITERATIONS = 3
 """However slow the model, this many are timed in all slices: a median of fewer says nothing."""
@@ -40,67 +45,8 @@ FRAME_WARMUP = 2
 PACED_OVERRUN = 2.0
 """A model too slow for the pace is given up after this multiple of the paced seconds."""
 
-GRAPH_LEVELS = {
-    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
-    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
-    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
-    "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
-}
-EXECUTION_MODES = {
-    "sequential": ort.ExecutionMode.ORT_SEQUENTIAL,
-    "parallel": ort.ExecutionMode.ORT_PARALLEL,
-}
-
 Request = dict[str, Any]
 Infer = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
-
-
-def session_options(request: Request) -> ort.SessionOptions:
-    """onnxruntime's options, every one that changes latency set explicitly.
-
-    Args:
-        request: Needs ``threads``, ``spinning``, ``graph_level``, ``execution_mode``, ``arena``
-            and ``flush_denormals``.
-    """
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = request["threads"]
-    # onnxruntime falls back to sequential execution when parallel has one thread to share.
-    parallel = request["execution_mode"] == "parallel"
-    options.inter_op_num_threads = request["threads"] if parallel else 1
-    options.graph_optimization_level = GRAPH_LEVELS[request["graph_level"]]
-    options.execution_mode = EXECUTION_MODES[request["execution_mode"]]
-    options.enable_cpu_mem_arena = request["arena"]
-    spin = "1" if request["spinning"] else "0"
-    options.add_session_config_entry("session.intra_op.allow_spinning", spin)
-    options.add_session_config_entry("session.inter_op.allow_spinning", spin)
-    flush = "1" if request["flush_denormals"] else "0"
-    options.add_session_config_entry("session.set_denormal_as_zero", flush)
-    return options
-
-
-def options_in_force(session: ort.InferenceSession) -> dict[str, str]:
-    """What the session itself says its options are."""
-    options = session.get_session_options()
-    entries = {
-        key: options.get_session_config_entry(f"session.{key}")
-        for key in (
-            "intra_op.allow_spinning",
-            "inter_op.allow_spinning",
-            "set_denormal_as_zero",
-        )
-    }
-    return {
-        "onnxruntime": ort.__version__,
-        "providers": ",".join(session.get_providers()),
-        "intra_op_num_threads": str(options.intra_op_num_threads),
-        "inter_op_num_threads": str(options.inter_op_num_threads),
-        "graph_optimization_level": options.graph_optimization_level.name,
-        "execution_mode": options.execution_mode.name,
-        "enable_cpu_mem_arena": str(options.enable_cpu_mem_arena),
-        "enable_mem_pattern": str(options.enable_mem_pattern),
-        **entries,
-    }
 
 
 class Measuring:
@@ -112,8 +58,8 @@ class Measuring:
             images; none: no end-to-end frames), ``seconds`` per back-to-back part, ``slices``
             each part is timed in, ``warmup`` inferences, ``realtime_fps`` and ``paced_seconds``
             (0: no paced frames), ``imgsz`` (height, width), ``nc``, ``confidence``, ``iou``,
-            ``max_det``, what ``session_options`` needs, and from the selftest ``slowdown`` (a
-            factor that every inference is made slower by).
+            ``max_det``, ``threads``, ``session`` (the fields of ``SessionSettings``), and from
+            the selftest ``slowdown`` (a factor that every inference is made slower by).
     """
 
     def __init__(self, request: Request) -> None:
@@ -122,11 +68,10 @@ class Measuring:
         self._least = math.ceil(MIN_ITERATIONS / request["slices"])
         if request["input"] is not None:
             self._tensor = np.load(request["input"])
-        rss_base_mb = _rss_now_mb()
+        options = session_options(SessionSettings(**request["session"]), request["threads"])
+        rss_base_mb = _memory_mb("VmRSS")
         started = time.perf_counter_ns()
-        session = ort.InferenceSession(
-            request["onnx"], session_options(request), providers=["CPUExecutionProvider"]
-        )
+        session = open_session(request["onnx"], options)
         load_ms = _ms_since(started)
         feed = session.get_inputs()[0]
         if request["input"] is None:
@@ -183,7 +128,7 @@ class Measuring:
         self._preemptions += resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches
         self._model += durations
         self._model_slices.append(len(durations))
-        self._known["rss_peak_mb"] = _rss_peak_mb()
+        self._known["rss_peak_mb"] = _memory_mb("VmHWM")
 
     def open(self) -> None:
         """Load OpenCV and the frames."""
@@ -291,65 +236,54 @@ def _as_ms(durations_ns: list[int]) -> list[float]:
     return [round(duration / 1e6, 3) for duration in durations_ns]
 
 
-def _rss_now_mb() -> float:
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return _rss_peak_mb()
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def _rss_peak_mb() -> float:
+def _memory_mb(entry: str) -> float:
+    """``VmRSS``, what is resident now, or ``VmHWM``, the most so far, in 10^6 bytes."""
     # Linux's ru_maxrss starts at the resident memory of the process this one was forked from;
-    # VmHWM belongs to this program alone.
+    # these belong to this program alone.
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(f"{entry}:"):
                 return int(line.split()[1]) * 1024 / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def _host_jiffies() -> tuple[int, int, int] | None:
-    """(busy, stolen, all) clock ticks of all CPUs since boot, or ``None`` off Linux."""
+def _host_ticks() -> NDArray[np.int64]:
+    """Busy, stolen and all clock ticks of all CPUs since boot; zeros off Linux."""
     try:
         with Path("/proc/stat").open() as stream:
             ticks = [int(field) for field in stream.readline().split()[1:9]]
     except OSError:
-        return None
+        return np.zeros(3, dtype=np.int64)
     user, nice, system, idle, iowait, irq, softirq, steal = ticks
     busy = user + nice + system + irq + softirq
-    return busy, steal, busy + idle + iowait + steal
+    return np.array((busy, steal, busy + idle + iowait + steal))
 
 
 class _HostLoad:
-    """What the rest of the host does during this process's turns."""
+    """The rest of the host's load during this process's turns."""
 
     def __init__(self) -> None:
-        self._busy = self._stolen = self._all = 0
+        self._ticks = np.zeros(3, dtype=np.int64)
         self._wall_ns = self._own_cpu_ns = 0
 
     def __enter__(self) -> None:
-        self._before = _host_jiffies()
+        self._before = _host_ticks()
         self._wall_from, self._cpu_from = time.perf_counter_ns(), time.process_time_ns()
 
     def __exit__(self, *_: object) -> None:
         self._wall_ns += time.perf_counter_ns() - self._wall_from
         self._own_cpu_ns += time.process_time_ns() - self._cpu_from
-        after = _host_jiffies()
-        if self._before is None or after is None:
-            return
-        self._busy += after[0] - self._before[0]
-        self._stolen += after[1] - self._before[1]
-        self._all += after[2] - self._before[2]
+        self._ticks += _host_ticks() - self._before
 
     def shares(self) -> dict[str, float | None]:
         """Stolen share of all CPU time, and cores kept busy by others; ``None`` off Linux."""
-        if self._all == 0:
+        busy, stolen, total = self._ticks.tolist()
+        if total == 0:
             return {"steal_share": None, "other_cores": None}
-        others_s = self._busy / os.sysconf("SC_CLK_TCK") - self._own_cpu_ns / 1e9
+        others_s = busy / os.sysconf("SC_CLK_TCK") - self._own_cpu_ns / 1e9
         return {
-            "steal_share": round(self._stolen / self._all, 4),
+            "steal_share": round(stolen / total, 4),
             "other_cores": round(max(0.0, others_s) / (self._wall_ns / 1e9), 3),
         }
 

@@ -10,51 +10,32 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from prunebench.common.records import Interval
-from prunebench.common.statistics import FEWEST_ROUNDS, Location, locate
+from prunebench.common.statistics import FEWEST_ROUNDS, Location, locate, log_ratios
 from prunebench.measuring.latency.records import RealTime
 
 PERCENTILES = (50, 90, 95, 99)
 RESAMPLES = 2000
-CELLS_AT_ONCE = 4_000_000
-"""Numbers of a table held in memory at once, some 30 MB."""
 
 
 def ratio_interval(a: Mapping[int, float], b: Mapping[int, float], level: float) -> Interval:
-    """``geometric_interval`` of a / b over the rounds that both have.
-
-    Args:
-        a: Round to typical milliseconds, as ``stopping.round_medians`` gives them.
-        b: The same of the other; at least two rounds are common.
-        level: Confidence level.
-    """
-    return geometric_interval([a[index] / b[index] for index in sorted(a.keys() & b.keys())], level)
+    """``geometric_interval`` of a / b, round to milliseconds, over the rounds that both have."""
+    return geometric_interval(np.exp(log_ratios(a, b)), level)
 
 
 def geometric_interval(values: ArrayLike, level: float) -> Interval:
-    """Trimmed mean of positive values on the logarithmic scale, told in their unit.
+    """Trimmed mean of positive values, one per round, at least 2, on the logarithmic scale.
 
     Durations vary by factors, and a ratio's interval must not depend on which is on top. The
     estimator is the ranking's own (``statistics.locate``), so that measuring stops on what the
     ranking will say.
-
-    Args:
-        values: (n,) one positive value per round, n >= 2.
-        level: Confidence level.
     """
     logs = np.log(np.asarray(values, dtype=float))
-    location = locate(logs) if len(logs) >= FEWEST_ROUNDS else _of_two(logs)
-    half = location.half_width(level)
-    return Interval(
-        estimate=math.exp(location.centre),
-        low=math.exp(location.centre - half),
-        high=math.exp(location.centre + half),
-        level=level,
-    )
-
-
-def _of_two(logs: NDArray[np.float64]) -> Location:
-    """Student's t of the only two rounds there are: wide, but told."""
-    return Location(centre=float(logs.mean()), se=float(np.ptp(logs)) / 2, df=1, n=2)
+    if len(logs) >= FEWEST_ROUNDS:
+        location = locate(logs)
+    else:
+        # Student's t of the only two rounds there are: wide, but told.
+        location = Location(centre=float(logs.mean()), se=float(np.ptp(logs)) / 2, df=1, n=2)
+    return location.ratio(level)
 
 
 def supported_percentiles(n: int, level: float = 0.95) -> tuple[int, ...]:
@@ -65,8 +46,7 @@ def supported_percentiles(n: int, level: float = 0.95) -> tuple[int, ...]:
     ``q ** n <= (1 - level) / 2``. At 95 % that takes 6, 36, 72 and 368 values.
     (David and Nagaraja, Order Statistics, section 7.1.)
     """
-    tail = (1 - level) / 2
-    return tuple(p for p in PERCENTILES if (p / 100) ** n <= tail)
+    return tuple(p for p in PERCENTILES if (p / 100) ** n <= (1 - level) / 2)
 
 
 def pooled_percentile(
@@ -84,12 +64,12 @@ def pooled_percentile(
         level: Confidence level.
         seed: Seed of the resampling.
     """
-    count = len(rounds)
     values = [np.asarray(one, dtype=float) for one in rounds]
-    rng = np.random.default_rng(seed)
-    chosen = rng.integers(0, count, (RESAMPLES, count))
-    times = (chosen[:, :, None] == np.arange(count)).sum(axis=1)
-    resampled = resampled_percentiles(values, times, percentile)
+    count = len(values)
+    chosen = np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
+    resampled = [
+        _percentile(np.concatenate([values[index] for index in one]), percentile) for one in chosen
+    ]
     t = special.stdtrit(count - 1, (1 + level) / 2)
     tail = float(special.ndtr(-math.sqrt(count / (count - 1)) * t))
     low, high = np.quantile(resampled, [tail, 1 - tail])
@@ -101,60 +81,12 @@ def pooled_percentile(
     )
 
 
-def resampled_percentiles(
-    values: Sequence[NDArray[np.float64]], times: NDArray[np.int64], percentile: float
-) -> NDArray[np.float64]:
-    """A percentile of all values of each resample of whole rounds, as ``_percentile`` has it.
-
-    Args:
-        values: Values per round.
-        times: (resamples, rounds) how often each round was drawn.
-        percentile: 0..100.
-
-    Returns:
-        (resamples,)
-    """
-    pooled = np.concatenate(values)
-    order = np.argsort(pooled)
-    pooled = pooled[order]
-    round_of = np.repeat(np.arange(len(values)), [len(one) for one in values])[order]
-    found = [
-        _weighted_percentiles(pooled, some[:, round_of].cumsum(axis=1), percentile / 100)
-        for some in np.array_split(times, max(1, len(times) * len(pooled) // CELLS_AT_ONCE))
-    ]
-    return np.concatenate(found)
-
-
-def _weighted_percentiles(
-    ordered: NDArray[np.float64], upto: NDArray[np.int64], share: float
-) -> NDArray[np.float64]:
-    """Percentiles of samples in which each of ``ordered`` occurs several times or never.
-
-    Args:
-        ordered: (n,) ascending values.
-        upto: (samples, n) how many values of the sample are not beyond each.
-        share: 0..1.
-    """
-    size = upto[:, -1]
-    # Hyndman and Fan's type 8, counted from 1.
-    place = np.clip(size * share + (1 + share) / 3, 1, size)
-    below = np.floor(place)
-    indices = ((upto < rank[:, None]).sum(axis=1) for rank in (below, np.minimum(below + 1, size)))
-    lower, upper = (ordered[index] for index in indices)
-    return np.asarray(lower + (place - below) * (upper - lower))
-
-
 def missed_share(missed: Sequence[int], frames: Sequence[int], level: float) -> Interval:
     """Share of missed deadlines, 0..1, with an exact binomial interval for clustered counts.
 
     Clopper-Pearson on the effective number of frames: divided by the design effect where
     misses come in clusters (Korn and Graubard 1998, Survey Methodology 24). Without a miss the
-    upper end is still above 0.
-
-    Args:
-        missed: Missed deadlines per round.
-        frames: Frames per round, the same length.
-        level: Confidence level.
+    upper end is still above 0. ``missed`` and ``frames`` are counts per round.
     """
     misses, counts = np.asarray(missed, dtype=float), np.asarray(frames, dtype=float)
     total, share = counts.sum(), misses.sum() / counts.sum()
@@ -174,9 +106,7 @@ def missed_share(missed: Sequence[int], frames: Sequence[int], level: float) -> 
 def realtime_verdict(p95: Interval | None, deadline_ms: float) -> RealTime:
     """Whether frames meet the deadline: ``yes`` and ``no`` need the whole interval on one side.
 
-    Args:
-        p95: The paced 95th percentile in ms, ``None`` where the sample does not support it.
-        deadline_ms: Milliseconds between two frames.
+    ``p95`` is the paced 95th percentile in ms, ``None`` where the sample does not support it.
     """
     if p95 is None:
         return "not shown"

@@ -16,14 +16,14 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from prunebench.common.cores import default_threads
-from prunebench.common.errors import ChildFailed, DatasetError, StepError
+from prunebench.common.errors import DatasetError, StepError
 from prunebench.common.records import FileRef, sha256_of
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host.fingerprint import fingerprint
@@ -34,7 +34,7 @@ from prunebench.measuring.latency.samples import SampleLog
 from prunebench.measuring.latency.sentinel import SENTINEL, write_sentinel
 from prunebench.measuring.latency.stopping import (
     Contested,
-    is_look,
+    is_interim_look,
     judge_pairs,
     round_medians,
     still_open,
@@ -47,6 +47,7 @@ from prunebench.measuring.latency.together import (
     Raw,
     measure_together,
 )
+from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Timed, Waiting
 
 SENTINEL_FILE = "sentinel.onnx"
@@ -68,9 +69,7 @@ class Target(NamedTuple):
     """A variant to measure.
 
     Attributes:
-        name: Its name.
-        onnx: Its ONNX file.
-        sha256: What that file's content must be.
+        sha256: What its file's content must be.
         slowdown: Factor every inference is made slower by, for ``selftest`` to find again.
         packages: Folder its process imports libraries from first; ``None``: those installed.
         imgsz: (height, width) of a letterbox of its own in pixels; ``None``: the others'.
@@ -108,15 +107,13 @@ def measure(
     Args:
         variants: What to measure; names are unique.
         images: Real images for the end-to-end frames. Without any, inferences alone are timed.
-        config: The protocol.
         realtime_fps: Frames per second of the paced frames.
         imgsz: (height, width) of the letterbox in pixels, for targets without their own.
         nc: Number of classes.
-        seed: Seed of the rounds' order.
         folder: Where the raw samples go.
         who: Name of the run, for others who wait for this host.
         on_event: Receives ``Waiting`` and, after every round for each child, ``Timed``.
-        exclusive: Entered with the host's lock held, for whoever else keeps account of it.
+        exclusive: Entered with the host's lock held: the flow's own account of who measures.
         contested: Whether the order of two variants, by name, is worth more rounds; ``None``:
             that of every pair.
 
@@ -142,10 +139,10 @@ def measure(
         protocol = {
             **shared,
             "host": host.digest(),
-            "variants": {target.name: target.sha256 for target in variants},
-            "slowdowns": {target.name: target.slowdown for target in variants},
-            "packages": {target.name: str(target.packages) for target in variants},
-            "letterboxes": {target.name: target.imgsz for target in variants},
+            "variants": {t.name: t.sha256 for t in variants},
+            "slowdowns": {t.name: t.slowdown for t in variants},
+            "packages": {t.name: str(t.packages) for t in variants},
+            "letterboxes": {t.name: t.imgsz for t in variants},
             "images": [sha256_of(path) for path in used],
             "slice_s": SLICE_S,
             "settings": config.model_dump(mode="json", exclude=set(STOPPING_SETTINGS)),
@@ -155,6 +152,7 @@ def measure(
         try:
             write_sentinel(work / SENTINEL_FILE)
             rounds = _Rounds(
+                sentinel=Target(SENTINEL, work / SENTINEL_FILE, ""),
                 variants={target.name: target for target in variants},
                 threads=config.threads or default_threads(),
                 config=config,
@@ -165,7 +163,7 @@ def measure(
                 emit=emit,
             )
             load_average = os.getloadavg()
-            # A continued run has its own children's samples to tell of the load.
+            # In a continued run the samples so far show the load.
             noise = [] if rounds.log.samples else load_before_start()
             stopped = rounds.run(contested)
         finally:
@@ -197,6 +195,7 @@ class _Rounds:
     that a continued measurement decides as an uninterrupted one does.
     """
 
+    sentinel: Target
     variants: Mapping[str, Target]
     threads: tuple[int, ...]
     config: LatencyConfig
@@ -209,6 +208,10 @@ class _Rounds:
     _ended: float = field(default_factory=time.perf_counter)
 
     @property
+    def _paced_seconds(self) -> float:
+        return self.config.paced_seconds if self.config.paced else 0.0
+
+    @property
     def kind(self) -> Kind:
         """Durations the stopping rule compares: whole frames, where there are any."""
         return "end_to_end" if self.frames else "model"
@@ -217,11 +220,12 @@ class _Rounds:
         """Measure round after round; says why it stopped."""
         wanted = frozenset(itertools.product(self.variants, self.threads))
         for index in range(self.config.rounds_max):
-            if is_look(index, self.config.rounds_min):
+            if is_interim_look(index, self.config.rounds_min):
                 wanted = still_open(self.judge(contested, before=index))
                 if not wanted:
                     return "settled"
-            if index >= self.config.rounds_min and self._spent_after(index) > self._budget_s():
+            over = self._spent_after(index) > self.config.budget_minutes * 60
+            if over and index >= self.config.rounds_min:
                 return "budget"
             self._measure_round(index, wanted)
         return "rounds" if still_open(self.judge(contested)) else "settled"
@@ -240,7 +244,7 @@ class _Rounds:
         """Seconds of timed inference the child runs so far were asked for."""
         each = self.config.seconds
         if self.frames:
-            each += self.config.seconds + self._paced_seconds()
+            each += self.config.seconds + self._paced_seconds
         return each * sum(sample.variant != SENTINEL for sample in self.log.samples)
 
     def _measure_round(self, index: int, wanted: Collection[tuple[str, int]]) -> None:
@@ -260,21 +264,22 @@ class _Rounds:
         self, index: int, due: Sequence[tuple[int, str, int]], rng: random.Random
     ) -> None:
         """Measure (position, name, threads) side by side and keep what came of it."""
+        targets = {SENTINEL: self.sentinel, **self.variants}
         lanes = [
-            Lane(name, self._request(name, threads), self._packages(name))
+            Lane(name, self._request(targets[name], threads), targets[name].packages)
             for _, name, threads in due
         ]
         measured = measure_together(lanes, self.config.seconds, self.work, rng)
+        done = []
+        for run, raw in zip(due, measured, strict=True):
+            if isinstance(raw, Raw):
+                done.append((run, raw))
+                continue
+            self.failures[run[1]] = raw.reason
+            if run[1] == SENTINEL or len(self.failures) == len(self.variants):
+                raise raw
         ended, before = time.perf_counter(), self._ended
         self._ended = ended
-        done = [(run, raw) for run, raw in zip(due, measured, strict=True) if isinstance(raw, Raw)]
-        for (_, name, _), raw in zip(due, measured, strict=True):
-            if isinstance(raw, ChildFailed):
-                if name == SENTINEL:
-                    raise raw
-                self.failures[name] = raw.reason
-                if len(self.failures) == len(self.variants):
-                    raise raw
         spare_s = max(0.0, ended - before - sum(raw.process_s for _, raw in done))
         samples = [
             Sample(
@@ -302,24 +307,21 @@ class _Rounds:
                 )
             )
 
-    def _packages(self, name: str) -> Path | None:
-        return self.variants[name].packages if name in self.variants else None
-
-    def _request(self, name: str, threads: int) -> dict[str, Any]:
-        target = self.variants.get(name)
-        imgsz = self.shared["imgsz"] if target is None else target.imgsz or self.shared["imgsz"]
+    def _request(self, target: Target, threads: int) -> dict[str, Any]:
+        imgsz = target.imgsz or self.shared["imgsz"]
         request = {
             **self.config.model_dump(mode="json"),
             **self.shared,
             "imgsz": imgsz,
             "threads": threads,
-            "onnx": str(self.work / SENTINEL_FILE if target is None else target.onnx),
-            "slowdown": 1.0 if target is None else target.slowdown,
+            "session": asdict(SessionSettings.of(self.config)),
+            "onnx": str(target.onnx),
+            "slowdown": target.slowdown,
             "input": str(_input_file(self.work, imgsz)) if self.frames else None,
             "frames": [str(path) for path in self.frames],
-            "paced_seconds": self._paced_seconds(),
+            "paced_seconds": self._paced_seconds,
         }
-        if name == SENTINEL:
+        if target is self.sentinel:
             seconds = min(SENTINEL_SECONDS, self.config.seconds)
             request |= {"input": None, "frames": [], "seconds": seconds}
         return request
@@ -330,14 +332,7 @@ class _Rounds:
     def _spent_after(self, index: int) -> float:
         """Seconds this round would end at if it took as long as the one before it."""
         past = self._samples(index)
-        last_round = sum(sample.elapsed_s for sample in past if sample.round == index - 1)
-        return sum(sample.elapsed_s for sample in past) + last_round
-
-    def _budget_s(self) -> float:
-        return self.config.budget_minutes * 60
-
-    def _paced_seconds(self) -> float:
-        return self.config.paced_seconds if self.config.paced else 0.0
+        return sum(s.elapsed_s * (2 if s.round == index - 1 else 1) for s in past)
 
 
 def _input_file(work: Path, imgsz: tuple[int, int]) -> Path:

@@ -28,7 +28,6 @@ class Sample(Record):
         round: 0 for the first.
         position: Place in the round's shuffled order, 0 for the first.
         variant: Name of the variant, or of the sentinel.
-        threads: ``intra_op_num_threads``.
         started_s: Unix time the process was started at, in seconds.
         process_s: Wall time its start and its turns took, in seconds.
         elapsed_s: The same and its share of what the round took besides, in seconds.
@@ -100,14 +99,11 @@ class Pair(Record):
     """What the rounds say about two variants, as the stopping rule sees it.
 
     Attributes:
-        threads: Thread count both were measured at.
-        first: Name of one variant.
-        second: Name of the other.
         ratio: Milliseconds of ``first`` divided by ``second``'s, paired by round, at
             ``stopping.LEVEL``; ``None`` with fewer than three common rounds.
         rounds: Rounds in which both were measured.
         state: ``told apart``; ``tie`` (a difference that matters would have shown); ``open``
-            (measuring ended first: a tie for want of evidence); ``not asked``.
+            (measuring ended before it was settled); ``not asked``.
     """
 
     threads: int
@@ -122,7 +118,6 @@ class SentinelReport(Record):
     """What the reference model did over the rounds, by its median inference in each.
 
     Attributes:
-        rounds: Rounds it was measured in.
         median_ms: Median over rounds.
         rounds_off: Rounds in which it was further off that than ``noise.SENTINEL_LIMIT``.
         worst_off: The largest deviation, as a share of the median, with its sign.
@@ -190,24 +185,20 @@ class LatencyResult(Record):
     """One measurement of several variants.
 
     Attributes:
-        settings: The protocol.
         realtime_fps: Frames per second of the paced frames.
         imgsz: (height, width) of the letterbox in pixels.
         nc: Number of classes.
         seed: Seed of the rounds' order.
-        fingerprint: The host.
-        threads: Thread counts measured.
         variants: Name to the sha256 of the ONNX file, in the order asked for.
         failures: Name to the reason it has no figures.
         kind: Durations the stopping rule compared.
-        rounds: Rounds begun.
         stopped: ``settled`` (no pair was contested any more), ``rounds`` or ``budget``.
         pairs: Every pair at every thread count.
         wall_s: Wall time spent in seconds, over all attempts.
         asked_s: Seconds of timed inference asked for, without the sentinel's.
         load_average: Load averages over 1, 5 and 15 minutes at the start.
         sentinel: What the reference model did, ``None`` with fewer than three rounds.
-        noise: What was seen on the host that may have falsified the measurement.
+        noise: What on the host may have falsified the measurement, one sentence each.
         samples: The raw samples, JSON lines in the measurement's folder.
     """
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from prunebench.common.files import write_atomically
 from prunebench.measuring.latency.records import Sample
 
 SAMPLES = "samples.jsonl"
@@ -18,11 +19,8 @@ PROTOCOL = "protocol.json"
 class SampleLog:
     """Samples in ``folder``, continued when they were taken under the same protocol.
 
-    Args:
-        folder: The measurement's folder.
-        protocol: Plain JSON values that say under which circumstances samples go together:
-            host, files, session options, durations. Samples found on disk under any other
-            protocol are discarded.
+    The protocol, plain JSON values, says which samples go together: host, files, session options,
+    durations. Samples found on disk under any other protocol are discarded.
     """
 
     def __init__(self, folder: Path, protocol: dict[str, Any]) -> None:
@@ -32,13 +30,13 @@ class SampleLog:
         written = folder / PROTOCOL
         if written.is_file() and written.read_text(encoding="utf-8") == text:
             self.samples = read_samples(self.path)
-        _replace(self.path, "".join(f"{sample.model_dump_json()}\n" for sample in self.samples))
-        _replace(written, text)
+        write_atomically(self.path, _lines(self.samples))
+        write_atomically(written, text)
 
     def extend(self, samples: Sequence[Sample]) -> None:
         """Keep samples, in memory and on disk."""
         with self.path.open("a", encoding="utf-8") as stream:
-            stream.write("".join(f"{sample.model_dump_json()}\n" for sample in samples))
+            stream.write(_lines(samples))
         self.samples.extend(samples)
 
     def has(self, round_index: int, variant: str, threads: int) -> bool:
@@ -53,7 +51,7 @@ def read_samples(path: Path) -> list[Sample]:
     """Samples of a file; a last line that a kill cut short is left out.
 
     Raises:
-        ValidationError: Any other line is no sample.
+        ValidationError: Another line is not a sample.
     """
     if not path.is_file():
         return []
@@ -68,7 +66,5 @@ def read_samples(path: Path) -> list[Sample]:
     return samples
 
 
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+def _lines(samples: Sequence[Sample]) -> str:
+    return "".join(f"{sample.model_dump_json()}\n" for sample in samples)

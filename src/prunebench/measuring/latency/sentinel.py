@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from prunebench.common.files import write_atomically
+
 SENTINEL = "(sentinel)"
 """Its name among the variants; the parentheses keep it apart from any real one."""
 
@@ -44,21 +46,16 @@ def write_sentinel(path: Path) -> None:
         )
         nodes.append(helper.make_node("Relu", [f"c{index}"], [f"r{index}"]))
         current = f"r{index}"
-    height, width = INPUT_HW
     scale = int(np.prod(STRIDES))
-    graph = helper.make_graph(
-        nodes,
-        "sentinel",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, height, width])],
-        [
-            helper.make_tensor_value_info(
-                current, TensorProto.FLOAT, [1, CHANNELS[-1], height // scale, width // scale]
-            )
-        ],
-        initializer=weights,
-    )
+    shapes = {
+        "images": [1, 3, *INPUT_HW],
+        current: [1, CHANNELS[-1], *(size // scale for size in INPUT_HW)],
+    }
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in shapes.items()
+    ]
+    graph = helper.make_graph(nodes, "sentinel", ends[:1], ends[1:], initializer=weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(model.SerializeToString(deterministic=True))
-    partial.replace(path)
+    write_atomically(path, model.SerializeToString(deterministic=True))

@@ -9,8 +9,8 @@ measured, give a trimmed Student-t interval. The pair is settled when that inter
   is at most half of that difference. Then it is a tie. (Half, because at a half width of the
   whole difference a true difference of that size would be missed every second time.)
 
-Looking repeatedly raises the chance that equal variants are once told apart by luck. So looks
-are few and each asks for 99 %: simulated over 8 to 40 rounds, two equal variants were told
+Looking repeatedly raises the chance that equal variants are once told apart by luck. So interim
+looks are few and each asks for 99 %: simulated over 8 to 40 rounds, two equal variants were told
 apart in 1.8 % of runs where the ratio of one round varies by 1.4 %, and in 3.8 % where it
 varies by 6 % (a 95 % interval computed after the stop excludes 0 in 7 to 8 %: do not use one).
 """
@@ -22,11 +22,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prunebench.common.records import Interval
-from prunebench.common.statistics import FEWEST_ROUNDS
-from prunebench.measuring.latency.intervals import geometric_interval
+from prunebench.common.statistics import FEWEST_ROUNDS, Array, locate, log_ratios
 from prunebench.measuring.latency.records import Kind, LatencyResult, Pair, PairState, Sample
 
 LEVEL = 0.99
@@ -42,14 +40,14 @@ Contested = Callable[[str, str], bool]
 def round_medians(samples: Iterable[Sample], kind: Kind) -> dict[tuple[str, int], dict[int, float]]:
     """Typical milliseconds of each round, by (variant, threads); rounds not measured are absent.
 
-    What a slice took is what the variant takes, times what the host did to that turn of everybody.
-    The two are separated by Tukey's median polish of the logarithms (Exploratory Data Analysis,
-    1977, chapter 11): the ratio of two variants in a round is then, for two alone exactly, the
-    median of the ratios of their slices.
+    What a slice took is what the variant takes, times the host's effect on that turn, shared by
+    all variants. The two are separated by Tukey's median polish of the logarithms (Exploratory
+    Data Analysis, 1977, chapter 11): the ratio of two variants in a round is then, for two alone
+    exactly, the median of the ratios of their slices.
 
     Args:
         samples: All samples of the rounds, those of other variants included.
-        kind: Durations to look at.
+        kind: Durations to compare.
     """
     rounds: dict[tuple[int, int], list[Sample]] = {}
     for sample in samples:
@@ -65,14 +63,10 @@ def round_medians(samples: Iterable[Sample], kind: Kind) -> dict[tuple[str, int]
     return medians
 
 
-def polished_rows(table: NDArray[np.float64]) -> NDArray[np.float64]:
+def polished_rows(table: Array) -> Array:
     """Level of each row of a two-way table, free of its columns' effects, by median polish.
 
-    Args:
-        table: (rows, columns).
-
-    Returns:
-        (rows,) the common level plus each row's effect.
+    Returns the common level plus each row's effect, (rows,).
     """
     rest = table.copy()
     rows, columns = np.zeros(len(table)), np.zeros(table.shape[1])
@@ -104,21 +98,38 @@ def judge_pairs(
         smallest_difference_percent: Smallest difference that matters.
         contested: Whether the order of two variants is worth more rounds; ``None``: of all.
     """
+    pairs = []
+    for count in threads:
+        for first, second in itertools.combinations(variants, 2):
+            logs = log_ratios(medians.get((first, count), {}), medians.get((second, count), {}))
+            ratio, state = judge(logs, smallest_difference_percent)
+            if state == "open" and contested is not None and not contested(first, second):
+                state = "not asked"
+            pairs.append(
+                Pair(
+                    threads=count,
+                    first=first,
+                    second=second,
+                    ratio=ratio,
+                    rounds=len(logs),
+                    state=state,
+                )
+            )
+    return tuple(pairs)
+
+
+def judge(logs: Array, smallest_difference_percent: float) -> tuple[Interval | None, PairState]:
+    """The ratio of two variants, by their log ratios (rounds,), and whether it is settled."""
+    if len(logs) < FEWEST_ROUNDS:
+        return None, "open"
+    ratio = locate(logs).ratio(LEVEL)
+    if ratio.low > 1 or ratio.high < 1:
+        return ratio, "told apart"
     narrow = math.log1p(smallest_difference_percent / 100) / 2
-    return tuple(
-        _judge(
-            medians.get((first, count), {}),
-            medians.get((second, count), {}),
-            (count, first, second),
-            narrow,
-            contested is None or contested(first, second),
-        )
-        for count in threads
-        for first, second in itertools.combinations(variants, 2)
-    )
+    return ratio, "tie" if math.log(ratio.high / ratio.low) / 2 <= narrow else "open"
 
 
-def is_look(rounds_done: int, rounds_min: int) -> bool:
+def is_interim_look(rounds_done: int, rounds_min: int) -> bool:
     """Whether the pairs are judged after this many rounds."""
     look = rounds_min
     while look < rounds_done:
@@ -136,35 +147,7 @@ def still_open(pairs: Iterable[Pair]) -> frozenset[tuple[str, int]]:
     )
 
 
-def _judge(
-    first: Mapping[int, float],
-    second: Mapping[int, float],
-    names: tuple[int, str, str],
-    narrow: float,
-    asked: bool,
-) -> Pair:
-    common = sorted(first.keys() & second.keys())
-    ratio: Interval | None = None
-    state: PairState = "open"
-    if len(common) >= FEWEST_ROUNDS:
-        ratio = geometric_interval([first[r] / second[r] for r in common], LEVEL)
-        if ratio.low > 1 or ratio.high < 1:
-            state = "told apart"
-        elif math.log(ratio.high / ratio.low) / 2 <= narrow:
-            state = "tie"
-    if state == "open" and not asked:
-        state = "not asked"
-    return Pair(
-        threads=names[0],
-        first=names[1],
-        second=names[2],
-        ratio=ratio,
-        rounds=len(common),
-        state=state,
-    )
-
-
-def possible_looks(latency: LatencyResult) -> int:
+def possible_interim_looks(latency: LatencyResult) -> int:
     """How often the measuring could have stopped on what it saw, whether it came to it or not."""
     first, last = latency.settings.rounds_min, latency.settings.rounds_max
-    return sum(is_look(rounds, first) or rounds == last for rounds in range(first, last + 1))
+    return 1 + sum(is_interim_look(rounds, first) for rounds in range(first, last))

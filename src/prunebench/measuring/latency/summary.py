@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from prunebench.measuring.latency.intervals import (
     realtime_verdict,
     supported_percentiles,
 )
-from prunebench.measuring.latency.records import Kind, LatencyResult, RealTime, Sample
+from prunebench.measuring.latency.records import LatencyResult, RealTime, Sample
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
 
@@ -26,9 +26,8 @@ class FrameSummary(Record):
     Attributes:
         fps: Frames per second: 1000 / typical frame in ms.
         percentiles_ms: Percentile to value over all frames, where the sample supports it.
-        letterbox_ms: Median over rounds of the stage's median, and so the next two.
-        inference_ms: Median stage.
-        nms_ms: Median stage, the masks of a segmentation network included.
+        letterbox_ms: Median over rounds of the stage's median; so are the next two.
+        nms_ms: The masks of a segmentation network are part of it.
     """
 
     fps: Interval
@@ -42,7 +41,6 @@ class PacedSummary(Record):
     """Frames that arrive at the real-time rate, from arrival to result.
 
     Attributes:
-        frames: Frames that arrived.
         deadline_ms: Time between two of them.
         percentiles_ms: Percentile to value over all frames, where the sample supports it.
         p95_ms: The 95th percentile with its interval, ``None`` where not supported.
@@ -62,9 +60,6 @@ class LatencySummary(Record):
     """What a variant costs at one thread count; times in milliseconds.
 
     Attributes:
-        variant: Its name.
-        threads: ``intra_op_num_threads``.
-        rounds: Rounds it was measured in.
         model_ms: Typical back-to-back inference: trimmed geometric mean of the rounds.
         model_percentiles_ms: Percentile to value over all inferences, where the sample
             supports it.
@@ -94,20 +89,23 @@ def summarise(
 ) -> tuple[LatencySummary, ...]:
     """Summaries by variant and thread count, in the order asked for; failed variants left out.
 
-    Args:
-        result: The measurement.
-        folder: Its folder, with the raw samples.
-        level: Confidence level of the intervals.
+    ``folder`` is the measurement's, with the raw samples.
     """
     samples = read_samples(folder / result.samples.path)
     model, frames = round_medians(samples, "model"), round_medians(samples, "end_to_end")
     return tuple(
-        _summary(
-            chosen,
-            (model[name, threads], frames.get((name, threads), {})),
-            1000 / result.realtime_fps,
-            level,
-            result.seed,
+        LatencySummary(
+            variant=name,
+            threads=threads,
+            rounds=len(model[name, threads]),
+            model_ms=geometric_interval(list(model[name, threads].values()), level),
+            model_percentiles_ms=_percentiles([s.model_ms for s in chosen]),
+            load_ms=_typical(chosen, lambda s: s.load_ms),
+            first_ms=_typical(chosen, lambda s: s.first_ms),
+            rss_peak_mb=_typical(chosen, lambda s: s.rss_peak_mb),
+            rss_model_mb=_typical(chosen, lambda s: s.rss_peak_mb - s.rss_base_mb),
+            frames=_frames(chosen, frames.get((name, threads), {}), level),
+            paced=_paced(chosen, result, level),
         )
         for name in result.variants
         if name not in result.failures
@@ -116,43 +114,13 @@ def summarise(
     )
 
 
-def per_round(
-    samples: Iterable[Sample], variant: str, threads: int, kind: Kind
-) -> dict[int, float]:
-    """Typical milliseconds of each round the variant was measured in, for paired comparisons.
-
-    ``samples`` are those of all variants.
-    """
-    return round_medians(samples, kind).get((variant, threads), {})
-
-
-def _summary(
-    samples: Sequence[Sample],
-    rounds: tuple[dict[int, float], dict[int, float]],
-    deadline_ms: float,
-    level: float,
-    seed: int,
-) -> LatencySummary:
-    model, frames = rounds
+def _frames(
+    samples: Sequence[Sample], rounds: Mapping[int, float], level: float
+) -> FrameSummary | None:
     timed = [s for s in samples if s.inference_ms]
-    paced = [s.response_ms for s in samples if s.response_ms]
-    return LatencySummary(
-        variant=samples[0].variant,
-        threads=samples[0].threads,
-        rounds=len(model),
-        model_ms=geometric_interval(list(model.values()), level),
-        model_percentiles_ms=_percentiles([s.model_ms for s in samples]),
-        load_ms=_typical(samples, lambda s: s.load_ms),
-        first_ms=_typical(samples, lambda s: s.first_ms),
-        rss_peak_mb=_typical(samples, lambda s: s.rss_peak_mb),
-        rss_model_mb=_typical(samples, lambda s: s.rss_peak_mb - s.rss_base_mb),
-        frames=_frames(timed, list(frames.values()), level) if timed else None,
-        paced=_paced(paced, deadline_ms, level, seed) if paced else None,
-    )
-
-
-def _frames(samples: Sequence[Sample], rounds: Sequence[float], level: float) -> FrameSummary:
-    typical = geometric_interval(rounds, level)
+    if not timed:
+        return None
+    typical = geometric_interval(list(rounds.values()), level)
     return FrameSummary(
         fps=Interval(
             estimate=1000 / typical.estimate,
@@ -160,27 +128,29 @@ def _frames(samples: Sequence[Sample], rounds: Sequence[float], level: float) ->
             high=1000 / typical.low,
             level=level,
         ),
-        percentiles_ms=_percentiles([s.frame_ms for s in samples]),
-        letterbox_ms=_typical(samples, lambda s: float(np.median(s.letterbox_ms))),
-        inference_ms=_typical(samples, lambda s: float(np.median(s.inference_ms))),
-        nms_ms=_typical(samples, lambda s: float(np.median(s.nms_ms))),
+        percentiles_ms=_percentiles([s.frame_ms for s in timed]),
+        letterbox_ms=_typical(timed, lambda s: float(np.median(s.letterbox_ms))),
+        inference_ms=_typical(timed, lambda s: float(np.median(s.inference_ms))),
+        nms_ms=_typical(timed, lambda s: float(np.median(s.nms_ms))),
     )
 
 
-def _paced(
-    rounds: Sequence[Sequence[float]], deadline_ms: float, level: float, seed: int
-) -> PacedSummary:
-    count = sum(len(one) for one in rounds)
+def _paced(samples: Sequence[Sample], result: LatencyResult, level: float) -> PacedSummary | None:
+    rounds = [s.response_ms for s in samples if s.response_ms]
+    if not rounds:
+        return None
+    deadline_ms = 1000 / result.realtime_fps
+    frames = [len(one) for one in rounds]
     p95 = None
-    if 95 in supported_percentiles(count) and len(rounds) > 1:
-        p95 = pooled_percentile(rounds, 95, level, seed=seed)
+    if 95 in supported_percentiles(sum(frames)) and len(rounds) > 1:
+        p95 = pooled_percentile(rounds, 95, level, seed=result.seed)
     misses = [sum(response > deadline_ms for response in one) for one in rounds]
     return PacedSummary(
-        frames=count,
+        frames=sum(frames),
         deadline_ms=deadline_ms,
         percentiles_ms=_percentiles(rounds),
         p95_ms=p95,
-        missed=missed_share(misses, [len(one) for one in rounds], level),
+        missed=missed_share(misses, frames, level),
         realtime=realtime_verdict(p95, deadline_ms),
     )
 

@@ -3,7 +3,7 @@
 What disturbs a shared host lasts seconds: a neighbour on the sibling hyperthread, a clock that
 falls. Children measured one after the other meet different disturbances; children that take
 turns every tenth of a second meet the same ones, and a comparison slice by slice is free of them.
-While one works the others block on their standard input, and so does the parent on the worker.
+While one works the others block on their standard input, and the parent on the worker's answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 from prunebench.common.errors import ChildFailed
 from prunebench.steps.child import thread_environment
@@ -41,12 +41,9 @@ INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Lane(NamedTuple):
-    """One child of a round.
+    """One child of a round: what it measures, and where it imports libraries from first.
 
-    Attributes:
-        variant: Name of the variant, for the error.
-        request: What ``latency/child.py`` reads but ``slices``; its docstring names the keys.
-        packages: Folder it imports libraries from first; ``None``: those installed.
+    The request is what ``latency/child.py`` reads but ``slices``; its docstring names the keys.
     """
 
     variant: str
@@ -55,13 +52,7 @@ class Lane(NamedTuple):
 
 
 class Raw(NamedTuple):
-    """What a child measured.
-
-    Attributes:
-        figures: The fields of ``records.Sample`` that a child knows.
-        started_s: Unix time it was started at, in seconds.
-        process_s: Wall time its start and its turns took, in seconds.
-    """
+    """What a child measured: the fields of ``records.Sample`` that it knows, and two more."""
 
     figures: dict[str, Any]
     started_s: float
@@ -88,26 +79,27 @@ def measure_together(
         For each lane what it measured, or why it failed.
 
     Raises:
-        ChildFailed: Somebody stopped a child, which stops the measurement.
+        ChildFailed: A child was interrupted by a signal, which stops the measurement.
     """
     slices = slices_of(seconds)
-    children = [_Child(lane, slices, workdir / f"child-{n}") for n, lane in enumerate(lanes)]
     with contextlib.ExitStack() as stack:
-        for child in children:
-            stack.callback(child.kill)
 
         def turns(command: str, times: int, among: Sequence[_Child]) -> None:
             for _ in range(times):
                 for child in rng.sample(among, len(among)):
                     child.turn(command)
 
-        for child in children:
-            child.start()
+        children = []
+        for number, lane in enumerate(lanes):
+            child = _Child(lane, slices, workdir / f"child-{number}")
+            stack.callback(child.kill)
+            child.wait()
+            children.append(child)
         turns("model", slices, children)
-        framed = [child for child in children if child.lane.request["frames"]]
+        framed = [child for child in children if child.request["frames"]]
         turns("open", 1, framed)
         turns("frames", slices, framed)
-        turns("paced", 1, [c for c in framed if c.lane.request["paced_seconds"] > 0])
+        turns("paced", 1, [child for child in framed if child.request["paced_seconds"] > 0])
         return [child.finish() for child in children]
 
 
@@ -115,46 +107,43 @@ class _Child:
     """A process that works when told to. Once it has failed, every further turn is skipped."""
 
     def __init__(self, lane: Lane, slices: int, folder: Path) -> None:
-        self.lane = lane
-        self._request = {**lane.request, "slices": slices}
-        self._folder = folder
+        self.request = {**lane.request, "slices": slices}
+        self._variant, self._folder = lane.variant, folder
         self._result = folder / "result.json"
-        self._process: subprocess.Popen[bytes] | None = None
         self._failure: ChildFailed | None = None
-        self._started_s = 0.0
         self._busy_s = 0.0
-
-    def start(self) -> None:
-        """Start the process and wait until its model is warm."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         self._result.unlink(missing_ok=True)
-        request_file = self._folder / "request.json"
-        request_file.write_text(json.dumps(self._request), encoding="utf-8")
-        self._started_s, began = time.time(), time.perf_counter()
-        with (self._folder / "child.log").open("wb") as log:
+        request_file = folder / "request.json"
+        request_file.write_text(json.dumps(self.request), encoding="utf-8")
+        environment = {**os.environ, **thread_environment(self.request["threads"])}
+        if lane.packages is not None:
+            paths = [str(lane.packages), os.environ.get("PYTHONPATH", "")]
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        self._started_s, self._began = time.time(), time.perf_counter()
+        module = "prunebench.measuring.latency.child"
+        with (folder / "child.log").open("wb") as log:
             self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-P", "-m", "prunebench.measuring.latency.child"),
-                    *(str(request_file), str(self._result)),
-                ],
+                [sys.executable, "-P", "-m", module, str(request_file), str(self._result)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 bufsize=0,
-                env={**os.environ, **thread_environment(self._request["threads"]), **self._path()},
+                env=environment,
             )
-        self._wait(began)
+        self._commands = cast(IO[bytes], self._process.stdin)
+        self._answers = cast(IO[bytes], self._process.stdout)
 
     def turn(self, command: str) -> None:
         """Have it work once."""
         if self._failure is None:
-            began = time.perf_counter()
+            self._began = time.perf_counter()
             self._tell(command)
-            self._wait(began)
+            self.wait()
 
     def finish(self) -> Raw | ChildFailed:
         """Have it write its result and end."""
-        if self._failure is None and self._process is not None:
+        if self._failure is None:
             self._tell("end")
             self._process.wait(TIMEOUT_BASE_S)
             if not self._result.is_file():
@@ -166,46 +155,31 @@ class _Child:
 
     def kill(self) -> None:
         """End the process, whatever it does."""
-        process = self._process
-        if process is None:
-            return
-        process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._commands, self._answers):
+            with contextlib.suppress(OSError):
+                stream.close()
 
-    def _path(self) -> dict[str, str]:
-        if self.lane.packages is None:
-            return {}
-        given = os.environ.get("PYTHONPATH")
-        paths = [str(self.lane.packages), *([given] if given else [])]
-        return {"PYTHONPATH": os.pathsep.join(paths)}
-
-    def _tell(self, command: str) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            # A process that is gone is found by the wait for its answer.
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write(f"{command}\n".encode())
-
-    def _wait(self, began: float) -> None:
-        """Block until it answers."""
-        if self._process is None or self._process.stdout is None:
-            return
-        timed_s = max(self._request["seconds"], self._request["paced_seconds"])
-        timeout_s = TIMEOUT_BASE_S + TIMEOUT_FACTOR * timed_s
-        ready, _, _ = select.select([self._process.stdout], [], [], timeout_s)
-        answered = bool(ready) and self._process.stdout.read(1) == b"."
-        self._busy_s += time.perf_counter() - began
+    def wait(self) -> None:
+        """Block until it answers: that its model is warm, or that its turn is over."""
+        timed_s = max(self.request["seconds"], self.request["paced_seconds"])
+        ready, _, _ = select.select(
+            [self._answers], [], [], TIMEOUT_BASE_S + TIMEOUT_FACTOR * timed_s
+        )
+        answered = bool(ready) and self._answers.read(1) == b"."
+        self._busy_s += time.perf_counter() - self._began
         if not answered:
             if not ready:
                 self._process.kill()
             self._fail()
 
+    def _tell(self, command: str) -> None:
+        # A process that is gone is found by the wait for its answer.
+        with contextlib.suppress(BrokenPipeError):
+            self._commands.write(f"{command}\n".encode())
+
     def _fail(self) -> None:
-        if self._process is None:
-            return
         returncode = self._process.wait()
         printed = (self._folder / "child.log").read_text(encoding="utf-8", errors="replace")
         self._failure = ChildFailed(
@@ -213,7 +187,7 @@ class _Child:
             _reason(returncode, printed),
             returncode=returncode,
             output_tail=printed[-2000:],
-            variant=self.lane.variant,
+            variant=self._variant,
         )
         if -returncode in INTERRUPTS:
             raise self._failure

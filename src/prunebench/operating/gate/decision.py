@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -24,9 +24,8 @@ from prunebench.common.statistics import (
     locate,
     log_ratios,
 )
-from prunebench.common.text import listed, percent, points
-from prunebench.results.ranking.compare import FEWEST_IMAGES
-from prunebench.results.ranking.measured import MeasuredVariant
+from prunebench.common.text import counted, listed, percent, points
+from prunebench.results.ranking.measured import Rounds
 
 GateMetric = Literal["latency", "accuracy"]
 Standing = Literal["holds", "not shown", "suspected"]
@@ -70,18 +69,23 @@ class GateFinding(Record):
         subject: The candidate.
         metric: What was checked.
         change: How much worse it is: percent of latency, or lost mAP50.
+        allowed: How much worse it may be, in the same unit.
         p_corrected: One-sided, of being no worse at all, after Holm's correction.
         standing: ``holds`` (shown to lose less than allowed), ``suspected`` (shown to be worse,
             and by more than allowed) or ``not shown``.
-        sentence: All of it in words.
     """
 
     subject: str
     metric: GateMetric
     change: Interval
+    allowed: float
     p_corrected: float
     standing: Standing
-    sentence: str
+
+    @property
+    def question(self) -> str:
+        """What was asked: the candidate and the metric."""
+        return f"{self.subject}: {self.metric}"
 
 
 class GateResult(Record):
@@ -92,39 +96,47 @@ class GateResult(Record):
         regressions: Subjects and metrics that both measurements suspect.
         findings: Of the first measurement.
         confirmation: Of the second one, empty where none was needed.
-        sentence: The decision in words.
     """
 
     passed: bool
     regressions: tuple[str, ...]
     findings: tuple[GateFinding, ...]
     confirmation: tuple[GateFinding, ...]
-    sentence: str
 
 
-def paired_checks(
-    candidate: MeasuredVariant,
-    baseline: MeasuredVariant,
-    threads: Sequence[int],
-    limits: GateLimits,
-) -> list[Check]:
-    """Checks of two variants that were measured in the same rounds and on the same images.
+class Scores(NamedTuple):
+    """An accuracy and how it varies.
 
-    Thread counts with fewer than ``FEWEST_ROUNDS`` shared rounds are left out, and so is the
-    accuracy of fewer than ``FEWEST_IMAGES`` images.
+    Attributes:
+        map50: mAP50, 0..1.
+        draws: The same of images resampled alike on both sides, shape (draws,).
+        images: Images evaluated.
     """
-    checks = []
-    for count in threads:
-        ratios = log_ratios(candidate.latency_ms[count], baseline.latency_ms[count])
-        if len(ratios) >= FEWEST_ROUNDS:
-            checks.append(_latency_check(candidate.name, count, locate(ratios), limits))
-    if candidate.images >= FEWEST_IMAGES:
-        spread = float(np.nanstd(baseline.map50_draws - candidate.map50_draws))
-        loss = Location(
-            baseline.map50 - candidate.map50, spread, candidate.images - 1, candidate.images
-        )
-        checks.append(Check(candidate.name, "accuracy", loss, limits.map50_loss))
-    return checks
+
+    map50: float
+    draws: Array
+    images: int
+
+
+def paired_latency(
+    name: str, threads: int, candidate: Rounds, baseline: Rounds, limits: GateLimits
+) -> list[Check]:
+    """Check of model-only latencies (milliseconds by round) that were measured in turns.
+
+    There is none with fewer than ``FEWEST_ROUNDS`` shared rounds.
+    """
+    ratios = log_ratios(candidate, baseline)
+    if len(ratios) < FEWEST_ROUNDS:
+        return []
+    return [_latency_check(name, threads, locate(ratios), limits)]
+
+
+def paired_accuracy(name: str, candidate: Scores, baseline: Scores, limits: GateLimits) -> Check:
+    """Check of two accuracies on the same images."""
+    spread = float(np.nanstd(baseline.draws - candidate.draws))
+    images = candidate.images
+    loss = Location(baseline.map50 - candidate.map50, spread, images - 1, images)
+    return Check(name, "accuracy", loss, limits.map50_loss)
 
 
 def stored_check(
@@ -163,32 +175,50 @@ def decide(findings: Sequence[GateFinding], confirmation: Sequence[GateFinding] 
     Raises:
         ValueError: A suspicion was not measured again.
     """
+    again = {f.question: f for f in confirmation}
     suspected = [f for f in findings if f.standing == "suspected"]
-    again = {(f.subject, f.metric): f for f in confirmation}
-    missing = [f.subject for f in suspected if (f.subject, f.metric) not in again]
+    missing = [f.subject for f in suspected if f.question not in again]
     if missing:
         raise ValueError(f"{listed(missing)} was suspected and not measured again")
-    confirmed = [f for f in suspected if again[f.subject, f.metric].standing == "suspected"]
-    if confirmed:
-        text = " ".join(f.sentence for f in confirmed) + " A second measurement confirms it."
-    elif suspected:
-        names = listed([f.subject for f in suspected])
-        text = f"The suspicion against {names} was not confirmed by a second measurement."
-    elif all(finding.standing == "holds" for finding in findings):
-        text = "Every check holds."
-    else:
-        text = "No regression is shown; not every check is shown to hold either."
+    confirmed = [f.question for f in suspected if again[f.question].standing == "suspected"]
     return GateResult(
         passed=not confirmed,
-        regressions=tuple(f"{f.subject}: {f.metric}" for f in confirmed),
+        regressions=tuple(confirmed),
         findings=tuple(findings),
         confirmation=tuple(confirmation),
-        sentence=text,
     )
 
 
+def decision_sentence(result: GateResult) -> str:
+    """The decision in words."""
+    suspected = [f for f in result.findings if f.standing == "suspected"]
+    confirmed = [finding_sentence(f) for f in suspected if f.question in result.regressions]
+    if confirmed:
+        return f"{' '.join(confirmed)} A second measurement confirms it."
+    if suspected:
+        names = listed([f.subject for f in suspected])
+        return f"The suspicion against {names} was not confirmed by a second measurement."
+    if all(finding.standing == "holds" for finding in result.findings):
+        return "Every check holds."
+    return "No regression is shown; not every check is shown to hold either."
+
+
+def finding_sentence(finding: GateFinding) -> str:
+    """The answer of one measurement in words."""
+    if finding.metric == "latency":
+        change = f"latency {percent(finding.change, signed=True)}, {finding.allowed:+g} % allowed"
+    else:
+        change = f"mAP50 loss {points(finding.change, signed=True)}, {finding.allowed:g} allowed"
+    standing = {
+        "holds": "the limit holds",
+        "suspected": "a regression is suspected",
+        "not shown": "the limit is not shown to hold, nor to be broken",
+    }[finding.standing]
+    return f"{finding.subject}: {change}: {standing}."
+
+
 def _latency_check(name: str, threads: int, change: Location, limits: GateLimits) -> Check:
-    subject = f"{name}, {threads} thread{'' if threads == 1 else 's'}"
+    subject = f"{name}, {counted(threads, 'thread')}"
     return Check(subject, "latency", change, math.log1p(limits.latency_percent / 100))
 
 
@@ -204,28 +234,20 @@ def _finding(check: Check, p_corrected: float, limits: GateLimits) -> GateFindin
         standing = "suspected"
     elif change.centre + half <= check.allowed:
         standing = "holds"
-    interval = Interval(
-        estimate=change.centre,
-        low=change.centre - half,
-        high=change.centre + half,
-        level=limits.level,
-    )
-    if check.metric == "latency":
-        ends = {k: 100 * math.expm1(getattr(interval, k)) for k in ("estimate", "low", "high")}
-        interval = Interval(level=limits.level, **ends)
-        what = f"latency {percent(interval, signed=True)}, {limits.latency_percent:+g} % allowed"
-    else:
-        what = f"mAP50 loss {points(interval, signed=True)}, {limits.map50_loss:g} allowed"
-    says = {
-        "holds": "the limit holds",
-        "suspected": "a regression is suspected",
-        "not shown": "the limit is not shown to hold, nor to be broken",
+    ends = {
+        "estimate": change.centre,
+        "low": change.centre - half,
+        "high": change.centre + half,
     }
+    allowed = check.allowed
+    if check.metric == "latency":
+        ends = {name: 100 * math.expm1(value) for name, value in ends.items()}
+        allowed = limits.latency_percent
     return GateFinding(
         subject=check.subject,
         metric=check.metric,
-        change=interval,
+        change=Interval(level=limits.level, **ends),
+        allowed=allowed,
         p_corrected=p_corrected,
         standing=standing,
-        sentence=f"{check.subject}: {what}: {says[standing]}.",
     )

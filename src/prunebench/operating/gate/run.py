@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from prunebench.common.errors import InputError, StepError
 from prunebench.common.records import Overlap, Record
 from prunebench.common.statistics import Array, log_ratios
 from prunebench.config.sections import LatencyConfig
-from prunebench.experiment.prepare import Experiment
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.sentinel import SENTINEL
@@ -30,17 +29,18 @@ from prunebench.operating.gate.decision import (
     Check,
     GateLimits,
     GateResult,
+    Scores,
     decide,
     judge,
     needs_confirmation,
-    paired_checks,
+    paired_accuracy,
+    paired_latency,
     stored_check,
 )
 from prunebench.operating.gate.subjects import StoredBaseline, Subject, find_stored, find_subject
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise
 from prunebench.results.ranking.compare import FEWEST_IMAGES
-from prunebench.results.ranking.measured import MeasuredVariant, Rounds
 from prunebench.steps.events import Emit, Event, Stage, Timed, Waiting
 
 CANDIDATE, BASELINE = "candidate", "baseline"
@@ -99,7 +99,7 @@ def _open_gate(
     first, second = find_subject(candidate), find_subject(baseline)
     if first is None:
         raise InputError(
-            "the candidate is no variant in a run folder",
+            "the candidate is not a variant in a run folder",
             where=candidate,
             fix="give RUNFOLDER:VARIANT or RUNFOLDER",
         )
@@ -140,17 +140,6 @@ def _settings(settings: LatencyConfig, limits: GateLimits) -> LatencyConfig:
     )
 
 
-class _Scores(NamedTuple):
-    """An accuracy as ``MeasuredVariant`` holds it."""
-
-    map50: float
-    draws: Array
-    images: int
-
-
-_NOT_EVALUATED = _Scores(math.nan, np.empty(0), 0)
-
-
 @dataclass
 class _Gate:
     """A comparison that can be measured several times; ``notes`` gathers what to know of it."""
@@ -176,20 +165,28 @@ class _Gate:
         text = f"measuring {self.candidate.title} against {self.baseline_title}{again}"
         self.emit(Stage(what=text))
         medians = self._measure(attempt)
-        name, threads = self.candidate.variant.name, self.settings.threads or ()
-        checks = []
-        if self.stored is not None:
-            sentinel = medians[SENTINEL, SENTINEL_THREADS]
-            for count in threads:
-                ratios = log_ratios(medians[CANDIDATE, count], sentinel)
+        name, checks = self.candidate.variant.name, []
+        for count in self.settings.threads or ():
+            candidate = medians[CANDIDATE, count]
+            if self.stored is None:
+                baseline = medians[BASELINE, count]
+                checks += paired_latency(name, count, candidate, baseline, self.limits)
+            else:
+                ratios = log_ratios(candidate, medians[SENTINEL, SENTINEL_THREADS])
                 logs = self.stored.logs[count]
                 checks.append(stored_check(name, count, ratios, logs, self.limits))
-            threads = ()
-        first, second = (
-            _measured(name, {count: medians[role, count] for count in threads}, scores)
-            for role, scores in zip((CANDIDATE, BASELINE), self._scores(attempt), strict=True)
-        )
-        return [*checks, *paired_checks(first, second, threads, self.limits)]
+        first = self.candidate.detections
+        second = None if self.baseline is None else self.baseline.detections
+        obstacle = _accuracy_obstacle(self.candidate, self.baseline)
+        if obstacle is not None:
+            self.notes.append(f"Accuracy is not checked: {obstacle}.")
+        elif first is not None and second is not None:
+            ranking = self.candidate.experiment.config.ranking
+            seed = self.candidate.experiment.config.seed + attempt
+            weights = image_weights(len(self.candidate.experiment.images), ranking.bootstrap, seed)
+            now, recorded = (_scores(one, ranking.metric, weights) for one in (first, second))
+            checks.append(paired_accuracy(name, now, recorded, self.limits))
+        return checks
 
     def _measure(self, attempt: int) -> dict[tuple[str, int], dict[int, float]]:
         """Model-only medians of each round, by (role, threads)."""
@@ -223,27 +220,6 @@ class _Gate:
         self.notes += [f"The host was noisy: {seen}." for seen in noise]
         return round_medians(read_samples(folder / result.samples.path), "model")
 
-    def _scores(self, attempt: int) -> tuple[_Scores, _Scores]:
-        """Both accuracies, resampled with the same images."""
-        first = self.candidate.detections
-        second = None if self.baseline is None else self.baseline.detections
-        if self.baseline is None or first is None or second is None:
-            return self._without_accuracy("the detections of one of the two are gone")
-        reason = _not_comparable(self.candidate.experiment, self.baseline.experiment)
-        if reason is not None:
-            return self._without_accuracy(reason)
-        config = self.candidate.experiment.config
-        metric = config.ranking.metric
-        if metric == "mask" and not (_has_masks(self.candidate) and _has_masks(self.baseline)):
-            return self._without_accuracy("one of the two predicts no masks")
-        images = len(self.candidate.experiment.images)
-        weights = image_weights(images, config.ranking.bootstrap, config.seed + attempt)
-        return _evaluate(first, metric, weights), _evaluate(second, metric, weights)
-
-    def _without_accuracy(self, reason: str) -> tuple[_Scores, _Scores]:
-        self.notes.append(f"Accuracy is not checked: {reason}.")
-        return _NOT_EVALUATED, _NOT_EVALUATED
-
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Waiting):
             self.emit(event)
@@ -260,46 +236,30 @@ def _existing(images: list[Path]) -> list[Path]:
     return images
 
 
-def _not_comparable(first: Experiment, second: Experiment) -> str | None:
-    """Why the accuracies of two experiments' variants say nothing about each other, if so."""
-    images = [(e.data_digest, e.split, len(e.images)) for e in (first, second)]
+def _accuracy_obstacle(candidate: Subject, baseline: Subject | None) -> str | None:
+    """Why two accuracies say nothing about each other, if so."""
+    if baseline is None or candidate.detections is None or baseline.detections is None:
+        return "the detections of one of the two are gone"
+    both = candidate.experiment, baseline.experiment
+    images = [(e.data_digest, e.split, len(e.images)) for e in both]
     if images[0] != images[1]:
         return "the two were evaluated on different images"
     # The split and the number of images were just compared as they turned out.
-    settings = [e.config.accuracy.model_dump(exclude={"split", "images"}) for e in (first, second)]
+    settings = [e.config.accuracy.model_dump(exclude={"split", "images"}) for e in both]
     if settings[0] != settings[1]:
         return "the two were evaluated with different settings"
-    if len(first.images) < FEWEST_IMAGES:
-        return f"{len(first.images)} images are too few, {FEWEST_IMAGES} are needed"
+    if images[0][2] < FEWEST_IMAGES:
+        return f"{images[0][2]} images are too few, {FEWEST_IMAGES} are needed"
+    has_masks = [
+        one.variant.accuracy is not None and one.variant.accuracy.mask_map50 is not None
+        for one in (candidate, baseline)
+    ]
+    if both[0].config.ranking.metric == "mask" and not all(has_masks):
+        return "one of the two predicts no masks"
     return None
 
 
-def _has_masks(subject: Subject) -> bool:
-    accuracy = subject.variant.accuracy
-    return accuracy is not None and accuracy.mask_map50 is not None
-
-
-def _evaluate(detections: Path, metric: Overlap, weights: Array) -> _Scores:
+def _scores(detections: Path, metric: Overlap, weights: Array) -> Scores:
     loaded = load_detections(detections, metric)
     (whole,) = mean_ap(loaded, np.ones((1, loaded.images)))
-    return _Scores(float(whole), mean_ap(loaded, weights), loaded.images)
-
-
-def _measured(name: str, latency_ms: dict[int, Rounds], scores: _Scores) -> MeasuredVariant:
-    """What the checks read of a variant; they ask for nothing else."""
-    return MeasuredVariant(
-        name=name,
-        parent=None,
-        strategy=None,
-        round=0,
-        parameters=None,
-        verdict=None,
-        grounds=None,
-        network=None,
-        size_mb=math.nan,
-        map50=scores.map50,
-        map50_draws=scores.draws,
-        images=scores.images,
-        latency_ms=latency_ms,
-        end_to_end_ms={},
-    )
+    return Scores(float(whole), mean_ap(loaded, weights), loaded.images)

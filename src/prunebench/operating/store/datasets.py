@@ -40,11 +40,7 @@ class ArchivedDataset(Record):
 def archive_dataset(data_yaml: Path, digest: str, store: FileStore, work: Path) -> ArchivedDataset:
     """Put a dataset into a store; one that is there is not packed again.
 
-    Args:
-        data_yaml: Absolute path of its YAML.
-        digest: Its digest.
-        store: The store.
-        work: Existing folder with room for the archive.
+    Packing needs room in ``work``.
 
     Raises:
         StoreError: It arrived damaged.

@@ -64,9 +64,9 @@ class FileStore:
                 fix="give file:///folder or s3://bucket/prefix (pip install prunebench[s3])",
             ) from error
         self._root = root.rstrip("/")
-        self._url = url
+        self.url = url
         self._cache = cache
-        self._limit = int(cache_gb * 1e9)
+        self.cache_gb = cache_gb
 
     def put(self, path: Path) -> Stored:
         """Upload a file unless it is there, and verify what arrived.
@@ -133,7 +133,7 @@ class FileStore:
             with self._reaching():
                 return json.loads(self._fs.cat_file(self._document(name)))
         except FileNotFoundError as error:
-            raise InputError(f"the store has no {name}", where=self._url) from error
+            raise InputError(f"the store has no {name}", where=self.url) from error
 
     def _upload(self, path: Path, target: str, sha256: str) -> None:
         partial = f"{self._root}/incoming/{uuid.uuid4().hex}"
@@ -142,7 +142,7 @@ class FileStore:
             self._fs.put_file(str(path), partial)
             arrived = self._digest(partial)
             if arrived != sha256:
-                raise StoreError("upload", f"{path.name} arrived at {self._url} with other content")
+                raise StoreError("upload", f"{path.name} arrived at {self.url} with other content")
             self._fs.makedirs(self._fs._parent(target), exist_ok=True)
             self._fs.mv(partial, target)
         except BaseException:
@@ -156,10 +156,10 @@ class FileStore:
             with self._reaching():
                 self._fs.get_file(self._place_of(stored.sha256), str(partial))
             if sha256_of(partial) != stored.sha256:
-                raise StoreError("fetch", f"{stored.sha256} is damaged in {self._url}")
+                raise StoreError("fetch", f"{stored.sha256} is damaged in {self.url}")
             partial.replace(cached)
         except FileNotFoundError as error:
-            raise StoreError("fetch", f"{self._url} does not have {stored.sha256}") from error
+            raise StoreError("fetch", f"{self.url} does not have {stored.sha256}") from error
         finally:
             partial.unlink(missing_ok=True)
 
@@ -169,7 +169,7 @@ class FileStore:
             files.append((path.stat().st_mtime, path.stat().st_size, path))
         held = sum(size for _, size, _ in files)
         for _, size, path in sorted(files):
-            if held <= self._limit:
+            if held <= self.cache_gb * 1e9:
                 return
             if path.name != keep:
                 path.unlink()
@@ -196,4 +196,4 @@ class FileStore:
         except (OSError, StoreError):
             raise
         except Exception as error:  # every protocol has errors of its own
-            raise OSError(f"the store {self._url} does not answer ({error})") from error
+            raise OSError(f"the store {self.url} does not answer ({error})") from error

@@ -1,6 +1,6 @@
-"""A step carried out on another host: its files travel there and back through the store.
+"""A step that another host runs: its files travel there and back through the store.
 
-The host that asks packs an ``Errand``, whose request names files by their content. The host that
+The host that asks packs a ``RemoteStep``, whose request names files by their content. The host that
 is asked fetches them, runs the step in a child process as it would run its own, and uploads what
 the result names. No folder is shared.
 """
@@ -41,7 +41,7 @@ GIVEN_FOLDER = "given"
 DATASETS_FOLDER = "datasets"
 
 
-class Errand(Record):
+class RemoteStep(Record):
     """A step, as another host is asked for it.
 
     Attributes:
@@ -65,8 +65,8 @@ class Errand(Record):
     cache_gb: float
 
 
-class Brought(Record):
-    """What came of an errand.
+class RemoteResult(Record):
+    """What a remote step came to.
 
     Attributes:
         result: The step's result as plain JSON values.
@@ -89,12 +89,12 @@ class _Values(Record):
         return self.values
 
 
-def may_travel(step: str, request: Record) -> bool:
+def may_run_elsewhere(step: str, request: Record) -> bool:
     """Whether another host may run a step: not where the result depends on this host's speed."""
     return step in FILES and getattr(request, "timing", None) is None
 
 
-def code_of_errands() -> dict[str, Any]:
+def code_of_remote_steps() -> dict[str, Any]:
     """What two hosts have to agree in before one runs steps for the other."""
     return {step: code_of(step) for step in FILES}
 
@@ -107,20 +107,8 @@ def pack(
     store: FileStore,
     *,
     threads: int,
-    url: str,
-    cache_gb: float,
-) -> Errand:
-    """Upload the files of a request and describe the errand.
-
-    Args:
-        step: A key of ``FILES``.
-        name: Name of the step's folder.
-        request: The step's request, its paths those of this host.
-        dataset: The experiment's dataset in the store.
-        store: The store.
-        threads: Threads of the step.
-        url: URL of the store.
-        cache_gb: What of the store the other host keeps, in 10^9 bytes.
+) -> RemoteStep:
+    """Upload the files of a request, and describe the step for another host.
 
     Raises:
         StoreError: A file arrived damaged.
@@ -139,76 +127,73 @@ def pack(
 
     for field in FILES[step]:
         values[field] = _with_each(values[field], sent)
-    return Errand(
+    return RemoteStep(
         step=step,
         name=name,
         request=values,
         files=files,
         dataset=dataset if DATASET in values else None,
         threads=threads,
-        store=url,
-        cache_gb=cache_gb,
+        store=store.url,
+        cache_gb=store.cache_gb,
     )
 
 
-def carry_out(
-    errand: Errand, home: Path, ran_on: str, on_event: Emit, unwanted: threading.Event
-) -> Brought:
+def run_for_another_host(
+    remote: RemoteStep, home: Path, ran_on: str, on_event: Emit, unwanted: threading.Event
+) -> RemoteResult:
     """Run a step for another host; an attempt that was interrupted here goes on where it stopped.
 
     Args:
-        errand: The step.
         home: Folder of this host that files are kept in.
-        ran_on: Who runs it, for the answer.
-        on_event: Receives the step's events.
-        unwanted: Set once nobody waits for the result any more; the step is killed then.
+        unwanted: Set once the result is no longer wanted; the step is killed then.
 
     Raises:
         InputError: The step found bad input.
         StepError: The step failed.
         OSError: The store is out of reach.
     """
-    store = open_store(errand.store, home, errand.cache_gb)
-    folder = home / STEPS_FOLDER / errand.name
+    store = open_store(remote.store, home, remote.cache_gb)
+    folder = home / STEPS_FOLDER / remote.name
     folder.mkdir(parents=True, exist_ok=True)
-    # The lock lies beside the folder, which is gone when the errand is done.
+    # The lock lies beside the folder, which is gone when the step is done.
     with FileLock(folder.with_name(f".{folder.name}.lock")):
-        for place, stored in errand.files.items():
+        for place, stored in remote.files.items():
             store.get(stored, folder / place)
 
         def found(path: str) -> str:
-            return str(folder / path) if path in errand.files else path
+            return str(folder / path) if path in remote.files else path
 
-        values = dict(errand.request)
-        for field in FILES[errand.step]:
+        values = dict(remote.request)
+        for field in FILES[remote.step]:
             values[field] = _with_each(values[field], found)
-        if errand.dataset is not None:
-            values[DATASET] = str(unpack_dataset(errand.dataset, store, home / DATASETS_FOLDER))
+        if remote.dataset is not None:
+            values[DATASET] = str(unpack_dataset(remote.dataset, store, home / DATASETS_FOLDER))
         result = run_child(
-            errand.step,
+            remote.step,
             _Values(values=values),
             folder,
-            threads=errand.threads,
+            threads=remote.threads,
             on_event=on_event,
             unwanted=unwanted,
         )
         for ref in file_refs(result):
             store.put(folder / ref.path)
-        log = store.put(folder / f"{errand.step}.log")
+        log = store.put(folder / f"{remote.step}.log")
         shutil.rmtree(folder)
-    return Brought(result=result, log=log, ran_on=ran_on)
+    return RemoteResult(result=result, log=log, ran_on=ran_on)
 
 
-def bring_home(brought: Brought, step: str, folder: Path, store: FileStore) -> None:
-    """Put what an errand made into the step's folder of this host.
+def fetch_result(found: RemoteResult, step: str, folder: Path, store: FileStore) -> None:
+    """Put what a remote step made into the step's folder of this host.
 
     Raises:
         StoreError: A file is missing in the store, or damaged.
         OSError: The store is out of reach.
     """
-    for ref in file_refs(brought.result):
+    for ref in file_refs(found.result):
         store.get(Stored(sha256=ref.sha256, bytes=ref.bytes), folder / ref.path)
-    store.get(brought.log, folder / f"{step}.log")
+    store.get(found.log, folder / f"{step}.log")
 
 
 def _with_each(value: Any, change: Callable[[str], str]) -> Any:

@@ -76,11 +76,6 @@ def push_run(folder: Path, store: FileStore) -> RunDocument:
 def fetch_run(name: str, store: FileStore, out: Path) -> Path:
     """Make a run of a store a run folder of this host; one that is there is left as it is.
 
-    Args:
-        name: Name of the run.
-        store: The store.
-        out: Folder of all runs.
-
     Raises:
         InputError: The store has no such run.
         StoreError: A file is missing there, or damaged.
@@ -92,7 +87,7 @@ def fetch_run(name: str, store: FileStore, out: Path) -> Path:
     try:
         document = RunDocument.model_validate(store.read_document(_name_of(name)))
     except ValidationError as error:
-        raise InputError("it is no run that this version can read", where=name) from error
+        raise InputError("it is not a run that this version can read", where=name) from error
     if document.name != name:
         raise InputError(f"the run there is named {document.name}", where=name)
     out.mkdir(parents=True, exist_ok=True)
@@ -120,10 +115,12 @@ def _name_of(run: str) -> str:
     """Name of a run's document.
 
     Raises:
-        InputError: It is no name of a run, which might lead elsewhere.
+        InputError: It is not the name of a run: a path might lead elsewhere.
     """
     try:
         RunDocument(name=run, files={}, images=())
     except ValidationError:
-        raise InputError("it is no name of a run", where=run, fix="give the name alone") from None
+        raise InputError(
+            "it is not the name of a run", where=run, fix="give the name alone"
+        ) from None
     return f"runs/{run}"

@@ -1,8 +1,8 @@
 """Two stored runs compared, never across hosts without saying so.
 
-Runs lie days apart, so their rounds are not paired. What the host did to everything alike is taken
-out by the reference model of each round: what is compared is the ratio to it, by the trimmed
-means and Welch's degrees of freedom, corrected by Holm over the comparison.
+Runs lie days apart, so their rounds are not paired. The host's effect on all variants alike is
+taken out by the reference model of each round: ratios to it are compared, by trimmed means and
+Welch's degrees of freedom, corrected by Holm over the comparison.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from sqlalchemy.orm import Session
 from prunebench.common.errors import InputError
 from prunebench.common.records import Interval, Record
 from prunebench.common.statistics import Location, add, holm, locate
-from prunebench.common.text import percent
+from prunebench.common.text import counted, percent
 from prunebench.results.history.reading import find_run, fingerprint_of, log_to_sentinel
 from prunebench.results.history.store import Store
 from prunebench.results.history.tables import ResultRow, RunRow
+
+LEVEL = 0.95
+"""Confidence level of the family of comparisons of two runs."""
 
 
 class RunChange(Record):
@@ -33,7 +36,6 @@ class RunChange(Record):
         map50: Change of mAP50, second run less first, as given (0..1).
         p_corrected: Of the latency, after Holm's correction over the comparison.
         verdict: ``slower`` and ``faster`` only where the change is shown.
-        sentence: All of it in words.
     """
 
     variant: str
@@ -43,7 +45,6 @@ class RunChange(Record):
     map50: float
     p_corrected: float
     verdict: Literal["slower", "faster", "no change shown"]
-    sentence: str
 
 
 class RunComparison(Record):
@@ -67,16 +68,12 @@ class RunComparison(Record):
 
 
 def compare_runs(
-    store: Store, before: str, after: str, *, across_hosts: bool = False, level: float = 0.95
+    store: Store, before: str, after: str, *, across_hosts: bool = False
 ) -> RunComparison:
-    """Compare two stored runs.
+    """Compare two stored runs, given by their names or numbers.
 
     Args:
-        store: The open store.
-        before: Name or number of the first run.
-        after: Name or number of the second.
         across_hosts: Compare although the fingerprints differ; the differences are listed.
-        level: Confidence level of the family of comparisons.
 
     Raises:
         InputError: A run is unknown, or their fingerprints differ and ``across_hosts`` is off.
@@ -102,11 +99,23 @@ def compare_runs(
         onnxruntime=(old.onnxruntime, new.onnxruntime),
         host_differences=differences,
         changes=tuple(
-            _change(results[0][key], results[1][key], location, p, level)
+            _change(results[0][key], results[1][key], location, p)
             for key, location, p in zip(shared, located, corrected, strict=True)
         ),
         missing=tuple(sorted({variant for variant, _ in results[0].keys() ^ results[1].keys()})),
     )
+
+
+def change_sentence(change: RunChange) -> str:
+    """A change in words."""
+    figures = percent(change.latency, signed=True)
+    if change.verdict == "no change shown":
+        text = f"no change in the latency of {change.variant} is shown ({figures})"
+    else:
+        text = f"{change.variant} is {change.verdict}: latency {figures}"
+    of_files = "the same file" if change.same_file else "another file"
+    threads = counted(change.threads, "thread")
+    return f"{text}; {threads}, {of_files}, mAP50 {change.map50:+.3f}."
 
 
 def _results(session: Session, run: RunRow) -> dict[tuple[str, int], ResultRow]:
@@ -115,36 +124,25 @@ def _results(session: Session, run: RunRow) -> dict[tuple[str, int], ResultRow]:
     return {(row.variant, row.threads): row for row in session.scalars(query)}
 
 
-def _change(
-    old: ResultRow, new: ResultRow, location: Location, p_corrected: float, level: float
-) -> RunChange:
-    half = location.half_width(level)
+def _change(old: ResultRow, new: ResultRow, location: Location, p_corrected: float) -> RunChange:
+    half = location.half_width(LEVEL)
     latency = Interval(
         estimate=_percent(location.centre),
         low=_percent(location.centre - half),
         high=_percent(location.centre + half),
-        level=level,
+        level=LEVEL,
     )
-    same_file = old.onnx_sha256 == new.onnx_sha256
     verdict: Literal["slower", "faster", "no change shown"] = "no change shown"
-    if p_corrected <= 1 - level:
+    if p_corrected <= 1 - LEVEL:
         verdict = "slower" if location.centre > 0 else "faster"
-    figures = percent(latency, signed=True)
-    if verdict == "no change shown":
-        text = f"no change in the latency of {new.variant} is shown ({figures})"
-    else:
-        text = f"{new.variant} is {verdict}: latency {figures}"
-    of_files = "the same file" if same_file else "another file"
     return RunChange(
         variant=new.variant,
         threads=new.threads,
-        same_file=same_file,
+        same_file=old.onnx_sha256 == new.onnx_sha256,
         latency=latency,
         map50=new.map50 - old.map50,
         p_corrected=p_corrected,
         verdict=verdict,
-        sentence=f"{text}; {new.threads} thread(s), {of_files}, mAP50 "
-        f"{new.map50 - old.map50:+.3f}.",
     )
 
 

@@ -20,7 +20,7 @@ def history_url(folder: Path) -> str:
     """URL of the history that a run's folder is recorded in.
 
     Raises:
-        InputError: ``folder`` is no run folder.
+        InputError: ``folder`` is not a run folder.
     """
     return read_run_config(folder).history or default_url(folder.resolve().parent)
 
@@ -29,9 +29,7 @@ def open_history(runs: Sequence[str], url: str | None, out: Path) -> Store:
     """Open the history that runs are looked up in.
 
     Args:
-        runs: The runs, by folder, name or number.
         url: Its URL; ``None``: that of the first folder among ``runs``, else the one in ``out``.
-        out: Folder of all runs.
 
     Raises:
         InputError: It cannot be opened, or there is none and no folder to fill it from.

@@ -1,4 +1,4 @@
-"""What the history holds: runs, and the figures of variants over time."""
+"""What the history holds: the figures of variants over time, and the hosts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -15,45 +14,12 @@ from prunebench.common.errors import InputError
 from prunebench.common.records import Interval, Record
 from prunebench.common.statistics import FEWEST_ROUNDS, Array, locate
 from prunebench.measuring.host.fingerprint import Fingerprint
-from prunebench.measuring.latency.records import Noise
 from prunebench.measuring.latency.sentinel import SENTINEL
 from prunebench.results.history.store import Store
-from prunebench.results.history.tables import (
-    FailureRow,
-    FingerprintRow,
-    ResultRow,
-    RoundRow,
-    RunRow,
-)
+from prunebench.results.history.tables import FingerprintRow, ResultRow, RoundRow, RunRow
 
 Series = tuple[str, str, str, int]
 """Points that may be compared: experiment, fingerprint, variant and thread count."""
-
-
-class StoredRun(Record):
-    """A run in the history.
-
-    Attributes:
-        id: Its number in the store.
-        name: Name of its folder.
-        experiment: Name of its configuration.
-        started_at: When measuring began, in UTC.
-        fingerprint: Digest of the host's fingerprint.
-        rounds: Rounds measured.
-        noise: What was seen on the host that may have falsified the measurement.
-        versions: Library to version.
-        failures: Variant to the step and reason of its failure.
-    """
-
-    id: int
-    name: str
-    experiment: str
-    started_at: datetime
-    fingerprint: str
-    rounds: int
-    noise: tuple[Noise, ...]
-    versions: dict[str, str]
-    failures: dict[str, str]
 
 
 class Point(Record):
@@ -99,39 +65,25 @@ class Point(Record):
         return self.experiment, self.fingerprint, self.variant, self.threads
 
 
-def stored_runs(store: Store) -> tuple[StoredRun, ...]:
-    """Every run, the oldest first."""
-    with store.reading() as session:
-        rows = session.scalars(select(RunRow).order_by(RunRow.started_at, RunRow.id)).all()
-        failures: dict[int, dict[str, str]] = {}
-        for failure in session.scalars(select(FailureRow).order_by(FailureRow.variant)):
-            reasons = failures.setdefault(failure.run_id, {})
-            reasons[failure.variant] = f"{failure.step}: {failure.reason}"
-        return tuple(_stored_run(row, failures.get(row.id, {})) for row in rows)
-
-
 def history(
     store: Store,
     *,
     variant: str | None = None,
     experiment: str | None = None,
     threads: int | None = None,
-    fingerprint: str | None = None,
 ) -> tuple[Point, ...]:
     """Figures over time, the oldest first; every argument narrows them down."""
+    asked = {
+        ResultRow.variant: variant,
+        RunRow.experiment: experiment,
+        ResultRow.threads: threads,
+    }
     query = (
         select(ResultRow, RunRow)
         .join(RunRow, RunRow.id == ResultRow.run_id)
+        .where(*(column == value for column, value in asked.items() if value is not None))
         .order_by(RunRow.started_at, RunRow.id, ResultRow.threads, ResultRow.rank, ResultRow.id)
     )
-    if variant is not None:
-        query = query.where(ResultRow.variant == variant)
-    if experiment is not None:
-        query = query.where(RunRow.experiment == experiment)
-    if threads is not None:
-        query = query.where(ResultRow.threads == threads)
-    if fingerprint is not None:
-        query = query.where(RunRow.fingerprint == fingerprint)
     with store.reading() as session:
         found = [(result, run) for result, run in session.execute(query)]
         logs = {run.id: log_to_sentinel(session, run.id) for _, run in found}
@@ -191,10 +143,9 @@ def logs_to_sentinel(
     Args:
         rounds: (variant, threads) to round to model-only milliseconds, the sentinel's included.
     """
-    reference: Mapping[int, float] = {}
-    for (variant, _), values in rounds.items():
-        if variant == SENTINEL:
-            reference = values
+    reference: Mapping[int, float] = next(
+        (values for (variant, _), values in rounds.items() if variant == SENTINEL), {}
+    )
     ratios = {}
     for (variant, threads), values in rounds.items():
         shared = sorted(values.keys() & reference.keys())
@@ -203,28 +154,10 @@ def logs_to_sentinel(
     return ratios
 
 
-def _stored_run(row: RunRow, failures: dict[str, str]) -> StoredRun:
-    return StoredRun(
-        id=row.id,
-        name=row.name,
-        experiment=row.experiment,
-        started_at=row.started_at,
-        fingerprint=row.fingerprint,
-        rounds=row.rounds,
-        noise=TypeAdapter(tuple[Noise, ...]).validate_python(row.noise),
-        versions=row.versions,
-        failures=failures,
-    )
-
-
 def _point(result: ResultRow, run: RunRow, logs: Array | None) -> Point:
     def figure(name: str) -> Any:
-        return Interval(
-            estimate=getattr(result, name),
-            low=getattr(result, f"{name}_low"),
-            high=getattr(result, f"{name}_high"),
-            level=result.level,
-        )
+        low, high = getattr(result, f"{name}_low"), getattr(result, f"{name}_high")
+        return Interval(estimate=getattr(result, name), low=low, high=high, level=result.level)
 
     return Point(
         run=run.name,

@@ -54,10 +54,6 @@ def record_run(store: Store, folder: Path) -> Recorded:
     All of it is one transaction. A run is known by its name and its raw samples, so recording
     it again adds nothing, and several processes may record at once.
 
-    Args:
-        store: The open store.
-        folder: Folder of a finished run.
-
     Raises:
         InputError: The run is not finished.
     """
@@ -89,7 +85,7 @@ def record_run(store: Store, folder: Path) -> Recorded:
                 "name": folder.name,
                 "experiment": outcome.name,
                 "config_digest": config.digest(),
-                "started_at": _started_at(samples),
+                "started_at": datetime.fromtimestamp(min(s.started_s for s in samples), UTC),
                 "fingerprint": latency.fingerprint.digest(),
                 "rounds": latency.rounds,
                 "stopped": latency.stopped,
@@ -118,10 +114,6 @@ def _insert_unless_there(
     statement = insert(table).values(**values).on_conflict_do_nothing(index_elements=[first_key])
     returned = session.execute(statement.returning(getattr(table, first_key)))
     return returned.first() is not None
-
-
-def _started_at(samples: Sequence[Sample]) -> datetime:
-    return datetime.fromtimestamp(min(sample.started_s for sample in samples), UTC)
 
 
 def _versions(folder: Path) -> dict[str, str]:

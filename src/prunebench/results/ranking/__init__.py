@@ -1,5 +1,6 @@
 """From measured figures to ranks, ties, comparisons and advice; no file is read or written here."""
 
+from prunebench.results.ranking.frame import ranking_frame
 from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.ranking.rank import rank
 from prunebench.results.ranking.records import (
@@ -12,7 +13,6 @@ from prunebench.results.ranking.records import (
     Ranking,
     RelativeChange,
 )
-from prunebench.results.ranking.text import ranking_rows_csv
 
 __all__ = [
     "Advice",
@@ -25,5 +25,5 @@ __all__ = [
     "Ranking",
     "RelativeChange",
     "rank",
-    "ranking_rows_csv",
+    "ranking_frame",
 ]

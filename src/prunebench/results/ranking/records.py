@@ -5,12 +5,15 @@ They hold facts; ``results.messages.sentences`` puts them into words, in every l
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from prunebench.common.records import Grounds, Interval, Judgement, Overlap, Record, Verdict
 from prunebench.config.sections import Control
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Shown = Literal["yes", "no", "not shown"]
 """Whether a claim is shown to hold, shown not to hold, or neither."""
@@ -298,6 +301,12 @@ class Ranking(Record):
     def segmentation(self) -> bool:
         """Whether the ranked models predict masks."""
         return any(row.mask_map50 is not None for row in self.rows)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The variants as a table, a row each; see ``ranking_frame`` for the columns."""
+        from prunebench.results.ranking.frame import ranking_frame
+
+        return ranking_frame(self)
 
     def row(self, name: str) -> RankedVariant:
         """The row of a variant.

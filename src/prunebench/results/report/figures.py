@@ -24,7 +24,7 @@ from prunebench.results.report.style import (
 )
 
 if TYPE_CHECKING:
-    from prunebench.results.history.changes import MarkedSeries
+    from prunebench.results.history.change_points import MarkedSeries
 
 BOX_PERCENTILES = (5, 25, 50, 75, 95)
 DIVERGING = ("rgba(213,94,0,0.85)", "rgba(0,114,178,0.85)")

@@ -20,6 +20,7 @@ from prunebench.common.errors import PrunebenchError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Exported, Record, VariantRecord
 from prunebench.measuring.map_bootstrap import load_detections
+from prunebench.measuring.session import SessionSettings
 from prunebench.results.report.stored import ReportedRun
 
 if TYPE_CHECKING:
@@ -191,7 +192,8 @@ def _found_in(
 
     latency = run.config.latency
     tensor, own, shift = read_letterboxed(path, exported.imgsz)
-    output = OnnxNetwork(run.folder / exported.onnx.path, exported.imgsz)(tensor)[0]
+    session = SessionSettings.of(latency)
+    output = OnnxNetwork(run.folder / exported.onnx.path, exported.imgsz, session)(tensor)[0]
     detections = decode_and_nms(
         output, len(names), latency.confidence, latency.iou, latency.max_det
     )

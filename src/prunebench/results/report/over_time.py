@@ -17,7 +17,7 @@ from prunebench.measuring.latency.stopping import round_medians
 from prunebench.results.report.stored import ReportedRun
 
 if TYPE_CHECKING:
-    from prunebench.results.history.changes import MarkedSeries
+    from prunebench.results.history.change_points import MarkedSeries
     from prunebench.results.history.reading import Point
 
 
@@ -43,7 +43,7 @@ def over_time(run: ReportedRun) -> OverTime:
     Only runs that began before this one count, so that a report made again says the same.
     """
     # The history reads outcomes, which import the report to write it.
-    from prunebench.results.history.changes import mark_changes
+    from prunebench.results.history.change_points import mark_changes
 
     own = _own_points(run)
     earlier, hosts = _earlier(run, own[0].started_at) if own else ((), {})
@@ -57,7 +57,7 @@ def over_time(run: ReportedRun) -> OverTime:
     return OverTime(
         series=tuple(
             series
-            for series in mark_changes(points, "to_sentinel")
+            for series in mark_changes(points)
             if len(series.points) > 1 and series.points[-1].run == run.outcome.run
         ),
         elsewhere=newest,

@@ -9,16 +9,20 @@ that spread are ties. Networks are recognised by their parameter count, in which
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from prunebench.common.records import Record
 from prunebench.common.text import listed
 from prunebench.results.ranking.records import FailedVariant, Shown
-from prunebench.results.table.reader import Table, TableEntry, read_table
+from prunebench.results.table.reader import read_table
 from prunebench.variants.stock_catalogue import recognise
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDED = ", BatchNorm folded"
 
@@ -70,11 +74,10 @@ class TableEffect(Record):
         reference: What it is compared with.
         parameters_percent: Change of the parameter count as given.
         accuracy_percent: Change of mAP50.
-        speed_percent: Change of FPS.
-        speed_retention_percent: FPS in percent of the reference's.
+        speed_percent: Change of FPS; 100 + it is the speed retention.
         efficiency_percent: Change of the efficiency.
-        speed_is_noise: The two are the same network, or differ less than the noise.
-        sentence: All of it in words.
+        same_network: The two are the same network, so their speeds differ by noise alone.
+        within_noise: Their speeds differ by less than the noise.
     """
 
     kind: Literal["strategy", "round"]
@@ -84,17 +87,16 @@ class TableEffect(Record):
     parameters_percent: float
     accuracy_percent: float
     speed_percent: float
-    speed_retention_percent: float
     efficiency_percent: float
-    speed_is_noise: bool
-    sentence: str
+    same_network: bool
+    within_noise: bool
 
 
 class TableRanking(Record):
     """A ranked table.
 
     Attributes:
-        source: Path of the CSV.
+        source: Path of the file, or "the table" for a DataFrame.
         realtime_fps: The real-time limit.
         noise_factor: Largest ratio of two FPS figures of the same network, or ``None`` where
             no network occurs twice.
@@ -112,270 +114,216 @@ class TableRanking(Record):
     effects: tuple[TableEffect, ...]
     notes: tuple[str, ...]
 
+    def to_frame(self) -> pd.DataFrame:
+        """The rows as a table, with the columns ``rank`` reads and what was computed from them.
 
-@dataclass(frozen=True)
-class _Network:
-    """Entries that are the same network; ``stock`` is its name where it is a stock one."""
+        Rows that name a ``failure`` come last and have no figures.
+        """
+        import pandas as pd
 
-    stock: str | None
-    entries: tuple[TableEntry, ...]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(entry.variant for entry in self.entries)
-
-    @property
-    def slowest(self) -> float:
-        return min(entry.fps for entry in self.entries)
-
-    @property
-    def fastest(self) -> float:
-        return max(entry.fps for entry in self.entries)
+        rows = [row.model_dump(exclude={"rank"}) for row in self.rows]
+        rows += [{"variant": one.name, "failure": one.reason} for one in self.failures]
+        columns = [name for name in TableRow.model_fields if name != "rank"]
+        frame = pd.DataFrame(rows, columns=[*columns, "failure"])
+        frame = frame.rename(columns={"label": "rank", "parameters": "params"})
+        return frame.astype({"params": "Int64"})
 
 
-def rank_table(path: Path, *, realtime_fps: float = 20.0) -> TableRanking:
-    """Rank a CSV with the columns variant, params, size_mb, map50 and fps.
+def rank(table: pd.DataFrame | str | PathLike[str], *, realtime_fps: float = 20.0) -> TableRanking:
+    """Rank measurements taken elsewhere.
 
     Args:
-        path: The table; see ``read_table`` for optional columns.
+        table: DataFrame or path of a CSV file with the columns ``variant``, ``params``,
+            ``size_mb`` (10^6 bytes), ``map50`` (0..1) and ``fps``; see ``read_table`` for optional
+            ones.
         realtime_fps: Frames per second called real-time.
 
     Raises:
-        TableError: With the line and column of the first bad value.
+        TableError: With the line and column of a bad value.
     """
-    table = read_table(path)
-    entries = table.entries
-    networks = _networks(entries)
-    repeated = [network for network in networks if len(network.entries) > 1]
-    noise = max((n.fastest / n.slowest for n in repeated), default=None)
+    found = read_table(table)
+    rows = found.rows.rename(columns={"efficiency": "printed"})
+    rows["efficiency"] = rows["map50"] * rows["fps"] / rows["size_mb"]
+    rows["network"] = _networks(rows["params"])
+    rows["stock"] = [recognise(int(count)) or "" for count in rows["params"]]
+    called = rows["variant"] + " " + rows["description"]
+    rows["called_pruned"] = called.str.contains(r"\bprun", case=False)
+    speeds = rows.groupby("network")["fps"].agg(["min", "max", "size"])
+    repeated = speeds[speeds["size"] > 1]
+    noise = None if repeated.empty else float((repeated["max"] / repeated["min"]).max())
+    notes = [*_noise_notes(rows, noise), *_pruning_notes(rows), *_misprints(rows)]
+    if found.left_out:
+        left_out = listed(found.left_out)
+        notes.insert(0, f"Only the first thread count is ranked; left out: {left_out}.")
     return TableRanking(
-        source=str(path),
+        source=found.source,
         realtime_fps=realtime_fps,
         noise_factor=noise,
-        rows=_rows(entries, networks, noise, realtime_fps),
+        rows=tuple(_ranked(rows, noise or 1.0, realtime_fps)),
         failures=tuple(
             FailedVariant(name=name, step=reason.partition(": ")[0], reason=reason)
-            for name, reason in table.failures.items()
+            for name, reason in found.failures.items()
         ),
-        effects=_effects(entries, networks, noise),
-        notes=(*_left_out_note(table), *_notes(entries, networks, noise)),
+        effects=tuple(_effects(rows, noise)),
+        notes=tuple(notes),
     )
 
 
-def _efficiency(entry: TableEntry) -> float:
-    return entry.map50 * entry.fps / entry.size_mb
-
-
-def _networks(entries: Sequence[TableEntry]) -> list[_Network]:
-    """Entries grouped by network: by the stock one they are, else by their exact count."""
-    grouped: list[tuple[set[str], str | None, list[TableEntry]]] = []
-    for entry in entries:
-        stock = recognise(entry.parameters)
-        readings = (stock or f"{entry.parameters} parameters").split(" or ")
-        keys = {reading.removesuffix(FOLDED) for reading in readings}
-        for known, _, members in grouped:
-            if known & keys:
-                members.append(entry)
-                break
-        else:
-            name = None if stock is None else " or ".join(sorted(keys))
-            grouped.append((keys, name, [entry]))
-    return [_Network(stock, tuple(members)) for _, stock, members in grouped]
-
-
-def _network_of(entry: TableEntry, networks: Sequence[_Network]) -> _Network:
-    return next(network for network in networks if entry in network.entries)
-
-
-def _rows(
-    entries: Sequence[TableEntry],
-    networks: Sequence[_Network],
-    noise: float | None,
-    realtime_fps: float,
-) -> tuple[TableRow, ...]:
-    ordered = sorted(entries, key=_efficiency, reverse=True)
-    factor = 1.0 if noise is None else noise
-
-    def is_better(one: TableEntry, other: TableEntry) -> bool:
-        # Nothing tells variants of one network apart: speed cannot, accuracy has no interval.
-        same = _network_of(one, networks) is _network_of(other, networks)
-        return not same and _efficiency(one) > _efficiency(other) * factor
-
-    ranks = [1 + sum(is_better(other, entry) for other in ordered) for entry in ordered]
-    return tuple(
-        TableRow(
-            rank=rank,
-            label=f"{rank}=" if ranks.count(rank) > 1 else str(rank),
-            variant=entry.variant,
-            parameters=entry.parameters,
-            network=recognise(entry.parameters),
-            size_mb=entry.size_mb,
-            map50=entry.map50,
-            fps=entry.fps,
-            efficiency=_efficiency(entry),
-            map50_per_fps=entry.map50 / entry.fps,
-            realtime=_realtime(entry, _network_of(entry, networks), factor, realtime_fps),
-            pareto=not any(_dominates(other, entry) for other in ordered),
-        )
-        for rank, entry in zip(ranks, ordered, strict=True)
+def effect_sentence(effect: TableEffect) -> str:
+    """What a retraining did, in words."""
+    noise = ""
+    if effect.same_network:
+        noise = "; they are the same network, so the speed difference is noise"
+    elif effect.within_noise:
+        noise = "; the speed difference is within the noise"
+    return (
+        f"{effect.variant} against {effect.reference}: accuracy {effect.accuracy_percent:+.1f} %, "
+        f"speed {effect.speed_percent:+.1f} % (retention {100 + effect.speed_percent:.1f} %), "
+        f"parameters {effect.parameters_percent:+.1f} %{noise}."
     )
 
 
-def _realtime(entry: TableEntry, network: _Network, factor: float, limit: float) -> Shown:
-    """Whether the limit is kept by the network's whole range.
-
-    Two figures of one network lie up to ``factor`` apart, so a single one stands for a range of
-    that width around it.
+def _networks(counts: Iterable[float]) -> list[str]:
+    """A name per parameter count, equal where it may be the same network: of the stock one it is,
+    else of the exact count.
     """
-    low, high = network.slowest, network.fastest
-    if len(network.entries) == 1:
-        low, high = entry.fps / math.sqrt(factor), entry.fps * math.sqrt(factor)
-    if low >= limit:
-        return "yes"
-    return "no" if high < limit else "not shown"
+    names: list[str] = []
+    for count in counts:
+        readings = (recognise(int(count)) or f"{count:.0f} parameters").split(" or ")
+        own = {reading.removesuffix(FOLDED) for reading in readings}
+        alike = (name for name in names if own & set(name.split(" or ")))
+        names.append(next(alike, " or ".join(sorted(own))))
+    return names
 
 
-def _dominates(other: TableEntry, entry: TableEntry) -> bool:
-    at_least = other.map50 >= entry.map50 and other.fps >= entry.fps
-    return at_least and (other.map50 > entry.map50 or other.fps > entry.fps)
+def _ranked(rows: pd.DataFrame, noise: float, limit: float) -> Iterator[TableRow]:
+    """The rows by falling efficiency.
+
+    Nothing tells variants of one network apart: speed cannot, accuracy has no interval.
+    """
+    rows = rows.sort_values("efficiency", ascending=False, kind="stable")
+
+    def pairs(column: str) -> tuple[Any, Any]:
+        values = rows[column].to_numpy()
+        return values[:, None], values[None, :]
+
+    (efficiency, others), (network, another) = pairs("efficiency"), pairs("network")
+    ranks = 1 + ((network != another) & (efficiency > others * noise)).sum(axis=0)
+    (map50, other_map50), (fps, other_fps) = pairs("map50"), pairs("fps")
+    at_least = (map50 >= other_map50) & (fps >= other_fps)
+    dominated = (at_least & ((map50 > other_map50) | (fps > other_fps))).any(axis=0)
+    speeds = rows.groupby("network")["fps"]
+    # Two figures of one network lie up to `noise` apart, so a single one stands for a range of
+    # that width around it.
+    half = np.where(speeds.transform("size") == 1, np.sqrt(noise), 1.0)
+    slow, fast = speeds.transform("min") / half, speeds.transform("max") * half
+    realtime = np.where(slow >= limit, "yes", np.where(fast < limit, "no", "not shown"))
+    for place, row in enumerate(rows.to_dict("records")):
+        shared = (ranks == ranks[place]).sum() > 1
+        yield TableRow(
+            rank=ranks[place],
+            label=f"{ranks[place]}{'=' if shared else ''}",
+            variant=row["variant"],
+            parameters=int(row["params"]),
+            network=row["stock"] or None,
+            size_mb=row["size_mb"],
+            map50=row["map50"],
+            fps=row["fps"],
+            efficiency=row["efficiency"],
+            map50_per_fps=row["map50"] / row["fps"],
+            realtime=realtime[place],
+            pareto=not dominated[place],
+        )
 
 
-def _effects(
-    entries: Sequence[TableEntry], networks: Sequence[_Network], noise: float | None
-) -> tuple[TableEffect, ...]:
-    effects = []
-    for entry in entries:
-        if entry.strategy is None:
+def _effects(rows: pd.DataFrame, noise: float | None) -> Iterator[TableEffect]:
+    for row in rows[rows["strategy"] != ""].to_dict("records"):
+        reference = _reference(row, rows)
+        if reference is None:
             continue
-        reference = _reference(entry, entries)
-        if reference is not None:
-            same = _network_of(entry, networks) is _network_of(reference, networks)
-            effects.append(_effect(entry, reference, same, noise))
-    return tuple(effects)
+
+        def change(column: str, row: Any = row, before: Any = reference) -> float:
+            return 100 * (row[column] / before[column] - 1) if before[column] > 0 else math.inf
+
+        speed = row["fps"] / reference["fps"]
+        yield TableEffect(
+            kind="round" if row["round"] > 1 else "strategy",
+            strategy=row["strategy"],
+            variant=row["variant"],
+            reference=reference["variant"],
+            parameters_percent=change("params"),
+            accuracy_percent=change("map50"),
+            speed_percent=change("fps"),
+            efficiency_percent=change("efficiency"),
+            same_network=row["network"] == reference["network"],
+            within_noise=noise is not None and max(speed, 1 / speed) <= noise,
+        )
 
 
-def _reference(entry: TableEntry, entries: Sequence[TableEntry]) -> TableEntry | None:
+def _reference(row: Mapping[str, Any], rows: pd.DataFrame) -> Mapping[str, Any] | None:
     """The given parent, else the strategy's round before, else the only merely pruned variant."""
-    if entry.parent is not None:
-        return next((other for other in entries if other.variant == entry.parent), None)
-    if entry.round > 1:
-        before = (entry.strategy, entry.round - 1)
-        return next((e for e in entries if (e.strategy, e.round) == before), None)
-    pruned = [other for other in entries if other.strategy is None and other.is_called_pruned]
-    return pruned[0] if len(pruned) == 1 else None
+    if row["parent"]:
+        found = rows[rows["variant"] == row["parent"]]
+    elif row["round"] > 1:
+        before = rows["round"] == row["round"] - 1
+        found = rows[(rows["strategy"] == row["strategy"]) & before].head(1)
+    else:
+        found = rows[(rows["strategy"] == "") & rows["called_pruned"]]
+    return found.to_dict("records")[0] if len(found) == 1 else None
 
 
-def _effect(
-    entry: TableEntry, reference: TableEntry, same_network: bool, noise: float | None
-) -> TableEffect:
-    def change(value: float, before: float) -> float:
-        return 100 * (value / before - 1) if before > 0 else math.inf
-
-    speed = entry.fps / reference.fps
-    accuracy_percent = change(entry.map50, reference.map50)
-    parameters_percent = change(entry.parameters, reference.parameters)
-    sentence = (
-        f"{entry.variant} against {reference.variant}: accuracy {accuracy_percent:+.1f} %, "
-        f"speed {100 * (speed - 1):+.1f} % (retention {100 * speed:.1f} %), "
-        f"parameters {parameters_percent:+.1f} %"
-    )
-    within_noise = noise is not None and max(speed, 1 / speed) <= noise
-    if same_network:
-        sentence += "; they are the same network, so the speed difference is noise"
-    elif within_noise:
-        sentence += "; the speed difference is within the noise"
-    return TableEffect(
-        kind="round" if entry.round > 1 else "strategy",
-        strategy=entry.strategy or "",
-        variant=entry.variant,
-        reference=reference.variant,
-        parameters_percent=parameters_percent,
-        accuracy_percent=accuracy_percent,
-        speed_percent=100 * (speed - 1),
-        speed_retention_percent=100 * speed,
-        efficiency_percent=change(_efficiency(entry), _efficiency(reference)),
-        speed_is_noise=same_network or within_noise,
-        sentence=f"{sentence}.",
-    )
-
-
-def _left_out_note(table: Table) -> list[str]:
-    if not table.left_out:
-        return []
-    return [f"Only the first thread count is ranked; left out: {listed(table.left_out)}."]
-
-
-def _notes(
-    entries: Sequence[TableEntry], networks: Sequence[_Network], noise: float | None
-) -> list[str]:
-    notes = []
-    for network in networks:
-        if len(network.entries) > 1:
-            notes.append(_same_network_note(network))
+def _noise_notes(rows: pd.DataFrame, noise: float | None) -> Iterator[str]:
+    for name, alike in rows.groupby("network", sort=False):
+        if len(alike) == 1:
+            continue
+        few, many = int(alike["params"].min()), int(alike["params"].max())
+        if (alike["stock"] == "").all():
+            what = f"have the same parameter count ({few:,}), so presumably the same network"
+        else:
+            what = f"are the same network, {name}"
+            if few < many:
+                what += f" ({many:,} parameters, or {few:,} with BatchNorm folded)"
+        yield (
+            f"{listed(alike['variant'].to_list())} {what}: their speed differences "
+            f"({alike['fps'].min():g} to {alike['fps'].max():g} FPS) cannot come from the models."
+        )
     if noise is None:
-        notes.append(
+        yield (
             "The table has no intervals and no network twice: the order is as given, and how "
             "much of it is noise cannot be told."
         )
     else:
-        notes.append(
+        yield (
             f"FPS figures of the same network differ by up to a factor {noise:.2f}: that is "
             "this table's noise. Smaller differences, and those inside one network, are ties."
         )
-    notes += _pruning_notes(networks)
-    for entry in entries:
-        if entry.efficiency is None:
-            continue
-        off = 100 * (entry.efficiency / _efficiency(entry) - 1) if entry.map50 > 0 else math.inf
+
+
+def _misprints(rows: pd.DataFrame) -> Iterator[str]:
+    for row in rows[rows["printed"].notna()].to_dict("records"):
+        printed, own = row["printed"], row["efficiency"]
+        off = 100 * (printed / own - 1) if own > 0 else math.inf
         if abs(off) > ROUNDED_PERCENT:
-            notes.append(
-                f"The printed efficiency {entry.efficiency:g} of {entry.variant} is "
-                f"{off:+.1f} % off its own columns ({_efficiency(entry):.2f})."
+            yield (
+                f"The printed efficiency {printed:g} of {row['variant']} is "
+                f"{off:+.1f} % off its own columns ({own:.2f})."
             )
-    return notes
 
 
-def _same_network_note(network: _Network) -> str:
-    by_count: dict[int, list[str]] = {}
-    for entry in network.entries:
-        by_count.setdefault(entry.parameters, []).append(entry.variant)
-    if network.stock is None:
-        what = f"have the same parameter count ({network.entries[0].parameters:,})"
-        what += ", so presumably the same network"
-    else:
-        what = f"are the same network, {network.stock}"
-        if len(by_count) > 1:
-            unfused, folded = max(by_count), min(by_count)
-            what += f" ({unfused:,} parameters, or {folded:,} with BatchNorm folded)"
-    return (
-        f"{listed(list(network.names))} {what}: their speed differences "
-        f"({network.slowest:g} to {network.fastest:g} FPS) cannot come from the models."
+def _pruning_notes(rows: pd.DataFrame) -> Iterator[str]:
+    is_stock = rows["stock"] != ""
+    restored = rows["variant"][is_stock & rows["called_pruned"]].to_list()
+    if not restored:
+        return
+    verb = "is" if len(restored) == 1 else "are"
+    yield (
+        f"{listed(restored)} {verb} described as pruned, but {verb} the unpruned network: "
+        "retraining restored it and the pruning is lost."
     )
-
-
-def _pruning_notes(networks: Sequence[_Network]) -> list[str]:
-    lost = [
-        entry.variant
-        for network in networks
-        if network.stock is not None
-        for entry in network.entries
-        if entry.is_called_pruned
-    ]
+    others = rows[~is_stock & (rows["called_pruned"] | (rows["strategy"] != ""))]
     kept = [
-        f"{entry.variant} ({entry.parameters:,} parameters, no stock network)"
-        for network in networks
-        if network.stock is None
-        for entry in network.entries
-        if entry.is_called_pruned or entry.strategy is not None
+        f"{row['variant']} ({row['params']:,.0f} parameters, no stock network)"
+        for row in others.to_dict("records")
     ]
-    notes = []
-    if lost:
-        verb = "is" if len(lost) == 1 else "are"
-        notes.append(
-            f"{listed(lost)} {verb} described as pruned, but {verb} the unpruned network: "
-            "retraining restored it and the pruning is lost."
-        )
-        if kept:
-            verb = "is" if len(kept) == 1 else "are"
-            notes.append(f"Only {listed(kept)} {verb} still pruned.")
-    return notes
+    if kept:
+        yield f"Only {listed(kept)} {'is' if len(kept) == 1 else 'are'} still pruned."

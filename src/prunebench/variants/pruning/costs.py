@@ -19,7 +19,7 @@ import numpy as np
 
 from prunebench.common.files import write_atomically
 from prunebench.common.records import FileRef, Record
-from prunebench.measuring.host.fingerprint import SessionSettings
+from prunebench.measuring.session import SessionSettings, open_session, session_options
 from prunebench.steps.events import Emit, Progress, Stage
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Request(Record):
         block: Channels in a block; widths are multiples of it.
         imgsz: (height, width) of the letterbox in pixels.
         threads: ``intra_op_num_threads``.
-        settings: The session options that latency is measured with.
+        session: The session options that latency is measured with.
         host: Digest of the host's fingerprint: another host's table is another one.
     """
 
@@ -57,7 +57,7 @@ class Request(Record):
     block: int
     imgsz: tuple[int, int]
     threads: int
-    settings: SessionSettings
+    session: SessionSettings
     host: str
 
 
@@ -186,16 +186,10 @@ def _time_together(
     geometries: Sequence[tuple[Any, ...]], request: Request, prefix: Path
 ) -> list[float]:
     """Median microseconds of each convolution with its activation, side by side in one graph."""
-    import onnxruntime as ort
-
-    from prunebench.measuring.latency.child import session_options
-
-    options = session_options({**request.settings.model_dump(), "threads": request.threads})
+    options = session_options(request.session, request.threads)
     options.enable_profiling = True
     options.profile_file_prefix = str(prefix)
-    session: Any = ort.InferenceSession(
-        _graph(geometries), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_session(_graph(geometries), options)
     rng = np.random.default_rng(0)
     feed = {
         item.name: rng.standard_normal(item.shape, dtype=np.float32)

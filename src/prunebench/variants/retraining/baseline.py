@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+import cv2
+
 from prunebench.common.errors import ConfigError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import FileRef, Record, Structure, TrainingSummary, sha256_of
@@ -27,7 +29,7 @@ from prunebench.variants.stock_width import stock_description
 OPTIMIZER: Final = "AdamW"
 LR0: Final = 0.002
 
-_LIBRARIES: Final = ("ultralytics", "torch", "torchvision", "numpy", "opencv-python")
+_LIBRARIES: Final = ("ultralytics", "torch", "torchvision", "numpy")
 
 
 class Request(Record):
@@ -239,7 +241,7 @@ def _description(
         "settings": _settings(request),
         "minutes": round(trained.state.seconds / 60, 1),
         "validation": {name: round(value, 5) for name, value in trained.state.metrics.items()},
-        "libraries": {name: version(name) for name in _LIBRARIES},
+        "libraries": {name: version(name) for name in _LIBRARIES} | {"opencv": cv2.__version__},
     }
 
 

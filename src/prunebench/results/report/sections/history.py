@@ -24,7 +24,7 @@ from prunebench.results.report.over_time import OverTime, over_time
 from prunebench.results.report.stored import ReportedRun
 
 if TYPE_CHECKING:
-    from prunebench.results.history.changes import MarkedSeries
+    from prunebench.results.history.change_points import MarkedSeries
 
 MOST_HOSTS = 6
 
@@ -58,7 +58,7 @@ def _changes(series: tuple[MarkedSeries, ...], m: Messages) -> Block:
     )
     if items:
         return Items(items)
-    few = any(one.note is not None for one in series)
+    few = any(one.too_short for one in series)
     return Paragraph(m("history.few" if few else "history.unchanged"))
 
 

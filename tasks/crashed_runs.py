@@ -1,4 +1,4 @@
-"""The truth about a run whose process is gone: nobody has told its end."""
+"""A run whose process is gone could not report its end: the next run marks it as crashed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 from prefect.states import Crashed
 
 from prunebench.common.files import write_atomically
-from tasks.patience import patiently
+from tasks.retries import retried
 
 LAST_RUN_FILE = ".flow-run"
 GONE = "Its process is gone. Another run goes on where it was."
@@ -26,7 +26,7 @@ def settle_last_run(out: Path) -> None:
     """
     path = out / LAST_RUN_FILE
     with contextlib.suppress(OSError, ValueError):
-        patiently(functools.partial(_settle, UUID(path.read_text(encoding="utf-8"))))
+        retried(functools.partial(_settle, UUID(path.read_text(encoding="utf-8"))))
     write_atomically(path, str(flow_run.id))
 
 

@@ -1,9 +1,8 @@
-"""Prefect's share of the exclusive measuring: one global concurrency limit per host."""
+"""Only one run measures on a host: Prefect's part is a global concurrency limit per host."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 from collections.abc import Iterator
 
@@ -11,10 +10,12 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.concurrency.sync import concurrency
 
+from prunebench.common.text import slug
+
 
 def host_label() -> str:
-    """Name of this host in lower case letters, digits and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", socket.gethostname().lower()).strip("-")
+    """Name of this host as part of a limit's name."""
+    return slug(socket.gethostname())
 
 
 def measuring_limit_name() -> str:

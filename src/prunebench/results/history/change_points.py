@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +25,13 @@ FEWEST_POINTS = 10
 
 FEWEST_ON_A_SIDE = 3
 PERMUTATIONS = 1999
+FALSE_ALARMS = 0.01
+"""The chance that a segment without any change is cut."""
+
 SEED = 20240229
 
-ChangeMetric = Literal["latency", "to_sentinel", "fps", "map50", "efficiency"]
 
-
-class Change(Record):
+class ChangePoint(Record):
     """A change in a series.
 
     Attributes:
@@ -57,7 +57,6 @@ class MarkedSeries(Record):
         threads: ``intra_op_num_threads``.
         points: Its points, the oldest first.
         changes: Empty with fewer than ``FEWEST_POINTS`` points.
-        note: Why nothing is marked, or ``None``.
     """
 
     experiment: str
@@ -65,20 +64,23 @@ class MarkedSeries(Record):
     variant: str
     threads: int
     points: tuple[Point, ...]
-    changes: tuple[Change, ...]
-    note: str | None = None
+    changes: tuple[ChangePoint, ...]
+
+    @property
+    def too_short(self) -> bool:
+        """Whether it has too few points for a change to be marked."""
+        return len(self.points) < FEWEST_POINTS
 
 
-def change_points(values: Sequence[float], *, level: float = 0.99) -> tuple[Change, ...]:
+def change_points(values: Sequence[float]) -> tuple[ChangePoint, ...]:
     """Find where a series of values changed.
 
     Args:
         values: The series, the oldest first.
-        level: 1 - the chance that a segment without any change is cut.
 
     Returns:
-        In order; empty with fewer than ``FEWEST_POINTS`` values. At 99 % even a clear change is
-        shown only once 5 points, in longer series 4, lie on either side of it.
+        In order; empty with fewer than ``FEWEST_POINTS`` values. Even a clear change is shown only
+        once 5 points, in longer series 4, lie on either side of it.
     """
     series = np.asarray(values, dtype=np.float64)
     if len(series) < FEWEST_POINTS:
@@ -91,61 +93,39 @@ def change_points(values: Sequence[float], *, level: float = 0.99) -> tuple[Chan
         if end - start < 2 * FEWEST_ON_A_SIDE:
             continue
         split, p = _best_split(series[start:end], rng)
-        if p <= 1 - level:
+        if p <= FALSE_ALARMS:
             cuts[start + split] = p
             waiting += [(start, start + split), (start + split, end)]
     edges = [0, *sorted(cuts), len(series)]
     medians = [float(np.median(series[a:b])) for a, b in itertools.pairwise(edges)]
     return tuple(
-        Change(index=index, before=before, after=after, p=cuts[index])
+        ChangePoint(index=index, before=before, after=after, p=cuts[index])
         for index, (before, after) in zip(edges[1:-1], itertools.pairwise(medians), strict=True)
     )
 
 
-def mark_changes(
-    points: Sequence[Point], metric: ChangeMetric, *, level: float = 0.99
-) -> tuple[MarkedSeries, ...]:
-    """Split points into series of one fingerprint each and mark their changes.
+def mark_changes(points: Sequence[Point]) -> tuple[MarkedSeries, ...]:
+    """Split points into series of one fingerprint each and mark where their latency changed.
 
-    Args:
-        points: As ``history`` gives them.
-        metric: The figure looked at; ``to_sentinel`` is the latency free of the host's own ups
-            and downs.
-        level: See ``change_points``.
+    What is looked at is ``to_sentinel``, the latency without the host's own ups and downs; points
+    without it are left out.
     """
     by_series: dict[Series, list[Point]] = {}
     for point in points:
-        by_series.setdefault(point.series, []).append(point)
-    return tuple(_mark(series, members, metric, level) for series, members in by_series.items())
-
-
-def _mark(
-    series: Series, points: Sequence[Point], metric: ChangeMetric, level: float
-) -> MarkedSeries:
-    known = [point for point in points if _value(point, metric) is not None]
-    values = [value for point in known if (value := _value(point, metric)) is not None]
-    note = None
-    if len(values) < FEWEST_POINTS:
-        note = f"{len(values)} points of this host; changes are marked from {FEWEST_POINTS} on"
-    experiment, fingerprint, variant, threads = series
-    return MarkedSeries(
-        experiment=experiment,
-        fingerprint=fingerprint,
-        variant=variant,
-        threads=threads,
-        points=tuple(known),
-        changes=change_points(values, level=level),
-        note=note,
+        by_series.setdefault(point.series, [])
+        if point.to_sentinel is not None:
+            by_series[point.series].append(point)
+    return tuple(
+        MarkedSeries(
+            experiment=experiment,
+            fingerprint=fingerprint,
+            variant=variant,
+            threads=threads,
+            points=tuple(members),
+            changes=change_points([one.to_sentinel for one in members if one.to_sentinel]),
+        )
+        for (experiment, fingerprint, variant, threads), members in by_series.items()
     )
-
-
-def _value(point: Point, metric: ChangeMetric) -> float | None:
-    if metric == "to_sentinel":
-        return point.to_sentinel
-    if metric == "latency":
-        return point.latency_ms.estimate
-    interval = {"fps": point.fps, "map50": point.map50, "efficiency": point.efficiency}[metric]
-    return interval.estimate
 
 
 def _best_split(values: npt.NDArray[np.float64], rng: np.random.Generator) -> tuple[int, float]:

@@ -12,13 +12,12 @@ import queue
 import socket
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from prefect.settings import PREFECT_API_URL
 
 from prunebench.common.errors import ConfigError, PrunebenchError, StepError
@@ -30,19 +29,18 @@ from prunebench.measuring.host.lock import working_on_host
 from prunebench.operating.store.datasets import ArchivedDataset, archive_dataset
 from prunebench.operating.store.files import Stored
 from prunebench.operating.store.remote_steps import (
-    Brought,
-    Errand,
-    bring_home,
-    carry_out,
-    code_of_errands,
-    may_travel,
+    RemoteResult,
+    RemoteStep,
+    code_of_remote_steps,
+    fetch_result,
+    may_run_elsewhere,
     pack,
+    run_for_another_host,
 )
 from prunebench.operating.store.runs import open_store
 from prunebench.steps.child import ENDED_REASON, ending_children, was_ended
 from prunebench.steps.events import EVENT, Emit, Event, Stage
-from tasks.sharing import store_task
-from tasks.variants import step_task
+from tasks.retries import retried_task
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -51,14 +49,14 @@ if TYPE_CHECKING:
 CONNECT_S = 30
 ANSWER_S = 10
 POLL_S = 0.5
-"""How soon a step ends that nobody waits for any more."""
+"""How soon a step ends that is no longer wanted."""
 
 LOOK_S = 5
-PATIENCE_S = 120
-"""How long a cluster may be without a worker: they are started again, where somebody does."""
+WITHOUT_WORKER_S = 120
+"""How long a cluster may be without a worker: something may start them again."""
 
 CLOSING = ("closing", "closed", "stopping", "failed")
-"""States of a Dask worker in which nobody takes its results any more."""
+"""States of a Dask worker whose results are lost."""
 
 NO_FILE = Stored(sha256="0" * 64, bytes=0)
 """Asked for to see whether the store answers."""
@@ -102,13 +100,8 @@ def check_cluster(config: Config) -> None:
                 where="address",
                 fix=f"start `dask worker {config.address} --nthreads 1` on each of its hosts",
             )
-        answers = client.run(
-            obstacle_there,
-            config.store,
-            api,
-            code_of_errands(),
-            on_error="return",
-        )
+        code = code_of_remote_steps()
+        answers = client.run(obstacle_there, config.store, api, code, on_error="return")
     for worker, answer in answers.items():
         if isinstance(answer, ModuleNotFoundError):
             answer = f"has no {answer.name}: install the same prunebench there"
@@ -118,17 +111,16 @@ def check_cluster(config: Config) -> None:
 
 def obstacle_there(store: str, api: str, code: dict[str, Any], dask_worker: Worker) -> str | None:
     """Runs on a worker, which Dask passes by that name: why it cannot run steps, or ``None``."""
-    if code_of_errands() != code:
+    if code_of_remote_steps() != code:
         return "has another version of prunebench or of its libraries: install the same there"
     try:
         open_store(store, _home(dask_worker)).has(NO_FILE)
     except (OSError, PrunebenchError) as error:
         return f"cannot use the store: {error}"
     try:
-        urllib.request.urlopen(f"{api}/health", timeout=ANSWER_S).close()
-    except urllib.error.HTTPError:
-        return None  # An answer, if only that a password is missing.
-    except OSError as error:
+        # Any answer will do, if only that a password is missing.
+        httpx.get(f"{api}/health", timeout=ANSWER_S)
+    except httpx.HTTPError as error:
         return (
             f"does not reach the Prefect server at {api} ({error}): set PREFECT_API_URL to one "
             "that every worker reaches"
@@ -150,13 +142,13 @@ def steps_on_cluster(experiment: Experiment) -> Iterator[None]:
         DaskTaskRunner(address=config.address) as runner,
         steps_run(ClusterSteps(experiment, dataset, runner)),
         # A signal tells the waiting threads first. Then the connection is closed, and the
-        # scheduler lets the workers know that nobody wants their results.
+        # scheduler tells the workers that their results are not wanted.
         ending_children(),
     ):
         yield
 
 
-@store_task(task_run_name="copy the dataset to the store")
+@retried_task(task_run_name="copy the dataset to the store")
 def share_dataset(experiment: Experiment) -> ArchivedDataset:
     """Have the dataset in the store, where workers take it from."""
     config, out = experiment.config, Path(experiment.out)
@@ -164,9 +156,9 @@ def share_dataset(experiment: Experiment) -> ArchivedDataset:
     return archive_dataset(Path(experiment.data_yaml), experiment.data_digest, store, out)
 
 
-@step_task(task_run_name="{errand.step} on Dask")
-def run_errand(errand: Errand, topic: str) -> Brought:
-    """Runs on a worker: carry out a step while nobody measures on that host."""
+@retried_task(task_run_name="{remote.step} on Dask")
+def run_on_worker(remote: RemoteStep, topic: str) -> RemoteResult:
+    """Runs on a worker: run a step while nobody measures on that host."""
     from distributed import get_worker
     from distributed.worker import thread_state
 
@@ -174,31 +166,25 @@ def run_errand(errand: Errand, topic: str) -> Brought:
     ran_on = f"{worker.name} ({socket.gethostname()}, process {os.getpid()})"
 
     def tell(event: Event) -> None:
-        worker.log_event(topic, {"errand": errand.name, "event": event.model_dump(mode="json")})
+        worker.log_event(topic, {"remote": remote.name, "event": event.model_dump(mode="json")})
 
     def on_wait(sentence: str) -> None:
         tell(Stage(what=sentence))
 
-    tell(Stage(what=f"{errand.step} on the Dask worker {ran_on}"))
+    tell(Stage(what=f"{remote.step} on the Dask worker {ran_on}"))
     with _unwanted(worker, thread_state.key) as unwanted, working_on_host(on_wait):
-        return carry_out(errand, _home(worker), ran_on, tell, unwanted)
+        return run_for_another_host(remote, _home(worker), ran_on, tell, unwanted)
 
 
 class ClusterSteps:
-    """Runs steps on the workers of a Dask cluster, and waits for them in the caller's thread.
-
-    Args:
-        experiment: Says where the store is.
-        dataset: Its dataset in the store.
-        runner: Connected to the cluster.
-    """
+    """Runs steps on the workers of a Dask cluster, and waits for them in the caller's thread."""
 
     def __init__(
         self, experiment: Experiment, dataset: ArchivedDataset, runner: DaskTaskRunner
     ) -> None:
         config = experiment.config
-        self._url, self._cache_gb = config.store or "", config.store_cache_gb
-        self._store = open_store(self._url, Path(experiment.out), self._cache_gb)
+        out = Path(experiment.out)
+        self._store = open_store(config.store or "", out, config.store_cache_gb)
         self._dataset = dataset
         self._runner = runner
         self._topic = f"prunebench-{uuid.uuid4().hex}"
@@ -207,7 +193,7 @@ class ClusterSteps:
 
     def takes(self, step: str, request: Record) -> bool:
         """See ``Elsewhere``."""
-        return may_travel(step, request)
+        return may_run_elsewhere(step, request)
 
     def run(
         self, step: str, request: Record, folder: Path, *, threads: int, on_event: Emit | None
@@ -219,20 +205,11 @@ class ClusterSteps:
             StepError: The step failed, the run was ended, or the cluster lost the step.
             OSError: The store is out of reach.
         """
-        errand = pack(
-            step,
-            folder.name,
-            request,
-            self._dataset,
-            self._store,
-            threads=threads,
-            url=self._url,
-            cache_gb=self._cache_gb,
-        )
+        remote = pack(step, folder.name, request, self._dataset, self._store, threads=threads)
         events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._waiting[errand.name] = events.put
+        self._waiting[remote.name] = events.put
         try:
-            future = self._runner.submit(run_errand, {"errand": errand, "topic": self._topic})
+            future = self._runner.submit(run_on_worker, {"remote": remote, "topic": self._topic})
             future.add_done_callback(lambda _: events.put(None))
             workers_seen = looked = time.monotonic()
             # Events are handed on from this thread: the client's own must not wait for anything.
@@ -250,14 +227,14 @@ class ClusterSteps:
                 looked = time.monotonic()
                 if self._has_workers():
                     workers_seen = looked
-                elif looked - workers_seen > PATIENCE_S:
-                    reason = f"the Dask cluster had no worker for {PATIENCE_S} s"
+                elif looked - workers_seen > WITHOUT_WORKER_S:
+                    reason = f"the Dask cluster had no worker for {WITHOUT_WORKER_S} s"
                     raise StepError(step, reason)
-            brought = self._outcome(step, future)
+            found = self._outcome(step, future)
         finally:
-            del self._waiting[errand.name]
-        bring_home(brought, step, folder, self._store)
-        return brought.result, brought.ran_on
+            del self._waiting[remote.name]
+        fetch_result(found, step, folder, self._store)
+        return found.result, found.ran_on
 
     def _has_workers(self) -> bool:
         try:
@@ -267,11 +244,11 @@ class ClusterSteps:
 
     def _deliver(self, event: tuple[float, dict[str, Any]]) -> None:
         _, message = event
-        put = self._waiting.get(message["errand"])
+        put = self._waiting.get(message["remote"])
         if put is not None:
             put(EVENT.validate_python(message["event"]))
 
-    def _outcome(self, step: str, future: Any) -> Brought:
+    def _outcome(self, step: str, future: Any) -> RemoteResult:
         try:
             found = future.result()
         except (PrunebenchError, OSError):
@@ -279,7 +256,7 @@ class ClusterSteps:
         except Exception as error:
             reason = f"the Dask cluster lost it ({type(error).__name__}: {error})"
             raise StepError(step, reason) from error
-        return Brought.model_validate(found)
+        return RemoteResult.model_validate(found)
 
 
 @contextlib.contextmanager

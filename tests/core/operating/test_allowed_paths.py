@@ -9,12 +9,7 @@ import pytest
 
 from prunebench.common.errors import InputError
 from prunebench.config.loading import Config, load_config
-from prunebench.operating.allowed_paths import (
-    allowed_roots,
-    check_address,
-    check_config,
-    check_store,
-)
+from prunebench.operating.allowed_paths import check_config, check_path, check_store
 
 
 @pytest.fixture
@@ -29,9 +24,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def check(own_history: str | None = None, **values: Any) -> None:
+def check(environ: dict[str, str] | None = None, **values: Any) -> None:
     config = Config.model_validate({"model": "best.pt", "out": "runs", **values})
-    check_config(config, allowed_roots({}), own_history)
+    check_config(config, environ or {})
 
 
 @pytest.mark.parametrize(
@@ -70,22 +65,33 @@ def test_what_lies_outside(root: Path, values: dict[str, Any], key: str) -> None
 )
 def test_a_store_elsewhere(root: Path, url: str) -> None:
     with pytest.raises(InputError) as refused:
-        check_store(url, allowed_roots({}), "s3://bucket/of-the-operator")
+        check_store(url, {"PRUNEBENCH_STORE": "s3://bucket/of-the-operator"})
     assert refused.value.where == "store"
-    check_store(url, allowed_roots({}), url)
-    check_store(f"file://{root}/store", allowed_roots({}), None)
+    check_store(url, {"PRUNEBENCH_STORE": url})
+    check_store(f"file://{root}/store", {})
 
 
-def test_a_dask_cluster_of_its_own() -> None:
-    check_address("tcp://ours:8786", "tcp://ours:8786")
+def test_a_dask_cluster_of_its_own(root: Path) -> None:
+    values = {"engine": "dask", "store": f"file://{root}/store", "address": "tcp://ours:8786"}
+    check({"PRUNEBENCH_ADDRESS": "tcp://ours:8786"}, **values)
     with pytest.raises(InputError, match="cannot choose a Dask cluster"):
-        check_address("tcp://elsewhere:8786", "tcp://ours:8786")
+        check({"PRUNEBENCH_ADDRESS": "tcp://theirs:8786"}, **values)
+
+
+def test_an_mlflow_server_of_its_own(root: Path) -> None:
+    check({"MLFLOW_TRACKING_URI": "http://mlflow:5000/"}, mlflow={"uri": "http://mlflow:5000"})
+    for environ in ({}, {"MLFLOW_TRACKING_URI": "http://mlflow:5000"}):
+        with pytest.raises(InputError, match="cannot choose an MLflow server"):
+            check(environ, mlflow={"uri": "http://elsewhere:5000"})
 
 
 def test_the_operator_names_the_folders_and_the_database(root: Path, tmp_path: Path) -> None:
     database = "postgresql://db.example/x"
-    check(own_history=database, history=database)
+    check({"PRUNEBENCH_HISTORY": database}, history=database)
     environ = {"PRUNEBENCH_ALLOWED_ROOTS": f"{tmp_path}:/data"}
-    assert allowed_roots(environ) == (tmp_path.resolve(), Path("/data"))
+    check(environ, model=str(tmp_path / "secret.pt"))
+    check_path("model", "/data/best.pt", environ)
+    with pytest.raises(InputError, match=f"worker allows .{tmp_path}, /data"):
+        check_path("model", "/elsewhere/best.pt", environ)
     # It is no key of the configuration.
     assert load_config(None, overrides={"model": "best.pt"}, environ=environ).model == "best.pt"

@@ -16,24 +16,24 @@ from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import output_folder
 from prunebench.steps.child import ending_children
 from prunebench.steps.events import stage
-from tasks.cluster import check_cluster, steps_on_cluster
+from tasks.crashed_runs import settle_last_run
+from tasks.dask_cluster import check_cluster, steps_on_cluster
 from tasks.devices import check_devices, measure_on, publish_devices
-from tasks.lost import settle_last_run
 from tasks.measuring import diagnose, measure
-from tasks.parameters import confine_config
+from tasks.parameters import confine
 from tasks.preparing import prepare_experiment
 from tasks.publishing import publish, publish_latency
 from tasks.ranking import rank_variants
 from tasks.recording import log, record
-from tasks.sharing import push
+from tasks.run_store import push
 from tasks.variants import evaluate, export, make, quantize
 
 Chain = dict[str, PrefectFuture[Any]]
 """The steps of a variant by their titles, in order."""
 
 
-@flow(name="compare", flow_run_name="{config.name}", persist_result=False)
-def compare(config: Config) -> State[Any]:
+@flow(name="run-experiment", flow_run_name="{config.name}", persist_result=False)
+def run_experiment(config: Config) -> State[Any]:
     """Compare the pruned and retrained variants of one model on this host's CPU.
 
     Args:
@@ -42,7 +42,7 @@ def compare(config: Config) -> State[Any]:
     Returns:
         A completed state whose data is the run's folder and the ranking as plain values.
     """
-    confine_config(config)
+    confine(config=config)
     check_devices(config)
     check_cluster(config)
     out = output_folder(config)

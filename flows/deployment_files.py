@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -96,7 +95,7 @@ class DeploymentSpec(Part):
 
     @model_validator(mode="after")
     def _overlaps_are_refused(self) -> DeploymentSpec:
-        _check_unique("schedule", [schedule.slug for schedule in self.schedules])
+        _check_unique("schedule", self.schedules)
         if self.schedules and self.concurrency_limit.collision_strategy == "ENQUEUE":
             raise ValueError(
                 f"{self.name} has a schedule, so collision_strategy must be CANCEL_NEW: "
@@ -114,7 +113,7 @@ class PrefectFile(Part):
 
     @model_validator(mode="after")
     def _unique(self) -> PrefectFile:
-        _check_unique("deployment", [one.name for one in self.deployments])
+        _check_unique("deployment", self.deployments)
         return self
 
 
@@ -170,26 +169,22 @@ class OperationsFile(Part):
 
     @model_validator(mode="after")
     def _unique(self) -> OperationsFile:
-        _check_unique("work pool", [pool.name for pool in self.work_pools])
-        _check_unique("limit", [limit.name for limit in self.global_concurrency_limits])
-        _check_unique("automation", [one.name for one in self.automations])
+        _check_unique("work pool", self.work_pools)
+        _check_unique("limit", self.global_concurrency_limits)
+        _check_unique("automation", self.automations)
         return self
 
 
-class Operations(Part):
+class Operations(OperationsFile):
     """Everything a deployments folder asks for.
 
     Attributes:
         root: Folder the entrypoints are relative to, and that a flow runs in.
         deployments: What ``prefect.yaml`` holds.
-        work_pools: Of ``operations.yaml``, and so the next two.
     """
 
     root: Path
     deployments: list[DeploymentSpec]
-    work_pools: list[WorkPoolSpec]
-    global_concurrency_limits: list[LimitSpec]
-    automations: list[AutomationSpec]
 
 
 Model = TypeVar("Model", bound=Part)
@@ -215,7 +210,7 @@ def read_operations(folder: Path) -> Operations:
     return Operations(
         root=folder.resolve().parent,
         deployments=prefect.deployments,
-        **{key: getattr(operations, key) for key in OperationsFile.model_fields},
+        **dict(operations),
     )
 
 
@@ -237,7 +232,8 @@ def _read(path: Path, model: type[Model]) -> Model:
         raise ConfigError(f"{key}: {message}", where=path, fix="correct the value") from error
 
 
-def _check_unique(what: str, names: Sequence[str]) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ValueError(f"the {what} {twice[0]} is listed twice")
+def _check_unique(what: str, parts: Sequence[Any]) -> None:
+    names = [getattr(part, "slug", None) or part.name for part in parts]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"the {what} {twice} is listed twice")

@@ -15,9 +15,10 @@ from prunebench.config.sections import LatencyConfig
 from prunebench.config.targets import Goal
 from prunebench.data.dataset import SPLITS, dataset_digest, images_of, labels_of, read_dataset
 from prunebench.data.scenes import generate_scenes
+from prunebench.measuring.session import SessionSettings
 from prunebench.operating.store.datasets import archive_dataset, unpack_dataset
 from prunebench.operating.store.files import FileStore
-from prunebench.operating.store.remote_steps import may_travel, pack
+from prunebench.operating.store.remote_steps import may_run_elsewhere, pack
 from prunebench.variants.export import Request as ExportRequest
 from prunebench.variants.pruning.step import Request as PruneRequest
 from prunebench.variants.pruning.step import Timing
@@ -88,29 +89,28 @@ def test_a_packed_request_names_files_by_their_content(tmp_path: Path, store: Fi
         box_tolerance_px=0.5,
         score_tolerance=0.005,
         thresholds={"conf": 0.25},
+        session=SessionSettings.of(LatencyConfig()),
     )
     data = generate_scenes(tmp_path / "scenes", train=2, val=2, test=2)
     dataset = archive_dataset(data, "b" * 64, store, tmp_path)
 
     def packed(step: str, request: Any) -> Any:
-        return pack(
-            step, "export-1", request, dataset, store, threads=1, url="file:///s", cache_gb=1
-        )
+        return pack(step, "export-1", request, dataset, store, threads=1)
 
-    errand = packed("export", request)
-    assert errand.request["images"] == ["given/1-a.png", "given/2-b.png"]
-    assert set(errand.files) == {"given/0-model.pt", "given/1-a.png", "given/2-b.png"}
-    assert str(tmp_path) not in errand.model_dump_json()
-    assert errand.dataset is None
-    store.get(errand.files["given/2-b.png"], tmp_path / "got")
+    remote = packed("export", request)
+    assert remote.request["images"] == ["given/1-a.png", "given/2-b.png"]
+    assert set(remote.files) == {"given/0-model.pt", "given/1-a.png", "given/2-b.png"}
+    assert str(tmp_path) not in remote.model_dump_json(exclude={"store"})
+    assert remote.dataset is None
+    store.get(remote.files["given/2-b.png"], tmp_path / "got")
     assert (tmp_path / "got").read_text() == "b.png"
     # The name of a stock network is no file, and training it needs the dataset.
     stock = BaselineRequest(
         model="yolov8n.yaml", data_yaml=str(data), epochs=1, imgsz=64, batch=1, image_hw=(64, 96)
     )
-    errand = packed("baseline", stock)
-    assert (errand.request["model"], errand.files) == ("yolov8n.yaml", {})
-    assert errand.dataset == dataset
+    remote = packed("baseline", stock)
+    assert (remote.request["model"], remote.files) == ("yolov8n.yaml", {})
+    assert remote.dataset == dataset
 
 
 def test_what_depends_on_this_hosts_speed_stays_here() -> None:
@@ -124,9 +124,9 @@ def test_what_depends_on_this_hosts_speed_stays_here() -> None:
         "imgsz": (64, 96),
     }
     timing = Timing(latency=LatencyConfig(), opset=17, host="this one")
-    assert may_travel("prune", PruneRequest(**values))
-    assert not may_travel("prune", PruneRequest(**values, timing=timing))
-    assert not may_travel("costs", PruneRequest(**values))
+    assert may_run_elsewhere("prune", PruneRequest(**values))
+    assert not may_run_elsewhere("prune", PruneRequest(**values, timing=timing))
+    assert not may_run_elsewhere("costs", PruneRequest(**values))
 
 
 def test_errors_cross_processes_with_what_they_know() -> None:

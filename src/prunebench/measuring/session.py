@@ -1,0 +1,98 @@
+"""onnxruntime's session options, set here for every place that runs an ONNX file.
+
+Latency, accuracy, the profile, calibration and the costs of layers all run files under the
+settings of the section ``latency``, so that what is judged is what is deployed. The measuring
+child imports this module, so it imports nothing but onnxruntime, and that late: the command line
+needs the settings alone.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+    from prunebench.config.sections import LatencyConfig
+
+GRAPH_LEVELS = {
+    "all": "ORT_ENABLE_ALL",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "basic": "ORT_ENABLE_BASIC",
+    "disabled": "ORT_DISABLE_ALL",
+}
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """The session options of a configuration; ``LatencyConfig`` describes them."""
+
+    graph_level: str
+    execution_mode: str
+    arena: bool
+    flush_denormals: bool
+    spinning: bool
+
+    @classmethod
+    def of(cls, config: LatencyConfig) -> Self:
+        """Those that the section ``latency`` asks for."""
+        return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
+
+
+def session_options(settings: SessionSettings, threads: int | None = None) -> ort.SessionOptions:
+    """onnxruntime's options, every one that changes latency set explicitly.
+
+    Args:
+        settings: What the configuration asks for.
+        threads: ``intra_op_num_threads``; ``None``: as many as this child process was given by
+            ``steps.child.thread_environment``.
+    """
+    import onnxruntime as ort
+
+    if threads is None:
+        threads = int(os.environ.get("PRUNEBENCH_CHILD_THREADS", "1"))
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    # onnxruntime falls back to sequential execution when parallel has one thread to share.
+    options.inter_op_num_threads = threads if settings.execution_mode == "parallel" else 1
+    level = GRAPH_LEVELS[settings.graph_level]
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
+    mode = f"ORT_{settings.execution_mode.upper()}"
+    options.execution_mode = getattr(ort.ExecutionMode, mode)
+    options.enable_cpu_mem_arena = settings.arena
+    for key, value in (
+        ("intra_op.allow_spinning", settings.spinning),
+        ("inter_op.allow_spinning", settings.spinning),
+        ("set_denormal_as_zero", settings.flush_denormals),
+    ):
+        options.add_session_config_entry(f"session.{key}", str(int(value)))
+    return options
+
+
+def open_session(model: str | bytes, options: ort.SessionOptions) -> Any:
+    """A session on this host's CPU, of a file's path or of its content."""
+    import onnxruntime as ort
+
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def options_in_force(session: ort.InferenceSession) -> dict[str, str]:
+    """What the session itself says its options are."""
+    import onnxruntime as ort
+
+    options = session.get_session_options()
+    entries = ("intra_op.allow_spinning", "inter_op.allow_spinning", "set_denormal_as_zero")
+    return {
+        "onnxruntime": ort.__version__,
+        "providers": ",".join(session.get_providers()),
+        "intra_op_num_threads": str(options.intra_op_num_threads),
+        "inter_op_num_threads": str(options.inter_op_num_threads),
+        "graph_optimization_level": options.graph_optimization_level.name,
+        "execution_mode": options.execution_mode.name,
+        "enable_cpu_mem_arena": str(options.enable_cpu_mem_arena),
+        "enable_mem_pattern": str(options.enable_mem_pattern),
+        **{key: options.get_session_config_entry(f"session.{key}") for key in entries},
+    }
