@@ -23,7 +23,7 @@ from prunebench.measuring.latency.stopping import possible_interim_looks
 from prunebench.results.diagnoses import Diagnoses
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise
-from prunebench.results.ranking import rank, ranking_frame
+from prunebench.results.ranking import rank
 from prunebench.results.ranking.records import FailedVariant, NotTrained
 from prunebench.results.report.build import build_report
 from prunebench.results.run_folder import LATENCY_FOLDER, RANKING_FILE, save_variant
@@ -130,7 +130,7 @@ def rank_run(
         rounds=latency.rounds,
         diagnoses=() if diagnoses is None else diagnoses.explanations(),
     )
-    csv = ranking_frame(*rankings).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    csv = outcome.to_frame().to_csv(index=False, float_format="%.6g", lineterminator="\n")
     write_atomically(folder / RANKING_CSV, csv)
     build_report(folder, outcome)
     write_atomically(folder / RANKING_FILE, outcome.model_dump_json(indent=2))

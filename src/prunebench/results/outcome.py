@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prunebench.common.records import Record
 from prunebench.measuring.latency.records import LatencyResult, Noise
 from prunebench.results.diagnoses import Explanation
 from prunebench.results.ranking.records import Ranking
 from prunebench.results.run_folder import LATENCY_FOLDER, RANKING_FILE, read_record, read_run_config
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LATENCY_FILE = "result.json"
 RANKING_CSV = "ranking.csv"
@@ -38,6 +42,12 @@ class RunRanking(Record):
     stopped: str
     rounds: int
     diagnoses: tuple[Explanation, ...] = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """The variants of every thread count as a table; see ``Ranking.to_frame``."""
+        import pandas as pd
+
+        return pd.concat([one.to_frame() for one in self.rankings], ignore_index=True)
 
 
 def read_latency(folder: Path) -> LatencyResult:

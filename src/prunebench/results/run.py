@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from prunebench.results.messages.catalogue import ENGLISH, Messages
 from prunebench.results.messages.sentences import Fact, tell
 from prunebench.results.outcome import RunRanking, read_outcome
-from prunebench.results.ranking.frame import ranking_frame
 from prunebench.results.ranking.records import Advice, Ranking
 from prunebench.results.report.build import REPORT_HTML
 
@@ -66,7 +65,7 @@ class Run:
         Intervals are three columns (``fps``, ``fps_low``, ``fps_high``); milliseconds, 10^6 bytes,
         mAP50 in 0..1. Failed variants have their reason in ``failure`` and no figures.
         """
-        return ranking_frame(*self.outcome.rankings)
+        return self.outcome.to_frame()
 
 
 def load_run(folder: str | PathLike[str]) -> Run:

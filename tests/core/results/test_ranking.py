@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +24,6 @@ from prunebench.results.ranking import (
     MeasuredVariant,
     Ranking,
     rank,
-    ranking_frame,
 )
 from prunebench.results.ranking.records import (
     Altered,
@@ -462,7 +462,7 @@ def test_csv_has_every_variant_and_is_read_back_by_the_table_command(tmp_path: P
     ranking = family().rank(failures=[failed])
     two = ranking.model_copy(update={"threads": 2})
     path = tmp_path / "ranking.csv"
-    ranking_frame(ranking, two).to_csv(path, index=False)
+    pd.concat([ranking.to_frame(), two.to_frame()]).to_csv(path, index=False)
     rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
     assert len(rows) == 12
     assert rows[5]["failure"] == "train: out of memory, killed"

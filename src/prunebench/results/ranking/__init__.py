@@ -1,6 +1,5 @@
 """From measured figures to ranks, ties, comparisons and advice; no file is read or written here."""
 
-from prunebench.results.ranking.frame import ranking_frame
 from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.ranking.rank import rank
 from prunebench.results.ranking.records import (
@@ -25,5 +24,4 @@ __all__ = [
     "Ranking",
     "RelativeChange",
     "rank",
-    "ranking_frame",
 ]

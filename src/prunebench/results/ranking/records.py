@@ -5,7 +5,7 @@ They hold facts; ``results.messages.sentences`` puts them into words, in every l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -303,10 +303,40 @@ class Ranking(Record):
         return any(row.mask_map50 is not None for row in self.rows)
 
     def to_frame(self) -> pd.DataFrame:
-        """The variants as a table, a row each; see ``ranking_frame`` for the columns."""
-        from prunebench.results.ranking.frame import ranking_frame
+        """The variants as a table, a row each; ``prunebench rank`` reads it.
 
-        return ranking_frame(self)
+        Failed variants and those not trained follow the ranked ones, with the reason in
+        ``failure`` and without figures. An interval is three columns, as ``fps``, ``fps_low`` and
+        ``fps_high``; segmentation has the mAP50 of boxes and of masks too.
+        """
+        # Only what makes a table needs pandas, and a command must start without it.
+        import pandas as pd
+
+        masks = ["box_map50", "mask_map50"] if self.segmentation else []
+        columns = ["variant", "rank", "params", "size_mb"]
+        columns += _ends("map50", "latency_ms", "fps", "efficiency")
+        columns += ["map50_per_fps", "threads", "verdict", "realtime", "keeps_accuracy", "pareto"]
+        columns += ["failure", *_ends(*masks)]
+        rows: list[dict[str, Any]] = []
+        for row in self.rows:
+            values = row.model_dump(include=set(columns))
+            values |= {"variant": row.name, "rank": row.label, "params": row.parameters}
+            for name in ("map50", "latency_ms", "fps", "efficiency", *masks):
+                interval: Interval = getattr(row, name)
+                ends = (interval.estimate, interval.low, interval.high)
+                values |= dict(zip(_ends(name), ends, strict=True))
+            rows.append(values)
+        rows += [{"variant": f.name, "failure": f"{f.step}: {f.reason}"} for f in self.failures]
+        rows += [
+            {
+                "variant": left_out.name,
+                "failure": f"not trained: no gain in round {left_out.judgement.round}",
+            }
+            for left_out in self.not_trained
+        ]
+        frame = pd.DataFrame(rows, columns=columns)
+        frame["threads"] = self.threads
+        return frame.astype({"params": "Int64"})
 
     def row(self, name: str) -> RankedVariant:
         """The row of a variant.
@@ -329,3 +359,8 @@ class Ranking(Record):
             if difference.metric == metric and {difference.first, difference.second} == {a, b}:
                 return difference
         raise KeyError((metric, a, b))
+
+
+def _ends(*names: str) -> list[str]:
+    """Columns of intervals."""
+    return [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
