@@ -79,10 +79,11 @@ def _measure(experiment: Experiment, variants: Any, announce: Any, exclusive: An
     return read_latency(experiment.run_folder)
 
 
-def _rank(folder: Path, config: Config, *_: Any) -> RunRanking:
-    _pass(config.out, "rank")
-    found = read_outcome(Path(config.out) / TEMPLATE)
-    outcome = found.model_copy(update={"name": config.name, "run": folder.name})
+def _rank(experiment: Experiment, *_: Any) -> RunRanking:
+    _pass(experiment.out, "rank")
+    found = read_outcome(Path(experiment.out) / TEMPLATE)
+    folder = experiment.run_folder
+    outcome = found.model_copy(update={"name": experiment.config.name, "run": folder.name})
     write_atomically(folder / RANKING_FILE, outcome.model_dump_json())
     return outcome
 

@@ -10,6 +10,9 @@ import torch
 from torch import nn
 from ultralytics.nn.tasks import DetectionModel, SegmentationModel, yaml_model_load
 
+from prunebench.variants.pruning.alignment import aligned_width
+from prunebench.variants.pruning.pruner import left_alone, narrow, open_network
+
 NAMES = {0: "disc", 1: "square", 2: "triangle", 3: "star", 4: "cross", 5: "ring", 6: "bar"}
 HW = (64, 96)
 
@@ -39,6 +42,17 @@ def _tiny_network(name: str) -> Any:
             module.running_mean.normal_(std=0.1)
             module.running_var.uniform_(0.5, 1.5)
     return network
+
+
+def prune_uniformly(
+    network: Any, *, ratio: float, round_to: int | None, ignore: tuple[str, ...] = ()
+) -> dict[str, str]:
+    """Remove the same share of channels everywhere, in place; what was left alone, and why."""
+    opened = open_network(network, ignore=ignore)
+    kept = {g.root: aligned_width(g.width, ratio, round_to) for g in opened.graph.groups}
+    alone = left_alone(opened.graph, kept, round_to)
+    narrow(opened, kept, round_to=round_to)
+    return alone
 
 
 def task(name: str) -> str:

@@ -14,7 +14,7 @@ from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
 from prunebench.measuring.postprocess import decode_and_nms
 from prunebench.measuring.session import SessionSettings
-from prunebench.variants.quantize import Request
+from prunebench.variants.int8.step import Request
 
 IMGSZ = (64, 96)
 NAMES = {0: "a", 1: "b", 2: "c"}

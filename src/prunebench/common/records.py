@@ -10,6 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Verdict = Literal["unpruned", "pruned", "preserved", "restored", "altered"]
 
+Activations = Literal["u8", "s8"]
+"""Whether activations of an INT8 file are unsigned or signed."""
+
 Overlap = Literal["box", "mask"]
 """What the IoU behind an mAP is taken of."""
 
@@ -45,13 +48,7 @@ def sha256_of(path: Path) -> str:
 
 
 class FileRef(Record):
-    """A file, named relative to a root folder, with what its content must be.
-
-    Attributes:
-        path: POSIX path relative to the root it was made with.
-        sha256: Digest of the content, hexadecimal.
-        bytes: Size of the content in bytes.
-    """
+    """A file: its POSIX path relative to a root folder, its digest in hexadecimal and its size."""
 
     path: PathInside
     sha256: str
@@ -75,14 +72,7 @@ class FileRef(Record):
 
 
 class Interval(Record):
-    """An estimate with its confidence interval.
-
-    Attributes:
-        estimate: The point estimate.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
-        level: Confidence level, 0.95 unless told otherwise.
-    """
+    """An estimate with the ends of its confidence interval and that interval's level."""
 
     estimate: float
     low: float
@@ -226,14 +216,12 @@ class Accuracy(Record):
 
 
 class Parity(Record):
-    """Largest differences between checkpoint and ONNX file on real images.
+    """Largest differences between checkpoint and ONNX file on real images, and their limits.
 
     Attributes:
         images: Images compared.
         max_box_px: Largest box coordinate difference, in pixels of the letterbox.
         max_score: Largest class score difference, 0..1.
-        box_tolerance_px: Limit for ``max_box_px``.
-        score_tolerance: Limit for ``max_score``.
     """
 
     images: int
@@ -269,7 +257,7 @@ class Quantization(Record):
         left_float: The others, by the name of their node, each with its reason.
         map50_float: mAP50 of the float file on the images the layers were chosen by, 0..1.
         map50: mAP50 of the INT8 file on the same images.
-        activations: ``u8`` or ``s8``, whether activations are unsigned or signed.
+        activations: Whether its activations are unsigned or signed.
         calibration_images: Training images the ranges of the activations come from.
     """
 
@@ -278,7 +266,7 @@ class Quantization(Record):
     left_float: dict[str, str]
     map50_float: float
     map50: float
-    activations: Literal["u8", "s8"]
+    activations: Activations
     calibration_images: int
 
 

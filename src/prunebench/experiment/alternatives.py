@@ -33,12 +33,12 @@ from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_variant
 from prunebench.results.run_folder import save_variant
 from prunebench.steps.events import Emit, Finished, of_variant
-from prunebench.variants.audit import Request as InspectRequest
 from prunebench.variants.audit import judge
-from prunebench.variants.quantize import Quantized
-from prunebench.variants.quantize import Request as QuantizeRequest
+from prunebench.variants.int8.step import Quantized
+from prunebench.variants.int8.step import Request as QuantizeRequest
 from prunebench.variants.stock_width import Request as SmallerRequest
 from prunebench.variants.stock_width import Smaller
+from prunebench.variants.structure import Request as InspectRequest
 
 
 def at_letterbox(

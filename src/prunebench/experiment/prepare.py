@@ -28,10 +28,10 @@ from prunebench.results.history.store import Store, default_url
 from prunebench.results.run_folder import DATA_FOLDER, STEPS_FOLDER, open_run, read_run_config
 from prunebench.steps.child import run_child
 from prunebench.steps.events import stage
-from prunebench.variants.audit import Request as InspectRequest
 from prunebench.variants.checkpoint import SUPPORTED_HEADS
-from prunebench.variants.pruning.blocks import round_to_of
+from prunebench.variants.pruning.alignment import round_to_of
 from prunebench.variants.pruning.probe import Request as ProbeRequest
+from prunebench.variants.structure import Request as InspectRequest
 
 EXPERIMENT_FILE = "experiment.json"
 

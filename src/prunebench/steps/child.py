@@ -25,10 +25,11 @@ from typing import IO, Any
 from prunebench.common.errors import ChildFailed, InputError, PrunebenchError, StepError
 from prunebench.common.files import full_disk
 from prunebench.common.records import Record
+from prunebench.common.text import first_line
 from prunebench.steps.events import EVENT, Emit, Event
 
 STEP_MODULES: Mapping[str, str] = {
-    "inspect": "prunebench.variants.audit",
+    "inspect": "prunebench.variants.structure",
     "baseline": "prunebench.variants.retraining.baseline",
     "pace": "prunebench.experiment.speed_trial",
     "probe": "prunebench.variants.pruning.probe",
@@ -38,7 +39,7 @@ STEP_MODULES: Mapping[str, str] = {
     "prune": "prunebench.variants.pruning.step",
     "train": "prunebench.variants.retraining.step",
     "export": "prunebench.variants.export",
-    "quantize": "prunebench.variants.quantize",
+    "quantize": "prunebench.variants.int8.step",
     "accuracy": "prunebench.measuring.accuracy",
     "diagnose": "prunebench.measuring.profile",
     "mlflow": "prunebench.operating.mlflow",
@@ -275,8 +276,8 @@ def _describe_error(step: str, error: Exception, folder: Path) -> dict[str, Any]
             "reason": error.reason,
             "variant": error.variant,
         }
-    first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
-    return {"type": "StepError", "step": step, "reason": f"{type(error).__name__}: {first_line}"}
+    reason = f"{type(error).__name__}: {first_line(error)}"
+    return {"type": "StepError", "step": step, "reason": reason}
 
 
 def _end_with_parent(stream: IO[str]) -> None:

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 import thop
 import torch
-from pruning_kit import HW, NAMES, parameters, stock_network, tiny_network
+from pruning_kit import HW, NAMES, parameters, prune_uniformly, stock_network, tiny_network
 from torch.utils.flop_counter import FlopCounterMode
 
 from prunebench.common.errors import CheckpointError
 from prunebench.common.records import Audit, Structure, VariantRecord
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_finding, tell_variant
-from prunebench.variants.audit import Request, audit_file, audit_number, judge, run, structure_of
+from prunebench.variants.audit import audit_file, audit_number, judge
 from prunebench.variants.checkpoint import save_checkpoint
-from prunebench.variants.pruning.pruner import prune_network
+from prunebench.variants.structure import Request, run, structure_of
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_describing_a_network_leaves_it_alone() -> None:
 def test_a_network_of_an_own_description_is_stock_until_it_is_pruned() -> None:
     network = tiny_network("yolov8n")
     assert structure_of(network, HW).stock == "tiny-yolov8n, 7 classes"
-    prune_network(network, ratio=0.5, round_to=None)
+    prune_uniformly(network, ratio=0.5, round_to=None)
     assert structure_of(network, HW).stock is None
 
 
@@ -157,19 +157,15 @@ def test_a_checkpoint_is_compared_with_what_its_description_builds(tmp_path: Pat
     network = tiny_network("yolov8n")
     save_checkpoint(network, tmp_path / "baseline.pt", {})
     finding = audit_file(tmp_path / "baseline.pt")
-    assert finding.stock == "tiny-yolov8n, 7 classes"
     assert tell_finding(finding, Messages()).startswith("unpruned: tiny-yolov8n, 7 classes, ")
 
-    outcome = prune_network(network, ratio=0.5, round_to=None)
-    save_checkpoint(
-        network,
-        tmp_path / "pruned.pt",
-        {"left_alone": {name: one.model_dump() for name, one in outcome.left_alone.items()}},
-    )
+    alone = prune_uniformly(network, ratio=0.5, round_to=None)
+    plain = {name: one.model_dump() for name, one in alone.items()}
+    save_checkpoint(network, tmp_path / "pruned.pt", {"left_alone": plain})
     finding = audit_file(tmp_path / "pruned.pt")
     assert finding.audit is not None
     assert finding.audit.verdict == "pruned"
-    assert finding.audit.left_alone == outcome.left_alone
+    assert finding.audit.left_alone == alone
     assert finding.audit.kept_share == parameters(network) / parameters(tiny_network("yolov8n"))
 
 
@@ -186,5 +182,5 @@ def test_files_that_are_neither(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         audit_file(tmp_path / "none.onnx")
     (tmp_path / "bad.onnx").write_bytes(b"nonsense")
-    with pytest.raises(CheckpointError, match="it is no valid ONNX file"):
+    with pytest.raises(CheckpointError, match="it is not a valid ONNX file"):
         audit_file(tmp_path / "bad.onnx")

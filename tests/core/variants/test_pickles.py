@@ -1,22 +1,19 @@
-"""What a checkpoint would import is found without loading it, however it is hidden."""
+"""A checkpoint that would import foreign code is refused without running any of it."""
 
 from __future__ import annotations
 
-import io
 import os
 import pickle
-import pickletools
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from prunebench.common.errors import CheckpointError
 from prunebench.variants.audit import audit_file
-from prunebench.variants.pickles import COMPUTED, globals_of, unknown_globals
+from prunebench.variants.checkpoint import load_checkpoint
 from tests.conftest import ASSET
 
 
@@ -30,14 +27,19 @@ class Command:
         return os.system, (self.command,)
 
 
-def archive(path: Path, program: bytes, name: str = "archive/data.pkl") -> Path:
+def archive(path: Path, program: bytes) -> Path:
+    """A checkpoint as ``torch.save`` lays it out, around a pickle of any kind."""
+    torch.save({}, path)
+    with zipfile.ZipFile(path) as given:
+        members = {name: given.read(name) for name in given.namelist()}
     with zipfile.ZipFile(path, "w") as out:
-        out.writestr(name, program)
+        for name, content in members.items():
+            out.writestr(name, program if name.endswith("/data.pkl") else content)
     return path
 
 
-def test_an_ultralytics_checkpoint_imports_nothing_unknown() -> None:
-    assert unknown_globals(ASSET) == ()
+def test_an_ultralytics_checkpoint_is_read() -> None:
+    assert load_checkpoint(ASSET).training is False
 
 
 def test_a_command_is_named_and_never_run(tmp_path: Path) -> None:
@@ -51,11 +53,21 @@ def test_a_command_is_named_and_never_run(tmp_path: Path) -> None:
     assert trace.exists()
 
 
+def test_only_what_is_foreign_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save({"model": load_checkpoint(ASSET), "more": Command("true")}, path)
+    with pytest.raises(CheckpointError, match=r"would import posix\.system, which"):
+        load_checkpoint(path)
+
+
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_every_protocol(protocol: int) -> None:
-    value = {"a": [Command("true"), {1, 2}], "b": nn.Conv2d, "c": (1, 2.0, b"3", None)}
-    found = globals_of(pickle.dumps(value, protocol))
-    assert {("posix", "system"), ("torch.nn.modules.conv", "Conv2d")} <= found
+def test_every_protocol(tmp_path: Path, protocol: int) -> None:
+    trace = tmp_path / "trace"
+    program = pickle.dumps({"model": Command(f"touch {trace}")}, protocol)
+    with pytest.raises(CheckpointError, match=r"would import|cannot be read") as caught:
+        load_checkpoint(archive(tmp_path / "model.pt", program))
+    assert "\n" not in str(caught.value)
+    assert not trace.exists()
 
 
 HIDDEN = {
@@ -64,40 +76,16 @@ HIDDEN = {
     "memo": b"\x80\x04\x8c\x06system\x94\x8c\x05posix\x94h\x00\x93.",
     "memo without a number": b"\x80\x04\x8c\x05posix\x94\x8c\x06system\x940h\x01\x93.",
     "duplicate": b"\x80\x04\x8c\x05posix\x8c\x06system2\x93.",
+    "no literal": b"\x80\x04]\x8c\x06system\x93.",
+    "dotted": b"\x80\x04\x8c\x15torch.nn.modules.conv\x8c\x0fConv2d.__init__\x93.",
+    "empty": b"",
+    "empty stack": b"\x80\x04\x93.",
+    "nonsense": b"nonsense",
+    "cut": b"\x80\x04\x8c\x05po",
 }
 
 
 @pytest.mark.parametrize("name", HIDDEN)
-def test_an_import_that_is_hidden(name: str) -> None:
-    program = HIDDEN[name]
-    found = globals_of(program)
-    seen: list[tuple[str, str]] = []
-
-    class Watching(pickle.Unpickler):
-        def find_class(self, module: str, name: str) -> Any:
-            seen.append((module, name))
-            return object
-
-    try:
-        Watching(io.BytesIO(program)).load()
-    except (pickle.UnpicklingError, TypeError):
-        pytest.fail(f"no pickle: {pickletools.dis(program)}")
-    # Exactly what Python's own unpickler would import.
-    assert found == set(seen)
-
-
-def test_a_name_that_is_no_literal_and_another_pickle_in_the_archive(tmp_path: Path) -> None:
-    computed = b"\x80\x04]\x8c\x06system\x93."
-    assert unknown_globals(archive(tmp_path / "a.pt", computed)) == (COMPUTED,)
-    inside = archive(tmp_path / "b.pt", pickle.dumps(Command("true")), "archive/more.pkl")
-    assert unknown_globals(inside) == ("posix.system",)
-    dotted = b"\x80\x04\x8c\x15torch.nn.modules.conv\x8c\x0fConv2d.__init__\x93."
-    assert unknown_globals(archive(tmp_path / "c.pt", dotted)) == (
-        "torch.nn.modules.conv.Conv2d.__init__",
-    )
-
-
-@pytest.mark.parametrize("program", [b"", b"\x80\x04\x93.", b"nonsense", b"\x80\x04\x8c\x05po"])
-def test_what_is_no_pickle(tmp_path: Path, program: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - pickletools has its own words for each
-        unknown_globals(archive(tmp_path / "model.pt", program))
+def test_a_pickle_whose_imports_cannot_be_read(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CheckpointError, match="cannot be read as an Ultralytics checkpoint"):
+        load_checkpoint(archive(tmp_path / "model.pt", HIDDEN[name]))

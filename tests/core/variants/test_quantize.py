@@ -23,7 +23,8 @@ from prunebench.measuring.profile import Request as DiagnosisRequest
 from prunebench.measuring.profile import run as diagnose
 from prunebench.measuring.session import SessionSettings
 from prunebench.variants.audit import audit_file
-from prunebench.variants.quantize import Quantized, Request, fewest, prediction_error, run
+from prunebench.variants.int8.float_layers import fewest, prediction_error
+from prunebench.variants.int8.step import Quantized, Request, run
 
 FIRST = {"c0.conv": "its 3 input channels do not fill an integer dot product"}
 SESSION = SessionSettings.of(LatencyConfig())

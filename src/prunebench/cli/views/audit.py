@@ -9,10 +9,10 @@ from rich.text import Text
 
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_finding, tell_left_alone
-from prunebench.variants.audit import Finding
+from prunebench.variants.audit import AuditFinding
 
 
-def audit_view(findings: Sequence[Finding]) -> RenderableType:
+def audit_view(findings: Sequence[AuditFinding]) -> RenderableType:
     """One sentence per audited file or number, with its counts where they are known."""
     m, lines = Messages(), list[RenderableType]()
     for finding in findings:

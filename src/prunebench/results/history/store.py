@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from prunebench.common.errors import InputError
+from prunebench.common.text import first_line
 
 BUSY_TIMEOUT_MS = 60_000
 MIGRATION_LOCK = 7_105_181_120
@@ -66,7 +67,7 @@ class Store:
         except DBAPIError as error:
             self.close()
             raise InputError(
-                f"the history store cannot be opened ({_first_line(error)})",
+                f"the history store cannot be opened ({first_line(error.orig or error)})",
                 where=self.shown_url,
                 fix="check the URL and that it can be written",
             ) from error
@@ -183,7 +184,3 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
     connection.exec_driver_sql(str(options.get(BEGIN_OPTION, "BEGIN")))
-
-
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0]

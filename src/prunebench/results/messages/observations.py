@@ -17,7 +17,7 @@ from prunebench.common.records import (
 from prunebench.measuring.latency.records import Noise
 from prunebench.results.diagnoses import Explained, Explanation, Sound
 from prunebench.results.messages.catalogue import Messages
-from prunebench.variants.audit import Finding
+from prunebench.variants.audit import AuditFinding
 
 
 def tell_noise(noise: Noise, m: Messages) -> str:
@@ -37,7 +37,7 @@ def tell_explanation(explanation: Explanation, m: Messages) -> str:
     return m(f"explanation.{explanation.kind}", **values)
 
 
-def tell_finding(finding: Finding, m: Messages) -> str:
+def tell_finding(finding: AuditFinding, m: Messages) -> str:
     """A sentence about what an audited file or number is."""
     if finding.audit is None:
         stock = finding.stock or m("audit.number.unknown")

@@ -10,14 +10,13 @@ from prunebench.common.errors import ConfigError, StepError
 from prunebench.common.records import Reached
 from prunebench.config.sections import Allocation
 from prunebench.config.targets import Goal
-from prunebench.variants.pruning.align import uniform_widths
+from prunebench.variants.pruning.alignment import aligned_width
 from prunebench.variants.pruning.costs import CostModel, LayerCost, read_costs
 from prunebench.variants.pruning.paths import (
     Path,
     bundles_of,
     global_path,
     greedy_path,
-    point,
     uniform_path,
 )
 from prunebench.variants.pruning.pruner import Opened
@@ -72,7 +71,7 @@ def allocate(
         allocation: How the narrowing is spread over the layers.
         block: Widths become multiples of it; ``None``: any width.
         measurements: Needed by ``latency-aware``.
-        time: Measures a network of given widths beside the baseline; needed by measured targets.
+        time: Measures widths beside the baseline; needed by measured targets.
         note: Receives what is found on the way.
 
     Raises:
@@ -81,18 +80,23 @@ def allocate(
     """
     groups = opened.graph.groups
     if goal.kind == "ratio" and allocation == "uniform":
-        kept = uniform_widths(groups, goal.value, block)
+        kept = {group.root: aligned_width(group.width, goal.value, block) for group in groups}
         return Allocated(kept, _reached(goal, shapes, kept))
     path = path_of(opened, shapes, allocation, block=block, measurements=measurements)
     if not path.moves:
         raise StepError("prune", "every layer is left alone, so there is nothing to prune")
     if not goal.is_measured:
-        kept = point(path, _counted_point(path, shapes, goal))
+        check_goal(path, shapes, goal)
+        kept = next(p for p in path.points() if _reaches(goal, _progress(shapes, goal, p)))
         return Allocated(kept, _reached(goal, shapes, kept))
     if time is None:
         raise StepError("prune", f"the target {goal.label} needs a measurement")
     points = list(path.points())
-    predicted = _predicted(points, shapes, measurements)
+    # By measured costs where there are some, else by arithmetic.
+    cost = (
+        CostModel(shapes.layers, measurements.costs).microseconds if measurements else shapes.macs
+    )
+    predicted = [float(cost(kept)) for kept in points]
     found = find_point(predicted, lambda index: time(points[index]), goal, note)
     kept = points[found.point]
     measured = {
@@ -120,7 +124,7 @@ def path_of(
     if measurements is None:
         raise StepError("prune", "latency-aware allocation needs measured costs")
     model = CostModel(shapes.layers, measurements.costs)
-    lost = [lost_by(bundles, measurements.curves, index) for index in range(len(bundles))]
+    lost = [lost_by(bundle, measurements.curves[bundle.roots[0]]) for bundle in bundles]
     return greedy_path(bundles, lost, model.saved)
 
 
@@ -153,16 +157,6 @@ def check_goal(path: Path, shapes: Shapes, goal: Goal) -> None:
         )
 
 
-def _counted_point(path: Path, shapes: Shapes, goal: Goal) -> int:
-    """The first point that reaches a counted target."""
-    check_goal(path, shapes, goal)
-    return next(
-        index
-        for index, kept in enumerate(path.points())
-        if _reaches(goal, _progress(shapes, goal, kept))
-    )
-
-
 def _progress(shapes: Shapes, goal: Goal, kept: Kept) -> float:
     if goal.kind == "ratio":
         return 1 - sum(kept.values()) / sum(shapes.full.values())
@@ -171,16 +165,6 @@ def _progress(shapes: Shapes, goal: Goal, kept: Kept) -> float:
 
 def _reaches(goal: Goal, value: float) -> bool:
     return value >= goal.value if goal.kind == "ratio" else value <= goal.value
-
-
-def _predicted(
-    points: Sequence[Kept], shapes: Shapes, measurements: Measurements | None
-) -> list[float]:
-    """Relative time of each point: by measured costs where there are some, else by arithmetic."""
-    if measurements is not None:
-        model = CostModel(shapes.layers, measurements.costs)
-        return [model.microseconds(kept) for kept in points]
-    return [float(shapes.macs(kept)) for kept in points]
 
 
 def _reached(goal: Goal, shapes: Shapes, kept: Kept) -> Reached:

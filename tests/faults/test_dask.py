@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 from dask_kit import Cluster, dask_cluster
+from harness_kit import harness
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_dask import DaskTaskRunner
 from s3_kit import BUCKET, CREDENTIALS, s3_server
@@ -38,6 +39,12 @@ NAMES = {"baseline", "pruned", "standard-1", "preserving-1"}
 STORE = f"s3://{BUCKET}/dask"
 GONE_S = 20
 WHERE = re.compile(r"(\w+) on the Dask worker (\w+) \(.*, process (\d+)\)")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect_harness() -> Iterator[None]:
+    with harness():
+        yield
 
 
 @pytest.fixture(scope="module")

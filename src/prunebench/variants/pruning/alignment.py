@@ -1,11 +1,21 @@
-"""How wide a layer may become."""
+"""Widths in whole blocks of channels, as the kernels of a processor like them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 
-from prunebench.variants.graph.groups import ChannelGroup
+from prunebench.config.sections import PruneConfig
+from prunebench.measuring.host.fingerprint import kernel_block
+
+BLOCKS: Mapping[str, int] = {"avx512": 16, "avx2": 8, "arm": 8}
+
+
+def round_to_of(settings: PruneConfig) -> int | None:
+    """What widths are multiples of, once the kernels they are aligned for are known."""
+    if settings.round_to != "auto":
+        return settings.round_to
+    return BLOCKS.get(settings.align_for) or kernel_block()
 
 
 def aligned_width(width: int, ratio: float, round_to: int | None) -> int:
@@ -25,14 +35,3 @@ def aligned_width(width: int, ratio: float, round_to: int | None) -> int:
     if round_to is None:
         return max(wanted, 1)
     return min(width, max(wanted // round_to * round_to, round_to))
-
-
-def uniform_widths(
-    groups: Iterable[ChannelGroup], ratio: float, round_to: int | None
-) -> dict[str, int]:
-    """The same ratio for every group; groups of one bundle end equally wide.
-
-    Returns:
-        Root of a group to the channels that stay.
-    """
-    return {group.root: aligned_width(group.width, ratio, round_to) for group in groups}
