@@ -21,6 +21,7 @@ from prunebench.config.loading import Config
 from prunebench.config.mlflow import require_mlflow
 from prunebench.config.sections import PruneConfig
 from prunebench.data.dataset import Split, check_dataset, dataset_digest, images_of, resolve_dataset
+from prunebench.data.file_memo import remembering
 from prunebench.experiment.controls import smaller_network
 from prunebench.experiment.plan import NETWORK_SUFFIXES, PlannedVariant, plan_variants
 from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
@@ -152,7 +153,10 @@ def check(config: Config) -> Checked:
     if config.accuracy.split == "test" or (config.accuracy.split == "auto" and dataset.test):
         split = "test"
     names = None if structure is None else structure.names
-    check_dataset(dataset, class_names=names, splits=("train", "val", split), task=task)
+    with remembering(dataset.yaml, out / DATA_FOLDER) as memo:
+        needed: tuple[Split, ...] = ("train", "val", split)
+        check_dataset(dataset, class_names=names, splits=needed, task=task, memo=memo)
+        data_digest = dataset_digest(dataset, memo)
     return Checked(
         config=config,
         variants=variants,
@@ -161,7 +165,7 @@ def check(config: Config) -> Checked:
         checkpoint_sha256=sha256,
         structure=structure,
         data_yaml=str(dataset.yaml),
-        data_digest=dataset_digest(dataset),
+        data_digest=data_digest,
         class_names=dict(dataset.names),
         split=split,
         images=tuple(str(p) for p in images_of(dataset, split, limit=config.accuracy.images)),

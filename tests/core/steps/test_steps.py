@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ from prunebench.common.records import FileRef
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps import cache as steps
-from prunebench.steps import source_digest as source
 from prunebench.steps.cache import Done, file_refs, step_key
 from prunebench.variants.export import Request
 
@@ -56,23 +54,6 @@ def test_changed_settings_and_changed_content_change_the_key(
 def test_another_library_version_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "version", lambda name: "0")
     assert step_key("export", request(), INPUTS) != KEY
-
-
-@pytest.mark.parametrize(
-    ("edited", "changes"), [("variants/checkpoint.py", True), ("experiment/plan.py", False)]
-)
-def test_editing_the_source_of_a_step_changes_its_key_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edited: str, changes: bool
-) -> None:
-    root = tmp_path / "prunebench"
-    shutil.copytree(source.PACKAGE_ROOT, root, ignore=shutil.ignore_patterns("__pycache__"))
-    (root / edited).write_text((root / edited).read_text() + "\n# edited\n")
-    monkeypatch.setattr(source, "PACKAGE_ROOT", root)
-    source.source_digest.cache_clear()
-    try:
-        assert (step_key("export", request(), INPUTS) != KEY) is changes
-    finally:
-        source.source_digest.cache_clear()
 
 
 def test_every_file_of_a_result_is_found_and_its_content_checked(tmp_path: Path) -> None:
