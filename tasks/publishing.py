@@ -17,6 +17,8 @@ from prefect.artifacts import (
 from prunebench.common.records import VariantRecord
 from prunebench.common.text import compact, slug
 from prunebench.results.history.compare import RunComparison, change_sentence
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_judgement, tell_variant
 from prunebench.results.outcome import RunRanking
 from prunebench.results.ranking.records import Ranking
 from prunebench.results.report.build import REPORT_HTML, report_markdown
@@ -98,6 +100,7 @@ def _key_name(outcome: RunRanking, device: str | None) -> str:
 
 def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
     """Rows of the ranking as plain values, failed variants and those not trained last."""
+    m = Messages()
     rows: list[dict[str, Any]] = [
         {
             "rank": row.label,
@@ -119,7 +122,11 @@ def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
         for failed in ranking.failures
     )
     rows.extend(
-        {"rank": "not trained", "variant": left_out.name, "verdict": left_out.reason}
+        {
+            "rank": "not trained",
+            "variant": left_out.name,
+            "verdict": tell_judgement(left_out.judgement, m),
+        }
         for left_out in ranking.not_trained
     )
     return rows
@@ -134,7 +141,7 @@ def audit_rows(variants: Sequence[VariantRecord]) -> list[dict[str, Any]]:
             "parameters": variant.audit.structure.parameters,
             "parameters, BatchNorm folded": variant.audit.structure.parameters_fused,
             "MACs": variant.audit.structure.macs,
-            "why": variant.audit.why,
+            "why": tell_variant(variant, Messages()),
         }
         for variant in variants
         if variant.audit is not None

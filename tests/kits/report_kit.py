@@ -20,6 +20,8 @@ from prunebench.common.records import (
     Exported,
     Failure,
     FileRef,
+    Grounds,
+    LeftAlone,
     Overlap,
     Parity,
     Quantization,
@@ -32,7 +34,7 @@ from prunebench.config.loading import Config
 from prunebench.config.sections import LatencyConfig
 from prunebench.experiment.measure_and_rank import rank_run
 from prunebench.measuring.host.fingerprint import Fingerprint
-from prunebench.measuring.latency.records import LatencyResult, Sample
+from prunebench.measuring.latency.records import Disturbed, LatencyResult, Noise, Sample
 from prunebench.measuring.map_bootstrap import load_detections, mean_ap
 from prunebench.measuring.session import SessionSettings
 from prunebench.results.outcome import LATENCY_FILE, RunRanking
@@ -45,7 +47,19 @@ FULL, PRUNED = (3_012_213, 3_007_013), (1_908_445, 1_904_197)
 LAYERS = tuple(
     f"model.{block}.{part}.conv" for block in range(22) for part in ("cv1", "cv2", "m.0.cv1")
 )[:63]
-STRUCTURES: dict[str, tuple[int, int]] = {"full": FULL, "pruned": PRUNED}
+GROUNDS: dict[Verdict, Grounds] = {
+    "unpruned": Grounds(kind="stock", classes=7),
+    "pruned": Grounds(
+        kind="narrower", classes=7, narrower=63, parent_classes=7, parent_parameters=FULL[0]
+    ),
+    "preserved": Grounds(
+        kind="same_widths", classes=7, parent_classes=7, parent_parameters=PRUNED[0]
+    ),
+    "restored": Grounds(
+        kind="widths_back", classes=7, parent_classes=7, parent_parameters=PRUNED[0]
+    ),
+}
+"""What each audit's verdict rests on."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,9 @@ class Maker:
     failure: Failure | None = None
     width: int = 8
 
+
+STOLEN = Disturbed(kind="stolen", hit=3, runs=16, worst=0.08, limit=0.01)
+"""A disturbance of the host."""
 
 QUANTIZED = "quantize to int8"
 LOADED = ("load checkpoint",)
@@ -139,7 +156,7 @@ def make_run(
     *,
     threads: tuple[int, ...] = (1, 2),
     rounds: int = 8,
-    noise: tuple[str, ...] = (),
+    noise: tuple[Noise, ...] = (),
     realtime_fps: float = 20.0,
     frames: int = 10,
     paced: bool = True,
@@ -191,14 +208,16 @@ def _variant(folder: Path, maker: Maker, masks: bool) -> VariantRecord:
         macs_imgsz=(192, 320),
         widths=widths,
         fused=False,
-        stock="yolov8n, 7 classes, unpruned" if full else None,
+        stock="yolov8n, 7 classes" if full else None,
     )
     audit = Audit(
         structure=structure,
         verdict=maker.verdict,
-        why=f"The audit says {maker.verdict}.",
+        grounds=GROUNDS[maker.verdict],
         kept_share=parameters / FULL[0],
-        left_alone={"model.22.dfl": "fixed weights"} if maker.verdict == "pruned" else {},
+        left_alone={"model.22.dfl": LeftAlone(reason="untraced")}
+        if maker.verdict == "pruned"
+        else {},
     )
     training = None
     if maker.strategy is not None:
@@ -318,7 +337,7 @@ def _latency(
     config: Config,
     threads: tuple[int, ...],
     rounds: int,
-    noise: tuple[str, ...],
+    noise: tuple[Noise, ...],
     frames: int,
 ) -> LatencyResult:
     measured = [maker for maker in makers if maker.failure is None]

@@ -25,6 +25,7 @@ from torch import nn
 from ultralytics.nn.modules.block import C2f
 
 from prunebench.common.errors import ConfigError, DatasetError, StepError
+from prunebench.common.records import LeftAlone
 from prunebench.config.sections import Importance
 from prunebench.config.targets import parse_goal
 from prunebench.data.scenes import generate_scenes
@@ -133,12 +134,12 @@ def test_ignored_modules_keep_their_width() -> None:
     alone = prune_uniformly(network, ratio=0.5, round_to=None, ignore=("model.0",))
     assert network.model[0].conv.out_channels == width
     assert network.model[1].conv.out_channels == 8
-    assert alone["model.0.conv"] == "it is named in prune.ignore"
+    assert alone["model.0.conv"] == LeftAlone(reason="ignored")
 
 
 def test_a_layer_no_wider_than_a_block_says_so() -> None:
     alone = prune_uniformly(tiny_network("yolov8n"), ratio=0.5, round_to=16)
-    assert alone["model.0.conv"] == "its 8 channels are no wider than a block of 16"
+    assert alone["model.0.conv"] == LeftAlone(reason="narrow_block", width=8, block=16)
 
 
 def test_removing_nothing_is_an_error() -> None:
@@ -311,7 +312,7 @@ def test_the_step_writes_a_checkpoint_of_stock_classes(data_yaml: Path, tmp_path
     assert pruned.structure.stock is None
     assert tiny_network("yolov8n").model[0].conv.out_channels == 8
     assert pruned.structure.widths["model.0.conv"] == 4
-    assert pruned.left_alone["model.9.cv1.conv"] == "it is named in prune.ignore"
+    assert pruned.left_alone["model.9.cv1.conv"] == LeftAlone(reason="ignored")
     assert parameters(network) < 0.6 * parameters(tiny_network("yolov8n"))
     # What plain training starts from is still the description of the unpruned network.
     assert network.yaml == tiny_network("yolov8n").yaml

@@ -9,12 +9,15 @@ from report_kit import MIXED, make_run
 
 from prunebench.common.errors import InputError
 from prunebench.common.files import write_atomically
-from prunebench.measuring.profile import Diagnosis, NetworkProfile
+from prunebench.measuring.profile import Cause, Diagnosis, NetworkProfile, OffBlock
 from prunebench.results.diagnoses import DIAGNOSES_FILE, Diagnoses, read_diagnoses
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_explanation
 from prunebench.results.report.build import build_report
 from prunebench.results.run_folder import LATENCY_FOLDER
 
-ADVICE = "61 of 63 convolutions have widths that are no multiple of 16: set prune.round_to to 16."
+SLOW = OffBlock(off=61, convolutions=63, block=16)
+SAID = "61 of 63 convolutions have widths that are no multiple of 16: set prune.round_to to 16."
 
 
 def profile(**changes: object) -> NetworkProfile:
@@ -33,29 +36,29 @@ def profile(**changes: object) -> NetworkProfile:
     return NetworkProfile.model_validate({**values, **changes})
 
 
-def diagnosis(times: float, *advice: str) -> Diagnosis:
+def diagnosis(times: float, *causes: Cause) -> Diagnosis:
     return Diagnosis(
         block=16,
         threads=1,
         variant=profile(),
         baseline=profile(mmacs=160.0),
         times_baseline=times,
-        advice=advice,
+        causes=causes,
     )
 
 
 def test_what_is_off_is_said_of_each_and_what_is_sound_of_all() -> None:
     diagnoses = Diagnoses(
         found={
-            "odd": diagnosis(1.6, ADVICE),
+            "odd": diagnosis(1.6, SLOW),
             "slow": diagnosis(1.5),
             "one": diagnosis(0.98),
             "two": diagnosis(1.04),
         },
         failures={"broken": "it has two inputs"},
     )
-    odd, slow, sound, broken = diagnoses.sentences()
-    assert odd == f"odd: {ADVICE}"
+    odd, slow, sound, broken = (tell_explanation(e, Messages()) for e in diagnoses.explanations())
+    assert odd == f"odd: {SAID}"
     assert slow.startswith("slow: an arithmetic operation takes 1.50 times as long")
     assert sound.startswith("Nothing is off with one and two:")
     assert "0.98 to 1.04 times" in sound
@@ -65,7 +68,7 @@ def test_what_is_off_is_said_of_each_and_what_is_sound_of_all() -> None:
 @pytest.mark.parametrize(
     ("lang", "said"),
     [
-        ("en", ADVICE),
+        ("en", SAID),
         (
             "ko",
             "합성곱 63개 중 61개의 폭이 16의 배수가 아닙니다. "
@@ -78,7 +81,7 @@ def test_the_report_shows_the_profiles(tmp_path: Path, lang: str, said: str) -> 
     outcome = make_run(folder, MIXED, rounds=8)
     before = build_report(folder, outcome, lang=lang)
     assert said not in before.with_suffix(".md").read_text()
-    diagnoses = Diagnoses(found={"pruned": diagnosis(1.6, ADVICE)}, failures={})
+    diagnoses = Diagnoses(found={"pruned": diagnosis(1.6, SLOW)}, failures={})
     write_atomically(folder / LATENCY_FOLDER / DIAGNOSES_FILE, diagnoses.model_dump_json())
     page = build_report(folder, outcome, lang=lang)
     text = page.with_suffix(".md").read_text()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
-from prunebench.common.records import Audit, Record, Structure, Verdict
+from prunebench.common.records import Audit, Grounds, LeftAlone, Record, Structure, Verdict
 from prunebench.variants.stock_catalogue import recognise
 from prunebench.variants.structure import rebuilt, structure_of, structure_of_onnx
 
@@ -19,12 +19,12 @@ class AuditFinding(Record):
 
     Attributes:
         subject: The file or the number that was asked about.
-        sentence: The answer.
+        stock: The stock network it is, ``None`` where it is none.
         audit: The figures behind it, ``None`` for a bare number.
     """
 
     subject: str
-    sentence: str
+    stock: str | None
     audit: Audit | None = None
 
 
@@ -33,7 +33,7 @@ def judge(
     *,
     parent: Audit | None,
     baseline: Audit | None,
-    left_alone: Mapping[str, str] | None = None,
+    left_alone: Mapping[str, LeftAlone] | None = None,
 ) -> Audit:
     """Compare a network with the one it was made from.
 
@@ -42,11 +42,11 @@ def judge(
     """
     root = baseline or parent
     unpruned = structure if root is None else root.structure
-    verdict, why = _verdict(structure, parent, baseline)
+    verdict, grounds = _verdict(structure, parent, baseline)
     return Audit(
         structure=structure,
         verdict=verdict,
-        why=why,
+        grounds=grounds,
         kept_share=structure.parameters / unpruned.parameters,
         left_alone=dict(left_alone or {}),
     )
@@ -63,11 +63,7 @@ def audit(subject: str | PathLike[str] | int) -> AuditFinding:
 
 def audit_number(parameters: int) -> AuditFinding:
     """Say which stock network has this many parameters."""
-    stock = recognise(parameters)
-    return AuditFinding(
-        subject=f"{parameters:,}",
-        sentence=f"{parameters:,} parameters: {stock or 'no stock network has this count'}.",
-    )
+    return AuditFinding(subject=f"{parameters:,}", stock=recognise(parameters))
 
 
 def audit_file(path: Path, *, trust: bool = False) -> AuditFinding:
@@ -84,36 +80,35 @@ def audit_file(path: Path, *, trust: bool = False) -> AuditFinding:
         audit = judge(structure_of_onnx(path), parent=None, baseline=None)
     else:
         audit = _audit_checkpoint(path, trust)
-    return AuditFinding(subject=str(path), sentence=f"{audit.verdict}: {audit.why}.", audit=audit)
+    return AuditFinding(subject=str(path), stock=audit.structure.stock, audit=audit)
 
 
 def _verdict(
     structure: Structure, parent: Audit | None, baseline: Audit | None
-) -> tuple[Verdict, str]:
-    count = f"{structure.parameters:,} parameters"
+) -> tuple[Verdict, Grounds]:
+    classes = len(structure.names)
     if parent is None:
         if structure.stock is None:
-            return "altered", f"no stock network has its {count}"
-        folded = f"{structure.parameters_fused:,} with BatchNorm folded"
-        return "unpruned", f"{structure.stock}, {count}, {folded}"
+            return "altered", Grounds(kind="unknown", classes=classes)
+        return "unpruned", Grounds(kind="stock", classes=classes)
     before = parent.structure
+    known = Grounds(
+        kind="same_widths",
+        classes=classes,
+        narrower=_narrower(structure.widths, before.widths),
+        parent_classes=len(before.names),
+        parent_parameters=before.parameters,
+    )
     if structure.names != before.names:
-        return "altered", f"it has {len(structure.names)} classes, its parent {len(before.names)}"
-    layers = len(structure.widths)
+        return "altered", known.model_copy(update={"kind": "other_classes"})
     if structure.widths == before.widths:
-        same = f"all {layers} convolutions are as wide as its parent's, {count}"
-        return ("preserved" if parent.verdict == "pruned" else parent.verdict), same
-    narrower = _narrower(structure.widths, before.widths)
-    if narrower:
-        share = structure.parameters / before.parameters
-        kept = f"{count} of {before.parameters:,} are left ({share:.1%})"
-        return "pruned", f"{narrower} of {layers} convolutions are narrower, {kept}"
-    root = baseline.structure if baseline is not None else None
-    back = root is not None and structure.widths == root.widths
+        return ("preserved" if parent.verdict == "pruned" else parent.verdict), known
+    if known.narrower:
+        return "pruned", known.model_copy(update={"kind": "narrower"})
+    back = baseline is not None and structure.widths == baseline.structure.widths
     if back or (structure.stock is not None and _narrower(before.widths, structure.widths)):
-        pruned = f"its pruned parent had {before.parameters:,}"
-        return "restored", f"the unpruned widths are back with {count}, {pruned}"
-    return "altered", f"its {count} lie in other layers than its parent's {before.parameters:,}"
+        return "restored", known.model_copy(update={"kind": "widths_back"})
+    return "altered", known.model_copy(update={"kind": "other_layers"})
 
 
 def _narrower(widths: Mapping[str, int], others: Mapping[str, int]) -> int:

@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from experiment_kit import experiment_of
-from report_kit import MIXED, make_run
+from report_kit import MIXED, STOLEN, make_run
 from rich.console import Console
 
-from prunebench.cli.views.ranking import neighbour_sentences, run_ranking_view
+from prunebench.cli.views.ranking import run_ranking_view
 from prunebench.common.errors import StepError
 from prunebench.common.records import Quantization
 from prunebench.experiment.figures import measured_from, network_key
 from prunebench.measuring.latency.stopping import possible_interim_looks
+from prunebench.results.messages.sentences import neighbours
 from prunebench.results.outcome import RunRanking, read_latency
-from prunebench.results.ranking import Measured
+from prunebench.results.ranking import MeasuredVariant
 from prunebench.results.run_folder import read_variants
 
 
@@ -28,13 +29,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunRanking]:
 
 
 @pytest.fixture(scope="module")
-def measured(run: tuple[Path, RunRanking]) -> dict[str, Measured]:
+def measured(run: tuple[Path, RunRanking]) -> dict[str, MeasuredVariant]:
     folder, _ = run
     found = measured_from(experiment_of(folder), read_variants(folder), read_latency(folder))
     return {variant.name: variant for variant in found}
 
 
-def test_every_variant_with_figures_is_gathered(measured: dict[str, Measured]) -> None:
+def test_every_variant_with_figures_is_gathered(measured: dict[str, MeasuredVariant]) -> None:
     assert set(measured) == {"baseline", "pruned", "standard-1", "standard-2", "preserving-1"}
     standard = measured["standard-2"]
     assert (standard.parent, standard.strategy, standard.round) == ("standard-1", "standard", 2)
@@ -45,7 +46,7 @@ def test_every_variant_with_figures_is_gathered(measured: dict[str, Measured]) -
 
 
 def test_size_is_that_of_the_configured_file(
-    run: tuple[Path, RunRanking], measured: dict[str, Measured]
+    run: tuple[Path, RunRanking], measured: dict[str, MeasuredVariant]
 ) -> None:
     folder, _ = run
     variants = {variant.name: variant for variant in read_variants(folder)}
@@ -67,7 +68,7 @@ def quantization(left: tuple[str, ...]) -> Quantization:
 
 
 def test_networks_are_one_by_their_widths_not_by_their_names(
-    run: tuple[Path, RunRanking], measured: dict[str, Measured]
+    run: tuple[Path, RunRanking], measured: dict[str, MeasuredVariant]
 ) -> None:
     folder, _ = run
     assert measured["baseline"].is_same_network(measured["standard-1"])
@@ -87,7 +88,7 @@ def test_networks_are_one_by_their_widths_not_by_their_names(
 
 
 def test_accuracy_draws_are_paired_and_spread_around_the_estimate(
-    measured: dict[str, Measured],
+    measured: dict[str, MeasuredVariant],
 ) -> None:
     for variant in measured.values():
         assert variant.map50_draws.shape == measured["baseline"].map50_draws.shape
@@ -133,13 +134,13 @@ def test_looks_are_those_the_measuring_could_have_stopped_at(run: tuple[Path, Ru
 def test_view_shows_ranks_failures_noise_and_advice(run: tuple[Path, RunRanking]) -> None:
     _, outcome = run
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(run_ranking_view(outcome.model_copy(update={"noise": ("steal was seen",)})))
+    console.print(run_ranking_view(outcome.model_copy(update={"noise": (STOLEN,)})))
     text = console.export_text()
     first = outcome.rankings[0]
     for row in first.rows:
         assert row.name in text
     assert "preserving-2: export: parity" in text
-    assert "steal was seen" in text
+    assert "the hypervisor took CPU time away in 3 of 16 child runs" in text
     assert "What to ship" in text
     assert "1 thread;" in text
     assert "2 threads;" in text
@@ -149,6 +150,6 @@ def test_neighbours_are_compared_in_speed_only_where_they_are_two_networks(
     run: tuple[Path, RunRanking],
 ) -> None:
     _, outcome = run
-    sentences = neighbour_sentences(outcome.rankings[0])
-    assert len(sentences) >= len(outcome.rankings[0].rows) - 1
-    assert not any("same network" in sentence for sentence in sentences)
+    pairs = neighbours(outcome.rankings[0])
+    assert len(pairs) >= len(outcome.rankings[0].rows) - 1
+    assert not any(pair.same_network and pair.metric == "speed" for pair in pairs)

@@ -13,6 +13,7 @@ from prunebench.common.records import (
     Accuracy,
     Audit,
     FileRef,
+    Grounds,
     Interval,
     Judgement,
     Structure,
@@ -22,7 +23,9 @@ from prunebench.common.records import (
 from prunebench.config.loading import Config
 from prunebench.experiment.plan import plan_variants
 from prunebench.experiment.prepare import Experiment
-from prunebench.experiment.stop_rule import judge_round, round_sentence
+from prunebench.experiment.stop_rule import judge_round
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_judgement
 
 IMAGES = 100
 
@@ -70,7 +73,12 @@ def round_record(
         name=f"preserving-{number}",
         parent=f"preserving-{number - 1}",
         steps=("load checkpoint", "prune", *(f"round {n}" for n in range(1, number + 1))),
-        audit=Audit(structure=structure, verdict="preserved", why="", kept_share=0.5),
+        audit=Audit(
+            structure=structure,
+            verdict="preserved",
+            grounds=Grounds(kind="same_widths", classes=1),
+            kept_share=0.5,
+        ),
         training=TrainingSummary(
             strategy="preserving", round=number, epochs=1, minutes=1, transferred=1, tensors=1
         ),
@@ -98,8 +106,7 @@ def test_a_shown_gain_goes_on(experiment: Experiment, tmp_path: Path) -> None:
     assert judgement.gain.estimate == pytest.approx(0.08, abs=0.011)
     assert (judgement.gain.low, judgement.gain.high) == pytest.approx((low, high), abs=0.015)
     assert not judgement.stops
-    assert judgement.reason.startswith("round 2: +8.0 points mAP50 [+")
-    assert judgement.reason.endswith("], a gain is shown; went on")
+    assert (judgement.round, judgement.finding) == (2, "gain")
 
 
 def test_a_round_is_judged_by_what_ranks(experiment: Experiment, tmp_path: Path) -> None:
@@ -112,7 +119,8 @@ def test_a_round_is_judged_by_what_ranks(experiment: Experiment, tmp_path: Path)
     assert by_mask.stops
     assert by_mask.gain is not None
     assert by_mask.gain.estimate == pytest.approx(-0.2, abs=0.011)
-    assert " points mask mAP50 [" in by_mask.reason
+    assert by_mask.metric == "mask"
+    assert " points mask mAP50 [" in tell_judgement(by_mask, Messages())
 
 
 @pytest.mark.parametrize(
@@ -131,7 +139,7 @@ def test_without_a_shown_gain_the_chain_stops(
         experiment, round_record(tmp_path, 1, [*before]), round_record(tmp_path, 2, [*after])
     )
     assert judgement.stops
-    assert judgement.reason.endswith("no gain shown; stopped")
+    assert judgement.finding == "no_gain"
     assert judgement.gain is not None
     assert judgement.gain.estimate == pytest.approx((len(after) - len(before)) / 100, abs=0.011)
 
@@ -151,18 +159,23 @@ def test_another_network_cannot_be_judged_and_goes_on(
     after = round_record(tmp_path, 2, list(range(50)), width=24)
     judgement = judge_round(experiment, before, after)
     assert (judgement.stops, judgement.gain) == (False, None)
-    assert "cannot be judged without measuring" in judgement.reason
+    assert judgement.finding == "other_network"
+    assert tell_judgement(judgement, Messages()) == (
+        "round 2: its network is another one than round 1's, so its gain in efficiency cannot be "
+        "judged without measuring; went on"
+    )
 
 
 def test_few_images_judge_nothing(experiment: Experiment, tmp_path: Path) -> None:
     rounds = [round_record(tmp_path, number, [0, 1], images=8) for number in (1, 2)]
     judgement = judge_round(experiment, *rounds)
     assert (judgement.stops, judgement.gain) == (False, None)
-    assert "8 images, 20 are needed" in judgement.reason
+    assert judgement.finding == "few_images"
+    assert "8 images, 20 are needed" in tell_judgement(judgement, Messages())
 
 
 def test_a_stopped_chain_stays_stopped(experiment: Experiment) -> None:
-    judgement = Judgement(stops=True, reason="round 2: no gain shown; stopped")
+    judgement = Judgement(round=2, finding="no_gain")
     left_out = VariantRecord(name="preserving-3", parent="preserving-2", steps=())
     left_out = left_out.model_copy(update={"judgement": judgement})
     before = VariantRecord(name="preserving-2", parent="preserving-1", steps=())
@@ -185,7 +198,12 @@ def test_a_stopped_chain_stays_stopped(experiment: Experiment) -> None:
 )
 def test_the_reason_is_one_sentence(figures: tuple[float, ...], sentence: str) -> None:
     estimate, low, high = figures
-    assert round_sentence(2, Interval(estimate=estimate, low=low, high=high)) == sentence
+    judgement = Judgement(
+        round=2,
+        finding="gain" if low > 0 else "no_gain",
+        gain=Interval(estimate=estimate, low=low, high=high),
+    )
+    assert tell_judgement(judgement, Messages()) == sentence
 
 
 def test_a_round_is_judged_from_the_third_on_where_that_is_asked_for() -> None:

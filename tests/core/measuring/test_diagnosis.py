@@ -13,7 +13,17 @@ from onnx import TensorProto, helper, numpy_helper
 
 from prunebench.common.errors import CheckpointError
 from prunebench.config.sections import LatencyConfig
-from prunebench.measuring.profile import Diagnosis, NetworkProfile, Request, advise, run
+from prunebench.measuring.profile import (
+    Cause,
+    Denormals,
+    Diagnosis,
+    NetworkProfile,
+    OffBlock,
+    OtherOperators,
+    Request,
+    causes_of,
+    run,
+)
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.child import run_child
 
@@ -77,19 +87,15 @@ def test_widths_off_the_block_leave_the_blocked_layout(baseline: Path, tmp_path:
         "model.3.conv": 7,
     }
     # The last width is the number of classes: it was no choice of the pruning.
-    assert found.advice == (
-        "3 of 4 convolutions have widths that are no multiple of 8: set prune.round_to to 8.",
-    )
+    assert found.causes == (OffBlock(off=3, convolutions=4, block=8),)
     assert [p.name for p in (tmp_path / "work").iterdir() if p.is_dir()] == []
 
 
 def test_the_block_is_the_hosts(baseline: Path, tmp_path: Path) -> None:
     pruned = write_network(tmp_path / "pruned.onnx", (24, 56, 48, 7))
-    assert diagnose(tmp_path, pruned, baseline, block=8).advice == ()
+    assert diagnose(tmp_path, pruned, baseline, block=8).causes == ()
     wide = diagnose(tmp_path, pruned, baseline, block=16)
-    assert wide.advice == (
-        "2 of 4 convolutions have widths that are no multiple of 16: set prune.round_to to 16.",
-    )
+    assert wide.causes == (OffBlock(off=2, convolutions=4, block=16),)
     assert wide.variant.blocked == wide.variant.convolutions
 
 
@@ -110,8 +116,7 @@ def test_denormal_weights_are_counted(baseline: Path, tmp_path: Path) -> None:
     pruned = write_network(tmp_path / "pruned.onnx", (32, 64, 64, 7), denormals=5)
     found = diagnose(tmp_path, pruned, baseline)
     assert (found.variant.denormal_weights, found.baseline.denormal_weights) == (5, 0)
-    (sentence,) = found.advice
-    assert sentence.startswith("5 of 60,192 weights are denormal numbers")
+    assert found.causes == (Denormals(denormal=5, weights=60_192),)
 
 
 def test_graph_optimisation_off_means_no_blocked_layout(baseline: Path, tmp_path: Path) -> None:
@@ -145,19 +150,19 @@ def profile(
     )
 
 
-def test_advice_only_where_something_is_off() -> None:
+def test_causes_only_where_something_is_off() -> None:
     usual = profile()
 
-    def advice(other: NetworkProfile) -> list[str]:
-        return advise(other, usual, block=16)
+    def causes(other: NetworkProfile) -> list[Cause]:
+        return list(causes_of(other, usual, block=16))
 
-    assert advice(profile()) == []
-    assert advice(profile(off=61)) == [
-        "61 of 63 convolutions have widths that are no multiple of 16: set prune.round_to to 16."
-    ]
-    (sentence,) = advice(profile(ms=14, conv=0.6))
-    assert sentence.startswith("40% of the time goes to operators other than convolutions")
+    assert causes(profile()) == []
+    assert causes(profile(off=61)) == [OffBlock(off=61, convolutions=63, block=16)]
+    (cause,) = causes(profile(ms=14, conv=0.6))
+    assert isinstance(cause, OtherOperators)
+    assert cause.share == pytest.approx(0.4)
+    assert cause.baseline_share == pytest.approx(0.2)
     # As slow, yet the other operators take no more of it than the baseline's.
-    assert advice(profile(ms=14)) == []
+    assert causes(profile(ms=14)) == []
     # A hundredth of the time is no reason, however much it has grown.
-    assert advise(profile(ms=14, conv=0.98), profile(conv=0.99), block=16) == []
+    assert list(causes_of(profile(ms=14, conv=0.98), profile(conv=0.99), block=16)) == []

@@ -70,7 +70,9 @@ def test_a_counted_target_is_reached_and_not_overshot_by_a_move(
     split: Any = network.graph.network
     narrow(network, found.kept, round_to=BLOCK)
     after = structure_of(split, HW)
-    assert f"{after.parameters:,} parameters" in found.reached
+    assert found.reached.goal == goal.label
+    assert found.reached.parameters == after.parameters
+    assert found.reached.macs == shapes.macs(found.kept)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.accuracy import Request as AccuracyRequest
 from prunebench.measuring.accuracy import run as evaluate
 from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+from prunebench.measuring.profile import OffBlock
 from prunebench.measuring.profile import Request as DiagnosisRequest
 from prunebench.measuring.profile import run as diagnose
 from prunebench.measuring.session import SessionSettings
@@ -210,7 +211,7 @@ def test_the_diagnosis_counts_an_int8_file(
     assert found.baseline.quantized == 0
     assert found.variant.mmacs == pytest.approx(found.baseline.mmacs)
     assert found.variant.off_block == found.baseline.off_block == {"box": 4, "score": 3}
-    assert not any("round_to" in sentence for sentence in found.advice)
+    assert not any(isinstance(cause, OffBlock) for cause in found.causes)
 
 
 def test_the_audit_counts_an_int8_file_as_its_float_file(

@@ -13,6 +13,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from prunebench.common.errors import ConfigError, StepError
+from prunebench.common.records import LeftAlone
 from prunebench.variants.checkpoint import Network
 from prunebench.variants.graph.surgery import OpaqueAttention, SplitC2f, opaque_attention
 from prunebench.variants.structure import blank_image
@@ -28,12 +29,12 @@ RESHAPING = (
     tp.ops.OPTYPE.SLICE,
 )
 
-IS_PREDICTION = "its outputs are the predictions"
-IS_ATTENTION = "attention divides its channels into heads"
-IS_UNTRACED = "it is no trainable part of the forward pass"
-IS_GROUPED = "it is a grouped convolution"
-IS_IGNORED = "it is named in prune.ignore"
-IS_OTHER_HALF = "the other half of its C2f is left alone"
+IS_PREDICTION = LeftAlone(reason="prediction")
+IS_ATTENTION = LeftAlone(reason="attention")
+IS_UNTRACED = LeftAlone(reason="untraced")
+IS_GROUPED = LeftAlone(reason="grouped")
+IS_IGNORED = LeftAlone(reason="ignored")
+IS_OTHER_HALF = LeftAlone(reason="other_half")
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class PruningGraph:
 
     network: nn.Module
     groups: tuple[ChannelGroup, ...]
-    left_alone: Mapping[str, str]
+    left_alone: Mapping[str, LeftAlone]
     _dependencies: tp.DependencyGraph = field(repr=False)
 
     def stock_name(self, name: str) -> str:
@@ -242,12 +243,14 @@ def _group_of(
         raise _untraceable(network, root, f"{type(error).__name__}: {error}") from error
 
 
-def _refusal(group: ChannelGroup, fixed: Mapping[str, str], network: nn.Module) -> str | None:
+def _refusal(
+    group: ChannelGroup, fixed: Mapping[str, LeftAlone], network: nn.Module
+) -> LeftAlone | None:
     """Why none of a group's channels may be removed, or ``None``."""
     for member in group.members:
         if member in fixed:
             other = _stock_name(network, member)
-            return f"it shares its channels with {other}: {fixed[member]}"
+            return fixed[member].model_copy(update={"shared_with": other})
     for dependency, _ in group.layers:
         module = dependency.target.module
         if isinstance(module, OpaqueAttention):

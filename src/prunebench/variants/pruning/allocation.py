@@ -7,6 +7,7 @@ from pathlib import Path as FilePath
 from typing import NamedTuple
 
 from prunebench.common.errors import ConfigError, StepError
+from prunebench.common.records import Reached
 from prunebench.config.sections import Allocation
 from prunebench.config.targets import Goal
 from prunebench.variants.pruning.alignment import aligned_width
@@ -31,11 +32,11 @@ class Allocated(NamedTuple):
 
     Attributes:
         kept: Root of a group to the channels that stay.
-        reached: What they come to, in a sentence's end ("1,702,133 parameters").
+        reached: What they come to.
     """
 
     kept: dict[str, int]
-    reached: str
+    reached: Reached
 
 
 class Measurements(NamedTuple):
@@ -80,14 +81,14 @@ def allocate(
     groups = opened.graph.groups
     if goal.kind == "ratio" and allocation == "uniform":
         kept = {group.root: aligned_width(group.width, goal.value, block) for group in groups}
-        return Allocated(kept, _counted(shapes, kept))
+        return Allocated(kept, _reached(goal, shapes, kept))
     path = path_of(opened, shapes, allocation, block=block, measurements=measurements)
     if not path.moves:
         raise StepError("prune", "every layer is left alone, so there is nothing to prune")
     if not goal.is_measured:
         check_goal(path, shapes, goal)
         kept = next(p for p in path.points() if _reaches(goal, _progress(shapes, goal, p)))
-        return Allocated(kept, _counted(shapes, kept))
+        return Allocated(kept, _reached(goal, shapes, kept))
     if time is None:
         raise StepError("prune", f"the target {goal.label} needs a measurement")
     points = list(path.points())
@@ -98,9 +99,12 @@ def allocate(
     predicted = [float(cost(kept)) for kept in points]
     found = find_point(predicted, lambda index: time(points[index]), goal, note)
     kept = points[found.point]
-    speed = f"{1 / found.timed.ratio.estimate:.2f}x, {found.timed.latency_ms:.2f} ms"
-    missed = "" if found.met else f", the nearest to {goal.label} that these widths reach"
-    return Allocated(kept, f"{speed}{missed}; {_counted(shapes, kept)}")
+    measured = {
+        "speedup": 1 / found.timed.ratio.estimate,
+        "latency_ms": found.timed.latency_ms,
+        "met": found.met,
+    }
+    return Allocated(kept, _reached(goal, shapes, kept).model_copy(update=measured))
 
 
 def path_of(
@@ -163,5 +167,6 @@ def _reaches(goal: Goal, value: float) -> bool:
     return value >= goal.value if goal.kind == "ratio" else value <= goal.value
 
 
-def _counted(shapes: Shapes, kept: Kept) -> str:
-    return f"{shapes.parameters(kept):,} parameters, {shapes.macs(kept) / 1e6:.1f} M MACs"
+def _reached(goal: Goal, shapes: Shapes, kept: Kept) -> Reached:
+    label = None if goal.kind == "ratio" else goal.label
+    return Reached(goal=label, parameters=shapes.parameters(kept), macs=shapes.macs(kept))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from prunebench.common.errors import StepError
+from prunebench.common.records import LeftAlone
 from prunebench.config.sections import Importance
 from prunebench.variants.checkpoint import Network, parameter_count
 from prunebench.variants.graph.groups import PruningGraph, forward_to_predictions, trace
@@ -101,15 +102,18 @@ def narrow(opened: Opened, kept: Mapping[str, int], *, round_to: int | None) -> 
 
 def left_alone(
     graph: PruningGraph, kept: Mapping[str, int], round_to: int | None
-) -> dict[str, str]:
+) -> dict[str, LeftAlone]:
     """Modules that keep their width, by name in the stock network, with reasons."""
     reasons = dict(graph.left_alone)
     for group in graph.groups:
         if kept[group.root] == group.width:
             narrow = round_to is not None and group.width <= round_to
-            why = f"no wider than a block of {round_to}" if narrow else "too narrow for the ratio"
-            for member in group.members:
-                reasons[graph.stock_name(member)] = f"its {group.width} channels are {why}"
+            reason = LeftAlone(
+                reason="narrow_block" if narrow else "narrow_ratio",
+                width=group.width,
+                block=round_to if narrow else None,
+            )
+            reasons.update({graph.stock_name(member): reason for member in group.members})
     return reasons
 
 

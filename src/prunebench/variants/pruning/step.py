@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunebench.common.records import FileRef, Record, Structure, sha256_of
+from prunebench.common.records import FileRef, LeftAlone, Reached, Record, Structure, sha256_of
 from prunebench.config.sections import Allocation, Importance, LatencyConfig
 from prunebench.config.targets import Goal
 from prunebench.steps.events import Emit, Progress, Stage
@@ -96,14 +96,14 @@ class Pruned(Record):
         structure: The pruned network.
         left_alone: Modules that kept their width, each with its reason.
         bn_batches: Batches that BatchNorm was re-estimated on, 0 where its statistics stayed.
-        reached: What the target came to, in words.
+        reached: What the target came to.
     """
 
     checkpoint: FileRef
     structure: Structure
-    left_alone: dict[str, str]
+    left_alone: dict[str, LeftAlone]
     bn_batches: int
-    reached: str
+    reached: Reached
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
@@ -136,8 +136,8 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
     provenance = {
         "step": "prune",
         "parent_sha256": sha256_of(checkpoint),
-        "left_alone": alone,
-        "reached": allocated.reached,
+        "left_alone": {name: one.model_dump() for name, one in alone.items()},
+        "reached": allocated.reached.model_dump(),
         **request.model_dump(mode="json", exclude=NOT_KEPT),
     }
     save_checkpoint(network, target, provenance)

@@ -1,4 +1,4 @@
-"""The report's fixed texts, one JSON catalogue per language."""
+"""Fixed texts, one JSON catalogue per language."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from importlib.resources import files
 
 from prunebench.common.errors import ConfigError
 
-FOLDER = files("prunebench.results.report") / "messages"
+ENGLISH = "en"
+FOLDER = files("prunebench.results.messages")
 
 
 class Messages:
     """The texts of one language.
 
     Args:
-        lang: Code of the language ("en").
+        lang: Code of the language.
 
     Raises:
         ConfigError: There is no catalogue for it.
     """
 
-    def __init__(self, lang: str) -> None:
+    def __init__(self, lang: str = ENGLISH) -> None:
         if lang not in languages():
             raise ConfigError(
                 f"the report is not available in {lang!r}",
@@ -54,10 +55,14 @@ class Messages:
         shown = names[: most - 1]
         return self("list.more", first=", ".join(shown), n=len(names) - len(shown))
 
+    def clauses(self, parts: Sequence[str]) -> str:
+        """Clauses as running text, with a full stop at its end."""
+        return f"{self('clauses.between').join(parts)}."
+
 
 def languages() -> tuple[str, ...]:
     """Codes of the languages there is a catalogue for."""
-    return tuple(sorted(p.name.removesuffix(".json") for p in FOLDER.iterdir()))
+    return tuple(sorted(p.name[:-5] for p in FOLDER.iterdir() if p.name.endswith(".json")))
 
 
 @functools.cache
