@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from prunebench.common.errors import StepError
 from prunebench.common.files import place
 from prunebench.common.records import (
@@ -16,7 +14,7 @@ from prunebench.common.records import (
     sha256_of,
 )
 from prunebench.config.sections import QuantizeConfig
-from prunebench.data.dataset import images_of, read_dataset
+from prunebench.data.dataset import images_of
 from prunebench.experiment.controls import smaller_network
 from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import Experiment
@@ -131,9 +129,8 @@ def quantize_variant(
     config = experiment.config
     settings = config.quantize or QuantizeConfig()
     exported = parent.exported
-    dataset = read_dataset(Path(experiment.data_yaml))
-    calibration = images_of(dataset, "train", limit=settings.calibration_images)
-    images = images_of(dataset, "val", limit=config.accuracy.images)
+    calibration = images_of(experiment.dataset, "train", limit=settings.calibration_images)
+    images = images_of(experiment.dataset, "val", limit=config.accuracy.images)
     request = QuantizeRequest(
         onnx=str(experiment.run_folder / exported.onnx.path),
         calibration=tuple(map(str, calibration)),

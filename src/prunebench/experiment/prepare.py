@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 import yaml
-from pydantic import ValidationError
+from pydantic import PrivateAttr, ValidationError
 
 from prunebench.common.cores import usable_cores
 from prunebench.common.errors import CheckpointError, ConfigError, EnvironmentMismatch, InputError
@@ -20,7 +20,15 @@ from prunebench.common.versions import check_versions
 from prunebench.config.loading import Config
 from prunebench.config.mlflow import require_mlflow
 from prunebench.config.sections import PruneConfig
-from prunebench.data.dataset import Split, check_dataset, dataset_digest, images_of, resolve_dataset
+from prunebench.data.dataset import (
+    Dataset,
+    Split,
+    check_dataset,
+    dataset_digest,
+    images_of,
+    read_dataset,
+    resolve_dataset,
+)
 from prunebench.data.file_memo import remembering
 from prunebench.experiment.controls import smaller_network
 from prunebench.experiment.plan import NETWORK_SUFFIXES, PlannedVariant, plan_variants
@@ -65,6 +73,14 @@ class Checked(Record):
     class_names: dict[int, str]
     split: str
     images: tuple[str, ...]
+    _dataset: Dataset | None = PrivateAttr(default=None)
+
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset; its images are listed once per process, not once per reader."""
+        if self._dataset is None:
+            self._dataset = read_dataset(Path(self.data_yaml))
+        return self._dataset
 
 
 class Experiment(Checked):
@@ -157,7 +173,7 @@ def check(config: Config) -> Checked:
         needed: tuple[Split, ...] = ("train", "val", split)
         check_dataset(dataset, class_names=names, splits=needed, task=task, memo=memo)
         data_digest = dataset_digest(dataset, memo)
-    return Checked(
+    checked = Checked(
         config=config,
         variants=variants,
         out=str(out),
@@ -170,6 +186,8 @@ def check(config: Config) -> Checked:
         split=split,
         images=tuple(str(p) for p in images_of(dataset, split, limit=config.accuracy.images)),
     )
+    checked._dataset = dataset
+    return checked
 
 
 def prepare(config: Config) -> Experiment:
@@ -186,6 +204,7 @@ def prepare(config: Config) -> Experiment:
         stage(f"{obstacle} It is measured anyway, as asked.")
     folder = open_run(config, Path(checked.out))
     experiment = Experiment(folder=str(folder), **dict(checked))
+    experiment._dataset = checked._dataset
     write_atomically(folder / EXPERIMENT_FILE, experiment.model_dump_json(indent=2))
     return experiment
 
