@@ -142,7 +142,7 @@ def operations(root: Path) -> Path:
     """The deployments, and faked ones of a comparison and of a device."""
     root.mkdir()
     (root / "flows").symlink_to(ROOT / "flows")
-    paths = [str(ROOT), str(ROOT / "tests" / "kits")]
+    paths = [str(ROOT), str(ROOT / "tests" / "support")]
     entry = f"import sys\nsys.path[:0] = {paths!r}\n"
     entry += "from faked_flow import rebenchmark, run_experiment\n"
     (root / "faked.py").write_text(entry)
