@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV := $(VENV)/.ready-dev
 
-.PHONY: help demo serve test test-pythons lint format docs package clean
+.PHONY: help demo serve test test-faults test-pythons lint format docs package clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -24,8 +24,11 @@ demo: $(READY) ## Compare six variants of the shipped model on the built-in scen
 serve: $(READY) ## Run a Prefect server, the deployments and a worker until Ctrl-C
 	@$(BIN)/prunebench serve
 
-test: $(DEV) ## Run every test (6 to 10 minutes on two cores)
+test: $(DEV) ## Run every test but those of faults (7 minutes on two cores)
 	@$(BIN)/python -m pytest
+
+test-faults: $(DEV) ## Run the tests of faults: servers, kills, full disks (7 minutes on two cores)
+	@$(BIN)/python -m pytest tests/faults
 
 test-pythons: $(DEV) ## Run the core's tests with every Python from 3.11 to 3.14 found here
 	@scripts/test-pythons

@@ -31,6 +31,8 @@ from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.session import SessionSettings
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_noise
 from prunebench.steps.child import run_child
 from prunebench.variants.checkpoint import load_checkpoint
 from prunebench.variants.pruning import costs, sensitivity
@@ -141,8 +143,8 @@ def _print(
             _speedup(times[1], own),
         )
     Console(width=120).print(table)
-    for sentence in result.noise:
-        print(f"noise: {sentence}")
+    for seen in result.noise:
+        print(f"noise: {tell_noise(seen, Messages())}")
 
 
 def _speedup(base: dict[int, float], own: dict[int, float]) -> str:

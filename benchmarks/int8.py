@@ -33,7 +33,7 @@ from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.child import run_child
-from prunebench.variants.quantize import Quantized, Request
+from prunebench.variants.int8.step import Quantized, Request
 
 FASTER = 1.6
 LOSS = 0.01

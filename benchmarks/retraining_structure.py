@@ -35,11 +35,11 @@ from prunebench.config.targets import parse_goal
 from prunebench.data.dataset import read_dataset
 from prunebench.data.scenes import generate_scenes
 from prunebench.steps.events import Event
-from prunebench.variants.audit import structure_of
 from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
 from prunebench.variants.pruning.step import Request as PruneRequest
 from prunebench.variants.pruning.step import run as prune
 from prunebench.variants.retraining.step import Request, run
+from prunebench.variants.structure import structure_of
 
 HW = (64, 96)
 ROUNDS = 2

@@ -76,7 +76,7 @@ def train(setting: Setting, data_yaml: str, imgsz: int, folder: str) -> float:
     import torch
     from ultralytics import YOLO
 
-    from prunebench.variants.retraining.common import isolate_ultralytics
+    from prunebench.variants.retraining.fit import isolate_ultralytics
     from prunebench.variants.retraining.trainers import preserving_trainer
 
     isolate_ultralytics()

@@ -23,6 +23,8 @@ from rich.console import Console
 from prunebench.cli.views.selftest import selftest_view
 from prunebench.measuring.selftest import QUICK, THOROUGH, selftest
 from prunebench.measuring.selftest_verdict import Comparison
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_noise
 
 COUNT_FOR_EVER = "import os; mine = os.getppid()\nwhile os.getppid() == mine: pass"
 """Ends with the process that started it, however that ends."""
@@ -60,6 +62,7 @@ def main(folder: Path, console: Console) -> int:
         )
     console.print(selftest_view(result))
     noisy = [r for r in result.repetitions if r.noise]
+    seen = tell_noise(noisy[0].noise[0], Messages()) if noisy else "nothing was seen"
     pairs = [pair for r in result.repetitions for pair in r.comparisons]
     count, false = len(result.repetitions), sum(is_false(pair) for pair in pairs)
     return print_claims(
@@ -67,7 +70,7 @@ def main(folder: Path, console: Console) -> int:
         [
             (
                 f"marked noisy under {load}",
-                f"{len(noisy)} of {count}; {noisy[0].noise[0] if noisy else 'nothing was seen'}",
+                f"{len(noisy)} of {count}; {seen}",
                 len(noisy) == count,
             ),
             ("no false ranking", f"{false} false of {len(pairs)} comparisons", false == 0),

@@ -13,6 +13,8 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prunebench.common.records import VariantRecord
 from prunebench.common.text import compact, slug
 from prunebench.results.history.compare import RunComparison, change_sentence
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_judgement, tell_variant
 from prunebench.results.outcome import RunRanking
 from prunebench.results.ranking.records import Ranking
 from prunebench.results.report.build import REPORT_HTML, report_markdown
@@ -90,6 +92,7 @@ def _key_name(outcome: RunRanking, device: str | None) -> str:
 
 def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
     """Rows of the ranking as plain values, failed variants and those not trained last."""
+    m = Messages()
     rows: list[dict[str, Any]] = [
         {
             "rank": row.label,
@@ -107,7 +110,9 @@ def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
         for row in ranking.rows
     ]
     missing = [("failed", one.name, f"{one.step}: {one.reason}") for one in ranking.failures]
-    missing += [("not trained", one.name, one.reason) for one in ranking.not_trained]
+    missing += [
+        ("not trained", one.name, tell_judgement(one.judgement, m)) for one in ranking.not_trained
+    ]
     return rows + [{"rank": rank, "variant": name, "verdict": why} for rank, name, why in missing]
 
 
@@ -120,7 +125,7 @@ def audit_rows(variants: Sequence[VariantRecord]) -> list[dict[str, Any]]:
             "parameters": variant.audit.structure.parameters,
             "parameters, BatchNorm folded": variant.audit.structure.parameters_fused,
             "MACs": variant.audit.structure.macs,
-            "why": variant.audit.why,
+            "why": tell_variant(variant, Messages()),
         }
         for variant in variants
         if variant.audit is not None

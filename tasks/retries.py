@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import httpx
 from prefect import task
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from prunebench.common.files import FULL_DISK
 
@@ -43,9 +43,11 @@ def is_passing(error: Any) -> bool:
         return error.response.status_code >= SERVER_ERROR
     if isinstance(error, OSError):
         return error.errno not in LASTING
-    # The history tells of its database in a sentence of its own.
+    # The history tells of its database in a sentence of its own. Other errors of a database last:
+    # a file that is none, or is damaged.
     cause = getattr(error, "__cause__", None)
-    return isinstance(error, httpx.TransportError) or isinstance(cause, DBAPIError)
+    passing = (OperationalError, InterfaceError)
+    return isinstance(error, httpx.TransportError) or isinstance(cause, passing)
 
 
 def _is_worth_a_retry(task: Any, task_run: Any, state: Any) -> bool:

@@ -37,10 +37,10 @@ REQUIRE_SYSTEM_PACKAGES = "REQUIRE_SYSTEM_PACKAGES"
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep the tests of one file, and so its fixtures, on one worker."""
+    """Keep the tests of one file, and so its fixtures, on one worker; the flow tests share more."""
     # Not in pytest_collection_modifyitems: pytest-xdist reads the groups there, before us.
-    if {"core", "models", "processes"} & set(item.path.parts):
-        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    group = "flows" if item.path.parent.name == "flows" else item.path.stem
+    item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -61,15 +62,26 @@ def assert_refused(outcome: Outcome, *parts: str) -> None:
     assert code == 2
 
 
-MAKERS = {
-    "fused": "model = YOLO(sys.argv[1]); model.fuse(); model.save(sys.argv[2])",
-    "classify": "YOLO('yolov8n-cls.yaml').save(sys.argv[2])",
-    "pose": "YOLO('yolov8n-pose.yaml').save(sys.argv[2])",
-}
-"""Python code that writes a checkpoint of each kind with plain Ultralytics."""
+MAKER = """
+import sys
+from ultralytics import YOLO
+model = YOLO(sys.argv[1])
+model.fuse()
+model.save("fused.pt")
+YOLO("yolov8n-cls.yaml").save("classify.pt")
+YOLO("yolov8n-pose.yaml").save("pose.pt")
+"""
 
 
-def checkpoint_of(folder: Path, kind: str) -> Path:
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoints written with plain Ultralytics, one of each kind that is not taken."""
+    folder = tmp_path_factory.mktemp("made")
+    subprocess.run([sys.executable, "-c", MAKER, str(ASSET)], cwd=folder, check=True)
+    return folder
+
+
+def checkpoint_of(folder: Path, kind: str, made: Path) -> Path:
     """A file that is no usable checkpoint, of one kind."""
     path = folder / "model.pt"
     if kind == "empty":
@@ -78,9 +90,8 @@ def checkpoint_of(folder: Path, kind: str) -> Path:
         path.write_text("this is no checkpoint\n")
     elif kind == "truncated":
         path.write_bytes(ASSET.read_bytes()[:100_000])
-    elif kind in MAKERS:
-        code = f"from ultralytics import YOLO; import sys; {MAKERS[kind]}"
-        subprocess.run([sys.executable, "-c", code, str(ASSET), str(path)], check=True)
+    elif kind != "missing":
+        shutil.copyfile(made / f"{kind}.pt", path)
     return path
 
 
@@ -96,8 +107,10 @@ def checkpoint_of(folder: Path, kind: str) -> Path:
         ("pose", "Pose"),
     ],
 )
-def test_a_wrong_checkpoint(command: Callable[..., Outcome], tmp_path: Path, kind: str, part: str):
-    model = checkpoint_of(tmp_path, kind)
+def test_a_wrong_checkpoint(
+    command: Callable[..., Outcome], tmp_path: Path, made: Path, kind: str, part: str
+):
+    model = checkpoint_of(tmp_path, kind, made)
     outcome = command("run", "--config", config_file(tmp_path, model=str(model)))
     assert_refused(outcome, "model.pt", part)
     assert list(tmp_path.glob("out/[0-9]*")) == []

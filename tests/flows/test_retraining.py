@@ -17,6 +17,8 @@ from rich.console import Console
 from flows.run_experiment import run_experiment
 from prunebench.cli.views.ranking import run_ranking_view
 from prunebench.config.loading import parse_config
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_judgement
 from prunebench.results.outcome import read_outcome
 from prunebench.results.run_folder import read_variants
 from prunebench.steps.events import Event, listening
@@ -57,8 +59,7 @@ def test_a_chain_without_a_gain_is_stopped_and_neither_failed_nor_ranked(stopped
     variants = {variant.name: variant for variant in read_variants(folder)}
     reason = variants["preserving-3"].not_trained
     assert reason is not None
-    assert reason.startswith("round 2: ")
-    assert reason.endswith("no gain shown; stopped")
+    assert (reason.round, reason.finding) == (2, "no_gain")
     assert variants["preserving-4"].not_trained == reason
     assert {event.variant for event in events if event.kind == "epoch"} == {
         "preserving-1",
@@ -78,7 +79,7 @@ def test_a_chain_without_a_gain_is_stopped_and_neither_failed_nor_ranked(stopped
 def test_the_reason_is_told_wherever_the_run_is_shown(stopped: Any) -> None:
     folder = Path(stopped[0].result()["folder"])
     outcome = read_outcome(folder)
-    reason = outcome.rankings[0].not_trained[0].reason
+    reason = tell_judgement(outcome.rankings[0].not_trained[0].judgement, Messages())
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(run_ranking_view(outcome))
     assert f"preserving-3: {reason}" in console.export_text()
@@ -86,7 +87,7 @@ def test_the_reason_is_told_wherever_the_run_is_shown(stopped: Any) -> None:
     assert reason in re.sub(r"<[^>]+>", "", (folder / "report.html").read_text())
     with (folder / "ranking.csv").open() as stream:
         rows = {row["variant"]: row for row in csv.DictReader(stream)}
-    assert rows["preserving-4"]["failure"] == f"not trained: {reason}"
+    assert rows["preserving-4"]["failure"] == "not trained: no gain in round 2"
     wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["ranking-tiny-1-threads"]))
     with get_client(sync_client=True) as client:
         artifacts = client.read_artifacts(artifact_filter=wanted)

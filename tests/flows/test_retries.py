@@ -1,4 +1,4 @@
-"""Which errors are worth another try."""
+"""What is tried again, and what is not."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy.exc import OperationalError
 
 from prunebench.common.errors import InputError, StepError, StoreError
 from prunebench.operating.store.files import FileStore
+from prunebench.results.history.store import Store
 from tasks.retries import is_passing
 
 
@@ -37,16 +37,13 @@ def test_a_connection_or_a_disk_may_come_back(code: int) -> None:
     assert is_passing(OSError(code, os.strerror(code)))
 
 
-def test_a_server_and_a_database_may_come_back() -> None:
+def test_a_server_may_come_back() -> None:
     request = httpx.Request("GET", "http://127.0.0.1/api")
     assert is_passing(httpx.ConnectError("refused"))
     for status, passing in ((500, True), (503, True), (404, False), (409, False)):
         response = httpx.Response(status, request=request)
         error = httpx.HTTPStatusError("no", request=request, response=response)
         assert is_passing(error) is passing
-    told = InputError("the history store cannot be opened")
-    told.__cause__ = OperationalError("BEGIN", {}, OSError("refused"))
-    assert is_passing(told)
 
 
 def test_bad_input_and_a_failed_step_stay_as_they_are() -> None:
@@ -86,3 +83,17 @@ def test_a_store_is_waited_for_whatever_its_protocol_says(
     with pytest.raises(FileNotFoundError) as missing:
         store.put(tmp_path / "none.bin")
     assert not is_passing(missing.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "again"),
+    [("postgresql://nobody@/none?host={folder}", True), ("sqlite:///{folder}/history.db", False)],
+    ids=["no server", "no database"],
+)
+def test_a_history_is_tried_again_only_where_it_may_come_back(
+    tmp_path: Path, url: str, again: bool
+) -> None:
+    (tmp_path / "history.db").write_text("not a database, " * 100)
+    with pytest.raises(InputError) as failed, Store(url.format(folder=tmp_path)):
+        pass
+    assert is_passing(failed.value) is again

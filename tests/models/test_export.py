@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from pruning_kit import HW, NAMES, parameters, tiny_network
+from pruning_kit import HW, NAMES, parameters, prune_uniformly, tiny_network
 from ultralytics import YOLO
 
 from prunebench.common.errors import CheckpointError, DatasetError, ParityError
@@ -20,10 +20,10 @@ from prunebench.common.records import Exported
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.inference import OnnxNetwork
 from prunebench.measuring.session import SessionSettings
-from prunebench.variants.audit import audit_file, structure_of
+from prunebench.variants.audit import audit_file
 from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
 from prunebench.variants.export import Request, compare, run
-from prunebench.variants.pruning.pruner import prune_network
+from prunebench.variants.structure import structure_of
 
 SESSION = SessionSettings.of(LatencyConfig())
 
@@ -40,7 +40,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pruned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pruned") / "pruned.pt"
     network = tiny_network("yolov8n")
-    prune_network(network, ratio=0.3, round_to=None)
+    prune_uniformly(network, ratio=0.3, round_to=None)
     save_checkpoint(network, path, {})
     return path
 
@@ -158,7 +158,7 @@ def test_a_failed_parity_leaves_no_file(
 def test_other_heads(name: str, image: Path, tmp_path: Path) -> None:
     checkpoint = tmp_path / "source" / "model.pt"
     network = tiny_network(name)
-    prune_network(network, ratio=0.3, round_to=None)
+    prune_uniformly(network, ratio=0.3, round_to=None)
     save_checkpoint(network, checkpoint, {})
     result = run(request(checkpoint, image), tmp_path, lambda event: None)
     masks = 32 if name.endswith("seg") else 0

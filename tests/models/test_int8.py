@@ -17,7 +17,7 @@ from prunebench.measuring.session import SessionSettings
 from prunebench.variants.audit import audit_file
 from prunebench.variants.checkpoint import save_checkpoint
 from prunebench.variants.export import export_onnx
-from prunebench.variants.quantizer import Quantizer
+from prunebench.variants.int8.quantizer import Quantizer
 
 SESSION = SessionSettings.of(LatencyConfig())
 

@@ -8,11 +8,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pruning_kit import HW, parameters, tiny_network
 
-from prunebench.variants.audit import structure_of
 from prunebench.variants.graph.groups import trace
 from prunebench.variants.graph.surgery import fold_c2f, split_c2f
 from prunebench.variants.pruning.importance import score_groups
 from prunebench.variants.pruning.shapes import shapes_of
+from prunebench.variants.structure import structure_of
 
 MODELS = ("yolov8n", "yolo11n", "yolo26n", "yolov8n-seg", "yolo11n-seg")
 
@@ -28,7 +28,7 @@ def test_counts_are_those_of_the_pruned_network(name: str, data: st.DataObject) 
     graph = trace(network)
     shapes = shapes_of(graph, HW)
     assert shapes.parameters(shapes.full) == before.parameters
-    attention = before.macs - shapes.macs_now
+    attention = before.macs - shapes.macs(shapes.full)
     kept: dict[str, int] = {}
     by_bundle: dict[int, int] = {}
     for group in graph.groups:

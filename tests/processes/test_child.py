@@ -20,8 +20,8 @@ from prunebench.config.strategy_settings import PreservingSettings
 from prunebench.data.scenes import generate_scenes
 from prunebench.steps.child import ending_children, run_child, thread_environment
 from prunebench.steps.events import Event
-from prunebench.variants.audit import Request
 from prunebench.variants.retraining.step import Request as TrainRequest
+from prunebench.variants.structure import Request
 from tests.conftest import ASSET
 
 PARENT = """

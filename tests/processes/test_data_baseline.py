@@ -25,15 +25,10 @@ def data_yaml(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_one_epoch_writes_a_checkpoint_and_says_how(data_yaml: Path, tmp_path: Path) -> None:
     events: list[dict[str, object]] = []
-    out = train_baseline(
-        model="yolov8n.yaml",
-        data_yaml=data_yaml,
-        out=tmp_path / "base.pt",
-        epochs=1,
-        imgsz=32,
-        batch=4,
-        seed=0,
-        threads=1,
+    out = tmp_path / "base.pt"
+    train_baseline(
+        request_for(data_yaml, "yolov8n.yaml"),
+        out,
         command="prunebench baseline --epochs 1",
         emit=events.append,
     )
@@ -76,14 +71,10 @@ def test_a_model_that_is_no_network_description(data_yaml: Path, tmp_path: Path)
 def test_a_checkpoint_must_end_in_pt(data_yaml: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"ends in \.pt; use base\.pt"):
         train_baseline(
-            model="yolov8n.yaml",
-            data_yaml=data_yaml,
-            out=tmp_path / "base.onnx",
-            epochs=1,
-            imgsz=32,
-            batch=4,
-            seed=0,
-            threads=1,
+            request_for(data_yaml, "yolov8n.yaml"),
+            tmp_path / "base.onnx",
+            command="",
+            emit=lambda event: None,
         )
     assert list(tmp_path.iterdir()) == []
 

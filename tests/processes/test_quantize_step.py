@@ -13,7 +13,7 @@ from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.steps.child import run_child
-from prunebench.variants.quantize import Quantized
+from prunebench.variants.int8.step import Quantized
 
 
 @pytest.fixture(autouse=True)

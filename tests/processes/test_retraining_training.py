@@ -23,7 +23,7 @@ from prunebench.common.errors import ConfigError, DatasetError, StepError, Struc
 from prunebench.common.records import sha256_of
 from prunebench.steps.events import Event
 from prunebench.variants.checkpoint import load_checkpoint
-from prunebench.variants.retraining.common import shapes_of
+from prunebench.variants.retraining.saved import tensor_shapes
 from prunebench.variants.retraining.step import Result, run
 
 TENSORS = 16 * 6 + 2 * 2 * (2 * 6 + 2) + 1
@@ -130,9 +130,9 @@ def test_preserving_keeps_the_structure_in_both_rounds(
     preserved: Done, pruned: Path, data_yaml: Path, train: Train, tmp_path: Path
 ) -> None:
     second = train(tmp_path, preserved.model, data_yaml, "preserving", round=2, epochs=1)
-    expected = shapes_of(load_checkpoint(pruned))
+    expected = tensor_shapes(load_checkpoint(pruned))
     for done, epochs in ((preserved, 2), (second, 1)):
-        assert shapes_of(load_checkpoint(done.model)) == expected
+        assert tensor_shapes(load_checkpoint(done.model)) == expected
         assert done.result.structure.parameters == parameters_in(pruned)
         training = done.result.training
         assert (training.transferred, training.tensors) == (TENSORS, TENSORS)
@@ -150,7 +150,7 @@ def test_progress_is_told_as_it_happens(preserved: Done) -> None:
     epochs = [event for event in events if event.kind == "epoch"]
     assert [event.epoch for event in epochs] == [1, 2]
     assert all(event.epochs == 2 and event.loss > 0 for event in epochs)
-    assert epochs[-1]["seconds_left"] == 0
+    assert epochs[-1].seconds_left == 0
     assert "restored" not in preserved.recorder.kinds()
     curves = (preserved.folder / "curves.csv").read_text().splitlines()
     assert len(curves) == 3
@@ -373,37 +373,12 @@ def test_preserving_refuses_other_classes(
         run(request(pruned, other, "preserving"), tmp_path / "work", Recorder())
 
 
-def test_new_classes_replace_the_last_layers_only(
-    pruned: Path, data_yaml: Path, tmp_path: Path
-) -> None:
-    names = {0: "red", 1: "blue", 2: "green"}
-    other = make_dataset(tmp_path / "data", names=names)
-    arguments = request(pruned, other, "preserving", new_classes=True)
-    with pytest.raises(StepError, match="Interrupted"):
-        run(arguments, tmp_path / "work", interrupt_after_first_epoch)
-    result = run(arguments, tmp_path / "work", Recorder())
-    assert result.training.resumed == 1
-    before = shapes_of(load_checkpoint(pruned))
-    network: Any = load_checkpoint(tmp_path / "work" / "model.pt")
-    changed = {
-        name: (shape, before[name])
-        for name, shape in shapes_of(network).items()
-        if shape != before[name]
-    }
-    assert sorted(changed) == [
-        f"model.7.cv3.{level}.2.{part}" for level in (0, 1) for part in ("bias", "weight")
-    ]
-    assert {(after[0], parent[0]) for after, parent in changed.values()} == {(3, 2)}
-    assert network.names == names
-    assert network.model[-1].nc == 3
-
-
 def test_segmentation_keeps_its_structure(train: Train, tmp_path: Path) -> None:
     data_yaml = make_dataset(tmp_path / "data", polygons=True)
     pruned = make_network(tmp_path / "pruned.pt", pruned=True, task="segment")
     done = train(tmp_path / "work", pruned, data_yaml, "preserving", epochs=1)
     assert done.result.structure.task == "segment"
-    assert shapes_of(load_checkpoint(done.model)) == shapes_of(load_checkpoint(pruned))
+    assert tensor_shapes(load_checkpoint(done.model)) == tensor_shapes(load_checkpoint(pruned))
     assert "metrics/mAP50(M)" in done.result.metrics
 
 
@@ -422,7 +397,7 @@ def test_distillation_keeps_the_structure_and_continues(
     result = run(arguments, tmp_path, Recorder())
     assert (result.training.resumed, result.training.epochs) == (1, 2)
     network: Any = load_checkpoint(tmp_path / "model.pt")
-    assert shapes_of(network) == shapes_of(load_checkpoint(pruned))
+    assert tensor_shapes(network) == tensor_shapes(load_checkpoint(pruned))
     assert not any(module._forward_hooks for module in network.modules())
     header, *rows = (tmp_path / "curves.csv").read_text().splitlines()
     losses = [float(row.split(",")[header.split(",").index("train/dis_loss")]) for row in rows]

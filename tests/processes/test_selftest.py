@@ -27,7 +27,7 @@ from prunebench.config.sections import LatencyConfig
 from prunebench.measuring import selftest as module
 from prunebench.measuring import selftest_verdict
 from prunebench.measuring.latency.child import _slowed
-from prunebench.measuring.latency.records import LatencyResult
+from prunebench.measuring.latency.records import Disturbed, LatencyResult, Noise
 from prunebench.measuring.selftest import selftest
 from prunebench.measuring.selftest_verdict import Copies, SelfTest, judge_copies, resampled_alarms
 from prunebench.steps.events import Event
@@ -127,7 +127,9 @@ def test_a_file_that_cannot_be_measured_is_refused_first(tmp_path: Path) -> None
     assert not (tmp_path / "work").exists()
 
 
-def measured_with(host: SelfTest, spread: float, count: int, *, noise: tuple[str, ...] = ()) -> Any:
+def measured_with(
+    host: SelfTest, spread: float, count: int, *, noise: tuple[Noise, ...] = ()
+) -> Any:
     """Repetitions of 8 rounds whose log ratios vary by ``spread`` around the truth."""
     rng = np.random.default_rng(7)
     result = LatencyResult(
@@ -175,13 +177,20 @@ def test_a_quiet_host_is_trusted(tested: tuple[SelfTest, list[dict[str, Any]]]) 
     assert result.detectable_percent < result.detectable_soon_percent / 2
 
 
+BUSY = Disturbed(kind="busy", hit=4, runs=16, worst=0.5, limit=0.1)
+
+
 def test_a_noisy_host_is_said_to_be_one(tested: tuple[SelfTest, list[dict[str, Any]]]) -> None:
-    measured, factors = measured_with(tested[0], 0.15, 4, noise=("others were busy",))
+    measured, factors = measured_with(tested[0], 0.15, 4, noise=(BUSY,))
     result = judge_copies("m", measured, factors, np.random.default_rng(0))
     assert result.detectable_percent > 3
     assert result.doubts[0].startswith("The host is too noisy: in 40 rounds only differences of")
-    assert result.doubts[-1] == "4 of 4 measurements were noisy, one because others were busy."
+    assert result.doubts[-1] == "4 of 4 measurements were noisy."
     assert result.verdicts[1].resampled < 0.5
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(selftest_view(result))
+    said = "other processes kept CPUs busy in 4 of 16 child runs"
+    assert f"Seen while measuring: {said}" in console.export_text()
 
 
 def test_too_many_false_alarms_are_a_doubt(tested: tuple[SelfTest, list[dict[str, Any]]]) -> None:

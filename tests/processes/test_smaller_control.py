@@ -9,6 +9,8 @@ from prunebench.config.loading import parse_config
 from prunebench.experiment.make import make_variant
 from prunebench.experiment.plan import plan_variants
 from prunebench.experiment.prepare import prepare
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_variant
 from tests.conftest import tiny_values
 
 EPOCHS = 2
@@ -38,4 +40,6 @@ def test_the_smaller_network_has_the_macs_and_the_budget(tmp_path: Path) -> None
     assert smaller.audit.structure.macs <= pruned.audit.structure.macs
     assert smaller.training is not None
     assert smaller.training.epochs == EPOCHS + 1
-    assert f"the baseline's {EPOCHS} epochs and 1 of retraining" in smaller.audit.why
+    assert f"the baseline's {EPOCHS} epochs and 1 of retraining" in tell_variant(
+        smaller, Messages()
+    )

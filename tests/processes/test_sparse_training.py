@@ -21,7 +21,7 @@ from prunebench.steps.events import Event
 from prunebench.variants.checkpoint import load_checkpoint
 from prunebench.variants.graph.groups import trace
 from prunebench.variants.graph.surgery import split_c2f
-from prunebench.variants.retraining.common import shapes_of
+from prunebench.variants.retraining.saved import tensor_shapes
 from prunebench.variants.retraining.step import Request, Result, run
 
 STRONG, NONE = 1.0, 1e-12
@@ -81,7 +81,7 @@ def test_the_structure_stays_and_plain_ultralytics_opens_it(
     trained: dict[float, Done], unpruned: Path
 ) -> None:
     model, result = trained[STRONG]
-    assert shapes_of(load_checkpoint(model)) == shapes_of(load_checkpoint(unpruned))
+    assert tensor_shapes(load_checkpoint(model)) == tensor_shapes(load_checkpoint(unpruned))
     assert (result.training.strategy, result.training.round) == ("sparse", 0)
     assert result.training.transferred == result.training.tensors
     code = (
@@ -128,7 +128,9 @@ def test_an_interrupted_training_continues_regularised(
         run(arguments, tmp_path, interrupt)
     result = run(arguments, tmp_path, ignore)
     assert (result.training.resumed, result.training.epochs) == (1, 2)
-    assert shapes_of(load_checkpoint(tmp_path / "model.pt")) == shapes_of(load_checkpoint(unpruned))
+    assert tensor_shapes(load_checkpoint(tmp_path / "model.pt")) == tensor_shapes(
+        load_checkpoint(unpruned)
+    )
     continued, whole, without = (
         sum(least_important_norms(path))
         for path in (tmp_path / "model.pt", *(trained[weight][0] for weight in (STRONG, NONE)))

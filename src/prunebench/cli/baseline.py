@@ -29,23 +29,23 @@ def baseline(
     """Train a baseline from scratch and write its checkpoint with a JSON that says how."""
     from prunebench.common.cores import usable_cores
     from prunebench.data.dataset import check_dataset, resolve_dataset
-    from prunebench.variants.retraining.baseline import train_baseline
+    from prunebench.variants.retraining.baseline import Request, train_baseline
 
     dataset = resolve_dataset(data, cache_dir=data_dir)
     check_dataset(dataset, class_names=None)
-    path = train_baseline(
+    request = Request(
         model=model,
-        data_yaml=dataset.yaml,
-        out=out,
+        data_yaml=str(dataset.yaml),
         epochs=epochs,
         imgsz=imgsz,
         batch=batch,
         seed=seed,
         threads=usable_cores(),
-        command=shlex.join(["prunebench", *sys.argv[1:]]),
-        emit=_tell_epoch,
+        image_hw=(imgsz, imgsz),
     )
-    typer.echo(path)
+    command = shlex.join(["prunebench", *sys.argv[1:]])
+    train_baseline(request, out, command=command, emit=_tell_epoch)
+    typer.echo(out)
 
 
 def _tell_epoch(event: Event) -> None:

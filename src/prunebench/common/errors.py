@@ -1,23 +1,8 @@
-"""The exception tree.
-
-``PrunebenchError``
-├── ``InputError``            exit 2: the user gave something that cannot be used
-│   ├── ``ConfigError``       a configuration value, key or combination
-│   ├── ``CheckpointError``   a model file
-│   ├── ``DatasetError``      a data YAML, an image or a label file
-│   ├── ``TableError``        a CSV of measurements taken elsewhere
-│   ├── ``OutputError``       an output folder that cannot be written
-│   └── ``EnvironmentMismatch``  a library outside the tested range
-├── ``StepError``             exit 1: a step of one variant failed
-│   ├── ``ChildFailed``       its process ended without a result
-│   ├── ``ParityError``       the ONNX file does not compute what the checkpoint does
-│   ├── ``StoreError``        a file of the store is missing or damaged
-│   └── ``StructureChanged``  training changed a structure it was asked to keep
-└── ``RegressionFound``       exit 4: a gate did not hold
-"""
+"""The errors raised on purpose, each with the exit code the command line ends with."""
 
 from __future__ import annotations
 
+import copyreg
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +20,7 @@ class PrunebenchError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # An error crosses processes with what it knows; its arguments alone are one sentence.
-        return _restored, (type(self), self.args, self.__dict__)
-
-
-def _restored(
-    kind: type[PrunebenchError], arguments: tuple[Any, ...], known: dict[str, Any]
-) -> PrunebenchError:
-    error = kind.__new__(kind, *arguments)
-    error.__dict__.update(known)
-    return error
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class InputError(PrunebenchError):

@@ -10,6 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Verdict = Literal["unpruned", "pruned", "preserved", "restored", "altered"]
 
+Activations = Literal["u8", "s8"]
+"""Whether activations of an INT8 file are unsigned or signed."""
+
 Overlap = Literal["box", "mask"]
 """What the IoU behind an mAP is taken of."""
 
@@ -45,13 +48,7 @@ def sha256_of(path: Path) -> str:
 
 
 class FileRef(Record):
-    """A file, named relative to a root folder, with what its content must be.
-
-    Attributes:
-        path: POSIX path relative to the root it was made with.
-        sha256: Digest of the content, hexadecimal.
-        bytes: Size of the content in bytes.
-    """
+    """A file: its POSIX path relative to a root folder, its digest in hexadecimal and its size."""
 
     path: PathInside
     sha256: str
@@ -75,14 +72,7 @@ class FileRef(Record):
 
 
 class Interval(Record):
-    """An estimate with its confidence interval.
-
-    Attributes:
-        estimate: The point estimate.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
-        level: Confidence level, 0.95 unless told otherwise.
-    """
+    """An estimate with the ends of its confidence interval and that interval's level."""
 
     estimate: float
     low: float
@@ -117,6 +107,61 @@ class Structure(Record):
     stock: str | None = None
 
 
+class LeftAlone(Record):
+    """Why pruning left a module alone.
+
+    Attributes:
+        reason: What forbids it: the module's outputs are ``prediction``, ``attention`` divides its
+            channels, it is ``untraced`` or ``grouped``, ``ignored`` by name, the ``other_half`` of
+            its C2f is left alone, or it is too narrow for the block or for the ratio.
+        shared_with: Module of which that is true, where this one shares its channels.
+        width: Its channels, where they are too few.
+        block: Channels of a block, where that is what they are too few for.
+    """
+
+    reason: Literal[
+        "prediction",
+        "attention",
+        "untraced",
+        "grouped",
+        "ignored",
+        "other_half",
+        "narrow_block",
+        "narrow_ratio",
+    ]
+    shared_with: str | None = None
+    width: int | None = None
+    block: int | None = None
+
+
+class Grounds(Record):
+    """What an audit's verdict rests on.
+
+    Attributes:
+        kind: Whether the count is that of a ``stock`` network or ``unknown``, or how the network
+            differs from its parent: ``other_classes``, ``same_widths``, ``narrower``,
+            ``widths_back`` or ``other_layers``.
+        narrower: Convolutions narrower than the parent's.
+        classes: The network's classes.
+        parent_classes: The parent's, ``None`` without one, and so the next.
+        parent_parameters: The parent's parameters with BatchNorm apart.
+    """
+
+    kind: Literal[
+        "stock",
+        "unknown",
+        "other_classes",
+        "same_widths",
+        "narrower",
+        "widths_back",
+        "other_layers",
+    ]
+    classes: int
+    narrower: int = 0
+    parent_classes: int | None = None
+    parent_parameters: int | None = None
+
+
 class Audit(Record):
     """A structure, compared with the one it was made from.
 
@@ -125,16 +170,16 @@ class Audit(Record):
         verdict: ``unpruned`` (the stock network), ``pruned`` (narrower than its parent),
             ``preserved`` (same widths as its pruned parent), ``restored`` (pruned parent,
             but the stock widths are back) or ``altered`` (anything else).
-        why: The verdict in one sentence with its numbers.
+        grounds: What the verdict rests on.
         kept_share: Parameters divided by the unpruned baseline's, unfused on both sides.
         left_alone: Modules that pruning left alone, each with its reason.
     """
 
     structure: Structure
     verdict: Verdict
-    why: str
+    grounds: Grounds
     kept_share: float
-    left_alone: dict[str, str] = {}
+    left_alone: dict[str, LeftAlone] = {}
 
 
 class Accuracy(Record):
@@ -171,14 +216,12 @@ class Accuracy(Record):
 
 
 class Parity(Record):
-    """Largest differences between checkpoint and ONNX file on real images.
+    """Largest differences between checkpoint and ONNX file on real images, and their limits.
 
     Attributes:
         images: Images compared.
         max_box_px: Largest box coordinate difference, in pixels of the letterbox.
         max_score: Largest class score difference, 0..1.
-        box_tolerance_px: Limit for ``max_box_px``.
-        score_tolerance: Limit for ``max_score``.
     """
 
     images: int
@@ -214,7 +257,7 @@ class Quantization(Record):
         left_float: The others, by the name of their node, each with its reason.
         map50_float: mAP50 of the float file on the images the layers were chosen by, 0..1.
         map50: mAP50 of the INT8 file on the same images.
-        activations: ``u8`` or ``s8``, whether activations are unsigned or signed.
+        activations: Whether its activations are unsigned or signed.
         calibration_images: Training images the ranges of the activations come from.
     """
 
@@ -223,7 +266,7 @@ class Quantization(Record):
     left_float: dict[str, str]
     map50_float: float
     map50: float
-    activations: Literal["u8", "s8"]
+    activations: Activations
     calibration_images: int
 
 
@@ -264,14 +307,63 @@ class Judgement(Record):
     """Whether a chain of retrainings goes on after a round.
 
     Attributes:
-        stops: Whether the rounds after it are left out.
-        reason: Why, in one sentence.
+        round: The round that is judged.
+        finding: What decides: whether a ``gain`` in mAP50 is shown (``no_gain``: the rounds after
+            it are left out), or why that cannot be judged: it is an ``other_network`` than the
+            round before, or there are ``few_images``.
         gain: The round's gain in mAP50 (0..1), ``None`` where it cannot be judged.
+        metric: What the mAP50 is taken of.
+        images: Images it was evaluated on, where they are too few.
+        needed: Images that would be enough.
     """
 
-    stops: bool
-    reason: str
+    round: int
+    finding: Literal["gain", "no_gain", "other_network", "few_images"]
     gain: Interval | None = None
+    metric: Overlap = "box"
+    images: int | None = None
+    needed: int | None = None
+
+    @property
+    def stops(self) -> bool:
+        """Whether the rounds after it are left out."""
+        return self.finding == "no_gain"
+
+
+class Reached(Record):
+    """What pruning to a target came to.
+
+    Attributes:
+        goal: The target as configured, ``None`` for a plain ratio.
+        parameters: Parameters with BatchNorm apart.
+        macs: Multiply-accumulates of one image.
+        speedup: Measured speed by the baseline's, ``None`` where the target is a count.
+        latency_ms: Measured model-only milliseconds, ``None`` where the target is a count.
+        met: Whether it is the target and not only the nearest that these widths reach.
+    """
+
+    goal: str | None
+    parameters: int
+    macs: int
+    speedup: float | None = None
+    latency_ms: float | None = None
+    met: bool = True
+
+
+class StockBudget(Record):
+    """What a smaller stock network was made for, and how long it was trained.
+
+    Attributes:
+        pruned: The pruned variant it stands beside.
+        pruned_macs: Multiply-accumulates of that, ``None`` where unknown.
+        own_epochs: Epochs of the baseline, ``None`` where its checkpoint does not say them.
+        retraining_epochs: Epochs of every round of retraining together.
+    """
+
+    pruned: str
+    pruned_macs: int | None
+    own_epochs: int | None
+    retraining_epochs: int
 
 
 class VariantRecord(Record):
@@ -286,6 +378,7 @@ class VariantRecord(Record):
         quantization: Set where it is the INT8 sibling of its parent.
         failure: Set when a step failed; later fields are then ``None``.
         reached: What the pruning target came to, for a pruned variant.
+        budget: Set where it is a smaller stock network.
         judgement: What the rounds before it said, where that decides whether it is trained.
     """
 
@@ -300,10 +393,11 @@ class VariantRecord(Record):
     quantization: Quantization | None = None
     accuracy: Accuracy | None = None
     failure: Failure | None = None
-    reached: str | None = None
+    reached: Reached | None = None
+    budget: StockBudget | None = None
     judgement: Judgement | None = None
 
     @property
-    def not_trained(self) -> str | None:
-        """Why it was left out on purpose; ``None`` where it was made or failed."""
-        return self.judgement.reason if self.judgement and self.judgement.stops else None
+    def not_trained(self) -> Judgement | None:
+        """What left it out on purpose; ``None`` where it was made or failed."""
+        return self.judgement if self.judgement and self.judgement.stops else None

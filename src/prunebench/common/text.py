@@ -51,6 +51,11 @@ def compact(interval: Interval) -> str:
     return f"{interval.estimate:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, the name of its class where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def slug(text: str) -> str:
     """Text as a name in lower case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -9,15 +9,17 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import yaml
 
 from prunebench.common.errors import DatasetError
-from prunebench.data.labels import labels_of, read_labels, read_polygons
+from prunebench.data.file_memo import FileMemo
+from prunebench.data.labels import check_labels, label_path, labels_of, read_labels
 from prunebench.data.neontrees import prepare_neontrees
 from prunebench.data.scenes import generate_scenes
 from prunebench.data.ultralytics_sets import datasets_folder, download, find_yaml, yaml_folder
@@ -68,6 +70,11 @@ class Dataset:
     def sources(self, split: Split) -> tuple[Path, ...]:
         """Folders and lists of one split."""
         return {"train": self.train, "val": self.val, "test": self.test}[split]
+
+    @cached_property
+    def _images(self) -> dict[Split, list[str]]:
+        """Images of the splits that were listed."""
+        return {}
 
 
 def resolve_dataset(spec: str, *, cache_dir: Path) -> Dataset:
@@ -133,6 +140,7 @@ def check_dataset(
     class_names: Mapping[int, str] | None = None,
     splits: Sequence[Split] = ("train", "val"),
     task: str | None = None,
+    memo: FileMemo | None = None,
 ) -> None:
     """Check everything a training or an evaluation relies on.
 
@@ -145,30 +153,29 @@ def check_dataset(
         class_names: Names of the checkpoint's classes, which must be the dataset's.
         splits: Splits that must exist and have at least one labelled image.
         task: Task of the model; for ``segment`` every label must be a polygon.
+        memo: What is known of the files; label files that it knows are not read again.
 
     Raises:
         DatasetError: With the first thing that is wrong, its file and line.
     """
     if class_names is not None:
         _check_names(dataset, class_names)
+    memo = memo or FileMemo()
     classes = len(dataset.names)
     for split in SPLITS:
         needed = split in splits
         if not needed and not dataset.sources(split):
             continue
         labelled = 0
-        for image in images_of(dataset, split):
-            if not image.is_file():
+        for image in _images_of(dataset, split):
+            size = memo.size(image)
+            if size is None:
                 raise DatasetError(
                     f"an image of the {split} split does not exist", where=image, fix="restore it"
                 )
-            if not image.stat().st_size:
+            if not size:
                 raise DatasetError("the image file is empty", where=image, fix="restore it")
-            labels = labels_of(image)
-            if labels.is_file() and task == "segment":
-                labelled += bool(read_polygons(labels, classes=classes)[1])
-            elif labels.is_file():
-                labelled += bool(len(read_labels(labels, classes=classes)))
+            labelled += check_labels(label_path(image), memo, classes=classes, task=task) > 0
         if needed and not labelled:
             raise DatasetError(
                 f"the {split} split has no labelled image",
@@ -178,7 +185,7 @@ def check_dataset(
 
 
 def images_of(dataset: Dataset, split: Split, limit: int | None = None) -> list[Path]:
-    """Images of one split, sorted by path.
+    """Images of one split, sorted by path; listed once for each ``Dataset`` object.
 
     Args:
         dataset: The dataset.
@@ -188,49 +195,82 @@ def images_of(dataset: Dataset, split: Split, limit: int | None = None) -> list[
     Raises:
         DatasetError: The split is missing, one of its paths is, or it holds no image.
     """
+    return [Path(image) for image in _images_of(dataset, split)[:limit]]
+
+
+def dataset_digest(dataset: Dataset, memo: FileMemo | None = None) -> str:
+    """SHA-256 over the YAML and every image and label of every split, in hexadecimal.
+
+    Where the dataset lies does not matter, unless its YAML holds an absolute path.
+
+    Args:
+        dataset: The dataset.
+        memo: What is known of the files; a file that it knows is not read again.
+    """
+    memo = memo or FileMemo()
+    root = f"{dataset.root}{os.sep}"
+    digest = hashlib.sha256(f"{memo.digest(str(dataset.yaml))}\0".encode())
+    for split in SPLITS:
+        for image in _images_of(dataset, split) if dataset.sources(split) else ():
+            for file in (image, label_path(image)):
+                inside = file.startswith(root)
+                name = file[len(root) :] if inside else os.path.relpath(file, dataset.root)
+                digest.update(f"{split}/{name}\0{memo.digest(file)}\0".encode())
+    return digest.hexdigest()
+
+
+def _images_of(dataset: Dataset, split: Split) -> list[str]:
+    """``images_of`` as text: a large dataset has hundreds of thousands."""
+    if split not in dataset._images:
+        dataset._images[split] = _listed(dataset, split)
+    return dataset._images[split]
+
+
+def _listed(dataset: Dataset, split: Split) -> list[str]:
     sources = dataset.sources(split)
     if not sources:
         raise DatasetError(
             f"the data YAML has no {split} split", where=dataset.yaml, fix=f"add the key {split}"
         )
-    images: list[Path] = []
+    images: list[str] = []
     for source in sources:
         if source.is_dir():
-            images += (file for file in source.rglob("*.*") if file.is_file())
+            images += _images_below(source)
         elif source.is_file():
-            images += _listed(source)
+            images += filter(_is_image, _lines_of(source))
         else:
             raise DatasetError(
                 f"the path of the {split} split does not exist: {source}",
                 where=dataset.yaml,
                 fix=f"correct the keys path and {split}",
             )
-    images = sorted(image for image in images if image.suffix.lower() in IMAGE_SUFFIXES)
     if not images:
         raise DatasetError(
             f"the {split} split has no images", where=sources[0], fix="put images there"
         )
-    return images[:limit]
+    # As paths compare: folder by folder.
+    return sorted(images, key=lambda image: image.replace(os.sep, "\0"))
 
 
-def dataset_digest(dataset: Dataset) -> str:
-    """SHA-256 over the YAML and every image and label of every split, in hexadecimal.
+def _images_below(source: Path) -> Iterator[str]:
+    """Images in a folder and those below it: not hidden ones, which Ultralytics does not see."""
+    for folder, folders, names in os.walk(source, followlinks=True):
+        folders[:] = (name for name in folders if not name.startswith("."))
+        for name in names:
+            if _is_image(name) and not name.startswith("."):
+                yield f"{folder}{os.sep}{name}"
 
-    Where the dataset lies does not matter, unless its YAML holds an absolute path.
-    """
-    digest = hashlib.sha256()
 
-    def add(name: str, file: Path) -> None:
-        content = file.read_bytes() if file.is_file() else b""
-        digest.update(f"{name}\0{len(content)}\0".encode())
-        digest.update(content)
+def _is_image(name: str) -> bool:
+    _, dot, suffix = name.rpartition(".")
+    return f"{dot}{suffix.lower()}" in IMAGE_SUFFIXES
 
-    add("yaml", dataset.yaml)
-    for split in SPLITS:
-        for image in images_of(dataset, split) if dataset.sources(split) else ():
-            for file in (image, labels_of(image)):
-                add(f"{split}/{os.path.relpath(file, dataset.root)}", file)
-    return digest.hexdigest()
+
+def _lines_of(file: Path) -> Iterator[str]:
+    """Paths in an image list, those after ``./`` relative to it."""
+    for line in map(str.strip, file.read_text(encoding="utf-8-sig").split("\n")):
+        if line:
+            yield str(file.parent / line[2:] if line.startswith("./") else Path(line).absolute())
 
 
 def _scenes(kind: str, arguments: str, cache_dir: Path) -> Path:
@@ -320,14 +360,6 @@ def _sources(data: Mapping[str, Any], split: Split, root: Path, path: Path) -> t
             source = (root / entry[3:]).resolve()  # as Ultralytics does for Roboflow's exports
         sources.append(source)
     return tuple(sources)
-
-
-def _listed(file: Path) -> list[Path]:
-    lines = file.read_text(encoding="utf-8-sig").split("\n")
-    images = []
-    for line in filter(None, map(str.strip, lines)):
-        images.append(file.parent / line[2:] if line.startswith("./") else Path(line).absolute())
-    return images
 
 
 def _check_names(dataset: Dataset, class_names: Mapping[int, str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,9 +14,11 @@ import yaml
 from numpy.typing import NDArray
 
 from prunebench.common.errors import DatasetError
+from prunebench.data.file_memo import FileMemo
 
 MANIFEST_NAME: Final = "manifest.json"
 YAML_NAME: Final = "data.yaml"
+MEMO_NAME: Final = "files.cache"
 
 
 def make_once(root: Path, parameters: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
@@ -48,28 +49,22 @@ def make_once(root: Path, parameters: Mapping[str, Any], write: Callable[[Path],
         )
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-    except OSError as error:
-        raise DatasetError(
-            f"the dataset cannot be written ({error.strerror})",
-            where=root,
-            fix="choose a writable folder",
-        ) from error
-    try:
-        made = work / "set"
-        made.mkdir()
-        write(made)
-        manifest = {"parameters": wanted, "digest": _content_digest(made)}
-        (made / MANIFEST_NAME).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        _swap_in(made, root, work / "replaced", wanted)
+        with tempfile.TemporaryDirectory(
+            prefix=f".{root.name}-", dir=root.parent, ignore_cleanup_errors=True
+        ) as work:
+            made = Path(work) / "set"
+            made.mkdir()
+            write(made)
+            manifest = {"parameters": wanted, "digest": _content_digest(made)}
+            text = json.dumps(manifest, indent=2) + "\n"
+            (made / MANIFEST_NAME).write_text(text, encoding="utf-8")
+            _swap_in(made, root, Path(work) / "replaced", wanted)
     except OSError as error:
         raise DatasetError(
             f"the dataset cannot be written ({error.strerror})",
             where=root,
             fix="choose a writable folder with enough space",
         ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return root / YAML_NAME
 
 
@@ -97,17 +92,19 @@ def polygon_line(class_id: int, points: NDArray[np.float64], width: int, height:
 
 
 def _set_files(root: Path) -> Iterator[Path]:
-    """The set's own files, sorted: without Ultralytics' ``*.cache`` files and the manifest."""
+    """The set's own files, sorted: without caches (Ultralytics has some too) and the manifest."""
     for path in sorted(root.rglob("*")):
         if path.is_file() and path.suffix != ".cache" and path.name != MANIFEST_NAME:
             yield path
 
 
 def _content_digest(root: Path) -> str:
+    memo = FileMemo(root / MEMO_NAME)
     digest = hashlib.sha256()
     for file in _set_files(root):
         digest.update(file.relative_to(root).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        digest.update(bytes.fromhex(memo.digest(str(file)) or ""))
+    memo.save()
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -9,22 +10,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunebench.common.errors import DatasetError
+from prunebench.data.file_memo import FileMemo
 
 _TOLERANCE: Final = 0.01  # Ultralytics clips coordinates that lie this far outside 0..1
 
 
 def labels_of(image: Path) -> Path:
-    """The label file of an image: ``images`` becomes ``labels`` in its path, the suffix ``.txt``.
+    """The label file of an image; it need not exist: an image without one shows background."""
+    return Path(label_path(str(image)))
 
-    Only the last folder called ``images`` counts. The file need not exist: an image without one
-    shows nothing but background.
+
+def label_path(image: str) -> str:
+    """``labels_of`` as text: ``images`` becomes ``labels`` in the path, the suffix ``.txt``.
+
+    Only the last folder called ``images`` counts.
     """
-    parts = list(image.parts)
-    for index in range(len(parts) - 2, 0, -1):
-        if parts[index] == "images":
-            parts[index] = "labels"
-            break
-    return Path(*parts).with_suffix(".txt")
+    path = f"{os.sep}labels{os.sep}".join(image.rsplit(f"{os.sep}images{os.sep}", 1))
+    return path.rpartition(".")[0] + ".txt"
+
+
+def check_labels(file: str, memo: FileMemo, *, classes: int, task: str | None) -> int:
+    """Number of objects in a label file, 0 where there is none.
+
+    Args:
+        file: Absolute path of the label file.
+        memo: A file whose content it knows is not read again.
+        classes: Number of classes.
+        task: Task of the model; ``segment`` needs polygons.
+
+    Raises:
+        DatasetError: As ``read_labels`` and, for ``segment``, ``read_polygons``.
+    """
+    digest = memo.digest(file)
+    if digest is None:
+        return 0
+    facts = memo.labels.get(digest)
+    if facts is None or facts[1] >= classes:
+        rows = _read_rows(Path(file), classes)
+        highest = int(max((row[0] for row in rows), default=-1))
+        facts = memo.labels[digest] = [len(rows), highest, bool(rows) and len(rows[0]) != 5]
+    objects, _, polygons = facts
+    if objects and task == "segment" and not polygons:
+        raise _no_polygons(Path(file))
+    return objects
 
 
 def read_labels(file: Path, *, classes: int) -> NDArray[np.float64]:
@@ -65,13 +93,17 @@ def read_polygons(
     """
     rows = _read_rows(file, classes)
     if rows and len(rows[0]) == 5:
-        raise DatasetError(
-            "the label file holds boxes, but a segmentation model needs polygons",
-            where=file,
-            fix="give a segmentation dataset, or a detection model",
-        )
+        raise _no_polygons(file)
     boxes = np.array([_box_around(row) for row in rows], dtype=np.float64).reshape(-1, 5)
     return boxes, [np.array(row[1:], dtype=np.float32).reshape(-1, 2) for row in rows]
+
+
+def _no_polygons(file: Path) -> DatasetError:
+    return DatasetError(
+        "the label file holds boxes, but a segmentation model needs polygons",
+        where=file,
+        fix="give a segmentation dataset, or a detection model",
+    )
 
 
 def _read_rows(file: Path, classes: int) -> list[list[float]]:

@@ -12,6 +12,7 @@ import yaml
 
 from prunebench.common.errors import DatasetError
 from prunebench.common.files import write_atomically
+from prunebench.common.text import first_line
 
 
 def yaml_folder() -> Path | None:
@@ -59,9 +60,8 @@ def download(named: Path, cache_dir: Path) -> Path:
             data = check_det_dataset(named.name)
         except Exception as error:
             # Ultralytics and its download helpers raise many kinds, bare Exception among them.
-            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise DatasetError(
-                f"Ultralytics could not load the dataset ({first_line})",
+                f"Ultralytics could not load the dataset ({first_line(error)})",
                 where=named.name,
                 fix="check the network, or give the path of a data YAML",
             ) from error

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from prunebench.common.errors import StepError
 from prunebench.common.files import place
 from prunebench.common.records import (
     FileRef,
     Quantization,
+    StockBudget,
     Structure,
     TrainingSummary,
     VariantRecord,
     sha256_of,
 )
-from prunebench.common.text import counted
 from prunebench.config.sections import QuantizeConfig
-from prunebench.data.dataset import images_of, read_dataset
+from prunebench.data.dataset import images_of
 from prunebench.experiment.controls import smaller_network
 from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import Experiment
@@ -29,14 +27,16 @@ from prunebench.experiment.run_step import (
 )
 from prunebench.measuring.host.fingerprint import cpu_flags
 from prunebench.measuring.session import SessionSettings
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_variant
 from prunebench.results.run_folder import save_variant
 from prunebench.steps.events import Emit, Finished, of_variant
-from prunebench.variants.audit import Request as InspectRequest
 from prunebench.variants.audit import judge
-from prunebench.variants.quantize import Quantized
-from prunebench.variants.quantize import Request as QuantizeRequest
+from prunebench.variants.int8.step import Quantized
+from prunebench.variants.int8.step import Request as QuantizeRequest
 from prunebench.variants.stock_width import Request as SmallerRequest
 from prunebench.variants.stock_width import Smaller
+from prunebench.variants.structure import Request as InspectRequest
 
 
 def at_letterbox(
@@ -62,10 +62,10 @@ def smaller_stock(
     pruned: VariantRecord,
     baseline: VariantRecord,
     emit: Emit,
-) -> tuple[FileRef, Structure, TrainingSummary, str]:
+) -> tuple[FileRef, Structure, TrainingSummary, StockBudget]:
     """A smaller stock network, trained for as long as baseline and retraining were together.
 
-    The last value says in a clause what it was made for and how long it was trained.
+    The last value says what it was made for and how long it was trained.
     """
     config = experiment.config
     stock = smaller_network(config.model, experiment.structure)
@@ -95,15 +95,13 @@ def smaller_stock(
         batch=config.retrain.batch,
         width=chosen.width,
     )
-    if chosen.epochs is None:
-        alone = f"the {counted(retraining, 'epoch')} of retraining alone"
-        budget = f"{alone}: the checkpoint does not say its own"
-    else:
-        own = counted(chosen.epochs, "epoch")
-        budget = f"the baseline's {own} and {retraining} of retraining"
-    beside = "" if target is None else f" beside {target / 1e6:.1f} M of {pruned.name}"
-    note = f", {structure.macs / 1e6:.1f} M MACs{beside}, trained for {budget}"
-    return checkpoint, structure, training, note
+    budget = StockBudget(
+        pruned=pruned.name,
+        pruned_macs=target,
+        own_epochs=chosen.epochs,
+        retraining_epochs=retraining,
+    )
+    return checkpoint, structure, training, budget
 
 
 def quantize_variant(
@@ -131,9 +129,8 @@ def quantize_variant(
     config = experiment.config
     settings = config.quantize or QuantizeConfig()
     exported = parent.exported
-    dataset = read_dataset(Path(experiment.data_yaml))
-    calibration = images_of(dataset, "train", limit=settings.calibration_images)
-    images = images_of(dataset, "val", limit=config.accuracy.images)
+    calibration = images_of(experiment.dataset, "train", limit=settings.calibration_images)
+    images = images_of(experiment.dataset, "val", limit=config.accuracy.images)
     request = QuantizeRequest(
         onnx=str(experiment.run_folder / exported.onnx.path),
         calibration=tuple(map(str, calibration)),
@@ -157,18 +154,15 @@ def quantize_variant(
     quantized = Quantized.model_validate(run.result)
     onnx = placed(experiment, planned.name, run, quantized.onnx, "model.onnx")
     audit = judge(parent.audit.structure, parent=parent.audit, baseline=None)
-    text = f"{quantized.quantized} of {quantized.layers} convolutions compute in INT8"
     record = VariantRecord(
         name=planned.name,
         parent=planned.parent,
         steps=planned.steps,
         imgsz=planned.imgsz,
-        audit=audit.model_copy(
-            update={"why": f"{audit.why}, {text}", "kept_share": parent.audit.kept_share}
-        ),
+        audit=audit.model_copy(update={"kept_share": parent.audit.kept_share}),
         exported=exported.model_copy(update={"onnx": onnx, "parity": None}),
         quantization=Quantization(**quantized.model_dump(exclude={"onnx"})),
     )
     save_variant(experiment.run_folder, record)
-    emit(Finished(step="make", found=text))
+    emit(Finished(step="make", found=tell_variant(record, Messages())))
     return record

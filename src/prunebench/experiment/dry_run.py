@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from prunebench.common.cores import usable_cores
-from prunebench.data.dataset import images_of, read_dataset
+from prunebench.data.dataset import images_of
 from prunebench.experiment.duration import Estimate, estimate
 from prunebench.experiment.prepare import Checked
 from prunebench.experiment.speed_trial import Pace, Request
@@ -23,8 +23,7 @@ def dry_run(inputs: Checked) -> Estimate:
         StepError: The short try failed.
     """
     config = inputs.config
-    dataset = read_dataset(Path(inputs.data_yaml))
-    train, validation = images_of(dataset, "train"), images_of(dataset, "val")
+    train, validation = images_of(inputs.dataset, "train"), images_of(inputs.dataset, "val")
     request = Request(
         model=inputs.checkpoint or config.model,
         classes=len(inputs.class_names),

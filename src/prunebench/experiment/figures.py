@@ -18,14 +18,14 @@ from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.latency.summary import summarise
 from prunebench.measuring.map_bootstrap import Detections, image_weights, load_detections, mean_ap
-from prunebench.results.ranking.measured import Measured, Rounds
+from prunebench.results.ranking.measured import MeasuredVariant, Rounds
 from prunebench.results.ranking.records import Shown
 from prunebench.results.run_folder import LATENCY_FOLDER
 
 
 def measured_from(
     experiment: Experiment, variants: Sequence[VariantRecord], latency: LatencyResult
-) -> list[Measured]:
+) -> list[MeasuredVariant]:
     """Gather every variant that has an accuracy and an ONNX file.
 
     Args:
@@ -48,7 +48,7 @@ def measured_from(
     }
     planned = {variant.name: variant for variant in experiment.variants}
     first: Detections | None = None
-    measured: list[Measured] = []
+    measured: list[MeasuredVariant] = []
     for variant in variants:
         if variant.failure or variant.accuracy is None or variant.exported is None:
             continue
@@ -72,7 +72,7 @@ def measured_from(
             raise StepError("rank", reason, variant=variant.name)
         map50, map50_draws = scores[config.ranking.metric]
         measured.append(
-            Measured(
+            MeasuredVariant(
                 name=variant.name,
                 parent=variant.parent,
                 strategy=None if plan is None else plan.strategy,
@@ -80,7 +80,7 @@ def measured_from(
                 control=None if plan is None else plan.control,
                 parameters=None if audit is None else audit.structure.parameters,
                 verdict=None if audit is None else audit.verdict,
-                why=None if audit is None else audit.why,
+                grounds=None if audit is None else audit.grounds,
                 network=None if audit is None else network_key(audit.structure, variant),
                 size_mb=_size_mb(variant, config),
                 map50=map50,

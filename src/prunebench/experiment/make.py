@@ -11,6 +11,8 @@ from prunebench.common.records import (
     Exported,
     FileRef,
     Judgement,
+    LeftAlone,
+    Reached,
     Structure,
     TrainingSummary,
     VariantRecord,
@@ -32,6 +34,8 @@ from prunebench.experiment.run_step import (
 )
 from prunebench.measuring.accuracy import Request as AccuracyRequest
 from prunebench.measuring.session import SessionSettings
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_judgement, tell_variant
 from prunebench.results.run_folder import save_variant
 from prunebench.steps.events import Emit, Finished, Stage, of_variant
 from prunebench.variants.audit import judge
@@ -63,11 +67,11 @@ def make_variant(
     """
     emit = of_variant(announce, planned.name)
     if judgement is not None:
-        emit(Stage(what=judgement.reason))
+        emit(Stage(what=tell_judgement(judgement, Messages())))
         if judgement.stops:
             return _left_out(experiment, planned, judgement)
-    left_alone: dict[str, str] = {}
-    training, reached, note = None, None, ""
+    left_alone: dict[str, LeftAlone] = {}
+    training, reached, budget = None, None, None
     judged_by = parent
     if parent is None:
         checkpoint, structure, training = _baseline(experiment, planned, emit)
@@ -76,7 +80,7 @@ def make_variant(
     elif planned.control == "smaller" and baseline is not None:
         # A stock network of its own: nothing of the pruned one is in it.
         judged_by = None
-        checkpoint, structure, training, note = smaller_stock(
+        checkpoint, structure, training, budget = smaller_stock(
             experiment, planned, parent, baseline, emit
         )
     else:
@@ -91,9 +95,7 @@ def make_variant(
                 inputs,
                 lambda step, request, given: run_cached(experiment, step, request, given, emit),
             )
-            reached = str(run.result["reached"])
-            if planned.goal is not None and planned.goal.kind != "ratio":
-                note = f", for the target {planned.goal.label}: {reached}"
+            reached = Reached.model_validate(run.result["reached"])
             source = FileRef.model_validate(run.result["checkpoint"])
             checkpoint = placed(experiment, planned.name, run, source, "model.pt")
             left_alone = dict(run.result["left_alone"])
@@ -111,7 +113,6 @@ def make_variant(
         baseline=None if baseline is None else baseline.audit,
         left_alone=left_alone,
     )
-    audit = audit.model_copy(update={"why": audit.why + note})
     record = VariantRecord(
         name=planned.name,
         parent=planned.parent,
@@ -121,10 +122,11 @@ def make_variant(
         audit=audit,
         training=training,
         reached=reached,
+        budget=budget,
         judgement=judgement,
     )
     save_variant(experiment.run_folder, record)
-    emit(Finished(step="make", found=f"{audit.verdict}, {audit.why}"))
+    emit(Finished(step="make", found=f"{audit.verdict}, {tell_variant(record, Messages())}"))
     return record
 
 

@@ -21,6 +21,8 @@ from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.stopping import possible_interim_looks
 from prunebench.results.diagnoses import Diagnoses
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_noise
 from prunebench.results.ranking import rank
 from prunebench.results.ranking.records import FailedVariant, NotTrained
 from prunebench.results.report.build import build_report
@@ -92,9 +94,10 @@ def rank_run(
         save_variant(folder, variant)
     if latency.noisy and config.latency.strict:
         aside = _set_aside(folder / LATENCY_FOLDER)
+        seen = [tell_noise(one, Messages()) for one in latency.noise]
         raise StepError(
             "rank",
-            f"the run was noisy and strict is set: {'; '.join(latency.noise)}; its samples are "
+            f"the run was noisy and strict is set: {'; '.join(seen)}; its samples are "
             f"kept in {aside.name}, run it again to measure anew",
         )
     measured = measured_from(experiment, variants, latency)
@@ -110,10 +113,10 @@ def rank_run(
             threads=threads,
             failures=failures,
             not_trained=[
-                NotTrained(name=v.name, reason=v.not_trained) for v in variants if v.not_trained
+                NotTrained(name=v.name, judgement=v.not_trained) for v in variants if v.not_trained
             ],
             smallest_difference_percent=config.latency.smallest_difference_percent,
-            looks=possible_interim_looks(latency),
+            interim_looks=possible_interim_looks(latency),
             seed=config.seed,
         )
         for threads in latency.threads
@@ -125,7 +128,7 @@ def rank_run(
         noise=latency.noise,
         stopped=latency.stopped,
         rounds=latency.rounds,
-        diagnoses=() if diagnoses is None else diagnoses.sentences(),
+        diagnoses=() if diagnoses is None else diagnoses.explanations(),
     )
     csv = outcome.to_frame().to_csv(index=False, float_format="%.6g", lineterminator="\n")
     write_atomically(folder / RANKING_CSV, csv)

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 import yaml
-from pydantic import ValidationError
+from pydantic import PrivateAttr, ValidationError
 
 from prunebench.common.cores import usable_cores
 from prunebench.common.errors import CheckpointError, ConfigError, EnvironmentMismatch, InputError
@@ -20,7 +20,16 @@ from prunebench.common.versions import check_versions
 from prunebench.config.loading import Config
 from prunebench.config.mlflow import require_mlflow
 from prunebench.config.sections import PruneConfig
-from prunebench.data.dataset import Split, check_dataset, dataset_digest, images_of, resolve_dataset
+from prunebench.data.dataset import (
+    Dataset,
+    Split,
+    check_dataset,
+    dataset_digest,
+    images_of,
+    read_dataset,
+    resolve_dataset,
+)
+from prunebench.data.file_memo import remembering
 from prunebench.experiment.controls import smaller_network
 from prunebench.experiment.plan import NETWORK_SUFFIXES, PlannedVariant, plan_variants
 from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
@@ -28,10 +37,10 @@ from prunebench.results.history.store import Store, default_url
 from prunebench.results.run_folder import DATA_FOLDER, STEPS_FOLDER, open_run, read_run_config
 from prunebench.steps.child import run_child
 from prunebench.steps.events import stage
-from prunebench.variants.audit import Request as InspectRequest
 from prunebench.variants.checkpoint import SUPPORTED_HEADS
-from prunebench.variants.pruning.blocks import round_to_of
+from prunebench.variants.pruning.alignment import round_to_of
 from prunebench.variants.pruning.probe import Request as ProbeRequest
+from prunebench.variants.structure import Request as InspectRequest
 
 EXPERIMENT_FILE = "experiment.json"
 
@@ -64,6 +73,14 @@ class Checked(Record):
     class_names: dict[int, str]
     split: str
     images: tuple[str, ...]
+    _dataset: Dataset | None = PrivateAttr(default=None)
+
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset; its images are listed once per process, not once per reader."""
+        if self._dataset is None:
+            self._dataset = read_dataset(Path(self.data_yaml))
+        return self._dataset
 
 
 class Experiment(Checked):
@@ -152,8 +169,11 @@ def check(config: Config) -> Checked:
     if config.accuracy.split == "test" or (config.accuracy.split == "auto" and dataset.test):
         split = "test"
     names = None if structure is None else structure.names
-    check_dataset(dataset, class_names=names, splits=("train", "val", split), task=task)
-    return Checked(
+    with remembering(dataset.yaml, out / DATA_FOLDER) as memo:
+        needed: tuple[Split, ...] = ("train", "val", split)
+        check_dataset(dataset, class_names=names, splits=needed, task=task, memo=memo)
+        data_digest = dataset_digest(dataset, memo)
+    checked = Checked(
         config=config,
         variants=variants,
         out=str(out),
@@ -161,11 +181,13 @@ def check(config: Config) -> Checked:
         checkpoint_sha256=sha256,
         structure=structure,
         data_yaml=str(dataset.yaml),
-        data_digest=dataset_digest(dataset),
+        data_digest=data_digest,
         class_names=dict(dataset.names),
         split=split,
         images=tuple(str(p) for p in images_of(dataset, split, limit=config.accuracy.images)),
     )
+    checked._dataset = dataset
+    return checked
 
 
 def prepare(config: Config) -> Experiment:
@@ -182,6 +204,7 @@ def prepare(config: Config) -> Experiment:
         stage(f"{obstacle} It is measured anyway, as asked.")
     folder = open_run(config, Path(checked.out))
     experiment = Experiment(folder=str(folder), **dict(checked))
+    experiment._dataset = checked._dataset
     write_atomically(folder / EXPERIMENT_FILE, experiment.model_dump_json(indent=2))
     return experiment
 

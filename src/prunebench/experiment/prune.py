@@ -20,7 +20,7 @@ from prunebench.experiment.run_step import training_request
 from prunebench.measuring.host.fingerprint import fingerprint
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.cache import StepRun
-from prunebench.variants.pruning.blocks import round_to_of
+from prunebench.variants.pruning.alignment import round_to_of
 from prunebench.variants.pruning.costs import Request as CostsRequest
 from prunebench.variants.pruning.sensitivity import Request as SensitivityRequest
 from prunebench.variants.pruning.step import Request as PruneRequest

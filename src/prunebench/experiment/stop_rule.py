@@ -9,10 +9,12 @@ the boxes or the masks, whichever rank.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from prunebench.common.errors import StepError
-from prunebench.common.records import Accuracy, Audit, Interval, Judgement, Overlap, VariantRecord
+from prunebench.common.records import Accuracy, Audit, Interval, Judgement, VariantRecord
 from prunebench.common.statistics import interval
 from prunebench.experiment.figures import network_key
 from prunebench.experiment.prepare import Experiment
@@ -38,16 +40,10 @@ def judge_round(experiment: Experiment, before: VariantRecord, after: VariantRec
     number = 0 if after.training is None else after.training.round
     (audit, accuracy), (earlier_audit, earlier) = _known(after), _known(before)
     if network_key(audit.structure, after) != network_key(earlier_audit.structure, before):
-        return Judgement(
-            stops=False,
-            reason=f"round {number}: its network is another one than round {number - 1}'s, so its "
-            "gain in efficiency cannot be judged without measuring; went on",
-        )
+        return Judgement(round=number, finding="other_network")
     if accuracy.images < FEWEST_IMAGES:
         return Judgement(
-            stops=False,
-            reason=f"round {number}: its gain cannot be judged on {accuracy.images} images, "
-            f"{FEWEST_IMAGES} are needed; went on",
+            round=number, finding="few_images", images=accuracy.images, needed=FEWEST_IMAGES
         )
     ranking = experiment.config.ranking
     found, reference = (
@@ -64,19 +60,8 @@ def judge_round(experiment: Experiment, before: VariantRecord, after: VariantRec
         seed=experiment.config.seed,
         level=ranking.level,
     )
-    return Judgement(
-        stops=gain.low <= 0, reason=round_sentence(number, gain, ranking.metric), gain=gain
-    )
-
-
-def round_sentence(number: int, gain: Interval, metric: Overlap = "box") -> str:
-    """ "round 2: +0.4 points mAP50 [-0.6, +1.3], no gain shown; stopped"."""
-    estimate, low, high = (100 * value for value in (gain.estimate, gain.low, gain.high))
-    outcome = "a gain is shown; went on" if gain.low > 0 else "no gain shown; stopped"
-    figure = "mAP50" if metric == "box" else "mask mAP50"
-    return (
-        f"round {number}: {estimate:+z.1f} points {figure} [{low:+z.1f}, {high:+z.1f}], {outcome}"
-    )
+    finding: Literal["gain", "no_gain"] = "gain" if gain.low > 0 else "no_gain"
+    return Judgement(round=number, finding=finding, gain=gain, metric=ranking.metric)
 
 
 def paired_gain(

@@ -13,10 +13,12 @@ import math
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from prunebench.common.errors import CheckpointError
 from prunebench.common.records import Record
@@ -99,6 +101,35 @@ class NetworkProfile(Record):
         return 1 - sum(share for name, share in self.time_shares.items() if "Conv" in name)
 
 
+class OffBlock(Record):
+    """Convolutions that pruning left with widths that are no multiple of the kernels' block."""
+
+    kind: Literal["off_block"] = "off_block"
+    off: int
+    convolutions: int
+    block: int
+
+
+class Denormals(Record):
+    """Weights that are denormal numbers, which slow some processors."""
+
+    kind: Literal["denormals"] = "denormals"
+    denormal: int
+    weights: int
+
+
+class OtherOperators(Record):
+    """Operators other than convolutions take much of the time: shares of it, 0..1."""
+
+    kind: Literal["other_operators"] = "other_operators"
+    share: float
+    baseline_share: float
+
+
+Cause = Annotated[OffBlock | Denormals | OtherOperators, Field(discriminator="kind")]
+"""What is off with a variant that is slower than its arithmetic lets expect."""
+
+
 class Diagnosis(Record):
     """A variant's profile against its baseline's.
 
@@ -107,7 +138,7 @@ class Diagnosis(Record):
         threads: ``intra_op_num_threads`` of both.
         times_baseline: The variant's milliseconds per MAC divided by the baseline's; above 1, it
             gains less time than it saves arithmetic.
-        advice: One sentence for each thing that is off; empty where nothing is.
+        causes: What is off, the likeliest culprit first; empty where nothing is.
     """
 
     block: int
@@ -115,7 +146,7 @@ class Diagnosis(Record):
     variant: NetworkProfile
     baseline: NetworkProfile
     times_baseline: float
-    advice: tuple[str, ...]
+    causes: tuple[Cause, ...]
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Diagnosis:
@@ -144,40 +175,26 @@ def run(request: Request, workdir: Path, emit: Emit) -> Diagnosis:
         variant=variant,
         baseline=baseline,
         times_baseline=variant.ms_per_mmac / baseline.ms_per_mmac,
-        advice=tuple(advise(variant, baseline, request.block)),
+        causes=tuple(causes_of(variant, baseline, request.block)),
     )
 
 
-def advise(variant: NetworkProfile, baseline: NetworkProfile, block: int) -> list[str]:
-    """One sentence for each thing that is off with ``variant``, the likeliest culprit first.
+def causes_of(variant: NetworkProfile, baseline: NetworkProfile, block: int) -> Iterator[Cause]:
+    """What is off with ``variant``, the likeliest culprit first.
 
     Widths that are off the block in the baseline too, as a detection head's class scores are, are
     no fault of the pruning.
     """
-    found = []
-    moved = [
-        name for name, width in variant.off_block.items() if baseline.off_block.get(name) != width
-    ]
-    if moved:
-        found.append(
-            f"{len(moved)} of {variant.convolutions} convolutions have widths that are no "
-            f"multiple of {block}: set prune.round_to to {block}."
-        )
+    off = variant.off_block.items() - baseline.off_block.items()
+    if off:
+        yield OffBlock(off=len(off), convolutions=variant.convolutions, block=block)
     if variant.denormal_weights:
-        found.append(
-            f"{variant.denormal_weights:,} of {variant.weights:,} weights are denormal numbers, "
-            "which slow some processors: set latency.flush_denormals to true."
-        )
+        yield Denormals(denormal=variant.denormal_weights, weights=variant.weights)
     slow = variant.ms_per_mmac > SLOW_PER_MAC * baseline.ms_per_mmac
     added = variant.ms_per_mmac - baseline.ms_per_mmac
     others = variant.ms_per_mmac * variant.other_share - baseline.ms_per_mmac * baseline.other_share
-    if slow and not moved and others > OTHER_EXPLAIN * added:
-        found.append(
-            f"{variant.other_share:.0%} of the time goes to operators other than convolutions "
-            f"(baseline {baseline.other_share:.0%}), which fewer channels shorten little: "
-            "a smaller image shortens them."
-        )
-    return found
+    if slow and not off and others > OTHER_EXPLAIN * added:
+        yield OtherOperators(share=variant.other_share, baseline_share=baseline.other_share)
 
 
 class _Profiled:

@@ -19,7 +19,7 @@ from prunebench.common.records import Interval, Record
 from prunebench.common.statistics import Array, locate
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host.fingerprint import Fingerprint
-from prunebench.measuring.latency.records import LatencyResult
+from prunebench.measuring.latency.records import LatencyResult, Noise
 from prunebench.measuring.latency.stopping import is_interim_look, judge, possible_interim_looks
 
 LEVEL = 0.95
@@ -57,7 +57,7 @@ class Repetition(Record):
     median_ms: float
     wall_s: float
     asked_s: float
-    noise: tuple[str, ...]
+    noise: tuple[Noise, ...]
 
 
 class Verdict(Record):
@@ -256,4 +256,4 @@ def _doubts(
         )
     noisy = [repetition.noise for repetition in repetitions if repetition.noise]
     if noisy:
-        yield f"{len(noisy)} of {count} measurements were noisy, one because {noisy[0][0]}."
+        yield f"{len(noisy)} of {count} measurements were noisy."

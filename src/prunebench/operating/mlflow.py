@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING, Any
 from prunebench.common.errors import StepError
 from prunebench.common.records import Interval, Record, VariantRecord
 from prunebench.config.mlflow import MlflowConfig, require_mlflow
-from prunebench.results.report.stored import StoredRun, read_stored_run
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_judgement, tell_variant
+from prunebench.results.messages.sentences import tell
+from prunebench.results.report.stored import ReportedRun, read_stored_run
 from prunebench.steps.child import run_child
 from prunebench.steps.events import Emit
 
@@ -106,7 +109,7 @@ def _reason(error: BaseException) -> str:
     return f"did not take the run ({str(error).splitlines()[0].rstrip('.')})"
 
 
-def _log(client: MlflowClient, stored: StoredRun, settings: MlflowConfig) -> Logged:
+def _log(client: MlflowClient, stored: ReportedRun, settings: MlflowConfig) -> Logged:
     known = client.get_experiment_by_name(settings.experiment)
     number = known.experiment_id if known else client.create_experiment(settings.experiment)
     page = f"{settings.uri}/#/experiments/{number}/runs"
@@ -151,7 +154,7 @@ def _write(
         client.log_batch(run_id, metrics[part], params[part], notes[part])
 
 
-def _settings_of(stored: StoredRun) -> dict[str, Any]:
+def _settings_of(stored: ReportedRun) -> dict[str, Any]:
     """Every key of the configuration, and the versions the run was made with."""
     environment = dict(stored.environment)
     versions = environment.pop("versions", {})
@@ -173,10 +176,10 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-def _answer_of(stored: StoredRun) -> dict[str, str]:
+def _answer_of(stored: ReportedRun) -> dict[str, str]:
     """What to ship, as the run's description and as tags one can search by."""
     advice = stored.ranking.advice
-    return {NOTE_TAG: "\n\n".join(one.sentence for one in advice)} | {
+    return {NOTE_TAG: "\n\n".join(tell(one, stored.ranking, Messages()) for one in advice)} | {
         f"ship.{one.use}": one.recommended or "none" for one in advice
     }
 
@@ -201,7 +204,7 @@ def _parameters_of(variant: VariantRecord) -> dict[str, Any]:
     return found
 
 
-def _figures_of(stored: StoredRun, variant: VariantRecord) -> Iterator[MetricValue]:
+def _figures_of(stored: ReportedRun, variant: VariantRecord) -> Iterator[MetricValue]:
     """Accuracy and size once, what depends on the number of threads for each of them."""
     if variant.accuracy is not None:
         yield "map50_95", variant.accuracy.map50_95, 0
@@ -225,7 +228,7 @@ def _with_interval(name: str, interval: Interval) -> list[MetricValue]:
     return [(name, interval.estimate, 0), low, high]
 
 
-def _curves_of(stored: StoredRun, variant: VariantRecord) -> Iterator[MetricValue]:
+def _curves_of(stored: ReportedRun, variant: VariantRecord) -> Iterator[MetricValue]:
     for column, values in stored.curves.get(variant.name, {}).items():
         if column not in ("epoch", "time"):
             name = NOT_IN_NAMES.sub("", column)
@@ -236,5 +239,5 @@ def _fate_of(variant: VariantRecord) -> dict[str, str]:
     if variant.failure is not None:
         return {NOTE_TAG: f"Failed at {variant.failure.step}: {variant.failure.reason}"}
     if variant.not_trained is not None:
-        return {NOTE_TAG: f"Not trained: {variant.not_trained}"}
-    return {} if variant.audit is None else {NOTE_TAG: variant.audit.why}
+        return {NOTE_TAG: f"Not trained: {tell_judgement(variant.not_trained, Messages())}"}
+    return {} if variant.audit is None else {NOTE_TAG: tell_variant(variant, Messages())}

@@ -3,16 +3,52 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from prunebench.common.errors import InputError
 from prunebench.common.records import Record
-from prunebench.common.text import listed
-from prunebench.measuring.profile import SLOW_PER_MAC, Diagnosis
+from prunebench.measuring.profile import SLOW_PER_MAC, Cause, Diagnosis
 from prunebench.results.run_folder import LATENCY_FOLDER
 
 DIAGNOSES_FILE = "diagnoses.json"
+
+
+class Explained(Record):
+    """Something is off with a variant."""
+
+    kind: Literal["explained"] = "explained"
+    name: str
+    cause: Cause
+
+
+class Unexplained(Record):
+    """A variant gains less time than it saves arithmetic, and nothing tells why."""
+
+    kind: Literal["unexplained"] = "unexplained"
+    name: str
+    times_baseline: float
+
+
+class Sound(Record):
+    """Nothing is off with these; the least and the most an operation takes, times baseline."""
+
+    kind: Literal["sound"] = "sound"
+    names: tuple[str, ...]
+    least: float
+    most: float
+
+
+class Undiagnosed(Record):
+    """A variant could not be profiled, and why."""
+
+    kind: Literal["undiagnosed"] = "undiagnosed"
+    name: str
+    reason: str
+
+
+Explanation = Annotated[Explained | Unexplained | Sound | Undiagnosed, Field(discriminator="kind")]
 
 
 class Diagnoses(Record):
@@ -26,31 +62,24 @@ class Diagnoses(Record):
     found: dict[str, Diagnosis]
     failures: dict[str, str]
 
-    def sentences(self) -> tuple[str, ...]:
+    def explanations(self) -> tuple[Explanation, ...]:
         """What is off with each variant, and with which nothing is."""
-        lines = []
-        sound = []
+        told: list[Explanation] = []
+        sound: dict[str, float] = {}
         for name, diagnosis in self.found.items():
-            lines += [f"{name}: {advice}" for advice in diagnosis.advice]
-            if diagnosis.advice:
+            told += [Explained(name=name, cause=cause) for cause in diagnosis.causes]
+            if diagnosis.causes:
                 continue
-            if diagnosis.times_baseline > SLOW_PER_MAC:
-                lines.append(
-                    f"{name}: an arithmetic operation takes {diagnosis.times_baseline:.2f} times "
-                    "as long as in the baseline, and neither its widths, its weights nor its "
-                    "operators tell why."
-                )
+            times = diagnosis.times_baseline
+            if times > SLOW_PER_MAC:
+                told.append(Unexplained(name=name, times_baseline=times))
             else:
-                sound.append(name)
+                sound[name] = times
         if sound:
-            times = [self.found[name].times_baseline for name in sound]
-            lines.append(
-                f"Nothing is off with {listed(sound)}: the widths fit this processor's kernels, "
-                "no weight is a denormal number, and an arithmetic operation takes "
-                f"{_span(min(times), max(times))} times as long as in the baseline."
-            )
-        lines += [f"{name} was not diagnosed: {reason}" for name, reason in self.failures.items()]
-        return tuple(lines)
+            least, most = min(sound.values()), max(sound.values())
+            told.append(Sound(names=tuple(sound), least=least, most=most))
+        told += [Undiagnosed(name=name, reason=why) for name, why in self.failures.items()]
+        return tuple(told)
 
 
 def read_diagnoses(folder: Path) -> Diagnoses | None:
@@ -66,8 +95,3 @@ def read_diagnoses(folder: Path) -> Diagnoses | None:
         return Diagnoses.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError) as error:
         raise InputError("the diagnoses cannot be read", where=path, fix="run it again") from error
-
-
-def _span(low: float, high: float) -> str:
-    first, last = f"{low:.2f}", f"{high:.2f}"
-    return first if first == last else f"{first} to {last}"

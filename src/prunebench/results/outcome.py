@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.common.records import Record
-from prunebench.measuring.latency.records import LatencyResult
+from prunebench.measuring.latency.records import LatencyResult, Noise
+from prunebench.results.diagnoses import Explanation
 from prunebench.results.ranking.records import Ranking
 from prunebench.results.run_folder import LATENCY_FOLDER, RANKING_FILE, read_record, read_run_config
 
@@ -30,16 +31,16 @@ class RunRanking(Record):
         rankings: One ranking per thread count, the first is the one shown first.
         noise: What was seen on the host that may have falsified the measurement.
         stopped: Why measuring stopped: ``settled``, ``rounds`` or ``budget``.
-        diagnoses: Why pruned variants are as fast as they are, in sentences.
+        diagnoses: Why pruned variants are as fast as they are.
     """
 
     name: str
     run: str
     rankings: tuple[Ranking, ...]
-    noise: tuple[str, ...]
+    noise: tuple[Noise, ...]
     stopped: str
     rounds: int
-    diagnoses: tuple[str, ...] = ()
+    diagnoses: tuple[Explanation, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """The variants of every thread count as a table; see ``Ranking.to_frame``."""

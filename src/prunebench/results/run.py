@@ -8,6 +8,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prunebench.results.messages.catalogue import ENGLISH, Messages
+from prunebench.results.messages.sentences import Fact, tell
 from prunebench.results.outcome import RunRanking, read_outcome
 from prunebench.results.ranking.records import Advice, Ranking
 from prunebench.results.report.build import REPORT_HTML
@@ -32,6 +34,19 @@ class Run:
     def advice(self) -> Sequence[Advice]:
         """What to ship for real-time, for balance and for accuracy."""
         return self.ranking.advice
+
+    def sentence(self, fact: Fact, lang: str = ENGLISH) -> str:
+        """Put advice, a comparison, a warning or an effect of the first ranking into words.
+
+        Args:
+            fact: One of ``ranking.advice``, ``differences``, ``warnings``, ``effects`` or
+                ``against_controls``.
+            lang: Language of the sentence: ``en`` or ``ko``.
+
+        Raises:
+            ConfigError: There is no catalogue for that language.
+        """
+        return tell(fact, self.ranking, Messages(lang))
 
     @property
     def report(self) -> Path:

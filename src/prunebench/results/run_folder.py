@@ -20,7 +20,7 @@ from prunebench.common.errors import InputError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Record, VariantRecord
 from prunebench.config.loading import Config, parse_config
-from prunebench.steps.cache import LIBRARIES, LIBRARIES_AT_RUN_TIME
+from prunebench.steps.source_digest import LIBRARIES
 
 R = TypeVar("R", bound=Record)
 
@@ -57,7 +57,7 @@ def open_run(config: Config, out: Path, *, kind: str | None = None) -> Path:
 
 def environment() -> dict[str, Any]:
     """Versions a run depends on."""
-    libraries = ("prunebench", "prefect", *LIBRARIES, *LIBRARIES_AT_RUN_TIME)
+    libraries = ("prunebench", "prefect", *LIBRARIES.values())
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -1,7 +1,7 @@
 """Cached steps: a finished step is never repeated while nothing it depends on has changed.
 
-A step's key is a digest of its settings, the SHA-256 of its input files, the versions of the
-libraries it uses and the source of this package that it runs. Its folder is
+A step's key is a digest of its settings, the SHA-256 of its input files, the source of this
+package that it runs and the versions of the libraries that this source uses. Its folder is
 ``<out>/.steps/<step>-<key>/``; ``done.json`` appears there, by a rename, when it has finished.
 A folder without ``done.json`` is an interrupted step: it runs again in the same folder, where a
 training finds its last good epoch.
@@ -24,10 +24,7 @@ from prunebench.common.files import write_atomically
 from prunebench.common.records import FileRef, Record
 from prunebench.steps.child import STEP_MODULES, run_child
 from prunebench.steps.events import Emit
-from prunebench.steps.source_digest import source_digest
-
-LIBRARIES = ("torch", "torchvision", "ultralytics", "torch-pruning", "onnx", "onnxslim")
-LIBRARIES_AT_RUN_TIME = ("onnxruntime", "numpy")
+from prunebench.steps.source_digest import source_of
 
 KEY_DIGITS = 20
 
@@ -101,17 +98,35 @@ def step_key(step: str, request: Record, inputs: Mapping[str, str]) -> str:
     """
     settings = request.model_dump(mode="json")
     settings.update({field: f"sha256:{digest}" for field, digest in inputs.items()})
-    parts = {"step": step, "settings": settings, **code_of(step)}
+    parts = {"step": step, "settings": settings, **code_of(step, request)}
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
 
 
-def code_of(step: str) -> dict[str, Any]:
-    """What a step's result depends on besides its request: library versions and source."""
+def code_of(step: str, request: Record | None = None) -> dict[str, Any]:
+    """What a step's result depends on besides its settings: source and library versions.
+
+    Args:
+        step: A key of ``STEP_MODULES``.
+        request: Its request, ``None`` for whatever any request could need.
+    """
+    named = None if request is None else frozenset(_named_in(request))
+    source = source_of(STEP_MODULES[step], named)
     return {
-        "versions": {name: version(name) for name in (*LIBRARIES, *LIBRARIES_AT_RUN_TIME)},
-        "source": source_digest(STEP_MODULES[step]),
+        "versions": {name: version(name) for name in source.libraries},
+        "source": source.digest,
     }
+
+
+def _named_in(request: Record) -> Iterator[str]:
+    """Names of the fields that are set, and of strategies, in nested requests too."""
+    for field, value in request:
+        if value is not None:
+            yield field
+        if field == "strategy":
+            yield value
+        if isinstance(value, Record):
+            yield from _named_in(value)
 
 
 def run_step(

@@ -22,13 +22,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from prunebench.common import errors
 from prunebench.common.errors import ChildFailed, InputError, PrunebenchError, StepError
 from prunebench.common.files import full_disk
 from prunebench.common.records import Record
+from prunebench.common.text import first_line
 from prunebench.steps.events import EVENT, Emit, Event
 
 STEP_MODULES: Mapping[str, str] = {
-    "inspect": "prunebench.variants.audit",
+    "inspect": "prunebench.variants.structure",
     "baseline": "prunebench.variants.retraining.baseline",
     "pace": "prunebench.experiment.speed_trial",
     "probe": "prunebench.variants.pruning.probe",
@@ -38,7 +40,7 @@ STEP_MODULES: Mapping[str, str] = {
     "prune": "prunebench.variants.pruning.step",
     "train": "prunebench.variants.retraining.step",
     "export": "prunebench.variants.export",
-    "quantize": "prunebench.variants.quantize",
+    "quantize": "prunebench.variants.int8.step",
     "accuracy": "prunebench.measuring.accuracy",
     "diagnose": "prunebench.measuring.profile",
     "mlflow": "prunebench.operating.mlflow",
@@ -241,42 +243,22 @@ def _read_result(step: str, result_file: Path, returncode: int, tail: str) -> di
             reason = f"its process exited with {returncode} ({last.strip()})"
         raise ChildFailed(step, reason, returncode=returncode, output_tail=tail)
     answer: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8"))
-    if "error" not in answer:
+    if "result" in answer:
         return dict(answer["result"])
-    raise _rebuild_error(step, answer["error"])
+    kind: type[PrunebenchError] = getattr(errors, answer["error"])
+    error = kind.__new__(kind, *answer["arguments"])
+    vars(error).update(answer["known"])
+    raise error
 
 
-def _rebuild_error(step: str, data: Mapping[str, Any]) -> PrunebenchError:
-    from prunebench.common import errors
-
-    kind: type[PrunebenchError] = getattr(errors, str(data["type"]), StepError)
-    if issubclass(kind, InputError):
-        return kind(data["what"], where=data["where"], fix=data["fix"])
-    if issubclass(kind, StepError):
-        return kind(data.get("step") or step, data["reason"], variant=data.get("variant"))
-    return StepError(step, data["reason"])
-
-
-def _describe_error(step: str, error: Exception, folder: Path) -> dict[str, Any]:
+def _told(step: str, error: Exception, folder: Path) -> PrunebenchError:
+    """What to say of an error: what it says itself where it is one of ours."""
     full = full_disk(folder, error)
     if full is not None:
-        return {"type": "StepError", "step": step, "reason": full}
-    if isinstance(error, InputError):
-        return {
-            "type": type(error).__name__,
-            "what": error.what,
-            "where": error.where,
-            "fix": error.fix,
-        }
-    if isinstance(error, StepError):
-        return {
-            "type": type(error).__name__,
-            "step": error.step,
-            "reason": error.reason,
-            "variant": error.variant,
-        }
-    first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
-    return {"type": "StepError", "step": step, "reason": f"{type(error).__name__}: {first_line}"}
+        return StepError(step, full)
+    if isinstance(error, InputError | StepError):
+        return error
+    return StepError(step, f"{type(error).__name__}: {first_line(error)}")
 
 
 def _end_with_parent(stream: IO[str]) -> None:
@@ -306,9 +288,12 @@ def main(argv: list[str]) -> int:
         import traceback
 
         traceback.print_exc()
-        answer = {"error": _describe_error(step, error, result_file.parent)}
+        told = _told(step, error, result_file.parent)
+        # Another package may have kinds of its own.
+        ours = (k.__name__ for k in type(told).__mro__ if k.__module__ == errors.__name__)
+        answer = {"error": next(ours), "arguments": told.args, "known": vars(told)}
     partial = result_file.with_suffix(".partial")
-    partial.write_text(json.dumps(answer), encoding="utf-8")
+    partial.write_text(json.dumps(answer, default=str), encoding="utf-8")
     partial.replace(result_file)
     return 0 if "result" in answer else 1
 

@@ -1,12 +1,12 @@
 """Ultralytics checkpoints: read with every check a user's file needs, written atomically in FP16.
 
-What a file would import is read from its pickles first (``pickles.py``), and one that imports
-anything but Ultralytics' and PyTorch's classes is refused. Reading itself goes through
-Ultralytics' restricted loader, which rebuilds known classes only.
+Files are read by Ultralytics' restricted loader: it rebuilds the classes of Ultralytics and PyTorch
+and refuses a file that would import anything else.
 """
 
 from __future__ import annotations
 
+import codecs
 import copy
 import io
 import zipfile
@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from prunebench.common.errors import CheckpointError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Record
-from prunebench.variants.pickles import unknown_globals
+from prunebench.common.text import first_line
 
 if TYPE_CHECKING:
     from torch import nn
 
 Network: TypeAlias = Any
 """A network of Ultralytics: a torch module whose ``yaml``, ``names`` ... are untyped there."""
+
+Problem: TypeAlias = tuple[str, str | None]
+"""What is wrong with a file, and what to do."""
 
 SUPPORTED_HEADS: Mapping[str, str] = {
     "Detect": "detect",
@@ -49,7 +52,6 @@ class CheckpointInfo(Record):
     Attributes:
         task: Ultralytics task ("detect").
         names: Class index to class name.
-        yaml: The network description that training from this file starts from.
         parameters: Parameters of the network in the file.
         epochs: Epochs its training was asked for, ``None`` where the file does not say.
         imgsz: Square size in pixels it was trained at, ``None`` where the file does not say.
@@ -58,7 +60,6 @@ class CheckpointInfo(Record):
 
     task: str
     names: dict[int, str]
-    yaml: dict[str, Any]
     parameters: int
     epochs: int | None
     imgsz: int | None
@@ -90,12 +91,16 @@ def inspect_checkpoint(path: Path, *, trust: bool = False) -> CheckpointInfo:
     return CheckpointInfo(
         task=network.task,
         names=network.names,
-        yaml=network.yaml,
-        parameters=sum(p.numel() for p in network.parameters()),
+        parameters=parameter_count(network),
         epochs=train_args.get("epochs"),
         imgsz=_side(train_args.get("imgsz")),
         provenance=provenance,
     )
+
+
+def parameter_count(network: Network) -> int:
+    """Number of parameters, BatchNorm apart unless it is folded."""
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def save_checkpoint(network: Network, path: Path, provenance: Mapping[str, Any]) -> None:
@@ -114,7 +119,9 @@ def save_checkpoint(network: Network, path: Path, provenance: Mapping[str, Any])
     from ultralytics.utils import DEFAULT_CFG_KEYS
 
     network = copy.deepcopy(network).eval()
-    train_args = {k: v for k, v in _arguments(network).items() if k in DEFAULT_CFG_KEYS}
+    given = getattr(network, "args", {})
+    arguments = given if isinstance(given, Mapping) else vars(given)
+    train_args = {k: v for k, v in arguments.items() if k in DEFAULT_CFG_KEYS}
     network.half().to(memory_format=torch.contiguous_format)
     # What loading and the last forward pass left behind belongs to this process, not to the file.
     for owner, names in ((network, TRANSIENT), (network.model[-1], TRANSIENT_IN_HEAD)):
@@ -145,11 +152,6 @@ def save_checkpoint(network: Network, path: Path, provenance: Mapping[str, Any])
     write_atomically(path, buffer.getvalue())
 
 
-def _arguments(network: Network) -> dict[str, Any]:
-    arguments = getattr(network, "args", {})
-    return dict(arguments if isinstance(arguments, Mapping) else vars(arguments))
-
-
 def _side(imgsz: Any) -> int | None:
     """The square's side: Ultralytics keeps what was asked for, a number or a list."""
     sides = imgsz if isinstance(imgsz, list | tuple) else [imgsz]
@@ -159,10 +161,7 @@ def _side(imgsz: Any) -> int | None:
 
 def _load(path: Path, trust: bool) -> tuple[Network, dict[str, Any], dict[str, Any]]:
     """The network, the arguments it was trained with, and our own entry."""
-    _check_container(path)
-    if not trust:
-        _check_imports(path)
-    from torch import nn
+    _refuse(_container_problem(path), path)
     from ultralytics.nn import tasks
     from ultralytics.utils import DEFAULT_CFG_DICT
 
@@ -171,18 +170,14 @@ def _load(path: Path, trust: bool) -> tuple[Network, dict[str, Any], dict[str, A
         content, _ = ultralytics_tasks.torch_safe_load(path, safe_only=not trust)
         network: Network = content.get("ema") or content.get("model")
     except Exception as error:  # a damaged pickle can raise anything
+        if not trust:
+            _name_foreign_imports(path)
         raise CheckpointError(
-            f"it cannot be read as an Ultralytics checkpoint ({_first_line(error)})",
+            f"it cannot be read as an Ultralytics checkpoint ({first_line(error)})",
             where=path,
             fix="give a checkpoint that Ultralytics wrote, made of its own classes only",
         ) from error
-    if not isinstance(network, nn.Module):
-        raise CheckpointError(
-            "it holds weights but no network",
-            where=path,
-            fix="save it with Ultralytics, which stores the whole network",
-        )
-    _check_network(network, bool(content.get("modelopt")), path)
+    _refuse(_network_problem(network, bool(content.get("modelopt"))), path)
     network = network.float().eval()
     network.requires_grad_(False)
     train_args = dict(content.get("train_args") or {})
@@ -193,101 +188,89 @@ def _load(path: Path, trust: bool) -> tuple[Network, dict[str, Any], dict[str, A
     return network, train_args, dict(content.get(PROVENANCE_KEY) or {})
 
 
-def _check_container(path: Path) -> None:
-    """Refuse everything that is no intact PyTorch archive, without unpickling."""
+def _refuse(problem: Problem | None, path: Path) -> None:
+    if problem is not None:
+        what, fix = problem
+        raise CheckpointError(what, where=path, fix=fix)
+
+
+def _container_problem(path: Path) -> Problem | None:
+    """Why a file is no intact PyTorch archive, and what to do, found without unpickling."""
     if not path.exists():
-        raise CheckpointError("the checkpoint does not exist", where=path, fix="check the path")
+        return "the checkpoint does not exist", "check the path"
     if not path.is_file():
-        raise CheckpointError("this is no file", where=path, fix="give a .pt file")
+        return "this is not a file", "give a .pt file"
     if path.suffix != ".pt":
-        raise CheckpointError(
-            f"a checkpoint ends in .pt, not in {path.suffix or 'no suffix'}",
-            where=path,
-            fix="give a .pt file",
-        )
+        return f"a checkpoint ends in .pt, not in {path.suffix or 'no suffix'}", "give a .pt file"
     try:
         with path.open("rb") as stream:
             start = stream.read(4096)
     except OSError as error:
-        raise CheckpointError(f"it cannot be read ({error.strerror})", where=path) from error
+        return f"it cannot be read ({error.strerror})", None
     if not start:
-        raise CheckpointError("the file is empty", where=path, fix="copy or train it again")
+        return "the file is empty", "copy or train it again"
     if not start.startswith(ZIP_MAGIC):
         kind = "a text file" if _is_text(start) else "no PyTorch archive"
-        raise CheckpointError(
-            f"it is {kind}, not a checkpoint", where=path, fix="give a .pt file of Ultralytics"
-        )
+        return f"it is {kind}, not a checkpoint", "give a .pt file of Ultralytics"
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise CheckpointError(
-            "the file is truncated", where=path, fix="copy or train it again"
-        ) from error
-    if damaged is not None:
-        raise CheckpointError("the file is damaged", where=path, fix="copy or train it again")
+            if archive.testzip() is not None:
+                return "the file is damaged", "copy or train it again"
+    except (zipfile.BadZipFile, OSError, EOFError):
+        return "the file is truncated", "copy or train it again"
     if any(name.endswith("/constants.pkl") for name in names):
-        raise CheckpointError(
-            "it is a TorchScript archive", where=path, fix="give the .pt it was exported from"
-        )
+        return "it is a TorchScript archive", "give the .pt it was exported from"
     if not any(name.endswith("/data.pkl") for name in names):
-        raise CheckpointError(
-            "it is a zip archive, but no PyTorch checkpoint",
-            where=path,
-            fix="give a .pt file of Ultralytics",
-        )
+        what = "it is a zip archive, but no PyTorch checkpoint"
+        return what, "give a .pt file of Ultralytics"
+    return None
 
 
-def _check_imports(path: Path) -> None:
-    """Refuse a file whose pickles import what no checkpoint of Ultralytics does."""
+def _name_foreign_imports(path: Path) -> None:
+    """Say what a file that the restricted loader refused would import, where that can be read."""
+    from torch.serialization import get_unsafe_globals_in_checkpoint
+
     try:
-        unknown = unknown_globals(path)
-    except ValueError as error:
-        raise CheckpointError("the file is damaged", where=path, fix="copy it again") from error
-    if unknown:
+        # The loader has allowed what it knows of the file, so the rest is foreign.
+        foreign = sorted(get_unsafe_globals_in_checkpoint(path))
+    except Exception:  # the unpickler's errors on a damaged file are of many kinds
+        return
+    if foreign:
         raise CheckpointError(
-            f"loading it would import {', '.join(unknown)}, which no Ultralytics checkpoint does",
+            f"loading it would import {', '.join(foreign)}, which no Ultralytics checkpoint does",
             where=path,
             fix="give a checkpoint of Ultralytics' own classes; `prunebench audit --trust` reads "
             "this one all the same, which runs the code in it",
         )
 
 
-def _check_network(network: nn.Module, quantized: bool, path: Path) -> None:
+def _network_problem(network: Any, quantized: bool) -> Problem | None:
+    """Why what a checkpoint holds cannot be pruned, and what to do."""
     from torch import nn
 
+    if not isinstance(network, nn.Module):
+        fix = "save it with Ultralytics, which stores the whole network"
+        return "it holds weights but no network", fix
     layers = getattr(network, "model", None)
     head = type(layers[-1]).__name__ if isinstance(layers, nn.Sequential) else None
     if head not in SUPPORTED_HEADS:
         tasks = " or ".join(sorted(set(SUPPORTED_HEADS.values())))
-        what = f"its network ends in {head}" if head else "it is no YOLO network"
-        raise CheckpointError(
-            f"{what}, but only {tasks} models are supported",
-            where=path,
-            fix="give a YOLOv8, YOLO11 or YOLO26 checkpoint of such a task",
-        )
+        what = f"its network ends in {head}" if head else "it is not a YOLO network"
+        fix = "give a YOLOv8, YOLO11 or YOLO26 checkpoint of such a task"
+        return f"{what}, but only {tasks} models are supported", fix
     if quantized:
-        raise CheckpointError(
-            "it is quantized", where=path, fix="give the float checkpoint it was made from"
-        )
+        return "it is quantized", "give the float checkpoint it was made from"
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
-        raise CheckpointError(
-            "its BatchNorm layers are folded already (a fused model)",
-            where=path,
-            fix="give the checkpoint as training wrote it",
-        )
+        what = "its BatchNorm layers are folded already (a fused model)"
+        return what, "give the checkpoint as training wrote it"
+    return None
 
 
 def _is_text(start: bytes) -> bool:
     try:
-        start.decode("utf-8")
-    except UnicodeDecodeError as error:
-        # A multi-byte character may be cut at the end of what was read.
-        return error.start >= len(start) - 3 and b"\x00" not in start
+        # Incrementally: a character may be cut at the end of what was read.
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
     return b"\x00" not in start
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

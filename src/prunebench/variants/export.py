@@ -9,11 +9,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prunebench.common.errors import ParityError, StepError
 from prunebench.common.files import place, write_atomically
 from prunebench.common.records import Exported, FileRef, Parity, Record
+from prunebench.common.text import first_line
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Stage
 
@@ -113,8 +114,9 @@ def export_onnx(
             format="onnx", imgsz=list(imgsz), opset=opset, simplify=True, dynamic=False, batch=1
         )
     except Exception as error:  # torch, onnx and Ultralytics' asserts each raise their own
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise StepError("export", f"Ultralytics could not export it: {first}") from error
+        raise StepError(
+            "export", f"Ultralytics could not export it: {first_line(error)}"
+        ) from error
     model = onnx.load(written)
     kept = [entry for entry in model.metadata_props if entry.key != "date"]
     del model.metadata_props[:]
@@ -128,11 +130,6 @@ def export_onnx(
 
 def compare(network: Network, onnx_file: Path, request: Request) -> Parity:
     """Compare every raw prediction of the checkpoint with the ONNX file's.
-
-    Args:
-        network: The checkpoint's network in float32.
-        onnx_file: The exported file.
-        request: Gives images and tolerances.
 
     Raises:
         ParityError: A box edge or a score differs by more than its tolerance.
@@ -185,9 +182,11 @@ def _differences(
     largest of them.
     """
     import numpy as np
+    from ultralytics.utils import ops
 
+    edges: Any = ops.xywh2xyxy
     predicted, wanted = actual[0][0], expected[0][0]
-    box = np.abs(_edges(predicted) - _edges(wanted)).max()
+    box = np.abs(edges(predicted[:4].T) - edges(wanted[:4].T)).max()
     score = np.abs(predicted[4 : 4 + classes] - wanted[4 : 4 + classes]).max()
     masks = [(predicted[4 + classes :], wanted[4 + classes :])]
     masks += zip(actual[1:], expected[1:], strict=True)
@@ -195,12 +194,3 @@ def _differences(
         if other.size:
             score = np.maximum(score, np.abs(item - other).max() / np.abs(other).max())
     return float(box), float(score)
-
-
-def _edges(prediction: FloatArray) -> FloatArray:
-    """x1 y1 x2 y2 of (4 + classes, anchors) predictions given as centre, width and height."""
-    import numpy as np
-
-    centre, half = prediction[:2], prediction[2:4] / 2
-    edges: FloatArray = np.concatenate((centre - half, centre + half))
-    return edges

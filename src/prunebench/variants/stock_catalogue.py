@@ -2,7 +2,7 @@
 
 Only the classification branch of a YOLO head depends on the number of classes, so a stock
 network's count is ``rest + branches * branch(widths, classes)``. The table holds ``rest`` in both
-states; ``tests/core/test_audit_catalogue.py`` compares it with networks Ultralytics builds.
+states; ``tests/core/test_stock_catalogue.py`` compares it with networks Ultralytics builds.
 """
 
 from __future__ import annotations

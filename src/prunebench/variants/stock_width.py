@@ -14,8 +14,8 @@ from typing import Any, Final
 from prunebench.common.errors import StepError
 from prunebench.common.records import Record
 from prunebench.steps.events import Emit, Stage
-from prunebench.variants.audit import structure_of
 from prunebench.variants.checkpoint import inspect_checkpoint
+from prunebench.variants.structure import structure_of
 
 STEP: Final = "smaller"
 CHANNELS: Final = 8
@@ -70,11 +70,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Smaller:
 def lower_width(description: str, macs: int, classes: int, imgsz: tuple[int, int]) -> float:
     """The largest width multiplier, at most the description's own, whose network has these MACs.
 
-    Args:
-        description: Ultralytics' name of a stock network.
-        macs: MACs it may have at most.
-        classes: Number of classes.
-        imgsz: (height, width) in pixels the MACs are counted at.
+    Its arguments are as in ``Request``.
 
     Raises:
         StepError: Even the narrowest network has more.
@@ -100,9 +96,8 @@ def lower_width(description: str, macs: int, classes: int, imgsz: tuple[int, int
 def stock_description(name: str, width: float | None = None) -> dict[str, Any]:
     """A network description as Ultralytics' networks are built from.
 
-    Args:
-        name: Ultralytics' name of one, or a path.
-        width: Multiplier of every layer's channels in place of that of its size.
+    ``name`` is Ultralytics' name of one or a path, ``width`` a multiplier of every layer's channels
+    in place of that of its size.
     """
     from ultralytics.nn import tasks
 
@@ -120,13 +115,7 @@ def stock_description(name: str, width: float | None = None) -> dict[str, Any]:
 
 
 def macs_of(description: dict[str, Any], classes: int, imgsz: tuple[int, int]) -> int:
-    """MACs of the detection network that a description builds.
-
-    Args:
-        description: As ``stock_description`` gives it.
-        classes: Number of classes.
-        imgsz: (height, width) in pixels they are counted at.
-    """
+    """MACs at (height, width) pixels of the network that a ``stock_description`` builds."""
     from ultralytics.nn.tasks import DetectionModel
 
     build: Any = DetectionModel

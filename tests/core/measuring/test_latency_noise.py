@@ -9,6 +9,8 @@ from prunebench.measuring.latency import noise
 from prunebench.measuring.latency.noise import load_before_start, noise_findings, sentinel_report
 from prunebench.measuring.latency.records import Sample
 from prunebench.measuring.latency.sentinel import SENTINEL
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_noise
 
 
 def _with(samples: list[Sample], rounds: set[int], **changes: object) -> list[Sample]:
@@ -29,7 +31,7 @@ def test_a_quiet_host_gives_no_finding() -> None:
 )
 def test_a_disturbance_in_two_rounds_is_told(changes: dict[str, object], said: str) -> None:
     (finding,) = noise_findings(_with(quiet_rounds(), {2, 5}, **changes), 2)
-    assert said in finding
+    assert said in tell_noise(finding, Messages())
 
 
 def test_a_single_bad_run_is_not() -> None:
@@ -54,13 +56,15 @@ def _sentinel_at(factors: list[float]) -> list[Sample]:
 
 def test_an_unsteady_sentinel_is_told() -> None:
     (finding,) = noise_findings(_sentinel_at([1, 1, 1.4, 1, 1.4, 1, 1, 1]), 2)
-    assert "off its median in 2 of 8 rounds (worst +40.0%" in finding
+    assert "off its median in 2 of 8 rounds (worst +40.0%" in tell_noise(finding, Messages())
 
 
 def test_a_drifting_sentinel_is_told() -> None:
     samples = _sentinel_at([1, 1, 1, 1.03, 1.03, 1.03, 1.06, 1.06, 1.06])
     (finding,) = noise_findings(samples, 2)
-    assert "became 6.0% slower from the first third of the rounds" in finding
+    assert "became 6.0% slower from the first third of the rounds" in tell_noise(
+        finding, Messages()
+    )
     report = sentinel_report(samples)
     assert report is not None
     assert (report.rounds, report.rounds_off) == (9, 0)
@@ -72,6 +76,6 @@ def test_a_drifting_sentinel_is_told() -> None:
 def test_load_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(noise.psutil, "cpu_percent", lambda interval: 52.0)
     (finding,) = load_before_start()
-    assert "kept 52% of all CPUs busy just before the start" in finding
+    assert "kept 52% of all CPUs busy just before the start" in tell_noise(finding, Messages())
     monkeypatch.setattr(noise.psutil, "cpu_percent", lambda interval: 4.0)
     assert load_before_start() == []

@@ -15,6 +15,7 @@ import quantize_kit as kit
 import torch
 from experiment_kit import bare_experiment
 
+from prunebench.common.errors import StepError
 from prunebench.common.records import (
     Exported,
     FileRef,
@@ -33,7 +34,8 @@ from prunebench.measuring.session import SessionSettings, session_options
 from prunebench.results.report.gallery import _found_in
 from prunebench.steps.cache import StepRun
 from prunebench.steps.events import Event
-from prunebench.variants import export, quantize
+from prunebench.variants import export
+from prunebench.variants.int8 import step as quantize
 from prunebench.variants.pruning import costs
 
 BASIC = LatencyConfig(
@@ -91,7 +93,7 @@ def compare(detector: Path, images: tuple[Path, ...], folder: Path) -> None:
 def quantize_(detector: Path, images: tuple[Path, ...], folder: Path) -> None:
     # No loss at all is allowed, so that layers are tried alone too.
     asked = kit.request(detector, images, session=SESSION, max_map50_loss=-0.5)
-    with pytest.raises(quantize.StepError, match="still loses too much"):
+    with pytest.raises(StepError, match="still loses too much"):
         quantize.run(asked, folder, ignore)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from experiment_kit import bare_experiment, experiment_of
-from report_kit import MIXED, make_run
+from report_kit import MIXED, STOLEN, make_run
 
 from prunebench.common.errors import StepError
 from prunebench.experiment.measure_and_rank import rank_run
@@ -29,8 +29,8 @@ def test_a_noisy_run_is_not_ranked_where_strict_is_set(tmp_path: Path) -> None:
     quiet = read_latency(folder).model_copy(update={"noise": ()})
     rank_run(strict, variants, quiet)
     (folder / RANKING_FILE).unlink()
-    noisy = quiet.model_copy(update={"noise": ("another process used 1.0 cores",)})
-    with pytest.raises(StepError, match=r"another process used 1\.0 cores.*latency-refused-1"):
+    noisy = quiet.model_copy(update={"noise": (STOLEN,)})
+    with pytest.raises(StepError, match=r"3 of 16 child runs.*latency-refused-1"):
         rank_run(strict, variants, noisy)
     assert not (folder / RANKING_FILE).exists()
     assert not (folder / LATENCY_FOLDER).exists(), "the next attempt would reuse these samples"

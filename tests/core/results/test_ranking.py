@@ -14,16 +14,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prunebench.common.records import Interval, Verdict
+from prunebench.common.records import Grounds, Interval, Verdict
 from prunebench.common.text import percent, points
 from prunebench.config.sections import Control, RankingConfig
-from prunebench.results.ranking import FailedVariant, Measured, Ranking, rank
-from prunebench.results.ranking.controls import seen_from
-from prunebench.results.ranking.records import Shown
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.sentences import Fact, tell
+from prunebench.results.ranking import (
+    FailedVariant,
+    MeasuredVariant,
+    Ranking,
+    rank,
+)
+from prunebench.results.ranking.records import (
+    Altered,
+    FewImages,
+    MeasuredApart,
+    Restored,
+    SameNetwork,
+    Shown,
+)
 from prunebench.results.table.ranked import rank as rank_table
 
 CONFIG = RankingConfig(bootstrap=400)
 ROUNDS = 12
+MOVED = Grounds(kind="other_layers", classes=7, parent_classes=7, parent_parameters=2_000_000)
 
 
 class Lab:
@@ -35,7 +49,7 @@ class Lab:
         self.map50_noise = map50_noise
         self.drift = self.rng.normal(0, 0.1, ROUNDS)
         self.shared = self.rng.normal(0, 0.02, CONFIG.bootstrap)
-        self.measured: list[Measured] = []
+        self.measured: list[MeasuredVariant] = []
 
     def add(
         self,
@@ -57,14 +71,14 @@ class Lab:
         """Add a variant whose frame takes ``ms`` + 2 milliseconds."""
         own = self.rng.normal(0, self.map50_noise, CONFIG.bootstrap)
         self.measured.append(
-            Measured(
+            MeasuredVariant(
                 name=name,
                 parent=parent,
                 strategy=strategy,
                 round=round,
                 parameters=int(size_mb * 5e5),
                 verdict=verdict,
-                why="Its widths fit neither.",
+                grounds=MOVED,
                 network=network or name,
                 size_mb=size_mb,
                 map50=map50,
@@ -85,6 +99,10 @@ class Lab:
     def _rounds(self, ms: float, rounds: Sequence[int]) -> dict[int, float]:
         noise = self.rng.normal(0, self.noise, ROUNDS)
         return {r: float(ms * np.exp(self.drift[r] + noise[r])) for r in rounds}
+
+
+def told(fact: Fact, ranking: Ranking) -> str:
+    return tell(fact, ranking, Messages())
 
 
 def labels(ranking: Ranking) -> dict[str, str]:
@@ -121,7 +139,7 @@ def test_intervals_hold_the_truth_and_the_efficiency_carries_both_sources() -> N
     speed = ranking.difference("speed", "a", "b")
     assert speed.interval is not None
     assert speed.interval.low < 8.0 < speed.interval.high
-    assert (speed.first, speed.told_apart, speed.rounds) == ("a", True, ROUNDS)
+    assert (speed.first, speed.significant, speed.rounds) == ("a", True, ROUNDS)
     row = ranking.row("a")
     relative = [(i.high - i.low) / i.estimate for i in (row.efficiency, row.map50, row.fps)]
     assert relative[0] > max(relative[1:])
@@ -132,13 +150,13 @@ def test_sentences_of_a_difference_and_of_a_tie() -> None:
     ranking = Lab(1, noise=0.02).add("a", ms=8).add("b", ms=12).add("c", ms=12, parent=None).rank()
     shown = ranking.difference("latency", "a", "b")
     assert shown.interval is not None
-    assert shown.sentence == f"a is faster (model only) than b by {percent(shown.interval)}."
+    assert told(shown, ranking) == f"a is faster (model only) than b by {percent(shown.interval)}."
     tie = ranking.difference("latency", "c", "b")
-    assert not tie.told_apart
-    assert "cannot be told apart in model latency (difference +" in tie.sentence
+    assert not tie.significant
+    assert "cannot be told apart in model latency (difference +" in told(tie, ranking)
     assert tie.more_rounds is not None
     assert f"; {tie.more_rounds} more rounds would settle {tie.settles_percent:g} %." in (
-        tie.sentence
+        told(tie, ranking)
     )
 
 
@@ -167,11 +185,14 @@ def test_one_network_is_never_told_apart_in_speed_however_it_measured() -> None:
         lab.add(f"model-{index}", ms=ms, network="yolov8n", parent=None)
     ranking = lab.rank()
     speeds = [d for d in ranking.differences if d.metric in ("speed", "latency")]
-    assert not any(d.told_apart for d in speeds)
-    assert all("same network" in d.sentence for d in speeds)
+    assert not any(d.significant for d in speeds)
+    assert all(d.same_network and "same network" in told(d, ranking) for d in speeds)
     assert set(labels(ranking).values()) == {"1="}
-    assert any("cannot come from the models" in warning for warning in ranking.warnings)
-    assert any("yet model-6 measured faster" in warning for warning in ranking.warnings)
+    same, *apart = ranking.warnings
+    assert same == SameNetwork(names=tuple(v.name for v in lab.measured))
+    assert told(same, ranking).endswith("cannot come from the models.")
+    assert {one.faster for one in apart if isinstance(one, MeasuredApart)} >= {"model-6"}
+    assert any("yet model-6 measured faster by " in told(one, ranking) for one in apart)
 
 
 def test_one_network_is_told_apart_in_efficiency_by_its_accuracy() -> None:
@@ -193,7 +214,7 @@ def test_equal_variants_are_rarely_declared_different() -> None:
             object.__setattr__(lab.measured[-1], "map50_draws", draws)
         ranking = lab.rank(config=config)
         for metric in false:
-            false[metric] += any(d.told_apart for d in ranking.differences if d.metric == metric)
+            false[metric] += any(d.significant for d in ranking.differences if d.metric == metric)
     # 40 runs at 5 %: 6 or more happen by chance in 1 of 70 tests; the seeds are fixed.
     assert max(false.values()) <= 5
 
@@ -204,12 +225,12 @@ def test_a_difference_of_three_percent_is_found_among_six() -> None:
         lab.add(f"v{index}", parent=None if index == 0 else "v0")
     lab.add("faster", ms=12 / 1.03 - 2)
     ranking = lab.rank()
-    assert all(ranking.difference("speed", "faster", f"v{i}").told_apart for i in range(5))
+    assert all(ranking.difference("speed", "faster", f"v{i}").significant for i in range(5))
 
 
 def test_looks_make_it_harder_to_be_told_apart() -> None:
     lab = Lab(5, noise=0.01).add("a", ms=10).add("b", ms=10.3, parent=None)
-    once, often = lab.rank(), lab.rank(looks=5)
+    once, often = lab.rank(), lab.rank(interim_looks=5)
     before, after = (r.difference("latency", "a", "b") for r in (once, often))
     assert after.p == before.p
     assert after.p_corrected == pytest.approx(min(1, 5 * before.p_corrected))
@@ -221,7 +242,7 @@ def test_rounds_are_paired_although_variants_have_different_ones() -> None:
     lab = Lab(6).add("long", ms=10).add("short", ms=10.6, rounds=range(0, 8), parent=None)
     difference = lab.rank().difference("speed", "long", "short")
     assert difference.rounds == 8
-    assert difference.told_apart
+    assert difference.significant
 
 
 def test_too_few_shared_rounds_are_no_evidence() -> None:
@@ -231,7 +252,7 @@ def test_too_few_shared_rounds_are_no_evidence() -> None:
     ranking = lab.rank()
     difference = ranking.difference("speed", "a", "b")
     assert difference.interval is None
-    assert difference.sentence.endswith("they share only 0 rounds.")
+    assert told(difference, ranking).endswith("they share only 0 rounds.")
     assert set(labels(ranking).values()) == {"1="}
 
 
@@ -259,8 +280,9 @@ def test_different_images_are_refused() -> None:
 def test_few_images_show_no_difference_in_accuracy() -> None:
     lab = Lab().add("a", map50=0.9, images=6, parent=None).add("b", map50=0.5, images=6)
     ranking = lab.rank()
-    assert not ranking.difference("accuracy", "a", "b").told_apart
-    assert any("rests on 6 images" in warning for warning in ranking.warnings)
+    assert not ranking.difference("accuracy", "a", "b").significant
+    assert ranking.warnings == (FewImages(images=6, needed=20),)
+    assert told(ranking.warnings[0], ranking).startswith("Accuracy rests on 6 images")
 
 
 def test_a_useless_variant_has_efficiency_zero_and_the_last_rank() -> None:
@@ -331,7 +353,7 @@ def test_advice_puts_limits_before_efficiency() -> None:
     assert advice["real-time"].recommended == "slim"
     assert advice["balance"].recommended == "slim"
     assert advice["accuracy"].recommended == "baseline"
-    assert "ship slim (mAP50 0.860" in advice["balance"].sentence
+    assert "ship slim (mAP50 0.860" in told(advice["balance"], ranking)
 
 
 def test_advice_says_ties_and_breaks_them_by_the_second_figure() -> None:
@@ -341,9 +363,12 @@ def test_advice_says_ties_and_breaks_them_by_the_second_figure() -> None:
         .add("quick", ms=8, map50=0.878)
         .add("quick-twin", ms=8, map50=0.877)
     )
-    accuracy = next(a for a in lab.rank().advice if a.use == "accuracy")
+    ranking = lab.rank()
+    accuracy = next(a for a in ranking.advice if a.use == "accuracy")
     assert accuracy.recommended in ("quick", "quick-twin")
-    assert "cannot be told apart from baseline, the most accurate by estimate" in accuracy.sentence
+    assert accuracy.leader == "baseline"
+    said = told(accuracy, ranking)
+    assert "cannot be told apart from baseline, the most accurate by estimate" in said
     assert len(accuracy.tied) == 1
     assert "baseline" not in accuracy.tied
 
@@ -352,9 +377,9 @@ def test_advice_recommends_nothing_that_is_not_shown() -> None:
     slow = Lab().add("a", ms=100, parent=None).add("b", ms=47.9).rank()
     first = slow.advice[0]
     assert first.recommended is None
-    assert first.sentence.endswith("shown to keep 20 FPS; it is not shown either way for b.")
+    assert told(first, slow).endswith("shown to keep 20 FPS; it is not shown either way for b.")
     assert slow.advice[2].recommended is not None
-    assert "20 FPS" in slow.advice[2].sentence
+    assert "20 FPS" in told(slow.advice[2], slow)
 
 
 def family() -> Lab:
@@ -398,22 +423,30 @@ def test_effects_compare_strategies_with_the_pruned_network_and_rounds_with_each
     assert first.speed.shown
     assert first.parameters_percent == pytest.approx(100.0)
     assert not second_round.speed.shown
-    assert "speed" in second_round.sentence
-    assert "(not shown)" in second_round.sentence
+    assert "speed" in told(second_round, ranking)
+    assert "(not shown)" in told(second_round, ranking)
     assert preserving.accuracy.percent.estimate == pytest.approx(100 * (0.86 / 0.80 - 1))
     assert preserving.accuracy.shown
 
 
 def test_warnings_name_what_was_restored_and_what_is_one_network() -> None:
-    warnings = family().rank(warnings=["the host was busy"]).warnings
-    assert warnings[0] == "the host was busy"
-    assert (
+    lab = family().add("odd", verdict="altered")
+    ranking = lab.rank()
+    restored, _, odd, same, _ = ranking.warnings
+    assert restored == Restored(name="standard-1")
+    assert told(restored, ranking) == (
         "standard-1 was restored to the unpruned network (6,000,000 parameters): "
-        "its pruning is lost." in warnings
+        "its pruning is lost."
     )
-    assert (
+    assert odd == Altered(name="odd", grounds=MOVED)
+    assert told(odd, ranking) == (
+        "odd was altered (3,000,000 parameters): its 3,000,000 parameters lie in other layers "
+        "than its parent's 2,000,000."
+    )
+    assert same == SameNetwork(names=("baseline", "standard-1", "standard-2"))
+    assert told(same, ranking) == (
         "baseline, standard-1 and standard-2 are the same network: differences in speed "
-        "between them cannot come from the models." in warnings
+        "between them cannot come from the models."
     )
 
 
@@ -466,7 +499,7 @@ def test_laws_of_a_ranking(variants: list[tuple[float, float, float]], seed: int
         above = [
             d.first
             for d in ranking.differences
-            if d.metric == "efficiency" and d.told_apart and d.second == row.name
+            if d.metric == "efficiency" and d.significant and d.second == row.name
         ]
         assert row.rank == 1 + len(above)
         assert row.efficiency.low <= row.efficiency.estimate <= row.efficiency.high
@@ -475,7 +508,7 @@ def test_laws_of_a_ranking(variants: list[tuple[float, float, float]], seed: int
     assert any(row.pareto != "no" for row in ranking.rows)
     for difference in ranking.differences:
         assert difference.p_corrected >= difference.p
-        if difference.told_apart and difference.metric in ("speed", "latency"):
+        if difference.significant and difference.metric in ("speed", "latency"):
             assert difference.interval is not None
             assert difference.interval.low > 0
 
@@ -494,7 +527,7 @@ def test_a_control_that_is_faster_and_more_accurate_beats_a_pruned_variant() -> 
     assert accuracy.interval is not None
     (pair,) = ranking.against_controls
     assert (pair.control, pair.variant, pair.verdict) == ("baseline-int8", "pruned", "beaten")
-    assert pair.sentence == (
+    assert told(pair, ranking) == (
         f"baseline-int8 is faster than pruned by {percent(speed.interval)} and is more accurate "
         f"by {points(accuracy.interval)} mAP50: baseline-int8, which costs no pruning, beats it."
     )
@@ -511,12 +544,12 @@ def test_a_control_that_is_faster_at_an_accuracy_not_told_apart_is_level() -> No
         .rank()
     )
     accuracy = ranking.difference("accuracy", "baseline-160x288", "pruned")
-    assert not accuracy.told_apart
+    assert not accuracy.significant
     (pair,) = ranking.against_controls
     assert pair.verdict == "level"
-    assert " and cannot be told apart from it in mAP50 (difference " in pair.sentence
-    assert "beats" not in pair.sentence
-    assert pair.sentence.endswith(
+    assert " and cannot be told apart from it in mAP50 (difference " in told(pair, ranking)
+    assert "beats" not in told(pair, ranking)
+    assert told(pair, ranking).endswith(
         ": no advantage of the pruning is shown; all that pruned has is the smaller file "
         "(8.00 MB against 12.00)."
     )
@@ -531,17 +564,17 @@ def test_a_difference_is_told_from_the_controls_side() -> None:
         .add("pruned", ms=8, map50=0.82)
         .rank()
     )
-    assert ranking.difference("speed", "smaller", "pruned").told_apart
+    assert ranking.difference("speed", "smaller", "pruned").significant
     assert ranking.against_controls == ()
     speed = ranking.difference("speed", "smaller", "pruned")
     assert speed.interval is not None
-    seen = seen_from("smaller", speed)
+    seen = speed.seen_from("smaller")
     assert seen is not None
     assert speed.interval.estimate == pytest.approx(25)
     assert seen.estimate == pytest.approx(-20)
     accuracy = ranking.difference("accuracy", "smaller", "pruned")
-    assert seen_from("pruned", accuracy) == accuracy.interval
-    mirrored = seen_from("smaller", accuracy)
+    assert accuracy.seen_from("pruned") == accuracy.interval
+    mirrored = accuracy.seen_from("smaller")
     assert mirrored is not None
     assert mirrored.estimate == pytest.approx(-0.02)
 
@@ -557,7 +590,9 @@ def test_the_same_network_as_a_control_is_beaten_by_accuracy_alone() -> None:
     )
     (pair,) = ranking.against_controls
     assert pair.verdict == "beaten"
-    assert pair.sentence.startswith("smaller is the same network as pruned and is more accurate")
+    assert told(pair, ranking).startswith(
+        "smaller is the same network as pruned and is more accurate"
+    )
 
 
 def test_only_pruned_variants_are_held_against_controls() -> None:

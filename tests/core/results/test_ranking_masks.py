@@ -16,6 +16,8 @@ from prunebench.cli.views.ranking import run_ranking_view
 from prunebench.common.errors import StepError
 from prunebench.experiment.figures import measured_from
 from prunebench.measuring.map_bootstrap import load_detections
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.sentences import tell
 from prunebench.results.outcome import RunRanking, read_latency, read_outcome
 from prunebench.results.ranking import Ranking
 from prunebench.results.ranking.records import RankedVariant
@@ -67,12 +69,12 @@ def test_the_metric_is_what_efficiency_and_comparisons_are_made_of(runs: Runs) -
 
 
 def test_sentences_name_the_metric(runs: Runs) -> None:
-    advice = ranking(runs, "mask").advice[-1].sentence
-    assert "(mask mAP50 0." in advice
-    told = ranking(runs, "mask").difference("accuracy", "baseline", "pruned")
-    assert told.told_apart
-    assert told.sentence.endswith(" mask mAP50.")
-    assert "mask" not in ranking(runs, "box").advice[-1].sentence
+    by_box, by_mask, m = ranking(runs, "box"), ranking(runs, "mask"), Messages()
+    assert "(mask mAP50 0." in tell(by_mask.advice[-1], by_mask, m)
+    pair = by_mask.difference("accuracy", "baseline", "pruned")
+    assert pair.significant
+    assert tell(pair, by_mask, m).endswith(" mask mAP50.")
+    assert "mask" not in tell(by_box.advice[-1], by_box, m)
 
 
 def test_the_csv_has_both_and_map50_is_the_one_that_ranks(runs: Runs) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from markdown_it import MarkdownIt
-from report_kit import CLASSES, MIXED, make_run
+from report_kit import CLASSES, MIXED, STOLEN, make_run
 
 from prunebench.results.outcome import read_outcome
 from prunebench.results.report.numbers import with_interval
@@ -16,7 +16,7 @@ from prunebench.results.report.numbers import with_interval
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "run"
-    make_run(folder, MIXED, threads=(1,), rounds=4, frames=4, noise=("busy",))
+    make_run(folder, MIXED, threads=(1,), rounds=4, frames=4, noise=(STOLEN,))
     return folder
 
 

@@ -14,7 +14,7 @@ from report_kit import CLASSES, IMAGES, MIXED, make_run
 from prunebench.common.records import FileRef
 from prunebench.results.report.build import build_report
 from prunebench.results.report.gallery import GALLERY_FILE, changed_images, gallery_of
-from prunebench.results.report.stored import StoredRun, read_stored_run
+from prunebench.results.report.stored import ReportedRun, read_stored_run
 from prunebench.results.run_folder import save_variant
 
 HEIGHT, WIDTH = 192, 320
@@ -51,7 +51,7 @@ def write_network(
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> StoredRun:
+def run(tmp_path: Path) -> ReportedRun:
     """A run whose images exist and whose exported files can be run.
 
     The baseline finds the labelled object, the pruned variant something else.
@@ -80,7 +80,7 @@ def run(tmp_path: Path) -> StoredRun:
     return read_stored_run(folder)
 
 
-def test_the_images_with_most_losses_come_first(run: StoredRun) -> None:
+def test_the_images_with_most_losses_come_first(run: ReportedRun) -> None:
     chosen = [path.name for path in changed_images(run, run.variants)]
     assert len(chosen) == 4
     found = {}
@@ -93,7 +93,7 @@ def test_the_images_with_most_losses_come_first(run: StoredRun) -> None:
     assert losses == sorted(lost.tolist(), reverse=True)[:4]
 
 
-def test_boxes_lie_in_the_letterbox_beside_the_labels(run: StoredRun) -> None:
+def test_boxes_lie_in_the_letterbox_beside_the_labels(run: ReportedRun) -> None:
     gallery = gallery_of(run)
     assert gallery is not None
     scene = gallery.scenes[0]
@@ -107,7 +107,7 @@ def test_boxes_lie_in_the_letterbox_beside_the_labels(run: StoredRun) -> None:
     assert hit.score == 0.9
 
 
-def test_pictures_say_the_same_in_words(run: StoredRun) -> None:
+def test_pictures_say_the_same_in_words(run: ReportedRun) -> None:
     build_report(run.folder)
     markdown = (run.folder / "report.md").read_text(encoding="utf-8")
     html = (run.folder / "report.html").read_text(encoding="utf-8")
@@ -119,7 +119,7 @@ def test_pictures_say_the_same_in_words(run: StoredRun) -> None:
     assert "scene<" not in html
 
 
-def test_pictures_are_kept_when_the_images_are_gone(run: StoredRun) -> None:
+def test_pictures_are_kept_when_the_images_are_gone(run: ReportedRun) -> None:
     first = gallery_of(run)
     for path in changed_images(run, run.variants):
         path.unlink()
@@ -130,7 +130,9 @@ def test_pictures_are_kept_when_the_images_are_gone(run: StoredRun) -> None:
     assert "pictures" not in (run.folder / "report.md").read_text(encoding="utf-8").lower()
 
 
-def test_boxes_of_a_variant_with_its_own_letterbox_lie_where_the_others_do(run: StoredRun) -> None:
+def test_boxes_of_a_variant_with_its_own_letterbox_lie_where_the_others_do(
+    run: ReportedRun,
+) -> None:
     """At half the size every coordinate is half, the padding of 3 rows instead of 6 included."""
     pruned = run.variant("pruned")
     assert pruned is not None

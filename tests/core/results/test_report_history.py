@@ -11,12 +11,12 @@ from history_kit import FIRST_RUN, another_run, first_run, on_another_host
 from prunebench.experiment.measure_and_rank import rank_run
 from prunebench.results.history.recording import record_run
 from prunebench.results.history.store import Store, default_url
+from prunebench.results.messages.catalogue import Messages
 from prunebench.results.outcome import read_latency
 from prunebench.results.report.build import compose, report_markdown
 from prunebench.results.report.document import Figure, Table
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.over_time import over_time
-from prunebench.results.report.stored import StoredRun, read_stored_run
+from prunebench.results.report.stored import ReportedRun, read_stored_run
 from prunebench.results.run_folder import read_variants
 
 SLOWER = 1.2
@@ -47,11 +47,11 @@ def ranked(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def last(out: Path) -> StoredRun:
+def last(out: Path) -> ReportedRun:
     return read_stored_run(out / "20240104T000000-abcdefabcdef")
 
 
-def test_latency_over_time_ends_with_the_run_itself(last: StoredRun) -> None:
+def test_latency_over_time_ends_with_the_run_itself(last: ReportedRun) -> None:
     found = over_time(last)
     assert {series.variant for series in found.series} == {"baseline", "pruned", "preserving-1"}
     for series in found.series:
@@ -62,7 +62,7 @@ def test_latency_over_time_ends_with_the_run_itself(last: StoredRun) -> None:
         assert third == pytest.approx(SLOWER * first, rel=1e-9)
 
 
-def test_a_recorded_run_stands_in_its_report_once(out: Path, last: StoredRun) -> None:
+def test_a_recorded_run_stands_in_its_report_once(out: Path, last: ReportedRun) -> None:
     before = over_time(last)
     with Store(default_url(out)) as store:
         record_run(store, last.folder)
@@ -74,7 +74,7 @@ def test_later_runs_are_left_out(out: Path) -> None:
     assert over_time(read_stored_run(out / FIRST_RUN)).series == ()
 
 
-def test_the_figure_and_the_devices_are_in_the_report(last: StoredRun) -> None:
+def test_the_figure_and_the_devices_are_in_the_report(last: ReportedRun) -> None:
     m = Messages("en")
     (section,) = (s for s in compose(last, m).sections if s.id == "history")
     (figure,) = (block for block in section.blocks if isinstance(block, Figure))

@@ -11,14 +11,13 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-import prunebench.results.report
+import prunebench.results
 from prunebench.common.records import Interval
-from prunebench.results.report.messages import Messages, catalogue, languages
+from prunebench.results.messages.catalogue import Messages, catalogue, languages
 from prunebench.results.report.numbers import relative, with_interval
 from prunebench.results.report.render import escape_markdown, script_json
-from prunebench.results.report.sentences import RECORDED
 
-PACKAGE = Path(prunebench.results.report.__file__).parent
+PACKAGE = Path(prunebench.results.__file__).parent
 STRONG = ("strong_open", "strong_close")
 LITERAL_KEY = re.compile(r"""\bm(\.counted)?\(\s*["']([a-z0-9._ -]+)["']""")
 
@@ -27,14 +26,9 @@ def places(text: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(text) if name}
 
 
-def texts(lang: str, *, sentences: bool) -> dict[str, str]:
-    """A catalogue without, or only with, the sentences that records carry in English."""
-    return {k: v for k, v in catalogue(lang).items() if k.startswith("sentence.") == sentences}
-
-
 @pytest.mark.parametrize("lang", languages())
 def test_every_language_has_every_text_with_its_places(lang: str) -> None:
-    english, other = texts("en", sentences=False), texts(lang, sentences=False)
+    english, other = catalogue("en"), catalogue(lang)
     assert set(other) == set(english)
     for key, text in english.items():
         assert places(other[key]) == places(text), key
@@ -47,8 +41,7 @@ def test_every_text_that_is_asked_for_exists() -> None:
             asked |= {f"{key}.one", f"{key}.other"} if counted else {key}
     assert len(asked) > 100
     for lang in languages():
-        wanted = {key for key in asked if lang != RECORDED or not key.startswith("sentence.")}
-        assert wanted <= set(catalogue(lang)), lang
+        assert asked <= set(catalogue(lang)), lang
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 import thop
 import torch
-from pruning_kit import HW, NAMES, parameters, stock_network, tiny_network
+from pruning_kit import HW, NAMES, parameters, prune_uniformly, stock_network, tiny_network
 from torch.utils.flop_counter import FlopCounterMode
 
 from prunebench.common.errors import CheckpointError
-from prunebench.common.records import Audit, Structure
-from prunebench.variants.audit import Request, audit_file, audit_number, judge, run, structure_of
+from prunebench.common.records import Audit, Structure, VariantRecord
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_finding, tell_variant
+from prunebench.variants.audit import audit_file, audit_number, judge
 from prunebench.variants.checkpoint import save_checkpoint
-from prunebench.variants.pruning.pruner import prune_network
+from prunebench.variants.structure import Request, run, structure_of
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def test_describing_a_network_leaves_it_alone() -> None:
 def test_a_network_of_an_own_description_is_stock_until_it_is_pruned() -> None:
     network = tiny_network("yolov8n")
     assert structure_of(network, HW).stock == "tiny-yolov8n, 7 classes"
-    prune_network(network, ratio=0.5, round_to=None)
+    prune_uniformly(network, ratio=0.5, round_to=None)
     assert structure_of(network, HW).stock is None
 
 
@@ -132,7 +134,8 @@ PRESERVED = judge(structure(8, 24), parent=PRUNED, baseline=BASELINE)
 )
 def test_verdicts(audit: Audit, verdict: str, why: str) -> None:
     assert audit.verdict == verdict
-    assert why in audit.why
+    variant = VariantRecord(name="a", parent=None, steps=(), audit=audit)
+    assert why in tell_variant(variant, Messages())
 
 
 def test_the_kept_share_is_of_the_unpruned_baseline() -> None:
@@ -154,26 +157,30 @@ def test_a_checkpoint_is_compared_with_what_its_description_builds(tmp_path: Pat
     network = tiny_network("yolov8n")
     save_checkpoint(network, tmp_path / "baseline.pt", {})
     finding = audit_file(tmp_path / "baseline.pt")
-    assert finding.sentence.startswith("unpruned: tiny-yolov8n, 7 classes, ")
+    assert tell_finding(finding, Messages()).startswith("unpruned: tiny-yolov8n, 7 classes, ")
 
-    outcome = prune_network(network, ratio=0.5, round_to=None)
-    save_checkpoint(network, tmp_path / "pruned.pt", {"left_alone": outcome.left_alone})
+    alone = prune_uniformly(network, ratio=0.5, round_to=None)
+    plain = {name: one.model_dump() for name, one in alone.items()}
+    save_checkpoint(network, tmp_path / "pruned.pt", {"left_alone": plain})
     finding = audit_file(tmp_path / "pruned.pt")
     assert finding.audit is not None
     assert finding.audit.verdict == "pruned"
-    assert finding.audit.left_alone == outcome.left_alone
+    assert finding.audit.left_alone == alone
     assert finding.audit.kept_share == parameters(network) / parameters(tiny_network("yolov8n"))
 
 
 def test_numbers() -> None:
-    assert audit_number(3_012_213).sentence == "3,012,213 parameters: yolov8n, 7 classes, unpruned."
-    assert "BatchNorm folded" in audit_number(3_007_013).sentence
-    assert "no stock network" in audit_number(2_752_255).sentence
+    found = [audit_number(count) for count in (3_012_213, 3_007_013, 2_752_255)]
+    said = [tell_finding(one, Messages()) for one in found]
+    assert said[0] == "3,012,213 parameters: yolov8n, 7 classes, unpruned."
+    assert "BatchNorm folded" in said[1]
+    assert found[2].stock is None
+    assert said[2] == "2,752,255 parameters: no stock network has this count."
 
 
 def test_files_that_are_neither(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         audit_file(tmp_path / "none.onnx")
     (tmp_path / "bad.onnx").write_bytes(b"nonsense")
-    with pytest.raises(CheckpointError, match="it is no valid ONNX file"):
+    with pytest.raises(CheckpointError, match="it is not a valid ONNX file"):
         audit_file(tmp_path / "bad.onnx")

@@ -54,7 +54,8 @@ def test_inspection_says_what_the_file_is(saved: Path) -> None:
     info = inspect_checkpoint(saved)
     assert (info.task, info.names) == ("detect", NAMES)
     assert info.parameters == parameters(tiny_network("yolov8n"))
-    assert info.yaml["scales"] == {"t": [0.33, 0.125, 1024]}
+    network: Any = load_checkpoint(saved)
+    assert network.yaml["scales"] == {"t": [0.33, 0.125, 1024]}
     assert info.provenance == {"step": "test", "ratio": 0.5}
 
 
@@ -80,7 +81,7 @@ def test_plain_ultralytics_opens_it_and_can_train_it(saved: Path, tmp_path: Path
 
 def test_missing_folder_and_wrong_suffix(tmp_path: Path) -> None:
     refused(tmp_path / "none.pt", "the checkpoint does not exist")
-    refused(tmp_path, "this is no file")
+    refused(tmp_path, "this is not a file")
     other = tmp_path / "model.onnx"
     other.write_bytes(b"x")
     refused(other, "a checkpoint ends in .pt, not in .onnx")
@@ -147,7 +148,7 @@ def test_a_file_that_would_run_foreign_code(tmp_path: Path) -> None:
     torch.save({"model": Foreign()}, path)
     refused(path, rf"would import {Foreign.__module__}\.Foreign, which no Ultralytics checkpoint")
     # Trusted, it is loaded, and only then found to be no YOLO network.
-    with pytest.raises(CheckpointError, match="it is no YOLO network"):
+    with pytest.raises(CheckpointError, match="it is not a YOLO network"):
         load_checkpoint(path, trust=True)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prunebench.variants.pruning.align import aligned_width
+from prunebench.variants.pruning.alignment import aligned_width
 
 
 @pytest.mark.parametrize(

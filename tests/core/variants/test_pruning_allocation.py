@@ -15,14 +15,14 @@ from prunebench.common.errors import ConfigError
 from prunebench.config.sections import Allocation
 from prunebench.config.targets import parse_goal
 from prunebench.data.scenes import generate_scenes
-from prunebench.variants.audit import structure_of
 from prunebench.variants.pruning.allocation import Measurements, allocate
-from prunebench.variants.pruning.batches import sample_batches
+from prunebench.variants.pruning.batches import batches_for
 from prunebench.variants.pruning.costs import CostModel, LayerCost, grid_of
 from prunebench.variants.pruning.paths import bundles_of
 from prunebench.variants.pruning.pruner import Opened, narrow, open_network
 from prunebench.variants.pruning.sensitivity import SHARES, loss_of, lost_by, silenced
 from prunebench.variants.pruning.shapes import Shapes, shapes_of
+from prunebench.variants.structure import structure_of
 
 BLOCK = 4
 
@@ -56,7 +56,7 @@ def test_a_counted_target_is_reached_and_not_overshot_by_a_move(
     name: str, kind: str, allocation: Allocation
 ) -> None:
     network, shapes = opened(name)
-    now = shapes.parameters_now if kind == "parameters" else shapes.macs_now
+    now = shapes.parameters_now if kind == "parameters" else shapes.macs(shapes.full)
     goal = parse_goal(f"{0.6 * now:.0f} {kind}")
     found = allocate(
         network, shapes, goal, allocation, block=BLOCK, measurements=made_up(network, shapes)
@@ -70,7 +70,9 @@ def test_a_counted_target_is_reached_and_not_overshot_by_a_move(
     split: Any = network.graph.network
     narrow(network, found.kept, round_to=BLOCK)
     after = structure_of(split, HW)
-    assert f"{after.parameters:,} parameters" in found.reached
+    assert found.reached.goal == goal.label
+    assert found.reached.parameters == after.parameters
+    assert found.reached.macs == shapes.macs(found.kept)
 
 
 @pytest.mark.parametrize(
@@ -108,8 +110,7 @@ def test_interpolated_costs_are_exact_where_time_is_bilinear() -> None:
 def test_lost_importance_never_falls_and_starts_at_nothing() -> None:
     network, _ = opened()
     bundles = bundles_of(network.graph.groups, BLOCK)
-    curves = {bundle.roots[0]: [0.2, 0.1, 0.5] for bundle in bundles}
-    lost = lost_by(bundles, curves, 0)
+    lost = lost_by(bundles[0], [0.2, 0.1, 0.5])
     width = bundles[0].width
     values = [lost(kept) for kept in range(width, 0, -1)]
     assert values[0] == 0
@@ -126,8 +127,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolov8n-seg", "yolo26n-seg"])
 def test_silenced_channels_cost_what_removed_ones_do(name: str, images: list[Path]) -> None:
-    masks = name.endswith("-seg")
-    batches = list(sample_batches(images, 1, imgsz=HW, classes=7, seed=0, masks=masks))
+    batches = list(batches_for(tiny_network(name), images, 1, imgsz=HW, seed=0))
     network, _ = opened(name)
     split: Any = network.graph.network
     kept = {group.root: max(1, group.width // 2) for group in network.graph.groups}

@@ -76,7 +76,8 @@ def test_a_name_to_ignore_covers_everything_inside_it() -> None:
     assert graph.left_alone["model.0.conv"] == IS_IGNORED
     assert graph.left_alone["model.6.cv1.conv"] == IS_IGNORED
     # Added to the ignored half by the shortcuts.
-    assert "model.6.cv1.conv" in graph.left_alone["model.6.m.1.cv2.conv"]
+    shared = IS_IGNORED.model_copy(update={"shared_with": "model.6.cv1.conv"})
+    assert graph.left_alone["model.6.m.1.cv2.conv"] == shared
     assert not any("model.6.cv0" in member for group in graph.groups for member in group.members)
 
 

@@ -18,11 +18,13 @@ from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.accuracy import Request as AccuracyRequest
 from prunebench.measuring.accuracy import run as evaluate
 from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+from prunebench.measuring.profile import OffBlock
 from prunebench.measuring.profile import Request as DiagnosisRequest
 from prunebench.measuring.profile import run as diagnose
 from prunebench.measuring.session import SessionSettings
 from prunebench.variants.audit import audit_file
-from prunebench.variants.quantize import Quantized, Request, fewest, prediction_error, run
+from prunebench.variants.int8.float_layers import fewest, prediction_error
+from prunebench.variants.int8.step import Quantized, Request, run
 
 FIRST = {"c0.conv": "its 3 input channels do not fill an integer dot product"}
 SESSION = SessionSettings.of(LatencyConfig())
@@ -209,7 +211,7 @@ def test_the_diagnosis_counts_an_int8_file(
     assert found.baseline.quantized == 0
     assert found.variant.mmacs == pytest.approx(found.baseline.mmacs)
     assert found.variant.off_block == found.baseline.off_block == {"box": 4, "score": 3}
-    assert not any("round_to" in sentence for sentence in found.advice)
+    assert not any(isinstance(cause, OffBlock) for cause in found.causes)
 
 
 def test_the_audit_counts_an_int8_file_as_its_float_file(

@@ -9,7 +9,7 @@ import pytest
 from retraining_kit import make_dataset, make_network
 
 from prunebench.common.errors import CheckpointError
-from prunebench.variants.retraining.common import read_saved, shapes_of
+from prunebench.variants.retraining.saved import read_saved, tensor_shapes
 from prunebench.variants.retraining.trainers import preserving_trainer
 
 
@@ -21,7 +21,7 @@ def test_they_keep_the_structure_in_plain_ultralytics_code(task: str, tmp_path: 
     data_yaml = make_dataset(tmp_path / "data", polygons=task == "segment")
     checkpoint = make_network(tmp_path / "pruned.pt", pruned=True, task=task)
     model: Any = YOLO(checkpoint)
-    expected = shapes_of(model.model)
+    expected = tensor_shapes(model.model)
     model.train(
         trainer=preserving_trainer(task),
         data=str(data_yaml),
@@ -36,10 +36,10 @@ def test_they_keep_the_structure_in_plain_ultralytics_code(task: str, tmp_path: 
         name="run",
     )
     assert not model.trainer.amp
-    assert shapes_of(model.model) == expected
+    assert tensor_shapes(model.model) == expected
     last = tmp_path / "run" / "weights" / "last.pt"
     network, _ = load_checkpoint(last)
-    assert shapes_of(network) == expected
+    assert tensor_shapes(network) == expected
 
 
 def test_there_is_none_for_other_tasks() -> None:

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from prunebench.variants.audit import Finding
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_finding, tell_left_alone
+from prunebench.variants.audit import AuditFinding
 
 
-def audit_view(findings: Sequence[Finding]) -> RenderableType:
+def audit_view(findings: Sequence[AuditFinding]) -> RenderableType:
     """One sentence per audited file or number, with its counts where they are known."""
-    lines: list[RenderableType] = []
+    m, lines = Messages(), list[RenderableType]()
     for finding in findings:
-        lines.append(Text(f"{finding.subject}: {finding.sentence}"))
+        lines.append(Text(f"{finding.subject}: {tell_finding(finding, m)}"))
         if finding.audit is None:
             continue
         structure = finding.audit.structure
@@ -28,7 +30,7 @@ def audit_view(findings: Sequence[Finding]) -> RenderableType:
             )
         )
         lines.extend(
-            Text(f"  left alone: {module} ({reason})")
-            for module, reason in finding.audit.left_alone.items()
+            Text(f"  left alone: {module} ({tell_left_alone(left, m)})")
+            for module, left in finding.audit.left_alone.items()
         )
     return Group(*lines)

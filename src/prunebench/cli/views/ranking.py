@@ -12,6 +12,9 @@ from rich.text import Text
 
 from prunebench.common.records import Interval
 from prunebench.common.text import counted
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_explanation, tell_judgement, tell_noise
+from prunebench.results.messages.sentences import Fact, neighbours, tell
 from prunebench.results.outcome import RunRanking
 from prunebench.results.ranking.records import RankedVariant, Ranking
 from prunebench.results.table.ranked import TableRanking
@@ -21,11 +24,13 @@ STYLE_OF = {"yes": "green", "no": "red", "not shown": "yellow"}
 
 def run_ranking_view(outcome: RunRanking) -> RenderableType:
     """The outcome of a run: a table per thread count, what it means, and what to doubt."""
-    rounds = counted(outcome.rounds, "round")
+    m, rounds = Messages(), counted(outcome.rounds, "round")
+    noise = [tell_noise(seen, m) for seen in outcome.noise]
+    explanations = [tell_explanation(one, m) for one in outcome.diagnoses]
     return Group(
-        _sentences("The host was noisy while measuring", outcome.noise, "red"),
+        _sentences("The host was noisy while measuring", noise, "red"),
         *map(ranking_view, outcome.rankings),
-        _sentences("Why is it not faster?", outcome.diagnoses, "cyan"),
+        _sentences("Why is it not faster?", explanations, "cyan"),
         Text(f"Measured in {rounds}; stopped: {outcome.stopped}.", style="dim"),
     )
 
@@ -55,14 +60,20 @@ def ranking_view(ranking: Ranking) -> RenderableType:
         table.add_row("-", Text.assemble(failed.name, ("\nfailed", "red")))
     for left_out in ranking.not_trained:
         table.add_row("-", Text.assemble(left_out.name, ("\nnot trained", "dim")))
+    m = Messages()
+
+    def told(facts: Sequence[Fact]) -> list[str]:
+        return [tell(fact, ranking, m) for fact in facts]
+
+    not_trained = [f"{v.name}: {tell_judgement(v.judgement, m)}" for v in ranking.not_trained]
     sections = (
         ("Failed", [f"{f.name}: {f.step}: {f.reason}" for f in ranking.failures], "red"),
-        ("Not trained", [f"{v.name}: {v.reason}" for v in ranking.not_trained], "cyan"),
-        ("Before you trust the table", ranking.warnings, "yellow"),
-        ("What to ship", [advice.sentence for advice in ranking.advice], "green"),
-        ("Does pruning pay?", [pair.sentence for pair in ranking.against_controls], "yellow"),
-        ("What retraining did", [effect.sentence for effect in ranking.effects], "cyan"),
-        ("Neighbours in the table", neighbour_sentences(ranking), "cyan"),
+        ("Not trained", not_trained, "cyan"),
+        ("Before you trust the table", told(ranking.warnings), "yellow"),
+        ("What to ship", told(ranking.advice), "green"),
+        ("Does pruning pay?", told(ranking.against_controls), "yellow"),
+        ("What retraining did", told(ranking.effects), "cyan"),
+        ("Neighbours in the table", told(neighbours(ranking)), "cyan"),
     )
     return Group(table, *(_sentences(*section) for section in sections))
 
@@ -71,17 +82,6 @@ def _kind(row: RankedVariant) -> str:
     """What the audit says a variant is, and whether it is a control."""
     told = (row.verdict, None if row.control is None else "control")
     return ", ".join(part for part in told if part)
-
-
-def neighbour_sentences(ranking: Ranking) -> list[str]:
-    """Comparisons of each row with the next: in efficiency, and in speed of two networks."""
-    sentences = []
-    for upper, lower in zip(ranking.rows, ranking.rows[1:], strict=False):
-        sentences.append(ranking.difference("efficiency", upper.name, lower.name).sentence)
-        speed = ranking.difference("speed", upper.name, lower.name)
-        if not speed.same_network:
-            sentences.append(speed.sentence)
-    return sentences
 
 
 def table_ranking_view(ranking: TableRanking) -> RenderableType:

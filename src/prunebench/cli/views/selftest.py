@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from prunebench.measuring.selftest_verdict import SelfTest, percent_text
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_noise
 
 
 def selftest_view(result: SelfTest) -> RenderableType:
@@ -54,7 +56,9 @@ def selftest_view(result: SelfTest) -> RenderableType:
         f"Measuring takes {result.overhead:.2f} times the timed inference asked for "
         f"({settings.seconds:g} s each time).",
     )
-    doubts = [Text(doubt, style="bold red") for doubt in result.doubts]
+    noise = [one for repetition in result.repetitions for one in repetition.noise]
+    seen = [f"Seen while measuring: {tell_noise(one, Messages())}." for one in noise[:1]]
+    doubts = [Text(doubt, style="bold red") for doubt in (*result.doubts, *seen)]
     if not doubts:
         wanted = settings.smallest_difference_percent
         doubts = [Text(f"Differences of {wanted:g} % measured here can be trusted.", style="green")]

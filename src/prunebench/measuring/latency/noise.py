@@ -1,4 +1,4 @@
-"""What on the host may have falsified a measurement, one sentence each.
+"""What was seen on the host that may have falsified a measurement.
 
 Limits and why: the rounds are paired and shuffled, so a little drift cancels; these are the
 sizes at which it no longer does. A disturbance counts when it hits a tenth of the child runs,
@@ -8,12 +8,21 @@ at least two: a single bad round is what trimmed means are for.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import psutil
 
-from prunebench.measuring.latency.records import Sample, SentinelReport
+from prunebench.measuring.latency.records import (
+    BusyBefore,
+    Disturbed,
+    Noise,
+    Sample,
+    SentinelDrift,
+    SentinelOff,
+    SentinelReport,
+)
 from prunebench.measuring.latency.sentinel import SENTINEL
 
 SENTINEL_LIMIT = 0.05
@@ -34,52 +43,42 @@ OTHER_LOAD_LIMIT = 0.10
 DISTURBED_SHARE = 0.10
 START_INTERVAL_S = 0.5
 
+Disturbance = Literal["stolen", "preempted", "busy"]
 
-def noise_findings(samples: Sequence[Sample], cpus: int) -> list[str]:
-    """Judge all child runs of a measurement, the sentinel's included, on ``cpus`` logical CPUs."""
+
+def noise_findings(samples: Sequence[Sample], cpus: int) -> list[Noise]:
+    """Judge the raw samples of a measurement.
+
+    Args:
+        samples: All child runs, the sentinel's included.
+        cpus: Logical CPUs of the host.
+    """
     findings = _sentinel_findings(sentinel_report(samples))
-    checks: list[tuple[Sequence[Sample], Callable[[Sample], float | None], float, str]] = [
-        (
-            samples,
-            lambda s: s.steal_share,
-            STEAL_LIMIT,
-            "the hypervisor took CPU time away in {hit} of {all} child runs "
-            "(worst {worst:.1%} of all CPU time, limit {limit:.0%})",
-        ),
-        (
-            [s for s in samples if s.threads == 1],
-            lambda s: 1 - s.model_cpu_s / s.model_wall_s,
-            1 - CPU_PER_WALL_LIMIT,
-            "the measured thread was kept from running in {hit} of {all} child runs "
-            "(worst {worst:.1%} of the wall time, limit {limit:.0%})",
-        ),
-        (
-            samples,
-            lambda s: None if s.other_cores is None else s.other_cores / cpus,
-            OTHER_LOAD_LIMIT,
-            "other processes kept CPUs busy in {hit} of {all} child runs "
-            "(worst {worst:.0%} of all CPUs, limit {limit:.0%})",
-        ),
-    ]
-    for runs, read, limit, sentence in checks:
-        values = [value for run in runs if (value := read(run)) is not None]
-        hit = [value for value in values if value > limit]
-        if len(hit) >= _many(len(values)):
+    stolen = [s.steal_share for s in samples]
+    preempted = [1 - s.model_cpu_s / s.model_wall_s for s in samples if s.threads == 1]
+    busy = [None if s.other_cores is None else s.other_cores / cpus for s in samples]
+    checks: tuple[tuple[Disturbance, Sequence[float | None], float], ...] = (
+        ("stolen", stolen, STEAL_LIMIT),
+        ("preempted", preempted, 1 - CPU_PER_WALL_LIMIT),
+        ("busy", busy, OTHER_LOAD_LIMIT),
+    )
+    for kind, shares, limit in checks:
+        known = [share for share in shares if share is not None]
+        hit = [share for share in known if share > limit]
+        if len(hit) >= _many(len(known)):
             findings.append(
-                sentence.format(hit=len(hit), all=len(values), worst=max(hit), limit=limit)
+                Disturbed(kind=kind, hit=len(hit), runs=len(known), worst=max(hit), limit=limit)
             )
     return findings
 
 
-def load_before_start() -> list[str]:
+def load_before_start() -> list[Noise]:
     """Whether other processes are busy right now; takes half a second."""
     share = psutil.cpu_percent(interval=START_INTERVAL_S) / 100
     if share <= OTHER_LOAD_LIMIT:
         return []
-    return [
-        f"other processes kept {share:.0%} of all CPUs busy just before the start "
-        f"(limit {OTHER_LOAD_LIMIT:.0%}, load average {os.getloadavg()[0]:.1f})"
-    ]
+    load = os.getloadavg()[0]
+    return [BusyBefore(share=share, limit=OTHER_LOAD_LIMIT, load_average=load)]
 
 
 def sentinel_report(samples: Sequence[Sample]) -> SentinelReport | None:
@@ -99,20 +98,26 @@ def sentinel_report(samples: Sequence[Sample]) -> SentinelReport | None:
     )
 
 
-def _sentinel_findings(report: SentinelReport | None) -> list[str]:
+def _sentinel_findings(report: SentinelReport | None) -> list[Noise]:
     if report is None:
         return []
-    findings = []
+    findings: list[Noise] = []
     if report.rounds_off >= _many(report.rounds):
         findings.append(
-            f"the reference model was off its median in {report.rounds_off} of {report.rounds} "
-            f"rounds (worst {report.worst_off:+.1%}, limit {SENTINEL_LIMIT:.0%})"
+            SentinelOff(
+                hit=report.rounds_off,
+                rounds=report.rounds,
+                worst=report.worst_off,
+                limit=SENTINEL_LIMIT,
+            )
         )
     if abs(report.drift) > SENTINEL_DRIFT_LIMIT:
         findings.append(
-            f"the reference model became {abs(report.drift):.1%} "
-            f"{'slower' if report.drift > 0 else 'faster'} from the first third of the rounds "
-            f"to the last (limit {SENTINEL_DRIFT_LIMIT:.0%})"
+            SentinelDrift(
+                kind="sentinel_slower" if report.drift > 0 else "sentinel_faster",
+                share=abs(report.drift),
+                limit=SENTINEL_DRIFT_LIMIT,
+            )
         )
     return findings
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import statistics
 from itertools import accumulate
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from prunebench.common.records import FileRef, Interval, Record
 from prunebench.config.sections import LatencyConfig
@@ -129,6 +131,56 @@ class SentinelReport(Record):
     drift: float
 
 
+class Disturbed(Record):
+    """Many child runs were disturbed.
+
+    Attributes:
+        kind: ``stolen`` (CPU time the hypervisor took), ``preempted`` (wall time the measured
+            thread was kept from running) or ``busy`` (CPUs others kept busy).
+        hit: Child runs beyond the limit.
+        runs: All child runs.
+        worst: The largest share seen, 0..1.
+        limit: The share that is allowed.
+    """
+
+    kind: Literal["stolen", "preempted", "busy"]
+    hit: int
+    runs: int
+    worst: float
+    limit: float
+
+
+class BusyBefore(Record):
+    """Other processes kept a share of all CPUs busy just before the start."""
+
+    kind: Literal["busy_before"] = "busy_before"
+    share: float
+    limit: float
+    load_average: float
+
+
+class SentinelOff(Record):
+    """The reference model was off its median in many rounds; ``worst`` is a signed share."""
+
+    kind: Literal["sentinel_off"] = "sentinel_off"
+    hit: int
+    rounds: int
+    worst: float
+    limit: float
+
+
+class SentinelDrift(Record):
+    """The reference model's milliseconds moved by a share from the first rounds to the last."""
+
+    kind: Literal["sentinel_slower", "sentinel_faster"]
+    share: float
+    limit: float
+
+
+Noise = Annotated[Disturbed | BusyBefore | SentinelOff | SentinelDrift, Field(discriminator="kind")]
+"""What was seen on the host that may have falsified a measurement."""
+
+
 class LatencyResult(Record):
     """One measurement of several variants.
 
@@ -167,7 +219,7 @@ class LatencyResult(Record):
     asked_s: float
     load_average: tuple[float, float, float]
     sentinel: SentinelReport | None
-    noise: tuple[str, ...]
+    noise: tuple[Noise, ...]
     samples: FileRef
 
     @property

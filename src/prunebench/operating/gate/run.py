@@ -38,6 +38,8 @@ from prunebench.operating.gate.decision import (
     stored_check,
 )
 from prunebench.operating.gate.subjects import StoredBaseline, Subject, find_stored, find_subject
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_noise
 from prunebench.results.ranking.compare import FEWEST_IMAGES
 from prunebench.steps.events import Emit, Event, Stage, Timed, Waiting
 
@@ -207,10 +209,11 @@ class _Gate:
         )
         for role, reason in result.failures.items():
             raise StepError("latency", reason, variant=roles[role].title)
-        if result.noisy and self.settings.strict:
-            reason = f"the host was noisy and strict is set: {'; '.join(result.noise)}"
+        noise = [tell_noise(seen, Messages()) for seen in result.noise]
+        if noise and self.settings.strict:
+            reason = f"the host was noisy and strict is set: {'; '.join(noise)}"
             raise StepError("gate", reason)
-        self.notes += [f"The host was noisy: {seen}." for seen in result.noise]
+        self.notes += [f"The host was noisy: {seen}." for seen in noise]
         return round_medians(read_samples(folder / result.samples.path), "model")
 
     def _on_event(self, event: Event) -> None:

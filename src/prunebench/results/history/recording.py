@@ -68,7 +68,7 @@ def record_run(store: Store, folder: Path) -> Recorded:
                 "fingerprint": digest,
                 "rounds": latency.rounds,
                 "stopped": latency.stopped,
-                "noise": list(latency.noise),
+                "noise": [one.model_dump(mode="json") for one in latency.noise],
                 "versions": environment["versions"],
             },
         )

@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from prunebench.common.errors import InputError
+from prunebench.common.text import first_line
 
 BUSY_TIMEOUT_MS = 60_000
 MIGRATION_LOCK = 7_105_181_120
@@ -65,7 +66,7 @@ class Store:
         except DBAPIError as error:
             self.close()
             raise InputError(
-                f"the history store cannot be opened ({str(error.orig).strip().splitlines()[0]})",
+                f"the history store cannot be opened ({first_line(error.orig or error)})",
                 where=self.shown_url,
                 fix="check the URL and that it can be written",
             ) from error

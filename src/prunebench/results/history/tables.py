@@ -77,7 +77,7 @@ class RunRow(Base):
     fingerprint: Mapped[str] = mapped_column(ForeignKey("fingerprint.digest"), index=True)
     rounds: Mapped[int]
     stopped: Mapped[str] = mapped_column(String(20))
-    noise: Mapped[list[str]] = mapped_column(JSON)
+    noise: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     versions: Mapped[dict[str, str]] = mapped_column(JSON)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from prunebench.common.records import Overlap, Verdict
+from prunebench.common.records import Grounds, Overlap, Verdict
 from prunebench.common.statistics import Array
 from prunebench.config.sections import Control
 from prunebench.results.ranking.records import Shown
@@ -15,7 +15,7 @@ Rounds = Mapping[int, float]
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredVariant:
     """One variant, measured.
 
     Attributes:
@@ -25,7 +25,7 @@ class Measured:
         round: Retraining round of its last step, 0 where it is none.
         parameters: Parameters with BatchNorm apart, where known.
         verdict: Verdict of the audit, where there is one.
-        why: The audit's sentence.
+        grounds: What that rests on.
         network: Identity of the compute graph: variants with the same value run the same
             operations, whatever their weights. ``None`` where unknown.
         size_mb: Size of the deployed file in 10^6 bytes.
@@ -47,7 +47,7 @@ class Measured:
     round: int
     parameters: int | None
     verdict: Verdict | None
-    why: str | None
+    grounds: Grounds | None
     network: str | None
     size_mb: float
     map50: float
@@ -60,6 +60,6 @@ class Measured:
     control: Control | None = None
     both: Mapping[Overlap, tuple[float, Array]] = field(default_factory=dict)
 
-    def is_same_network(self, other: Measured) -> bool:
+    def is_same_network(self, other: MeasuredVariant) -> bool:
         """Whether both run the same operations, so that speed cannot tell them apart."""
         return self.network is not None and self.network == other.network

@@ -1,48 +1,48 @@
-"""Ranking by dominance: a variant stands below those that are shown to be better, no others.
-
-The rank is 1 + the number of variants shown to be more efficient, so ranks read 1, 2=, 2=, 4.
-"Cannot be told apart" is not transitive: with A shown above C, and B tied with both, A and B share
-rank 1 and C has rank 2. So an equal rank says that neither of two variants has more above it, and
-the pairs say which differences are shown.
-"""
+"""Ranking by dominance: a variant stands below those that are shown to be better, no others."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from prunebench.common.records import Interval, Overlap
+from prunebench.common.records import Interval
 from prunebench.common.statistics import FEWEST_ROUNDS, Array, bootstrap_draws, interval, locate
-from prunebench.common.text import listed, percent
 from prunebench.config.sections import RankingConfig
 from prunebench.results.ranking.advice import advise
-from prunebench.results.ranking.compare import FEWEST_IMAGES, Raw, compare_all
+from prunebench.results.ranking.compare import FEWEST_IMAGES, Raws, compare_all, in_both_orders
 from prunebench.results.ranking.controls import against_controls
 from prunebench.results.ranking.effects import effects_of
-from prunebench.results.ranking.measured import Measured, Rounds
+from prunebench.results.ranking.measured import MeasuredVariant, Rounds
 from prunebench.results.ranking.records import (
+    Altered,
     Difference,
+    Doubt,
     FailedVariant,
+    FewImages,
+    MeasuredApart,
     Metric,
     NotTrained,
     Pareto,
     RankedVariant,
     Ranking,
+    Restored,
+    SameNetwork,
     Shown,
 )
+from prunebench.results.ranking.ties import Wins, decide, ranks_of, tied, wins_of
 
 
 def rank(
-    measured: Sequence[Measured],
+    measured: Sequence[MeasuredVariant],
     *,
     config: RankingConfig,
     threads: int,
     failures: Sequence[FailedVariant] = (),
     not_trained: Sequence[NotTrained] = (),
     smallest_difference_percent: float = 3.0,
-    looks: int = 1,
-    warnings: Sequence[str] = (),
+    interim_looks: int = 1,
     seed: int = 0,
 ) -> Ranking:
     """Rank variants for one thread count.
@@ -54,8 +54,7 @@ def rank(
         failures: Variants that have no figures.
         not_trained: Variants that were left out on purpose.
         smallest_difference_percent: Smallest difference that matters, in percent.
-        looks: How often the measuring could have stopped on what it saw.
-        warnings: What the measuring found wrong with itself; comes first in the result.
+        interim_looks: How often the measuring could have stopped on what it saw.
         seed: Seed of the bootstrap over rounds.
 
     Raises:
@@ -66,69 +65,72 @@ def rank(
     usable = [m for m in measured if _rounds_of(m, threads) >= FEWEST_ROUNDS]
     failed = [*failures, *(_unmeasured(m, threads) for m in measured if m not in usable)]
     rng = np.random.default_rng(seed)
-    differences, raws = compare_all(
-        usable,
-        threads=threads,
-        config=config,
-        smallest_difference=smallest_difference_percent / 100,
-        looks=looks,
-        rng=rng,
+    raws = compare_all(usable, threads, config, rng)
+    differences = tuple(
+        decide(
+            raws,
+            config=config,
+            smallest_difference=smallest_difference_percent / 100,
+            interim_looks=interim_looks,
+        )
     )
-    rows = _rows(usable, differences, raws, config, threads, rng)
+    wins, both = wins_of(differences), in_both_orders(raws)
+    rows = _rows(usable, wins, both, config, threads, rng)
     return Ranking(
         threads=threads,
         realtime_fps=config.realtime_fps,
         level=config.level,
+        smallest_difference_percent=smallest_difference_percent,
         rows=rows,
         failures=tuple(failed),
         not_trained=tuple(not_trained),
-        differences=tuple(differences),
-        effects=effects_of(usable, raws, differences, config.level),
-        advice=advise(rows, differences, config) if rows else (),
-        warnings=(*warnings, *_warnings(usable, differences, config.level)),
-        against_controls=against_controls(rows, differences),
+        differences=differences,
+        effects=tuple(effects_of(usable, both, wins, config.level)),
+        advice=tuple(advise(rows, wins)) if rows else (),
+        warnings=tuple(_doubts(usable, differences, config.level)),
+        against_controls=tuple(against_controls(rows, differences)),
         metric=config.metric,
     )
 
 
-def _rounds_of(variant: Measured, threads: int) -> int:
+def _rounds_of(variant: MeasuredVariant, threads: int) -> int:
     by_kind = (variant.end_to_end_ms, variant.latency_ms)
     return min(len(rounds.get(threads, {})) for rounds in by_kind)
 
 
-def _unmeasured(variant: Measured, threads: int) -> FailedVariant:
+def _unmeasured(variant: MeasuredVariant, threads: int) -> FailedVariant:
     found = _rounds_of(variant, threads)
     reason = f"{found} rounds were measured with {threads} threads, {FEWEST_ROUNDS} are needed"
     return FailedVariant(name=variant.name, step="latency", reason=variant.failure or reason)
 
 
 def _rows(
-    measured: Sequence[Measured],
-    differences: Sequence[Difference],
-    raws: Mapping[tuple[Metric, str, str], Raw],
+    measured: Sequence[MeasuredVariant],
+    wins: Wins,
+    raws: Raws,
     config: RankingConfig,
     threads: int,
     rng: np.random.Generator,
 ) -> tuple[RankedVariant, ...]:
-    better = {(d.metric, d.first, d.second) for d in differences if d.told_apart}
-    ranks = {
-        v.name: 1 + sum(("efficiency", o.name, v.name) in better for o in measured)
-        for v in measured
-    }
+    names = [variant.name for variant in measured]
+    ranks = ranks_of(names, wins)
+    shared = Counter(ranks.values())
     baseline = next((v for v in measured if v.parent is None), None)
-    shared = list(ranks.values())
     rows = []
     for variant in measured:
-        names = [other.name for other in measured if other is not variant]
-        number = ranks[variant.name]
+        name, number = variant.name, ranks[variant.name]
         fps, fps_draws = _per_second(variant.end_to_end_ms[threads], config, rng)
         latency, _ = _milliseconds(variant.latency_ms[threads], config, rng)
         per_mb = variant.map50_draws * fps_draws / variant.size_mb
+        both = {
+            overlap: interval(map50, draws, config.level)
+            for overlap, (map50, draws) in variant.both.items()
+        }
         rows.append(
             RankedVariant(
                 rank=number,
-                label=f"{number}=" if shared.count(number) > 1 else str(number),
-                name=variant.name,
+                label=f"{number}=" if shared[number] > 1 else str(number),
+                name=name,
                 parameters=variant.parameters,
                 verdict=variant.verdict,
                 size_mb=variant.size_mb,
@@ -141,26 +143,18 @@ def _rows(
                 map50_per_fps=variant.map50 / fps.estimate,
                 realtime=_realtime(variant, threads, fps, config.realtime_fps),
                 keeps_accuracy=_keeps_accuracy(variant, baseline, raws, config),
-                pareto=_pareto(variant, measured, better),
+                pareto=_pareto(variant, measured, wins),
                 tied_with=tuple(
-                    name
-                    for name in names
-                    if ("efficiency", name, variant.name) not in better
-                    and ("efficiency", variant.name, name) not in better
+                    other
+                    for other in names
+                    if other != name and tied(wins, "efficiency", name, other)
                 ),
                 control=variant.control,
-                box_map50=_one_of_both(variant, "box", config.level),
-                mask_map50=_one_of_both(variant, "mask", config.level),
+                box_map50=both.get("box"),
+                mask_map50=both.get("mask"),
             )
         )
     return tuple(sorted(rows, key=lambda row: (row.rank, -row.efficiency.estimate)))
-
-
-def _one_of_both(variant: Measured, overlap: Overlap, level: float) -> Interval | None:
-    if overlap not in variant.both:
-        return None
-    map50, draws = variant.both[overlap]
-    return interval(map50, draws, level)
 
 
 def _milliseconds(
@@ -179,7 +173,7 @@ def _per_second(
     return interval(1000 / milliseconds.estimate, per_second, config.level), per_second
 
 
-def _realtime(variant: Measured, threads: int, fps: Interval, limit: float) -> Shown:
+def _realtime(variant: MeasuredVariant, threads: int, fps: Interval, limit: float) -> Shown:
     """The paced verdict; without one, the interval of the back-to-back FPS."""
     paced = variant.realtime.get(threads)
     if paced is not None:
@@ -190,10 +184,7 @@ def _realtime(variant: Measured, threads: int, fps: Interval, limit: float) -> S
 
 
 def _keeps_accuracy(
-    variant: Measured,
-    baseline: Measured | None,
-    raws: Mapping[tuple[Metric, str, str], Raw],
-    config: RankingConfig,
+    variant: MeasuredVariant, baseline: MeasuredVariant | None, raws: Raws, config: RankingConfig
 ) -> Shown | None:
     allowed = config.max_map50_loss
     if allowed is None or baseline is None:
@@ -207,67 +198,44 @@ def _keeps_accuracy(
     return "no" if loss.low > allowed else "not shown"
 
 
-def _pareto(
-    variant: Measured,
-    measured: Sequence[Measured],
-    better: set[tuple[Metric, str, str]],
-) -> Pareto:
+def _pareto(variant: MeasuredVariant, measured: Sequence[MeasuredVariant], wins: Wins) -> Pareto:
     """Membership of the front of mAP50 and FPS, as far as it is shown.
 
     ``no``: some variant is shown to be better in both, or better in accuracy with the same
     network. ``certain``: against every other variant it is shown to be better in one of them.
     """
+    metrics: tuple[Metric, ...] = ("accuracy", "speed")
     certain = True
     for other in measured:
         if other is variant:
             continue
-        wins = {m for m in ("accuracy", "speed") if (m, variant.name, other.name) in better}
-        losses = {m for m in ("accuracy", "speed") if (m, other.name, variant.name) in better}
+        losses = [m for m in metrics if (m, other.name, variant.name) in wins]
         if len(losses) == 2 or ("accuracy" in losses and variant.is_same_network(other)):
             return "no"
-        certain = certain and bool(wins)
+        certain = certain and any((m, variant.name, other.name) in wins for m in metrics)
     return "certain" if certain else "possible"
 
 
-def _warnings(
-    measured: Sequence[Measured], differences: Sequence[Difference], level: float
-) -> list[str]:
-    found = []
+def _doubts(
+    measured: Sequence[MeasuredVariant], differences: Sequence[Difference], level: float
+) -> Iterator[Doubt]:
     for variant in measured:
-        count = "" if variant.parameters is None else f" ({variant.parameters:,} parameters)"
         if variant.verdict == "restored":
-            found.append(
-                f"{variant.name} was restored to the unpruned network{count}: its pruning is lost."
-            )
-        elif variant.verdict == "altered":
-            found.append(f"{variant.name} was altered{count}: {variant.why}")
-    by_network: dict[str, list[Measured]] = {}
+            yield Restored(name=variant.name)
+        elif variant.verdict == "altered" and variant.grounds is not None:
+            yield Altered(name=variant.name, grounds=variant.grounds)
+    by_network: dict[str, list[str]] = {}
     for variant in measured:
         if variant.network is not None:
-            by_network.setdefault(variant.network, []).append(variant)
-    for group in by_network.values():
-        if len(group) > 1:
-            found.append(
-                f"{listed([v.name for v in group])} are the same network: differences in speed "
-                "between them cannot come from the models."
-            )
-    found += _noise_beyond_intervals(differences, level)
+            by_network.setdefault(variant.network, []).append(variant.name)
+    for names in by_network.values():
+        if len(names) > 1:
+            yield SameNetwork(names=tuple(names))
+    same = [d for d in differences if d.same_network and d.metric == "latency"]
+    for d in same:
+        # Measured apart all the same: something that the intervals do not hold.
+        if d.interval is not None and d.p * len(same) <= 1 - level:
+            yield MeasuredApart(faster=d.first, other=d.second, difference=d.interval)
     images = min((v.images for v in measured), default=FEWEST_IMAGES)
     if images < FEWEST_IMAGES:
-        found.append(
-            f"Accuracy rests on {images} images: with fewer than {FEWEST_IMAGES} no difference in "
-            "accuracy or efficiency is declared."
-        )
-    return found
-
-
-def _noise_beyond_intervals(differences: Sequence[Difference], level: float) -> list[str]:
-    """Same networks that were measured apart: something the intervals do not hold."""
-    pairs = [d for d in differences if d.same_network and d.metric == "latency"]
-    return [
-        f"{d.first} and {d.second} are the same network, yet {d.first} measured faster by "
-        f"{percent(d.interval)}: smaller differences in speed than that are in doubt, "
-        "and so are their weights (denormal values slow some processors)."
-        for d in pairs
-        if d.interval is not None and d.p * len(pairs) <= 1 - level
-    ]
+        yield FewImages(images=images, needed=FEWEST_IMAGES)

@@ -1,10 +1,15 @@
-"""The frozen records of a ranking; all of it is plain JSON."""
+"""The frozen records of a ranking, all of it plain JSON.
+
+They hold facts; ``results.messages.sentences`` puts them into words, in every language.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from prunebench.common.records import Interval, Overlap, Record, Verdict
+from pydantic import Field
+
+from prunebench.common.records import Grounds, Interval, Judgement, Overlap, Record, Verdict
 from prunebench.config.sections import Control
 
 if TYPE_CHECKING:
@@ -30,12 +35,11 @@ class Difference(Record):
             ``None`` where too few rounds are shared.
         p: Two-sided p-value of the single comparison.
         p_corrected: After Holm's correction over the metric's comparisons.
-        told_apart: Whether the difference is shown.
-        same_network: Both run the same operations: speed is then never told apart.
+        significant: Whether the difference is shown; else the two are tied.
+        same_network: Both run the same operations: a difference in speed is then never shown.
         rounds: Rounds both were measured in, 0 for accuracy.
         settles_percent: Difference that ``more_rounds`` further rounds would find.
-        more_rounds: ``None`` where told apart or no sensible number would do.
-        sentence: All of it in words.
+        more_rounds: ``None`` where it is significant or no sensible number would do.
     """
 
     metric: Metric
@@ -44,15 +48,31 @@ class Difference(Record):
     interval: Interval | None
     p: float
     p_corrected: float
-    told_apart: bool
+    significant: bool
     same_network: bool
     rounds: int
     settles_percent: float | None = None
     more_rounds: int | None = None
-    sentence: str
+
+    def other(self, name: str) -> str:
+        """The one of the two that is not ``name``."""
+        return self.second if self.first == name else self.first
+
+    def seen_from(self, name: str) -> Interval | None:
+        """How much better ``name`` is, negative where it is worse; ``None`` where unknown."""
+        measured = self.interval
+        if measured is None or self.first == name:
+            return measured
+        ends = (measured.estimate, measured.high, measured.low)
+        if self.metric == "accuracy":
+            estimate, low, high = (-value for value in ends)
+        else:
+            # A ratio: what is faster by 25 % leaves the other slower by 20 %.
+            estimate, low, high = (100 * (1 / (1 + value / 100) - 1) for value in ends)
+        return Interval(estimate=estimate, low=low, high=high, level=measured.level)
 
 
-class Change(Record):
+class RelativeChange(Record):
     """A relative change in percent, and whether it is shown to be one."""
 
     percent: Interval
@@ -72,7 +92,6 @@ class Effect(Record):
         accuracy: Change of mAP50.
         speed: Change of end-to-end FPS; 100 + its percent is the speed retention.
         efficiency: Change of the efficiency.
-        sentence: All of it in words.
     """
 
     kind: Literal["strategy", "round"]
@@ -80,10 +99,9 @@ class Effect(Record):
     variant: str
     reference: str
     parameters_percent: float | None
-    accuracy: Change
-    speed: Change
-    efficiency: Change
-    sentence: str
+    accuracy: RelativeChange
+    speed: RelativeChange
+    efficiency: RelativeChange
 
 
 class RankedVariant(Record):
@@ -137,6 +155,15 @@ class RankedVariant(Record):
             return {"mAP50": self.map50}
         return {"box mAP50": self.box_map50, "mask mAP50": self.mask_map50}
 
+    def estimate(self, metric: Metric) -> float:
+        """The point estimate in a metric, higher is better."""
+        return {
+            "accuracy": self.map50.estimate,
+            "speed": self.fps.estimate,
+            "latency": -self.latency_ms.estimate,
+            "efficiency": self.efficiency.estimate,
+        }[metric]
+
 
 class AgainstControl(Record):
     """A pruned variant that has shown nothing over a control, which costs no pruning.
@@ -147,13 +174,62 @@ class AgainstControl(Record):
         verdict: ``beaten`` where the control is shown to be more accurate, and shown to be faster
             or the same network; ``level`` where neither speed nor accuracy is shown to be better
             than the control's.
-        sentence: All of it in words.
     """
 
     control: str
     variant: str
     verdict: Literal["beaten", "level"]
-    sentence: str
+
+
+class Restored(Record):
+    """Doubt: a retraining restored the unpruned network, so the pruning is lost."""
+
+    kind: Literal["restored"] = "restored"
+    name: str
+
+
+class Altered(Record):
+    """Doubt: a network is neither what it was made from nor a pruned one of it."""
+
+    kind: Literal["altered"] = "altered"
+    name: str
+    grounds: Grounds
+
+
+class SameNetwork(Record):
+    """Doubt: variants run the same operations, so their speeds cannot differ by the models."""
+
+    kind: Literal["same_network"] = "same_network"
+    names: tuple[str, ...]
+
+
+class MeasuredApart(Record):
+    """Doubt: two variants of one network measured apart, which the intervals do not cover.
+
+    Attributes:
+        faster: The one that measured faster.
+        other: The other one.
+        difference: By how many percent of the latency.
+    """
+
+    kind: Literal["measured_apart"] = "measured_apart"
+    faster: str
+    other: str
+    difference: Interval
+
+
+class FewImages(Record):
+    """Doubt: too few images to declare a difference in accuracy or efficiency."""
+
+    kind: Literal["few_images"] = "few_images"
+    images: int
+    needed: int
+
+
+Doubt = Annotated[
+    Restored | Altered | SameNetwork | MeasuredApart | FewImages, Field(discriminator="kind")
+]
+"""What the reader must know before trusting a ranking."""
 
 
 class FailedVariant(Record):
@@ -165,10 +241,10 @@ class FailedVariant(Record):
 
 
 class NotTrained(Record):
-    """A variant that was left out on purpose, and why."""
+    """A variant that was left out on purpose, and what decided so."""
 
     name: str
-    reason: str
+    judgement: Judgement
 
 
 class Advice(Record):
@@ -178,13 +254,14 @@ class Advice(Record):
         use: The use.
         recommended: The variant to ship, ``None`` where none is shown to do.
         tied: Variants that cannot be told apart from it for this use.
-        sentence: The advice in words.
+        leader: The candidate with the best estimate in the metric that decides, where that is
+            another one: the recommended one is tied with it and better in the second metric.
     """
 
     use: Use
     recommended: str | None
     tied: tuple[str, ...]
-    sentence: str
+    leader: str | None = None
 
 
 class Ranking(Record):
@@ -194,6 +271,7 @@ class Ranking(Record):
         threads: ``intra_op_num_threads`` of every figure.
         realtime_fps: The real-time limit.
         level: Confidence level of every interval and of each metric's family of comparisons.
+        smallest_difference_percent: Smallest difference that matters, in percent.
         rows: Ranked variants, best first.
         failures: Variants without a rank.
         differences: Every pair, in every metric.
@@ -208,12 +286,13 @@ class Ranking(Record):
     threads: int
     realtime_fps: float
     level: float
+    smallest_difference_percent: float
     rows: tuple[RankedVariant, ...]
     failures: tuple[FailedVariant, ...]
     differences: tuple[Difference, ...]
     effects: tuple[Effect, ...]
     advice: tuple[Advice, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[Doubt, ...]
     not_trained: tuple[NotTrained, ...] = ()
     against_controls: tuple[AgainstControl, ...] = ()
     metric: Overlap = "box"
@@ -249,7 +328,10 @@ class Ranking(Record):
             rows.append(values)
         rows += [{"variant": f.name, "failure": f"{f.step}: {f.reason}"} for f in self.failures]
         rows += [
-            {"variant": left_out.name, "failure": f"not trained: {left_out.reason}"}
+            {
+                "variant": left_out.name,
+                "failure": f"not trained: no gain in round {left_out.judgement.round}",
+            }
             for left_out in self.not_trained
         ]
         frame = pd.DataFrame(rows, columns=columns)

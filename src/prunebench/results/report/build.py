@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.common.files import write_atomically
+from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report.cards import write_cards
 from prunebench.results.report.document import Document, Section
 from prunebench.results.report.figure_files import write_figures
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.render import to_html, to_markdown
 from prunebench.results.report.sections.answer import answer, guide
 from prunebench.results.report.sections.classes import classes
@@ -23,7 +23,7 @@ from prunebench.results.report.sections.settings import settings
 from prunebench.results.report.sections.strategies import rounds, strategies
 from prunebench.results.report.sections.structure import structure, training
 from prunebench.results.report.sections.tables import comparison, memory, pareto, real_time
-from prunebench.results.report.stored import StoredRun, read_stored_run
+from prunebench.results.report.stored import ReportedRun, read_stored_run
 
 if TYPE_CHECKING:
     from prunebench.results.outcome import RunRanking
@@ -82,7 +82,7 @@ def report_markdown(
     return to_markdown(compose(read_stored_run(folder, outcome), messages), messages)
 
 
-def compose(run: StoredRun, m: Messages) -> Document:
+def compose(run: ReportedRun, m: Messages) -> Document:
     """The report's sections in order, the answer first."""
     sections: tuple[Section | None, ...] = (
         answer(run, m),

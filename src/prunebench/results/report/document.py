@@ -5,12 +5,17 @@ Texts are plain: every renderer escapes them, so that a name chosen by a user is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from prunebench.results.messages.catalogue import Messages
+
 Tone = Literal["good", "bad", "open", "plain"]
 """How a statement is marked: shown to hold, shown not to hold, not shown, or nothing special."""
+
+NUMERIC = "#"
+"""Ends the key of a column of numbers."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +36,10 @@ class Heading:
 
 @dataclass(frozen=True)
 class Item:
-    """An entry of a list.
-
-    Attributes:
-        text: What it says.
-        lead: What or who it is about, where that is written in front of it.
-        lang: Language of the text where it is not the report's own.
-    """
+    """An entry of a list; ``lead`` is what or who it is about."""
 
     text: str
     lead: str | None = None
-    lang: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,13 +88,7 @@ class Cards:
 
 @dataclass(frozen=True)
 class Cell:
-    """A table's cell.
-
-    Attributes:
-        text: What it says.
-        tone: How that is marked.
-        span: Columns it takes.
-    """
+    """A table's cell; ``span`` is how many columns it takes."""
 
     text: str
     tone: Tone = "plain"
@@ -105,12 +97,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A table's column.
-
-    Attributes:
-        title: Its heading.
-        numeric: Whether its cells are numbers.
-    """
+    """A table's column."""
 
     title: str
     numeric: bool = False
@@ -148,13 +135,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Mark:
-    """A box on a picture.
-
-    Attributes:
-        look: ``truth``, ``hit`` or ``false``.
-        text: What it says.
-        x: Left edge in pixels; top, width and height follow.
-    """
+    """A box on a picture, in pixels; ``look`` is ``truth``, ``hit`` or ``false``."""
 
     look: str
     text: str
@@ -174,14 +155,14 @@ class Shot:
 
 @dataclass(frozen=True)
 class Pictures:
-    """One image shown several times.
+    """One image shown once per set of boxes.
 
     Attributes:
         id: Unique in the report, usable as an HTML id.
         title: The image's name.
         jpeg: The image, base64.
         width: Pixels; the height follows.
-        shots: Once per set of boxes.
+        shots: Its sets of boxes.
     """
 
     kind: ClassVar[str] = "pictures"
@@ -198,13 +179,7 @@ Block = Paragraph | Notice | Heading | Items | Cards | Table | Figure | Pictures
 
 @dataclass(frozen=True)
 class Section:
-    """A section with its own heading.
-
-    Attributes:
-        id: Its HTML id.
-        title: Its heading.
-        blocks: What it holds, in order.
-    """
+    """A section with its own heading; ``id`` is usable as an HTML id."""
 
     id: str
     title: str
@@ -213,19 +188,37 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """A whole report.
-
-    Attributes:
-        lang: Language of the texts ("en").
-        title: The report's title.
-        subtitle: Which run it is about.
-        sections: Its sections, the answer first.
-    """
+    """A whole report, the answer first, in one language."""
 
     lang: str
     title: str
     subtitle: str
     sections: tuple[Section, ...]
+
+
+def section(id: str, m: Messages, *blocks: Block | None) -> Section:
+    """A section, without the blocks that have nothing to say."""
+    return Section(id, m(f"{id}.title"), tuple(block for block in blocks if block is not None))
+
+
+def items(texts: Iterable[str | Item]) -> Items | None:
+    """A list, ``None`` where it would be empty."""
+    found = tuple(text if isinstance(text, Item) else Item(text) for text in texts)
+    return Items(found) if found else None
+
+
+def table(caption: str, titles: Iterable[str], rows: Iterable[tuple[Cell, ...]]) -> Table:
+    """A table; the titles of its columns of numbers end in ``NUMERIC``."""
+    columns = (Column(t.removesuffix(NUMERIC), t.endswith(NUMERIC)) for t in titles)
+    return Table(caption, tuple(columns), tuple(rows))
+
+
+def titles(m: Messages, *keys: str, **values: object) -> tuple[str, ...]:
+    """Titles of columns by their keys in the catalogue, below ``column.``."""
+    return tuple(
+        m(f"column.{key.removesuffix(NUMERIC)}", **values) + NUMERIC * key.endswith(NUMERIC)
+        for key in keys
+    )
 
 
 def cells(*texts: str | Cell) -> tuple[Cell, ...]:

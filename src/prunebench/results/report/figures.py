@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prunebench.common.text import points
+from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report.document import Figure
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.per_class import ClassChange
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 from prunebench.results.report.style import (
     COLOURS,
     by_rows,
     colour,
+    finished,
     new_figure,
     plain,
     rows_height,
     shortened,
-    spec_of,
 )
 
 if TYPE_CHECKING:
@@ -38,13 +38,12 @@ WRITTEN_CLASSES = 14
 """Most classes whose changes are written into the cells."""
 
 
-def latency_distribution(run: StoredRun, threads: int, m: Messages) -> Figure | None:
+def latency_distribution(run: ReportedRun, threads: int, m: Messages) -> Figure | None:
     """Every frame's time as a box from raw samples, and the median of each round as a point."""
     names = [name for name in run.names if _frames_of(run, name, threads)]
     if not names:
         return None
-    height = rows_height(len(names))
-    figure = new_figure(height)
+    figure = new_figure(rows_height(len(names)))
     for index, name in enumerate(names):
         rounds = _frames_of(run, name, threads)
         low, first, middle, third, high = np.percentile(np.concatenate(rounds), BOX_PERCENTILES)
@@ -71,16 +70,11 @@ def latency_distribution(run: StoredRun, threads: int, m: Messages) -> Figure | 
         )
     figure.update_yaxes(**by_rows(names))
     figure.update_xaxes(title=m("figure.distribution.x"))
-    return Figure(
-        id=f"figure-latency-distribution-{threads}",
-        caption=m("figure.distribution.caption", threads=m.counted("threads", threads)),
-        description=m("figure.distribution.description", count=len(names)),
-        spec=spec_of(figure),
-        height=height,
-    )
+    counts = {"threads": m.counted("threads", threads), "count": len(names)}
+    return finished(figure, f"latency-distribution-{threads}", "distribution", m, **counts)
 
 
-def stage_times(run: StoredRun, threads: int, m: Messages) -> Figure | None:
+def stage_times(run: ReportedRun, threads: int, m: Messages) -> Figure | None:
     """Letterbox, inference, and NMS with the masks of a typical frame, stacked."""
     found = {
         name: summary.frames
@@ -89,8 +83,7 @@ def stage_times(run: StoredRun, threads: int, m: Messages) -> Figure | None:
     }
     if not found:
         return None
-    height = rows_height(len(found))
-    figure = new_figure(height)
+    figure = new_figure(rows_height(len(found)))
     segmentation = run.ranking.segmentation
     for index, stage in enumerate(("letterbox", "inference", "nms")):
         figure.add_bar(
@@ -104,16 +97,11 @@ def stage_times(run: StoredRun, threads: int, m: Messages) -> Figure | None:
     figure.update_layout(barmode="stack", bargap=0.35)
     figure.update_yaxes(**by_rows(list(found)))
     figure.update_xaxes(title=m("figure.stages.x"))
-    return Figure(
-        id=f"figure-stage-times-{threads}",
-        caption=m("figure.stages.caption", threads=m.counted("threads", threads)),
-        description=m("figure.stages.description", count=len(found)),
-        spec=spec_of(figure),
-        height=height,
-    )
+    counts = {"threads": m.counted("threads", threads), "count": len(found)}
+    return finished(figure, f"stage-times-{threads}", "stages", m, **counts)
 
 
-def widths(run: StoredRun, m: Messages) -> Figure | None:
+def widths(run: ReportedRun, m: Messages) -> Figure | None:
     """Output channels of every convolution; variants with equal widths share a line."""
     groups: dict[tuple[tuple[str, int], ...], list[str]] = {}
     for variant in run.variants:
@@ -123,7 +111,6 @@ def widths(run: StoredRun, m: Messages) -> Figure | None:
     if not groups:
         return None
     figure = new_figure(380)
-    layers = [layer for layer, _ in next(iter(groups))]
     for index, (key, names) in enumerate(groups.items()):
         figure.add_scatter(
             x=list(range(1, len(key) + 1)),
@@ -136,20 +123,11 @@ def widths(run: StoredRun, m: Messages) -> Figure | None:
         )
     figure.update_xaxes(title=m("figure.widths.x"))
     figure.update_yaxes(title=m("figure.widths.y"), rangemode="tozero")
-    return Figure(
-        id="figure-widths",
-        caption=m("figure.widths.caption"),
-        description=m(
-            "figure.widths.description",
-            layers=len(layers),
-            groups=" | ".join(", ".join(names) for names in groups.values()),
-        ),
-        spec=spec_of(figure),
-        height=380,
-    )
+    told = " | ".join(", ".join(names) for names in groups.values())
+    return finished(figure, "widths", "widths", m, layers=len(next(iter(groups))), groups=told)
 
 
-def training_curves(run: StoredRun, m: Messages) -> Figure | None:
+def training_curves(run: ReportedRun, m: Messages) -> Figure | None:
     """Validation mAP50 by epoch; a later round goes on where its parent stopped."""
     column = f"metrics/mAP50({'M' if run.config.ranking.metric == 'mask' else 'B'})"
     drawn = [name for name in run.curves if column in run.curves[name]]
@@ -158,8 +136,9 @@ def training_curves(run: StoredRun, m: Messages) -> Figure | None:
     figure = new_figure(380)
     last = 0
     for index, name in enumerate(drawn):
-        before = _epochs_before(run, name)
         values = run.curves[name][column]
+        # A training before pruning counts for itself alone.
+        before = sum(one.epochs for one in list(run.retrainings(name))[1:])
         last = max(last, before + len(values))
         figure.add_scatter(
             x=[before + epoch for epoch in range(1, len(values) + 1)],
@@ -173,13 +152,7 @@ def training_curves(run: StoredRun, m: Messages) -> Figure | None:
     # Plotly would mark halves of an epoch.
     figure.update_xaxes(title=m("figure.training.x"), dtick=1 if last <= MARKED_EPOCHS else None)
     figure.update_yaxes(title=m("figure.training.y"), rangemode="tozero")
-    return Figure(
-        id="figure-training",
-        caption=m("figure.training.caption"),
-        description=m("figure.training.description", names=m.listed(drawn)),
-        spec=spec_of(figure),
-        height=380,
-    )
+    return finished(figure, "training", "training", m, names=m.listed(drawn))
 
 
 def over_time(series: Sequence[MarkedSeries], m: Messages) -> Figure | None:
@@ -204,17 +177,9 @@ def over_time(series: Sequence[MarkedSeries], m: Messages) -> Figure | None:
         )
     figure.update_xaxes(title=m("figure.history.x"), type="date")
     figure.update_yaxes(title=m("figure.history.y"), rangemode="tozero")
-    return Figure(
-        id="figure-history",
-        caption=m("figure.history.caption"),
-        description=m(
-            "figure.history.description",
-            count=max(len(one.points) for one in series),
-            names=m.listed([one.variant for one in series]),
-        ),
-        spec=spec_of(figure),
-        height=380,
-    )
+    names = m.listed([one.variant for one in series])
+    count = max(len(one.points) for one in series)
+    return finished(figure, "history", "history", m, names=names, count=count)
 
 
 def class_changes(changes: Sequence[ClassChange], m: Messages) -> Figure | None:
@@ -225,9 +190,8 @@ def class_changes(changes: Sequence[ClassChange], m: Messages) -> Figure | None:
     classes = list(dict.fromkeys(change.name for change in changes))
     cells = {(change.variant, change.name): change for change in changes}
     rows = [[cells[variant, name] for name in classes] for variant in variants]
-    height = rows_height(len(variants)) + 60
     limit = max(SMALLEST_SCALE, *(abs(change.change.estimate) for change in changes))
-    figure = new_figure(height)
+    figure = new_figure(rows_height(len(variants)) + 60)
     figure.add_heatmap(
         x=[shortened(name, 16) for name in classes],
         y=variants,
@@ -245,15 +209,8 @@ def class_changes(changes: Sequence[ClassChange], m: Messages) -> Figure | None:
     )
     figure.update_yaxes(**by_rows(variants), showgrid=False)
     figure.update_xaxes(type="category", showgrid=False)
-    return Figure(
-        id="figure-class-changes",
-        caption=m("figure.classes.caption"),
-        description=m(
-            "figure.classes.description", variants=len(variants), classes=m.listed(classes)
-        ),
-        spec=spec_of(figure),
-        height=height,
-    )
+    told = {"variants": len(variants), "classes": m.listed(classes)}
+    return finished(figure, "class-changes", "classes", m, **told)
 
 
 def _class_text(change: ClassChange) -> str:
@@ -261,19 +218,9 @@ def _class_text(change: ClassChange) -> str:
     return f"<b>{text}*</b>" if change.shown else text
 
 
-def _frames_of(run: StoredRun, name: str, threads: int) -> list[tuple[float, ...]]:
+def _frames_of(run: ReportedRun, name: str, threads: int) -> list[tuple[float, ...]]:
     return [
         sample.frame_ms
         for sample in run.samples
         if sample.variant == name and sample.threads == threads and sample.inference_ms
     ]
-
-
-def _epochs_before(run: StoredRun, name: str) -> int:
-    variant = run.variant(name)
-    parent = None if variant is None or variant.parent is None else run.variant(variant.parent)
-    total = 0
-    while parent is not None and parent.training is not None and parent.training.round > 0:
-        total += parent.training.epochs
-        parent = None if parent.parent is None else run.variant(parent.parent)
-    return total

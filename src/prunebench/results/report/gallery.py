@@ -21,7 +21,7 @@ from prunebench.common.files import write_atomically
 from prunebench.common.records import Exported, Record, VariantRecord
 from prunebench.measuring.map_bootstrap import load_detections
 from prunebench.measuring.session import SessionSettings
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,7 +77,7 @@ class Gallery(Record):
     scenes: tuple[Scene, ...]
 
 
-def gallery_of(run: StoredRun) -> Gallery | None:
+def gallery_of(run: ReportedRun) -> Gallery | None:
     """The run's gallery, made where it is not there yet.
 
     ``None`` where nothing changed, or where images or exported files are gone.
@@ -109,13 +109,13 @@ def gallery_of(run: StoredRun) -> Gallery | None:
     return gallery
 
 
-def changed_images(run: StoredRun, variants: Sequence[VariantRecord]) -> list[Path]:
+def changed_images(run: ReportedRun, variants: Sequence[VariantRecord]) -> list[Path]:
     """The images on which most objects are lost against the baseline, worst first."""
     baseline = run.baseline
     if baseline is None or baseline not in variants or len(variants) < 2:
         return []
-    files = {v.name: _detections_file(run, v) for v in variants}
-    if not all(path.is_file() for path in files.values()):
+    files = {v.name: path for v in variants if (path := run.detections(v))}
+    if len(files) < len(variants):
         return []
     with np.load(files[baseline.name]) as arrays:
         if "paths" not in arrays:
@@ -128,10 +128,6 @@ def changed_images(run: StoredRun, variants: Sequence[VariantRecord]) -> list[Pa
     return [paths[index] for index in order if np.asarray(lost)[index] > 0]
 
 
-def _detections_file(run: StoredRun, variant: VariantRecord) -> Path:
-    return run.folder / (variant.accuracy.detections.path if variant.accuracy else "")
-
-
 def _found(path: Path, confidence: float) -> NDArray[np.int64]:
     """Objects found per image at the deployment's confidence."""
     detections = load_detections(path)
@@ -139,7 +135,7 @@ def _found(path: Path, confidence: float) -> NDArray[np.int64]:
     return np.bincount(detections.image[hits], minlength=detections.images)
 
 
-def _key(run: StoredRun, variants: Sequence[VariantRecord]) -> str:
+def _key(run: ReportedRun, variants: Sequence[VariantRecord]) -> str:
     latency = run.config.latency
     parts = [
         [(v.name, v.exported.onnx.sha256) for v in variants if v.exported],
@@ -149,7 +145,7 @@ def _key(run: StoredRun, variants: Sequence[VariantRecord]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _scene(run: StoredRun, path: Path, variants: Sequence[VariantRecord]) -> Scene:
+def _scene(run: ReportedRun, path: Path, variants: Sequence[VariantRecord]) -> Scene:
     import cv2
 
     from prunebench.data.labels import labels_of, read_labels
@@ -184,7 +180,7 @@ def _scene(run: StoredRun, path: Path, variants: Sequence[VariantRecord]) -> Sce
 
 def _found_in(
     path: Path,
-    run: StoredRun,
+    run: ReportedRun,
     exported: Exported,
     labels: NDArray[np.float64],
     names: Mapping[int, str],

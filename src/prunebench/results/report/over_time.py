@@ -14,7 +14,7 @@ from prunebench.common.errors import InputError
 from prunebench.common.statistics import locate
 from prunebench.measuring.host.fingerprint import Fingerprint
 from prunebench.measuring.latency.stopping import round_medians
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 if TYPE_CHECKING:
     from prunebench.results.history.change_points import MarkedSeries
@@ -37,7 +37,7 @@ class OverTime:
     hosts: Mapping[str, Fingerprint]
 
 
-def over_time(run: StoredRun) -> OverTime:
+def over_time(run: ReportedRun) -> OverTime:
     """Read the history; what cannot be reached leaves the report without it, never undone.
 
     Only runs that began before this one count, so that a report made again says the same.
@@ -66,7 +66,7 @@ def over_time(run: StoredRun) -> OverTime:
 
 
 def _earlier(
-    run: StoredRun, before: datetime
+    run: ReportedRun, before: datetime
 ) -> tuple[tuple[Point, ...], Mapping[str, Fingerprint]]:
     """Points of the same experiment that began before, and the hosts they were measured on."""
     from prunebench.results.history.reading import history, hosts
@@ -82,7 +82,7 @@ def _earlier(
     return tuple(p for p in points if p.started_at < before and p.run != run.outcome.run), known
 
 
-def _own_points(run: StoredRun) -> tuple[Point, ...]:
+def _own_points(run: ReportedRun) -> tuple[Point, ...]:
     """The run's own figures, which the history does not hold yet when its report is first made."""
     from prunebench.results.history.reading import Point, logs_to_sentinel
 

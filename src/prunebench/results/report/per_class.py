@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from prunebench.common.records import Interval, VariantRecord
+from prunebench.common.records import Interval
 from prunebench.common.statistics import Array, Location, holm, interval
 from prunebench.measuring.map_bootstrap import Detections, image_weights, load_detections, mean_ap
 from prunebench.results.ranking.compare import FEWEST_IMAGES
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 RESAMPLES = 500
 
@@ -40,14 +39,14 @@ class ClassChange:
     shown: bool
 
 
-def class_changes(run: StoredRun) -> tuple[ClassChange, ...]:
+def class_changes(run: ReportedRun) -> tuple[ClassChange, ...]:
     """Every class of every variant; empty without a baseline or without its detections."""
     baseline = run.baseline
-    if baseline is None or baseline.audit is None or not _detections(run.folder, baseline):
+    if baseline is None or baseline.audit is None or not (path := run.detections(baseline)):
         return ()
     names = baseline.audit.structure.names
     metric = run.config.ranking.metric
-    reference = load_detections(_path(run.folder, baseline), metric)
+    reference = load_detections(path, metric)
     weights = np.vstack(
         (
             np.ones((1, reference.images)),
@@ -60,10 +59,9 @@ def class_changes(run: StoredRun) -> tuple[ClassChange, ...]:
     level = run.config.ranking.level
     changes, p_values = [], []
     for variant in run.variants:
-        if variant is baseline or not _detections(run.folder, variant):
+        if variant is baseline or not (path := run.detections(variant)):
             continue
-        found = load_detections(_path(run.folder, variant), metric)
-        after = _by_class(found, present, weights)
+        after = _by_class(load_detections(path, metric), present, weights)
         for index in present:
             difference = after[index] - before[index]
             estimate, draws = float(difference[0]), difference[1:]
@@ -103,13 +101,3 @@ def _only(detections: Detections, index: int) -> Detections:
         tp=detections.tp[kept],
         target_counts=targets,
     )
-
-
-def _detections(folder: Path, variant: VariantRecord) -> bool:
-    return variant.accuracy is not None and _path(folder, variant).is_file()
-
-
-def _path(folder: Path, variant: VariantRecord) -> Path:
-    if variant.accuracy is None:
-        raise ValueError(f"{variant.name} has no accuracy")
-    return folder / variant.accuracy.detections.path

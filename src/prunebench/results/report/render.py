@@ -12,8 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
+from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report.document import Document, Figure
-from prunebench.results.report.messages import Messages
 
 TEMPLATES = files("prunebench.results.report") / "templates"
 MARKDOWN_MARKS = re.compile(
@@ -54,8 +54,12 @@ def to_html(document: Document, messages: Messages) -> str:
 
 def to_markdown(document: Document, messages: Messages) -> str:
     """The document as GitHub-flavoured Markdown; figures are told in words."""
-    environment = _environment(autoescape=False)
-    return environment.get_template("report.md.j2").render(document=document, m=messages)
+    return render("report.md.j2", document=document, m=messages)
+
+
+def render(template: str, **values: object) -> str:
+    """A template of Markdown with its values; its filter ``md`` escapes a text."""
+    return _environment(autoescape=False).get_template(template).render(**values)
 
 
 def _environment(*, autoescape: bool) -> Environment:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import plotly.graph_objects as go
 
 from prunebench.common.records import Interval
+from prunebench.results.messages.catalogue import Messages
 from prunebench.results.ranking.records import Pareto, RankedVariant, Ranking
 from prunebench.results.report.document import Figure
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.numbers import with_interval
 from prunebench.results.report.style import (
     COLOURS,
     LABELLED,
     NEUTRAL,
+    finished,
     new_figure,
     plain,
     shortened,
-    spec_of,
 )
 
 MILLISECONDS = 1000
@@ -69,21 +69,18 @@ def accuracy_against_latency(ranking: Ranking, m: Messages) -> Figure | None:
         hoverinfo="skip",
         name=m("figure.pareto.front"),
     )
-    _scale_time(figure, list(frames.values()), deadline)
+    _scale_time(figure, frames.values(), deadline)
     _add_deadline(figure, deadline, m("figure.deadline", fps=f"{ranking.realtime_fps:g}"))
     figure.update_xaxes(title=m("figure.pareto.x"))
     figure.update_yaxes(title="mAP50")
-    threads = m.counted("threads", ranking.threads)
-    return Figure(
-        id=f"figure-accuracy-latency-{ranking.threads}",
-        caption=m("figure.pareto.caption", threads=threads),
-        description=m(
-            "figure.pareto.description",
-            front=m.listed([row.name for row in front]),
-            count=len(ranking.rows),
-        ),
-        spec=spec_of(figure),
-        height=460,
+    return finished(
+        figure,
+        f"accuracy-latency-{ranking.threads}",
+        "pareto",
+        m,
+        threads=m.counted("threads", ranking.threads),
+        front=m.listed([row.name for row in front]),
+        count=len(ranking.rows),
     )
 
 
@@ -116,7 +113,7 @@ def _position(
 ) -> str:
     """Names point to where the axis has room, and alternate above and below their points."""
     drawn = [frame.estimate for frame in frames.values()]
-    far = _far(list(frames.values()), deadline)
+    far = _far(frames.values(), deadline)
     ends = (*drawn, deadline) if far else drawn
     low, high = min(ends), max(ends)
     at = frames[row.name].estimate
@@ -148,7 +145,7 @@ def _front(rows: Sequence[RankedVariant]) -> list[RankedVariant]:
     return front
 
 
-def _scale_time(figure: go.Figure, frames: Sequence[Interval], deadline: float) -> None:
+def _scale_time(figure: go.Figure, frames: Collection[Interval], deadline: float) -> None:
     """A time axis that shows every variant and the deadline, logarithmic where they lie apart."""
     if not _far(frames, deadline):
         return
@@ -169,7 +166,7 @@ def _scale_time(figure: go.Figure, frames: Sequence[Interval], deadline: float) 
     )
 
 
-def _far(frames: Sequence[Interval], deadline: float) -> bool:
+def _far(frames: Collection[Interval], deadline: float) -> bool:
     """Whether the deadline lies so far from every variant that a linear axis would hide them."""
     slowest = max(frame.high for frame in frames)
     fastest = min(frame.low for frame in frames)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ Curves = Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
-class StoredRun:
+class ReportedRun:
     """A run as read from its folder.
 
     Attributes:
@@ -80,12 +80,26 @@ class StoredRun:
         """The unpruned variant everything is compared with, where the run has one."""
         return next((v for v in self.variants if v.parent is None), None)
 
-    def variant(self, name: str) -> VariantRecord | None:
+    def variant(self, name: str | None) -> VariantRecord | None:
         """The record of a variant, ``None`` where the run keeps none."""
         return next((v for v in self.variants if v.name == name), None)
 
+    def detections(self, variant: VariantRecord) -> Path | None:
+        """Its raw matches, ``None`` where it has none or they are gone."""
+        if variant.accuracy is None:
+            return None
+        path = self.folder / variant.accuracy.detections.path
+        return path if path.is_file() else None
 
-def read_stored_run(folder: Path, outcome: RunRanking | None = None) -> StoredRun:
+    def retrainings(self, name: str) -> Iterator[TrainingSummary]:
+        """A variant's own retraining and those it goes on from, the last first."""
+        variant = self.variant(name)
+        while variant is not None and variant.training is not None and variant.training.round:
+            yield variant.training
+            variant = self.variant(variant.parent)
+
+
+def read_stored_run(folder: Path, outcome: RunRanking | None = None) -> ReportedRun:
     """Read a run.
 
     Args:
@@ -112,7 +126,7 @@ def read_stored_run(folder: Path, outcome: RunRanking | None = None) -> StoredRu
             fix="run it again",
         ) from error
     summaries = summarise(latency, measured, level=config.ranking.level)
-    return StoredRun(
+    return ReportedRun(
         folder=folder,
         config=config,
         environment=_environment(folder),

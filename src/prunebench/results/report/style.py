@@ -11,6 +11,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.report.document import Figure
+
 COLOURS = (
     "#0072b2",
     "#d55e00",
@@ -91,11 +94,25 @@ def plain(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def spec_of(figure: go.Figure) -> Mapping[str, Any]:
-    """Plotly's JSON of a figure."""
+def finished(figure: go.Figure, id: str, texts: str, m: Messages, **values: object) -> Figure:
+    """A figure with its caption and description.
+
+    Args:
+        figure: The figure, with its height.
+        id: Its id, after ``figure-``.
+        texts: Key of its texts, below ``figure.``.
+        m: The texts.
+        values: Fill their places.
+    """
     spec: dict[str, Any] = json.loads(figure.to_json(engine="json"))
     spec["layout"].pop("template", None)
-    return spec
+    return Figure(
+        id=f"figure-{id}",
+        caption=m(f"figure.{texts}.caption", **values),
+        description=m(f"figure.{texts}.description", **values),
+        spec=spec,
+        height=figure.layout.height,
+    )
 
 
 def on_paper(spec: Mapping[str, Any]) -> dict[str, Any]:

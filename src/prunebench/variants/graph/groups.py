@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,12 +13,12 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from prunebench.common.errors import ConfigError, StepError
+from prunebench.common.records import LeftAlone
 from prunebench.variants.checkpoint import Network
-from prunebench.variants.graph.surgery import SplitC2f, opaque_attention
+from prunebench.variants.graph.surgery import OpaqueAttention, SplitC2f, opaque_attention
+from prunebench.variants.structure import blank_image
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
-TRACE_HW = (64, 64)
-"""Input size of the trace, in pixels; the dependencies are the same at any size."""
 
 PREDICTION_BRANCHES = ("cv2", "cv3", "cv4", "one2one_cv2", "one2one_cv3", "one2one_cv4")
 
@@ -28,12 +29,12 @@ RESHAPING = (
     tp.ops.OPTYPE.SLICE,
 )
 
-IS_PREDICTION = "its outputs are the predictions"
-IS_ATTENTION = "attention divides its channels into heads"
-IS_UNTRACED = "it is no trainable part of the forward pass"
-IS_GROUPED = "it is a grouped convolution"
-IS_IGNORED = "it is named in prune.ignore"
-IS_OTHER_HALF = "the other half of its C2f is left alone"
+IS_PREDICTION = LeftAlone(reason="prediction")
+IS_ATTENTION = LeftAlone(reason="attention")
+IS_UNTRACED = LeftAlone(reason="untraced")
+IS_GROUPED = LeftAlone(reason="grouped")
+IS_IGNORED = LeftAlone(reason="ignored")
+IS_OTHER_HALF = LeftAlone(reason="other_half")
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class PruningGraph:
 
     network: nn.Module
     groups: tuple[ChannelGroup, ...]
-    left_alone: Mapping[str, str]
+    left_alone: Mapping[str, LeftAlone]
     _dependencies: tp.DependencyGraph = field(repr=False)
 
     def stock_name(self, name: str) -> str:
@@ -82,9 +83,8 @@ class PruningGraph:
     def prune(self, scores: Mapping[str, Tensor], kept: Mapping[str, int]) -> None:
         """Remove the least important channels of every group.
 
-        Args:
-            scores: Root of a group to the importance of its channels, shape (width,).
-            kept: Root of a group to the number of channels that stay, 1 to width.
+        ``scores`` gives the importance of a root's channels, shape (width,), ``kept`` how many of
+        them stay, 1 to width.
         """
         for group in self.groups:
             excess = group.width - kept[group.root]
@@ -109,7 +109,7 @@ def trace(network: Network, ignore: Sequence[str] = ()) -> PruningGraph:
     fixed = dict.fromkeys(_convolutions_below(network, ignore), IS_IGNORED)
     fixed.update(dict.fromkeys(_prediction_convolutions(network), IS_PREDICTION))
     with opaque_attention(network) as attention:
-        fixed.update({f"{name}.conv": IS_ATTENTION for name in attention})
+        fixed.update(dict.fromkeys(attention, IS_ATTENTION))
         dependencies = _build(network)
         candidates = tuple(_candidates(network, dependencies))
         untraced = [
@@ -118,37 +118,25 @@ def trace(network: Network, ignore: Sequence[str] = ()) -> PruningGraph:
             if isinstance(module, CONVOLUTIONS) and module not in dependencies.module2node
         ]
 
-    def stock(name: str) -> str:
-        attending = name.removesuffix(".conv")
-        return attending if attending in attention else _stock_name(network, name)
-
-    left_alone = {stock(name): IS_UNTRACED for name in untraced}
+    left_alone = {_stock_name(network, name): IS_UNTRACED for name in untraced}
     groups = []
     bundles = _bundles(network, candidates)
-    opaque = frozenset(stand_in.conv for stand_in in attention.values())
-    reasons = [_refusal(group, fixed, opaque, stock) for group in candidates]
+    reasons = [_refusal(group, fixed, network) for group in candidates]
+    refused = {bundle for bundle, reason in zip(bundles, reasons, strict=True) if reason}
     for group, bundle, reason in zip(candidates, bundles, reasons, strict=True):
-        shared = any(
-            other is not None and number == bundle
-            for number, other in zip(bundles, reasons, strict=True)
-        )
-        if not shared:
+        if bundle not in refused:
             groups.append(replace(group, bundle=bundle))
             continue
         for member in group.members:
-            left_alone[stock(member)] = fixed.get(member) or reason or IS_OTHER_HALF
+            why = fixed.get(member) or reason or IS_OTHER_HALF
+            left_alone[_stock_name(network, member)] = why
     return PruningGraph(network, tuple(groups), left_alone, dependencies)
 
 
 def forward_to_predictions(network: Network, image: Tensor) -> list[Tensor]:
     """Run a network and return what its prediction convolutions say, before boxes are decoded.
 
-    Args:
-        network: A YOLO network of Ultralytics in eval mode.
-        image: Shape (1, channels, height, width).
-
-    Returns:
-        The outputs of those that ran, (1, channels, height, width) each.
+    Image and outputs, of those that ran, have the shape (1, channels, height, width).
     """
     ends = [network.get_submodule(name) for name in _prediction_convolutions(network)]
     outputs: dict[nn.Module, Tensor] = {}
@@ -158,7 +146,10 @@ def forward_to_predictions(network: Network, image: Tensor) -> list[Tensor]:
     proto: Any = getattr(network.model[-1], "proto", None)
     if hasattr(proto, "semseg"):
         # An auxiliary branch that only training runs, yet it reads channels that are pruned.
-        hooks.append(proto.feat_fuse.register_forward_hook(_then(proto.semseg)))
+        def branch(_: nn.Module, inputs: tuple[Tensor], __: Tensor) -> None:
+            proto.semseg(*inputs)
+
+        hooks.append(proto.feat_fuse.register_forward_hook(branch))
     try:
         network(image)
     finally:
@@ -172,11 +163,6 @@ def norm_after(network: nn.Module, name: str) -> nn.BatchNorm2d | None:
     around = network.get_submodule(name.rpartition(".")[0])
     norm = getattr(around, "bn", None) if name.endswith(".conv") else None
     return norm if isinstance(norm, nn.BatchNorm2d) else None
-
-
-def blank_image(network: Network) -> Tensor:
-    """What a network is traced with, shape (1, channels, height, width)."""
-    return torch.zeros(1, network.yaml.get("channels", 3), *TRACE_HW)
 
 
 def _build(network: Network) -> tp.DependencyGraph:
@@ -209,15 +195,6 @@ def _build(network: Network) -> tp.DependencyGraph:
             name = _module_around(network, node)
             raise _untraceable(network, name, "it reshapes them, as attention does")
     return dependencies
-
-
-def _then(module: nn.Module) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
-    """A forward hook that runs ``module`` on the same input."""
-
-    def run(_: nn.Module, inputs: tuple[Tensor], __: Tensor) -> None:
-        module(*inputs)
-
-    return run
 
 
 def _candidates(network: nn.Module, dependencies: tp.DependencyGraph) -> Iterator[ChannelGroup]:
@@ -267,18 +244,16 @@ def _group_of(
 
 
 def _refusal(
-    group: ChannelGroup,
-    fixed: Mapping[str, str],
-    opaque: frozenset[nn.Module],
-    stock: Callable[[str], str],
-) -> str | None:
+    group: ChannelGroup, fixed: Mapping[str, LeftAlone], network: nn.Module
+) -> LeftAlone | None:
     """Why none of a group's channels may be removed, or ``None``."""
     for member in group.members:
         if member in fixed:
-            return f"it shares its channels with {stock(member)}: {fixed[member]}"
+            other = _stock_name(network, member)
+            return fixed[member].model_copy(update={"shared_with": other})
     for dependency, _ in group.layers:
         module = dependency.target.module
-        if module in opaque:
+        if isinstance(module, OpaqueAttention):
             return IS_ATTENTION
         if isinstance(module, CONVOLUTIONS) and 1 < module.groups < module.out_channels:
             return IS_GROUPED
@@ -350,13 +325,9 @@ def _stock_name(network: nn.Module, name: str) -> str:
 def _module_around(network: nn.Module, node: tp.dependency.Node) -> str:
     """Name of the innermost module that holds what comes before and after an operation."""
     names = {module: name for name, module in network.named_modules()}
-    before, after = (_nearest(node, side, names) for side in ("inputs", "outputs"))
-    shared = []
-    for one, other in zip(before.split("."), after.split("."), strict=False):
-        if one != other:
-            break
-        shared.append(one)
-    return ".".join(shared)
+    sides = (_nearest(node, side, names).split(".") for side in ("inputs", "outputs"))
+    shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(*sides, strict=False))
+    return ".".join(part for part, _ in shared)
 
 
 def _nearest(node: tp.dependency.Node, side: str, names: Mapping[nn.Module, str]) -> str:

@@ -8,19 +8,18 @@ a convolution of the same widths while the graph is built, and is left untouched
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch_pruning as tp
 from torch import Tensor, nn
 from ultralytics.nn.modules.block import AAttn, Attention, C2f
-from ultralytics.nn.modules.conv import Conv
 
 from prunebench.common.errors import StepError
-
-PER_CHANNEL = ("weight", "bias", "running_mean", "running_var")
-"""Tensors of a BatchNorm layer that hold one value per channel."""
+from prunebench.variants.checkpoint import parameter_count
 
 
 class SplitC2f(nn.Module):
@@ -35,12 +34,14 @@ class SplitC2f(nn.Module):
 
     def __init__(self, stock: C2f) -> None:
         super().__init__()
-        self.cv0 = _slice_of(stock.cv1, 0, stock.c)
-        self.cv1 = _slice_of(stock.cv1, stock.c, 2 * stock.c)
+        self.cv0 = _without(stock.cv1, range(stock.c, 2 * stock.c))
+        self.cv1 = _without(stock.cv1, range(stock.c))
         self.cv2, self.m = stock.cv2, stock.m
         # In a tuple, so that its own cv1 is not registered as a module of the network.
         self._stock = (stock,)
-        _copy_position(stock, self)
+        for name in ("i", "f", "type", "np"):  # what Ultralytics' forward pass needs of a layer
+            if hasattr(stock, name):
+                setattr(self, name, getattr(stock, name))
         self.train(stock.training)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,27 +64,13 @@ class SplitC2f(nn.Module):
         stock.cv1 = _stacked(self.cv0, self.cv1)
         # forward_split, which export uses, cuts at ``c``; forward does not and would hide an error.
         stock.c = width
-        stock.np = sum(p.numel() for p in stock.parameters())
+        stock.np = parameter_count(stock)
         folded: nn.Module = stock.train(self.training)
         return folded
 
 
-class OpaqueAttention(nn.Module):
+class OpaqueAttention(nn.Conv2d):
     """Stands in for attention while the network is traced: same widths in and out."""
-
-    def __init__(self, stock: Attention | AAttn) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(stock.qkv.conv.in_channels, stock.proj.conv.out_channels, 1)
-        self._stock = (stock,)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (batch, channels, height, width), same shape out."""
-        output: Tensor = self.conv(x)
-        return output
-
-    def restore(self) -> Attention | AAttn:
-        """The untouched stock module."""
-        return self._stock[0]
 
 
 def split_c2f(network: nn.Module) -> dict[str, SplitC2f]:
@@ -111,53 +98,45 @@ def fold_c2f(network: nn.Module) -> None:
 @contextmanager
 def opaque_attention(network: nn.Module) -> Iterator[dict[str, OpaqueAttention]]:
     """Replace every attention module while the block runs; yields names to stand-ins."""
-    stand_ins = {
-        name: OpaqueAttention(module)
+    stock: dict[str, Any] = {
+        name: module
         for name, module in network.named_modules()
         if isinstance(module, Attention | AAttn)
+    }
+    stand_ins = {
+        name: OpaqueAttention(module.qkv.conv.in_channels, module.proj.conv.out_channels, 1)
+        for name, module in stock.items()
     }
     for name, stand_in in stand_ins.items():
         network.set_submodule(name, stand_in)
     try:
         yield stand_ins
     finally:
-        for name, stand_in in stand_ins.items():
-            network.set_submodule(name, stand_in.restore())
+        for name, module in stock.items():
+            network.set_submodule(name, module)
 
 
-def _slice_of(stock: Any, start: int, end: int) -> Any:
-    """A convolution with output channels ``start`` to ``end`` of ``stock``."""
-    part = _pointwise_like(stock, end - start)
-    with torch.no_grad():
-        part.conv.weight.copy_(stock.conv.weight[start:end])
-        for name in PER_CHANNEL:
-            getattr(part.bn, name).copy_(getattr(stock.bn, name)[start:end])
+def _without(stock: Any, gone: range) -> Any:
+    """A copy of a ``Conv`` without some of its output channels."""
+    part = _copied(stock)
+    tp.prune_conv_out_channels(part.conv, list(gone))
+    tp.prune_batchnorm_out_channels(part.bn, list(gone))
     return part
 
 
 def _stacked(first: Any, second: Any) -> Any:
-    """One convolution with the output channels of both."""
-    both = _pointwise_like(first, first.conv.out_channels + second.conv.out_channels)
-    with torch.no_grad():
-        both.conv.weight.copy_(torch.cat((first.conv.weight, second.conv.weight)))
-        for name in PER_CHANNEL:
-            parts = getattr(first.bn, name), getattr(second.bn, name)
-            getattr(both.bn, name).copy_(torch.cat(parts))
+    """One ``Conv`` with the output channels of both."""
+    both = _copied(first)
+    both.conv.weight = nn.Parameter(torch.cat((first.conv.weight, second.conv.weight)))
+    both.conv.out_channels = both.bn.num_features = len(both.conv.weight)
+    for name in ("weight", "bias"):
+        parts = getattr(first.bn, name), getattr(second.bn, name)
+        setattr(both.bn, name, nn.Parameter(torch.cat(parts)))
+    for name in ("running_mean", "running_var"):
+        setattr(both.bn, name, torch.cat((getattr(first.bn, name), getattr(second.bn, name))))
     return both
 
 
-def _pointwise_like(stock: Any, width: int) -> Any:
-    """A 1x1 ``Conv`` with the inputs and settings of ``stock``, ``width`` outputs wide."""
-    stock_class: Any = Conv
-    conv = stock_class(stock.conv.in_channels, width, 1, act=stock.act)
-    conv.bn.eps, conv.bn.momentum = stock.bn.eps, stock.bn.momentum
-    conv.bn.num_batches_tracked.copy_(stock.bn.num_batches_tracked)
-    # A fresh module is in training mode, where BatchNorm would use the batch's statistics.
-    return conv.train(stock.training)
-
-
-def _copy_position(source: nn.Module, target: nn.Module) -> None:
-    """Copy what Ultralytics' forward pass needs of a top-level layer."""
-    for name in ("i", "f", "type", "np"):
-        if hasattr(source, name):
-            setattr(target, name, getattr(source, name))
+def _copied(conv: Any) -> Any:
+    # One activation serves the whole network, so it is not copied.
+    return copy.deepcopy(conv, {id(conv.act): conv.act})

@@ -7,16 +7,16 @@ from pathlib import Path as FilePath
 from typing import NamedTuple
 
 from prunebench.common.errors import ConfigError, StepError
+from prunebench.common.records import Reached
 from prunebench.config.sections import Allocation
 from prunebench.config.targets import Goal
-from prunebench.variants.pruning.align import uniform_widths
+from prunebench.variants.pruning.alignment import aligned_width
 from prunebench.variants.pruning.costs import CostModel, LayerCost, read_costs
 from prunebench.variants.pruning.paths import (
     Path,
     bundles_of,
     global_path,
     greedy_path,
-    point,
     uniform_path,
 )
 from prunebench.variants.pruning.pruner import Opened
@@ -32,11 +32,11 @@ class Allocated(NamedTuple):
 
     Attributes:
         kept: Root of a group to the channels that stay.
-        reached: What they come to, in a sentence's end ("1,702,133 parameters").
+        reached: What they come to.
     """
 
     kept: dict[str, int]
-    reached: str
+    reached: Reached
 
 
 class Measurements(NamedTuple):
@@ -71,7 +71,7 @@ def allocate(
         allocation: How the narrowing is spread over the layers.
         block: Widths become multiples of it; ``None``: any width.
         measurements: Needed by ``latency-aware``.
-        time: Measures a network of given widths beside the baseline; needed by measured targets.
+        time: Measures widths beside the baseline; needed by measured targets.
         note: Receives what is found on the way.
 
     Raises:
@@ -80,23 +80,31 @@ def allocate(
     """
     groups = opened.graph.groups
     if goal.kind == "ratio" and allocation == "uniform":
-        kept = uniform_widths(groups, goal.value, block)
-        return Allocated(kept, _counted(shapes, kept))
+        kept = {group.root: aligned_width(group.width, goal.value, block) for group in groups}
+        return Allocated(kept, _reached(goal, shapes, kept))
     path = path_of(opened, shapes, allocation, block=block, measurements=measurements)
     if not path.moves:
         raise StepError("prune", "every layer is left alone, so there is nothing to prune")
     if not goal.is_measured:
-        kept = point(path, _counted_point(path, shapes, goal))
-        return Allocated(kept, _counted(shapes, kept))
+        check_goal(path, shapes, goal)
+        kept = next(p for p in path.points() if _reaches(goal, _progress(shapes, goal, p)))
+        return Allocated(kept, _reached(goal, shapes, kept))
     if time is None:
         raise StepError("prune", f"the target {goal.label} needs a measurement")
     points = list(path.points())
-    predicted = _predicted(points, shapes, measurements)
+    # By measured costs where there are some, else by arithmetic.
+    cost = (
+        CostModel(shapes.layers, measurements.costs).microseconds if measurements else shapes.macs
+    )
+    predicted = [float(cost(kept)) for kept in points]
     found = find_point(predicted, lambda index: time(points[index]), goal, note)
     kept = points[found.point]
-    speed = f"{1 / found.timed.ratio.estimate:.2f}x, {found.timed.latency_ms:.2f} ms"
-    missed = "" if found.met else f", the nearest to {goal.label} that these widths reach"
-    return Allocated(kept, f"{speed}{missed}; {_counted(shapes, kept)}")
+    measured = {
+        "speedup": 1 / found.timed.ratio.estimate,
+        "latency_ms": found.timed.latency_ms,
+        "met": found.met,
+    }
+    return Allocated(kept, _reached(goal, shapes, kept).model_copy(update=measured))
 
 
 def path_of(
@@ -116,7 +124,7 @@ def path_of(
     if measurements is None:
         raise StepError("prune", "latency-aware allocation needs measured costs")
     model = CostModel(shapes.layers, measurements.costs)
-    lost = [lost_by(bundles, measurements.curves, index) for index in range(len(bundles))]
+    lost = [lost_by(bundle, measurements.curves[bundle.roots[0]]) for bundle in bundles]
     return greedy_path(bundles, lost, model.saved)
 
 
@@ -149,16 +157,6 @@ def check_goal(path: Path, shapes: Shapes, goal: Goal) -> None:
         )
 
 
-def _counted_point(path: Path, shapes: Shapes, goal: Goal) -> int:
-    """The first point that reaches a counted target."""
-    check_goal(path, shapes, goal)
-    return next(
-        index
-        for index, kept in enumerate(path.points())
-        if _reaches(goal, _progress(shapes, goal, kept))
-    )
-
-
 def _progress(shapes: Shapes, goal: Goal, kept: Kept) -> float:
     if goal.kind == "ratio":
         return 1 - sum(kept.values()) / sum(shapes.full.values())
@@ -169,15 +167,6 @@ def _reaches(goal: Goal, value: float) -> bool:
     return value >= goal.value if goal.kind == "ratio" else value <= goal.value
 
 
-def _predicted(
-    points: Sequence[Kept], shapes: Shapes, measurements: Measurements | None
-) -> list[float]:
-    """Relative time of each point: by measured costs where there are some, else by arithmetic."""
-    if measurements is not None:
-        model = CostModel(shapes.layers, measurements.costs)
-        return [model.microseconds(kept) for kept in points]
-    return [float(shapes.macs(kept)) for kept in points]
-
-
-def _counted(shapes: Shapes, kept: Kept) -> str:
-    return f"{shapes.parameters(kept):,} parameters, {shapes.macs(kept) / 1e6:.1f} M MACs"
+def _reached(goal: Goal, shapes: Shapes, kept: Kept) -> Reached:
+    label = None if goal.kind == "ratio" else goal.label
+    return Reached(goal=label, parameters=shapes.parameters(kept), macs=shapes.macs(kept))

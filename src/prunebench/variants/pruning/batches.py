@@ -21,31 +21,25 @@ BATCH = 16
 Batch = dict[str, Any]
 
 
-def sample_batches(
-    images: Sequence[Path],
-    count: int,
-    *,
-    imgsz: tuple[int, int],
-    classes: int,
-    seed: int,
-    masks: bool = False,
+def batches_for(
+    network: Network, images: Sequence[Path], count: int, *, imgsz: tuple[int, int], seed: int
 ) -> Iterator[Batch]:
     """Yield ``count`` batches of ``BATCH`` images drawn at random, each image once at most.
 
     Fewer come out where there are not enough images.
 
     Args:
+        network: Its classes are those of the labels; of a segmentation network, whose loss needs
+            masks, the labels are outlines.
         images: The training images.
         count: Batches.
         imgsz: (height, width) of the letterbox in pixels.
-        classes: Number of classes.
         seed: Seed of the draw.
-        masks: Whether the labels are outlines, of which a segmentation loss needs the masks.
 
     Yields:
         What Ultralytics' losses take: ``img`` (batch, 3, height, width) in 0..1, ``batch_idx``
         (objects,), ``cls`` (objects, 1), ``bboxes`` (objects, 4) as centre, width and height
-        relative to the letterbox. With ``masks`` also ``masks`` (batch, height / 4, width / 4), the
+        relative to the letterbox. With masks also ``masks`` (batch, height / 4, width / 4), the
         number of the object a pixel shows, counted from 1 in its image, and ``sem_masks``, alike,
         its class.
 
@@ -55,21 +49,7 @@ def sample_batches(
     order = np.random.default_rng(seed).permutation(len(images))[: count * BATCH]
     for start in range(0, len(order), BATCH):
         chosen = [images[i] for i in order[start : start + BATCH]]
-        yield _batch(chosen, imgsz, classes, masks)
-
-
-def batches_for(
-    network: Network, images: Sequence[Path], count: int, *, imgsz: tuple[int, int], seed: int
-) -> Iterator[Batch]:
-    """``sample_batches`` with the classes of a network, and the masks its loss may need."""
-    return sample_batches(
-        images,
-        count,
-        imgsz=imgsz,
-        classes=len(network.names),
-        seed=seed,
-        masks=network.task == "segment",
-    )
+        yield _batch(chosen, imgsz, len(network.names), network.task == "segment")
 
 
 def _batch(images: Sequence[Path], imgsz: tuple[int, int], classes: int, with_masks: bool) -> Batch:

@@ -7,10 +7,12 @@ images. So both are tried.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import update_bn
 
 from prunebench.variants.pruning.batches import Batch
 from prunebench.variants.pruning.sensitivity import loss_of
@@ -21,10 +23,7 @@ def improve_batchnorm(
 ) -> int:
     """Re-estimate the running statistics, and keep them where the training loss is lower then.
 
-    Args:
-        network: A network in eval mode, which it is again afterwards.
-        batches: As for ``reestimate_batchnorm``.
-        judged_on: Labelled batches the loss is measured on. Without any, the new ones are kept.
+    The loss is measured on the labelled batches ``judged_on``; without any, the new ones are kept.
 
     Returns:
         Batches used, 0 where the old statistics stayed.
@@ -45,27 +44,22 @@ def improve_batchnorm(
 def reestimate_batchnorm(network: nn.Module, batches: Iterable[Batch]) -> int:
     """Replace the running statistics by plain averages over ``batches``; weights stay.
 
-    Args:
-        network: A network in eval mode, which it is again afterwards.
-        batches: Batches with ``img`` (batch, 3, height, width). Without any, nothing changes.
+    The network stays in eval mode, and without any batch nothing changes.
 
     Returns:
         Batches used.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
+    batches = iter(batches)
+    first = next(batches, None)
+    if first is None:
+        return 0
     used = 0
-    with torch.no_grad():
-        for batch in batches:
-            if used == 0:
-                for norm in norms:
-                    norm.reset_running_stats()
-                    # Without momentum BatchNorm keeps the average of all batches it has seen.
-                    norm.momentum = None
-                    norm.train()
-            network(batch["img"])
+
+    def images() -> Iterator[torch.Tensor]:
+        nonlocal used
+        for batch in itertools.chain([first], batches):
             used += 1
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()
+            yield batch["img"]
+
+    update_bn(images(), network)
     return used

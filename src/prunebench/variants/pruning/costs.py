@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from prunebench.common.files import write_atomically
 from prunebench.common.records import FileRef, Record
@@ -75,11 +76,13 @@ class LayerCost(Record):
     microseconds: tuple[tuple[float, ...], ...]
 
 
+TABLE = TypeAdapter(dict[str, LayerCost])
+
+
 class Costs(Record):
     """Result of the step: ``table`` holds a ``LayerCost`` for each layer's name."""
 
     table: FileRef
-    layers: int
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Costs:
@@ -115,15 +118,13 @@ def run(request: Request, workdir: Path, emit: Emit) -> Costs:
     with host_lock("the costs of each layer", waiting), tempfile.TemporaryDirectory() as folder:
         table = time_layers(grids, request, Path(folder), emit)
     target = workdir / COSTS_FILE
-    plain = {name: cost.model_dump(mode="json") for name, cost in table.items()}
-    write_atomically(target, json.dumps(plain))
-    return Costs(table=FileRef.of(target, workdir), layers=len(table))
+    write_atomically(target, TABLE.dump_json(table))
+    return Costs(table=FileRef.of(target, workdir))
 
 
 def read_costs(path: Path) -> dict[str, LayerCost]:
     """The table that the step wrote."""
-    plain = json.loads(path.read_text(encoding="utf-8"))
-    return {name: LayerCost.model_validate(cost) for name, cost in plain.items()}
+    return TABLE.validate_json(path.read_bytes())
 
 
 def grid_of(layer: Layer, bundles: Sequence[Bundle]) -> tuple[list[int], list[int]]:
@@ -215,44 +216,25 @@ def _graph(geometries: Sequence[tuple[Any, ...]]) -> bytes:
     rng = np.random.default_rng(0)
     nodes, inputs, outputs, weights = [], [], [], []
     for index, geometry in enumerate(geometries):
-        kind, kernel, stride, groups, (height, width), activated, ins, outs = geometry
-        mark = f"g{index}"
-        transposed = kind == "ConvTranspose"
+        kind, kernel, stride, groups, swept, activated, ins, outs = geometry
+        given, weight, conv, gate, out = (
+            f"g{index}.{part}" for part in ("in", "weight", "conv", "gate", "out")
+        )
+        transposed, depthwise = kind == "ConvTranspose", groups == outs and groups > 1
         per_group = ins if groups == 1 else max(1, ins // groups)
         shape = (ins, outs, *kernel) if transposed else (outs, per_group, *kernel)
         values = rng.standard_normal(shape, dtype=np.float32) * np.float32(0.05)
-        weights.append(numpy_helper.from_array(values, f"{mark}.weight"))
+        weights.append(numpy_helper.from_array(values, weight))
         pads = [0] * 4 if transposed else [kernel[0] // 2, kernel[1] // 2] * 2
-        nodes.append(
-            helper.make_node(
-                kind,
-                [f"{mark}.in", f"{mark}.weight"],
-                [f"{mark}.conv"],
-                name=f"{mark}.conv",
-                kernel_shape=list(kernel),
-                strides=[stride, stride],
-                pads=pads,
-                group=groups,
-            )
-        )
-        result = f"{mark}.conv"
+        settings = {"kernel_shape": kernel, "strides": [stride] * 2, "pads": pads, "group": groups}
+        nodes.append(helper.make_node(kind, [given, weight], [conv], name=conv, **settings))
         if activated:
-            result = f"{mark}.out"
-            gate = f"{mark}.gate"
-            nodes.append(helper.make_node("Sigmoid", [f"{mark}.conv"], [gate], name=gate))
-            nodes.append(helper.make_node("Mul", [f"{mark}.conv", gate], [result], name=result))
-        grown, shrunk = (1, stride) if transposed else (stride, 1)
-        channels_in = outs if groups == outs and groups > 1 else ins
-        inputs.append(
-            helper.make_tensor_value_info(
-                f"{mark}.in", TensorProto.FLOAT, [1, channels_in, height * grown, width * grown]
-            )
-        )
-        outputs.append(
-            helper.make_tensor_value_info(
-                result, TensorProto.FLOAT, [1, outs, height * shrunk, width * shrunk]
-            )
-        )
+            nodes.append(helper.make_node("Sigmoid", [conv], [gate], name=gate))
+            nodes.append(helper.make_node("Mul", [conv, gate], [out], name=out))
+        image = [1, outs if depthwise else ins, *(s * (1 if transposed else stride) for s in swept)]
+        inputs.append(helper.make_tensor_value_info(given, TensorProto.FLOAT, image))
+        result = out if activated else conv
+        outputs.append(helper.make_tensor_value_info(result, TensorProto.FLOAT, None))
     model = helper.make_model(
         helper.make_graph(nodes, "layers", inputs, outputs, weights),
         opset_imports=[helper.make_opsetid("", OPSET)],

@@ -55,7 +55,7 @@ def score_groups(
 
     Args:
         groups: The channel groups.
-        importance: The estimator. ``taylor`` needs ``accumulate_gradients`` first.
+        importance: The estimator. ``taylor`` needs the gradients of ``training_losses``.
         seed: Seed of the ``random`` estimator.
 
     Returns:
@@ -80,25 +80,10 @@ def score_groups(
     return scores
 
 
-def accumulate_gradients(network: Network, batches: Iterable[Batch]) -> None:
-    """Add the gradient of the training loss to ``grad`` of every parameter.
-
-    The network stays in eval mode, so BatchNorm uses the statistics it is deployed with.
-
-    Args:
-        network: A network in eval mode with gradients on.
-        batches: Batches with images and labels.
-    """
-    for loss in training_losses(network, batches):
-        loss.backward()
-
-
 def training_losses(network: Network, batches: Iterable[Batch]) -> Iterator[Any]:
     """The training loss of each batch, summed over its images, with Ultralytics' default weights.
 
-    Args:
-        network: A network; its own training arguments are put back afterwards.
-        batches: Batches with images and labels.
+    The network's own training arguments are put back afterwards.
     """
     from ultralytics.cfg import get_cfg
 

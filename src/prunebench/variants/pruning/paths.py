@@ -6,7 +6,6 @@ path keeps a subset of the channels that the point before it keeps.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +33,10 @@ class Bundle:
     roots: tuple[str, ...]
     width: int
     stops: tuple[int, ...]
+
+    def before(self, stop: int) -> int:
+        """The width it has when it goes on to a stop of this index."""
+        return self.stops[stop - 1] if stop else self.width
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,7 @@ def uniform_path(bundles: Sequence[Bundle]) -> Path:
 
     def share(index: int, stop: int) -> float:
         bundle = bundles[index]
-        before = bundle.stops[stop - 1] if stop else bundle.width
-        return 1 - (before + bundle.stops[stop]) / 2 / bundle.width
+        return 1 - (bundle.before(stop) + bundle.stops[stop]) / 2 / bundle.width
 
     return _sorted_path(bundles, share)
 
@@ -110,8 +112,7 @@ def global_path(bundles: Sequence[Bundle], scores: Mapping[str, Tensor]) -> Path
 
     def worth(index: int, stop: int) -> float:
         bundle = bundles[index]
-        before = bundle.stops[stop - 1] if stop else bundle.width
-        gone = slice(bundle.width - before, bundle.width - bundle.stops[stop])
+        gone = slice(bundle.width - bundle.before(stop), bundle.width - bundle.stops[stop])
         return sum(float(ranked[root][gone].mean()) for root in bundle.roots) / len(bundle.roots)
 
     return _sorted_path(bundles, worth)
@@ -161,8 +162,3 @@ def greedy_path(
         done[best] += 1
         moves.append(best)
     return Path(tuple(bundles), tuple(moves))
-
-
-def point(path: Path, index: int) -> dict[str, int]:
-    """The widths after ``index`` moves."""
-    return next(itertools.islice(path.points(), index, None))

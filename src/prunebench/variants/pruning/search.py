@@ -50,13 +50,11 @@ class Found(NamedTuple):
         point: Index of the point on the path.
         timed: What was measured there.
         met: Whether it is within ``TOLERANCE`` of the target.
-        tried: Points measured.
     """
 
     point: int
     timed: Timed
     met: bool
-    tried: int
 
 
 def find_point(
@@ -102,7 +100,7 @@ def find_point(
         if abs(off(index)) <= math.log1p(AIM):
             break
     best = min(tried, key=lambda index: abs(off(index)))
-    return Found(best, tried[best], abs(off(best)) <= math.log1p(TOLERANCE), len(tried))
+    return Found(best, tried[best], abs(off(best)) <= math.log1p(TOLERANCE))
 
 
 def _next(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,20 +58,9 @@ class Request(Record):
 
 
 class Sensitivity(Record):
-    """Result of the step.
-
-    Attributes:
-        curves: A file that maps the first root of a bundle to the added loss at each of
-            ``shares``.
-        shares: Shares of the channels silenced.
-        loss: Loss of the whole network.
-        images: Images it was measured on.
-    """
+    """Result of the step: ``curves`` maps a bundle's first root to the losses ``SHARES`` add."""
 
     curves: FileRef
-    shares: tuple[float, ...]
-    loss: float
-    images: int
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Sensitivity:
@@ -81,51 +71,37 @@ def run(request: Request, workdir: Path, emit: Emit) -> Sensitivity:
         ConfigError: A name in ``ignore`` is no module of the network.
         StepError: A module cannot be traced.
     """
-    from prunebench.measuring.host.lock import working_on_host
-
-    with working_on_host(lambda sentence: emit(Stage(what=sentence))):
-        return _measured(request, workdir, emit)
-
-
-def _measured(request: Request, workdir: Path, emit: Emit) -> Sensitivity:
     from prunebench.data.dataset import images_of, read_dataset
+    from prunebench.measuring.host.lock import working_on_host
     from prunebench.variants.checkpoint import load_checkpoint
     from prunebench.variants.pruning.batches import batches_for
     from prunebench.variants.pruning.importance import TAYLOR_BATCHES
     from prunebench.variants.pruning.paths import bundles_of
     from prunebench.variants.pruning.pruner import open_network
 
-    network: Any = load_checkpoint(Path(request.checkpoint))
-    images = images_of(read_dataset(Path(request.data_yaml)), "train")
-
-    def batches(count: int) -> Iterator[Batch]:
-        return batches_for(network, images, count, imgsz=request.imgsz, seed=request.seed)
-
-    opened = open_network(
-        network,
-        importance=request.importance,
-        ignore=request.ignore,
-        gradient_batches=batches(TAYLOR_BATCHES),
-        seed=request.seed,
-    )
-    bundles = bundles_of(opened.graph.groups, None)
-    used = list(batches(BATCHES))
-    emit(Stage(what=f"measuring how much {len(bundles)} groups of channels matter"))
-    whole = loss_of(network, used)
-    curves: dict[str, list[float]] = {}
-    for done, bundle in enumerate(bundles, start=1):
-        curves[bundle.roots[0]] = [
-            max(0.0, value - whole) for value in _losses(opened, bundle, used)
-        ]
-        emit(Progress(done=done, total=len(bundles), unit="group"))
+    with working_on_host(lambda sentence: emit(Stage(what=sentence))):
+        network: Any = load_checkpoint(Path(request.checkpoint))
+        images = images_of(read_dataset(Path(request.data_yaml)), "train")
+        sample = partial(batches_for, network, images, imgsz=request.imgsz, seed=request.seed)
+        opened = open_network(
+            network,
+            importance=request.importance,
+            ignore=request.ignore,
+            gradient_batches=sample(TAYLOR_BATCHES),
+            seed=request.seed,
+        )
+        bundles = bundles_of(opened.graph.groups, None)
+        batches = list(sample(BATCHES))
+        emit(Stage(what=f"measuring how much {len(bundles)} groups of channels matter"))
+        whole = loss_of(network, batches)
+        curves: dict[str, list[float]] = {}
+        for done, bundle in enumerate(bundles, start=1):
+            losses = _losses(opened, bundle, batches)
+            curves[bundle.roots[0]] = [max(0.0, value - whole) for value in losses]
+            emit(Progress(done=done, total=len(bundles), unit="group"))
     target = workdir / SENSITIVITY_FILE
     write_atomically(target, json.dumps(curves))
-    return Sensitivity(
-        curves=FileRef.of(target, workdir),
-        shares=SHARES,
-        loss=whole,
-        images=sum(len(batch["img"]) for batch in used),
-    )
+    return Sensitivity(curves=FileRef.of(target, workdir))
 
 
 def read_curves(path: Path) -> dict[str, list[float]]:
@@ -134,20 +110,17 @@ def read_curves(path: Path) -> dict[str, list[float]]:
     return curves
 
 
-def lost_by(
-    bundles: Sequence[Bundle], curves: Mapping[str, Sequence[float]], index: int
-) -> Callable[[int], float]:
+def lost_by(bundle: Bundle, curve: Sequence[float]) -> Callable[[int], float]:
     """Added loss of a bundle as a function of the channels kept: it never falls.
 
     Beyond the largest measured share it goes on with the last slope.
     """
-    width = bundles[index].width
     shares = (0.0, *SHARES)
-    losses = np.maximum.accumulate((0.0, *curves[bundles[index].roots[0]]))
+    losses = np.maximum.accumulate((0.0, *curve))
     slope = (losses[-1] - losses[-2]) / (shares[-1] - shares[-2])
 
     def lost(kept: int) -> float:
-        share = 1 - kept / width
+        share = 1 - kept / bundle.width
         beyond = max(0.0, share - shares[-1])
         return float(np.interp(share, shares, losses) + beyond * slope)
 

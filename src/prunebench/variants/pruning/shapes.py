@@ -7,7 +7,7 @@ feed it, so parameters and MACs of any allocation follow from one trace of the n
 from __future__ import annotations
 
 import copy
-import functools
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from prunebench.variants.checkpoint import Network
+from prunebench.variants.checkpoint import Network, parameter_count
 from prunebench.variants.graph.groups import CONVOLUTIONS, PruningGraph, norm_after
+from prunebench.variants.structure import run_watched
 
 Kept = Mapping[str, int]
 """Root of a group to the channels that stay."""
@@ -92,11 +93,6 @@ class Shapes:
     full: Kept
     parameters_now: int
 
-    @property
-    def macs_now(self) -> int:
-        """MACs of one image now, those of attention's products apart."""
-        return self.macs(self.full)
-
     def parameters(self, kept: Kept) -> int:
         """Parameters with BatchNorm apart."""
         return self.parameters_now + sum(
@@ -107,28 +103,23 @@ class Shapes:
         )
 
     def macs(self, kept: Kept) -> int:
-        """Multiply-accumulates of the convolutions for one image."""
+        """Multiply-accumulates of the convolutions for one image, attention's products apart."""
         return sum(layer.macs(kept) for layer in self.layers)
 
 
 def shapes_of(graph: PruningGraph, imgsz: tuple[int, int]) -> Shapes:
-    """Describe a traced network.
-
-    Args:
-        graph: The traced network, in eval mode.
-        imgsz: (height, width) of one image in pixels.
-    """
+    """Describe a traced network in eval mode at an image of (height, width) pixels."""
     network: Network = graph.network
     swept = _swept(network, imgsz)
-    inputs, outputs = _occurrences(graph)
+    occurrences = _occurrences(graph)
     full = {group.root: group.width for group in graph.groups}
     layers = []
     for name, module in network.named_modules():
         if not isinstance(module, CONVOLUTIONS):
             continue
         depthwise = module.groups > 1 and module.groups == module.out_channels
-        outs = _channels(module.out_channels, outputs.get(module, {}), full)
-        ins = outs if depthwise else _channels(module.in_channels, inputs.get(module, {}), full)
+        outs = _channels(module.out_channels, occurrences[module, True], full)
+        ins = outs if depthwise else _channels(module.in_channels, occurrences[module, False], full)
         layers.append(
             Layer(
                 name=name,
@@ -143,44 +134,34 @@ def shapes_of(graph: PruningGraph, imgsz: tuple[int, int]) -> Shapes:
                 per_output=(module.bias is not None) + (2 if norm_after(network, name) else 0),
             )
         )
-    return Shapes(tuple(layers), full, sum(p.numel() for p in network.parameters()))
+    return Shapes(tuple(layers), full, parameter_count(network))
 
 
 def _channels(now: int, groups: Mapping[str, int], full: Kept) -> Channels:
     pruned = sum(times * full[root] for root, times in groups.items())
-    return Channels(fixed=now - pruned, groups=dict(groups))
+    return Channels(fixed=now - pruned, groups=groups)
 
 
-def _occurrences(
-    graph: PruningGraph,
-) -> tuple[dict[nn.Module, dict[str, int]], dict[nn.Module, dict[str, int]]]:
-    """How often each group's channels occur among each convolution's inputs and outputs."""
-    inputs: dict[nn.Module, dict[str, int]] = {}
-    outputs: dict[nn.Module, dict[str, int]] = {}
+def _occurrences(graph: PruningGraph) -> dict[tuple[nn.Module, bool], Counter[str]]:
+    """How often each group's channels occur among a convolution's inputs or (True) outputs."""
+    found: dict[tuple[nn.Module, bool], Counter[str]] = defaultdict(Counter)
     for group in graph.groups:
         for dependency, channels in group.layers:
             module = dependency.target.module
-            if not isinstance(module, CONVOLUTIONS):
-                continue
-            side = outputs if graph.is_outgoing(dependency.handler) else inputs
-            times = side.setdefault(module, {})
-            times[group.root] = times.get(group.root, 0) + len(channels) // group.width
-    return inputs, outputs
+            if isinstance(module, CONVOLUTIONS):
+                outgoing = graph.is_outgoing(dependency.handler)
+                found[module, outgoing][group.root] += len(channels) // group.width
+    return found
 
 
 def _swept(network: Network, imgsz: tuple[int, int]) -> dict[str, tuple[int, int]]:
     """(height, width) that the kernel of each deployed convolution is applied at, by name."""
     sizes: dict[str, tuple[int, int]] = {}
-    # Folded, as it is deployed: an end-to-end head drops the branch that it does not export.
-    deployed: Network = copy.deepcopy(network).fuse(verbose=False)
 
-    def note(name: str, module: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        pixels = inputs[0] if isinstance(module, nn.ConvTranspose2d) else output
+    def note(name: str, module: Any, given: torch.Tensor, output: torch.Tensor) -> None:
+        pixels = given if isinstance(module, nn.ConvTranspose2d) else output
         sizes[name] = (pixels.shape[-2], pixels.shape[-1])
 
-    for name, module in deployed.named_modules():
-        if isinstance(module, CONVOLUTIONS):
-            module.register_forward_hook(functools.partial(note, name))
-    with torch.no_grad():
-        deployed(torch.zeros(1, network.yaml.get("channels", 3), *imgsz))
+    # Folded, as it is deployed: an end-to-end head drops the branch that it does not export.
+    run_watched(copy.deepcopy(network).fuse(verbose=False), imgsz, CONVOLUTIONS, note)
     return sizes

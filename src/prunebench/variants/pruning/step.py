@@ -9,12 +9,12 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunebench.common.records import FileRef, Record, Structure, sha256_of
+from prunebench.common.records import FileRef, LeftAlone, Reached, Record, Structure, sha256_of
 from prunebench.config.sections import Allocation, Importance, LatencyConfig
 from prunebench.config.targets import Goal
 from prunebench.steps.events import Emit, Progress, Stage
-from prunebench.variants.audit import structure_of
 from prunebench.variants.retraining.step import Request as TrainRequest
+from prunebench.variants.structure import structure_of
 
 if TYPE_CHECKING:
     from prunebench.variants.checkpoint import Network
@@ -94,22 +94,16 @@ class Pruned(Record):
     Attributes:
         checkpoint: The pruned checkpoint, relative to the working folder.
         structure: The pruned network.
-        widths_before: Output channels of every convolution before.
         left_alone: Modules that kept their width, each with its reason.
-        channels_removed: Share of the channels of the prunable layers that was removed.
-        parameters_removed: Share of all parameters that was removed, BatchNorm apart.
         bn_batches: Batches that BatchNorm was re-estimated on, 0 where its statistics stayed.
-        reached: What the target came to, in words.
+        reached: What the target came to.
     """
 
     checkpoint: FileRef
     structure: Structure
-    widths_before: dict[str, int]
-    left_alone: dict[str, str]
-    channels_removed: float
-    parameters_removed: float
+    left_alone: dict[str, LeftAlone]
     bn_batches: int
-    reached: str
+    reached: Reached
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
@@ -123,19 +117,18 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
             be reached.
     """
     from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
-    from prunebench.variants.pruning.pruner import outcome_of
+    from prunebench.variants.pruning.pruner import left_alone
 
     emit(Stage(what="reading the checkpoint"))
     checkpoint = Path(request.checkpoint)
     with _working(request, emit):
         network = load_checkpoint(checkpoint)
-        before = structure_of(network, request.imgsz)
         batches = _batches(request, network, emit)
         opened = _open(network, request, batches)
     with tempfile.TemporaryDirectory(dir=workdir, prefix=".candidates.") as folder:
         allocated = _allocated(opened, request, Path(folder), emit)
     with _working(request, emit):
-        outcome = outcome_of(opened.graph, allocated.kept, request.round_to)
+        alone = left_alone(opened.graph, allocated.kept, request.round_to)
         network = remove_in_stages(opened, allocated.kept, request, workdir, batches, emit)
         emit(Stage(what="re-estimating BatchNorm statistics"))
         used = _improve_batchnorm(network, request, batches)
@@ -143,20 +136,16 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
     provenance = {
         "step": "prune",
         "parent_sha256": sha256_of(checkpoint),
-        "left_alone": outcome.left_alone,
-        "reached": allocated.reached,
+        "left_alone": {name: one.model_dump() for name, one in alone.items()},
+        "reached": allocated.reached.model_dump(),
         **request.model_dump(mode="json", exclude=NOT_KEPT),
     }
     save_checkpoint(network, target, provenance)
     # Read back, so that what is described is what the file holds.
-    structure = structure_of(load_checkpoint(target), request.imgsz)
     return Pruned(
         checkpoint=FileRef.of(target, workdir),
-        structure=structure,
-        widths_before=before.widths,
-        left_alone=outcome.left_alone,
-        channels_removed=1 - outcome.channels_after / outcome.channels_before,
-        parameters_removed=1 - structure.parameters / before.parameters,
+        structure=structure_of(load_checkpoint(target), request.imgsz),
+        left_alone=alone,
         bn_batches=used,
         reached=allocated.reached,
     )

@@ -24,7 +24,7 @@ LEVEL = 0.95
 
 
 class Stopwatch:
-    """Times networks of given widths, cut from one checkpoint.
+    """Times networks of given widths, cut from one unpruned checkpoint.
 
     Args:
         checkpoint: The unpruned network.
@@ -60,12 +60,7 @@ class Stopwatch:
         self._timed = 0
 
     def candidate(self, kept: Mapping[str, int], round_to: int | None) -> Path:
-        """Export the network at these widths; which channels stay changes nothing about its speed.
-
-        Args:
-            kept: Root of a group to the channels that stay.
-            round_to: What the widths are multiples of.
-        """
+        """Export the network at these widths; which channels stay does not change its speed."""
         network = load_checkpoint(self._checkpoint)
         narrow(open_network(network, ignore=self._ignore), kept, round_to=round_to)
         self._timed += 1
@@ -74,9 +69,7 @@ class Stopwatch:
     def time(self, candidate: Path, waiting: Callable[[str], None]) -> Timed:
         """Measure a candidate beside the baseline; holds the host's measuring lock.
 
-        Args:
-            candidate: As ``candidate`` gives it.
-            waiting: Receives a sentence where somebody else measures.
+        ``waiting`` receives a sentence where somebody else measures.
 
         Raises:
             ChildFailed: A measuring process failed.

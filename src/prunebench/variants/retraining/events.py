@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from prunebench.steps.events import Batch, Emit, Epoch, Event, Restored, Stage
+from prunebench.steps.events import Batch, Emit, Epoch, Event
 
 HEARTBEAT_S = 2.0
 """Shortest time between two events about batches."""
@@ -26,14 +26,6 @@ class Progress:
         self._started = time.monotonic()
         self._first_epoch = 0
 
-    def stage(self, text: str) -> None:
-        """Say what begins now."""
-        self._send(Stage(what=text))
-
-    def restored(self, **counts: int) -> None:
-        """Say that the trained network is not the checkpoint's."""
-        self._send(Restored(**counts))
-
     def start(self, first_epoch: int) -> None:
         """Start the clock of this attempt at epoch ``first_epoch`` (0 for the first)."""
         self._started = time.monotonic()
@@ -44,24 +36,23 @@ class Progress:
         return time.monotonic() - self._last >= HEARTBEAT_S
 
     def batch(self, phase: str, epoch: int, batch: int, batches: int, loss: float | None) -> None:
-        """Say which batch has just been done, both counted from 0."""
-        done = epoch - self._first_epoch
-        done_share = done + (batch + 1) / batches if phase == "train" else done + 1
-        self._send(
+        """Say which batch, counted from 1, of which epoch, from 0, has just been done."""
+        done = epoch - self._first_epoch + (batch / batches if phase == "train" else 1)
+        self.tell(
             Batch(
                 phase=phase,
                 epoch=epoch + 1,
                 epochs=self._epochs,
-                batch=batch + 1,
+                batch=batch,
                 batches=batches,
                 loss=loss,
-                seconds_left=self._seconds_left(done_share),
+                seconds_left=self._seconds_left(done),
             )
         )
 
     def epoch(self, epoch: int, loss: float | None, map50: float | None) -> None:
         """Say that ``epoch`` (counted from 0) has been trained, validated and saved."""
-        self._send(
+        self.tell(
             Epoch(
                 epoch=epoch + 1,
                 epochs=self._epochs,
@@ -78,7 +69,8 @@ class Progress:
         left = self._epochs - self._first_epoch - epochs_done
         return round(max(0.0, elapsed / epochs_done * left), 1)
 
-    def _send(self, event: Event) -> None:
+    def tell(self, event: Event) -> None:
+        """Hand on an event."""
         self._last = time.monotonic()
         # Ultralytics' progress bar leaves its line unfinished; an event needs a line of its own.
         print(flush=True, file=sys.stdout)

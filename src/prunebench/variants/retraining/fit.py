@@ -8,28 +8,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from prunebench.common.errors import DatasetError, PrunebenchError, StepError, StructureChanged
+from prunebench.common.errors import DatasetError, PrunebenchError, StepError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import FileRef
-from prunebench.data.dataset import Split, images_of, read_dataset
+from prunebench.common.text import first_line
+from prunebench.data.dataset import images_of, read_dataset
+from prunebench.steps.events import Stage
 from prunebench.variants.checkpoint import load_checkpoint
-from prunebench.variants.retraining.common import (
-    finish_checkpoint,
-    isolate_ultralytics,
-    parameter_count,
-    read_saved,
-    shapes_of,
-)
 from prunebench.variants.retraining.events import Progress
 from prunebench.variants.retraining.job import Job, Trained
-from prunebench.variants.retraining.session import STEP, Callbacks, Session
+from prunebench.variants.retraining.saved import (
+    STEP,
+    check_structure,
+    finish_checkpoint,
+    read_saved,
+)
+from prunebench.variants.retraining.session import Callbacks, Session
 from prunebench.variants.retraining.state import StateStore
 
 MODEL_FILE = "model.pt"
 CURVES_FILE = "curves.csv"
 
-USED_SPLITS: tuple[Split, ...] = ("train", "val")
-"""Splits a training reads: Ultralytics chooses the best epoch by ``val``."""
+INTEGRATIONS = ("clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
+"""Experiment trackers that Ultralytics switches on by itself where they are installed."""
 
 
 def fit(
@@ -62,28 +63,35 @@ def fit(
     """
     isolate_ultralytics()
     job.folder.mkdir(parents=True, exist_ok=True)
-    progress = Progress(job.emit, job.epochs)
-    progress.stage("loading the checkpoint")
+    progress = Progress(job.emit, job.budget.epochs)
+    progress.tell(Stage(what="loading the checkpoint"))
     parent = load_checkpoint(job.checkpoint)
-    dataset = read_dataset(job.data_yaml)
-    for split in USED_SPLITS:
-        images_of(dataset, split)
+    dataset = read_dataset(Path(job.budget.data_yaml))
+    images_of(dataset, "train")
+    images_of(dataset, "val")  # by which Ultralytics chooses the best epoch
     store = StateStore(job.folder, job.digest())
     with _told_as_step_errors(job):
         if not store.state.finished:
-            session = Session(
-                job,
-                store,
-                progress,
-                parent,
-                keep_structure=keep_structure,
-                callbacks=callbacks or {},
-            )
-            session.run(trainer)
+            session = Session(job, store, progress, parent, keep_structure)
+            session.run(trainer, callbacks or {})
         trained = _finish(job, store, last_epoch=last_epoch)
         if keep_structure:
-            _check_final(job.folder / trained.checkpoint.path, parent)
+            network, _ = read_saved(job.folder / trained.checkpoint.path)
+            check_structure(network, parent, "the final file")
     return trained
+
+
+def isolate_ultralytics() -> None:
+    """Switch off analytics and experiment trackers for this process.
+
+    The user's own Ultralytics settings file is left as it is.
+    """
+    from ultralytics.utils import SETTINGS
+    from ultralytics.utils.events import events
+
+    # SETTINGS.update and SETTINGS[...] = ... would write the file.
+    dict.update(SETTINGS, {"sync": False, **dict.fromkeys(INTEGRATIONS, False)})
+    events.enabled = False
 
 
 def _finish(job: Job, store: StateStore, *, last_epoch: bool) -> Trained:
@@ -103,48 +111,25 @@ def _finish(job: Job, store: StateStore, *, last_epoch: bool) -> Trained:
     )
 
 
-def _check_final(model: Path, parent: Any) -> None:
-    network = read_saved(model).network
-    if shapes_of(network) != shapes_of(parent):
-        raise StructureChanged(
-            STEP,
-            f"the final file has {parameter_count(network):,} parameters in another structure, "
-            f"its parent {parameter_count(parent):,}",
-        )
-
-
 @contextlib.contextmanager
 def _told_as_step_errors(job: Job) -> Iterator[None]:
     try:
         yield
     except PrunebenchError:
         raise
-    except MemoryError as error:
-        raise StepError(STEP, _out_of_memory(job)) from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StepError(
-                STEP, "the disk is full, free some space and run again: it continues"
-            ) from error
-        raise StepError(STEP, f"{type(error).__name__}: {_first_line(error)}") from error
     except Exception as error:
-        text = _first_line(error)
+        text = first_line(error).rstrip(".")
         if text.startswith("Dataset "):
-            raise DatasetError(text, where=job.data_yaml) from error
-        if "allocate memory" in text or "out of memory" in text.lower():
-            raise StepError(STEP, _out_of_memory(job)) from error
-        if "NaN" in text:
-            raise StepError(STEP, f"{text}, lower the learning rate (lr0)") from error
-        raise StepError(STEP, f"{type(error).__name__}: {text}") from error
-
-
-def _out_of_memory(job: Job) -> str:
-    return (
-        f"out of memory with batches of {job.batch} images at {job.imgsz} pixels, "
-        "lower retrain.batch or retrain.imgsz"
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else "no message"
+            raise DatasetError(text, where=job.budget.data_yaml) from error
+        memory = ("allocate memory", "out of memory")
+        reason = f"{type(error).__name__}: {text}"
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = "the disk is full, free some space and run again: it continues"
+        elif isinstance(error, MemoryError) or any(said in text.lower() for said in memory):
+            reason = (
+                f"out of memory with batches of {job.budget.batch} images at "
+                f"{job.budget.imgsz} pixels, lower retrain.batch or retrain.imgsz"
+            )
+        elif "NaN" in text:
+            reason = f"{text}, lower the learning rate (lr0)"
+        raise StepError(STEP, reason) from error

@@ -9,64 +9,90 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prunebench.common.records import FileRef, sha256_of
+from prunebench.common.records import FileRef, Record, Structure, TrainingSummary, sha256_of
 from prunebench.steps.events import Emit
+from prunebench.variants.checkpoint import load_checkpoint
 from prunebench.variants.retraining.state import TrainingState
+from prunebench.variants.structure import structure_of
 
 
-@dataclass(frozen=True)
-class Job:
-    """A checkpoint, images, a budget, and a folder to work in.
+class Budget(Record):
+    """What every request for a training says: the images, and what may be spent on them.
 
     Attributes:
-        checkpoint: Checkpoint to start from; never written to.
-        data_yaml: Ultralytics data YAML.
-        folder: The training's own folder; an interrupted training is continued from it.
-        arguments: Hyper-parameters as Ultralytics training arguments.
+        data_yaml: Absolute path of Ultralytics' data YAML.
         epochs: Epochs to train.
         imgsz: Square training size in pixels.
         batch: Images per batch.
-        workers: Data loader processes (Ultralytics uses none on a CPU).
         threads: Threads of torch.
         seed: Seed of everything random.
         patience: Epochs without gain that end the training, 0 for never.
         max_minutes: Longest wall time over all attempts, or ``None``.
+        image_hw: (height, width) in pixels the MACs of the result are counted at.
+    """
+
+    data_yaml: str
+    epochs: int
+    imgsz: int
+    batch: int
+    threads: int = 1
+    seed: int = 0
+    patience: int = 0
+    max_minutes: float | None = None
+    image_hw: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A checkpoint, a budget, and a folder to work in.
+
+    Attributes:
+        checkpoint: Checkpoint to start from; never written to.
+        folder: The training's own folder; an interrupted training is continued from it.
+        arguments: Hyper-parameters as Ultralytics training arguments.
+        budget: The images, the epochs and so on.
         provenance: What is done, settings included; kept in the final file, see
             ``prunebench.variants.checkpoint.save_checkpoint``.
         emit: Receives progress events.
         teacher: Checkpoint of the unpruned baseline, where there is one.
-        new_classes: Whether the data may have other classes than the checkpoint.
     """
 
     checkpoint: Path
-    data_yaml: Path
     folder: Path
     arguments: Mapping[str, Any]
-    epochs: int
-    imgsz: int
-    batch: int
-    workers: int
-    threads: int
-    seed: int
-    patience: int
-    max_minutes: float | None
+    budget: Budget
     provenance: Mapping[str, Any]
     emit: Emit = field(repr=False)
     teacher: Path | None = None
-    new_classes: bool = False
 
     def digest(self) -> str:
         """Digest of all that decides the result; an interrupted training of it may continue."""
+        deciding = {"epochs", "imgsz", "batch", "seed", "patience", "max_minutes"}
         parts = {
             "checkpoint": sha256_of(self.checkpoint),
-            "data": sha256_of(self.data_yaml),
+            "data": sha256_of(Path(self.budget.data_yaml)),
             "teacher": None if self.teacher is None else sha256_of(self.teacher),
             "arguments": dict(self.arguments),
             "provenance": dict(self.provenance),
-            "budget": [self.epochs, self.imgsz, self.batch, self.patience, self.max_minutes],
-            "seed": self.seed,
+            "budget": self.budget.model_dump(include=deciding),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+class Result(Record):
+    """What a step that trains hands back.
+
+    Attributes:
+        checkpoint: The best epoch's network, EMA weights in FP16 (``model.pt``).
+        structure: The trained network, read back from that file.
+        training: What the training did and cost.
+        metrics: Ultralytics' validation metrics of that epoch, by its names.
+    """
+
+    checkpoint: FileRef
+    structure: Structure
+    training: TrainingSummary
+    metrics: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -82,3 +108,23 @@ class Trained:
     checkpoint: FileRef
     curves: FileRef
     state: TrainingState
+
+    def result(self, folder: Path, strategy: str, number: int, image_hw: tuple[int, int]) -> Result:
+        """Describe the trained network in the training's ``folder``; ``number`` is the round's."""
+        state = self.state
+        return Result(
+            checkpoint=self.checkpoint,
+            structure=structure_of(load_checkpoint(folder / self.checkpoint.path), image_hw),
+            training=TrainingSummary(
+                strategy=strategy,
+                round=number,
+                epochs=state.epochs,
+                minutes=state.seconds / 60,
+                transferred=state.transferred,
+                tensors=state.tensors,
+                curves=self.curves,
+                resumed=state.resumed,
+                stopped=state.stopped,
+            ),
+            metrics=state.metrics,
+        )

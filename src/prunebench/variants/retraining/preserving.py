@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from prunebench.common.errors import ConfigError
 from prunebench.config.strategy_settings import PreservingSettings
-from prunebench.data.dataset import read_dataset
-from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
-from prunebench.variants.retraining.classes import give_classes
+from prunebench.variants.checkpoint import load_checkpoint
 from prunebench.variants.retraining.fit import fit
 from prunebench.variants.retraining.job import Job, Trained
-
-START_FILE = "start.pt"
 
 
 class Preserving:
@@ -44,25 +39,11 @@ class Preserving:
             callbacks["on_train_epoch_start"] = _grow_weight(settings)
         network: Any = load_checkpoint(job.checkpoint)
         return fit(
-            replace(job, arguments=arguments, checkpoint=_start_of(job, network)),
+            replace(job, arguments=arguments),
             trainer=preserving_trainer(network.task),
             keep_structure=True,
             callbacks=callbacks,
         )
-
-
-def _start_of(job: Job, network: Any) -> Path:
-    """The checkpoint to start from: the job's, or one whose last layers are for other classes."""
-    import torch
-
-    names = read_dataset(job.data_yaml).names
-    if not job.new_classes or network.names == names:
-        return job.checkpoint
-    torch.manual_seed(job.seed)
-    give_classes(network, names)
-    start = job.folder / START_FILE
-    save_checkpoint(network, start, {**job.provenance, "step": "new classes"})
-    return start
 
 
 def _grow_weight(settings: PreservingSettings) -> Callable[[Any], None]:

@@ -20,11 +20,11 @@ from prunebench.variants.checkpoint import Network
 from prunebench.variants.graph.groups import (
     CONVOLUTIONS,
     PruningGraph,
-    blank_image,
     forward_to_predictions,
     trace,
 )
 from prunebench.variants.graph.surgery import opaque_attention, split_c2f
+from prunebench.variants.structure import blank_image
 
 
 class Regulariser:

@@ -8,18 +8,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from prunebench.common.errors import StepError, StructureChanged
-from prunebench.variants.retraining.common import (
-    count_transferred,
-    parameter_count,
-    read_saved,
-    shapes_of,
-)
+from prunebench.common.errors import StepError
+from prunebench.steps.events import Restored, Stage
+from prunebench.variants.checkpoint import parameter_count
 from prunebench.variants.retraining.events import Progress
 from prunebench.variants.retraining.job import Job
+from prunebench.variants.retraining.saved import STEP, check_structure, read_saved, tensor_shapes
 from prunebench.variants.retraining.state import StateStore
-
-STEP = "train"
 
 SEED_STRIDE = 100_003
 """Distance between the seeds of two experiments: a prime far above any number of epochs."""
@@ -31,15 +26,10 @@ Callbacks = Mapping[str, Callable[[Any], None]]
 
 
 class Session:
-    """Runs one attempt and keeps its state.
+    """Runs one attempt and keeps its state in ``store``.
 
-    Args:
-        job: What to train.
-        store: Where its state is kept.
-        progress: Receives what happens.
-        parent: The network of ``job.checkpoint``.
-        keep_structure: Stop when the structure is not the parent's.
-        callbacks: Called besides our own.
+    ``parent`` is the network of ``job.checkpoint``; with ``keep_structure`` the training stops when
+    its structure is another one.
     """
 
     def __init__(
@@ -48,55 +38,49 @@ class Session:
         store: StateStore,
         progress: Progress,
         parent: Any,
-        *,
         keep_structure: bool,
-        callbacks: Callbacks,
     ) -> None:
         self._job = job
+        self._budget = job.budget
         self._store = store
         self._progress = progress
-        self._parent_shapes = shapes_of(parent)
-        self._parent_parameters = parameter_count(parent)
+        self._parent = parent
         self._keep_structure = keep_structure
-        self._extra_callbacks = callbacks
         self._stopped: str | None = None
         self._started = time.monotonic()
         self._seconds_before = store.state.seconds
         self._epoch = self._batch = self._val_batch = 0
 
-    def run(self, trainer: type[Any] | None) -> None:
-        """Train until the last epoch, a limit, or an error."""
+    def run(self, trainer: type[Any] | None, callbacks: Callbacks) -> None:
+        """Train until the last epoch, a limit, or an error; ``callbacks`` come after our own."""
         from ultralytics.models.yolo.model import YOLO
 
         last = self._store.begin()
         model = YOLO(self._job.checkpoint if last is None else last)
-        for event, callback in self._callbacks().items():
-            model.add_callback(event, callback)
-        for event, callback in self._extra_callbacks.items():
+        for event, callback in (*self._callbacks().items(), *callbacks.items()):
             model.add_callback(event, callback)
         done = self._store.state.epochs
-        self._progress.stage(
-            f"continuing after epoch {done} of {self._job.epochs}" if done else "reading the images"
-        )
+        whole = f"continuing after epoch {done} of {self._budget.epochs}"
+        self._progress.tell(Stage(what=whole if done else "reading the images"))
         try:
             model.train(trainer=trainer, resume=last is not None, **self._arguments())
         finally:
             self._store.update(seconds=self._seconds())
 
     def _arguments(self) -> dict[str, Any]:
-        job = self._job
+        budget = self._budget
         return {
             # Never Ultralytics' "auto", which chooses behind the user's back.
             "optimizer": "SGD",
             "amp": False,
-            **job.arguments,
-            "data": str(job.data_yaml),
-            "epochs": job.epochs,
-            "imgsz": job.imgsz,
-            "batch": job.batch,
-            "workers": job.workers,
-            "seed": job.seed,
-            "patience": job.patience,
+            **self._job.arguments,
+            "data": budget.data_yaml,
+            "epochs": budget.epochs,
+            "imgsz": budget.imgsz,
+            "batch": budget.batch,
+            "workers": 0,
+            "seed": budget.seed,
+            "patience": budget.patience,
             "save_dir": str(self._store.fit),
             "device": "cpu",
             "cache": "ram",
@@ -110,7 +94,7 @@ class Session:
         return {
             "on_pretrain_routine_start": self._set_threads,
             "on_pretrain_routine_end": self._compare_with_parent,
-            "on_train_start": self._start_clock,
+            "on_train_start": lambda trainer: self._progress.start(trainer.start_epoch),
             "on_train_epoch_start": self._seed_epoch,
             "on_train_batch_start": self._check_batch_size,
             "on_train_batch_end": self._after_batch,
@@ -124,7 +108,7 @@ class Session:
         """Undo ``select_device``, which leaves a CPU training one thread less than cores."""
         import torch
 
-        torch.set_num_threads(self._job.threads)
+        torch.set_num_threads(self._budget.threads)
 
     def _compare_with_parent(self, trainer: Any) -> None:
         """Count what was taken over from the checkpoint, before the first epoch."""
@@ -132,28 +116,29 @@ class Session:
 
         network = unwrap_model(trainer.model)
         network = getattr(network, "student_model", network)
-        shapes = shapes_of(network)
+        shapes, before = tensor_shapes(network), tensor_shapes(self._parent)
         if not trainer.start_epoch:
-            transferred = count_transferred(self._parent_shapes, shapes)
+            # As Ultralytics' ``intersect_dicts`` counts in "Transferred N/M items from ...".
+            transferred = sum(before.get(name) == shape for name, shape in shapes.items())
             self._store.update(transferred=transferred, tensors=len(shapes))
-        if shapes != self._parent_shapes:
-            self._progress.restored(
-                transferred=self._store.state.transferred,
-                tensors=len(shapes),
-                parameters=parameter_count(network),
-                parent_parameters=self._parent_parameters,
+        if shapes != before:
+            self._progress.tell(
+                Restored(
+                    transferred=self._store.state.transferred,
+                    tensors=len(shapes),
+                    parameters=parameter_count(network),
+                    parent_parameters=parameter_count(self._parent),
+                )
             )
-        self._check_structure(network, "the network to be trained")
-
-    def _start_clock(self, trainer: Any) -> None:
-        self._progress.start(trainer.start_epoch)
+        if self._keep_structure:
+            check_structure(network, self._parent, "the network to be trained")
 
     def _seed_epoch(self, trainer: Any) -> None:
         """Seed each epoch by itself: strategies and continued trainings see the same images."""
         import numpy as np
         import torch
 
-        seed = (self._job.seed * SEED_STRIDE + trainer.epoch) % 2**32
+        seed = (self._budget.seed * SEED_STRIDE + trainer.epoch) % 2**32
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
@@ -162,20 +147,17 @@ class Session:
         self._epoch, self._batch = trainer.epoch, 0
 
     def _check_batch_size(self, trainer: Any) -> None:
-        if trainer.batch_size != self._job.batch:
-            raise StepError(
-                STEP,
-                f"out of memory with batches of {self._job.batch} images at "
-                f"{self._job.imgsz} pixels, lower retrain.batch or retrain.imgsz",
-            )
+        # Ultralytics halves it where memory runs out, and the training would be another one.
+        if trainer.batch_size != self._budget.batch:
+            raise MemoryError
 
     def _after_batch(self, trainer: Any) -> None:
         self._batch += 1
         if self._progress.due():
             self._store.update(seconds=self._seconds())
             batches = len(trainer.train_loader)
-            self._progress.batch("train", trainer.epoch, self._batch - 1, batches, _loss(trainer))
-        limit = self._job.max_minutes
+            self._progress.batch("train", trainer.epoch, self._batch, batches, _loss(trainer))
+        limit = self._budget.max_minutes
         last = trainer.epoch + 1 == trainer.epochs and self._batch == len(trainer.train_loader)
         if limit is not None and self._seconds() > limit * 60 and not last:
             self._stopped = (
@@ -187,11 +169,9 @@ class Session:
         # Ultralytics recovers from last.pt in later epochs; in the first one it goes on and
         # would save a network of zeros.
         if trainer.epoch == trainer.start_epoch and not math.isfinite(float(trainer.loss.detach())):
-            raise StepError(
-                STEP,
-                f"the loss is no finite number in epoch {trainer.epoch + 1}, "
-                "lower the learning rate (lr0)",
-            )
+            epoch = trainer.epoch + 1
+            what = f"the loss is not finite in epoch {epoch}, lower the learning rate (lr0)"
+            raise StepError(STEP, what)
 
     def _before_validation(self, validator: Any) -> None:
         self._set_threads(validator)
@@ -201,37 +181,27 @@ class Session:
         self._val_batch += 1
         if self._progress.due():
             batches = len(validator.dataloader)
-            self._progress.batch("val", self._epoch, self._val_batch - 1, batches, None)
+            self._progress.batch("val", self._epoch, self._val_batch, batches, None)
 
     def _after_save(self, trainer: Any) -> None:
+        """Keep what was saved once it is read back complete, finite, of the structure asked for."""
         epochs = trainer.epoch + 1
         if trainer.stop and self._stopped is None and epochs < trainer.epochs:
             best, patience = trainer.stopper.best_epoch, trainer.args.patience
             self._stopped = f"no gain since epoch {best} (patience {patience})"
-        self._check_saved(trainer)
+        tensors = trainer.ema.ema.state_dict().values()
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+            # Ultralytics replaces them by zeros in the file.
+            raise StepError(STEP, f"weights are not finite after epoch {epochs}")
+        saved, _ = read_saved(trainer.last)
+        if self._keep_structure:
+            check_structure(saved, self._parent, f"the checkpoint of epoch {epochs}")
         self._store.save_epoch(epochs, finished=bool(trainer.stop), stopped=self._stopped)
         if trainer.stop:
             # Ultralytics would validate the best epoch once more; its metrics are in the copy.
             trainer.best.unlink(missing_ok=True)
         map50 = trainer.metrics.get(MAP50)
         self._progress.epoch(trainer.epoch, _loss(trainer), None if map50 is None else float(map50))
-
-    def _check_saved(self, trainer: Any) -> None:
-        """Read back what was saved: complete, from finite weights, of the structure asked for."""
-        tensors = trainer.ema.ema.state_dict().values()
-        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
-            # Ultralytics replaces them by zeros in the file.
-            raise StepError(STEP, f"weights are no finite numbers after epoch {trainer.epoch + 1}")
-        saved = read_saved(trainer.last).network
-        self._check_structure(saved, f"the checkpoint of epoch {trainer.epoch + 1}")
-
-    def _check_structure(self, network: Any, what: str) -> None:
-        if self._keep_structure and shapes_of(network) != self._parent_shapes:
-            raise StructureChanged(
-                STEP,
-                f"{what} has {parameter_count(network):,} parameters in another structure, "
-                f"its parent {self._parent_parameters:,}",
-            )
 
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._started

@@ -27,7 +27,6 @@ class TrainingState(Record):
         digest: Digest of what the training was asked to do; another digest starts again.
         epochs: Epochs finished and saved.
         seconds: Wall time of all attempts up to now.
-        attempts: How often the training was started.
         resumed: How often it was continued from a saved epoch.
         last: Trainer state after the last finished epoch.
         best: Trainer state of the best epoch so far; the final file once there is one.
@@ -41,7 +40,6 @@ class TrainingState(Record):
     digest: str
     epochs: int = 0
     seconds: float = 0.0
-    attempts: int = 0
     resumed: int = 0
     last: FileRef | None = None
     best: FileRef | None = None
@@ -55,9 +53,7 @@ class TrainingState(Record):
 class StateStore:
     """The state of the training in one folder, and the files it names.
 
-    Args:
-        folder: The training's folder.
-        digest: Digest of what the training is asked to do.
+    ``digest`` is that of what the training is asked to do.
     """
 
     def __init__(self, folder: Path, digest: str) -> None:
@@ -81,15 +77,10 @@ class StateStore:
         Returns:
             The ``last.pt`` to continue from, or ``None`` where the training starts anew.
         """
-        resume = self.state.last is not None
-        self.update(
-            attempts=self.state.attempts + 1,
-            resumed=self.state.resumed + (1 if resume else 0),
-        )
         if self.state.last is None:
-            shutil.rmtree(self.fit, ignore_errors=True)
-            shutil.rmtree(self.folder / GOOD_FOLDER, ignore_errors=True)
+            self._clear()
             return None
+        self.update(resumed=self.state.resumed + 1)
         self.weights.mkdir(parents=True, exist_ok=True)
         last = self.weights / "last.pt"
         self._restore(self.state.last, last)
@@ -102,10 +93,8 @@ class StateStore:
     def save_epoch(self, epochs: int, *, finished: bool, stopped: str | None) -> None:
         """Keep copies of the files that Ultralytics has just saved.
 
-        Args:
-            epochs: Epochs finished.
-            finished: Whether this was the last epoch to be trained.
-            stopped: Why, where it came before the last epoch asked for.
+        ``finished`` says that this was the last epoch to be trained, ``stopped`` why, where it came
+        before the last one asked for.
         """
         last = self._keep(self.weights / "last.pt", f"last-{epochs}.pt")
         best_source = self.weights / "best.pt"
@@ -124,8 +113,7 @@ class StateStore:
     def finish(self, model: FileRef, metrics: dict[str, float]) -> None:
         """Name the final file and remove what only a continued training needs."""
         self.update(last=None, best=model, metrics=metrics)
-        shutil.rmtree(self.fit, ignore_errors=True)
-        shutil.rmtree(self.folder / GOOD_FOLDER, ignore_errors=True)
+        self._clear()
 
     def _read(self, digest: str) -> TrainingState:
         try:
@@ -139,7 +127,11 @@ class StateStore:
         if all(ref.holds(self.folder) for ref in files) and (files or not state.finished):
             return state
         # The saved epoch is gone: its time was spent all the same, its progress is not trusted.
-        return TrainingState(digest=digest, seconds=state.seconds, attempts=state.attempts)
+        return TrainingState(digest=digest, seconds=state.seconds)
+
+    def _clear(self) -> None:
+        shutil.rmtree(self.fit, ignore_errors=True)
+        shutil.rmtree(self.folder / GOOD_FOLDER, ignore_errors=True)
 
     def _keep(self, source: Path, name: str) -> FileRef:
         target = self.folder / GOOD_FOLDER / name

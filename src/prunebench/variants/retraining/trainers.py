@@ -64,9 +64,7 @@ def _check_classes(network: Any, data: dict[str, Any]) -> None:
             fix="use the data the checkpoint was trained on",
         )
     if known != given:
-        differing = next(
-            i for i, pair in enumerate(zip(known, given, strict=True)) if len(set(pair)) > 1
-        )
+        differing = next(i for i, name in enumerate(known) if name != given[i])
         raise DatasetError(
             f"class {differing} is {given[differing]!r}, in the checkpoint {known[differing]!r}",
             where=data.get("yaml_file"),

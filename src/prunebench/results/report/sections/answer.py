@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_noise
+from prunebench.results.messages.sentences import tell
 from prunebench.results.ranking.advice import PREFERENCE
 from prunebench.results.ranking.records import Advice, Difference, Metric, RankedVariant, Use
-from prunebench.results.report.claims import compared, other_of, standing
 from prunebench.results.report.document import (
     Block,
     Card,
@@ -15,73 +19,77 @@ from prunebench.results.report.document import (
     Notice,
     Paragraph,
     Section,
+    section,
 )
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.numbers import with_interval
-from prunebench.results.report.recorded import recorded_item
-from prunebench.results.report.sentences import advice_sentence, difference_sentence
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.significant_findings import compared, standing
+from prunebench.results.report.stored import ReportedRun
 
 METRICS: tuple[Metric, ...] = ("speed", "accuracy", "efficiency")
 MOST_DOUBTS = 12
 
 
-def answer(run: StoredRun, m: Messages) -> Section:
+def answer(run: ReportedRun, m: Messages) -> Section:
     """Which variant to ship, by use, and what to know before trusting that."""
-    ranking = run.ranking
-    blocks: list[Block] = []
-    if run.outcome.noise:
-        findings = tuple(recorded_item(finding, m) for finding in run.outcome.noise)
-        blocks.append(Notice(m("answer.noisy"), findings))
+    ranking, noise, cards = run.ranking, run.outcome.noise, None
     if ranking.rows:
-        blocks.append(Cards(tuple(_card(run, advice, m) for advice in ranking.advice)))
-        blocks.append(Paragraph(_basis(run, m)))
-    else:
-        blocks.append(Paragraph(m("answer.nothing")))
+        cards = Cards(tuple(_card(run, advice, m) for advice in ranking.advice))
     doubts = []
-    if ranking.failures:
-        failed = m.some([failure.name for failure in ranking.failures])
-        doubts.append(Item(m.counted("answer.failed", len(ranking.failures), names=failed)))
-    if ranking.not_trained:
-        names = m.some([left_out.name for left_out in ranking.not_trained])
-        count = len(ranking.not_trained)
-        doubts.append(Item(m.counted("answer.not_trained", count, names=names)))
-    doubts += [recorded_item(warning, m) for warning in ranking.warnings]
-    if doubts:
-        more = len(doubts) - MOST_DOUBTS
-        told = doubts if more <= 0 else [*doubts[:MOST_DOUBTS], Item(m("answer.more", n=more))]
-        blocks.append(Notice(m("answer.doubts"), tuple(told)))
-    return Section("answer", m("answer.title"), tuple(blocks))
+    for key, left_out in (("failed", ranking.failures), ("not_trained", ranking.not_trained)):
+        if left_out:
+            names = m.some([variant.name for variant in left_out])
+            doubts.append(m.counted(f"answer.{key}", len(left_out), names=names))
+    doubts += [tell(doubt, ranking, m) for doubt in ranking.warnings]
+    more = len(doubts) - MOST_DOUBTS
+    told = doubts if more <= 0 else [*doubts[:MOST_DOUBTS], m("answer.more", n=more)]
+    return section(
+        "answer",
+        m,
+        _notice(m("answer.noisy"), [tell_noise(seen, m) for seen in noise]),
+        cards,
+        Paragraph(m("answer.nothing") if cards is None else _basis(run, m)),
+        _notice(m("answer.doubts"), told),
+    )
 
 
-def guide(run: StoredRun, m: Messages) -> Section:
+def _notice(title: str, texts: Sequence[str]) -> Notice | None:
+    return Notice(title, tuple(map(Item, texts))) if texts else None
+
+
+def guide(run: ReportedRun, m: Messages) -> Section:
     """For each use the recommendation, its grounds, what speaks for it and what against."""
     blocks: list[Block] = []
     for advice in run.ranking.advice:
-        blocks += [
-            Heading(m(f"use.{advice.use}")),
-            Paragraph(advice_sentence(advice, run.ranking, m)),
-        ]
+        blocks.append(Heading(m(f"use.{advice.use}")))
+        blocks.append(Paragraph(tell(advice, run.ranking, m)))
         if advice.recommended is None:
             continue
         row = run.ranking.row(advice.recommended)
-        items = (
-            Item(_grounds(row, m), m("guide.grounds")),
-            Item(" ".join(_pros(run, row, m)) or m("guide.nothing"), m("guide.pros")),
-            Item(" ".join(_cons(run, row, m)) or m("guide.nothing"), m("guide.cons")),
+        shown = [pair for pair in _compared(run, row, METRICS) if pair.significant]
+        pros, cons = (
+            [tell(pair, run.ranking, m) for pair in shown if (pair.first == row.name) == better]
+            for better in (True, False)
         )
-        blocks.append(Items(items))
-    return Section("guide", m("guide.title"), tuple(blocks))
+        told = {
+            "grounds": _grounds(row, m),
+            "pros": " ".join(pros),
+            "cons": " ".join(cons + _cons(run, row, m)),
+        }
+        nothing = m("guide.nothing")
+        blocks.append(
+            Items(tuple(Item(text or nothing, m(f"guide.{key}")) for key, text in told.items()))
+        )
+    return section("guide", m, *blocks)
 
 
-def _card(run: StoredRun, advice: Advice, m: Messages) -> Card:
+def _card(run: ReportedRun, advice: Advice, m: Messages) -> Card:
     title = m(f"use.{advice.use}")
-    sentence = advice_sentence(advice, run.ranking, m)
+    sentence = tell(advice, run.ranking, m)
     if advice.recommended is None:
         return Card(title, m("answer.none"), False, sentence, ())
     row = run.ranking.row(advice.recommended)
     compared_with = _compared(run, row, ("speed", "accuracy"))
-    against = tuple(difference_sentence(d, run, m) for d in compared_with)
+    against = tuple(tell(d, run.ranking, m) for d in compared_with)
     points = (
         (m("answer.why"), (_grounds(row, m), *_excluded(run, advice.use, m), *against)),
         (m("answer.sure"), _certainty(run, advice.use, row, m)),
@@ -89,7 +97,7 @@ def _card(run: StoredRun, advice: Advice, m: Messages) -> Card:
     return Card(title, row.name, True, sentence, points)
 
 
-def _basis(run: StoredRun, m: Messages) -> str:
+def _basis(run: ReportedRun, m: Messages) -> str:
     images = max((v.accuracy.images for v in run.variants if v.accuracy is not None), default=0)
     return m(
         "answer.basis",
@@ -100,7 +108,7 @@ def _basis(run: StoredRun, m: Messages) -> str:
     )
 
 
-def _certainty(run: StoredRun, use: Use, row: RankedVariant, m: Messages) -> tuple[str, ...]:
+def _certainty(run: ReportedRun, use: Use, row: RankedVariant, m: Messages) -> tuple[str, ...]:
     """How many of the others it is shown to beat in the metrics that decided."""
     texts = []
     for metric in PREFERENCE[use]:
@@ -111,10 +119,10 @@ def _certainty(run: StoredRun, use: Use, row: RankedVariant, m: Messages) -> tup
         key = f"sure.{metric}" if found.above else f"sure.none.{metric}"
         parts = [m(key, above=len(found.above), others=others)]
         if found.level:
-            names = m.some([other_of(d, row.name) for d in found.level])
+            names = m.some([d.other(row.name) for d in found.level])
             parts.append(m("sure.level", names=names))
         if found.below:
-            names = m.some([other_of(d, row.name) for d in found.below])
+            names = m.some([d.other(row.name) for d in found.below])
             parts.append(m(f"sure.below.{metric}", names=names))
         texts.append(" ".join(parts))
     return tuple(texts)
@@ -131,25 +139,15 @@ def _grounds(row: RankedVariant, m: Messages) -> str:
     )
 
 
-def _pros(run: StoredRun, row: RankedVariant, m: Messages) -> list[str]:
-    found = _compared(run, row, METRICS)
-    return [difference_sentence(d, run, m) for d in found if d.told_apart and d.first == row.name]
+def _cons(run: ReportedRun, row: RankedVariant, m: Messages) -> list[str]:
+    """What speaks against a variant besides comparisons."""
+    fps = f"{run.ranking.realtime_fps:g}"
+    texts = [] if row.realtime == "yes" else [m(f"guide.realtime.{row.realtime}", fps=fps)]
+    texts += [m("guide.accuracy")] if row.keeps_accuracy == "not shown" else []
+    return texts + ([m("guide.restored")] if row.verdict == "restored" else [])
 
 
-def _cons(run: StoredRun, row: RankedVariant, m: Messages) -> list[str]:
-    found = _compared(run, row, METRICS)
-    texts = [difference_sentence(d, run, m) for d in found if d.told_apart and d.second == row.name]
-    if row.realtime != "yes":
-        fps = f"{run.ranking.realtime_fps:g}"
-        texts.append(m(f"guide.realtime.{row.realtime}", fps=fps))
-    if row.keeps_accuracy == "not shown":
-        texts.append(m("guide.accuracy"))
-    if row.verdict == "restored":
-        texts.append(m("guide.restored"))
-    return texts
-
-
-def _excluded(run: StoredRun, use: Use, m: Messages) -> list[str]:
+def _excluded(run: ReportedRun, use: Use, m: Messages) -> list[str]:
     """Who was no candidate for a use, and why."""
     texts = []
     inaccurate = [row.name for row in run.ranking.rows if row.keeps_accuracy == "no"]
@@ -165,7 +163,9 @@ def _excluded(run: StoredRun, use: Use, m: Messages) -> list[str]:
     return texts
 
 
-def _compared(run: StoredRun, row: RankedVariant, metrics: tuple[Metric, ...]) -> list[Difference]:
+def _compared(
+    run: ReportedRun, row: RankedVariant, metrics: tuple[Metric, ...]
+) -> list[Difference]:
     """Against the baseline; the baseline itself against the best of the others."""
     others = [other.name for other in run.ranking.rows if other is not row]
     baseline = run.baseline

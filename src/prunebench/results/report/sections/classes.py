@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 from prunebench.common.text import points
+from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report import figures
-from prunebench.results.report.document import Block, Cell, Column, Paragraph, Section, Table, cells
-from prunebench.results.report.messages import Messages
+from prunebench.results.report.document import (
+    Cell,
+    Paragraph,
+    Section,
+    cells,
+    section,
+    table,
+    titles,
+)
 from prunebench.results.report.per_class import class_changes
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 LISTED = 20
 
 
-def classes(run: StoredRun, m: Messages) -> Section | None:
+def classes(run: ReportedRun, m: Messages) -> Section | None:
     """Changes of single classes, ``None`` where there is nothing to compare."""
     changes = class_changes(run)
     drawn = figures.class_changes(changes, m)
     if drawn is None:
         return None
-    blocks: list[Block] = [drawn]
     shown = sorted((c for c in changes if c.shown), key=lambda c: c.change.estimate)
     if not shown:
-        blocks.append(Paragraph(m("classes.none")))
-        return Section("classes", m("classes.title"), tuple(blocks))
-    columns = (
-        Column(m("column.variant")),
-        Column(m("column.class")),
-        Column(m("column.objects"), True),
-        Column(m("column.before"), True),
-        Column(m("column.after"), True),
-        Column(m("column.change"), True),
-    )
-    rows = tuple(
+        return section("classes", m, drawn, Paragraph(m("classes.none")))
+    rows = (
         cells(
             change.variant,
             change.name,
@@ -44,7 +42,13 @@ def classes(run: StoredRun, m: Messages) -> Section | None:
         )
         for change in shown[:LISTED]
     )
-    blocks += [Paragraph(m("classes.shown")), Table(m("classes.caption"), columns, rows)]
-    if len(shown) > LISTED:
-        blocks.append(Paragraph(m("classes.more", n=len(shown) - LISTED)))
-    return Section("classes", m("classes.title"), tuple(blocks))
+    heads = titles(m, "variant", "class", "objects#", "before#", "after#", "change#")
+    more = len(shown) - LISTED
+    return section(
+        "classes",
+        m,
+        drawn,
+        Paragraph(m("classes.shown")),
+        table(m("classes.caption"), heads, rows),
+        Paragraph(m("classes.more", n=more)) if more > 0 else None,
+    )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.sentences import tell
 from prunebench.results.ranking.records import Metric, RankedVariant, Ranking
-from prunebench.results.report.claims import compared, leaders, other_of, standing
-from prunebench.results.report.document import Item, Items, Section
-from prunebench.results.report.messages import Messages
+from prunebench.results.report.document import Item, Items, Section, items, section
 from prunebench.results.report.numbers import with_interval
 from prunebench.results.report.sections.strategies import round_verdict
-from prunebench.results.report.sentences import difference_sentence
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.significant_findings import compared, leader
+from prunebench.results.report.stored import ReportedRun
 
 LEADING: tuple[Metric, ...] = ("efficiency", "accuracy", "speed")
 WORDS: tuple[tuple[Metric, str, str], ...] = (
@@ -19,50 +19,38 @@ WORDS: tuple[tuple[Metric, str, str], ...] = (
 """Keys of the sentences about variants shown to be better and shown to be worse."""
 
 
-def findings(run: StoredRun, m: Messages) -> Section | None:
+def findings(run: ReportedRun, m: Messages) -> Section | None:
     """Who leads in what, ``None`` where nothing was ranked."""
     ranking = run.ranking
     if not ranking.rows:
         return None
-    items = [_leader(ranking, metric, m) for metric in LEADING]
+    found = [_leader(ranking, metric, m) for metric in LEADING]
     least = min(row.size_mb for row in ranking.rows)
     smallest = [row.name for row in ranking.rows if row.size_mb == least]
     size = m("findings.size.text", names=m.some(smallest), size=f"{least:.2f}")
-    items.append(Item(size, m("findings.size")))
+    found.append(Item(size, m("findings.size")))
     kept = [row.name for row in ranking.rows if row.verdict in ("pruned", "preserved")]
     lost = [row.name for row in ranking.rows if row.verdict == "restored"]
     texts = [m("findings.kept", names=m.some(kept))] if kept else []
     texts += [m("findings.lost", names=m.some(lost))] if lost else []
     if texts:
-        items.append(Item(" ".join(texts), m("findings.structure")))
-    return Section("findings", m("findings.title"), (Items(tuple(items)),))
+        found.append(Item(" ".join(texts), m("findings.structure")))
+    return section("findings", m, Items(tuple(found)))
 
 
-def conclusions(run: StoredRun, m: Messages) -> Section | None:
+def conclusions(run: ReportedRun, m: Messages) -> Section | None:
     """What follows: pruning, strategies, rounds, and what to do; ``None`` without a ranking."""
     if not run.ranking.rows:
         return None
-    items = [
-        *_pruning(run, m),
-        *_strategies(run, m),
-        *_rounds(run, m),
-        *_deployment(run, m),
-        *_open_questions(run, m),
-    ]
-    return Section("conclusions", m("conclusions.title"), (Items(tuple(items)),))
+    parts = (_pruning, _strategies, _rounds, _deployment, _open_questions)
+    return section("conclusions", m, items(item for part in parts for item in part(run, m)))
 
 
 def _leader(ranking: Ranking, metric: Metric, m: Messages) -> Item:
-    found = leaders(ranking, metric)
-    if found is None:
-        raise ValueError("an empty ranking has no leader")
-    values = {"name": found.first.name, "figure": _figure(found.first, metric)}
-    lead = m(f"findings.{metric}")
-    if found.tied:
-        tied = m.some([row.name for row in found.tied])
-        return Item(m("findings.tied", tied=tied, **values), lead)
-    key = "findings.alone" if len(ranking.rows) > 1 else "findings.only"
-    return Item(m(key, **values), lead)
+    first, tied = leader(ranking, metric)
+    values = {"name": first.name, "figure": _figure(first, metric), "tied": m.some(tied)}
+    key = "tied" if tied else "alone" if len(ranking.rows) > 1 else "only"
+    return Item(m(f"findings.{key}", **values), m(f"findings.{metric}"))
 
 
 def _figure(row: RankedVariant, metric: Metric) -> str:
@@ -73,7 +61,7 @@ def _figure(row: RankedVariant, metric: Metric) -> str:
     return with_interval(row.efficiency)
 
 
-def _pruning(run: StoredRun, m: Messages) -> list[Item]:
+def _pruning(run: ReportedRun, m: Messages) -> list[Item]:
     """Whether the narrower networks are faster than the unpruned one, and what they cost."""
     baseline = run.baseline
     narrow = [row.name for row in run.ranking.rows if row.verdict in ("pruned", "preserved")]
@@ -84,19 +72,19 @@ def _pruning(run: StoredRun, m: Messages) -> list[Item]:
         found = [compared(run.ranking, metric, name, baseline.name) for name in narrow]
         pairs = [pair for pair in found if pair is not None]
         groups = {
-            gain: [p for p in pairs if p.told_apart and p.second == baseline.name],
-            loss: [p for p in pairs if p.told_apart and p.first == baseline.name],
-            f"{metric}.open": [p for p in pairs if not p.told_apart],
+            gain: [p for p in pairs if p.significant and p.second == baseline.name],
+            loss: [p for p in pairs if p.significant and p.first == baseline.name],
+            f"{metric}.open": [p for p in pairs if not p.significant],
         }
         for group, members in groups.items():
             if members:
-                names = m.some([other_of(pair, baseline.name) for pair in members])
+                names = m.some([pair.other(baseline.name) for pair in members])
                 texts.append(m(f"conclusions.pruning.{group}", names=names))
-                texts.append(difference_sentence(members[0], run, m))
+                texts.append(tell(members[0], run.ranking, m))
     return [Item(" ".join(texts), m("conclusions.pruning"))]
 
 
-def _strategies(run: StoredRun, m: Messages) -> list[Item]:
+def _strategies(run: ReportedRun, m: Messages) -> list[Item]:
     """Which strategy kept the pruning."""
     verdicts: dict[str, list[str]] = {}
     for variant in run.variants:
@@ -113,7 +101,7 @@ def _strategies(run: StoredRun, m: Messages) -> list[Item]:
     return items
 
 
-def _rounds(run: StoredRun, m: Messages) -> list[Item]:
+def _rounds(run: ReportedRun, m: Messages) -> list[Item]:
     return [
         Item(round_verdict(run, effect, m), m("conclusions.round", name=effect.variant))
         for effect in run.ranking.effects
@@ -121,7 +109,7 @@ def _rounds(run: StoredRun, m: Messages) -> list[Item]:
     ]
 
 
-def _deployment(run: StoredRun, m: Messages) -> list[Item]:
+def _deployment(run: ReportedRun, m: Messages) -> list[Item]:
     """Which variants keep the real-time limit, which do not, and which is not shown."""
     groups = {
         shown: [row.name for row in run.ranking.rows if row.realtime == shown]
@@ -136,13 +124,10 @@ def _deployment(run: StoredRun, m: Messages) -> list[Item]:
     return [Item(" ".join(texts), m("conclusions.realtime", fps=fps))]
 
 
-def _open_questions(run: StoredRun, m: Messages) -> list[Item]:
+def _open_questions(run: ReportedRun, m: Messages) -> list[Item]:
     """What more rounds would settle, and what they would not."""
     open_pairs = [
-        difference
-        for row in run.ranking.rows
-        for difference in standing(run.ranking, "speed", row.name).level
-        if difference.more_rounds is not None and difference.first == row.name
+        pair for pair in run.ranking.differences if pair.metric == "speed" and pair.more_rounds
     ]
     if not open_pairs:
         return []

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from prunebench.results.report.document import Item, Items, Paragraph, Section
-from prunebench.results.report.messages import Messages
-from prunebench.results.report.sentences import control_sentence
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.sentences import tell
+from prunebench.results.report.document import Paragraph, Section, items, section
+from prunebench.results.report.stored import ReportedRun
 
 
-def controls(run: StoredRun, m: Messages) -> Section | None:
+def controls(run: ReportedRun, m: Messages) -> Section | None:
     """Pruned variants that have shown nothing over a control; ``None`` without controls."""
     ranking = run.ranking
     known = [m(f"controls.{row.control}", name=row.name) for row in ranking.rows if row.control]
     if not known:
         return None
     how = Paragraph(m("controls.how", controls=m.listed(known)))
-    items = tuple(Item(control_sentence(pair, ranking, m)) for pair in ranking.against_controls)
-    found = Items(items) if items else Paragraph(m("controls.none"))
-    return Section("controls", m("controls.title"), (how, found))
+    found = items(tell(pair, ranking, m) for pair in ranking.against_controls)
+    return section("controls", m, how, found or Paragraph(m("controls.none")))

@@ -5,69 +5,56 @@ from __future__ import annotations
 from itertools import islice
 
 from prunebench.measuring.profile import Diagnosis, NetworkProfile
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_explanation
 from prunebench.results.report.document import (
-    Block,
     Cell,
-    Column,
-    Items,
     Paragraph,
     Section,
     Table,
     cells,
+    items,
+    section,
+    table,
+    titles,
 )
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.numbers import BLANK, count
-from prunebench.results.report.recorded import recorded_item
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 OPERATORS_SHOWN = 3
 
 
-def diagnosis(run: StoredRun, m: Messages) -> Section | None:
+def diagnosis(run: ReportedRun, m: Messages) -> Section | None:
     """What the profiles say, ``None`` where there are none."""
     diagnoses = run.diagnoses
     if diagnoses is None or not (diagnoses.found or diagnoses.failures):
         return None
-    blocks: list[Block] = [
+    return section(
+        "diagnosis",
+        m,
         Paragraph(m("diagnosis.how")),
-        Items(tuple(recorded_item(text, m) for text in diagnoses.sentences())),
-    ]
-    if diagnoses.found:
-        blocks.append(_table(run, diagnoses.found, m))
-    return Section("diagnosis", m("diagnosis.title"), tuple(blocks))
-
-
-def _table(run: StoredRun, found: dict[str, Diagnosis], m: Messages) -> Table:
-    first = next(iter(found.values()))
-    columns = (
-        Column(m("column.variant")),
-        Column(m("column.blocked"), True),
-        Column(m("column.off_block", block=first.block), True),
-        Column(m("column.reorders"), True),
-        Column(m("column.denormals"), True),
-        Column(m("column.macs"), True),
-        Column(m("column.us_per_mmac"), True),
-        Column(m("column.times_baseline"), True),
-        Column(m("column.operators")),
+        items(tell_explanation(one, m) for one in diagnoses.explanations()),
+        _table(run, diagnoses.found, m) if diagnoses.found else None,
     )
-    rows = [
-        _row(
-            name,
-            one.variant,
-            (_beside(one), f"{one.times_baseline:.2f}"),
-            m,
-        )
-        for name, one in found.items()
-    ]
+
+
+def _table(run: ReportedRun, found: dict[str, Diagnosis], m: Messages) -> Table:
+    first = next(iter(found.values()))
+    heads = titles(
+        m,
+        *("variant", "blocked#", "off_block#", "reorders#", "denormals#", "macs#"),
+        *("us_per_mmac#", "times_baseline#", "operators"),
+        block=first.block,
+    )
+    rows = []
+    for name, one in found.items():
+        # Both from the same process.
+        ours, baselines = (1000 * each.ms_per_mmac for each in (one.variant, one.baseline))
+        against = (f"{ours:.1f} / {baselines:.1f}", f"{one.times_baseline:.2f}")
+        rows.append(_row(name, one.variant, against, m))
     if run.baseline is not None:
         rows.append(_row(run.baseline.name, first.baseline, (BLANK, BLANK), m))
-    caption = m("diagnosis.caption", threads=m.counted("threads", first.threads))
-    return Table(caption, columns, tuple(rows))
-
-
-def _beside(one: Diagnosis) -> str:
-    """Microseconds per MMAC of a variant and, from the same process, of the baseline."""
-    return f"{1000 * one.variant.ms_per_mmac:.1f} / {1000 * one.baseline.ms_per_mmac:.1f}"
+    return table(m("diagnosis.caption", threads=m.counted("threads", first.threads)), heads, rows)
 
 
 def _row(

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from prunebench.results.report.document import Block, Mark, Paragraph, Pictures, Section, Shot
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.report.document import Mark, Paragraph, Pictures, Section, Shot, section
 from prunebench.results.report.gallery import Box, Scene, gallery_of
-from prunebench.results.report.messages import Messages
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 
-def gallery(run: StoredRun, m: Messages) -> Section | None:
+def gallery(run: ReportedRun, m: Messages) -> Section | None:
     """Pictures of what changed, ``None`` where there are none."""
     found = gallery_of(run)
     if found is None:
         return None
-    confidence = f"{run.config.latency.confidence:g}"
-    blocks: list[Block] = [Paragraph(m("gallery.how", confidence=confidence))]
-    blocks += [_pictures(scene, index, m) for index, scene in enumerate(found.scenes, start=1)]
-    return Section("gallery", m("gallery.title"), tuple(blocks))
+    how = Paragraph(m("gallery.how", confidence=f"{run.config.latency.confidence:g}"))
+    pictures = (_pictures(scene, index, m) for index, scene in enumerate(found.scenes, start=1))
+    return section("gallery", m, how, *pictures)
 
 
 def _pictures(scene: Scene, index: int, m: Messages) -> Pictures:
     truth = tuple(_mark(box) for box in scene.truth)
     objects = len(truth)
     shots = [Shot(m("gallery.truth", objects=objects), truth)]
-    for variant, boxes in scene.found.items():
+    for name, boxes in scene.found.items():
         hits = sum(box.correct is True for box in boxes)
-        caption = m(
-            "gallery.shot", name=variant, hits=hits, objects=objects, false=len(boxes) - hits
-        )
-        shots.append(Shot(caption, (*truth, *(_mark(box) for box in boxes))))
+        counts = {"hits": hits, "objects": objects, "false": len(boxes) - hits}
+        marks = (*truth, *(_mark(box) for box in boxes))
+        shots.append(Shot(m("gallery.shot", name=name, **counts), marks))
     return Pictures(
-        id=f"scene-{index}",
-        title=scene.name,
-        jpeg=scene.jpeg,
-        width=scene.width,
-        height=scene.height,
-        shots=tuple(shots),
+        f"scene-{index}", scene.name, scene.jpeg, scene.width, scene.height, tuple(shots)
     )
 
 

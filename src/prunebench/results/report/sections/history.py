@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report import figures
 from prunebench.results.report.document import (
     Block,
     Cell,
-    Column,
     Item,
     Items,
     Paragraph,
     Section,
     Table,
     cells,
+    section,
+    table,
+    titles,
 )
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.numbers import BLANK, with_interval
 from prunebench.results.report.over_time import OverTime, over_time
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 if TYPE_CHECKING:
     from prunebench.results.history.change_points import MarkedSeries
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 MOST_HOSTS = 6
 
 
-def history(run: StoredRun, m: Messages) -> Section | None:
+def history(run: ReportedRun, m: Messages) -> Section | None:
     """Latency over time and by device, ``None`` where this run is the only one."""
     found = over_time(run)
     blocks: list[Block] = []
@@ -36,7 +38,7 @@ def history(run: StoredRun, m: Messages) -> Section | None:
         blocks += [Paragraph(m("history.how")), drawn, _changes(found.series, m)]
     if found.elsewhere:
         blocks += [Paragraph(m("history.devices.how")), _devices(run, found, m)]
-    return Section("history", m("history.title"), tuple(blocks)) if blocks else None
+    return section("history", m, *blocks) if blocks else None
 
 
 def _changes(series: tuple[MarkedSeries, ...], m: Messages) -> Block:
@@ -60,27 +62,22 @@ def _changes(series: tuple[MarkedSeries, ...], m: Messages) -> Block:
     return Paragraph(m("history.few" if few else "history.unchanged"))
 
 
-def _devices(run: StoredRun, found: OverTime, m: Messages) -> Table:
+def _devices(run: ReportedRun, found: OverTime, m: Messages) -> Table:
     """FPS and model milliseconds of the same files, two columns for each device."""
     digests = list(found.elsewhere)[-MOST_HOSTS:]
-    columns = [
-        Column(m("column.variant")),
-        Column(m("column.here_fps", cpu=run.latency.fingerprint.cpu), True),
-        Column(m("column.here_ms"), True),
-    ]
+    cpu = run.latency.fingerprint.cpu
+    heads = [*titles(m, "variant", "here_fps#", "here_ms#", cpu=cpu)]
     for digest in digests:
         cpu = found.hosts[digest].cpu
-        columns.append(Column(m("column.device_fps", cpu=cpu, digest=digest[:6]), True))
-        columns.append(Column(m("column.device_ms", digest=digest[:6]), True))
+        heads += titles(m, "device_fps#", "device_ms#", cpu=cpu, digest=digest[:6])
     rows = []
     for row in run.ranking.rows:
-        line = [Cell(row.name), *cells(with_interval(row.fps), with_interval(row.latency_ms))]
-        for digest in digests:
-            point = found.elsewhere[digest].get(row.name)
+        line: list[Cell] = [Cell(row.name)]
+        for point in (row, *(found.elsewhere[digest].get(row.name) for digest in digests)):
             if point is None:
                 line += cells(BLANK, BLANK)
             else:
                 line += cells(with_interval(point.fps), with_interval(point.latency_ms))
         rows.append(tuple(line))
     threads = m.counted("threads", run.ranking.threads)
-    return Table(m("history.devices", threads=threads), tuple(columns), tuple(rows))
+    return table(m("history.devices", threads=threads), heads, rows)

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_noise
 from prunebench.results.report.document import (
-    Block,
-    Column,
     Heading,
-    Items,
     Paragraph,
     Section,
     Table,
     cells,
+    items,
+    section,
+    table,
+    titles,
 )
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.numbers import BLANK
-from prunebench.results.report.recorded import recorded_item
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 
-def settings(run: StoredRun, m: Messages) -> Section:
+def settings(run: ReportedRun, m: Messages) -> Section:
     """Protocol, host, versions, inputs and the whole configuration."""
-    columns = (Column(m("column.setting")), Column(m("column.value")))
-    latency = run.latency
+    latency, heads = run.latency, titles(m, "setting", "value")
     protocol = m(
         "settings.protocol",
         rounds=m.counted("rounds", latency.rounds),
@@ -34,41 +34,34 @@ def settings(run: StoredRun, m: Messages) -> Section:
         minutes=f"{latency.wall_s / 60:.1f}",
         difference=f"{latency.settings.smallest_difference_percent:g}",
     )
-    noise: Block = Paragraph(m("settings.quiet"))
-    if latency.noise:
-        noise = Items(tuple(recorded_item(finding, m) for finding in latency.noise))
-    blocks: list[Block] = [
+    tables: dict[str, tuple[str, Mapping[str, Any]]] = {
+        "host": (latency.fingerprint.digest(), latency.fingerprint.model_dump(mode="json")),
+        "versions": ("", run.environment),
+        "config": (run.config.digest(), run.config.model_dump(mode="json")),
+    }
+    host, versions, config = (
+        table(m(f"settings.{key}.caption", digest=digest), heads, _rows(values))
+        for key, (digest, values) in tables.items()
+    )
+    return section(
+        "settings",
+        m,
         Paragraph(protocol),
         Heading(m("settings.noise")),
-        noise,
+        items(tell_noise(seen, m) for seen in latency.noise) or Paragraph(m("settings.quiet")),
         Heading(m("settings.host")),
-        Table(
-            m("settings.host.caption", digest=latency.fingerprint.digest()),
-            columns,
-            _rows(latency.fingerprint.model_dump(mode="json")),
-        ),
+        host,
         Heading(m("settings.versions")),
-        Table(m("settings.versions.caption"), columns, _rows(run.environment)),
+        versions,
         Heading(m("settings.files")),
         _files(run, m),
         Heading(m("settings.config")),
-        Table(
-            m("settings.config.caption", digest=run.config.digest()),
-            columns,
-            _rows(run.config.model_dump(mode="json")),
-        ),
-    ]
-    return Section("settings", m("settings.title"), tuple(blocks))
-
-
-def _files(run: StoredRun, m: Messages) -> Table:
-    columns = (
-        Column(m("column.variant")),
-        Column(m("column.steps")),
-        Column(m("column.checkpoint_sha")),
-        Column(m("column.onnx_sha")),
+        config,
     )
-    rows = tuple(
+
+
+def _files(run: ReportedRun, m: Messages) -> Table:
+    rows = (
         cells(
             v.name,
             " → ".join(v.steps),
@@ -77,11 +70,12 @@ def _files(run: StoredRun, m: Messages) -> Table:
         )
         for v in run.variants
     )
-    return Table(m("settings.files.caption"), columns, rows)
+    heads = titles(m, "variant", "steps", "checkpoint_sha", "onnx_sha")
+    return table(m("settings.files.caption"), heads, rows)
 
 
-def _rows(values: Mapping[str, Any]) -> tuple[tuple[Any, ...], ...]:
-    return tuple(cells(key, _text(value)) for key, value in _flat(values))
+def _rows(values: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    return (cells(key, _text(value)) for key, value in _flat(values))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

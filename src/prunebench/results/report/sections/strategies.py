@@ -3,69 +3,59 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 from prunebench.common.text import percent, points
-from prunebench.results.ranking.records import Change, Effect, Metric
-from prunebench.results.report.claims import compared, gain
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.sentences import tell
+from prunebench.results.ranking.records import Difference, Effect, Metric, RelativeChange
 from prunebench.results.report.document import (
-    Block,
     Cell,
-    Column,
     Item,
-    Items,
     Paragraph,
     Section,
     Table,
     cells,
+    items,
+    section,
+    table,
+    titles,
 )
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.numbers import BLANK
-from prunebench.results.report.sentences import difference_sentence
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.significant_findings import compared
+from prunebench.results.report.stored import ReportedRun
 
 METRICS: tuple[Metric, ...] = ("accuracy", "speed", "efficiency")
 
 
-def strategies(run: StoredRun, m: Messages) -> Section | None:
+def strategies(run: ReportedRun, m: Messages) -> Section | None:
     """What each strategy made of the pruned network, ``None`` without retraining."""
     effects = [effect for effect in run.ranking.effects if effect.kind == "strategy"]
     if not effects:
         return None
-    columns = (
-        Column(m("column.variant")),
-        Column(m("column.against")),
-        Column(m("column.parameters_change"), True),
-        Column(m("column.accuracy_change"), True),
-        Column(m("column.speed_change"), True),
-        Column(m("column.retention"), True),
-        Column(m("column.efficiency_change"), True),
-        Column(m("column.verdict")),
-        Column(m("column.minutes"), True),
+    heads = titles(
+        m,
+        *("variant", "against", "parameters_change#", "accuracy_change#", "speed_change#"),
+        *("retention#", "efficiency_change#", "verdict", "minutes#"),
     )
-    rows = tuple(_strategy_row(run, effect, m) for effect in effects)
-    blocks: list[Block] = [Table(m("strategies.caption"), columns, rows)]
-    pairs = [Item(text) for text in _head_to_head(run, effects, m)]
-    if pairs:
-        blocks += [Paragraph(m("strategies.pairs")), Items(tuple(pairs))]
-    settings = _settings(run, m)
-    if settings is not None:
-        blocks.append(settings)
-    return Section("strategies", m("strategies.title"), tuple(blocks))
+    rows = (_strategy_row(run, effect, m) for effect in effects)
+    pairs = items(tell(pair, run.ranking, m) for pair in _head_to_head(run, effects))
+    return section(
+        "strategies",
+        m,
+        table(m("strategies.caption"), heads, rows),
+        None if pairs is None else Paragraph(m("strategies.pairs")),
+        pairs,
+        _settings(run, m),
+    )
 
 
-def rounds(run: StoredRun, m: Messages) -> Section | None:
+def rounds(run: ReportedRun, m: Messages) -> Section | None:
     """What a further round of retraining gave, ``None`` where there was none."""
     effects = [effect for effect in run.ranking.effects if effect.kind == "round"]
     if not effects:
         return None
-    columns = (
-        Column(m("column.variant")),
-        Column(m("column.against")),
-        Column(m("column.accuracy_change"), True),
-        Column(m("column.speed_change"), True),
-        Column(m("column.efficiency_change"), True),
-    )
-    rows = tuple(
+    rows = (
         cells(
             effect.variant,
             effect.reference,
@@ -75,15 +65,14 @@ def rounds(run: StoredRun, m: Messages) -> Section | None:
         )
         for effect in effects
     )
-    verdicts = Items(
-        tuple(Item(round_verdict(run, effect, m), effect.variant) for effect in effects)
+    heads = titles(
+        m, "variant", "against", "accuracy_change#", "speed_change#", "efficiency_change#"
     )
-    return Section(
-        "rounds", m("rounds.title"), (Table(m("rounds.caption"), columns, rows), verdicts)
-    )
+    verdicts = items(Item(round_verdict(run, effect, m), effect.variant) for effect in effects)
+    return section("rounds", m, table(m("rounds.caption"), heads, rows), verdicts)
 
 
-def round_verdict(run: StoredRun, effect: Effect, m: Messages) -> str:
+def round_verdict(run: ReportedRun, effect: Effect, m: Messages) -> str:
     """Whether a further round was worth it, as far as that is shown."""
     change = _points(run, effect)
     if not effect.accuracy.shown:
@@ -92,16 +81,12 @@ def round_verdict(run: StoredRun, effect: Effect, m: Messages) -> str:
     return m(key, change=change, reference=effect.reference)
 
 
-def _strategy_row(run: StoredRun, effect: Effect, m: Messages) -> tuple[Cell, ...]:
+def _strategy_row(run: ReportedRun, effect: Effect, m: Messages) -> tuple[Cell, ...]:
     verdict = run.ranking.row(effect.variant).verdict
     grown = effect.parameters_percent
     speed = effect.speed.percent
     retention = speed.model_copy(
-        update={
-            "estimate": 100 + speed.estimate,
-            "low": 100 + speed.low,
-            "high": 100 + speed.high,
-        }
+        update={name: 100 + getattr(speed, name) for name in ("estimate", "low", "high")}
     )
     return cells(
         effect.variant,
@@ -116,44 +101,39 @@ def _strategy_row(run: StoredRun, effect: Effect, m: Messages) -> tuple[Cell, ..
     )
 
 
-def _minutes(run: StoredRun, name: str) -> str:
+def _minutes(run: ReportedRun, name: str) -> str:
     """What a variant's own training and those it goes on from took together."""
-    variant, total = run.variant(name), 0.0
-    while variant is not None and variant.training is not None and variant.training.round:
-        total += variant.training.minutes
-        variant = None if variant.parent is None else run.variant(variant.parent)
+    total = sum(training.minutes for training in run.retrainings(name))
     return f"{total:.1f}" if total else BLANK
 
 
-def _points(run: StoredRun, effect: Effect) -> str:
+def _points(run: ReportedRun, effect: Effect) -> str:
     """The change in mAP50: a percentage would explode where the reference finds nothing."""
-    change = gain(run.ranking, "accuracy", effect.variant, effect.reference)
+    pair = run.ranking.difference("accuracy", effect.variant, effect.reference)
+    change = pair.seen_from(effect.variant)
     return BLANK if change is None else points(change, signed=True)
 
 
-def _change(change: Change, m: Messages) -> Cell:
+def _change(change: RelativeChange, m: Messages) -> Cell:
     return _cell(percent(change.percent, signed=True), change, m)
 
 
-def _cell(text: str, change: Change, m: Messages) -> Cell:
+def _cell(text: str, change: RelativeChange, m: Messages) -> Cell:
     if not change.shown:
         return Cell(m("change.not_shown", change=text), "open")
     return Cell(text, "good" if change.percent.estimate > 0 else "bad")
 
 
-def _head_to_head(run: StoredRun, effects: list[Effect], m: Messages) -> list[str]:
+def _head_to_head(run: ReportedRun, effects: list[Effect]) -> Iterator[Difference]:
     """The strategies' variants of the same round against each other."""
-    found = []
     numbers = {v.name: v.training.round for v in run.variants if v.training is not None}
     for a, b in itertools.combinations(effects, 2):
-        if a.strategy == b.strategy or numbers.get(a.variant) != numbers.get(b.variant):
-            continue
-        pairs = (compared(run.ranking, metric, a.variant, b.variant) for metric in METRICS)
-        found += [difference_sentence(pair, run, m) for pair in pairs if pair is not None]
-    return found
+        if a.strategy != b.strategy and numbers.get(a.variant) == numbers.get(b.variant):
+            pairs = (compared(run.ranking, metric, a.variant, b.variant) for metric in METRICS)
+            yield from (pair for pair in pairs if pair is not None)
 
 
-def _settings(run: StoredRun, m: Messages) -> Table | None:
+def _settings(run: ReportedRun, m: Messages) -> Table | None:
     """Hyper-parameters of the strategies, those that differ first."""
     chosen = {
         name: settings.model_dump() for name, settings in run.config.retrain.strategies.items()
@@ -166,6 +146,6 @@ def _settings(run: StoredRun, m: Messages) -> Table | None:
         for key in keys
     }
     ordered = sorted(keys, key=lambda key: len(set(texts[key])) == 1)
-    columns = (Column(m("column.setting")), *(Column(name, True) for name in chosen))
-    rows = tuple(cells(key, *texts[key]) for key in ordered)
-    return Table(m("strategies.settings"), columns, rows)
+    heads = (*titles(m, "setting"), *(f"{name}#" for name in chosen))
+    rows = (cells(key, *texts[key]) for key in ordered)
+    return table(m("strategies.settings"), heads, rows)

@@ -3,56 +3,53 @@
 from __future__ import annotations
 
 from prunebench.common.records import Audit, Judgement, TrainingSummary, VariantRecord
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_judgement, tell_left_alone, tell_variant
 from prunebench.results.report import figures
-from prunebench.results.report.document import Block, Item, Items, Paragraph, Section
-from prunebench.results.report.messages import Messages
+from prunebench.results.report.document import Item, Paragraph, Section, items, section
 from prunebench.results.report.numbers import count, relative
-from prunebench.results.report.recorded import recorded
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.stored import ReportedRun
 
 
-def structure(run: StoredRun, m: Messages) -> Section:
+def structure(run: ReportedRun, m: Messages) -> Section:
     """Pruned here, kept or restored there, and by which step."""
-    stories = Items(tuple(Item(_story(run, v, m), v.name) for v in run.variants))
-    blocks: list[Block] = [Paragraph(m("structure.how")), stories]
-    if any(_was_rebuilt(variant) for variant in run.variants):
-        blocks.append(Paragraph(m("structure.cause")))
-    drawn = figures.widths(run, m)
-    if drawn is not None:
-        blocks.append(drawn)
-    return Section("structure", m("structure.title"), tuple(blocks))
+    rebuilt = any(_was_rebuilt(variant) for variant in run.variants)
+    return section(
+        "structure",
+        m,
+        Paragraph(m("structure.how")),
+        items(Item(_story(run, variant, m), variant.name) for variant in run.variants),
+        Paragraph(m("structure.cause")) if rebuilt else None,
+        figures.widths(run, m),
+    )
 
 
-def training(run: StoredRun, m: Messages) -> Section | None:
+def training(run: ReportedRun, m: Messages) -> Section | None:
     """The curves of every training, ``None`` where nothing was trained."""
-    drawn = figures.training_curves(run, m)
     trained = [
         Item(_course(v.training, v.judgement, m), v.name)
         for v in run.variants
         if v.training is not None
     ]
     trained += [
-        Item(m("structure.not_trained", reason=_sentence(v.not_trained)), v.name)
+        Item(m("structure.not_trained", reason=tell_judgement(v.not_trained, m)), v.name)
         for v in run.variants
         if v.not_trained is not None
     ]
     if not trained:
         return None
-    blocks: tuple[Block, ...] = (Items(tuple(trained)),)
-    if drawn is not None:
-        blocks = (*blocks, drawn)
-    return Section("training", m("training.title"), blocks)
+    return section("training", m, items(trained), figures.training_curves(run, m))
 
 
-def _story(run: StoredRun, variant: VariantRecord, m: Messages) -> str:
+def _story(run: ReportedRun, variant: VariantRecord, m: Messages) -> str:
     if variant.not_trained is not None:
-        return m("structure.not_trained", reason=_sentence(variant.not_trained))
-    parent = None if variant.parent is None else run.variant(variant.parent)
+        return m("structure.not_trained", reason=tell_judgement(variant.not_trained, m))
+    parent = run.variant(variant.parent)
     parts = [_made(variant, parent, m)]
     if variant.audit is not None:
         before = None if parent is None or _is_stock(variant) else parent.audit
         parts.append(_counts(variant.audit, before, m))
-        parts.append(m("structure.audit", why=recorded(_sentence(variant.audit.why), m)))
+        parts.append(m("structure.audit", why=tell_variant(variant, m)))
         if variant.audit.left_alone:
             parts.append(_left_alone(variant.audit, m))
         if variant.audit.verdict == "restored":
@@ -119,11 +116,9 @@ def _widths(changed: int, total: int, m: Messages) -> str:
 
 def _left_alone(audit: Audit, m: Messages) -> str:
     reasons: dict[str, list[str]] = {}
-    for module, reason in audit.left_alone.items():
-        reasons.setdefault(reason, []).append(module)
-    told = "; ".join(
-        f"{', '.join(modules)}: {recorded(reason, m)}" for reason, modules in reasons.items()
-    )
+    for module, left in audit.left_alone.items():
+        reasons.setdefault(tell_left_alone(left, m), []).append(module)
+    told = "; ".join(f"{', '.join(modules)}: {reason}" for reason, modules in reasons.items())
     return m("structure.left_alone", modules=told)
 
 
@@ -137,7 +132,9 @@ def _was_rebuilt(variant: VariantRecord) -> bool:
 
 
 def _course(trained: TrainingSummary, judgement: Judgement | None, m: Messages) -> str:
-    parts = [] if judgement is None else [m("training.went_on", reason=_sentence(judgement.reason))]
+    parts = []
+    if judgement is not None:
+        parts.append(m("training.went_on", reason=tell_judgement(judgement, m)))
     parts += [
         m(
             "training.course",

@@ -3,140 +3,156 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Mapping
 
 from prunebench.common.records import VariantRecord
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_judgement
+from prunebench.results.messages.sentences import tell
 from prunebench.results.ranking.records import RankedVariant, Ranking, Shown
 from prunebench.results.report import figures
-from prunebench.results.report.claims import compared, dominators, pareto_ranks
 from prunebench.results.report.document import (
     Block,
     Cell,
-    Column,
-    Figure,
-    Item,
-    Items,
     Paragraph,
     Section,
     Table,
     Tone,
     cells,
+    items,
+    section,
+    table,
+    titles,
 )
-from prunebench.results.report.messages import Messages
 from prunebench.results.report.numbers import BLANK, count, relative, with_interval
 from prunebench.results.report.scatter import accuracy_against_latency
-from prunebench.results.report.sentences import difference_sentence
-from prunebench.results.report.stored import StoredRun
+from prunebench.results.report.significant_findings import compared, dominators, pareto_ranks
+from prunebench.results.report.stored import ReportedRun
 
 TONE: dict[Shown, Tone] = {"yes": "good", "no": "bad", "not shown": "open"}
+FRONT_TONE: dict[str, Tone] = {"certain": "good", "possible": "open", "no": "bad"}
 MEGA = 1e6
 NEIGHBOURS = 12
 """Most pairs of neighbours that are told in words."""
 
 
-def comparison(run: StoredRun, m: Messages) -> Section:
+def comparison(run: ReportedRun, m: Messages) -> Section:
     """Every variant with its rank, ties and intervals."""
-    ranking = run.ranking
-    blocks: list[Block] = [Paragraph(m("comparison.how"))]
+    ranking, blocks = run.ranking, list[Block | None]()
     if ranking.segmentation:
         overlap = m(f"overlap.{ranking.metric}")
         blocks.append(Paragraph(m("comparison.both", overlap=overlap)))
-    blocks.append(_ranks(run, ranking, m))
+    blocks.append(_ranks(ranking, m))
     if len(run.outcome.rankings) > 1:
-        blocks.append(_by_threads(run, m))
-    drawn = (accuracy_against_latency(each, m) for each in run.outcome.rankings)
-    blocks += [figure for figure in drawn if figure is not None]
-    blocks += _neighbours(run, ranking, m)
-    return Section("comparison", m("comparison.title"), tuple(blocks))
+        by_threads = {m.counted("threads", one.threads): one for one in run.outcome.rankings}
+        blocks.append(beside(m("comparison.threads"), "at", run.names, by_threads, m))
+    blocks += [accuracy_against_latency(each, m) for each in run.outcome.rankings]
+    # Each row against the next one in efficiency, as far as the list stays readable.
+    pairs = itertools.pairwise(row.name for row in ranking.rows[: NEIGHBOURS + 1])
+    found = (compared(ranking, "efficiency", upper, lower) for upper, lower in pairs)
+    told = items(tell(pair, ranking, m) for pair in found if pair is not None)
+    if told is not None:
+        blocks += [Paragraph(m("comparison.neighbours")), told]
+    return section("comparison", m, Paragraph(m("comparison.how")), *blocks)
 
 
-def real_time(run: StoredRun, m: Messages) -> Section:
+def real_time(run: ReportedRun, m: Messages) -> Section:
     """Whether each variant keeps the real-time limit, and where its time goes."""
-    limit = f"{run.ranking.realtime_fps:g}"
-    deadline = f"{1000 / run.ranking.realtime_fps:g}"
-    blocks: list[Block] = [Paragraph(m("realtime.how", fps=limit, deadline=deadline))]
-    blocks += [_paced(run, ranking, m) for ranking in run.outcome.rankings if ranking.rows]
-    for threads in run.latency.threads:
-        blocks += _drawn(figures.latency_distribution(run, threads, m))
-        blocks += _drawn(figures.stage_times(run, threads, m))
-    return Section("realtime", m("realtime.title"), tuple(blocks))
-
-
-def memory(run: StoredRun, m: Messages) -> Section:
-    """Sizes on disk and in memory, parameters in both states, MACs."""
-    baseline = run.baseline
-    columns = (
-        Column(m("column.variant")),
-        Column(m("column.onnx_mb"), True),
-        Column(m("column.checkpoint_mb"), True),
-        Column(m("column.parameters"), True),
-        Column(m("column.parameters_fused"), True),
-        Column(m("column.macs"), True),
-        Column(m("column.against_baseline"), True),
-        Column(m("column.rss"), True),
+    fps, deadline = f"{run.ranking.realtime_fps:g}", f"{1000 / run.ranking.realtime_fps:g}"
+    return section(
+        "realtime",
+        m,
+        Paragraph(m("realtime.how", fps=fps, deadline=deadline)),
+        *(_paced(run, ranking, m) for ranking in run.outcome.rankings if ranking.rows),
+        *(
+            draw(run, threads, m)
+            for threads in run.latency.threads
+            for draw in (figures.latency_distribution, figures.stage_times)
+        ),
     )
-    rows = tuple(_memory_row(run, variant, baseline) for variant in run.variants)
-    table = Table(m("memory.caption"), columns, rows)
-    return Section("memory", m("memory.title"), (Paragraph(m("memory.how")), table))
 
 
-def pareto(run: StoredRun, m: Messages) -> Section:
+def memory(run: ReportedRun, m: Messages) -> Section:
+    """Sizes on disk and in memory, parameters in both states, MACs."""
+    heads = titles(
+        m,
+        *("variant", "onnx_mb#", "checkpoint_mb#", "parameters#", "parameters_fused#", "macs#"),
+        *("against_baseline#", "rss#"),
+    )
+    rows = (_memory_row(run, variant) for variant in run.variants)
+    return section("memory", m, Paragraph(m("memory.how")), table(m("memory.caption"), heads, rows))
+
+
+def pareto(run: ReportedRun, m: Messages) -> Section:
     """Who is on the front of accuracy and speed, and the accuracy/speed ratio."""
     ranking = run.ranking
-    uses: dict[str, list[str]] = {}
-    for advice in ranking.advice:
-        if advice.recommended is not None:
-            uses.setdefault(advice.recommended, []).append(m(f"use.{advice.use}"))
-    columns = (
-        Column(m("column.variant")),
-        Column(m("column.rank")),
-        Column(m("column.ratio"), True),
-        Column(m("column.pareto")),
-        Column(m("column.pareto_rank"), True),
-        Column(m("column.dominated")),
-        Column(m("column.use")),
-    )
-    tones: dict[str, Tone] = {"certain": "good", "possible": "open", "no": "bad"}
     ranks = pareto_ranks(ranking)
-    rows = tuple(
+    rows = (
         cells(
             row.name,
             row.label,
             f"{row.map50_per_fps:.4f}",
-            Cell(m(f"pareto.{row.pareto}"), tones[row.pareto]),
+            Cell(m(f"pareto.{row.pareto}"), FRONT_TONE[row.pareto]),
             str(ranks[row.name]),
             m.some(dominators(ranking, row.name)) or BLANK,
-            ", ".join(uses.get(row.name, [])) or BLANK,
+            ", ".join(m(f"use.{a.use}") for a in ranking.advice if a.recommended == row.name)
+            or BLANK,
         )
         for row in ranking.rows
     )
-    table = Table(m("pareto.caption"), columns, rows)
-    return Section("pareto", m("pareto.title"), (Paragraph(m("pareto.how")), table))
+    heads = titles(m, "variant", "rank", "ratio#", "pareto", "pareto_rank#", "dominated", "use")
+    return section("pareto", m, Paragraph(m("pareto.how")), table(m("pareto.caption"), heads, rows))
 
 
-def _ranks(run: StoredRun, ranking: Ranking, m: Messages) -> Table:
-    map50 = [Column("mAP50", True)]
-    if ranking.segmentation:
-        map50 = [Column(m("column.box_map50"), True), Column(m("column.mask_map50"), True)]
-    columns = (
-        Column(m("column.variant")),
-        Column(m("column.rank")),
-        Column(m("column.efficiency"), True),
-        *map50,
-        Column("FPS", True),
-        Column(m("column.model_ms"), True),
-        Column("MB", True),
-        Column(m("column.parameters"), True),
-        Column(m("column.verdict")),
-        Column(m("column.realtime", fps=f"{ranking.realtime_fps:g}")),
-        Column(m("column.keeps_accuracy")),
-        Column(m("column.tied")),
+def beside(
+    caption: str,
+    where: str,
+    names: Iterable[str],
+    rankings: Mapping[str, Ranking],
+    m: Messages,
+) -> Table:
+    """Rank, FPS and model milliseconds of every variant, three columns for each ranking.
+
+    Args:
+        caption: The table's caption.
+        where: Ends the keys of the columns' titles: ``at`` a number of threads, ``on`` a device.
+        names: The variants.
+        rankings: What the title says of each ranking.
+        m: The texts.
+    """
+    heads, columns = [*titles(m, "variant")], list[dict[str, RankedVariant]]()
+    for name, ranking in rankings.items():
+        keys = (f"rank_{where}", f"fps_{where}#", f"ms_{where}#")
+        heads += titles(m, *keys, threads=name, device=name)
+        columns.append({row.name: row for row in ranking.rows})
+    rows = []
+    for name in names:
+        line = [Cell(name)]
+        for by_name in columns:
+            row = by_name.get(name)
+            line += (
+                cells(BLANK, BLANK, BLANK)
+                if row is None
+                else cells(row.label, with_interval(row.fps), with_interval(row.latency_ms))
+            )
+        rows.append(tuple(line))
+    return table(caption, heads, rows)
+
+
+def _ranks(ranking: Ranking, m: Messages) -> Table:
+    map50 = titles(m, "box_map50#", "mask_map50#") if ranking.segmentation else ("mAP50#",)
+    heads = (
+        *titles(m, "variant", "rank", "efficiency#"),
+        *(*map50, "FPS#", *titles(m, "model_ms#"), "MB#"),
+        *titles(m, "parameters#", "verdict", "realtime", fps=f"{ranking.realtime_fps:g}"),
+        *titles(m, "keeps_accuracy", "tied"),
     )
     rows = [
         cells(
             row.name,
             row.label,
             with_interval(row.efficiency),
-            *(with_interval(map50, digits=3) for map50 in row.shown_map50.values()),
+            *(with_interval(one, digits=3) for one in row.shown_map50.values()),
             with_interval(row.fps),
             with_interval(row.latency_ms),
             f"{row.size_mb:.2f}",
@@ -148,65 +164,31 @@ def _ranks(run: StoredRun, ranking: Ranking, m: Messages) -> Table:
         )
         for row in ranking.rows
     ]
+    span = len(heads) - 1
     for failed in ranking.failures:
         reason = m("comparison.failed", step=failed.step, reason=failed.reason)
-        rows.append(cells(failed.name, Cell(reason, "bad", span=len(columns) - 1)))
+        rows.append(cells(failed.name, Cell(reason, "bad", span)))
     for left_out in ranking.not_trained:
-        reason = m("comparison.not_trained", reason=left_out.reason)
-        rows.append(cells(left_out.name, Cell(reason, "open", span=len(columns) - 1)))
+        reason = m("comparison.not_trained", reason=tell_judgement(left_out.judgement, m))
+        rows.append(cells(left_out.name, Cell(reason, "open", span)))
     threads = m.counted("threads", ranking.threads)
-    level = f"{100 * ranking.level:g}"
-    caption = m("comparison.caption", threads=threads, level=level)
-    return Table(caption, columns, tuple(rows))
+    caption = m("comparison.caption", threads=threads, level=f"{100 * ranking.level:g}")
+    return table(caption, heads, rows)
 
 
-def _neighbours(run: StoredRun, ranking: Ranking, m: Messages) -> list[Block]:
-    """Each row against the next one in efficiency, as far as the list stays readable."""
-    pairs = itertools.pairwise(row.name for row in ranking.rows[: NEIGHBOURS + 1])
-    found = (compared(ranking, "efficiency", upper, lower) for upper, lower in pairs)
-    items = tuple(Item(difference_sentence(d, run, m)) for d in found if d is not None)
-    return [Paragraph(m("comparison.neighbours")), Items(items)] if items else []
-
-
-def _by_threads(run: StoredRun, m: Messages) -> Table:
-    rankings = run.outcome.rankings
-    columns = [Column(m("column.variant"))]
-    for ranking in rankings:
-        threads = m.counted("threads", ranking.threads)
-        columns.append(Column(m("column.rank_at", threads=threads)))
-        columns.append(Column(m("column.fps_at", threads=threads), True))
-        columns.append(Column(m("column.model_ms_at", threads=threads), True))
-    rows = []
-    for name in run.names:
-        row = [Cell(name)]
-        for ranking in rankings:
-            found = next((each for each in ranking.rows if each.name == name), None)
-            if found is None:
-                row += cells(BLANK, BLANK, BLANK)
-                continue
-            row += cells(found.label, with_interval(found.fps), with_interval(found.latency_ms))
-        rows.append(tuple(row))
-    return Table(m("comparison.threads"), tuple(columns), tuple(rows))
-
-
-def _paced(run: StoredRun, ranking: Ranking, m: Messages) -> Table:
-    columns = (
-        Column(m("column.variant")),
-        Column(m("column.realtime", fps=f"{ranking.realtime_fps:g}")),
-        Column(m("column.p95"), True),
-        Column(m("column.missed"), True),
-        Column(m("column.frames"), True),
-        Column(m("column.fps_back_to_back"), True),
-        Column(m("column.first_ms"), True),
-        Column(m("column.load_ms"), True),
+def _paced(run: ReportedRun, ranking: Ranking, m: Messages) -> Table:
+    heads = titles(
+        m,
+        *("variant", "realtime", "p95#", "missed#", "frames#", "fps_back_to_back#"),
+        *("first_ms#", "load_ms#"),
+        fps=f"{ranking.realtime_fps:g}",
     )
-    rows = tuple(_paced_row(run, row, ranking.threads, m) for row in ranking.rows)
-    return Table(
-        m("realtime.caption", threads=m.counted("threads", ranking.threads)), columns, rows
-    )
+    rows = (_paced_row(run, row, ranking.threads, m) for row in ranking.rows)
+    caption = m("realtime.caption", threads=m.counted("threads", ranking.threads))
+    return table(caption, heads, rows)
 
 
-def _paced_row(run: StoredRun, row: RankedVariant, threads: int, m: Messages) -> tuple[Cell, ...]:
+def _paced_row(run: ReportedRun, row: RankedVariant, threads: int, m: Messages) -> tuple[Cell, ...]:
     summary = run.summaries.get((row.name, threads))
     paced = None if summary is None else summary.paced
     return cells(
@@ -223,9 +205,8 @@ def _paced_row(run: StoredRun, row: RankedVariant, threads: int, m: Messages) ->
     )
 
 
-def _memory_row(
-    run: StoredRun, variant: VariantRecord, baseline: VariantRecord | None
-) -> tuple[Cell, ...]:
+def _memory_row(run: ReportedRun, variant: VariantRecord) -> tuple[Cell, ...]:
+    baseline = run.baseline
     onnx = None if variant.exported is None else variant.exported.onnx.bytes
     structure = None if variant.audit is None else variant.audit.structure
     reference = None if baseline is None or baseline.audit is None else baseline.audit.structure
@@ -257,7 +238,3 @@ def _verdict(row: RankedVariant, m: Messages) -> Cell:
 
 def _shown(value: Shown, m: Messages) -> Cell:
     return Cell(m(f"shown.{value}"), TONE[value])
-
-
-def _drawn(figure: Figure | None) -> list[Block]:
-    return [] if figure is None else [figure]

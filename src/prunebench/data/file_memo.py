@@ -1,0 +1,151 @@
+"""What is known of files that were read before, so that an unchanged file is not read again.
+
+A file is unchanged while its path, size, modification time and inode are. One that was modified
+shortly before it was read is read again next time, as Git does: a clock of files is coarse, and
+another change within its tick would not show.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from prunebench.common.errors import DatasetError
+from prunebench.common.files import write_atomically
+from prunebench.common.records import sha256_of
+
+VERSION: Final = 1
+"""Raise it with every change of what a label file may say."""
+
+TICK_NS: Final = 2 * 10**9
+"""Coarsest clock of a file system in use: FAT's, in nanoseconds."""
+
+
+class _Seen(NamedTuple):
+    """One look at a file: bytes, nanoseconds, and both with the inode as text."""
+
+    size: int
+    mtime_ns: int
+    state: str
+
+
+class FileMemo:
+    """One look at many files: what is read now, and what is remembered of the last look.
+
+    Files are named by absolute paths, as text: there may be hundreds of thousands.
+
+    Args:
+        path: The file it is kept in. A damaged one counts as absent. ``None``: nothing is kept.
+
+    Attributes:
+        labels: Digest of a label file's content to its number of objects, its highest class id and
+            whether it holds polygons.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._steady_before = time.time_ns() - TICK_NS
+        remembered = {} if path is None else _read(path)
+        self._before: dict[str, str] = remembered.get("files", {})
+        self.labels: dict[str, list[int]] = remembered.get("labels", {})
+        self._known_labels = len(self.labels)
+        self._seen: dict[str, _Seen] = {}
+        self._digests: dict[str, str] = {}
+        self._read_one = False
+
+    def size(self, file: str) -> int | None:
+        """Size of a file in bytes, ``None`` where there is none."""
+        seen = self._look(file)
+        return None if seen is None else seen.size
+
+    def digest(self, file: str) -> str | None:
+        """SHA-256 of a file's content in hexadecimal, ``None`` where there is none.
+
+        Raises:
+            DatasetError: It cannot be read.
+        """
+        known = self._digests.get(file)
+        if known is None and (seen := self._look(file)) is not None:
+            state, _, known = self._before.get(file, "").rpartition(" ")
+            if state != seen.state:
+                known = _digest(file)
+                self._read_one = True
+            self._digests[file] = known
+        return known
+
+    def save(self) -> None:
+        """Remember what was read; a folder that cannot be written is no error."""
+        learnt = self._read_one or len(self.labels) > self._known_labels
+        if self._path is None or not learnt:
+            return
+        files = {
+            file: f"{self._seen[file].state} {digest}"
+            for file, digest in self._digests.items()
+            if self._seen[file].mtime_ns < self._steady_before
+        }
+        if not files:
+            return
+        here = set(self._digests.values())
+        labels = {digest: facts for digest, facts in self.labels.items() if digest in here}
+        body = json.dumps({"files": files, "labels": labels}).encode()
+        with contextlib.suppress(OSError):
+            write_atomically(self._path, _checksum(body) + b"\n" + body)
+
+    def _look(self, file: str) -> _Seen | None:
+        seen = self._seen.get(file)
+        if seen is None:
+            try:
+                status = os.stat(file)  # noqa: PTH116 - a path object costs more than the call
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            size, mtime_ns = status.st_size, status.st_mtime_ns
+            seen = _Seen(size, mtime_ns, f"{size} {mtime_ns} {status.st_ino}")
+            self._seen[file] = seen
+        return seen
+
+
+@contextlib.contextmanager
+def remembering(data_yaml: Path, cache_dir: Path) -> Iterator[FileMemo]:
+    """The memo of a dataset's files, saved when the block ends, by an error too.
+
+    Args:
+        data_yaml: Path of the dataset's YAML: every dataset has a memo of its own.
+        cache_dir: Folder it is kept in.
+    """
+    name = hashlib.sha256(os.fsencode(data_yaml.absolute())).hexdigest()[:16]
+    memo = FileMemo(cache_dir / f".files-{name}.json")
+    try:
+        yield memo
+    finally:
+        memo.save()
+
+
+def _digest(file: str) -> str:
+    try:
+        return sha256_of(Path(file))
+    except OSError as error:
+        raise DatasetError(
+            f"the file cannot be read ({error.strerror})", where=file, fix="check its permissions"
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        checksum, _, body = path.read_bytes().partition(b"\n")
+    except OSError:
+        return {}
+    remembered: dict[str, Any] = json.loads(body) if checksum == _checksum(body) else {}
+    return remembered
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.sha256(b"%d %b" % (VERSION, body)).hexdigest().encode()

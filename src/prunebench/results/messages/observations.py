@@ -1,0 +1,122 @@
+"""What was seen on the host and in the networks, in the words of a catalogue.
+
+Clauses have no full stop, as they stand in the middle of a text.
+"""
+
+from __future__ import annotations
+
+from prunebench.common.records import (
+    Audit,
+    Grounds,
+    Judgement,
+    LeftAlone,
+    Reached,
+    StockBudget,
+    VariantRecord,
+)
+from prunebench.measuring.latency.records import Noise
+from prunebench.results.diagnoses import Explained, Explanation, Sound
+from prunebench.results.messages.catalogue import Messages
+from prunebench.variants.audit import AuditFinding
+
+
+def tell_noise(noise: Noise, m: Messages) -> str:
+    """A clause about what may have falsified a measurement."""
+    return m(f"noise.{noise.kind}", **noise.model_dump())
+
+
+def tell_explanation(explanation: Explanation, m: Messages) -> str:
+    """A sentence about why a pruned variant is as fast as it is."""
+    values = explanation.model_dump()
+    if isinstance(explanation, Explained):
+        values["cause"] = m(f"cause.{explanation.cause.kind}", **values["cause"])
+    elif isinstance(explanation, Sound):
+        values["names"] = m.listed(explanation.names)
+        low, high = f"{explanation.least:.2f}", f"{explanation.most:.2f}"
+        values["times"] = low if low == high else m("range", low=low, high=high)
+    return m(f"explanation.{explanation.kind}", **values)
+
+
+def tell_finding(finding: AuditFinding, m: Messages) -> str:
+    """A sentence about what an audited file or number is."""
+    if finding.audit is None:
+        stock = finding.stock or m("audit.number.unknown")
+        return m("audit.number", number=finding.subject, stock=stock)
+    verdict = m(f"verdict.{finding.audit.verdict}")
+    return m("audit.file", verdict=verdict, found=_audit(finding.audit, m))
+
+
+def tell_grounds(grounds: Grounds, m: Messages, **values: object) -> str:
+    """A clause about what an audit's verdict rests on; it takes the network's ``parameters``."""
+    return m(f"audit.{grounds.kind}", **grounds.model_dump(), **values)
+
+
+def tell_variant(variant: VariantRecord, m: Messages) -> str:
+    """Clauses about what an audited variant is and what it was made for; else empty."""
+    audit, quantization = variant.audit, variant.quantization
+    if audit is None:
+        return ""
+    parts = [_audit(audit, m)]
+    if variant.reached is not None and variant.reached.goal is not None:
+        reached = _reached(variant.reached, m)
+        parts.append(m("made.target", goal=variant.reached.goal, reached=reached))
+    if variant.budget is not None:
+        parts += _budget(variant.budget, audit.structure.macs, m)
+    if quantization is not None:
+        counts = {"quantized": quantization.quantized, "layers": quantization.layers}
+        parts.append(m("made.int8", **counts))
+    return ", ".join(parts)
+
+
+def tell_left_alone(left: LeftAlone, m: Messages) -> str:
+    """A clause about why pruning left a module alone."""
+    reason = m(f"left.{left.reason}", **left.model_dump())
+    if left.shared_with is None:
+        return reason
+    return m("left.shared", module=left.shared_with, reason=reason)
+
+
+def tell_judgement(judgement: Judgement, m: Messages) -> str:
+    """A clause: "round 2: +0.4 points mAP50 [-0.6, +1.3], no gain shown; stopped"."""
+    values: dict[str, object] = {**judgement.model_dump(), "before": judgement.round - 1}
+    if (gain := judgement.gain) is not None:
+        points = zip(("change", "low", "high"), (gain.estimate, gain.low, gain.high), strict=True)
+        values |= {name: f"{100 * value:+z.1f}" for name, value in points}
+        values["overlap"] = m(f"map50.{judgement.metric}")
+    found = m(f"judgement.{judgement.finding}", **values)
+    return m("judgement", round=judgement.round, found=found)
+
+
+def _audit(audit: Audit, m: Messages) -> str:
+    structure, before = audit.structure, audit.grounds.parent_parameters
+    return tell_grounds(
+        audit.grounds,
+        m,
+        stock=structure.stock,
+        parameters=structure.parameters,
+        fused=structure.parameters_fused,
+        layers=len(structure.widths),
+        share=structure.parameters / before if before else 1.0,
+    )
+
+
+def _reached(reached: Reached, m: Messages) -> str:
+    values = {**reached.model_dump(), "mmacs": reached.macs / 1e6}
+    counted = m("made.reached.counted", **values)
+    if reached.speedup is None:
+        return counted
+    measured = m(f"made.reached.{'measured' if reached.met else 'nearest'}", **values)
+    return f"{measured}; {counted}"
+
+
+def _budget(budget: StockBudget, macs: int, m: Messages) -> list[str]:
+    if budget.pruned_macs is None:
+        size = m("made.macs", mmacs=macs / 1e6)
+    else:
+        beside = {"pruned": budget.pruned, "pruned_mmacs": budget.pruned_macs / 1e6}
+        size = m("made.macs.beside", mmacs=macs / 1e6, **beside)
+    if budget.own_epochs is None:
+        retraining = m.counted("epochs", budget.retraining_epochs)
+        return [size, m("made.budget.retraining", retraining=retraining)]
+    own = m.counted("epochs", budget.own_epochs)
+    return [size, m("made.budget.both", own=own, retraining=budget.retraining_epochs)]

@@ -1,0 +1,214 @@
+"""What a ranking's records say, in the words of a catalogue."""
+
+from __future__ import annotations
+
+import itertools
+from typing import assert_never
+
+from prunebench.common.records import Interval
+from prunebench.common.text import percent, points
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_grounds
+from prunebench.results.ranking.advice import PREFERENCE
+from prunebench.results.ranking.records import (
+    Advice,
+    AgainstControl,
+    Altered,
+    Difference,
+    Doubt,
+    Effect,
+    FewImages,
+    MeasuredApart,
+    Metric,
+    Ranking,
+    RelativeChange,
+    Restored,
+    SameNetwork,
+)
+
+Fact = Advice | Difference | Effect | AgainstControl | Doubt
+
+
+def tell(fact: Fact, ranking: Ranking, m: Messages) -> str:
+    """A fact of a ranking in words."""
+    match fact:
+        case Difference():
+            return _difference(fact, ranking, m)
+        case Advice():
+            return _advice(fact, ranking, m)
+        case Effect():
+            return _effect(fact, m)
+        case AgainstControl():
+            return _control(fact, ranking, m)
+        case _:
+            return _doubt(fact, ranking, m)
+
+
+def neighbours(ranking: Ranking) -> list[Difference]:
+    """Each row against the next: in efficiency, and in speed where they are two networks."""
+    pairs = []
+    for upper, lower in itertools.pairwise(row.name for row in ranking.rows):
+        speed = ranking.difference("speed", upper, lower)
+        pairs.append(ranking.difference("efficiency", upper, lower))
+        pairs += [] if speed.same_network else [speed]
+    return pairs
+
+
+def _difference(difference: Difference, ranking: Ranking, m: Messages) -> str:
+    metric, measured = difference.metric, difference.interval
+    values = {
+        "first": difference.first,
+        "second": difference.second,
+        "noun": m(f"sentence.noun.{metric}"),
+    }
+    if measured is None:
+        rounds = m.counted("rounds", difference.rounds)
+        return m.clauses([m("sentence.incomparable", rounds=rounds, **values)])
+    if difference.significant:
+        values |= {"map50": m(f"map50.{ranking.metric}"), "difference": _worded(metric, measured)}
+        return m.clauses([m(f"sentence.significant.{metric}", **values)])
+    values["difference"] = _worded(metric, measured, signed=True)
+    if difference.same_network and metric in ("speed", "latency"):
+        return m.clauses([m("sentence.same_network", **values)])
+    parts = [m("sentence.tie", **values)]
+    limit = ranking.smallest_difference_percent
+    if metric != "accuracy" and -limit < measured.low and measured.high < limit:
+        parts.append(m("sentence.tie.small", limit=f"{limit:g}"))
+    elif measured.low > 0 or measured.high < 0:
+        parts.append(m("sentence.tie.alone"))
+    if difference.more_rounds is not None:
+        rounds = m.counted("more_rounds", difference.more_rounds)
+        settles = f"{difference.settles_percent:g}"
+        parts.append(m("sentence.tie.more", rounds=rounds, percent=settles))
+    return m.clauses(parts)
+
+
+def _effect(effect: Effect, m: Messages) -> str:
+    changes = []
+    if effect.parameters_percent is not None:
+        change = f"{effect.parameters_percent:+.1f} %"
+        changes.append(m("sentence.effect.parameters", change=change))
+    for name in ("accuracy", "speed", "efficiency"):
+        found: RelativeChange = getattr(effect, name)
+        change = percent(found.percent, signed=True)
+        if not found.shown:
+            change = m("change.not_shown", change=change)
+        changes.append(m(f"sentence.effect.{name}", change=change))
+    return m(
+        "sentence.effect",
+        variant=effect.variant,
+        reference=effect.reference,
+        changes=", ".join(changes),
+    )
+
+
+def _control(pair: AgainstControl, ranking: Ranking, m: Messages) -> str:
+    control, row = ranking.row(pair.control), ranking.row(pair.variant)
+    speed, accuracy = (
+        ranking.difference("speed", control.name, row.name),
+        ranking.difference("accuracy", control.name, row.name),
+    )
+    names = {"control": control.name, "variant": row.name}
+    verdict = m(f"sentence.control.{pair.verdict}", **names)
+    if not (speed.significant or speed.same_network or accuracy.significant):
+        text = m(
+            "sentence.control.ties",
+            speed=_seen(speed, control.name, m),
+            accuracy=_seen(accuracy, control.name, m),
+            verdict=verdict,
+            **names,
+        )
+    else:
+        key = "faster" if speed.significant else "same" if speed.same_network else "tie"
+        tie = "" if accuracy.significant else ".tie"
+        text = m(
+            "sentence.control",
+            speed=m(f"sentence.control.{key}", difference=_seen(speed, control.name, m), **names),
+            accuracy=m(
+                f"sentence.control.accuracy{tie}", difference=_seen(accuracy, control.name, m)
+            ),
+            verdict=verdict,
+        )
+    parts = [text]
+    if row.size_mb < control.size_mb:
+        sizes = {"size": f"{row.size_mb:.2f}", "other": f"{control.size_mb:.2f}"}
+        parts.append(m("sentence.control.size", variant=row.name, **sizes))
+    return m.clauses(parts)
+
+
+def _seen(difference: Difference, control: str, m: Messages) -> str:
+    """The figure from the control's side; in brackets where the two are tied."""
+    measured = difference.seen_from(control)
+    if measured is None:
+        return ""
+    if difference.significant:
+        return _worded(difference.metric, measured)
+    signed = _worded(difference.metric, measured, signed=True)
+    return m("sentence.control.difference", difference=signed)
+
+
+def _worded(metric: Metric, measured: Interval, *, signed: bool = False) -> str:
+    return (points if metric == "accuracy" else percent)(measured, signed=signed)
+
+
+def _advice(advice: Advice, ranking: Ranking, m: Messages) -> str:
+    use, fps = m(f"sentence.use.{advice.use}"), f"{ranking.realtime_fps:g}"
+    if advice.recommended is None:
+        if advice.use == "accuracy":
+            return m.clauses([m("sentence.advice.none.accuracy", use=use)])
+        parts = [m("sentence.advice.none", use=use, fps=fps)]
+        accurate = [row for row in ranking.rows if row.keeps_accuracy != "no"]
+        undecided = [row.name for row in accurate if row.realtime == "not shown"]
+        if undecided:
+            parts.append(m("sentence.advice.none.open", names=m.listed(undecided)))
+        return m.clauses(parts)
+    chosen = ranking.row(advice.recommended)
+    figures = m(
+        "sentence.advice.figures",
+        overlap=m(f"map50.{ranking.metric}"),
+        map50=f"{chosen.map50.estimate:.3f}",
+        fps=f"{chosen.fps.estimate:.1f}",
+        size=f"{chosen.size_mb:.1f}",
+    )
+    if advice.leader is None:
+        parts = [m("sentence.advice.ship", use=use, name=chosen.name, figures=figures)]
+    else:
+        decides, breaks_ties = PREFERENCE[advice.use]
+        parts = [
+            m(
+                "sentence.advice.instead",
+                use=use,
+                name=chosen.name,
+                figures=figures,
+                leader=advice.leader,
+                superlative=m(f"sentence.superlative.{decides}"),
+                comparative=m(f"sentence.comparative.{breaks_ties}"),
+            )
+        ]
+    if advice.tied:
+        parts.append(m("sentence.advice.tied", names=m.listed(advice.tied)))
+    if chosen.keeps_accuracy == "not shown":
+        parts.append(m("sentence.advice.accuracy"))
+    if advice.use == "accuracy" and chosen.realtime != "yes":
+        parts.append(m(f"sentence.advice.realtime.{chosen.realtime}", fps=fps))
+    return m.clauses(parts)
+
+
+def _doubt(doubt: Doubt, ranking: Ranking, m: Messages) -> str:
+    values: dict[str, str] = {}
+    match doubt:
+        case Restored(name=name):
+            values = {"name": name, "count": f"{ranking.row(name).parameters or 0:,}"}
+        case Altered(name=name, grounds=grounds):
+            parameters = ranking.row(name).parameters or 0
+            why = tell_grounds(grounds, m, parameters=parameters)
+            values = {"name": name, "count": f"{parameters:,}", "why": why}
+        case SameNetwork(names=names):
+            values = {"names": m.listed(names)}
+        case MeasuredApart(faster=faster, other=other, difference=difference):
+            values = {"faster": faster, "other": other, "difference": percent(difference)}
+        case FewImages(images=images, needed=needed):
+            values = {"images": str(images), "needed": str(needed)}
+        case _:
+            assert_never(doubt)
+    return m(f"sentence.doubt.{doubt.kind}", **values)

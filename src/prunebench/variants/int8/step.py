@@ -1,0 +1,161 @@
+"""Step ``quantize``: an INT8 sibling of an exported file that loses no more mAP50 than allowed."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prunebench.common.errors import CheckpointError, DatasetError
+from prunebench.common.records import Activations, FileRef, Quantization, Record
+from prunebench.measuring.onnx_graph import convolutions, integer_convolutions
+from prunebench.measuring.session import SessionSettings
+from prunebench.steps.events import Emit, Progress, Stage
+from prunebench.variants.export import ONNX_FILE
+from prunebench.variants.int8.float_layers import leave_worst, prediction_error
+from prunebench.variants.int8.quantizer import Quantizer
+
+if TYPE_CHECKING:
+    import onnx
+
+PROBED = 16
+"""Calibration images on which the error of each layer alone is judged."""
+
+
+class Request(Record):
+    """Input of the step.
+
+    Attributes:
+        onnx: Absolute path of the exported float file: batch 1, static, raw head output.
+        calibration: Absolute paths of the training images the ranges come from.
+        images: Absolute paths of the labelled images the loss of accuracy is judged on.
+        names: Class index to name.
+        imgsz: (height, width) of the letterbox in pixels.
+        confidence: Scores at or below are dropped.
+        iou: IoU above which NMS drops a box.
+        max_det: Most detections per image.
+        max_map50_loss: mAP50 the file may lose against the float file; 0.01 is a point.
+        session: The session options latency is measured with.
+        arm: Make activations signed, as the kernels of ARM like them; those of x86 like them
+            unsigned.
+    """
+
+    onnx: str
+    calibration: tuple[str, ...]
+    images: tuple[str, ...]
+    names: dict[int, str]
+    imgsz: tuple[int, int]
+    confidence: float
+    iou: float
+    max_det: int
+    max_map50_loss: float
+    session: SessionSettings
+    arm: bool = False
+
+
+class Quantized(Quantization):
+    """An INT8 file (``onnx``; input, outputs and metadata are the float file's) and its making."""
+
+    onnx: FileRef
+
+
+def run(request: Request, workdir: Path, emit: Emit) -> Quantized:
+    """Quantize an exported file.
+
+    Raises:
+        CheckpointError: The file cannot be loaded, is quantized already, predicts finished
+            detections, or is made for another input or classes.
+        DatasetError: There is no image to calibrate on, an image or a label file cannot be read,
+            or no object is labelled.
+        StepError: It loses more mAP50 than allowed with ``MOST_LEFT`` of its layers in float.
+    """
+    import onnx
+
+    path = Path(request.onnx)
+    if not request.calibration:
+        raise DatasetError(
+            "there is no image to calibrate on", where=path, fix="give it training images"
+        )
+    with tempfile.TemporaryDirectory(dir=workdir, prefix=".quantize.") as folder:
+        activations: Activations = "s8" if request.arm else "u8"
+        quantizer = Quantizer(path, request.imgsz, activations, request.session, Path(folder))
+        _check_output(quantizer.model, request)
+        emit(Stage(what=f"evaluating in float on {len(request.images)} images"))
+        map50_float = _map50(path, request, emit)
+        emit(Stage(what=f"calibrating on {len(request.calibration)} images"))
+        quantizer.calibrate([Path(image) for image in request.calibration], emit)
+        trial, reasons = leave_worst(
+            quantizer.layers,
+            quantizer.write,
+            lambda file: _map50(file, request, emit),
+            lambda: _errors_alone(quantizer, request, emit),
+            map50_float,
+            request.max_map50_loss,
+            emit,
+        )
+        target = workdir / ONNX_FILE
+        trial.path.replace(target)
+    reasons |= quantizer.kept_float
+    written = onnx.load(target)
+    integers = integer_convolutions(written)
+    left = [node for node in convolutions(written) if node.name not in integers]
+    return Quantized(
+        onnx=FileRef.of(target, workdir),
+        layers=len(integers) + len(left),
+        quantized=len(integers),
+        left_float={
+            node.name: reasons.get(node.name, "onnxruntime left it in float") for node in left
+        },
+        map50_float=map50_float,
+        map50=trial.map50,
+        activations=activations,
+        calibration_images=len(request.calibration),
+    )
+
+
+def _errors_alone(quantizer: Quantizer, request: Request, emit: Emit) -> dict[str, float]:
+    """Error of the predictions with one layer on integers and all others in float, by layer."""
+    from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+
+    layers, classes = quantizer.layers, len(request.names)
+    emit(Stage(what=f"quantizing each of {len(layers)} layers alone"))
+    paths = [Path(image) for image in request.calibration[:PROBED]]
+    tensors = [read_letterboxed(path, request.imgsz)[0] for path in paths]
+    network = OnnxNetwork(Path(request.onnx), request.imgsz, request.session)
+    expected = [network(tensor)[0] for tensor in tensors]
+    errors = {}
+    for done, layer in enumerate(layers, start=1):
+        left = [name for name in layers if name != layer]
+        alone = OnnxNetwork(quantizer.write("alone", left), request.imgsz, request.session)
+        changes = [
+            prediction_error(alone(tensor)[0], wanted, classes)
+            for tensor, wanted in zip(tensors, expected, strict=True)
+        ]
+        errors[layer] = sum(changes) / len(changes)
+        emit(Progress(done=done, total=len(layers), unit="layer"))
+    return errors
+
+
+def _map50(onnx_file: Path, request: Request, emit: Emit) -> float:
+    from prunebench.measuring import accuracy
+
+    shared = request.model_dump(include=set(accuracy.Request.model_fields))
+    asked = accuracy.Request.model_validate(shared | {"onnx": str(onnx_file)})
+    boxes, masks = accuracy.match_images(asked, emit)
+    # A mask is cut out by its box, so masks suffer from whatever boxes do.
+    matches = boxes if masks is None else masks
+    accuracy.check_labelled(matches, request.images)
+    map50: float = accuracy.figures(matches, request.names)["map50"]
+    return map50
+
+
+def _check_output(model: onnx.ModelProto, request: Request) -> None:
+    from prunebench.measuring.postprocess import is_end_to_end
+
+    dims = model.graph.output[0].type.tensor_type.shape.dim
+    if is_end_to_end(tuple(dim.dim_value for dim in dims), len(request.names)):
+        raise CheckpointError(
+            "it predicts finished detections",
+            where=request.onnx,
+            fix="export it with its raw predictions (end2end=False, nms=False)",
+        )

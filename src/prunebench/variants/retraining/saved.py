@@ -1,0 +1,79 @@
+"""Checkpoints that a training has just saved: read back, compared with its start, and finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prunebench.common.errors import CheckpointError, StructureChanged
+from prunebench.variants.checkpoint import parameter_count, save_checkpoint
+
+STEP = "train"
+
+PATH_ARGUMENTS = ("data", "model", "project", "save_dir", "resume", "distill_model")
+"""Training arguments that may hold a path of the machine a checkpoint was trained on."""
+
+
+def read_saved(path: Path) -> tuple[Any, dict[str, float]]:
+    """Read back a checkpoint that has just been saved.
+
+    Returns:
+        The network in FP16, the EMA's in training and the student's in distillation, and the
+        validation metrics by Ultralytics' names; those of a final file are empty.
+
+    Raises:
+        CheckpointError: The file does not hold what was saved.
+    """
+    import torch
+    from ultralytics.nn.distill_model import DistillationModel
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=False)
+        network = content["ema"] or content["model"]
+    except Exception as error:  # a damaged pickle can raise anything
+        raise CheckpointError("the saved checkpoint cannot be read back", where=path) from error
+    if isinstance(network, DistillationModel):
+        network._remove_feature_hooks()
+        network = network.student_model
+    metrics = content.get("train_metrics") or {}
+    return network, {name: float(value) for name, value in metrics.items() if value is not None}
+
+
+def tensor_shapes(network: Any) -> dict[str, tuple[int, ...]]:
+    """Shape of every tensor of a network (parameters and buffers), by name."""
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def check_structure(network: Any, parent: Any, what: str) -> None:
+    """Check that the tensors of two networks have the same names and shapes.
+
+    Raises:
+        StructureChanged: They do not; ``what`` names the network.
+    """
+    if tensor_shapes(network) != tensor_shapes(parent):
+        raise StructureChanged(
+            STEP,
+            f"{what} has {parameter_count(network):,} parameters in another structure, "
+            f"its parent {parameter_count(parent):,}",
+        )
+
+
+def finish_checkpoint(
+    source: Path, target: Path, provenance: Mapping[str, Any]
+) -> dict[str, float]:
+    """Make the checkpoint to hand on: EMA weights in FP16, no optimizer, no path of this machine.
+
+    Returns:
+        The validation metrics in ``source``, which Ultralytics' trainer saved.
+
+    Raises:
+        CheckpointError: ``source`` does not hold what was saved.
+    """
+    network, metrics = read_saved(source)
+    network.args = {
+        name: Path(str(value)).name if name in PATH_ARGUMENTS and value else value
+        for name, value in vars(network.args).items()
+    }
+    save_checkpoint(network.float(), target, provenance)
+    return metrics

@@ -1,0 +1,218 @@
+"""What a network is, counted in one declared state.
+
+Step ``inspect``: describes a checkpoint.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prunebench.common.errors import CheckpointError
+from prunebench.common.records import Record, Structure
+from prunebench.measuring.onnx_graph import module_of
+from prunebench.steps.events import Emit, Stage
+from prunebench.variants.stock_catalogue import recognise
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from prunebench.variants.checkpoint import Network
+
+SMALL_HW = (64, 64)
+"""Input size in pixels that shows the order and the dependencies of layers as well as any."""
+
+
+class Request(Record):
+    """Input of the step ``inspect``.
+
+    Attributes:
+        checkpoint: Absolute path of the checkpoint.
+        imgsz: (height, width) in pixels the MACs are counted at.
+    """
+
+    checkpoint: str
+    imgsz: tuple[int, int]
+
+
+def run(request: Request, workdir: Path, emit: Emit) -> Structure:
+    """Describe a checkpoint.
+
+    Raises:
+        CheckpointError: It cannot be used.
+    """
+    from prunebench.variants.checkpoint import load_checkpoint
+
+    emit(Stage(what="reading the checkpoint"))
+    return structure_of(load_checkpoint(Path(request.checkpoint)), request.imgsz)
+
+
+def structure_of(network: Network, imgsz: tuple[int, int]) -> Structure:
+    """Count a network, BatchNorm apart and folded. The network is left unchanged.
+
+    Args:
+        network: A network as ``load_checkpoint`` returns it.
+        imgsz: (height, width) in pixels the MACs are counted at, multiples of its stride.
+    """
+    from prunebench.variants.checkpoint import parameter_count
+
+    network = copy.deepcopy(network).eval()
+    parameters, widths = parameter_count(network), _widths(network)
+    names = {int(index): str(name) for index, name in dict(network.names).items()}
+    stock = _stock(parameters, len(names))
+    if stock is None and widths == _widths(rebuilt(network)):
+        description = Path(str(network.yaml.get("yaml_file", "its own description"))).stem
+        stock = f"{description}, {len(names)} classes"
+    fused = network.fuse(verbose=False)
+    return Structure(
+        task=network.task,
+        names=names,
+        parameters=parameters,
+        parameters_fused=parameter_count(fused),
+        macs=_macs(fused, imgsz),
+        macs_imgsz=imgsz,
+        widths=widths,
+        fused=False,
+        stock=stock,
+    )
+
+
+def structure_of_onnx(path: Path) -> Structure:
+    """Count an exported file. Its BatchNorm is folded; the count with it apart is worked out.
+
+    Every convolution Ultralytics wraps (its module's name ends in ``conv``) had a BatchNorm
+    layer, whose scale and shift became one bias.
+
+    Raises:
+        CheckpointError: It is no ONNX file that Ultralytics exported.
+    """
+    import onnx
+
+    if not path.is_file():
+        raise CheckpointError("the file does not exist", where=path, fix="check the path")
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf and the checker raise errors of their own
+        raise CheckpointError("it is not a valid ONNX file", where=path) from error
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    if not {"names", "task", "imgsz"} <= metadata.keys():
+        raise CheckpointError(
+            "it carries no Ultralytics metadata", where=path, fix="give a file Ultralytics exported"
+        )
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in onnx.shape_inference.infer_shapes(model).graph.value_info
+    }
+    # What an INT8 file makes of stored integers is not stored, but its shape is inferred.
+    weights = shapes | {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    fused = norms = macs = 0
+    widths = {}
+    for node in model.graph.node:
+        if node.op_type not in ("Conv", "ConvTranspose"):
+            continue
+        kernel, *bias = (weights[name] for name in node.input[1:])
+        name = module_of(node.input[1])
+        size = math.prod(kernel)
+        fused += size + sum(math.prod(dims) for dims in bias)
+        swept = node.output[0] if node.op_type == "Conv" else node.input[0]
+        widths[name] = shapes[node.output[0]][1]
+        macs += size * math.prod(shapes[swept][2:])
+        norms += widths[name] if name.endswith(".conv") and bias else 0
+    names = {int(index): str(name) for index, name in ast.literal_eval(metadata["names"]).items()}
+    height, width = ast.literal_eval(metadata["imgsz"])
+    return Structure(
+        task=metadata["task"],
+        names=names,
+        parameters=fused + norms,
+        parameters_fused=fused,
+        macs=macs,
+        macs_imgsz=(height, width),
+        widths=widths,
+        fused=True,
+        stock=_stock(fused, len(names)),
+    )
+
+
+def rebuilt(network: Network) -> Network:
+    """The network its own description builds, with random weights and the same names."""
+    description = copy.deepcopy(network.yaml)
+    built: Network = type(network)(description, ch=description.get("channels", 3), verbose=False)
+    built.names, built.task = network.names, network.task
+    return built.eval()
+
+
+def blank_image(network: Network, imgsz: tuple[int, int] = SMALL_HW) -> Tensor:
+    """An input of zeros, shape (1, channels, height, width)."""
+    import torch
+
+    return torch.zeros(1, network.yaml.get("channels", 3), *imgsz)
+
+
+def run_watched(
+    network: Network,
+    imgsz: tuple[int, int],
+    kinds: tuple[type[nn.Module], ...],
+    note: Callable[[str, Any, Tensor, Tensor], None],
+) -> None:
+    """Run a network on a blank image.
+
+    Args:
+        network: The network, in eval mode.
+        imgsz: (height, width) of the image in pixels.
+        kinds: Classes of the modules that are watched.
+        note: Receives the name, module, input and output of each, in the order they run in.
+    """
+    import torch
+
+    hooks = [
+        module.register_forward_hook(lambda m, given, out, name=name: note(name, m, given[0], out))
+        for name, module in network.named_modules()
+        if isinstance(module, kinds)
+    ]
+    with torch.no_grad():
+        network(blank_image(network, imgsz))
+    for hook in hooks:
+        hook.remove()
+
+
+def _stock(parameters: int, classes: int) -> str | None:
+    """The stock network of this count ("yolov8n, 7 classes"), ``None`` where there is none."""
+    return (recognise(parameters, classes=classes) or "").partition(", unpruned")[0] or None
+
+
+def _widths(network: Network) -> dict[str, int]:
+    """Output channels of every convolution, in the order they run in."""
+    from torch import nn
+
+    kinds = (nn.Conv2d, nn.ConvTranspose2d)
+    widths: dict[str, int] = {}
+    run_watched(network, SMALL_HW, kinds, lambda n, m, *_: widths.update({n: m.out_channels}))
+    every = {n: m.out_channels for n, m in network.named_modules() if isinstance(m, kinds)}
+    # Branches that only training runs come last.
+    return widths | every
+
+
+def _macs(network: Network, imgsz: tuple[int, int]) -> int:
+    """Multiply-accumulates of every convolution and of attention's two matrix products."""
+    from torch import nn
+    from ultralytics.nn.modules.block import Attention
+
+    total = 0
+
+    def count(_: str, module: Any, given: Tensor, output: Tensor) -> None:
+        nonlocal total
+        if isinstance(module, Attention):
+            positions = given.shape[-2] * given.shape[-1]
+            total += module.num_heads * positions**2 * (module.key_dim + module.head_dim)
+            return
+        # Every weight meets each output pixel, in a transposed convolution each input pixel.
+        swept = given if isinstance(module, nn.ConvTranspose2d) else output
+        total += module.weight.numel() * swept.shape[-2] * swept.shape[-1]
+
+    run_watched(network, imgsz, (nn.Conv2d, nn.ConvTranspose2d, Attention), count)
+    return total

@@ -1,0 +1,79 @@
+"""Stock networks at an eighth of their width, with weights that make differences visible."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from typing import Any
+
+import torch
+from torch import nn
+from ultralytics.nn.tasks import DetectionModel, SegmentationModel, yaml_model_load
+
+from prunebench.variants.pruning.alignment import aligned_width
+from prunebench.variants.pruning.pruner import left_alone, narrow, open_network
+
+NAMES = {0: "disc", 1: "square", 2: "triangle", 3: "star", 4: "cross", 5: "ring", 6: "bar"}
+HW = (64, 96)
+
+
+def stock_network(name: str, *, names: dict[int, str] = NAMES) -> Any:
+    """A network Ultralytics describes, as it would come out of its trainer."""
+    return _build(yaml_model_load(f"{name}.yaml"), names, task(name))
+
+
+def tiny_network(name: str) -> Any:
+    """The same layers at width 0.125, with random weights and BatchNorm statistics."""
+    return copy.deepcopy(_tiny_network(name))
+
+
+@functools.cache
+def _tiny_network(name: str) -> Any:
+    description = yaml_model_load(f"{name}.yaml")
+    description["scales"] = {"t": [0.33, 0.125, 1024]}
+    description["scale"] = "t"
+    description["yaml_file"] = f"tiny-{name}.yaml"
+    torch.manual_seed(0)
+    network = _build(description, NAMES, task(name))
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.1)
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return network
+
+
+def prune_uniformly(
+    network: Any, *, ratio: float, round_to: int | None, ignore: tuple[str, ...] = ()
+) -> dict[str, str]:
+    """Remove the same share of channels everywhere, in place; what was left alone, and why."""
+    opened = open_network(network, ignore=ignore)
+    kept = {g.root: aligned_width(g.width, ratio, round_to) for g in opened.graph.groups}
+    alone = left_alone(opened.graph, kept, round_to)
+    narrow(opened, kept, round_to=round_to)
+    return alone
+
+
+def task(name: str) -> str:
+    return "segment" if name.endswith("-seg") else "detect"
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def predictions(network: nn.Module, *, seed: int = 0) -> list[torch.Tensor]:
+    """What the network predicts for one random image."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        outputs = network(torch.rand(1, 3, *HW, generator=generator))[0]
+    return list(outputs) if isinstance(outputs, tuple) else [outputs]
+
+
+def _build(description: dict[str, Any], names: dict[int, str], kind: str) -> Any:
+    description["nc"] = len(names)
+    build: Any = SegmentationModel if kind == "segment" else DetectionModel
+    network = build(description, verbose=False)
+    network.names, network.task = dict(names), kind
+    return network.eval()
