@@ -82,12 +82,10 @@ def measure_on(device: str, folder: str, config: Config) -> Device:
 
 
 def _wait_for(flow_run: UUID, measuring_minutes: float) -> str | None:
-    """Wait until a device's run completes; else why it did not, or is not waited for any longer.
-
-    A server that is restarted meanwhile is waited for.
-    """
+    """Wait until a device's run completes; else why it did not, or is not waited for any longer."""
     begun, began = False, time.monotonic()
     while True:
+        # A server that is restarted meanwhile is waited for.
         state = retried(functools.partial(_read_state, flow_run))
         if state.is_final():
             failure = state.message or state.name or "its run failed"

@@ -20,16 +20,8 @@ RETRY_DELAY_S = 10
 
 SERVER_ERROR = 500
 
-LASTING = (
-    *FULL_DISK,
-    errno.ENOENT,
-    errno.EACCES,
-    errno.EPERM,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.EROFS,
-)
-"""What a file of this host does not recover from by itself; a store's errors have no number."""
+LASTING = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
+"""What does not pass by itself; a store raises a plain ``OSError`` while it is out of reach."""
 
 T = TypeVar("T")
 
@@ -42,7 +34,7 @@ def is_passing(error: Any) -> bool:
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code >= SERVER_ERROR
     if isinstance(error, OSError):
-        return error.errno not in LASTING
+        return not isinstance(error, LASTING) and error.errno not in (*FULL_DISK, errno.EROFS)
     # The history tells of its database in a sentence of its own. Other errors of a database last:
     # a file that is none, or is damaged.
     cause = getattr(error, "__cause__", None)

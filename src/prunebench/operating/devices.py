@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from prunebench.common.errors import InputError
 from prunebench.common.files import write_atomically
-from prunebench.common.records import Record
 from prunebench.operating.store.files import FileStore
 from prunebench.operating.store.runs import fetch_run
 from prunebench.results.devices import DEVICES_FILE, Device, Devices
@@ -17,33 +16,21 @@ from prunebench.results.outcome import read_latency, read_outcome
 from prunebench.results.report.build import build_report
 
 
-class Answer(Record):
-    """The document by which a device says which run of its own answers a request."""
-
-    run: str
-
-
 def answer(store: FileStore, source: str, device: str, run: str) -> None:
     """Say in the store that ``run`` is what ``device`` measured of ``source``."""
-    store.write_document(_document(source, device), Answer(run=run).model_dump())
+    store.write_document(_document(source, device), {"run": run})
 
 
 def read_answer(store: FileStore, source: str, device: str, out: Path) -> Device:
-    """Take what a device measured of the run ``source`` from the store, and its run into ``out``.
-
-    Raises as ``FileStore.get``; ``InputError`` where there is no answer that can be read.
-    """
+    """Take what a device measured of the run ``source`` from the store; its run goes to ``out``."""
+    found = store.read_document(_document(source, device))
     try:
-        found = Answer.model_validate(store.read_document(_document(source, device)))
-    except ValidationError as error:
+        run = str(found["run"])
+    except (TypeError, KeyError) as error:
         raise InputError(f"the answer of {device} cannot be read", where=source) from error
-    folder = fetch_run(found.run, store, out)
-    return Device(
-        name=device,
-        run=found.run,
-        fingerprint=read_latency(folder).fingerprint,
-        ranking=read_outcome(folder),
-    )
+    folder = fetch_run(run, store, out)
+    host, ranking = read_latency(folder).fingerprint, read_outcome(folder)
+    return Device(name=device, run=run, fingerprint=host, ranking=ranking)
 
 
 def write_devices(folder: Path, devices: Sequence[Device]) -> None:

@@ -83,10 +83,7 @@ def open_rebenchmark(
 
 
 def compare_recorded(experiment: Experiment, before: Recorded, after: Recorded) -> RunComparison:
-    """Compare two runs of the history and write ``comparison.json`` into the experiment's run.
-
-    The host may have changed between them; what differs is listed.
-    """
+    """Compare two runs, on another host or not, and write ``comparison.json`` into the later."""
     with Store(experiment.history_url) as store:
         comparison = compare_runs(store, str(before.id), str(after.id), across_hosts=True)
     write_atomically(experiment.run_folder / COMPARISON_FILE, comparison.model_dump_json(indent=2))

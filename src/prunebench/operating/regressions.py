@@ -13,11 +13,7 @@ OTHER_HOST = ("cpu", "isa", "physical_cores", "logical_cores", "quota")
 
 
 class Regression(Record):
-    """A slowdown that was measured twice.
-
-    ``host_differences`` is what changed on the host since the earlier run, ``run`` the name of the
-    run that confirmed it.
-    """
+    """A slowdown measured twice, what changed on the host, and the run that confirmed it."""
 
     first: RunChange
     again: RunChange
@@ -32,8 +28,8 @@ class Regression(Record):
 
 def regression_sentence(regression: Regression) -> str:
     """Both measurements in words."""
-    text = f"{change_sentence(regression.first)} Measured again: "
-    text += change_sentence(regression.again)
+    first, again = change_sentence(regression.first), change_sentence(regression.again)
+    text = f"{first} Measured again: {again}"
     if regression.host_differences:
         text += f" What changed on the host: {'; '.join(regression.host_differences)}."
     return text

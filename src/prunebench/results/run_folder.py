@@ -69,11 +69,8 @@ def read_run_config(folder: Path) -> Config:
     """The configuration a run was made with; ``InputError`` where ``folder`` is not a run's."""
     path = folder / CONFIG_FILE
     if not path.is_file():
-        raise InputError(
-            f"no {CONFIG_FILE} there, so this is not a run folder",
-            where=folder,
-            fix="give the folder that `prunebench run` printed",
-        )
+        what = f"no {CONFIG_FILE} there, so this is not a run folder"
+        raise InputError(what, where=folder, fix="give the folder that `prunebench run` printed")
     return parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), where=str(path))
 
 

@@ -105,10 +105,7 @@ class Scores(NamedTuple):
 def paired_latency(
     name: str, threads: int, candidate: Rounds, baseline: Rounds, limits: GateLimits
 ) -> list[Check]:
-    """Check of model-only latencies (milliseconds by round) that were measured in turns.
-
-    There is none with fewer than ``FEWEST_ROUNDS`` shared rounds.
-    """
+    """Check of model-only milliseconds by round, measured in turns; none in too few rounds."""
     ratios = log_ratios(candidate, baseline)
     if len(ratios) < FEWEST_ROUNDS:
         return []

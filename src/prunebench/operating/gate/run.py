@@ -1,9 +1,8 @@
 """The gate: a candidate is measured beside its baseline, and what it loses is judged.
 
 Where the baseline's ONNX file is gone, the candidate alone is measured and compared with the
-baseline's stored rounds through the reference model, on the same fingerprint only. Accuracy
-comes from the detections both runs kept: it does not depend on the day, so the second
-measurement only resamples the images anew.
+baseline's stored rounds through the reference model, on the same fingerprint only. Accuracy comes
+from the detections both runs kept, so the second measurement only resamples the images anew.
 """
 
 from __future__ import annotations
@@ -77,45 +76,31 @@ def run_gate(
         InputError: Candidate or baseline cannot be found, or they cannot be compared.
         StepError: The measurement failed, or was noisy and the candidate's run is strict.
     """
-    gate = _open_gate(candidate, baseline, limits, work, on_event)
-    findings = judge(gate.checks(0), limits)
-    confirmation = judge(gate.checks(1), limits) if needs_confirmation(findings) else ()
-    return GateReport(
-        candidate=gate.candidate.title,
-        baseline=gate.baseline_title,
-        method="side by side" if gate.stored is None else "stored run",
-        notes=tuple(dict.fromkeys(gate.notes)),
-        result=decide(findings, confirmation),
-    )
-
-
-def _open_gate(
-    candidate: str, baseline: str, limits: GateLimits, work: Path, on_event: Emit
-) -> _Gate:
     first, second = find_subject(candidate), find_subject(baseline)
     if first is None:
-        raise InputError(
-            "the candidate is not a variant in a run folder",
-            where=candidate,
-            fix="give RUNFOLDER:VARIANT or RUNFOLDER",
-        )
+        what = "the candidate is not a variant in a run folder"
+        raise InputError(what, where=candidate, fix="give RUNFOLDER:VARIANT or RUNFOLDER")
     if first.onnx is None:
-        raise InputError(
-            f"the ONNX file of {first.title} is gone or has changed",
-            where=first.folder,
-            fix="run the experiment again",
-        )
+        what = f"the ONNX file of {first.title} is gone or has changed"
+        raise InputError(what, where=first.folder, fix="run the experiment again")
     if second is not None and _form(first) != _form(second):
-        raise InputError(
-            f"{first.title} and {second.title} differ in the letterbox or the classes",
-            fix="compare variants that do the same job",
-        )
+        what = f"{first.title} and {second.title} differ in the letterbox or the classes"
+        raise InputError(what, fix="compare variants that do the same job")
     settings = _settings(first.experiment.config.latency, limits)
     stored = None
     if second is None or second.onnx is None:
         stored = find_stored(baseline, first, settings, second)
         settings = settings.model_copy(update={"threads": tuple(sorted(stored.logs))})
-    return _Gate(first, second, stored, settings, limits, work, on_event)
+    gate = _Gate(first, second, stored, settings, limits, work, on_event)
+    findings = judge(gate.checks(0), limits)
+    confirmation = judge(gate.checks(1), limits) if needs_confirmation(findings) else ()
+    return GateReport(
+        candidate=first.title,
+        baseline=gate.baseline_title,
+        method="side by side" if stored is None else "stored run",
+        notes=tuple(dict.fromkeys(gate.notes)),
+        result=decide(findings, confirmation),
+    )
 
 
 def _form(subject: Subject) -> tuple[tuple[int, int], dict[int, str]]:

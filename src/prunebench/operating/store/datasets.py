@@ -32,10 +32,7 @@ class ArchivedDataset(Record):
 
 
 def archive_dataset(data_yaml: Path, digest: str, store: FileStore, work: Path) -> ArchivedDataset:
-    """Put a dataset into a store; one that is there is not packed again (in ``work``).
-
-    Raises as ``FileStore.put``.
-    """
+    """Put a dataset into a store; one that is there is not packed again (in ``work``)."""
     name = f"datasets/{digest}"
     try:
         known = ArchivedDataset.model_validate(store.read_document(name))
@@ -52,10 +49,7 @@ def archive_dataset(data_yaml: Path, digest: str, store: FileStore, work: Path) 
 
 
 def unpack_dataset(archived: ArchivedDataset, store: FileStore, home: Path) -> Path:
-    """Have a dataset of a store in a folder below ``home``, once; gives its YAML.
-
-    Raises as ``FileStore.get``.
-    """
+    """Have a dataset of a store in a folder below ``home``, once; gives its YAML."""
     home.mkdir(parents=True, exist_ok=True)
     folder = home / archived.digest
     with FileLock(home / f".{archived.digest}.lock"):

@@ -34,8 +34,8 @@ class Stored(Record):
 class FileStore:
     """A folder of files by their content, on anything fsspec reaches.
 
-    Every method raises ``OSError`` where the store is out of reach, and ``StoreError`` where a file
-    is missing there, or damaged.
+    Every method, and so what uses it, raises ``OSError`` where the store is out of reach, and
+    ``StoreError`` where a file is missing there, or damaged.
 
     Args:
         url: ``file:///shared/prunebench``, ``s3://bucket/prefix`` or another fsspec URL.

@@ -98,11 +98,7 @@ def pack(
     *,
     threads: int,
 ) -> RemoteStep:
-    """Upload the files of a request, and describe the step for another host.
-
-    Raises as ``FileStore.put``.
-    """
-    values = request.model_dump(mode="json")
+    """Upload the files of a request, and describe the step for another host."""
     files: dict[str, Stored] = {}
 
     def sent(path: str) -> str:
@@ -113,8 +109,7 @@ def pack(
         files[place] = store.put(Path(path))
         return place
 
-    for field in FILES[step]:
-        values[field] = _with_each(values[field], sent)
+    values = _with_files(step, request.model_dump(mode="json"), sent)
     return RemoteStep(
         step=step,
         name=name,
@@ -132,8 +127,7 @@ def run_for_another_host(
 ) -> RemoteResult:
     """Run a step for another host; an attempt that was interrupted here goes on where it stopped.
 
-    Files are kept in ``home``; the step is killed once ``unwanted`` is set. Raises what the step
-    does, and as ``FileStore.get`` and ``put``.
+    Files are kept in ``home``; the step is killed once ``unwanted`` is set.
     """
     store = open_store(remote.store, home, remote.cache_gb)
     folder = home / STEPS_FOLDER / remote.name
@@ -146,9 +140,7 @@ def run_for_another_host(
         def found(path: str) -> str:
             return str(folder / path) if path in remote.files else path
 
-        values = dict(remote.request)
-        for field in FILES[remote.step]:
-            values[field] = _with_each(values[field], found)
+        values = _with_files(remote.step, remote.request, found)
         if remote.dataset is not None:
             values[DATASET] = str(unpack_dataset(remote.dataset, store, home / DATASETS_FOLDER))
         result = run_child(
@@ -167,17 +159,20 @@ def run_for_another_host(
 
 
 def fetch_result(found: RemoteResult, step: str, folder: Path, store: FileStore) -> None:
-    """Put what a remote step made into the step's folder of this host.
-
-    Raises as ``FileStore.get``.
-    """
+    """Put what a remote step made into the step's folder of this host."""
     for ref in file_refs(found.result):
         store.get(Stored(sha256=ref.sha256, bytes=ref.bytes), folder / ref.path)
     store.get(found.log, folder / f"{step}.log")
 
 
-def _with_each(value: Any, change: Callable[[str], str]) -> Any:
-    """A field that names one file, several or none, each name changed."""
-    if isinstance(value, list):
-        return [change(path) for path in value]
-    return None if value is None else change(value)
+def _with_files(
+    step: str, request: Mapping[str, Any], change: Callable[[str], str]
+) -> dict[str, Any]:
+    """A request with the names of its files changed; a field names one, several or none."""
+    values = dict(request)
+    for field in FILES[step]:
+        if isinstance(values[field], list):
+            values[field] = [change(path) for path in values[field]]
+        elif values[field] is not None:
+            values[field] = change(values[field])
+    return values

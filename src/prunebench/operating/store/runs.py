@@ -42,10 +42,7 @@ def open_store(url: str, out: Path, cache_gb: float = CACHE_GB) -> FileStore:
 
 
 def push_run(folder: Path, store: FileStore) -> RunDocument:
-    """Copy a finished run into a store; what is there already is not sent again.
-
-    Raises as ``FileStore.put``; ``InputError`` where the run is not finished.
-    """
+    """Copy a finished run into a store; what is there already is not sent again."""
     read_outcome(folder)
     experiment = read_experiment(folder)
     files = {
@@ -62,10 +59,7 @@ def push_run(folder: Path, store: FileStore) -> RunDocument:
 
 
 def fetch_run(name: str, store: FileStore, out: Path) -> Path:
-    """Make a run of a store a run folder of this host; one that is there is left as it is.
-
-    Raises as ``FileStore.get``; ``InputError`` where the store has no such run.
-    """
+    """Make a run of a store a run folder of this host; one that is there is left as it is."""
     folder = out / name
     if (folder / RANKING_FILE).is_file():
         return folder

@@ -126,11 +126,7 @@ def log_to_sentinel(session: Session, run_id: int) -> Mapping[tuple[str, int], A
 def logs_to_sentinel(
     rounds: Mapping[tuple[str, int], Mapping[int, float]],
 ) -> Mapping[tuple[str, int], Array]:
-    """log(variant / sentinel) of every round both have, by (variant, threads).
-
-    Args:
-        rounds: (variant, threads) to round to model-only milliseconds, the sentinel's included.
-    """
+    """The same of (variant, threads) to round to model-only milliseconds, the sentinel's too."""
     sentinel = [values for (variant, _), values in rounds.items() if variant == SENTINEL]
     reference = sentinel[0] if sentinel else {}
     ratios = {}

@@ -29,7 +29,6 @@ MIGRATION_LOCK = 7_105_181_120
 """Key of the PostgreSQL advisory lock that migrations are made under."""
 
 SQLITE = "sqlite"
-POSTGRES_NAMES = ("postgres", "postgresql")
 BEGIN_OPTION = "prunebench_begin"
 
 
@@ -41,9 +40,7 @@ def default_url(out: Path) -> str:
 class Store:
     """An open history store; a context manager that closes its connections.
 
-    Args:
-        url: ``sqlite:///file`` or ``postgresql://user@host/database``.
-        create: Make the SQLite file where there is none.
+    ``url`` is ``sqlite:///file``, made with ``create``, or ``postgresql://user@host/database``.
 
     Raises:
         InputError: The URL cannot be used, the database cannot be reached or is not there, or
@@ -55,11 +52,8 @@ class Store:
         self.shown_url = parsed.render_as_string(hide_password=True)
         is_file = parsed.get_backend_name() == SQLITE
         if is_file and not create and not Path(str(parsed.database)).is_file():
-            raise InputError(
-                "there is no history yet",
-                where=self.shown_url,
-                fix="finish a run with `prunebench run`, or name the history with --url or --out",
-            )
+            fix = "finish a run with `prunebench run`, or name the history with --url or --out"
+            raise InputError("there is no history yet", where=self.shown_url, fix=fix)
         self.engine = _engine(parsed, self.shown_url)
         try:
             self._migrate()
@@ -124,12 +118,9 @@ def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise InputError(
-            "the history URL is not a database URL",
-            where=url,
-            fix="write sqlite:///file.db or postgresql://user@host/database",
-        ) from None
-    if parsed.drivername in POSTGRES_NAMES:
+        fix = "write sqlite:///file.db or postgresql://user@host/database"
+        raise InputError("the history URL is not a database URL", where=url, fix=fix) from None
+    if parsed.drivername in ("postgres", "postgresql"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     backend = parsed.get_backend_name()
     if backend not in (SQLITE, "postgresql"):
@@ -150,19 +141,13 @@ def _engine(url: URL, shown_url: str) -> Engine:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(
-                f"the folder of the history store cannot be made ({error.strerror})",
-                where=shown_url,
-                fix="choose another place",
-            ) from error
+            what = f"the folder of the history store cannot be made ({error.strerror})"
+            raise InputError(what, where=shown_url, fix="choose another place") from error
     try:
         engine = create_engine(url, pool_pre_ping=True)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
-        raise InputError(
-            f"the database driver is not installed ({error})",
-            where=shown_url,
-            fix="install prunebench[postgres]",
-        ) from error
+        what = f"the database driver is not installed ({error})"
+        raise InputError(what, where=shown_url, fix="install prunebench[postgres]") from error
     if url.get_backend_name() == SQLITE:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

@@ -107,11 +107,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     lines = lines.map(lambda cell: cell.strip(), na_action="ignore")
     lines = lines[(lines.fillna("") != "").any(axis=1)]
     for place in lines.index[lines.isna().any(axis=1)]:
-        raise TableError(
-            f"the line has fewer values than the header, which has {lines.shape[1]}",
-            where=f"{path}, {place}",
-            fix="give every column one value",
-        )
+        what = f"the line has fewer values than the header, which has {lines.shape[1]}"
+        raise TableError(what, where=f"{path}, {place}", fix="give every column one value")
     cells = lines.iloc[1:]
     cells.columns = lines.iloc[0].str.lower()
     return cells
