@@ -94,11 +94,8 @@ def deploy(operations: Operations, *, check: bool) -> list[ServerChange]:
 def _connected() -> Iterator[SyncPrefectClient]:
     url = PREFECT_API_URL.value()
     if not url:
-        raise InputError(
-            "no Prefect server is configured",
-            where="PREFECT_API_URL",
-            fix="start one with `make serve`, or set the address of yours",
-        )
+        fix = "start one with `make serve`, or set the address of yours"
+        raise InputError("no Prefect server is configured", where="PREFECT_API_URL", fix=fix)
     try:
         with get_client(sync_client=True) as client:
             yield client
@@ -132,10 +129,8 @@ class _Apply:
     def work_pool(self, spec: WorkPoolSpec) -> ServerChange:
         found = _found(self._client.read_work_pool, spec.name)
         if found is not None and found.type != spec.type:
-            raise ConfigError(
-                f"the work pool {spec.name} exists with the type {found.type}, not {spec.type}",
-                fix="delete it, or choose another name",
-            )
+            what = f"the work pool {spec.name} exists with the type {found.type}, not {spec.type}"
+            raise ConfigError(what, fix="delete it, or choose another name")
         wanted = spec.model_dump(include={"description", "base_job_template"})
         differs = [key for key, value in wanted.items() if getattr(found, key, None) != value]
         change = _change("work pool", spec.name, found, differs)
@@ -191,10 +186,8 @@ class _Apply:
         if isinstance(action, ChangeStateSpec):
             return ChangeFlowRunState(state=action.state, message=action.message)
         if action.deployment not in self._deployments:
-            raise ConfigError(
-                f"the automation {spec.name} runs the unknown deployment {action.deployment}",
-                fix=f"choose among {', '.join(self._deployments)}",
-            )
+            what = f"the automation {spec.name} runs the unknown deployment {action.deployment}"
+            raise ConfigError(what, fix=f"choose among {', '.join(self._deployments)}")
         deployment_id = self._deployments[action.deployment]
         return RunDeployment(deployment_id=deployment_id, parameters=action.parameters)
 
