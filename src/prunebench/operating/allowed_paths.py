@@ -1,8 +1,7 @@
 """Where the files that a deployment's parameters name may lie.
 
-Whoever may start a run of a deployment chooses its parameters, from another machine perhaps; the
-worker's operator chooses, in its environment, what those may reach: the folders of
-``PRUNEBENCH_ALLOWED_ROOTS``, separated as in ``PATH``, or else the folder the flows run in.
+Whoever may start a run of a deployment chooses its parameters; the worker's operator chooses what
+those may reach: the folders of ``PRUNEBENCH_ALLOWED_ROOTS``, or else the one the flows run in.
 """
 
 from __future__ import annotations
@@ -20,12 +19,9 @@ from prunebench.results.history.store import SQLITE
 
 
 def check_path(key: str, value: str, environ: Mapping[str, str]) -> None:
-    """Refuse a path that lies outside the allowed folders, also by a link or ``..``.
+    """Refuse the parameter ``key`` outside the allowed folders, also by a link or ``..``.
 
-    Args:
-        key: Name of the parameter, for the error.
-        value: The path; a name without a separator that is not a file is not a path.
-        environ: The worker's environment.
+    A name without a separator that is not a file is not a path.
     """
     path = Path(value).expanduser()
     if os.sep not in value and not path.exists():

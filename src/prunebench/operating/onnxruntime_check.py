@@ -28,10 +28,8 @@ LIBRARY = "onnxruntime"
 class Suspicion(Record):
     """What measuring a file under the versions of the earlier and the later run says.
 
-    Attributes:
-        threads: ``intra_op_num_threads``.
-        slower: How much longer an inference takes under ``after``, in percent.
-        shown: Whether the two are shown to differ.
+    ``slower`` is how much longer an inference takes under ``after``, in percent, and ``shown``
+    whether the two are shown to differ.
     """
 
     variant: str
@@ -52,12 +50,8 @@ def suspect_onnxruntime(
 ) -> tuple[Suspicion, ...]:
     """Measure every file that became slower under the versions of both runs, if those differ.
 
-    Args:
-        run: Folder of the later run, with the files.
-        work: Folder for the installed versions and the raw samples.
-
-    Returns:
-        One for each variant and thread count that is shown to be slower with the same file.
+    ``run`` is the later one's folder; ``work`` is for the installed versions and the raw samples.
+    Gives one for each variant and thread count that is shown to be slower with the same file.
 
     Raises:
         InputError: A version cannot be installed here, or a file is gone.

@@ -31,12 +31,9 @@ Standing = Literal["holds", "not shown", "suspected"]
 
 
 class GateLimits(Record):
-    """What a candidate is allowed to lose.
+    """What a candidate may lose: percent of the model-only latency, and mAP50 (0..1).
 
-    Attributes:
-        latency_percent: Slowdown of the model-only latency, in percent.
-        map50_loss: Loss of mAP50, 0..1.
-        level: Confidence level of each measurement's family of checks.
+    ``level`` is the confidence level of each measurement's family of checks.
     """
 
     latency_percent: float = 3.0

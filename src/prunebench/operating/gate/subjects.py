@@ -72,10 +72,8 @@ def find_stored(
 ) -> StoredBaseline:
     """The baseline's rounds in the candidate's history, at the thread counts of ``settings``.
 
-    Args:
-        given: As for ``find_subject``; the folder need not exist any more.
-        settings: How the candidate will be measured on this host.
-        subject: The baseline where its folder still exists; its run is recorded if need be.
+    ``given`` is as for ``find_subject``, but its folder need not exist any more. Where it does,
+    ``subject`` is the baseline, and its run is recorded if need be.
 
     Raises:
         InputError: The history does not have them, or they come from another host.

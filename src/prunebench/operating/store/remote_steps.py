@@ -44,7 +44,6 @@ class RemoteStep(Record):
     """A step, as another host is asked for it.
 
     Attributes:
-        step: A key of ``FILES``.
         name: Name of the step's folder.
         request: The step's request; a file is named by its path in ``files``.
         files: Path below the step's folder to the file in the store.
