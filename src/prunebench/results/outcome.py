@@ -23,11 +23,9 @@ UNFINISHED = {
 
 
 class RunRanking(Record):
-    """The outcome of a run.
+    """The outcome of a run, with the names of its configuration and of its folder.
 
     Attributes:
-        name: Name of the configuration.
-        run: Name of the run's folder.
         rankings: One ranking per thread count, the first is the one shown first.
         noise: What was seen on the host that may have falsified the measurement.
         stopped: Why measuring stopped: ``settled``, ``rounds`` or ``budget``.

@@ -1,8 +1,8 @@
 """Two stored runs compared, never across hosts without saying so.
 
-Runs lie days apart, so their rounds are not paired. The host's effect on all variants alike is
-taken out by the reference model of each round: ratios to it are compared, by trimmed means and
-Welch's degrees of freedom, corrected by Holm over the comparison.
+Runs lie days apart, so their rounds are not paired. Ratios to the reference model of each round are
+compared, which takes out the host's effect on all variants alike, by trimmed means and Welch's
+degrees of freedom, corrected by Holm over the comparison.
 """
 
 from __future__ import annotations

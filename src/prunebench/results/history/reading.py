@@ -33,8 +33,7 @@ class Point(Record):
         size_mb: Size of the measured file in 10^6 bytes, or that of the configured file.
         latency_ms: Model-only milliseconds.
         to_sentinel: Model-only milliseconds divided by the reference model's, paired by round,
-            which takes out how fast the host was that day; ``None`` where too few rounds are
-            shared.
+            which takes out the host's speed of that day; ``None`` where too few are shared.
         fps: End-to-end frames per second.
         map50: mAP50, 0..1.
         efficiency: mAP50 x FPS / MB.
@@ -91,14 +90,11 @@ def find_run(session: Session, name: str) -> RunRow:
     if not rows and name.isdigit():
         rows = session.scalars(select(RunRow).where(RunRow.id == int(name))).all()
     if not rows:
-        raise InputError(
-            f"the history has no run {name}", fix="choose one that `prunebench history` lists"
-        )
+        fix = "choose one that `prunebench history` lists"
+        raise InputError(f"the history has no run {name}", fix=fix)
     if len(rows) > 1:
-        numbers = ", ".join(str(row.id) for row in rows)
-        raise InputError(
-            f"the history has {len(rows)} runs {name}", fix=f"give the number instead ({numbers})"
-        )
+        fix = f"give the number instead ({', '.join(str(row.id) for row in rows)})"
+        raise InputError(f"the history has {len(rows)} runs {name}", fix=fix)
     return rows[0]
 
 
@@ -126,7 +122,7 @@ def log_to_sentinel(session: Session, run_id: int) -> Mapping[tuple[str, int], A
 def logs_to_sentinel(
     rounds: Mapping[tuple[str, int], Mapping[int, float]],
 ) -> Mapping[tuple[str, int], Array]:
-    """The same of (variant, threads) to round to model-only milliseconds, the sentinel's too."""
+    """log(variant / sentinel) of model-only milliseconds by round, by (variant, threads)."""
     sentinel = [values for (variant, _), values in rounds.items() if variant == SENTINEL]
     reference = sentinel[0] if sentinel else {}
     ratios = {}

@@ -36,11 +36,9 @@ class TableRow(Record):
         rank: 1 + the number of other networks' variants that are more efficient by more than
             the noise; the order as given where the table shows no noise.
         label: The rank as printed, with ``=`` where it is shared.
-        parameters: Parameter count as given.
-        network: The stock network with that count, or ``None``.
+        network: The stock network with that parameter count, or ``None``.
         size_mb: Size in 10^6 bytes.
-        map50: mAP50, 0..1.
-        efficiency: mAP50 x FPS / MB, computed from the columns.
+        efficiency: mAP50 (0..1) x FPS / MB, computed from the columns.
         map50_per_fps: Accuracy/speed ratio, mAP50 / FPS.
         realtime: Whether the limit is kept, as far as the noise lets it be told.
         pareto: Whether no other variant is at least as good in mAP50 and FPS as given.
@@ -92,7 +90,6 @@ class TableRanking(Record):
         noise_factor: Largest ratio of two FPS figures of the same network, or ``None`` where
             no network occurs twice.
         rows: By falling efficiency.
-        failures: Rows that name a failure instead of figures.
         effects: What each retraining did, where strategies and rounds were recognised.
         notes: What the table does not say about itself.
     """

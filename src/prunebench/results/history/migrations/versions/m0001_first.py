@@ -17,9 +17,9 @@ def _needed(name: str, kind: Any, *more: Any, **options: Any) -> sa.Column[Any]:
     return sa.Column(name, kind, *more, nullable=False, **options)
 
 
-def _figure(name: str) -> list[sa.Column[Any]]:
-    """An estimate with the ends of its interval."""
-    return [_needed(f"{name}{end}", sa.Double) for end in ("", "_low", "_high")]
+def _figures(*names: str) -> list[sa.Column[Any]]:
+    """Estimates, each with the ends of its interval."""
+    return [_needed(f"{name}{end}", sa.Double) for name in names for end in ("", "_low", "_high")]
 
 
 def _run_id(**options: Any) -> sa.Column[Any]:
@@ -59,10 +59,7 @@ def upgrade() -> None:
         sa.Column("parameters", sa.Integer),
         _needed("size_mb", sa.Double),
         _needed("images", sa.Integer),
-        *_figure("map50"),
-        *_figure("latency_ms"),
-        *_figure("fps"),
-        *_figure("efficiency"),
+        *_figures("map50", "latency_ms", "fps", "efficiency"),
         _needed("level", sa.Double),
         sa.UniqueConstraint("run_id", "variant", "threads"),
     )
