@@ -82,9 +82,7 @@ class _Program:
 
 
 class Serving(NamedTuple):
-    """What is running: the address of the UI, what applying the deployments changed, and the
-    server and the workers.
-    """
+    """The address of the UI, what applying the deployments changed, the server and the workers."""
 
     address: str
     changes: list[ServerChange]

@@ -41,21 +41,17 @@ class _WatchedServer(SubprocessASGIServer):
 def prefect_server() -> Iterator[None]:
     """Use the server ``PREFECT_API_URL`` names, or else Prefect's temporary one.
 
-    Prefect stops its temporary server when the interpreter exits, so a run killed by SIGKILL
-    would leave it behind, with the run's standard output open. A watcher ends it then, also while
-    it starts.
+    Prefect stops its temporary server when the interpreter exits, so a run killed by SIGKILL would
+    leave it behind, with the run's standard output open. A watcher ends it then.
     """
     if PREFECT_API_URL.value():
         yield
         return
     server = _WatchedServer()
     with keeping_out_of_ctrl_c():
+        command, quiet = [sys.executable, "-c", WATCH], subprocess.DEVNULL
         server.watcher = subprocess.Popen(
-            [sys.executable, "-c", WATCH],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            text=True,
+            command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, text=True
         )
     try:
         server.start(timeout=STARTUP_S)

@@ -27,15 +27,12 @@ from tasks.retries import retried, retried_task
 DEPLOYMENT = "rebenchmark/device"
 DEVICES_FOLDER = "devices"
 POLL_S = 2.0
-
 BEGIN_MINUTES = 10.0
 """Time a device has to begin: a host that is restarted is waited for, one that is gone is not."""
 
 WAIT_FACTOR = 3
-"""A device may be busy with another run, and slower than this host."""
-
 TRAVEL_MINUTES = 10.0
-"""On top of that: files have to travel."""
+"""A device may be busy with another run, and slower than this host; and files have to travel."""
 
 
 def check_devices(config: Config) -> None:

@@ -27,10 +27,9 @@ def measuring_limit_name() -> str:
 def measuring_slot() -> Iterator[None]:
     """Occupy this host's one measuring slot. Call it with the host's file lock held.
 
-    ``concurrency`` with an unknown limit only warns and runs in parallel, so the limit is made
-    first and asked for strictly. Whoever holds the file lock is alone on this host, so a slot
-    that is still taken belongs to a killed run and is freed, and a server that forgets about this
-    one ends no measurement.
+    ``concurrency`` with an unknown limit only warns, so the limit is made first and asked for
+    strictly. Whoever holds the file lock is alone on this host, so a slot that is still taken
+    belongs to a killed run and is freed; a server that forgets about this one ends no measurement.
     """
     name = measuring_limit_name()
     with get_client(sync_client=True) as client:
