@@ -214,7 +214,7 @@ def test_a_stored_baseline_of_another_host_is_refused(
 @pytest.mark.parametrize(
     ("spoil", "candidate", "baseline", "sentence"),
     [
-        (None, "nowhere:pruned", "run:pruned", "no variant in a run folder; give RUNFOLDER"),
+        (None, "nowhere:pruned", "run:pruned", "not a variant in a run folder; give RUNFOLDER"),
         (None, "run:prund", "run", "no variant prund; choose among baseline, pruned"),
         (None, "run:pruned", "gone:pruned", "there is no history yet"),
         ("model.onnx", "run:pruned", "run:baseline", "pruned of run run is gone or has changed"),

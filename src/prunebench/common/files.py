@@ -55,6 +55,8 @@ def place(source: Path, target: Path) -> None:
             partial.unlink(missing_ok=True)
             raise
     partial.replace(target)
+    # Renaming one hard link to another of the same file does nothing.
+    partial.unlink(missing_ok=True)
 
 
 def check_output_folder(folder: Path, *, needed_bytes: int = NEEDED_BYTES) -> None:

@@ -76,3 +76,12 @@ def test_placing_a_file_replaces_the_target_and_shares_its_content(tmp_path: Pat
     place(source, target)
     assert target.read_text() == "new"
     assert os.listdir(target.parent) == ["model.onnx"]  # noqa: PTH208
+
+
+def test_a_file_that_is_in_place_is_placed_again_without_a_trace(tmp_path: Path) -> None:
+    source, target = tmp_path / "model.onnx", tmp_path / "run" / "model.onnx"
+    source.write_bytes(b"network")
+    for _ in range(2):
+        place(source, target)
+        assert [entry.name for entry in target.parent.iterdir()] == ["model.onnx"]
+    assert target.samefile(source)
