@@ -45,11 +45,7 @@ class OnnxNetwork:
 def read_letterboxed(
     path: Path, imgsz: tuple[int, int]
 ) -> tuple[FloatArray, NDArray[np.float64], NDArray[np.float64]]:
-    """Read an image into the letterbox.
-
-    Args:
-        path: The image.
-        imgsz: (height, width) of the letterbox in pixels.
+    """Read an image into the letterbox, ``imgsz`` (height, width) in pixels.
 
     Returns:
         The network input, (1, 3, height, width) RGB in 0..1; and factor and offset, (4,) each,

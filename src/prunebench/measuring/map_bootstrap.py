@@ -5,8 +5,7 @@ in a difference. A resample only changes how often an image counts, so average p
 computed with weights: detections are sorted once, and their cumulative sums are weighted.
 
 The precision-recall curve is Ultralytics' ``compute_ap`` (101 points, precision envelope). Between
-two true positives its envelope is constant and after the last one it is 0, so only true positives
-have to be looked at.
+two true positives its envelope is constant, so only true positives have to be looked at.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,11 +32,9 @@ class Detections:
     """The matches of one variant on one list of images.
 
     Attributes:
-        image: Index of the image of each detection, shape (detections,).
-        confidence: Scores, shape (detections,).
-        cls: Class indices, shape (detections,).
-        tp: Whether a detection is a true positive at each IoU threshold, shape (detections, 10).
-        target_counts: Labelled objects per image and class, shape (images, classes).
+        image: Index of the image of each detection, (detections,), as the scores and classes.
+        tp: Whether a detection is a true positive at each IoU threshold, (detections, 10).
+        target_counts: Labelled objects, (images, classes).
     """
 
     image: npt.NDArray[np.int64]
@@ -56,8 +52,7 @@ class Detections:
 def load_detections(path: Path, overlap: Overlap = "box") -> Detections:
     """Read the ``.npz`` that the accuracy step wrote, with its matches by box or by mask.
 
-    Raises:
-        KeyError: Matches by mask are asked for of a detection network.
+    KeyError where matches by mask are asked for of a detection network.
     """
     with np.load(path) as arrays:
         return Detections(
@@ -102,12 +97,10 @@ def mean_ap(detections: Detections, weights: Array, *, threshold: int = 0) -> Ar
 
 @dataclass(frozen=True)
 class _ClassCurve:
-    """One class's detections by falling confidence, reduced to its true positives.
+    """The true positives of a class by falling confidence.
 
-    Attributes:
-        image: Image of each true positive, shape (true positives,).
-        since_last: Detections of each image after the previous true positive up to and with this
-            one, shape (images, true positives).
+    ``image`` (true positives,) is where each lies, ``since_last`` (images, true positives) the
+    detections of each image after the previous true positive up to and with this one.
     """
 
     image: npt.NDArray[np.int64]
@@ -138,11 +131,7 @@ def _class_curves(detections: Detections, threshold: int) -> Sequence[tuple[int,
             continue
         images = detections.image[chosen]
         segment = np.cumsum(hits) - hits
-        counts = _count_pairs(images, segment, (detections.images, int(hits.sum()) + 1))
+        counts = np.zeros((detections.images, int(hits.sum()) + 1), dtype=np.float32)
+        np.add.at(counts, (images, segment), 1)
         curves.append((index, _ClassCurve(image=images[hits], since_last=counts[:, :-1])))
     return curves
-
-
-def _count_pairs(rows: Any, columns: Any, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
-    flat = np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1])
-    return flat.reshape(shape).astype(np.float32)

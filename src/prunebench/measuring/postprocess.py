@@ -1,10 +1,9 @@
 """Letterbox, decoding and masks of Ultralytics ONNX models with numpy and OpenCV alone.
 
-This is the code a deployment would run around the network, so latency times it and accuracy
-uses the very same functions. They follow Ultralytics: ``data/augment.py`` ``LetterBox`` with
-``auto=False, scaleup=True, center=True`` and ``utils/nms.py`` ``non_max_suppression`` to the last
-bit, and ``utils/ops.py`` ``process_mask`` but for how a sum is rounded; the tests compare them
-with the originals.
+A deployment would run this code around the network, so latency times it and accuracy uses the very
+same functions. They follow Ultralytics: ``data/augment.py`` ``LetterBox`` with ``auto=False,
+scaleup=True, center=True`` and ``utils/nms.py`` ``non_max_suppression`` to the last bit, and
+``utils/ops.py`` ``process_mask`` but for how a sum is rounded; the tests compare the originals.
 """
 
 from __future__ import annotations
@@ -33,11 +32,7 @@ END_TO_END_COLUMNS = (6, 38)
 
 
 def letterbox(image_bgr: MatLike, hw: tuple[int, int]) -> tuple[FloatArray, float, tuple[int, int]]:
-    """Scale an image into a fixed frame without distortion, centred on grey.
-
-    Args:
-        image_bgr: (H, W, 3) uint8 pixels as OpenCV decodes them.
-        hw: (height, width) of the frame in pixels.
+    """Scale an image, (H, W, 3) BGR uint8, without distortion into (height, width) ``hw`` on grey.
 
     Returns:
         The network input, (1, 3, height, width) RGB in 0..1, C-contiguous; the scale that takes
@@ -63,13 +58,7 @@ def letterbox(image_bgr: MatLike, hw: tuple[int, int]) -> tuple[FloatArray, floa
 
 
 def decode_and_nms(
-    output: FloatArray,
-    nc: int,
-    conf: float,
-    iou: float,
-    max_det: int,
-    *,
-    multi_label: bool = False,
+    output: FloatArray, nc: int, conf: float, iou: float, max_det: int, *, multi_label: bool = False
 ) -> FloatArray:
     """Turn a network's first output into detections.
 

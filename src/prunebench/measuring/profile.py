@@ -1,9 +1,9 @@
 """Step ``diagnose``: why is a pruned network not faster?
 
 Two sources, both onnxruntime's own: the graph it optimised for this CPU (which convolutions run in
-the blocked layout NCHWc, and what it costs to reorder activations into and out of it), and its
-profile (milliseconds of every kernel). The variant and its baseline run in turns in one process,
-so that what disturbs one disturbs the other. The times explain; they rank nothing.
+the blocked layout NCHWc, and the reordering of activations around it), and its profile
+(milliseconds of every kernel). The variant and its baseline run in turns in one process, so that
+what disturbs one disturbs the other. The times explain; they rank nothing.
 """
 
 from __future__ import annotations
@@ -45,14 +45,10 @@ OTHER_EXPLAIN = 0.5
 
 
 class Request(Record):
-    """Input of the step.
+    """Input of the step: absolute paths of both files, each with one input of a fixed shape.
 
-    Attributes:
-        onnx: Absolute path of the variant's file: one float32 input of a fixed shape.
-        baseline: The same of the baseline's.
-        threads: ``intra_op_num_threads``.
-        session: The session options that latency was measured with.
-        block: Channels in a block of this CPU's kernels, see ``fingerprint.kernel_block``.
+    ``threads`` is ``intra_op_num_threads``, ``session`` what latency was measured with, ``block``
+    the channels in a block of this CPU's kernels (``fingerprint.kernel_block``).
     """
 
     onnx: str
@@ -66,14 +62,13 @@ class NetworkProfile(Record):
     """How onnxruntime runs one file on this CPU.
 
     Attributes:
-        convolutions: Convolutions in the optimised graph.
+        convolutions: In the optimised graph.
         blocked: Those in the blocked layout NCHWc.
         quantized: Those on integers, for which there is no blocked layout.
         reorders: Nodes that only reorder activations into or out of that layout.
         off_block: Width of every convolution whose output channels are no multiple of the block,
             by the name of its module.
-        weights: Numbers in the file's float32 tensors.
-        denormal_weights: Those of them that are denormal numbers.
+        weights: Numbers in the file's float32 tensors; ``denormal_weights`` of them are denormal.
         mmacs: Million multiply-accumulates of the convolutions, for one image.
         kernel_ms: Milliseconds of one inference spent in kernels: the sum of each one's median.
         time_shares: Operator to its share of ``kernel_ms``, the largest first.
@@ -131,14 +126,10 @@ Cause = Annotated[OffBlock | Denormals | OtherOperators, Field(discriminator="ki
 
 
 class Diagnosis(Record):
-    """A variant's profile against its baseline's.
+    """A variant's profile against its baseline's, both with ``threads`` threads.
 
-    Attributes:
-        block: Channels in a block of this CPU's kernels.
-        threads: ``intra_op_num_threads`` of both.
-        times_baseline: The variant's milliseconds per MAC divided by the baseline's; above 1, it
-            gains less time than it saves arithmetic.
-        causes: What is off, the likeliest culprit first; empty where nothing is.
+    ``times_baseline`` is the variant's milliseconds per MAC divided by the baseline's: above 1, it
+    gains less time than it saves arithmetic. ``causes`` say what is off, likeliest first.
     """
 
     block: int
@@ -152,14 +143,13 @@ class Diagnosis(Record):
 def run(request: Request, workdir: Path, emit: Emit) -> Diagnosis:
     """Profile a variant beside its baseline and say what is off.
 
-    Raises:
-        CheckpointError: A file cannot be loaded, or has no single input of a fixed shape.
+    CheckpointError where a file cannot be loaded, or has no single input of a fixed shape.
     """
     emit(Stage(what="profiling against the baseline"))
     with tempfile.TemporaryDirectory(dir=workdir, prefix=".diagnose.") as folder:
-        files = [Path(request.onnx), Path(request.baseline)]
         profiled = [
-            _Profiled(path, Path(folder) / str(index), request) for index, path in enumerate(files)
+            _Profiled(Path(path), Path(folder) / name, request)
+            for path, name in ((request.onnx, "variant"), (request.baseline, "baseline"))
         ]
         until = time.perf_counter() + TIMED_S
         for done in range(MOST_RUNS + 1):
@@ -230,7 +220,6 @@ class _Profiled:
         events = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
         kernels = _kernel_ms(events)
         total = sum(kernels.values())
-        by_time = sorted(kernels.items(), key=lambda item: -item[1])
         nodes = onnx.load(self._optimised).graph.node
         convolutions = [node for node in nodes if _is_convolution(node)]
         widths, macs = _convolutions(self._model)
@@ -245,7 +234,10 @@ class _Profiled:
             denormal_weights=denormal,
             mmacs=macs / 1e6,
             kernel_ms=total,
-            time_shares={name: round(ms / total, 4) for name, ms in by_time},
+            time_shares={
+                name: round(kernels[name] / total, 4)
+                for name in sorted(kernels, key=kernels.__getitem__, reverse=True)
+            },
         )
 
 

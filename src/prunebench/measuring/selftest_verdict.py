@@ -29,11 +29,9 @@ RESAMPLED = 1000
 class Comparison(Record):
     """One copy against the first, in one repetition.
 
-    Attributes:
-        slowdown: The true ratio of their milliseconds; 1 for the A/A pair.
-        ratio: The measured one.
-        p: p-value, corrected for the interim looks while measuring.
-        significant: Whether a ranking would call them different.
+    ``slowdown`` is the true ratio of their milliseconds (1: the A/A pair), ``ratio`` the measured
+    one; ``p`` is corrected for the interim looks; ``significant``: a ranking would call them
+    different.
     """
 
     slowdown: float
@@ -44,13 +42,10 @@ class Comparison(Record):
 
 
 class Repetition(Record):
-    """One measurement of all copies.
+    """One measurement of all copies, the A/A pair first.
 
-    Attributes:
-        comparisons: The A/A pair first.
-        median_ms: Median over rounds of the first copy's milliseconds.
-        asked_s: Seconds of timed inference asked for.
-        noise: What on the host may have falsified it.
+    ``median_ms`` is that of the first copy over the rounds, ``asked_s`` the seconds of timed
+    inference asked for, ``noise`` what on the host may have falsified it.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -81,18 +76,14 @@ class SelfTest(Record):
     """What the measuring can tell apart on this host.
 
     Attributes:
-        model: The file, or ``selftest.BUILT_IN``.
-        threads: ``intra_op_num_threads``.
+        model: The file, or that it is the built-in model.
         level: Confidence level of every interval and test.
         verdicts: By true ratio; the A/A pair's, the false alarms, first.
-        half_width_percent: Median over the repetitions of half the width of the A/A ratio's
-            interval, in percent.
+        half_width_percent: Of the A/A ratio's interval, median over the repetitions.
         detectable_percent: Slowdown found in ``statistics.POWER`` of measurements that go on to
-            ``rounds_max``.
-        detectable_soon_percent: The same after ``rounds_min`` rounds.
+            ``rounds_max``; ``detectable_soon_percent`` after ``rounds_min``.
         overhead: Wall time divided by the timed inference asked for.
-        doubts: Why differences measured here should not be believed; empty where nothing speaks
-            against them.
+        doubts: Why differences measured here should not be believed.
     """
 
     model: str
@@ -117,10 +108,8 @@ class SelfTest(Record):
 class Copies(NamedTuple):
     """The copies in one repetition.
 
-    Attributes:
-        logs: Log ratios of each copy to the first, by round, in the order of the slowdowns.
-        result: The measurement.
-        median_ms: Median over rounds of the first copy's milliseconds.
+    ``logs`` are the log ratios of each copy to the first, by round, in the order of the slowdowns;
+    ``median_ms`` is that of the first copy over the rounds.
     """
 
     logs: tuple[Array, ...]
@@ -208,14 +197,9 @@ def resampled_alarms(
 ) -> Iterator[bool]:
     """Whether each of ``RESAMPLED`` measurements, made of the rounds seen, is called different.
 
-    Each runs through the real stopping rule and ends in the real test.
-
-    Args:
-        equal: Shape (rounds,): log ratios of two equal copies.
-        shift: True log ratio that is added; 0 or more.
-        config: The protocol.
-        looks: How often it may stop on what it sees.
-        rng: Source of randomness.
+    Each runs through the real stopping rule and ends in the real test. ``equal``, (rounds,), are
+    log ratios of two equal copies; ``shift`` is the true log ratio that is added, 0 or more;
+    ``looks`` is how often the protocol may stop on what it sees.
     """
     percent = config.smallest_difference_percent
     for _ in range(RESAMPLED):

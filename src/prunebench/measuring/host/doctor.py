@@ -50,7 +50,7 @@ GOOD_CLOCKS = ("tsc", "arch_sys_counter", "kvm-clock")
 
 
 class Finding(NamedTuple):
-    """One thing looked at: how bad it is, what it is about, and a sentence."""
+    """One thing looked at, in a sentence."""
 
     level: Level
     topic: str
@@ -58,10 +58,7 @@ class Finding(NamedTuple):
 
 
 def examine() -> list[Finding]:
-    """Look at everything that decides whether latencies of this machine can be believed.
-
-    Takes half a second, in which the load is observed.
-    """
+    """Look at what decides whether latencies here can be believed; takes half a second."""
     topics = {
         "load": [_load()],
         "cores": [_cores()],
@@ -100,10 +97,8 @@ def _cores() -> Seen:
     if mine < host:
         return "warn", f"{sentence}: an affinity or cpuset keeps it off the rest."
     if mine > cores:
-        return (
-            "warn",
-            f"{sentence}: hardware threads share cores, so a neighbour's load slows this one.",
-        )
+        why = "hardware threads share cores, so a neighbour's load slows this one"
+        return "warn", f"{sentence}: {why}."
     return "ok", f"{sentence}."
 
 
@@ -165,10 +160,8 @@ def _instructions() -> list[Seen]:
 
 def _denormals() -> Seen:
     if "GenuineIntel" in (read_kernel_file(Path("/proc/cpuinfo")) or ""):
-        return (
-            "warn",
-            "Denormal weights slow Intel CPUs: set latency.flush_denormals if a variant has any.",
-        )
+        fix = "set latency.flush_denormals if a variant has any"
+        return "warn", f"Denormal weights slow Intel CPUs: {fix}."
     return "ok", "This CPU is not known to slow down on denormal numbers."
 
 
@@ -189,13 +182,10 @@ def _swap() -> Seen:
 
 
 def _surroundings() -> Seen:
-    virtual, container = "hypervisor" in cpu_flags(), in_container()
-    if virtual:
-        inside = " in a container" if container else ""
-        return (
-            "warn",
-            f"This is a virtual machine{inside}: neighbours may take CPU time, watch the steal.",
-        )
+    container = in_container()
+    if "hypervisor" in cpu_flags():
+        where = "a virtual machine in a container" if container else "a virtual machine"
+        return "warn", f"This is {where}: neighbours may take CPU time, watch the steal."
     if container:
         return "warn", "This is a container: other containers share the CPU's caches."
     return "ok", "No hypervisor and no container is visible."
@@ -203,8 +193,7 @@ def _surroundings() -> Seen:
 
 def _battery() -> Seen:
     # psutil has no such function on platforms without power supplies.
-    read = getattr(psutil, "sensors_battery", None)
-    battery = None if read is None else read()
+    battery = getattr(psutil, "sensors_battery", lambda: None)()
     if battery is not None and battery.power_plugged is False:
         return "bad", "This machine runs on battery: plug it in."
     return "ok", "This machine does not run on battery."

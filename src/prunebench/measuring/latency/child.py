@@ -3,8 +3,8 @@
 Started as ``python -P -m prunebench.measuring.latency.child REQUEST RESULT`` by ``together.py``,
 which has the children of a round take turns: this one works only when told to, a line on standard
 input per turn, and answers each with a byte on standard output. It imports numpy, onnxruntime and,
-once frames are timed end to end, OpenCV; everything else would cost start-up time in every round
-and memory that is not the model's. It writes raw durations; the parent derives every statistic.
+for end-to-end frames, OpenCV; more would cost start-up time in every round and memory that is not
+the model's. It writes raw durations; the parent derives every statistic.
 
 The order is that of a deployment's life: load, first inference, warm-up, back-to-back inferences,
 back-to-back frames, then frames that arrive at the real-time rate.
@@ -207,8 +207,8 @@ def _time_paced(request: Request, answer: Callable[[int], int]) -> list[float]:
     """Milliseconds from each frame's arrival to its result, waiting in the queue included.
 
     Frames arrive every ``1 / realtime_fps`` seconds whether or not the last one is done, and
-    none is dropped. Frames still unanswered when the time is overrun get the time they have
-    waited so far, a lower bound that is beyond any deadline.
+    none is dropped. Those unanswered when the time is overrun get the time waited so far, a lower
+    bound that is beyond any deadline.
     """
     seconds = request["paced_seconds"]
     interval = 1e9 / request["realtime_fps"]

@@ -1,9 +1,9 @@
 """Measure variants side by side: rounds of fresh processes, shuffled, until nothing is contested.
 
 In every round each (variant, threads) still of interest is measured once in a fresh process,
-together with the sentinel; the processes take turns of a tenth of a second, shuffled anew for each
-turn. Whatever the host does hits all variants of a round alike, and ratios paired by round and turn
-are free of it.
+together with the sentinel; the processes take turns of a tenth of a second, shuffled anew for each.
+The host's effects hit all variants of a round alike, and ratios paired by round and turn are free
+of them.
 """
 
 from __future__ import annotations
@@ -66,13 +66,11 @@ STOPPING_SETTINGS = (
 
 
 class Target(NamedTuple):
-    """A variant to measure.
+    """A variant to measure: the file and what its sha256 must be.
 
-    Attributes:
-        sha256: What its file's content must be.
-        slowdown: Factor every inference is made slower by, for ``selftest`` to find again.
-        packages: Folder its process imports libraries from first; ``None``: those installed.
-        imgsz: (height, width) of a letterbox of its own in pixels; ``None``: the others'.
+    ``slowdown`` is a factor for ``selftest`` to find again; ``packages`` the folder its process
+    imports libraries from first (``None``: those installed); ``imgsz`` (height, width) a letterbox
+    of its own in pixels (``None``: the others').
     """
 
     name: str
@@ -107,9 +105,7 @@ def measure(
     Args:
         variants: What to measure; names are unique.
         images: Real images for the end-to-end frames. Without any, inferences alone are timed.
-        realtime_fps: Frames per second of the paced frames.
         imgsz: (height, width) of the letterbox in pixels, for targets without their own.
-        nc: Number of classes.
         folder: Where the raw samples go.
         who: Name of the run, for others who wait for this host.
         on_event: Receives ``Waiting`` and, after every round for each child, ``Timed``.
@@ -125,10 +121,7 @@ def measure(
     """
     emit: Emit = on_event or (lambda event: None)
     # Preparing uses the CPU too, so it waits for a measurement that is under way.
-    with (
-        host_lock(who, lambda sentence: emit(Waiting(what=sentence))),
-        exclusive(),
-    ):
+    with host_lock(who, lambda sentence: emit(Waiting(what=sentence))), exclusive():
         for target in variants:
             if sha256_of(target.onnx) != target.sha256:
                 reason = f"{target.onnx} changed after it was made"
@@ -207,9 +200,8 @@ class _Rounds:
     failures: dict[str, str] = field(default_factory=dict)
     _ended: float = field(default_factory=time.perf_counter)
 
-    @property
-    def _paced_seconds(self) -> float:
-        return self.config.paced_seconds if self.config.paced else 0.0
+    def __post_init__(self) -> None:
+        self._paced_seconds = self.config.paced_seconds if self.config.paced else 0.0
 
     @property
     def kind(self) -> Kind:
@@ -244,7 +236,7 @@ class _Rounds:
         """Seconds of timed inference the child runs so far were asked for."""
         each = self.config.seconds
         if self.frames:
-            each += self.config.seconds + self._paced_seconds
+            each += each + self._paced_seconds
         return each * sum(sample.variant != SENTINEL for sample in self.log.samples)
 
     def _measure_round(self, index: int, wanted: Collection[tuple[str, int]]) -> None:
@@ -278,9 +270,8 @@ class _Rounds:
             self.failures[run[1]] = raw.reason
             if run[1] == SENTINEL or len(self.failures) == len(self.variants):
                 raise raw
-        ended, before = time.perf_counter(), self._ended
-        self._ended = ended
-        spare_s = max(0.0, ended - before - sum(raw.process_s for _, raw in done))
+        before, self._ended = self._ended, time.perf_counter()
+        spare_s = max(0.0, self._ended - before - sum(raw.process_s for _, raw in done))
         samples = [
             Sample(
                 round=index,

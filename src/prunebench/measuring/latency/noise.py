@@ -1,8 +1,8 @@
 """What was seen on the host that may have falsified a measurement.
 
-Limits and why: the rounds are paired and shuffled, so a little drift cancels; these are the
-sizes at which it no longer does. A disturbance counts when it hits a tenth of the child runs,
-at least two: a single bad round is what trimmed means are for.
+The rounds are paired and shuffled, so a little drift cancels; the limits are where it no longer
+does. A disturbance counts when it hits a tenth of the child runs, at least two: a single bad round
+is what trimmed means are for.
 """
 
 from __future__ import annotations

@@ -25,28 +25,22 @@ class Sample(Record):
     of every other, and so on.
 
     Attributes:
-        round: 0 for the first.
-        position: Place in the round's shuffled order, 0 for the first.
+        position: Place in the round's shuffled order, 0 for the first, as the rounds.
         variant: Name of the variant, or of the sentinel.
         started_s: Unix time the process was started at, in seconds.
-        process_s: Wall time its start and its turns took, in seconds.
-        elapsed_s: The same and its share of what the round took besides, in seconds.
+        process_s: Wall time its start and its turns took, in seconds; ``elapsed_s`` has its share
+            of what the round took besides.
         load_ms: Creating the session.
-        first_ms: The first inference.
-        model_ms: Back-to-back inferences of one letterboxed image, slice after slice.
-        model_slices: How many of them each slice holds.
-        model_wall_s: Wall time of those, in seconds.
-        model_cpu_s: CPU time of the process meanwhile, all threads, in seconds.
-        model_preemptions: Times the kernel took the CPU away meanwhile.
-        letterbox_ms: Per back-to-back frame; the next two go with it.
-        inference_ms: Per back-to-back frame.
-        nms_ms: Per back-to-back frame: NMS, and the masks of what it keeps.
-        frame_slices: How many frames each slice holds.
+        model_ms: Back-to-back inferences of one letterboxed image, slice after slice;
+            ``model_wall_s``, ``model_cpu_s`` (all threads) and ``model_preemptions`` (times the
+            kernel took the CPU away) go with them.
+        model_slices: How many of them each slice holds; ``frame_slices`` of the frames.
+        letterbox_ms: Per back-to-back frame, as ``inference_ms`` and ``nms_ms`` (with the masks).
         response_ms: Arrival to result of frames arriving at the real-time rate.
         steal_share: Share of all CPUs' time the hypervisor took during the timed part.
-        other_cores: Cores kept busy by other processes during the timed part.
-        rss_base_mb: Resident memory before the session exists, in 10^6 bytes.
-        rss_peak_mb: Highest resident memory up to the last back-to-back inference.
+        other_cores: Cores kept busy by other processes meanwhile; both ``None`` off Linux.
+        rss_base_mb: Resident memory before the session exists, in 10^6 bytes; ``rss_peak_mb`` the
+            highest up to the last back-to-back inference.
         session: Options the session itself reported.
     """
 
@@ -98,12 +92,9 @@ class Sample(Record):
 class Pair(Record):
     """What the rounds say about two variants, as the stopping rule sees it.
 
-    Attributes:
-        ratio: Milliseconds of ``first`` divided by ``second``'s, paired by round, at
-            ``stopping.LEVEL``; ``None`` with fewer than three common rounds.
-        rounds: Rounds in which both were measured.
-        state: ``told apart``; ``tie`` (a difference that matters would have shown); ``open``
-            (measuring ended before it was settled); ``not asked``.
+    ``ratio`` is the milliseconds of ``first`` by ``second``'s, paired by round, at
+    ``stopping.LEVEL`` (``None`` with fewer than three common rounds). State ``tie``: a difference
+    that matters would have shown; ``open``: measuring ended before it was settled.
     """
 
     threads: int
@@ -117,11 +108,9 @@ class Pair(Record):
 class SentinelReport(Record):
     """What the reference model did over the rounds, by its median inference in each.
 
-    Attributes:
-        median_ms: Median over rounds.
-        rounds_off: Rounds in which it was further off that than ``noise.SENTINEL_LIMIT``.
-        worst_off: The largest deviation, as a share of the median, with its sign.
-        drift: Change from the first third of the rounds to the last, as a share.
+    In ``rounds_off`` it was further off its median over the rounds than ``noise.SENTINEL_LIMIT``;
+    ``worst_off`` is the largest deviation, ``drift`` the change from the first third of the rounds
+    to the last, both as signed shares.
     """
 
     rounds: int
@@ -193,10 +182,9 @@ class LatencyResult(Record):
         failures: Name to the reason it has no figures.
         kind: Durations the stopping rule compared.
         stopped: ``settled`` (no pair was contested any more), ``rounds`` or ``budget``.
-        pairs: Every pair at every thread count.
         wall_s: Wall time spent in seconds, over all attempts.
         asked_s: Seconds of timed inference asked for, without the sentinel's.
-        load_average: Load averages over 1, 5 and 15 minutes at the start.
+        load_average: Over 1, 5 and 15 minutes at the start.
         sentinel: What the reference model did, ``None`` with fewer than three rounds.
         noise: What on the host may have falsified the measurement, one sentence each.
         samples: The raw samples, JSON lines in the measurement's folder.

@@ -50,8 +50,7 @@ class SampleLog:
 def read_samples(path: Path) -> list[Sample]:
     """Samples of a file; a last line that a kill cut short is left out.
 
-    Raises:
-        ValidationError: Another line is not a sample.
+    ValidationError where another line is not a sample.
     """
     if not path.is_file():
         return []

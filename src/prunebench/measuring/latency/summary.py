@@ -23,11 +23,8 @@ from prunebench.measuring.latency.stopping import round_medians
 class FrameSummary(Record):
     """Whole frames, back to back: letterbox, inference, NMS and masks on real images.
 
-    Attributes:
-        fps: Frames per second: 1000 / typical frame in ms.
-        percentiles_ms: Percentile to value over all frames, where the sample supports it.
-        letterbox_ms: Median over rounds of the stage's median; so are the next two.
-        nms_ms: The masks of a segmentation network are part of it.
+    ``fps`` is 1000 / typical frame in ms, a percentile is over all frames and left out where the
+    sample does not support it, a stage's figure is the median over rounds of its median.
     """
 
     fps: Interval
@@ -38,14 +35,11 @@ class FrameSummary(Record):
 
 
 class PacedSummary(Record):
-    """Frames that arrive at the real-time rate, from arrival to result.
+    """Frames that arrive every ``deadline_ms``, from arrival to result.
 
-    Attributes:
-        deadline_ms: Time between two of them.
-        percentiles_ms: Percentile to value over all frames, where the sample supports it.
-        p95_ms: The 95th percentile with its interval, ``None`` where not supported.
-        missed: Share of the frames that missed the deadline, 0..1.
-        realtime: Whether the real-time limit is held, by the interval of ``p95_ms``.
+    Percentiles are over all frames, where the sample supports them, else ``p95_ms`` is ``None``;
+    ``missed`` is the share beyond the deadline, 0..1; ``realtime`` goes by the interval of
+    ``p95_ms``.
     """
 
     frames: int
@@ -57,18 +51,15 @@ class PacedSummary(Record):
 
 
 class LatencySummary(Record):
-    """What a variant costs at one thread count; times in milliseconds.
+    """What a variant costs at one thread count; times in milliseconds, memory in 10^6 bytes.
 
     Attributes:
         model_ms: Typical back-to-back inference: trimmed geometric mean of the rounds.
-        model_percentiles_ms: Percentile to value over all inferences, where the sample
-            supports it.
-        load_ms: Median time to create the session.
-        first_ms: Median first inference.
-        rss_peak_mb: Median over rounds of the child's peak resident memory, in 10^6 bytes.
-        rss_model_mb: The part of it that came with the session and its inferences.
-        frames: End-to-end frames, ``None`` where none were measured.
-        paced: Paced frames, ``None`` where none were measured.
+        model_percentiles_ms: Over all inferences, where the sample supports it.
+        load_ms: Median time to create the session; ``first_ms`` of the first inference.
+        rss_peak_mb: Median over rounds of the child's peak resident memory; ``rss_model_mb`` the
+            part of it that came with the session and its inferences.
+        frames: ``None`` where no end-to-end frames were measured, as ``paced``.
     """
 
     variant: str
@@ -121,13 +112,9 @@ def _frames(
     if not timed:
         return None
     typical = geometric_interval(list(rounds.values()), level)
+    estimate, low, high = (1000 / ms for ms in (typical.estimate, typical.high, typical.low))
     return FrameSummary(
-        fps=Interval(
-            estimate=1000 / typical.estimate,
-            low=1000 / typical.high,
-            high=1000 / typical.low,
-            level=level,
-        ),
+        fps=Interval(estimate=estimate, low=low, high=high, level=level),
         percentiles_ms=_percentiles([s.frame_ms for s in timed]),
         letterbox_ms=_typical(timed, lambda s: float(np.median(s.letterbox_ms))),
         inference_ms=_typical(timed, lambda s: float(np.median(s.inference_ms))),

@@ -1,8 +1,8 @@
 """The measuring children of one round: all alive, one at work at a time, in short slices.
 
 What disturbs a shared host lasts seconds: a neighbour on the sibling hyperthread, a clock that
-falls. Children measured one after the other meet different disturbances; children that take
-turns every tenth of a second meet the same ones, and a comparison slice by slice is free of them.
+falls. Children measured one after the other meet different disturbances; children that take turns
+every tenth of a second meet the same ones, and a comparison slice by slice is free of them.
 While one works the others block on their standard input, and the parent on the worker's answer.
 """
 
@@ -69,11 +69,8 @@ def measure_together(
 ) -> list[Raw | ChildFailed]:
     """Measure every lane once, each in a fresh process, taking turns.
 
-    Args:
-        lanes: At most ``MOST_AT_ONCE``; each gets as many turns as the others.
-        seconds: Timed seconds of a back-to-back part of a variant: they decide how many turns.
-        workdir: Folder for requests, results and what the processes print.
-        rng: Shuffles the lanes anew for each cycle of turns.
+    ``lanes`` are at most ``MOST_AT_ONCE``, shuffled anew by ``rng`` for each cycle of turns;
+    ``seconds`` of timed inference decide how many; ``workdir`` gets requests, results and logs.
 
     Returns:
         For each lane what it measured, or why it failed.
