@@ -81,8 +81,7 @@ def _cgroup_folders(
         version: Literal[1, 2] = 1 if controllers else 2
         if version == 1 and controller not in controllers.split(","):
             continue
-        mount = _cgroup_mount(mounts, version, controller)
-        if mount is None:
+        if (mount := _cgroup_mount(mounts, version, controller)) is None:
             continue
         point, mounted_root = mount
         # In a container the mount shows a part of the tree only: paths count from its root.

@@ -60,8 +60,7 @@ def place(source: Path, target: Path) -> None:
 def check_output_folder(folder: Path, *, needed_bytes: int = NEEDED_BYTES) -> None:
     """Make ``folder`` and prove that it can be written, leaving nothing behind.
 
-    Raises:
-        OutputError: It is no folder, is read-only, or has too little free space.
+    OutputError where it is no folder, is read-only, or has too little free space.
     """
     created = not folder.exists()
     try:
@@ -110,8 +109,7 @@ def full_disk(folder: Path, error: Exception | None = None) -> str | None:
 def sole_user(folder: Path) -> Iterator[None]:
     """Hold ``folder`` for this process; the system frees it when the process ends.
 
-    Raises:
-        OutputError: The folder cannot be written, or another process is running in it.
+    OutputError where it cannot be written, or another process is running in it.
     """
     check_output_folder(folder)
     lock = FileLock(folder / ".lock")

@@ -86,10 +86,9 @@ class Structure(Record):
     Attributes:
         task: Ultralytics task ("detect", "segment").
         names: Class index to class name.
-        parameters: Parameters with BatchNorm layers apart (the state a checkpoint is saved in).
-        parameters_fused: Parameters after BatchNorm is folded into the convolutions.
-        macs: Multiply-accumulates of one image at ``macs_imgsz``, BatchNorm folded.
-        macs_imgsz: (height, width) in pixels the MACs were counted at.
+        parameters: With BatchNorm layers apart (the state a checkpoint is saved in);
+            ``parameters_fused`` after they are folded into the convolutions.
+        macs: Multiply-accumulates of one image at ``macs_imgsz`` (height, width), BatchNorm folded.
         widths: Output channels of every convolution, by module name in forward order.
         fused: Whether the file itself was already fused when it was read.
         stock: Description of the stock network with the same count ("yolov8n, 7 classes"),
@@ -189,16 +188,11 @@ class Accuracy(Record):
         map50: Mean over classes of AP at IoU 0.50, 0..1.
         map50_95: Mean over classes and IoU 0.50:0.95, 0..1.
         per_class: Class name to its AP50, for the classes that occur in the labels.
-        per_class_50_95: Class name to its AP50-95.
-        images: Images evaluated.
-        instances: Labelled objects in them.
+        instances: Labelled objects in the images.
         imgsz: (height, width) of the letterbox.
         detections: Raw per-image matches, an ``.npz`` (see ``prunebench.measuring.accuracy``).
-        mask_map50: As ``map50``, with the IoU of masks instead of boxes; ``None`` for detection,
-            and so the next three.
-        mask_map50_95: As ``map50_95``.
-        mask_per_class: As ``per_class``.
-        mask_per_class_50_95: As ``per_class_50_95``.
+        mask_map50: As ``map50``, with the IoU of masks instead of boxes, and so the next three;
+            ``None`` for detection.
     """
 
     map50: float
@@ -218,10 +212,7 @@ class Accuracy(Record):
 class Parity(Record):
     """Largest differences between checkpoint and ONNX file on real images, and their limits.
 
-    Attributes:
-        images: Images compared.
-        max_box_px: Largest box coordinate difference, in pixels of the letterbox.
-        max_score: Largest class score difference, 0..1.
+    Box coordinates in pixels of the letterbox, class scores 0..1.
     """
 
     images: int
@@ -232,14 +223,10 @@ class Parity(Record):
 
 
 class Exported(Record):
-    """An ONNX file and what was checked about it.
+    """An ONNX file with its operator set and (height, width) of its letterbox in pixels.
 
-    Attributes:
-        onnx: The file.
-        parity: Its differences from the checkpoint, ``None`` of a quantized file: that computes
-            something else on purpose, and its loss is measured in mAP.
-        opset: ONNX operator set.
-        imgsz: (height, width) of its letterbox in pixels.
+    ``parity`` is its differences from the checkpoint, ``None`` of a quantized file: that computes
+    something else on purpose, and its loss is measured in mAP.
     """
 
     onnx: FileRef
@@ -252,12 +239,10 @@ class Quantization(Record):
     """What went on integers in an INT8 file, and what that cost.
 
     Attributes:
-        layers: Convolutions in the file.
-        quantized: Those of them on integers.
+        layers: Convolutions in the file, ``quantized`` of them on integers.
         left_float: The others, by the name of their node, each with its reason.
         map50_float: mAP50 of the float file on the images the layers were chosen by, 0..1.
         map50: mAP50 of the INT8 file on the same images.
-        activations: Whether its activations are unsigned or signed.
         calibration_images: Training images the ranges of the activations come from.
     """
 
@@ -281,12 +266,10 @@ class TrainingSummary(Record):
     """What one training did and cost.
 
     Attributes:
-        strategy: Name of the strategy.
         round: 1 for the first retraining after pruning, 0 for a training before it.
         epochs: Epochs finished.
         minutes: Wall time in minutes, all attempts of a resumed training added up.
-        transferred: Tensors taken over from the parent at the start.
-        tensors: Tensors of the network that was trained.
+        transferred: Tensors taken over from the parent at the start, of ``tensors`` in all.
         curves: Per-epoch CSV as Ultralytics writes it.
         resumed: How often the training was continued after an interruption.
         stopped: Why it ended before its last epoch, or ``None``.
@@ -374,8 +357,7 @@ class VariantRecord(Record):
         parent: Name of the variant it was made from, ``None`` for the baseline.
         steps: The chain of steps that made it, in order.
         imgsz: (height, width) of a letterbox of its own in pixels, ``None``: the run's.
-        checkpoint: Its checkpoint; a quantized variant has none, it was made from an ONNX file.
-        quantization: Set where it is the INT8 sibling of its parent.
+        checkpoint: ``None`` of a quantized variant, which was made from an ONNX file.
         failure: Set when a step failed; later fields are then ``None``.
         reached: What the pruning target came to, for a pruned variant.
         budget: Set where it is a smaller stock network.

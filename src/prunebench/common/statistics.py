@@ -43,14 +43,7 @@ MOST_ROUNDS = 10_000
 
 @dataclass(frozen=True)
 class Location:
-    """A trimmed mean and how well it is known.
-
-    Attributes:
-        centre: The trimmed mean.
-        se: Its standard error.
-        df: Degrees of freedom of ``se``.
-        n: Number of values.
-    """
+    """A trimmed mean of ``n`` values, its standard error and that error's degrees of freedom."""
 
     centre: float
     se: float
@@ -67,19 +60,13 @@ class Location:
     def ratio(self, level: float) -> Interval:
         """The confidence interval of the ratio whose logarithm this is."""
         half = self.half_width(level)
-        return Interval(
-            estimate=math.exp(self.centre),
-            low=math.exp(self.centre - half),
-            high=math.exp(self.centre + half),
-            level=level,
-        )
+        low, high = math.exp(self.centre - half), math.exp(self.centre + half)
+        return Interval(estimate=math.exp(self.centre), low=low, high=high, level=level)
 
     def detectable(self, rounds: int, level: float) -> float:
         """Smallest true value that a test after ``rounds`` rounds as noisy finds with ``POWER``.
 
-        Args:
-            rounds: Rounds of the measurement.
-            level: Confidence level of the single comparison, after any correction.
+        ``level`` is that of the single comparison, after any correction.
         """
         df = rounds - 2 * trimmed_at_each_end(rounds) - 1
         quantiles = stats.t.ppf(0.5 + level / 2, df) + stats.t.ppf(POWER, df)
@@ -123,13 +110,9 @@ def add(first: Location, second: Location) -> Location:
 def bootstrap_draws(
     values: Array, *, level: float, resamples: int, rng: np.random.Generator
 ) -> Array:
-    """Bootstrap draws, (resamples,), of ``locate``'s centre, as wide as Student's t interval.
+    """Bootstrap draws, (resamples,), of ``locate``'s centre for ``values``, (rounds,).
 
-    Args:
-        values: Shape (rounds,).
-        level: Confidence level at which the draws' percentiles are the interval's ends.
-        resamples: Number of draws.
-        rng: Source of randomness.
+    Their percentiles at ``level`` are the ends of Student's t interval.
     """
     location = locate(values)
     result = stats.bootstrap(
@@ -148,23 +131,17 @@ def bootstrap_draws(
 
 
 def _trimmed_mean(values: Array, axis: int = -1) -> Array:
+    cut = trimmed_at_each_end(values.shape[axis])
     ordered = np.moveaxis(np.sort(values, axis=axis), axis, -1)
-    n = ordered.shape[-1]
-    cut = trimmed_at_each_end(n)
-    mean: Array = ordered[..., cut : n - cut].mean(axis=-1)
+    mean: Array = ordered[..., cut : ordered.shape[-1] - cut].mean(axis=-1)
     return mean
 
 
 def interval(estimate: float, draws: Array, level: float) -> Interval:
     """Percentile interval of the draws that are not NaN; it always contains the estimate."""
     tail = (1 - level) / 2
-    low, high = np.nanquantile(draws, [tail, 1 - tail])
-    return Interval(
-        estimate=estimate,
-        low=min(float(low), estimate),
-        high=max(float(high), estimate),
-        level=level,
-    )
+    ends = [estimate, *map(float, np.nanquantile(draws, [tail, 1 - tail]))]
+    return Interval(estimate=estimate, low=min(ends), high=max(ends), level=level)
 
 
 def log_ratios(a: Mapping[int, float], b: Mapping[int, float]) -> Array:
@@ -191,11 +168,7 @@ def rounds_to_settle(location: Location, difference: float, *, level: float) -> 
     """Further rounds after which a true difference would be found with ``POWER``.
 
     The noise seen so far is taken for the noise to come, so this is a plan and no promise.
-
-    Args:
-        location: The log ratios measured so far.
-        difference: True difference to be found, as a share (0.01 is 1 %).
-        level: Confidence level of the single comparison, after any correction.
+    ``difference`` is a share (0.01 is 1 %), ``level`` that of the single comparison.
 
     Returns:
         0 where the rounds already suffice, ``None`` beyond ``MOST_ROUNDS``.

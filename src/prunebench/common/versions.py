@@ -29,11 +29,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def check_versions() -> None:
-    """Refuse to start with a library outside its tested series.
-
-    Raises:
-        EnvironmentMismatch: Naming the library, what is installed and what to install.
-    """
+    """Refuse, with an EnvironmentMismatch, to start with a library outside its tested series."""
     found = installed_versions()
     for name, series in TESTED.items():
         fix = f"install it with: pip install '{name}=={series}.*'"

@@ -1,7 +1,4 @@
-"""The one configuration: the YAML file, the flow's parameter and the UI form.
-
-Command line over environment over file over defaults (see ``load_config``).
-"""
+"""The one configuration: the YAML file, the flow's parameter and the UI form."""
 
 from __future__ import annotations
 
@@ -171,8 +168,7 @@ def load_config(
 def parse_overrides(arguments: Iterable[str]) -> dict[str, Any]:
     """Value of each dotted key in arguments such as ``prune.target=2x``, read as YAML.
 
-    Raises:
-        ConfigError: An argument is not ``key=value``, or its value is not YAML.
+    ConfigError where an argument is not ``key=value``, or its value is not YAML.
     """
     overrides = {}
     for argument in arguments:
@@ -193,15 +189,10 @@ def parse_config(
     where: str | None = None,
     origins: Mapping[str, str] | None = None,
 ) -> Config:
-    """Validate plain values.
+    """Validate a nested mapping of keys to values.
 
-    Args:
-        values: Nested mapping of keys to values.
-        where: File they come from, for the error.
-        origins: Where else the value of a dotted key comes from, for the error.
-
-    Raises:
-        ConfigError: With the path of the first wrong key and the nearest valid one.
+    ``where`` is the file they come from and ``origins`` where else the value of a dotted key comes
+    from, both for the ConfigError: it has the path of the first wrong key and the nearest one.
     """
     try:
         return Config.model_validate(values)
