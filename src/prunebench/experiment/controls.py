@@ -22,12 +22,9 @@ STOCK_NAME = re.compile(r"(yolov?\d+)([nsmlx])")
 
 
 class StockNetwork(Record):
-    """The stock network that is the control ``smaller``.
+    """The stock network that is the control ``smaller``, by Ultralytics' name ("yolov8n.yaml").
 
-    Attributes:
-        description: Ultralytics' name of its description ("yolov8n.yaml").
-        narrowed: Whether its width is lowered to the MACs of the pruned network, because there is
-            no smaller size.
+    ``narrowed``: its width is lowered to the MACs of the pruned network, as no size is smaller.
     """
 
     description: str
@@ -38,13 +35,8 @@ def lower_letterbox(hw: tuple[int, int]) -> tuple[int, int] | None:
     """The next lower letterbox: the longer side one step of 32 pixels shorter.
 
     The other side is the multiple of 32 that is nearest to the same aspect, the lower one of two
-    that are equally near.
-
-    Args:
-        hw: (height, width) in pixels, multiples of 32.
-
-    Returns:
-        (height, width) in pixels, or ``None`` where a side has 32 pixels already.
+    that are equally near. ``hw`` and the result are (height, width) in pixels, multiples of 32;
+    ``None`` where a side has 32 pixels already.
     """
     steps = [side // STRIDE for side in hw]
     if min(steps) == 1:
@@ -57,9 +49,7 @@ def lower_letterbox(hw: tuple[int, int]) -> tuple[int, int] | None:
 def stock_name(model: str, structure: Structure | None) -> str | None:
     """Name of the stock network a model is ("yolov8n"), ``None`` where it is none.
 
-    Args:
-        model: The configuration's ``model``.
-        structure: What the checkpoint is, ``None`` where ``model`` is a network description.
+    ``structure`` is what the checkpoint is, ``None`` where ``model`` is a network description.
     """
     if structure is None:
         return Path(model).stem
@@ -67,14 +57,9 @@ def stock_name(model: str, structure: Structure | None) -> str | None:
 
 
 def smaller_network(model: str, structure: Structure | None) -> StockNetwork:
-    """The stock network of the same family that is the next smaller one.
+    """The next smaller stock network of the same family; arguments as of ``stock_name``.
 
-    Args:
-        model: The configuration's ``model``.
-        structure: What the checkpoint is, ``None`` where ``model`` is a network description.
-
-    Raises:
-        ConfigError: The model is no stock detection network, so there is no next smaller one.
+    ConfigError where the model is no stock detection network, so there is no next smaller one.
     """
     name = stock_name(model, structure)
     match = None if name is None else STOCK_NAME.fullmatch(name)

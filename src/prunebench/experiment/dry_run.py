@@ -17,11 +17,7 @@ TRIED_IMAGES = 48
 
 
 def dry_run(inputs: Checked) -> Estimate:
-    """Train on a few batches, and estimate the time.
-
-    Raises:
-        StepError: The short try failed.
-    """
+    """Train on a few batches, and estimate the time; StepError where that short try failed."""
     config = inputs.config
     train, validation = images_of(inputs.dataset, "train"), images_of(inputs.dataset, "val")
     request = Request(

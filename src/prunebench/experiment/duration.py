@@ -42,11 +42,9 @@ class Part(Record):
 
 
 class Estimate(Record):
-    """How long a run takes where no finished step can be taken over.
+    """How long a run takes where no finished step can be taken over, by kind of work.
 
-    Attributes:
-        parts: By kind of work, in order.
-        notes: What is not in it.
+    ``notes`` say what is not in it.
     """
 
     parts: tuple[Part, ...]
@@ -128,11 +126,7 @@ def estimate(
 ) -> Estimate:
     """Estimate how long a run takes.
 
-    Args:
-        config: The experiment.
-        plan: Its variants.
-        pace: What a short try took.
-        images: Images of the training split, of the validation split, and of the evaluation.
+    ``images`` are those of the training split, of the validation split, and of the evaluation.
     """
     work = workload(config, plan)
     train, validate, evaluate = images
@@ -142,48 +136,33 @@ def estimate(
     files = len(work.variants) * (EXPORT_S + START_S + evaluate * pace.infer_s)
     layers = 2 * START_S + pace.layers_s if pace.layers_s else 0.0
     search = work.searches * TRY_S
+    pruning = work.pruned * PRUNE_S
+    tried = [
+        (f"training, {epoch_s:.0f} s an epoch", one_by_one, training),
+        ("measuring what each layer costs and matters", layers, layers),
+        (f"searching for the target, {TRIES} tries at most", search, TRIES * search),
+        ("pruning", pruning, pruning),
+        ("exporting and evaluating", files, files),
+    ]
     parts = [
-        Part(title="checking, starting, ranking", low_s=AROUND_S / 2, high_s=AROUND_S),
-        Part(title=f"training, {epoch_s:.0f} s an epoch", low_s=one_by_one, high_s=training),
-        Part(title="measuring what each layer costs and matters", low_s=layers, high_s=layers),
-        Part(
-            title=f"searching for the target, {TRIES} tries at most",
-            low_s=search,
-            high_s=TRIES * search,
-        ),
-        Part(title="pruning", low_s=work.pruned * PRUNE_S, high_s=work.pruned * PRUNE_S),
-        Part(title="exporting and evaluating", low_s=files, high_s=files),
+        ("checking, starting, ranking", AROUND_S / 2, AROUND_S),
+        *((title, QUICKER * low, SLOWER * high) for title, low, high in tried if high),
+        ("measuring latency", work.rounds[0] * work.round_s, work.most_measuring_s),
     ]
-    spread = [
-        part.model_copy(update={"low_s": QUICKER * part.low_s, "high_s": SLOWER * part.high_s})
-        for part in parts[1:]
-        if part.high_s
-    ]
-    measuring = Part(
-        title="measuring latency",
-        low_s=work.rounds[0] * work.round_s,
-        high_s=work.most_measuring_s,
+    quantizes = config.quantize is not None or "int8" in config.controls
+    note = "A quantization that has to leave layers in float takes longer."
+    return Estimate(
+        parts=tuple(Part(title=title, low_s=low, high_s=high) for title, low, high in parts),
+        notes=(note,) if quantizes else (),
     )
-    return Estimate(parts=(parts[0], *spread, measuring), notes=_notes(config))
-
-
-def _notes(config: Config) -> tuple[str, ...]:
-    notes = []
-    if config.quantize is not None or "int8" in config.controls:
-        notes.append("A quantization that has to leave layers in float takes longer.")
-    return tuple(notes)
 
 
 class TimeLeft:
     """The time a run still takes, learnt from its progress events.
 
-    Nothing is said before the first training has shown how long an epoch takes.
-
-    Args:
-        work: What the run has to do.
-        parents: Variant to the one it is made from: what failed takes its children with it.
-        parallel: Trainings at once.
-        clock: Seconds, rising.
+    Nothing is said before the first training has shown how long an epoch takes. ``parents`` maps
+    a variant to the one it is made from (what failed takes its children with it), ``parallel`` is
+    the number of trainings at once, ``clock`` rises in seconds.
     """
 
     def __init__(
@@ -234,7 +213,8 @@ class TimeLeft:
         training = (self._epoch_s or 0.0) * max(
             sum(waiting) / self._parallel, max(waiting, default=0.0)
         )
-        files = EXPORT_S + self._mean_evaluation_s()
+        known = self._evaluation_s
+        files = EXPORT_S + START_S + (sum(known) / len(known) if known else 0.0)
         starts = START_S * len(self._to_make)
         least, _ = self._work.rounds
         return training + starts + files * len(self._to_evaluate) + least * self._round_s
@@ -269,8 +249,7 @@ class TimeLeft:
                 gone.add(child)
         self._to_make -= gone
         self._to_evaluate -= gone
-        for name in gone & self._epochs_left.keys():
-            self._epochs_left[name] = 0.0
+        self._epochs_left.update(dict.fromkeys(gone, 0.0))
 
     def _measured(self, number: int) -> None:
         now = self._clock()
@@ -288,10 +267,6 @@ class TimeLeft:
             return (least - self._round) * self._round_s
         spent = first * self._round_s + self._clock() - ended
         return max(0.0, min((most - self._round) * self._round_s, self._work.budget_s - spent))
-
-    def _mean_evaluation_s(self) -> float:
-        known = self._evaluation_s
-        return START_S + (sum(known) / len(known) if known else 0.0)
 
 
 def in_words(seconds: float) -> str:

@@ -31,13 +31,10 @@ FEWEST_EPOCHS, MOST_EPOCHS = 10, 50
 
 @dataclass(frozen=True)
 class _Seen:
-    """What was found.
+    """What was found, beside the model and data as the user gave them.
 
     Attributes:
-        model: The model as the user gave it.
-        data: The data as the user gave it.
         info: What the checkpoint says of itself, ``None`` for a network that is trained first.
-        dataset: The data.
         images: Images by split; no entry for a split that is missing.
         typical: (width, height) in pixels of the middle image.
         alike: Whether all images that were looked at have one shape.
@@ -53,16 +50,13 @@ class _Seen:
 
 
 def first_config(model: str, data: str, *, file: str, cache_dir: Path) -> str:
-    """Look at a model and its data and write a configuration with comments.
+    """Look at a model and its data and write a configuration with comments: YAML, valid as it is.
 
     Args:
         model: Checkpoint (.pt), or network description (.yaml) to train first.
         data: Data YAML, or the name of built-in data.
         file: Name of the file the text will be saved as; the comments mention it.
         cache_dir: Folder for built-in data.
-
-    Returns:
-        YAML, valid as it is.
 
     Raises:
         InputError: The model or the data cannot be used, or do not belong together.
@@ -72,6 +66,7 @@ def first_config(model: str, data: str, *, file: str, cache_dir: Path) -> str:
     height, width = letterbox_for(seen.typical, side)
     epochs = _epochs(seen.info)
     split: Split = "test" if "test" in seen.images else "val"
+    obstacle = int8_obstacle(cpu_flags())
     return f"""\
 # Written by `prunebench init` after looking at the model and the data.
 #   prunebench plan --config {file}           what will be made
@@ -79,7 +74,7 @@ def first_config(model: str, data: str, *, file: str, cache_dir: Path) -> str:
 #   prunebench run --config {file}            do it
 # What is not set here has its default; `prunebench plan --config {file} --json` shows all of it.
 
-name: {_slug(model)}
+name: {slug(Path(model).stem)[:40].strip("-") or "compare"}
 
 # {_model_comment(seen)}
 model: {json.dumps(model, ensure_ascii=False)}
@@ -98,7 +93,7 @@ prune:
 
 # The cheap alternatives a pruned model has to beat:
 # the unpruned model in INT8, it at a lower resolution, a smaller stock network.
-{_int8_comment()}
+# {obstacle or "This CPU has fast INT8 instructions, so int8 is the one to beat."}
 controls: []  # [int8, resolution, smaller]
 
 retrain:
@@ -127,11 +122,9 @@ ranking:
 
 
 def letterbox_for(typical: tuple[int, int], side: int) -> tuple[int, int]:
-    """(height, width) that holds images of a shape with the least padding.
+    """(height, width) that holds images of a (width, height) with the least padding.
 
-    Args:
-        typical: (width, height) of the images in pixels.
-        side: The longer side in pixels, a multiple of 32.
+    ``side`` is the longer one in pixels, a multiple of 32.
     """
     width, height = typical
     shorter = STRIDE * max(1, math.ceil(side * min(typical) / max(typical) / STRIDE))
@@ -157,13 +150,14 @@ def _look(model: str, data: str, cache_dir: Path) -> _Seen:
     splits: tuple[Split, ...] = ("train", "val", "test")
     files = {split: images_of(dataset, split) for split in splits if dataset.sources(split)}
     sizes = _sizes(files["train"])
+    middle = statistics.median_low([width / height for width, height in sizes])
     return _Seen(
         model=model,
         data=data,
         info=info,
         dataset=dataset,
         images={split: len(found) for split, found in files.items()},
-        typical=_typical(sizes),
+        typical=next(size for size in sizes if size[0] / size[1] == middle),
         alike=len({round(width / height, 2) for width, height in sizes}) == 1,
     )
 
@@ -180,12 +174,6 @@ def _sizes(images: Sequence[Path]) -> list[tuple[int, int]]:
     return sizes
 
 
-def _typical(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The size whose shape is in the middle."""
-    middle = statistics.median_low([width / height for width, height in sizes])
-    return next(size for size in sizes if size[0] / size[1] == middle)
-
-
 def _training_side(seen: _Seen) -> int:
     known = None if seen.info is None else seen.info.imgsz
     side = known or min(DEFAULT_SIDE, max(seen.typical))
@@ -197,12 +185,6 @@ def _epochs(info: CheckpointInfo | None) -> int:
     if trained is None:
         return FEWEST_EPOCHS
     return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(trained / SHARE_OF_TRAINING)))
-
-
-def _slug(model: str) -> str:
-    """A name as ``Config.name`` takes it."""
-    text = slug(Path(model).stem)
-    return text[:40].strip("-") or "compare"
 
 
 def _model_comment(seen: _Seen) -> str:
@@ -243,8 +225,3 @@ def _side_comment(info: CheckpointInfo | None) -> str:
     if info is None or info.imgsz is None:
         return "Square training size in pixels, by the size of the images."
     return "Square training size in pixels, as the model was trained."
-
-
-def _int8_comment() -> str:
-    obstacle = int8_obstacle(cpu_flags())
-    return f"# {obstacle or 'This CPU has fast INT8 instructions, so int8 is the one to beat.'}"

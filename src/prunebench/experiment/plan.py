@@ -27,9 +27,8 @@ class PlannedVariant(Record):
             sibling its parent's with ``-int8``.
         parent: Name of the variant it is made from, ``None`` for the baseline. That of a smaller
             stock network is the pruned variant it stands against.
-        steps: The chain of steps from the given model to this variant.
-        strategy: Retraining strategy of the last step, or ``None``.
-        round: Retraining round of the last step, 0 where it is none.
+        steps: The chain of steps from the given model to this variant, ``strategy`` and ``round``
+            those of the last one.
         goal: What the pruning it comes from is to reach, ``None`` for the baseline.
         judged_by: The two rounds before it, where their comparison decides whether it is trained.
         control: Which cheap alternative to pruning it is, ``None`` where it is none.
@@ -52,9 +51,7 @@ class PlannedVariant(Record):
 def plan_variants(config: Config) -> tuple[PlannedVariant, ...]:
     """Variants of an experiment, each after its parent.
 
-    Raises:
-        ConfigError: A control cannot be made, or a quantized sibling of an unknown variant is
-            asked for.
+    ConfigError where a control cannot be made, or an unknown variant is to be quantized.
     """
     trained = config.model.endswith(NETWORK_SUFFIXES)
     first = ("train baseline",) if trained else ("load checkpoint",)
@@ -82,6 +79,10 @@ def _retrained(config: Config, pruned: PlannedVariant, label: str) -> list[Plann
     for strategy in config.retrain.strategies:
         parent = pruned
         for number in range(1, config.retrain.rounds + 1):
+            judged_by: tuple[str, ...] = ()
+            # Round 1 has no round before it that it could gain on.
+            if config.retrain.stop_when != "never" and parent.parent and parent.round > 1:
+                judged_by = parent.parent, parent.name
             parent = PlannedVariant(
                 name=f"{strategy}-{label}{number}",
                 parent=parent.name,
@@ -89,17 +90,10 @@ def _retrained(config: Config, pruned: PlannedVariant, label: str) -> list[Plann
                 strategy=strategy,
                 round=number,
                 goal=pruned.goal,
-                judged_by=_judged_by(config, parent),
+                judged_by=judged_by,
             )
             variants.append(parent)
     return variants
-
-
-def _judged_by(config: Config, before: PlannedVariant) -> tuple[str, ...]:
-    """The round before and the one before that; round 1 has no round it could gain on."""
-    if config.retrain.stop_when == "never" or before.parent is None or before.round < 2:
-        return ()
-    return before.parent, before.name
 
 
 def _controls(config: Config, variants: Sequence[PlannedVariant]) -> Iterator[PlannedVariant]:

@@ -47,12 +47,7 @@ def prune(
 ) -> StepRun:
     """Prune a checkpoint to the planned target, after the sparse training that is asked for.
 
-    Args:
-        experiment: The prepared experiment.
-        planned: The pruned variant.
-        checkpoint: The unpruned checkpoint.
-        inputs: Digests of ``checkpoint`` and ``data_yaml``.
-        run: Runs a step.
+    ``inputs`` are the digests of ``checkpoint`` and ``data_yaml``.
 
     Raises:
         InputError: The target is beyond what the network can become, or a name is unknown.

@@ -43,19 +43,9 @@ def run_cached(
     *,
     threads: int | None = None,
 ) -> StepRun:
-    """Run a step, or take over what it left; see ``steps.run_step``.
+    """Run a step, or take over what it left; see ``steps.run_step`` for its arguments and errors.
 
-    Args:
-        experiment: Says where steps are kept and how many threads a training has.
-        step: A key of ``STEP_MODULES``.
-        request: What the step's ``run`` receives.
-        inputs: Field of the request that names files, to the digest of their content.
-        emit: Receives its events.
-        threads: Its threads, ``None``: those of a training.
-
-    Raises:
-        InputError: The step found bad input.
-        StepError: The step failed.
+    ``threads`` are the step's, ``None``: those of a training.
     """
     emit(StepBegun(step=step))
     return run_step(
@@ -74,11 +64,7 @@ def training_request(
 ) -> TrainRequest:
     """A training with the budget per step that ``retrain`` gives to every one.
 
-    Args:
-        experiment: The prepared experiment.
-        strategy: Name of the strategy.
-        settings: Its settings.
-        own: What this training has of its own: at least ``checkpoint``, ``round``, ``epochs``.
+    ``own`` is what this one has of its own: at least ``checkpoint``, ``round``, ``epochs``.
     """
     config, shared = experiment.config, experiment.config.retrain
     values = {
@@ -97,14 +83,10 @@ def training_request(
 def trained_stock(
     experiment: Experiment, variant: str, model: str, emit: Emit, **own: Any
 ) -> tuple[FileRef, Structure, TrainingSummary]:
-    """A stock network, trained from random weights by the step ``baseline``.
+    """A stock network, trained from random weights by the step ``baseline`` as ``variant``.
 
-    Args:
-        experiment: The prepared experiment.
-        variant: Name of the variant it becomes.
-        model: The network, as Ultralytics names its description.
-        emit: Receives its events.
-        own: ``epochs``, ``imgsz``, ``batch``, and ``width`` where it has one of its own.
+    ``model`` is Ultralytics' name of its description; ``own`` has ``epochs``, ``imgsz``, ``batch``,
+    and ``width`` where it has one of its own.
     """
     config = experiment.config
     request = BaselineRequest(
@@ -150,11 +132,7 @@ def variant_file(experiment: Experiment, variant: str, name: str) -> Path:
 
 
 def checkpoint_of(experiment: Experiment, variant: VariantRecord) -> Path:
-    """Path of a variant's checkpoint.
-
-    Raises:
-        StepError: It has none.
-    """
+    """Path of a variant's checkpoint; StepError where it has none."""
     if variant.checkpoint is None:
         raise StepError("make", "its parent has no checkpoint", variant=variant.name)
     return experiment.run_folder / variant.checkpoint.path

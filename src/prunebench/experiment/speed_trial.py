@@ -24,16 +24,10 @@ NARROWED = 0.4
 
 
 class Request(Record):
-    """Input of the step.
+    """Input of the step: absolute paths of the checkpoint (or Ultralytics' name) and some images.
 
-    Attributes:
-        model: Absolute path of the checkpoint, or a network as Ultralytics names it.
-        classes: Number of classes of the dataset.
-        images: Absolute paths of some training images.
-        imgsz: Side of the square that is trained at, in pixels.
-        hw: (height, width) of the letterbox in pixels.
-        layers: Whether pruning measures every layer (allocation ``latency-aware``).
-        ignore: Names of modules that pruning leaves alone.
+    ``imgsz`` is the side of the square that is trained at, ``hw`` (height, width) of the letterbox;
+    ``layers``: pruning measures every layer (allocation ``latency-aware``) but those of ``ignore``.
     """
 
     model: str
@@ -52,8 +46,7 @@ class Pace(Record):
         train_s: Reading an image and one training step of the unpruned network.
         validate_s: Reading it and one inference at the size of training.
         infer_s: Reading it and one inference in the letterbox.
-        layers_s: Measuring what every layer costs and how much it matters, once; 0 where nobody
-            asks for it.
+        layers_s: Measuring what every layer costs and how much it matters; 0 where nobody asks.
     """
 
     train_s: float
@@ -66,9 +59,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pace:
     """Train on a few batches and throw the result away.
 
     Raises:
-        CheckpointError: The checkpoint cannot be used.
-        DatasetError: An image or a label file cannot be read.
-        ConfigError: A name in ``ignore`` is no module of the network.
+        InputError: The checkpoint, an image, a label file or a name in ``ignore`` is no good.
         StepError: A module cannot be traced.
     """
     import torch
@@ -79,9 +70,9 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pace:
 
     emit(Stage(what="trying how fast this host trains"))
     network = _network(request.model, request.classes)
-    images = [Path(image) for image in request.images]
     # Few images are gone through again and again.
-    enough = list(itertools.islice(itertools.cycle(images), BATCH * (MOST_TRIES + 1)))
+    endless = itertools.cycle(map(Path, request.images))
+    enough = list(itertools.islice(endless, BATCH * (MOST_TRIES + 1)))
     square = (request.imgsz, request.imgsz)
     network.train().requires_grad_(True)
     batches = batches_for(network, enough, MOST_TRIES + 1, imgsz=square, seed=0)
@@ -105,12 +96,11 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pace:
         return (time.perf_counter() - started) / LOOKED_AT
 
     seconds(square)
-    pace = Pace(train_s=train_s, validate_s=seconds(square), infer_s=seconds(request.hw))
-    if not request.layers:
-        return pace
-    emit(Stage(what="trying how fast the layers are measured"))
-    layers_s = _layers_s(network, enough, request, pace.infer_s)
-    return pace.model_copy(update={"layers_s": layers_s})
+    validate_s, infer_s, layers_s = seconds(square), seconds(request.hw), 0.0
+    if request.layers:
+        emit(Stage(what="trying how fast the layers are measured"))
+        layers_s = _layers_s(network, enough, request, infer_s)
+    return Pace(train_s=train_s, validate_s=validate_s, infer_s=infer_s, layers_s=layers_s)
 
 
 def _layers_s(network: Any, images: list[Path], request: Request, infer_s: float) -> float:
