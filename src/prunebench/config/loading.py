@@ -184,10 +184,7 @@ def parse_overrides(arguments: Iterable[str]) -> dict[str, Any]:
 
 
 def parse_config(
-    values: Mapping[str, Any],
-    *,
-    where: str | None = None,
-    origins: Mapping[str, str] | None = None,
+    values: Mapping[str, Any], *, where: str | None = None, origins: Mapping[str, str] | None = None
 ) -> Config:
     """Validate a nested mapping of keys to values.
 

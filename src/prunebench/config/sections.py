@@ -259,9 +259,7 @@ class QuantizeConfig(Section):
     """INT8 versions of the variants; ``quantize: int8`` is short for every default."""
 
     variants: tuple[str, ...] | None = Field(
-        None,
-        min_length=1,
-        description="Names of the variants that get an INT8 version; null: all.",
+        None, min_length=1, description="Names of the variants that get an INT8 version; null: all."
     )
     calibration_images: int = Field(
         128, ge=1, description="Training images that give the ranges of the activations."
@@ -330,8 +328,7 @@ class RankingConfig(Section):
     """Efficiency = mAP50 x FPS / MB, limits and gates."""
 
     metric: Literal["box", "mask"] = Field(
-        "box",
-        description="mAP50 that ranks and limits: of boxes, or of masks (segmentation only).",
+        "box", description="mAP50 that ranks and limits: of boxes, or of masks (segmentation only)."
     )
     realtime_fps: float = Field(20.0, gt=0, description="Frames per second called real-time.")
     size_of: Literal["onnx", "checkpoint"] = Field(

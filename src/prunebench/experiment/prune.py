@@ -152,9 +152,7 @@ def _file(done: StepRun, field: str) -> tuple[str, str]:
 
 def _timing(config: Config) -> Timing:
     return Timing(
-        latency=config.latency,
-        opset=config.export.opset,
-        host=fingerprint(config.latency).digest(),
+        latency=config.latency, opset=config.export.opset, host=fingerprint(config.latency).digest()
     )
 
 
