@@ -114,12 +114,9 @@ def tell(sentence: str) -> None:
 def config_from(
     config: Path | None, flags: Mapping[str, Any], overrides: Sequence[str] | None = None
 ) -> Config:
-    """The configuration of a command.
+    """The configuration of a command: its file, then its flags, then ``overrides`` as typed.
 
-    Args:
-        config: Its file.
-        flags: Value of each dotted key that has an option of its own, ``None``: not given.
-        overrides: Settings as the user typed them, ``prune.target=2x``; they win over the flags.
+    ``flags`` has the value of each dotted key with an option of its own, ``None``: not given.
     """
     given = {key: value for key, value in flags.items() if value is not None}
     return load_config(config, overrides={**given, **parse_overrides(overrides or ())})
@@ -144,11 +141,7 @@ def show(result: Any, *views: RenderableType, as_json: bool) -> None:
 
 
 def existing_run(run: Path) -> Path:
-    """An existing run folder as an absolute path.
-
-    Raises:
-        InputError: There is no such folder.
-    """
+    """An existing run folder as an absolute path; InputError where there is none."""
     if not run.is_dir():
         raise InputError("no such run folder", where=run, fix="give the folder of a run")
     return run.resolve()

@@ -1,8 +1,7 @@
 """The cheap alternatives that a pruned variant has to beat, as far as they are known beforehand.
 
-``int8``: the unpruned model in INT8. ``resolution``: the unpruned model at the next lower
-letterbox. ``smaller``: a smaller stock network, trained for as many epochs as the baseline and the
-retraining took together.
+``int8``: the unpruned model in INT8. ``resolution``: it at the next lower letterbox. ``smaller``: a
+smaller stock network, trained for as many epochs as baseline and retraining took together.
 """
 
 from __future__ import annotations

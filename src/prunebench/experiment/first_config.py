@@ -62,9 +62,9 @@ def first_config(model: str, data: str, *, file: str, cache_dir: Path) -> str:
         InputError: The model or the data cannot be used, or do not belong together.
     """
     seen = _look(model, data, cache_dir)
-    side = _training_side(seen)
+    side, side_comment = _training_side(seen)
     height, width = letterbox_for(seen.typical, side)
-    epochs = _epochs(seen.info)
+    epochs, epochs_comment = _epochs(seen.info)
     split: Split = "test" if "test" in seen.images else "val"
     obstacle = int8_obstacle(cpu_flags())
     return f"""\
@@ -101,9 +101,9 @@ retrain:
   # with no_gain a chain ends as soon as a round shows none.
   rounds: 2
   stop_when: no_gain
-  # {_epochs_comment(seen.info)}
+  # Epochs per round; {epochs_comment}.
   epochs: {epochs}
-  # {_side_comment(seen.info)}
+  # Square training size in pixels, {side_comment}.
   imgsz: {side}
 
 accuracy:
@@ -174,17 +174,18 @@ def _sizes(images: Sequence[Path]) -> list[tuple[int, int]]:
     return sizes
 
 
-def _training_side(seen: _Seen) -> int:
-    known = None if seen.info is None else seen.info.imgsz
-    side = known or min(DEFAULT_SIDE, max(seen.typical))
-    return STRIDE * max(1, math.ceil(side / STRIDE))
+def _training_side(seen: _Seen) -> tuple[int, str]:
+    side, source = min(DEFAULT_SIDE, max(seen.typical)), "by the size of the images"
+    if seen.info is not None and seen.info.imgsz is not None:
+        side, source = seen.info.imgsz, "as the model was trained"
+    return STRIDE * max(1, math.ceil(side / STRIDE)), source
 
 
-def _epochs(info: CheckpointInfo | None) -> int:
-    trained = None if info is None else info.epochs
-    if trained is None:
-        return FEWEST_EPOCHS
-    return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(trained / SHARE_OF_TRAINING)))
+def _epochs(info: CheckpointInfo | None) -> tuple[int, str]:
+    if info is None or info.epochs is None:
+        return FEWEST_EPOCHS, "what the model was trained for is not known"
+    epochs = min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(info.epochs / SHARE_OF_TRAINING)))
+    return epochs, f"the model was trained for {info.epochs}"
 
 
 def _model_comment(seen: _Seen) -> str:
@@ -195,9 +196,8 @@ def _model_comment(seen: _Seen) -> str:
     what = stock or "no stock network has this count, so it may be pruned already"
     trained = f", trained at {info.imgsz} pixels" if info.imgsz else ""
     epochs = f" for {counted(info.epochs, 'epoch')}" if trained and info.epochs else ""
-    classes = len(info.names)
-    shown = f"{classes} class" if classes == 1 else f"{classes} classes"
-    return f"{info.task}, {shown}, {info.parameters:,} parameters ({what}){trained}{epochs}."
+    classes = "1 class" if len(info.names) == 1 else f"{len(info.names)} classes"
+    return f"{info.task}, {classes}, {info.parameters:,} parameters ({what}){trained}{epochs}."
 
 
 def _data_comment(seen: _Seen) -> str:
@@ -213,15 +213,3 @@ def _letterbox_comment(seen: _Seen, hw: tuple[int, int], side: int) -> str:
     used = width * height * scale**2 / (hw[0] * hw[1])
     text = f"The fixed letterbox of the exported model, multiples of {STRIDE}: {used:.0%} of it"
     return f"{text} is image.{'' if seen.alike else ' Check it against your other shapes.'}"
-
-
-def _epochs_comment(info: CheckpointInfo | None) -> str:
-    if info is None or info.epochs is None:
-        return "Epochs per round; what the model was trained for is not known."
-    return f"Epochs per round; the model was trained for {info.epochs}."
-
-
-def _side_comment(info: CheckpointInfo | None) -> str:
-    if info is None or info.imgsz is None:
-        return "Square training size in pixels, by the size of the images."
-    return "Square training size in pixels, as the model was trained."

@@ -64,6 +64,10 @@ def prune(
     if settings.allocation == "latency-aware" and round_to is not None:
         costs, inputs["costs"] = _costs(config, checkpoint, round_to, inputs, run)
         curves, inputs["curves"] = _curves(experiment, checkpoint, inputs, run)
+    timing = None
+    if goal.is_measured:
+        host = fingerprint(config.latency).digest()
+        timing = Timing(latency=config.latency, opset=config.export.opset, host=host)
     request = PruneRequest(
         checkpoint=str(checkpoint),
         data_yaml=experiment.data_yaml,
@@ -77,7 +81,7 @@ def prune(
         imgsz=config.image.hw,
         costs=costs,
         curves=curves,
-        timing=_timing(config) if goal.is_measured else None,
+        timing=timing,
         stages=settings.stages,
         stage_training=_stage_training(experiment) if settings.stages > 1 else None,
     )
@@ -148,12 +152,6 @@ def _file(done: StepRun, field: str) -> tuple[str, str]:
     """Absolute path and digest of a file a step wrote."""
     ref = FileRef.model_validate(done.result[field])
     return str(Path(done.folder) / ref.path), ref.sha256
-
-
-def _timing(config: Config) -> Timing:
-    return Timing(
-        latency=config.latency, opset=config.export.opset, host=fingerprint(config.latency).digest()
-    )
 
 
 def _stage_training(experiment: Experiment) -> TrainRequest:

@@ -20,8 +20,7 @@ FloatArray = NDArray[np.float32]
 class OnnxNetwork:
     """An ONNX file of Ultralytics with one image input, ``imgsz`` (height, width) in pixels.
 
-    Raises:
-        CheckpointError: The file cannot be loaded, or its input is another one.
+    CheckpointError where it cannot be loaded, or its input is another one.
     """
 
     def __init__(self, path: Path, imgsz: tuple[int, int], session: SessionSettings) -> None:
@@ -47,13 +46,9 @@ def read_letterboxed(
 ) -> tuple[FloatArray, NDArray[np.float64], NDArray[np.float64]]:
     """Read an image into the letterbox, ``imgsz`` (height, width) in pixels.
 
-    Returns:
-        The network input, (1, 3, height, width) RGB in 0..1; and factor and offset, (4,) each,
-        that take boxes relative to the image (centre x, centre y, width, height in 0..1) to
-        letterbox pixels.
-
-    Raises:
-        DatasetError: The image cannot be read.
+    Returns the network input, (1, 3, height, width) RGB in 0..1; and factor and offset, (4,) each,
+    that take boxes relative to the image (centre x, centre y, width, height in 0..1) to letterbox
+    pixels. DatasetError where the image cannot be read.
     """
     image = cv2.imread(str(path))
     if image is None:

@@ -72,15 +72,10 @@ def image_weights(images: int, resamples: int, seed: int) -> Array:
 
 
 def mean_ap(detections: Detections, weights: Array, *, threshold: int = 0) -> Array:
-    """Mean average precision over the classes that occur, for every row of weights.
+    """Mean average precision over the classes that occur, 0..1, for every row of weights.
 
-    Args:
-        detections: The matches of one variant.
-        weights: How often each image counts, shape (resamples, images).
-        threshold: Column of ``tp``: 0 is IoU 0.50, 9 is IoU 0.95.
-
-    Returns:
-        Shape (resamples,), 0..1; NaN where a resample holds no labelled object.
+    ``weights``, (resamples, images), says how often each image counts; ``threshold`` is a column
+    of ``tp``: 0 is IoU 0.50, 9 is IoU 0.95. NaN where a resample holds no labelled object.
     """
     curves = _class_curves(detections, threshold)
     targets = weights @ detections.target_counts

@@ -62,16 +62,12 @@ def decode_and_nms(
 ) -> FloatArray:
     """Turn a network's first output into detections.
 
-    Args:
-        output: (1, 4 + nc [+ 32], anchors) boxes as centre, width and height with class scores
-            [and mask coefficients]; or (1, detections, 6 [+ 32]) of a head that ends in
-            detections already (YOLO26), which is only cut at ``conf`` and ``max_det``.
-        nc: Number of classes.
-        conf: Scores at or below are dropped.
-        iou: A box that overlaps a better one of its class by more is dropped.
-        max_det: Most detections returned.
-        multi_label: One box may count for several classes, as validation does; deployment keeps
-            the best class only.
+    ``output`` is (1, 4 + nc [+ 32], anchors), boxes as centre, width and height with class scores
+    [and mask coefficients]; or (1, detections, 6 [+ 32]) of a head that ends in detections already
+    (YOLO26), which is only cut at ``conf`` and ``max_det``. Scores at or below ``conf`` are
+    dropped, and so are boxes that overlap a better one of their class by more than ``iou``. With
+    ``multi_label`` one box may count for several classes, as validation does; deployment keeps the
+    best class only.
 
     Returns:
         (n, 6 [+ 32]) x1 y1 x2 y2 score class [and mask coefficients], in letterbox pixels, best
@@ -95,16 +91,10 @@ def build_masks(
 ) -> NDArray[np.bool_]:
     """Masks of a segmentation network's detections, each cropped to its box.
 
-    They have the prototypes' resolution, a quarter of the letterbox's, at which Ultralytics'
-    validator scores them; its predictor also enlarges them, which is left out here.
-
-    Args:
-        prototypes: The network's second output, (1, 32, rows, columns).
-        detections: (n, 6 + 32), as ``decode_and_nms`` returns them.
-        hw: (height, width) of the letterbox in pixels.
-
-    Returns:
-        (n, rows, columns), whether a cell belongs to the object.
+    ``prototypes`` is the network's second output, (1, 32, rows, columns), ``detections``
+    (n, 6 + 32) from ``decode_and_nms``, ``hw`` (height, width) of the letterbox in pixels. The
+    result, (n, rows, columns), has the prototypes' resolution, a quarter of the letterbox's, at
+    which Ultralytics' validator scores masks; its predictor also enlarges them, left out here.
     """
     count, rows, columns = prototypes.shape[1:]
     logits = detections[:, 6:] @ prototypes.reshape(count, -1)

@@ -49,10 +49,7 @@ def selftest(
     ``onnx`` has one float32 input of a fixed shape (``None``: a small built-in model), ``config``
     one thread count; ``slowdowns`` are true ratios above 1 that should be found. ``folder`` gets
     the model and the raw samples, ``on_event`` ``Stage`` and what ``measure`` emits.
-
-    Raises:
-        CheckpointError: The file cannot be measured.
-        ChildFailed: onnxruntime cannot run it.
+    CheckpointError where the file cannot be measured, ChildFailed where onnxruntime cannot run it.
     """
     emit: Emit = on_event or (lambda event: None)
     if onnx is None:

@@ -104,20 +104,18 @@ def measure(
 
     Args:
         variants: What to measure; names are unique.
-        images: Real images for the end-to-end frames. Without any, inferences alone are timed.
+        images: For the end-to-end frames. Without any, inferences alone are timed.
         imgsz: (height, width) of the letterbox in pixels, for targets without their own.
-        folder: Where the raw samples go.
         who: Name of the run, for others who wait for this host.
         on_event: Receives ``Waiting`` and, after every round for each child, ``Timed``.
         exclusive: Entered with the host's lock held: the flow's own account of who measures.
-        contested: Whether the order of two variants, by name, is worth more rounds; ``None``:
-            that of every pair.
+        contested: Whether the order of two variants is worth more rounds; ``None``: of all.
 
     Raises:
         DatasetError: An image cannot be decoded.
         StepError: A file is not what its sha256 says.
-        ChildFailed: The measuring process of the sentinel or of every variant failed, or one
-            was interrupted. A variant that fails alone is listed in ``failures`` instead.
+        ChildFailed: The process of the sentinel or of every variant failed, or one was
+            interrupted. A variant that fails alone is listed in ``failures`` instead.
     """
     emit: Emit = on_event or (lambda event: None)
     # Preparing uses the CPU too, so it waits for a measurement that is under way.

@@ -67,16 +67,11 @@ def slices_of(seconds: float) -> int:
 def measure_together(
     lanes: Sequence[Lane], seconds: float, workdir: Path, rng: random.Random
 ) -> list[Raw | ChildFailed]:
-    """Measure every lane once, each in a fresh process, taking turns.
+    """Measure every lane once, each in a fresh process, taking turns: figures, or why it failed.
 
     ``lanes`` are at most ``MOST_AT_ONCE``, shuffled anew by ``rng`` for each cycle of turns;
     ``seconds`` of timed inference decide how many; ``workdir`` gets requests, results and logs.
-
-    Returns:
-        For each lane what it measured, or why it failed.
-
-    Raises:
-        ChildFailed: A child was interrupted by a signal, which stops the measurement.
+    ChildFailed where a child was interrupted by a signal, which stops the measurement.
     """
     slices = slices_of(seconds)
     with contextlib.ExitStack() as stack:
