@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from prunebench.common.errors import StepError
-from prunebench.common.records import Accuracy, Audit, Interval, Judgement, VariantRecord
+from prunebench.common.records import Accuracy, Audit, Judgement, VariantRecord
 from prunebench.common.statistics import interval
 from prunebench.experiment.figures import network_key
 from prunebench.experiment.prepare import Experiment
