@@ -12,7 +12,9 @@ from prunebench.common.errors import StepError
 from prunebench.common.files import place
 from prunebench.common.records import FileRef, Record, Structure, TrainingSummary, VariantRecord
 from prunebench.config.strategy_settings import StrategySettings
+from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import Experiment
+from prunebench.results.run_folder import save_variant
 from prunebench.steps.cache import Elsewhere, StepRun, run_step
 from prunebench.steps.events import Emit, StepBegun
 from prunebench.variants.retraining.baseline import Request as BaselineRequest
@@ -124,6 +126,14 @@ def placed(
     place(Path(run.folder) / source.path, target)
     path = target.relative_to(experiment.run_folder).as_posix()
     return FileRef(path=path, sha256=source.sha256, bytes=source.bytes)
+
+
+def keep(experiment: Experiment, planned: PlannedVariant, **known: Any) -> VariantRecord:
+    """What is known of a planned variant, written into its folder."""
+    named = {"name": planned.name, "parent": planned.parent, "steps": planned.steps}
+    record = VariantRecord(**named, **known)
+    save_variant(experiment.run_folder, record)
+    return record
 
 
 def variant_file(experiment: Experiment, variant: str, name: str) -> Path:
