@@ -109,13 +109,10 @@ class Structure(Record):
 class LeftAlone(Record):
     """Why pruning left a module alone.
 
-    Attributes:
-        reason: What forbids it: the module's outputs are ``prediction``, ``attention`` divides its
-            channels, it is ``untraced`` or ``grouped``, ``ignored`` by name, the ``other_half`` of
-            its C2f is left alone, or it is too narrow for the block or for the ratio.
-        shared_with: Module of which that is true, where this one shares its channels.
-        width: Its channels, where they are too few.
-        block: Channels of a block, where that is what they are too few for.
+    ``reason``: its outputs are the ``prediction``, ``attention`` divides its channels, it is
+    ``untraced`` or ``grouped``, ``ignored`` by name, the ``other_half`` of its C2f is left alone,
+    or its ``width`` is too narrow for the ``block`` or for the ratio. ``shared_with`` is the module
+    of which that is true, where this one shares its channels.
     """
 
     reason: Literal[
@@ -136,14 +133,9 @@ class LeftAlone(Record):
 class Grounds(Record):
     """What an audit's verdict rests on.
 
-    Attributes:
-        kind: Whether the count is that of a ``stock`` network or ``unknown``, or how the network
-            differs from its parent: ``other_classes``, ``same_widths``, ``narrower``,
-            ``widths_back`` or ``other_layers``.
-        narrower: Convolutions narrower than the parent's.
-        classes: The network's classes.
-        parent_classes: The parent's, ``None`` without one, and so the next.
-        parent_parameters: The parent's parameters with BatchNorm apart.
+    ``kind``: whether the count is that of a ``stock`` network or ``unknown``, or how the network
+    differs from its parent; ``narrower`` counts the convolutions narrower than the parent's. The
+    parent's figures are ``None`` without one, its parameters with BatchNorm apart.
     """
 
     kind: Literal[
@@ -165,11 +157,9 @@ class Audit(Record):
     """A structure, compared with the one it was made from.
 
     Attributes:
-        structure: The audited network.
         verdict: ``unpruned`` (the stock network), ``pruned`` (narrower than its parent),
             ``preserved`` (same widths as its pruned parent), ``restored`` (pruned parent,
             but the stock widths are back) or ``altered`` (anything else).
-        grounds: What the verdict rests on.
         kept_share: Parameters divided by the unpruned baseline's, unfused on both sides.
         left_alone: Modules that pruning left alone, each with its reason.
     """
@@ -185,8 +175,7 @@ class Accuracy(Record):
     """Accuracy of one ONNX file on one list of images.
 
     Attributes:
-        map50: Mean over classes of AP at IoU 0.50, 0..1.
-        map50_95: Mean over classes and IoU 0.50:0.95, 0..1.
+        map50: Mean over classes of AP at IoU 0.50, 0..1; ``map50_95`` over IoU 0.50:0.95 too.
         per_class: Class name to its AP50, for the classes that occur in the labels.
         instances: Labelled objects in the images.
         imgsz: (height, width) of the letterbox.
@@ -238,12 +227,9 @@ class Exported(Record):
 class Quantization(Record):
     """What went on integers in an INT8 file, and what that cost.
 
-    Attributes:
-        layers: Convolutions in the file, ``quantized`` of them on integers.
-        left_float: The others, by the name of their node, each with its reason.
-        map50_float: mAP50 of the float file on the images the layers were chosen by, 0..1.
-        map50: mAP50 of the INT8 file on the same images.
-        calibration_images: Training images the ranges of the activations come from.
+    Of ``layers`` convolutions ``quantized`` are on integers; ``left_float`` names the nodes of the
+    others, each with its reason. Both mAP50, 0..1, are on the images the layers were chosen by;
+    the ranges of the activations come from ``calibration_images`` training images.
     """
 
     layers: int
@@ -268,10 +254,9 @@ class TrainingSummary(Record):
     Attributes:
         round: 1 for the first retraining after pruning, 0 for a training before it.
         epochs: Epochs finished.
-        minutes: Wall time in minutes, all attempts of a resumed training added up.
+        minutes: Wall time, all attempts of a training added up that was ``resumed`` so often.
         transferred: Tensors taken over from the parent at the start, of ``tensors`` in all.
         curves: Per-epoch CSV as Ultralytics writes it.
-        resumed: How often the training was continued after an interruption.
         stopped: Why it ended before its last epoch, or ``None``.
     """
 
@@ -289,15 +274,9 @@ class TrainingSummary(Record):
 class Judgement(Record):
     """Whether a chain of retrainings goes on after a round.
 
-    Attributes:
-        round: The round that is judged.
-        finding: What decides: whether a ``gain`` in mAP50 is shown (``no_gain``: the rounds after
-            it are left out), or why that cannot be judged: it is an ``other_network`` than the
-            round before, or there are ``few_images``.
-        gain: The round's gain in mAP50 (0..1), ``None`` where it cannot be judged.
-        metric: What the mAP50 is taken of.
-        images: Images it was evaluated on, where they are too few.
-        needed: Images that would be enough.
+    ``finding``: whether a ``gain`` in mAP50 (0..1, of ``metric``) is shown (``no_gain``: the rounds
+    after it are left out), or why that cannot be judged: it is an ``other_network`` than the round
+    before, or there are ``few_images``, fewer than ``needed``.
     """
 
     round: int
@@ -316,13 +295,9 @@ class Judgement(Record):
 class Reached(Record):
     """What pruning to a target came to.
 
-    Attributes:
-        goal: The target as configured, ``None`` for a plain ratio.
-        parameters: Parameters with BatchNorm apart.
-        macs: Multiply-accumulates of one image.
-        speedup: Measured speed by the baseline's, ``None`` where the target is a count.
-        latency_ms: Measured model-only milliseconds, ``None`` where the target is a count.
-        met: Whether it is the target and not only the nearest that these widths reach.
+    ``goal`` is the target as configured, ``None`` for a plain ratio; parameters are with BatchNorm
+    apart, MACs of one image; measured speed (by the baseline's) and model-only milliseconds are
+    ``None`` where the target is a count. ``met``: it is not only the nearest these widths reach.
     """
 
     goal: str | None
@@ -336,11 +311,8 @@ class Reached(Record):
 class StockBudget(Record):
     """What a smaller stock network was made for, and how long it was trained.
 
-    Attributes:
-        pruned: The pruned variant it stands beside.
-        pruned_macs: Multiply-accumulates of that, ``None`` where unknown.
-        own_epochs: Epochs of the baseline, ``None`` where its checkpoint does not say them.
-        retraining_epochs: Epochs of every round of retraining together.
+    It stands beside the variant ``pruned``. ``own_epochs`` are the baseline's, ``None`` where its
+    checkpoint does not say them, ``retraining_epochs`` those of every round together.
     """
 
     pruned: str
@@ -359,7 +331,6 @@ class VariantRecord(Record):
         imgsz: (height, width) of a letterbox of its own in pixels, ``None``: the run's.
         checkpoint: ``None`` of a quantized variant, which was made from an ONNX file.
         failure: Set when a step failed; later fields are then ``None``.
-        reached: What the pruning target came to, for a pruned variant.
         budget: Set where it is a smaller stock network.
         judgement: What the rounds before it said, where that decides whether it is trained.
     """

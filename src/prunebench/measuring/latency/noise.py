@@ -44,15 +44,11 @@ DISTURBED_SHARE = 0.10
 START_INTERVAL_S = 0.5
 
 Disturbance = Literal["stolen", "preempted", "busy"]
+Drift = Literal["sentinel_slower", "sentinel_faster"]
 
 
 def noise_findings(samples: Sequence[Sample], cpus: int) -> list[Noise]:
-    """Judge the raw samples of a measurement.
-
-    Args:
-        samples: All child runs, the sentinel's included.
-        cpus: Logical CPUs of the host.
-    """
+    """Judge all child runs of a measurement, the sentinel's included, on ``cpus`` logical CPUs."""
     findings = _sentinel_findings(sentinel_report(samples))
     stolen = [s.steal_share for s in samples]
     preempted = [1 - s.model_cpu_s / s.model_wall_s for s in samples if s.threads == 1]
@@ -66,9 +62,8 @@ def noise_findings(samples: Sequence[Sample], cpus: int) -> list[Noise]:
         known = [share for share in shares if share is not None]
         hit = [share for share in known if share > limit]
         if len(hit) >= _many(len(known)):
-            findings.append(
-                Disturbed(kind=kind, hit=len(hit), runs=len(known), worst=max(hit), limit=limit)
-            )
+            counts = {"hit": len(hit), "runs": len(known)}
+            findings.append(Disturbed(kind=kind, **counts, worst=max(hit), limit=limit))
     return findings
 
 
@@ -102,23 +97,14 @@ def _sentinel_findings(report: SentinelReport | None) -> list[Noise]:
     if report is None:
         return []
     findings: list[Noise] = []
-    if report.rounds_off >= _many(report.rounds):
-        findings.append(
-            SentinelOff(
-                hit=report.rounds_off,
-                rounds=report.rounds,
-                worst=report.worst_off,
-                limit=SENTINEL_LIMIT,
-            )
-        )
-    if abs(report.drift) > SENTINEL_DRIFT_LIMIT:
-        findings.append(
-            SentinelDrift(
-                kind="sentinel_slower" if report.drift > 0 else "sentinel_faster",
-                share=abs(report.drift),
-                limit=SENTINEL_DRIFT_LIMIT,
-            )
-        )
+    hit, rounds = report.rounds_off, report.rounds
+    if hit >= _many(rounds):
+        off = SentinelOff(hit=hit, rounds=rounds, worst=report.worst_off, limit=SENTINEL_LIMIT)
+        findings.append(off)
+    share = abs(report.drift)
+    if share > SENTINEL_DRIFT_LIMIT:
+        kind: Drift = "sentinel_slower" if report.drift > 0 else "sentinel_faster"
+        findings.append(SentinelDrift(kind=kind, share=share, limit=SENTINEL_DRIFT_LIMIT))
     return findings
 
 

@@ -121,15 +121,10 @@ class SentinelReport(Record):
 
 
 class Disturbed(Record):
-    """Many child runs were disturbed.
+    """Many child runs were disturbed: ``hit`` of ``runs`` beyond the limit.
 
-    Attributes:
-        kind: ``stolen`` (CPU time the hypervisor took), ``preempted`` (wall time the measured
-            thread was kept from running) or ``busy`` (CPUs others kept busy).
-        hit: Child runs beyond the limit.
-        runs: All child runs.
-        worst: The largest share seen, 0..1.
-        limit: The share that is allowed.
+    ``kind`` is ``stolen`` (CPU time the hypervisor took), ``preempted`` (wall time the measured
+    thread was kept from running) or ``busy`` (CPUs others kept busy), ``worst`` the largest share.
     """
 
     kind: Literal["stolen", "preempted", "busy"]
@@ -171,22 +166,19 @@ Noise = Annotated[Disturbed | BusyBefore | SentinelOff | SentinelDrift, Field(di
 
 
 class LatencyResult(Record):
-    """One measurement of several variants.
+    """One measurement of several variants, with the seed of the rounds' order.
 
     Attributes:
         realtime_fps: Frames per second of the paced frames.
         imgsz: (height, width) of the letterbox in pixels.
-        nc: Number of classes.
-        seed: Seed of the rounds' order.
         variants: Name to the sha256 of the ONNX file, in the order asked for.
         failures: Name to the reason it has no figures.
         kind: Durations the stopping rule compared.
         stopped: ``settled`` (no pair was contested any more), ``rounds`` or ``budget``.
-        wall_s: Wall time spent in seconds, over all attempts.
-        asked_s: Seconds of timed inference asked for, without the sentinel's.
+        wall_s: Wall time spent in seconds, over all attempts; ``asked_s`` of timed inference asked
+            for, without the sentinel's.
         load_average: Over 1, 5 and 15 minutes at the start.
-        sentinel: What the reference model did, ``None`` with fewer than three rounds.
-        noise: What on the host may have falsified the measurement, one sentence each.
+        sentinel: ``None`` with fewer than three rounds.
         samples: The raw samples, JSON lines in the measurement's folder.
     """
 
