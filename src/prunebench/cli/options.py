@@ -22,12 +22,8 @@ from prunebench.common.errors import InputError, PrunebenchError
 from prunebench.config.loading import Config, load_config, parse_overrides
 from prunebench.steps.events import Event, Stage
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as a shell gives it: 128 + SIGINT."""
-
-PIPED_WIDTH = 112
-"""Columns the tables are laid out for, used where standard output is no terminal."""
-
+INTERRUPTED = 130  # Exit status after Ctrl-C, as a shell gives it: 128 + SIGINT.
+PIPED_WIDTH = 112  # Columns the tables are laid out for, used where standard output is no terminal.
 app = typer.Typer(
     name="prunebench",
     help="Which pruned YOLO do I ship on this CPU, and is the difference real?",

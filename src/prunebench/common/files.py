@@ -17,8 +17,7 @@ from prunebench.common.errors import OutputError
 NEEDED_BYTES = 200 * 10**6
 """Free space asked for before a run: about twenty checkpoints and ONNX files of a nano model."""
 
-FULL_BYTES = 10**6
-"""What is left of a disk on which no checkpoint could be written."""
+FULL_BYTES = 10**6  # What is left of a disk on which no checkpoint could be written.
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -31,14 +31,9 @@ from prunebench.common.records import Interval
 
 Array = npt.NDArray[np.float64]
 
-FEWEST_ROUNDS = 3
-"""Rounds below which nothing is said about a difference."""
-
-POWER = 0.9
-"""Chance to find a difference that is called detectable."""
-
-MOST_ROUNDS = 10_000
-"""Longest measurement that is still proposed to settle a difference."""
+FEWEST_ROUNDS = 3  # Rounds below which nothing is said about a difference.
+POWER = 0.9  # Chance to find a difference that is called detectable.
+MOST_ROUNDS = 10_000  # Longest measurement that is still proposed to settle a difference.
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,7 @@ from prunebench.common.errors import ConfigError
 from prunebench.common.records import Record, Structure
 from prunebench.config.sections import STRIDE
 
-SCALES = ("n", "s", "m", "l", "x")
-"""Ultralytics' sizes of a network, the smallest first."""
-
+SCALES = ("n", "s", "m", "l", "x")  # Ultralytics' sizes of a network, the smallest first.
 STOCK_NAME = re.compile(r"(yolov?\d+)([nsmlx])")
 
 

@@ -15,9 +15,7 @@ from prunebench.experiment.speed_trial import Pace
 from prunebench.steps.events import Batch, Epoch, Evaluating, Event, Failed, Finished, Timed
 from prunebench.variants.pruning.search import ROUNDS, SECONDS, TRIES
 
-START_S = 5.0
-"""A child process that imports torch, loads a checkpoint and ends."""
-
+START_S = 5.0  # A child process that imports torch, loads a checkpoint and ends.
 EXPORT_S = 4.0
 PRUNE_S = 6.0
 ROUND_OVERHEAD_S = 0.3
@@ -26,9 +24,7 @@ ROUND_OVERHEAD_S = 0.3
 TRY_S = EXPORT_S + ROUNDS * 2 * (SECONDS + ROUND_OVERHEAD_S)
 """Exporting a candidate of a measured target and measuring it beside the baseline."""
 
-AROUND_S = 30.0
-"""Checking the inputs, starting Prefect, ranking and the report."""
-
+AROUND_S = 30.0  # Checking the inputs, starting Prefect, ranking and the report.
 QUICKER, SLOWER = 0.7, 1.4
 """How far a short try may be off: pruned networks train faster, a busy host slower."""
 

@@ -19,12 +19,8 @@ from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
 from prunebench.variants.checkpoint import CheckpointInfo, inspect_checkpoint
 from prunebench.variants.stock_catalogue import recognise
 
-LOOKED_AT = 50
-"""Images whose sizes are read."""
-
-DEFAULT_SIDE = 640
-"""Ultralytics' training size, where nothing else is known."""
-
+LOOKED_AT = 50  # Images whose sizes are read.
+DEFAULT_SIDE = 640  # Ultralytics' training size, where nothing else is known.
 SHARE_OF_TRAINING = 5
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 50
 

@@ -13,8 +13,7 @@ from prunebench.config.targets import Goal
 from prunebench.experiment.controls import lower_letterbox
 
 NETWORK_SUFFIXES = (".yaml", ".yml")
-INT8 = "-int8"
-"""Ends the name of a quantized sibling."""
+INT8 = "-int8"  # Ends the name of a quantized sibling.
 
 
 class PlannedVariant(Record):

@@ -35,17 +35,14 @@ from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Evaluating, Progress
 
 DETECTIONS_FILE = "detections.npz"
-IOU_THRESHOLDS = 10
-"""0.50, 0.55 ... 0.95."""
-
+IOU_THRESHOLDS = 10  # 0.50, 0.55 ... 0.95.
 MASK_RATIO = 4
 """Pixels of the letterbox across one of a mask: Ultralytics' default, and its heads' ratio."""
 
 OUTLINE_POINTS = 1000
 """Points Ultralytics resamples every labelled outline to, more where one has more."""
 
-EVENTS = 50
-"""Progress events of one evaluation."""
+EVENTS = 50  # Progress events of one evaluation.
 
 
 class Request(Record):

@@ -23,8 +23,7 @@ Array = npt.NDArray[np.float64]
 
 RECALL_POINTS: Array = np.linspace(0, 1, 101)
 EPSILON = 1e-16
-CHUNK = 250
-"""Resamples computed at once; bounds the memory to CHUNK x true positives of a class."""
+CHUNK = 250  # Resamples computed at once; bounds the memory to CHUNK x true positives of a class.
 
 
 @dataclass(frozen=True)

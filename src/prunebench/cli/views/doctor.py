@@ -9,8 +9,7 @@ from rich.text import Text
 
 from prunebench.measuring.host.doctor import Finding
 
-STYLES = {"bad": "bold red", "warn": "yellow", "ok": "green"}
-"""By level, the worst first."""
+STYLES = {"bad": "bold red", "warn": "yellow", "ok": "green"}  # By level, the worst first.
 
 
 def doctor_view(findings: Sequence[Finding]) -> Table:

@@ -11,8 +11,7 @@ from rich.text import Text
 from prunebench.common.text import counted
 from prunebench.results.history.change_points import FEWEST_POINTS, MarkedSeries
 
-RUN_WIDTH = 28
-"""Characters of a run's name, as ``run_folder.open_run`` makes it."""
+RUN_WIDTH = 28  # Characters of a run's name, as ``run_folder.open_run`` makes it.
 
 
 def history_view(series: Sequence[MarkedSeries]) -> RenderableType:

@@ -20,12 +20,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-POLL_S = 0.5
-"""Rare enough that a waiting run does not disturb the one that measures."""
-
-GRACE_S = 1.0
-"""Signing in takes a moment: only who holds a lock longer is worth a sentence."""
-
+POLL_S = 0.5  # Rare enough that a waiting run does not disturb the one that measures.
+GRACE_S = 1.0  # Signing in takes a moment: only who holds a lock longer is worth a sentence.
 ANYONE_MAY_WRITE = 0o666
 
 LOCK_FILE = "prunebench-measuring.lock"

@@ -39,9 +39,7 @@ from prunebench.measuring.session import (
 MIN_ITERATIONS = 3
 """However slow the model, this many are timed in all slices: a median of fewer says nothing."""
 
-FRAME_WARMUP = 2
-"""The session is warm by then; this touches OpenCV, the NMS and the masks once."""
-
+FRAME_WARMUP = 2  # The session is warm by then; this touches OpenCV, the NMS and the masks once.
 PACED_OVERRUN = 2.0
 """A model too slow for the pace is given up after this multiple of the paced seconds."""
 

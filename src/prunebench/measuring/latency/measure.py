@@ -51,9 +51,7 @@ from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Timed, Waiting
 
 SENTINEL_FILE = "sentinel.onnx"
-SENTINEL_SECONDS = 0.25
-"""Timed seconds of the sentinel in a round: some 70 inferences."""
-
+SENTINEL_SECONDS = 0.25  # Timed seconds of the sentinel in a round: some 70 inferences.
 STOPPING_SETTINGS = (
     "rounds_min",
     "rounds_max",

@@ -31,15 +31,11 @@ SENTINEL_LIMIT = 0.05
 SENTINEL_DRIFT_LIMIT = 0.05
 """Change of the sentinel from the first third of the rounds to the last."""
 
-STEAL_LIMIT = 0.01
-"""Share of all CPU time taken by the hypervisor during a timed part."""
-
+STEAL_LIMIT = 0.01  # Share of all CPU time taken by the hypervisor during a timed part.
 CPU_PER_WALL_LIMIT = 0.95
 """CPU time by wall time of one thread that never waits; below, it was kept from running."""
 
-OTHER_LOAD_LIMIT = 0.10
-"""Share of the host's CPUs kept busy by others."""
-
+OTHER_LOAD_LIMIT = 0.10  # Share of the host's CPUs kept busy by others.
 DISTURBED_SHARE = 0.10
 START_INTERVAL_S = 0.5
 

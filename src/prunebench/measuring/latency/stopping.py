@@ -31,9 +31,7 @@ LEVEL = 0.99
 LOOK_AGAIN = 1.5
 
 POLISHES = 30
-POLISHED = 1e-9
-"""Median polish ends when nothing moves by more, on the logarithmic scale."""
-
+POLISHED = 1e-9  # Median polish ends when nothing moves by more, on the logarithmic scale.
 Contested = Callable[[str, str], bool]
 
 

@@ -30,9 +30,7 @@ SLICE_S = 0.1
 by 7 % with turns of half a second, by 4 % with a quarter, by 1 to 4 % with a tenth.
 """
 
-MOST_AT_ONCE = 16
-"""Children alive at once: each holds a model in memory."""
-
+MOST_AT_ONCE = 16  # Children alive at once: each holds a model in memory.
 TIMEOUT_BASE_S = 60.0
 TIMEOUT_FACTOR = 10.0
 """A turn may take a minute (loading on a slow disk) and ten times its timed seconds."""
