@@ -14,9 +14,7 @@ from filelock import FileLock, Timeout
 
 from prunebench.common.errors import OutputError
 
-NEEDED_BYTES = 200 * 10**6
-"""Free space asked for before a run: about twenty checkpoints and ONNX files of a nano model."""
-
+NEEDED_BYTES = 200 * 10**6  # Free before a run: about twenty checkpoints and ONNX files (nano).
 FULL_BYTES = 10**6  # What is left of a disk on which no checkpoint could be written.
 
 

@@ -31,9 +31,7 @@ from prunebench.config.targets import EXAMPLES, Goal, parse_goal
 Importance = Literal["magnitude", "lamp", "bn_scale", "fpgm", "taylor", "random"]
 Control = Literal["int8", "resolution", "smaller"]
 
-STRIDE = 32
-"""Pixels per cell of the coarsest feature map; both sides of an image are multiples of it."""
-
+STRIDE = 32  # Pixels per cell of the coarsest feature map; the sides of images are multiples.
 Allocation = Literal["uniform", "global", "latency-aware"]
 
 

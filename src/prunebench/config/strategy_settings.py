@@ -76,8 +76,7 @@ class PreservingSettings(TrainingSettings):
 
 SparsityKind = Literal["group_lasso", "bn_l1"]
 
-SPARSITY_WEIGHT = 0.0005
-"""The default of torch-pruning's own example, ``reproduce/main.py --reg``, for both kinds."""
+SPARSITY_WEIGHT = 0.0005  # For both kinds, as in torch-pruning's ``reproduce/main.py --reg``.
 
 
 class SparseSettings(TrainingSettings):

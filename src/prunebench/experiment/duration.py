@@ -18,15 +18,12 @@ from prunebench.variants.pruning.search import ROUNDS, SECONDS, TRIES
 START_S = 5.0  # A child process that imports torch, loads a checkpoint and ends.
 EXPORT_S = 4.0
 PRUNE_S = 6.0
-ROUND_OVERHEAD_S = 0.3
-"""Per measurement: what a fresh process takes beside the timed seconds asked for."""
-
+ROUND_OVERHEAD_S = 0.3  # What a fresh process takes beside the timed seconds asked for.
 TRY_S = EXPORT_S + ROUNDS * 2 * (SECONDS + ROUND_OVERHEAD_S)
 """Exporting a candidate of a measured target and measuring it beside the baseline."""
 
 AROUND_S = 30.0  # Checking the inputs, starting Prefect, ranking and the report.
-QUICKER, SLOWER = 0.7, 1.4
-"""How far a short try may be off: pruned networks train faster, a busy host slower."""
+QUICKER, SLOWER = 0.7, 1.4  # A try may be off: pruned networks train faster, a busy host slower.
 
 
 class Part(Record):

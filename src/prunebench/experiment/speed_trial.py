@@ -13,8 +13,7 @@ from prunebench.steps.events import Emit, Stage
 MOST_TRIES = 3  # Batches that are timed at most, after one that warms up.
 ENOUGH_S = 3.0  # Seconds after which no further batch is tried.
 LOOKED_AT = 4  # Images that inference is timed on.
-NARROWED = 0.4
-"""Time of all layers at an average place of the grid they are timed at, to that of the network."""
+NARROWED = 0.4  # Time of all layers, averaged over the grid they are timed at, to the network's.
 
 
 class Request(Record):

@@ -36,12 +36,8 @@ from prunebench.steps.events import Emit, Evaluating, Progress
 
 DETECTIONS_FILE = "detections.npz"
 IOU_THRESHOLDS = 10  # 0.50, 0.55 ... 0.95.
-MASK_RATIO = 4
-"""Pixels of the letterbox across one of a mask: Ultralytics' default, and its heads' ratio."""
-
-OUTLINE_POINTS = 1000
-"""Points Ultralytics resamples every labelled outline to, more where one has more."""
-
+MASK_RATIO = 4  # Pixels of the letterbox across one of a mask: Ultralytics' default and its heads'.
+OUTLINE_POINTS = 1000  # Points Ultralytics resamples a labelled outline to, if it has no more.
 EVENTS = 50  # Progress events of one evaluation.
 
 

@@ -21,14 +21,9 @@ FloatArray = NDArray[np.float32]
 
 PADDING_GREY = 114
 MAX_NMS_CANDIDATES = 30_000
-CLASS_OFFSET_PX = np.float32(7680)
-"""Boxes of different classes are moved apart by this much, so that one NMS handles them all."""
-
-NMS_BLOCK = 128
-"""Candidates compared with each other at once: more than a deployed model usually has."""
-
-END_TO_END_COLUMNS = (6, 38)
-"""x1 y1 x2 y2 score class, for segmentation followed by 32 mask coefficients."""
+CLASS_OFFSET_PX = np.float32(7680)  # Moves classes apart, so that one NMS handles all.
+NMS_BLOCK = 128  # Candidates compared at once: more than a deployed model usually has.
+END_TO_END_COLUMNS = (6, 38)  # x1 y1 x2 y2 score class, for segmentation 32 mask coefficients too.
 
 
 def letterbox(image_bgr: MatLike, hw: tuple[int, int]) -> tuple[FloatArray, float, tuple[int, int]]:

@@ -36,8 +36,7 @@ FEWEST_RUNS = 3
 MOST_RUNS = 15
 TIMED_S = 0.6  # Profiled seconds of variant and baseline together, within those numbers of runs.
 SLOW_PER_MAC = 1.25  # Times the baseline's milliseconds per MAC from which a reason is looked for.
-OTHER_EXPLAIN = 0.5
-"""Part of the added milliseconds per MAC that other operators must account for to be the reason."""
+OTHER_EXPLAIN = 0.5  # Part of the added ms per MAC that makes other operators the reason.
 
 
 class Request(Record):

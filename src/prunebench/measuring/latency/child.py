@@ -36,13 +36,9 @@ from prunebench.measuring.session import (
     session_options,
 )
 
-MIN_ITERATIONS = 3
-"""However slow the model, this many are timed in all slices: a median of fewer says nothing."""
-
+MIN_ITERATIONS = 3  # Timed however slow the model: a median of fewer says nothing.
 FRAME_WARMUP = 2  # The session is warm by then; this touches OpenCV, the NMS and the masks once.
-PACED_OVERRUN = 2.0
-"""A model too slow for the pace is given up after this multiple of the paced seconds."""
-
+PACED_OVERRUN = 2.0  # A model too slow is given up after this multiple of the paced seconds.
 Request = dict[str, Any]
 Infer = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
 

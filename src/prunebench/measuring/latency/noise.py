@@ -25,16 +25,10 @@ from prunebench.measuring.latency.records import (
 )
 from prunebench.measuring.latency.sentinel import SENTINEL
 
-SENTINEL_LIMIT = 0.05
-"""How far the sentinel may be off its own median in a round (0.9 % is usual when quiet)."""
-
-SENTINEL_DRIFT_LIMIT = 0.05
-"""Change of the sentinel from the first third of the rounds to the last."""
-
+SENTINEL_LIMIT = 0.05  # Off its own median in a round, as a share (0.9 % is usual when quiet).
+SENTINEL_DRIFT_LIMIT = 0.05  # Its change from the first third of the rounds to the last.
 STEAL_LIMIT = 0.01  # Share of all CPU time taken by the hypervisor during a timed part.
-CPU_PER_WALL_LIMIT = 0.95
-"""CPU time by wall time of one thread that never waits; below, it was kept from running."""
-
+CPU_PER_WALL_LIMIT = 0.95  # CPU by wall time of a thread that never waits, unless kept from it.
 OTHER_LOAD_LIMIT = 0.10  # Share of the host's CPUs kept busy by others.
 DISTURBED_SHARE = 0.10
 START_INTERVAL_S = 0.5

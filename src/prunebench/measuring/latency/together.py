@@ -32,9 +32,7 @@ by 7 % with turns of half a second, by 4 % with a quarter, by 1 to 4 % with a te
 
 MOST_AT_ONCE = 16  # Children alive at once: each holds a model in memory.
 TIMEOUT_BASE_S = 60.0
-TIMEOUT_FACTOR = 10.0
-"""A turn may take a minute (loading on a slow disk) and ten times its timed seconds."""
-
+TIMEOUT_FACTOR = 10.0  # A turn may load from a slow disk and take ten times its timed seconds.
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
