@@ -19,6 +19,7 @@ An interval over rounds then agrees with its p-value, and the draws carry it int
 from __future__ import annotations
 
 import bisect
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -110,9 +111,8 @@ def bootstrap_draws(
     Their percentiles at ``level`` are the ends of Student's t interval.
     """
     location = locate(values)
-    result = stats.bootstrap(
-        (values,), _trimmed_mean, n_resamples=resamples, method="percentile", rng=rng
-    )
+    centre = functools.partial(stats.trim_mean, proportiontocut=1 / 6)
+    result = stats.bootstrap((values,), centre, n_resamples=resamples, method="percentile", rng=rng)
     deviations: Array = result.bootstrap_distribution - location.centre
     tail = (1 - level) / 2
     below, above = (float(abs(np.quantile(deviations, q))) for q in (tail, 1 - tail))
@@ -123,13 +123,6 @@ def bootstrap_draws(
     half_width = location.half_width(level)
     stretch = np.where(deviations < 0, half_width / below, half_width / above)
     return location.centre + deviations * stretch
-
-
-def _trimmed_mean(values: Array, axis: int = -1) -> Array:
-    cut = trimmed_at_each_end(values.shape[axis])
-    ordered = np.moveaxis(np.sort(values, axis=axis), axis, -1)
-    mean: Array = ordered[..., cut : ordered.shape[-1] - cut].mean(axis=-1)
-    return mean
 
 
 def interval(estimate: float, draws: Array, level: float) -> Interval:
@@ -163,10 +156,8 @@ def rounds_to_settle(location: Location, difference: float, *, level: float) -> 
     """Further rounds after which a true difference would be found with ``POWER``.
 
     The noise seen so far is taken for the noise to come, so this is a plan and no promise.
-    ``difference`` is a share (0.01 is 1 %), ``level`` that of the single comparison.
-
-    Returns:
-        0 where the rounds already suffice, ``None`` beyond ``MOST_ROUNDS``.
+    ``difference`` is a share (0.01 is 1 %), ``level`` that of the single comparison. 0 where the
+    rounds already suffice, ``None`` beyond ``MOST_ROUNDS``.
     """
     further = bisect.bisect_left(
         range(location.n, MOST_ROUNDS + 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
@@ -21,10 +22,8 @@ def installed_versions() -> dict[str, str]:
     """Installed version of each tested distribution; a missing one is left out."""
     found = {}
     for name in TESTED:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return found
 
 

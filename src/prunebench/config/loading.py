@@ -144,14 +144,9 @@ def load_config(
 ) -> Config:
     """Load a configuration: overrides win over the environment, that over the file.
 
-    Args:
-        file: YAML file, or ``None`` for defaults alone.
-        overrides: Value of each dotted key given on the command line.
-        environ: Environment; ``PRUNEBENCH_PRUNE__TARGET=2x`` sets ``prune.target``.
-            Values are read as YAML.
-
-    Raises:
-        ConfigError: The file cannot be read, or a key or value is wrong.
+    ``file`` is YAML, ``None`` for defaults alone, ``overrides`` the value of each dotted key given
+    on the command line. In ``environ`` ``PRUNEBENCH_PRUNE__TARGET=2x`` sets ``prune.target``.
+    ConfigError where the file cannot be read, or a key or value is wrong.
     """
     values = {} if file is None else _read_yaml(file)
     environ = os.environ if environ is None else environ

@@ -61,8 +61,7 @@ class Workload:
     Attributes:
         epochs: Variant to the epochs it is trained for.
         variants: Every variant; each is exported or quantized, and evaluated.
-        pruned: How many of them are pruned networks.
-        searches: How many of those are pruned to a target that is met by measuring.
+        pruned: How many are pruned networks, ``searches`` of them to a target met by measuring.
         round_s: Seconds of one round of latency.
         rounds: Fewest and most rounds.
         budget_s: Seconds after which no round starts but the fewest.

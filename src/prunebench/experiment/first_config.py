@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prunebench.common.cores import default_threads
-from prunebench.common.errors import CheckpointError, ConfigError
+from prunebench.common.errors import CheckpointError
 from prunebench.common.text import counted, slug
 from prunebench.config.sections import STRIDE
 from prunebench.data.dataset import Dataset, Split, check_dataset, images_of, resolve_dataset
-from prunebench.experiment.plan import NETWORK_SUFFIXES
+from prunebench.experiment.plan import checkpoint_named
 from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
 from prunebench.variants.checkpoint import CheckpointInfo, inspect_checkpoint
 from prunebench.variants.stock_catalogue import recognise
@@ -48,14 +48,9 @@ class _Seen:
 def first_config(model: str, data: str, *, file: str, cache_dir: Path) -> str:
     """Look at a model and its data and write a configuration with comments: YAML, valid as it is.
 
-    Args:
-        model: Checkpoint (.pt), or network description (.yaml) to train first.
-        data: Data YAML, or the name of built-in data.
-        file: Name of the file the text will be saved as; the comments mention it.
-        cache_dir: Folder for built-in data.
-
-    Raises:
-        InputError: The model or the data cannot be used, or do not belong together.
+    ``model`` is a checkpoint (.pt) or a network (.yaml) to train first, ``data`` a data YAML or the
+    name of built-in data, ``file`` the name the comments mention. InputError where model or data
+    cannot be used, or do not belong together.
     """
     seen = _look(model, data, cache_dir)
     side, side_comment = _training_side(seen)
@@ -128,15 +123,8 @@ def letterbox_for(typical: tuple[int, int], side: int) -> tuple[int, int]:
 
 
 def _look(model: str, data: str, cache_dir: Path) -> _Seen:
-    path = Path(model).expanduser()
-    info = None
-    if not model.endswith(NETWORK_SUFFIXES):
-        if path.suffix != ".pt":
-            raise ConfigError(
-                f"the model {model} is neither a checkpoint (.pt) nor a network (.yaml)",
-                where="--model",
-                fix="give a trained Ultralytics checkpoint such as best.pt",
-            )
+    info, path = None, checkpoint_named(model, "--model")
+    if path is not None:
         info = inspect_checkpoint(path)
         if not info.names:
             raise CheckpointError("it names no classes", where=path, fix="train it again")

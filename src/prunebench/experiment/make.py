@@ -54,11 +54,8 @@ def make_variant(
     """Make a variant's checkpoint from its parent's and audit it.
 
     ``parent`` and ``baseline`` are ``None`` for the baseline itself. It is not trained where
-    ``judgement``, what the rounds before it said, stops the chain.
-
-    Raises:
-        InputError: The step found bad input.
-        StepError: The step failed.
+    ``judgement``, what the rounds before it said, stops the chain. InputError where the step found
+    bad input, StepError where it failed.
     """
     emit = of_variant(announce, planned.name)
     if judgement is not None:

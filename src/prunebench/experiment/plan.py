@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from prunebench.common.errors import ConfigError
 from prunebench.common.records import Record
@@ -16,6 +17,20 @@ NETWORK_SUFFIXES = (".yaml", ".yml")
 INT8 = "-int8"  # Ends the name of a quantized sibling.
 
 
+def checkpoint_named(model: str, where: str) -> Path | None:
+    """The checkpoint the key or option ``where`` names, ``None`` for a network to train first."""
+    path = Path(model).expanduser()
+    if model.endswith(NETWORK_SUFFIXES):
+        return None
+    if path.suffix != ".pt":
+        raise ConfigError(
+            f"the model {model} is neither a checkpoint (.pt) nor a network (.yaml)",
+            where=where,
+            fix="give a trained Ultralytics checkpoint such as best.pt",
+        )
+    return path
+
+
 class PlannedVariant(Record):
     """A variant that an experiment will make.
 
@@ -26,8 +41,7 @@ class PlannedVariant(Record):
             sibling its parent's with ``-int8``.
         parent: Name of the variant it is made from, ``None`` for the baseline. That of a smaller
             stock network is the pruned variant it stands against.
-        steps: The chain of steps from the given model to this variant, ``strategy`` and ``round``
-            those of the last one.
+        steps: The chain of steps that makes it, ``strategy`` and ``round`` those of the last one.
         goal: What the pruning it comes from is to reach, ``None`` for the baseline.
         judged_by: The two rounds before it, where their comparison decides whether it is trained.
         control: Which cheap alternative to pruning it is, ``None`` where it is none.

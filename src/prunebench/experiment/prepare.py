@@ -32,7 +32,7 @@ from prunebench.data.dataset import (
 )
 from prunebench.data.file_memo import remembering
 from prunebench.experiment.controls import smaller_network
-from prunebench.experiment.plan import NETWORK_SUFFIXES, PlannedVariant, plan_variants
+from prunebench.experiment.plan import PlannedVariant, checkpoint_named, plan_variants
 from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
 from prunebench.results.history.store import Store, default_url
 from prunebench.results.run_folder import DATA_FOLDER, STEPS_FOLDER, open_run, read_run_config
@@ -135,7 +135,12 @@ def check(config: Config) -> Checked:
     check_engine(config)
     variants = plan_variants(config)
     out = output_folder(config)
-    checkpoint = _checkpoint_path(config.model)
+    checkpoint = checkpoint_named(config.model, "model")
+    if checkpoint is not None:
+        if not checkpoint.is_file():
+            fix = "check the path of `model`"
+            raise CheckpointError("the checkpoint does not exist", where=checkpoint, fix=fix)
+        checkpoint = checkpoint.resolve()
     if config.mlflow is not None:
         require_mlflow()
     check_output_folder(out)
@@ -218,24 +223,6 @@ def read_experiment(folder: Path) -> Experiment:
             where=path,
             fix="make a new run with this version",
         ) from error
-
-
-def _checkpoint_path(model: str) -> Path | None:
-    """The given checkpoint, or ``None`` where ``model`` is a network that is trained first."""
-    if model.endswith(NETWORK_SUFFIXES):
-        return None
-    path = Path(model).expanduser()
-    if path.suffix != ".pt":
-        raise ConfigError(
-            f"the model {model} is neither a checkpoint (.pt) nor a network (.yaml)",
-            where="model",
-            fix="give a trained Ultralytics checkpoint such as best.pt",
-        )
-    if not path.is_file():
-        raise CheckpointError(
-            "the checkpoint does not exist", where=path, fix="check the path of `model`"
-        )
-    return path.resolve()
 
 
 def _task_of_network(model: str) -> str | None:

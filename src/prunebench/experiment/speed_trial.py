@@ -51,9 +51,8 @@ class Pace(Record):
 def run(request: Request, workdir: Path, emit: Emit) -> Pace:
     """Train on a few batches and throw the result away.
 
-    Raises:
-        InputError: The checkpoint, an image, a label file or a name in ``ignore`` is no good.
-        StepError: A module cannot be traced.
+    InputError where the checkpoint, an image, a label file or a name in ``ignore`` is no good,
+    StepError where a module cannot be traced.
     """
     import torch
 

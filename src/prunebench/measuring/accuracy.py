@@ -68,7 +68,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
 
     Raises:
         CheckpointError: The file cannot be loaded, or is made for another input or classes.
-        DatasetError: An image or a label file cannot be read, no object is labelled, or a
+        DatasetError: An image or label file cannot be read, no object is labelled, or a
             segmentation network meets labels that are boxes.
     """
     total = len(request.images)
@@ -194,13 +194,10 @@ def draw_masks(
     offset: NDArray[np.float64],
     imgsz: tuple[int, int],
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Fill labelled polygons as Ultralytics does for its segmentation validator.
+    """Fill labelled polygons, (points, 2), as Ultralytics does for its segmentation validator.
 
-    The polygons, (points, 2), are relative to the image; ``factor`` and ``offset``, (2,), take
-    them to pixels of the letterbox.
-
-    Returns:
-        The order the masks are in, by falling area, and the masks, (m, height / 4, width / 4).
+    ``factor`` and ``offset``, (2,), take them to pixels of the letterbox. Returns the order the
+    masks are in, by falling area, and the masks, (m, height / 4, width / 4).
     """
     from ultralytics.data.utils import polygons2masks_overlap
     from ultralytics.utils.ops import resample_segments
@@ -221,14 +218,9 @@ def match(detections: NDArray[np.float32], labels: NDArray[np.float64]) -> NDArr
     """Match one image's detections to its labels as Ultralytics' ``match_predictions`` does.
 
     At each threshold a detection, best score first, takes the free label of its class that it
-    overlaps most, if the IoU reaches the threshold.
-
-    Args:
-        detections: (n, 6 or more) x1 y1 x2 y2 score class, best score first.
-        labels: (m, 5) class, centre x, centre y, width, height in the same pixels.
-
-    Returns:
-        (n, 10), whether each detection is a true positive at IoU 0.50, 0.55 ... 0.95.
+    overlaps most, if the IoU reaches the threshold. ``detections`` are (n, 6 or more), x1 y1 x2 y2
+    score class, ``labels`` (m, 5), class, centre x, centre y, width, height in the same pixels.
+    Returns (n, 10), whether each is a true positive at IoU 0.50, 0.55 ... 0.95.
     """
     return _match(_iou(labels, detections[:, :4]), labels[:, 0], detections[:, 5])
 

@@ -10,7 +10,7 @@ two true positives its envelope is constant, so only true positives have to be l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ import numpy.typing as npt
 from prunebench.common.records import Overlap
 
 Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.float32]
 
 RECALL_POINTS: Array = np.linspace(0, 1, 101)
 EPSILON = 1e-16
@@ -36,11 +38,11 @@ class Detections:
         target_counts: Labelled objects, (images, classes).
     """
 
-    image: npt.NDArray[np.int64]
+    image: Indices
     confidence: Array
-    cls: npt.NDArray[np.int64]
+    cls: Indices
     tp: npt.NDArray[np.bool_]
-    target_counts: npt.NDArray[np.int64]
+    target_counts: Indices
 
     @property
     def images(self) -> int:
@@ -76,48 +78,41 @@ def mean_ap(detections: Detections, weights: Array, *, threshold: int = 0) -> Ar
     ``weights``, (resamples, images), says how often each image counts; ``threshold`` is a column
     of ``tp``: 0 is IoU 0.50, 9 is IoU 0.95. NaN where a resample holds no labelled object.
     """
-    curves = _class_curves(detections, threshold)
+    curves = list(_class_curves(detections, threshold))
     targets = weights @ detections.target_counts
     total = np.zeros(len(weights))
     for start in range(0, len(weights), CHUNK):
         rows = slice(start, start + CHUNK)
-        for index, curve in curves:
-            total[rows] += curve.average_precision(weights[rows], targets[rows, index])
+        for index, image, since_last in curves:
+            total[rows] += _class_ap(image, since_last, weights[rows], targets[rows, index])
     present = (targets > 0).sum(axis=1)
     means = np.full(len(weights), np.nan)
     np.divide(total, present, out=means, where=present > 0)
     return means
 
 
-@dataclass(frozen=True)
-class _ClassCurve:
-    """The true positives of a class by falling confidence.
+def _class_ap(image: Indices, since_last: Counts, weights: Array, targets: Array) -> Array:
+    """AP of one class for every row of ``weights`` (rows, images); 0 where ``targets`` are 0.
 
-    ``image`` (true positives,) is where each lies, ``since_last`` (images, true positives) the
-    detections of each image after the previous true positive up to and with this one.
+    Its true positives lie in ``image`` (true positives,), by falling confidence; ``since_last``
+    (images, true positives) are the detections after the previous one up to and with each.
     """
-
-    image: npt.NDArray[np.int64]
-    since_last: npt.NDArray[np.float32]
-
-    def average_precision(self, weights: Array, targets: Array) -> Array:
-        """AP of every row of ``weights`` (rows, images); 0 where ``targets`` (rows,) is 0."""
-        found = np.cumsum(weights[:, self.image], axis=1)
-        # Whole numbers below 2**24 are exact in single precision, which halves the work.
-        seen = np.cumsum(weights.astype(np.float32) @ self.since_last, axis=1, dtype=np.float64)
-        precision = np.divide(found, seen, out=np.zeros_like(found), where=seen > 0)
-        heights = np.zeros((len(weights), found.shape[1] + 1))
-        heights[:, :-1] = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        recall = found / (targets[:, None] + EPSILON)
-        reached = np.stack([row.searchsorted(RECALL_POINTS, side="right") for row in recall])
-        curve = np.take_along_axis(heights, reached, axis=1)
-        areas = np.trapezoid(curve, RECALL_POINTS, axis=1)
-        return np.where(targets > 0, areas, 0.0)
+    found = np.cumsum(weights[:, image], axis=1)
+    # Whole numbers below 2**24 are exact in single precision, which halves the work.
+    seen = np.cumsum(weights.astype(np.float32) @ since_last, axis=1, dtype=np.float64)
+    precision = np.divide(found, seen, out=np.zeros_like(found), where=seen > 0)
+    heights = np.zeros((len(weights), found.shape[1] + 1))
+    heights[:, :-1] = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    recall = found / (targets[:, None] + EPSILON)
+    reached = np.stack([row.searchsorted(RECALL_POINTS, side="right") for row in recall])
+    curve = np.take_along_axis(heights, reached, axis=1)
+    areas = np.trapezoid(curve, RECALL_POINTS, axis=1)
+    return np.where(targets > 0, areas, 0.0)
 
 
-def _class_curves(detections: Detections, threshold: int) -> Sequence[tuple[int, _ClassCurve]]:
+def _class_curves(detections: Detections, threshold: int) -> Iterator[tuple[int, Indices, Counts]]:
+    """Class, ``image`` and ``since_last`` of every class with a true positive."""
     order = np.argsort(-detections.confidence, kind="stable")
-    curves = []
     for index in range(detections.target_counts.shape[1]):
         chosen = order[detections.cls[order] == index]
         hits = detections.tp[chosen, threshold]
@@ -127,5 +122,4 @@ def _class_curves(detections: Detections, threshold: int) -> Sequence[tuple[int,
         segment = np.cumsum(hits) - hits
         counts = np.zeros((detections.images, int(hits.sum()) + 1), dtype=np.float32)
         np.add.at(counts, (images, segment), 1)
-        curves.append((index, _ClassCurve(image=images[hits], since_last=counts[:, :-1])))
-    return curves
+        yield index, images[hits], counts[:, :-1]

@@ -29,9 +29,8 @@ END_TO_END_COLUMNS = (6, 38)  # x1 y1 x2 y2 score class, for segmentation 32 mas
 def letterbox(image_bgr: MatLike, hw: tuple[int, int]) -> tuple[FloatArray, float, tuple[int, int]]:
     """Scale an image, (H, W, 3) BGR uint8, without distortion into (height, width) ``hw`` on grey.
 
-    Returns:
-        The network input, (1, 3, height, width) RGB in 0..1, C-contiguous; the scale that takes
-        image pixels to frame pixels; and the (left, top) padding in pixels.
+    Returns the network input, (1, 3, height, width) RGB in 0..1, C-contiguous; the scale that takes
+    image pixels to frame pixels; and the (left, top) padding in pixels.
     """
     height, width = image_bgr.shape[:2]
     scale = min(hw[0] / height, hw[1] / width)
@@ -62,11 +61,8 @@ def decode_and_nms(
     (YOLO26), which is only cut at ``conf`` and ``max_det``. Scores at or below ``conf`` are
     dropped, and so are boxes that overlap a better one of their class by more than ``iou``. With
     ``multi_label`` one box may count for several classes, as validation does; deployment keeps the
-    best class only.
-
-    Returns:
-        (n, 6 [+ 32]) x1 y1 x2 y2 score class [and mask coefficients], in letterbox pixels, best
-        score first (an end-to-end head keeps its own order).
+    best class only. Returns (n, 6 [+ 32]) x1 y1 x2 y2 score class [and mask coefficients], in
+    letterbox pixels, best score first (an end-to-end head keeps its own order).
     """
     if is_end_to_end(output.shape, nc):
         rows = output[0]

@@ -73,11 +73,9 @@ class Verdict(Record):
 
 
 class SelfTest(Record):
-    """What the measuring can tell apart on this host.
+    """What the measuring can tell apart on this host, at one confidence level throughout.
 
     Attributes:
-        model: The file, or that it is the built-in model.
-        level: Confidence level of every interval and test.
         verdicts: By true ratio; the A/A pair's, the false alarms, first.
         half_width_percent: Of the A/A ratio's interval, median over the repetitions.
         detectable_percent: Slowdown found in ``statistics.POWER`` of measurements that go on to
@@ -181,13 +179,12 @@ def _verdict(factor: float, pairs: Sequence[Comparison], resampled: float) -> Ve
     # A slowed copy that is called faster is an error, not a find.
     hits = sum(pair.significant and (factor == 1 or pair.ratio.estimate > 1) for pair in pairs)
     exact = stats.binomtest(hits, len(pairs)).proportion_ci(LEVEL, method="exact")
+    share = Interval(estimate=hits / len(pairs), low=exact.low, high=exact.high, level=LEVEL)
     return Verdict(
         slowdown=factor,
         significant=hits,
         repetitions=len(pairs),
-        share=Interval(
-            estimate=hits / len(pairs), low=float(exact.low), high=float(exact.high), level=LEVEL
-        ),
+        share=share,
         resampled=resampled,
     )
 

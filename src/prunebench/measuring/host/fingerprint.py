@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -162,10 +163,8 @@ def in_container() -> bool:
 def _opencv_version() -> str:
     # The import name is cv2 under either distribution; only one of them is installed.
     for name in ("opencv-python-headless", "opencv-python"):
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return "unknown"
 
 

@@ -46,14 +46,12 @@ Infer = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
 class Measuring:
     """A loaded, warm model and the durations timed so far.
 
-    Args:
-        request: ``onnx`` (path), ``input`` (path of a (1, 3, height, width) float32 ``.npy``, or
-            ``None`` for random pixels), ``frames`` (paths of decoded (H, W, 3) BGR ``.npy``
-            images; none: no end-to-end frames), ``seconds`` per back-to-back part, ``slices``
-            each part is timed in, ``warmup`` inferences, ``realtime_fps`` and ``paced_seconds``
-            (0: no paced frames), ``imgsz`` (height, width), ``nc``, ``confidence``, ``iou``,
-            ``max_det``, ``threads``, ``session`` (the fields of ``SessionSettings``), and from
-            the selftest ``slowdown`` (a factor that every inference is made slower by).
+    A request has ``onnx`` (path), ``input`` (path of a (1, 3, height, width) float32 ``.npy``, or
+    ``None`` for random pixels), ``frames`` (paths of decoded (H, W, 3) BGR ``.npy`` images; none:
+    no end-to-end frames), ``seconds`` per back-to-back part, ``slices`` each part is timed in,
+    ``warmup`` inferences, ``realtime_fps`` and ``paced_seconds`` (0: no paced frames), ``imgsz``
+    (height, width), ``nc``, ``confidence``, ``iou``, ``max_det``, ``threads``, ``session`` (the
+    fields of ``SessionSettings``), and from the selftest ``slowdown`` (a factor).
     """
 
     def __init__(self, request: Request) -> None:

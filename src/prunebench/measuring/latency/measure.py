@@ -94,17 +94,15 @@ def measure(
     exclusive: Callable[[], AbstractContextManager[None]] = nullcontext,
     contested: Contested | None = None,
 ) -> LatencyResult:
-    """Measure the latency of several ONNX files on this host.
+    """Measure the latency of several ONNX files, of unique names, on this host.
 
-    Holds the host's measuring lock meanwhile. Killed at any moment and called again with the
-    same folder, it continues after the last round that was finished, as long as host,
-    files and settings are the same; else it starts anew.
+    Holds the host's measuring lock meanwhile; ``who`` names the run to others who wait. Killed at
+    any moment and called again with the same folder, it continues after the last round that was
+    finished, as long as host, files and settings are the same; else it starts anew.
 
     Args:
-        variants: What to measure; names are unique.
         images: For the end-to-end frames. Without any, inferences alone are timed.
         imgsz: (height, width) of the letterbox in pixels, for targets without their own.
-        who: Name of the run, for others who wait for this host.
         on_event: Receives ``Waiting`` and, after every round for each child, ``Timed``.
         exclusive: Entered with the host's lock held: the flow's own account of who measures.
         contested: Whether the order of two variants is worth more rounds; ``None``: of all.
@@ -220,8 +218,9 @@ class _Rounds:
 
     def judge(self, contested: Contested | None, before: int | None = None) -> tuple[Pair, ...]:
         """Every pair of the variants that did not fail, by the rounds before ``before``."""
+        past = [s for s in self.log.samples if before is None or s.round < before]
         return judge_pairs(
-            round_medians(self._samples(before), self.kind),
+            round_medians(past, self.kind),
             [name for name in self.variants if name not in self.failures],
             self.threads,
             self.config.smallest_difference_percent,
@@ -313,12 +312,9 @@ class _Rounds:
             request |= {"input": None, "frames": [], "seconds": seconds}
         return request
 
-    def _samples(self, before: int | None) -> list[Sample]:
-        return [s for s in self.log.samples if before is None or s.round < before]
-
     def _spent_after(self, index: int) -> float:
         """Seconds this round would end at if it took as long as the one before it."""
-        past = self._samples(index)
+        past = [sample for sample in self.log.samples if sample.round < index]
         return sum(s.elapsed_s * (2 if s.round == index - 1 else 1) for s in past)
 
 

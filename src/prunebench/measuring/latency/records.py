@@ -22,7 +22,7 @@ class Sample(Record):
     """One child run: one variant at one thread count in one round. Durations are raw.
 
     The children of a round take turns, so the first slice of one was timed beside the first slice
-    of every other, and so on.
+    of every other, and so on. A share or load is of the timed part, and ``None`` off Linux.
 
     Attributes:
         position: Place in the round's shuffled order, 0 for the first, as the rounds.
@@ -31,14 +31,13 @@ class Sample(Record):
         process_s: Wall time its start and its turns took, in seconds; ``elapsed_s`` has its share
             of what the round took besides.
         load_ms: Creating the session.
-        model_ms: Back-to-back inferences of one letterboxed image, slice after slice;
-            ``model_wall_s``, ``model_cpu_s`` (all threads) and ``model_preemptions`` (times the
-            kernel took the CPU away) go with them.
-        model_slices: How many of them each slice holds; ``frame_slices`` of the frames.
+        model_ms: Back-to-back inferences of one letterboxed image, ``model_slices`` of them in
+            each slice; wall time, CPU time of all threads and times the kernel took the CPU away
+            meanwhile go with them.
         letterbox_ms: Per back-to-back frame, as ``inference_ms`` and ``nms_ms`` (with the masks).
         response_ms: Arrival to result of frames arriving at the real-time rate.
-        steal_share: Share of all CPUs' time the hypervisor took during the timed part.
-        other_cores: Cores kept busy by other processes meanwhile; both ``None`` off Linux.
+        steal_share: Share of all CPUs' time the hypervisor took.
+        other_cores: Cores kept busy by other processes.
         rss_base_mb: Resident memory before the session exists, in 10^6 bytes; ``rss_peak_mb`` the
             highest up to the last back-to-back inference.
         session: Options the session itself reported.

@@ -8,13 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from prunebench.common.records import Interval, Record
-from prunebench.measuring.latency.intervals import (
-    geometric_interval,
-    missed_share,
-    pooled_percentile,
-    realtime_verdict,
-    supported_percentiles,
-)
+from prunebench.measuring.latency import intervals
 from prunebench.measuring.latency.records import LatencyResult, RealTime, Sample
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
@@ -89,7 +83,7 @@ def summarise(
             variant=name,
             threads=threads,
             rounds=len(model[name, threads]),
-            model_ms=geometric_interval(list(model[name, threads].values()), level),
+            model_ms=intervals.geometric_interval(list(model[name, threads].values()), level),
             model_percentiles_ms=_percentiles([s.model_ms for s in chosen]),
             load_ms=_typical(chosen, lambda s: s.load_ms),
             first_ms=_typical(chosen, lambda s: s.first_ms),
@@ -111,7 +105,7 @@ def _frames(
     timed = [s for s in samples if s.inference_ms]
     if not timed:
         return None
-    typical = geometric_interval(list(rounds.values()), level)
+    typical = intervals.geometric_interval(list(rounds.values()), level)
     estimate, low, high = (1000 / ms for ms in (typical.estimate, typical.high, typical.low))
     return FrameSummary(
         fps=Interval(estimate=estimate, low=low, high=high, level=level),
@@ -129,16 +123,16 @@ def _paced(samples: Sequence[Sample], result: LatencyResult, level: float) -> Pa
     deadline_ms = 1000 / result.realtime_fps
     frames = [len(one) for one in rounds]
     p95 = None
-    if 95 in supported_percentiles(sum(frames)) and len(rounds) > 1:
-        p95 = pooled_percentile(rounds, 95, level, seed=result.seed)
+    if 95 in intervals.supported_percentiles(sum(frames)) and len(rounds) > 1:
+        p95 = intervals.pooled_percentile(rounds, 95, level, seed=result.seed)
     misses = [sum(response > deadline_ms for response in one) for one in rounds]
     return PacedSummary(
         frames=sum(frames),
         deadline_ms=deadline_ms,
         percentiles_ms=_percentiles(rounds),
         p95_ms=p95,
-        missed=missed_share(misses, frames, level),
-        realtime=realtime_verdict(p95, deadline_ms),
+        missed=intervals.missed_share(misses, frames, level),
+        realtime=intervals.realtime_verdict(p95, deadline_ms),
     )
 
 
@@ -146,7 +140,7 @@ def _percentiles(rounds: Sequence[Sequence[float]]) -> dict[int, float]:
     values = np.concatenate([np.asarray(one) for one in rounds])
     return {
         p: float(np.percentile(values, p, method="median_unbiased"))
-        for p in supported_percentiles(len(values))
+        for p in intervals.supported_percentiles(len(values))
     }
 
 
