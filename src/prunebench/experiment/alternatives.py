@@ -125,12 +125,10 @@ def quantize_variant(
         images=tuple(map(str, images)),
         names=experiment.class_names,
         imgsz=exported.imgsz,
-        confidence=config.accuracy.confidence,
-        iou=config.accuracy.iou,
-        max_det=config.accuracy.max_det,
         max_map50_loss=settings.max_map50_loss,
         session=SessionSettings.of(config.latency),
         arm="asimd" in cpu_flags(),
+        **config.accuracy.model_dump(include={"confidence", "iou", "max_det"}),
     )
     inputs = {
         "onnx": exported.onnx.sha256,

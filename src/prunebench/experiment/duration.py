@@ -187,7 +187,12 @@ class TimeLeft:
             case _ if event.variant is None:
                 pass
             case Epoch() | Batch():
-                self._trained(event.variant, event)
+                left: float = event.epochs - event.epoch
+                if isinstance(event, Batch) and event.phase == "train":
+                    left += 1 - event.batch / event.batches
+                self._epochs_left[event.variant] = left
+                if event.seconds_left and left > 0:
+                    self._epoch_s = event.seconds_left / left
             case Finished():
                 self._finished(event.variant, event.step)
             case Failed():
@@ -215,14 +220,6 @@ class TimeLeft:
     def is_most(self) -> bool:
         """Whether ``seconds`` is an upper end: measuring ends as soon as nothing is contested."""
         return self._first_round is not None and self._round > self._work.rounds[0]
-
-    def _trained(self, variant: str, event: Epoch | Batch) -> None:
-        left: float = event.epochs - event.epoch
-        if isinstance(event, Batch) and event.phase == "train":
-            left += 1 - event.batch / event.batches
-        self._epochs_left[variant] = left
-        if event.seconds_left and left > 0:
-            self._epoch_s = event.seconds_left / left
 
     def _finished(self, variant: str, step: str) -> None:
         if step == "make":

@@ -192,16 +192,13 @@ def accuracy_request(
     experiment: Experiment, exported: Exported, run_folder: Path
 ) -> AccuracyRequest:
     """What the step ``accuracy`` is asked for an exported file, which lies below ``run_folder``."""
-    settings = experiment.config.accuracy
     return AccuracyRequest(
         onnx=str(run_folder / exported.onnx.path),
         images=experiment.images,
         names=experiment.class_names,
         imgsz=exported.imgsz,
-        confidence=settings.confidence,
-        iou=settings.iou,
-        max_det=settings.max_det,
         session=SessionSettings.of(experiment.config.latency),
+        **experiment.config.accuracy.model_dump(include={"confidence", "iou", "max_det"}),
     )
 
 

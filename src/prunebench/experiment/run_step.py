@@ -70,13 +70,10 @@ def training_request(
     """
     config, shared = experiment.config, experiment.config.retrain
     values = {
+        **shared.model_dump(include={"imgsz", "batch", "patience", "max_minutes"}),
         "data_yaml": experiment.data_yaml,
-        "imgsz": shared.imgsz,
-        "batch": shared.batch,
         "threads": experiment.threads,
         "seed": config.seed,
-        "patience": shared.patience,
-        "max_minutes": shared.max_minutes,
         "image_hw": config.image.hw,
     }
     return TrainRequest(strategy=strategy, settings=settings, **{**values, **own})
@@ -95,10 +92,9 @@ def trained_stock(
         model=model,
         data_yaml=experiment.data_yaml,
         seed=config.seed,
-        lr0=config.baseline.lr0,
-        optimizer=config.baseline.optimizer,
         threads=experiment.threads,
         image_hw=config.image.hw,
+        **config.baseline.model_dump(include={"lr0", "optimizer"}),
         **own,
     )
     run = run_cached(experiment, "baseline", request, {"data_yaml": experiment.data_digest}, emit)

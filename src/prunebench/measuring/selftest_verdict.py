@@ -181,11 +181,7 @@ def _verdict(factor: float, pairs: Sequence[Comparison], resampled: float) -> Ve
     exact = stats.binomtest(hits, len(pairs)).proportion_ci(LEVEL, method="exact")
     share = Interval(estimate=hits / len(pairs), low=exact.low, high=exact.high, level=LEVEL)
     return Verdict(
-        slowdown=factor,
-        significant=hits,
-        repetitions=len(pairs),
-        share=share,
-        resampled=resampled,
+        slowdown=factor, significant=hits, repetitions=len(pairs), share=share, resampled=resampled
     )
 
 

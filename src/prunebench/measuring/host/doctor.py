@@ -103,8 +103,7 @@ def _cores() -> Seen:
 
 
 def _quota() -> Seen:
-    quota = cpu_quota()
-    if quota is None:
+    if (quota := cpu_quota()) is None:
         return "ok", "No control group limits the CPU time."
     sentence = f"A control group allows {quota:g} cores of CPU time"
     if quota < 1 or quota != int(quota):
@@ -116,8 +115,7 @@ def _quota() -> Seen:
 
 
 def _governor() -> Seen:
-    name = governor()
-    if name is None:
+    if (name := governor()) is None:
         return "warn", "The frequency governor is not readable: the clock may change."
     if name == "performance":
         return "ok", "The frequency governor is performance."
@@ -128,8 +126,7 @@ def _governor() -> Seen:
 
 
 def _turbo() -> Seen:
-    state = turbo()
-    if state is None:
+    if (state := turbo()) is None:
         return "warn", "Whether the clock may boost is not readable."
     if state:
         return "warn", "The clock may boost: it falls when the machine is warm or busy."
@@ -175,8 +172,7 @@ def _memory() -> Seen:
 
 
 def _swap() -> Seen:
-    used = psutil.swap_memory().used / 2**20
-    if used >= 1:
+    if (used := psutil.swap_memory().used / 2**20) >= 1:
         return "warn", f"{used:.0f} MiB are swapped out: a first inference may wait for disk."
     return "ok", "No memory is swapped out."
 

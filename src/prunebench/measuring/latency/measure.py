@@ -210,7 +210,10 @@ class _Rounds:
                 wanted = still_open(self.judge(contested, before=index))
                 if not wanted:
                     return "settled"
-            over = self._spent_after(index) > self.config.budget_minutes * 60
+            past = [sample for sample in self.log.samples if sample.round < index]
+            # The round is taken to last as long as the one before it.
+            spent = sum(s.elapsed_s * (2 if s.round == index - 1 else 1) for s in past)
+            over = spent > self.config.budget_minutes * 60
             if over and index >= self.config.rounds_min:
                 return "budget"
             self._measure_round(index, wanted)
@@ -311,11 +314,6 @@ class _Rounds:
             seconds = min(SENTINEL_SECONDS, self.config.seconds)
             request |= {"input": None, "frames": [], "seconds": seconds}
         return request
-
-    def _spent_after(self, index: int) -> float:
-        """Seconds this round would end at if it took as long as the one before it."""
-        past = [sample for sample in self.log.samples if sample.round < index]
-        return sum(s.elapsed_s * (2 if s.round == index - 1 else 1) for s in past)
 
 
 def _input_file(work: Path, imgsz: tuple[int, int]) -> Path:
