@@ -110,10 +110,7 @@ def tell(sentence: str) -> None:
 def config_from(
     config: Path | None, flags: Mapping[str, Any], overrides: Sequence[str] | None = None
 ) -> Config:
-    """The configuration of a command: its file, then its flags, then ``overrides`` as typed.
-
-    ``flags`` has the value of each dotted key with an option of its own, ``None``: not given.
-    """
+    """The configuration of a command: its file, then flags that were given, then ``overrides``."""
     given = {key: value for key, value in flags.items() if value is not None}
     return load_config(config, overrides={**given, **parse_overrides(overrides or ())})
 

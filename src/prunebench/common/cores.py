@@ -43,10 +43,7 @@ def physical_cores(root: Path = Path("/sys/devices/system/cpu")) -> int:
 def cpu_quota(
     membership: Path = Path("/proc/self/cgroup"), mounts: Path = Path("/proc/self/mountinfo")
 ) -> float | None:
-    """Cores' worth of CPU time that control groups allow, the strictest level counts.
-
-    Reads cgroup v2 (``cpu.max``) and v1 (``cpu.cfs_quota_us`` / ``cpu.cfs_period_us``).
-    """
+    """Cores' worth of CPU time that control groups (v2 or v1) allow, the strictest level counts."""
     quotas = []
     for folder, version in _cgroup_folders(membership, mounts, "cpu"):
         if version == 2:

@@ -55,10 +55,7 @@ def place(source: Path, target: Path) -> None:
 
 
 def check_output_folder(folder: Path, *, needed_bytes: int = NEEDED_BYTES) -> None:
-    """Make ``folder`` and prove that it can be written, leaving nothing behind.
-
-    OutputError where it is no folder, is read-only, or has too little free space.
-    """
+    """Make ``folder`` and prove that it can be written, without a trace; OutputError where not."""
     created = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,10 +101,7 @@ def full_disk(folder: Path, error: Exception | None = None) -> str | None:
 
 @contextlib.contextmanager
 def sole_user(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` for this process; the system frees it when the process ends.
-
-    OutputError where it cannot be written, or another process is running in it.
-    """
+    """Hold ``folder`` until this process ends; OutputError where another does, or unwritable."""
     check_output_folder(folder)
     lock = FileLock(folder / ".lock")
     try:

@@ -194,10 +194,7 @@ class Accuracy(Record):
 
 
 class Parity(Record):
-    """Largest differences between checkpoint and ONNX file on real images, and their limits.
-
-    Box coordinates in pixels of the letterbox, class scores 0..1.
-    """
+    """Largest differences of boxes (letterbox pixels) and scores (0..1), and their limits."""
 
     images: int
     max_box_px: float

@@ -139,10 +139,7 @@ def log_ratios(a: Mapping[int, float], b: Mapping[int, float]) -> Array:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values after Holm's step-down adjustment (Scandinavian Journal of Statistics 6, 1979).
-
-    Declaring those up to alpha keeps the chance of any false declaration at alpha or below.
-    """
+    """p-values after Holm's step-down adjustment (Scandinavian Journal of Statistics 6, 1979)."""
     count = len(p_values)
     adjusted = [1.0] * count
     largest = 0.0

@@ -161,10 +161,7 @@ def load_config(
 
 
 def parse_overrides(arguments: Iterable[str]) -> dict[str, Any]:
-    """Value of each dotted key in arguments such as ``prune.target=2x``, read as YAML.
-
-    ConfigError where an argument is not ``key=value``, or its value is not YAML.
-    """
+    """Value of each dotted key in arguments (``prune.target=2x``) as YAML; ConfigError else."""
     overrides = {}
     for argument in arguments:
         key, equals, text = argument.partition("=")

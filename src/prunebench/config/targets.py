@@ -42,10 +42,7 @@ class Goal(Record):
 
 
 def parse_goal(text: str) -> Goal:
-    """Read a target as people write it: ``1.5x``, ``8 ms``, ``1.7M parameters``, ``0.15``.
-
-    ValueError where it is none of these, or no network can be like that.
-    """
+    """Read a target such as ``1.5x``, ``8 ms`` or ``0.15``; ValueError where it cannot be one."""
     plain = " ".join(text.strip().lower().split())
     for kind, form, label in FORMS:
         match = re.fullmatch(form, plain)

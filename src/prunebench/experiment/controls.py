@@ -44,20 +44,14 @@ def lower_letterbox(hw: tuple[int, int]) -> tuple[int, int] | None:
 
 
 def stock_name(model: str, structure: Structure | None) -> str | None:
-    """Name of the stock network a model is ("yolov8n"), ``None`` where it is none.
-
-    ``structure`` is what the checkpoint is, ``None`` where ``model`` is a network description.
-    """
+    """Stock network a model is ("yolov8n"), if any; no ``structure``: ``model`` describes it."""
     if structure is None:
         return Path(model).stem
     return None if structure.stock is None else structure.stock.split(",")[0]
 
 
 def smaller_network(model: str, structure: Structure | None) -> StockNetwork:
-    """The next smaller stock network of the same family; arguments as of ``stock_name``.
-
-    ConfigError where the model is no stock detection network, so there is no next smaller one.
-    """
+    """The next smaller stock network of the family; ConfigError where the model is none."""
     name = stock_name(model, structure)
     match = None if name is None else STOCK_NAME.fullmatch(name)
     if match is None:

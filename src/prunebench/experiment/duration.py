@@ -35,10 +35,7 @@ class Part(Record):
 
 
 class Estimate(Record):
-    """How long a run takes where no finished step can be taken over, by kind of work.
-
-    ``notes`` say what is not in it.
-    """
+    """How long a run takes if no finished step can be taken over; ``notes``: what is not in it."""
 
     parts: tuple[Part, ...]
     notes: tuple[str, ...]
@@ -116,10 +113,7 @@ def workload(config: Config, plan: Sequence[PlannedVariant]) -> Workload:
 def estimate(
     config: Config, plan: Sequence[PlannedVariant], pace: Pace, *, images: tuple[int, int, int]
 ) -> Estimate:
-    """Estimate how long a run takes.
-
-    ``images`` are those of the training split, of the validation split, and of the evaluation.
-    """
+    """How long a run takes, with ``images`` for training, for validation and for evaluation."""
     work = workload(config, plan)
     train, validate, evaluate = images
     epoch_s = train * pace.train_s + validate * pace.validate_s

@@ -91,10 +91,7 @@ def measured_from(
 
 
 def network_key(structure: Structure, variant: VariantRecord) -> str:
-    """Identity of the compute graph: same key, same operations, whatever the weights.
-
-    A quantized graph is another one, and so is one with other layers left in float.
-    """
+    """Identity of the compute graph, quantized layers included, whatever the weights."""
     quantization = variant.quantization
     parts = {
         "task": structure.task,

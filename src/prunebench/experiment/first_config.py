@@ -113,10 +113,7 @@ ranking:
 
 
 def letterbox_for(typical: tuple[int, int], side: int) -> tuple[int, int]:
-    """(height, width) that holds images of a (width, height) with the least padding.
-
-    ``side`` is the longer one in pixels, a multiple of 32.
-    """
+    """(height, width), the longer one ``side``, that pads images of (width, height) least."""
     width, height = typical
     shorter = STRIDE * max(1, math.ceil(side * min(typical) / max(typical) / STRIDE))
     return (shorter, side) if width >= height else (side, shorter)

@@ -163,10 +163,7 @@ def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emi
 def evaluate_variant(
     experiment: Experiment, variant: VariantRecord, announce: Emit
 ) -> VariantRecord:
-    """Measure the accuracy of a variant's ONNX file; one that was not trained has none.
-
-    StepError where it has no ONNX file, or the evaluation failed.
-    """
+    """Measure the accuracy of a variant's ONNX file, if it was trained; StepError if it fails."""
     if variant.not_trained is not None:
         return variant
     if variant.exported is None:

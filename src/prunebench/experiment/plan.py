@@ -62,10 +62,7 @@ class PlannedVariant(Record):
 
 
 def plan_variants(config: Config) -> tuple[PlannedVariant, ...]:
-    """Variants of an experiment, each after its parent.
-
-    ConfigError where a control cannot be made, or an unknown variant is to be quantized.
-    """
+    """Variants of an experiment, each after its parent; ConfigError where one cannot be made."""
     trained = config.model.endswith(NETWORK_SUFFIXES)
     first = ("train baseline",) if trained else ("load checkpoint",)
     baseline = PlannedVariant(name="baseline", parent=None, steps=first)

@@ -209,10 +209,7 @@ def output_folder(config: Config) -> Path:
 
 
 def read_experiment(folder: Path) -> Experiment:
-    """The experiment of an earlier run.
-
-    InputError where ``folder`` is not a run folder, or was written by another version.
-    """
+    """An earlier run's experiment; InputError where there is none, or of another version."""
     read_run_config(folder)
     path = folder / EXPERIMENT_FILE
     try:

@@ -45,10 +45,7 @@ def run_cached(
     *,
     threads: int | None = None,
 ) -> StepRun:
-    """Run a step, or take over what it left; see ``steps.run_step`` for its arguments and errors.
-
-    ``threads`` are the step's, ``None``: those of a training.
-    """
+    """Run a step, or take over what it left (``steps.run_step``); by default with all threads."""
     emit(StepBegun(step=step))
     return run_step(
         experiment.steps_root,
@@ -64,10 +61,7 @@ def run_cached(
 def training_request(
     experiment: Experiment, strategy: str, settings: StrategySettings, **own: Any
 ) -> TrainRequest:
-    """A training with the budget per step that ``retrain`` gives to every one.
-
-    ``own`` is what this one has of its own: at least ``checkpoint``, ``round``, ``epochs``.
-    """
+    """A training with ``retrain``'s budget; ``own``: ``checkpoint``, ``round``, ``epochs`` ..."""
     config, shared = experiment.config, experiment.config.retrain
     values = {
         **shared.model_dump(include={"imgsz", "batch", "patience", "max_minutes"}),

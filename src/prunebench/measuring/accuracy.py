@@ -111,10 +111,7 @@ def figures(matches: Detections, names: dict[int, str], prefix: str = "") -> dic
 
 
 def match_images(request: Request, emit: Emit) -> tuple[Detections, Detections | None]:
-    """Match what the network finds on every image to the labels: by box, and by mask if it has any.
-
-    Raises what ``run`` does, but for images without a labelled object.
-    """
+    """Match what the network finds on every image to the labels: by box, and by mask if any."""
     from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
     from prunebench.measuring.postprocess import build_masks, decode_and_nms
 
@@ -169,10 +166,7 @@ def check_labelled(matches: Detections, images: Sequence[str]) -> None:
 def _labels(
     image: Path, classes: int, *, outlined: bool
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float32]]]:
-    """Labels of an image, (m, 5), and their polygons where it is outlined.
-
-    Repeated lines are left out, as Ultralytics does. Distinct polygons may share a box.
-    """
+    """Labels of an image, (m, 5), and polygons where it is outlined, repeated lines left out."""
     from prunebench.data.labels import labels_of, read_labels, read_polygons
 
     file = labels_of(image)

@@ -18,10 +18,7 @@ FloatArray = NDArray[np.float32]
 
 
 class OnnxNetwork:
-    """An ONNX file of Ultralytics with one image input, ``imgsz`` (height, width) in pixels.
-
-    CheckpointError where it cannot be loaded, or its input is another one.
-    """
+    """An ONNX file with one image input, (height, width) in pixels; else a CheckpointError."""
 
     def __init__(self, path: Path, imgsz: tuple[int, int], session: SessionSettings) -> None:
         try:

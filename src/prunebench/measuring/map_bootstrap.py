@@ -51,10 +51,7 @@ class Detections:
 
 
 def load_detections(path: Path, overlap: Overlap = "box") -> Detections:
-    """Read the ``.npz`` that the accuracy step wrote, with its matches by box or by mask.
-
-    KeyError where matches by mask are asked for of a detection network.
-    """
+    """Read what the accuracy step wrote; KeyError for masks of a detection network."""
     with np.load(path) as arrays:
         return Detections(
             image=arrays["image"].astype(np.int64),

@@ -126,10 +126,7 @@ def _candidates(
 
 
 def _greedy_nms(boxes: FloatArray, iou: float, max_det: int) -> NDArray[np.intp]:
-    """Indices of the boxes (n, 4), given best first, that no better survivor overlaps too much.
-
-    Works in blocks: overlaps inside a block at once, then those of its survivors with the rest.
-    """
+    """Indices of boxes (n, 4), best first, that no better survivor overlaps too much; in blocks."""
     kept: list[NDArray[np.intp]] = [np.empty(0, dtype=np.intp)]
     count, left = 0, np.arange(len(boxes))
     while len(left) and count < max_det:
@@ -149,10 +146,7 @@ def _greedy_nms(boxes: FloatArray, iou: float, max_det: int) -> NDArray[np.intp]
 
 
 def _overlap_more(first: FloatArray, second: FloatArray, iou: float) -> NDArray[np.bool_]:
-    """(n, m) whether boxes (n, 4) and (m, 4) overlap by more than ``iou``.
-
-    The arithmetic is torchvision's: float32 overlaps compared with a float64 limit.
-    """
+    """(n, m) whether boxes (n, 4) and (m, 4) overlap by more than ``iou``, as in torchvision."""
     x1, y1, x2, y2 = first.T[:, :, None]
     u1, v1, u2, v2 = second.T[:, None, :]
     width = np.maximum(np.minimum(x2, u2) - np.maximum(x1, u1), np.float32(0))

@@ -135,10 +135,7 @@ class Diagnosis(Record):
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Diagnosis:
-    """Profile a variant beside its baseline and say what is off.
-
-    CheckpointError where a file cannot be loaded, or has no single input of a fixed shape.
-    """
+    """Profile a variant beside its baseline; CheckpointError where a file is not one it can run."""
     emit(Stage(what="profiling against the baseline"))
     with tempfile.TemporaryDirectory(dir=workdir, prefix=".diagnose.") as folder:
         profiled = [
@@ -253,10 +250,7 @@ def _is_convolution(node: onnx.NodeProto) -> bool:
 
 
 def _convolutions(model: onnx.ModelProto) -> tuple[dict[str, int], int]:
-    """Output channels of each convolution in the file, and multiply-accumulates of all.
-
-    A weight that an INT8 file computes from integers is not stored, so shapes are inferred.
-    """
+    """Output channels of each convolution, MACs of all; inferred, as INT8 stores no weight."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model).graph

@@ -97,10 +97,7 @@ def missed_share(missed: Sequence[int], frames: Sequence[int], level: float) -> 
 
 
 def realtime_verdict(p95: Interval | None, deadline_ms: float) -> RealTime:
-    """Whether frames meet the deadline, by the whole interval of their 95th percentile in ms.
-
-    ``None`` where the sample does not support that percentile.
-    """
+    """Whether frames meet the deadline, by the interval of their 95th percentile in ms (if any)."""
     if p95 is None:
         return "not shown"
     if p95.high <= deadline_ms:

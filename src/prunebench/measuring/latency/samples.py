@@ -48,10 +48,7 @@ class SampleLog:
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """Samples of a file; a last line that a kill cut short is left out.
-
-    ValidationError where another line is not a sample.
-    """
+    """Samples of a file but a last line that a kill cut short; ValidationError for any other."""
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()

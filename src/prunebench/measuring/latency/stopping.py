@@ -80,10 +80,7 @@ def judge_pairs(
     smallest_difference_percent: float,
     contested: Contested | None,
 ) -> tuple[Pair, ...]:
-    """Judge every pair of variants at every thread count, by ``round_medians``.
-
-    ``contested`` says whether the order of two is worth more rounds; ``None``: of all.
-    """
+    """Judge every pair by ``round_medians``; ``contested``: worth more rounds (``None``: all)."""
     pairs = []
     for count in threads:
         for first, second in itertools.combinations(variants, 2):

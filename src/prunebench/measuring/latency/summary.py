@@ -72,10 +72,7 @@ class LatencySummary(Record):
 def summarise(
     result: LatencyResult, folder: Path, *, level: float = 0.95
 ) -> tuple[LatencySummary, ...]:
-    """Summaries by variant and thread count, in the order asked for; failed variants left out.
-
-    ``folder`` is the measurement's, with the raw samples.
-    """
+    """Summaries of a measurement in ``folder``, in the order asked for, without failed variants."""
     samples = read_samples(folder / result.samples.path)
     model, frames = round_medians(samples, "model"), round_medians(samples, "end_to_end")
     return tuple(
