@@ -88,10 +88,7 @@ def check_output_folder(folder: Path, *, needed_bytes: int = NEEDED_BYTES) -> No
 
 
 def full_disk(folder: Path, error: Exception | None = None) -> str | None:
-    """That the disk of ``folder`` is full, as the reason of a failure; ``None`` where it is not.
-
-    Libraries say many things of a file they could not write, so what is left of it counts too.
-    """
+    """Why a write failed if the disk of ``folder`` is full, by ``error`` or what is left."""
     free = shutil.disk_usage(folder).free
     refused = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if free >= FULL_BYTES and not refused:
@@ -101,7 +98,7 @@ def full_disk(folder: Path, error: Exception | None = None) -> str | None:
 
 @contextlib.contextmanager
 def sole_user(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` until this process ends; OutputError where another does, or unwritable."""
+    """Hold ``folder`` until this process ends; OutputError where it is taken or read-only."""
     check_output_folder(folder)
     lock = FileLock(folder / ".lock")
     try:

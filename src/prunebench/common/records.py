@@ -104,10 +104,9 @@ class Structure(Record):
 class LeftAlone(Record):
     """Why pruning left a module alone.
 
-    ``reason``: its outputs are the ``prediction``, ``attention`` divides its channels, it is
-    ``untraced`` or ``grouped``, ``ignored`` by name, the ``other_half`` of its C2f is left alone,
-    or its ``width`` is too narrow for the ``block`` or for the ratio. ``shared_with`` is the module
-    of which that is true, where this one shares its channels.
+    Its outputs are the ``prediction``, ``attention`` divides its channels, it is ``untraced``,
+    ``grouped`` or ``ignored`` by name, the ``other_half`` of its C2f is so, or its ``width``
+    is too narrow for the ``block`` or the ratio; or that is true of ``shared_with``.
     """
 
     reason: Literal[
@@ -126,11 +125,9 @@ class LeftAlone(Record):
 
 
 class Grounds(Record):
-    """What an audit's verdict rests on.
-
-    ``kind``: whether the count is that of a ``stock`` network or ``unknown``, or how the network
-    differs from its parent; ``narrower`` counts the convolutions narrower than the parent's. The
-    parent's figures are ``None`` without one, its parameters with BatchNorm apart.
+    """What an audit's verdict rests on: whether the count is that of a ``stock`` network or
+    ``unknown``, or how the network differs from its parent (``None``: there is none). ``narrower``
+    counts convolutions; parameters are with BatchNorm apart.
     """
 
     kind: Literal[
@@ -219,9 +216,8 @@ class Exported(Record):
 class Quantization(Record):
     """What went on integers in an INT8 file, and what that cost.
 
-    Of ``layers`` convolutions ``quantized`` are on integers; ``left_float`` names the nodes of the
-    others, each with its reason. Both mAP50, 0..1, are on the images the layers were chosen by;
-    the ranges of the activations come from ``calibration_images`` training images.
+    Of ``layers`` convolutions ``quantized`` are on integers; ``left_float`` has the others' nodes
+    and reasons. Both mAP50, 0..1, are on the images the layers were chosen by.
     """
 
     layers: int

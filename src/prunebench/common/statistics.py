@@ -60,10 +60,7 @@ class Location:
         return Interval(estimate=math.exp(self.centre), low=low, high=high, level=level)
 
     def detectable(self, rounds: int, level: float) -> float:
-        """Smallest true value that a test after ``rounds`` rounds as noisy finds with ``POWER``.
-
-        ``level`` is that of the single comparison, after any correction.
-        """
+        """True value that ``rounds`` as noisy find with ``POWER``, at one test's ``level``."""
         df = rounds - 2 * trimmed_at_each_end(rounds) - 1
         quantiles = stats.t.ppf(0.5 + level / 2, df) + stats.t.ppf(POWER, df)
         return float(quantiles) * self.se * math.sqrt(self.n / rounds)
@@ -150,9 +147,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def rounds_to_settle(location: Location, difference: float, *, level: float) -> int | None:
-    """Further rounds after which a true difference would be found with ``POWER``.
+    """Further rounds, if as noisy, after which a true difference would be found with ``POWER``.
 
-    The noise seen so far is taken for the noise to come, so this is a plan and no promise.
     ``difference`` is a share (0.01 is 1 %), ``level`` that of the single comparison. 0 where the
     rounds already suffice, ``None`` beyond ``MOST_ROUNDS``.
     """

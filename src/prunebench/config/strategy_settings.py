@@ -130,10 +130,7 @@ def load_plugin(name: str) -> Any:
 
 
 def plugin_digest(name: str) -> str:
-    """Digest of another package's strategy: its version and its module's source.
-
-    Empty for the built-in strategies, whose source the step's own digest covers.
-    """
+    """Digest of a plugin's version and module; empty for built-in strategies, the step's own."""
     entry_point = _plugins().get(name)
     if name in BUILT_IN or name in BEFORE_PRUNING or entry_point is None:
         return ""

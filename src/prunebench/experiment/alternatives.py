@@ -107,8 +107,7 @@ def quantize_variant(
     """Make the INT8 sibling of an exported variant; one that was not trained has none.
 
     Which layers stay in float is chosen on validation images, so that figures from a test split
-    rest on images that chose nothing. StepError where the parent has no ONNX file, or loses more
-    mAP50 than allowed.
+    rest on images that chose nothing. StepError where too much mAP50 is lost.
     """
     if parent.not_trained is not None:
         return keep(experiment, planned, judgement=parent.judgement)

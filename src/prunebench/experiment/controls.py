@@ -29,11 +29,9 @@ class StockNetwork(Record):
 
 
 def lower_letterbox(hw: tuple[int, int]) -> tuple[int, int] | None:
-    """The next lower letterbox: the longer side one step of 32 pixels shorter.
+    """The next lower (height, width): the longer side 32 pixels shorter, ``None`` where one is 32.
 
-    The other side is the multiple of 32 that is nearest to the same aspect, the lower one of two
-    that are equally near. ``hw`` and the result are (height, width) in pixels, multiples of 32;
-    ``None`` where a side has 32 pixels already.
+    The other side is the multiple of 32 nearest to the same aspect, of two the lower one.
     """
     steps = [side // STRIDE for side in hw]
     if min(steps) == 1:

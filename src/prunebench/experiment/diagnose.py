@@ -32,9 +32,7 @@ def diagnose_variants(
 ) -> Diagnoses:
     """Profile every pruned variant beside the baseline and write ``diagnoses.json``.
 
-    A variant that cannot be profiled is listed with its reason: the ranking needs none of this.
-    ``latency`` gives threads and session options; ``exclusive`` is entered with the host's
-    measuring lock held.
+    One that cannot be profiled is listed with its reason: the ranking needs none of this.
     """
     folder = experiment.run_folder
     files = {

@@ -144,11 +144,9 @@ def estimate(
 
 
 class TimeLeft:
-    """The time a run still takes, learnt from its progress events.
+    """The time a run still takes, learnt from its progress events; unknown before an epoch is.
 
-    Nothing is said before the first training has shown how long an epoch takes. ``parents`` maps
-    a variant to the one it is made from (what failed takes its children with it), ``parallel`` is
-    the number of trainings at once, ``clock`` rises in seconds.
+    ``parents``: what failed takes its children with it; ``clock`` rises in seconds.
     """
 
     def __init__(

@@ -51,11 +51,10 @@ def make_variant(
     announce: Emit,
     judgement: Judgement | None = None,
 ) -> VariantRecord:
-    """Make a variant's checkpoint from its parent's and audit it.
+    """Make a variant's checkpoint from its parent's (``None``: of the baseline) and audit it.
 
-    ``parent`` and ``baseline`` are ``None`` for the baseline itself. It is not trained where
-    ``judgement``, what the rounds before it said, stops the chain. InputError where the step found
-    bad input, StepError where it failed.
+    It is not trained where ``judgement``, of the rounds before it, stops the chain. InputError
+    where the step found bad input, StepError where it failed.
     """
     emit = of_variant(announce, planned.name)
     if judgement is not None:
@@ -130,11 +129,7 @@ def make_variant(
 
 
 def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emit) -> VariantRecord:
-    """Export a variant to ONNX and check that the file computes what the checkpoint does.
-
-    A variant that was not trained is handed on as it is. ParityError where the file computes
-    something else, StepError where the export failed.
-    """
+    """Export a variant that was trained to ONNX; ParityError where the file computes otherwise."""
     if variant.not_trained is not None:
         return variant
     settings, latency = experiment.config.export, experiment.config.latency

@@ -36,8 +36,7 @@ def measure_latency(
 ) -> LatencyResult:
     """Measure every variant that has an ONNX file, or go on with an interrupted measurement.
 
-    ``exclusive`` is entered with the host's measuring lock held. StepError where no variant has an
-    ONNX file, or nothing could be measured.
+    ``exclusive`` is entered with the host's lock held. StepError where none has a file.
     """
     folder = experiment.run_folder
     targets = [

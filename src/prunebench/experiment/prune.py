@@ -47,8 +47,8 @@ def prune(
 ) -> StepRun:
     """Prune a checkpoint to the planned target, after the sparse training that is asked for.
 
-    ``inputs`` are the digests of ``checkpoint`` and ``data_yaml``. InputError where the target is
-    beyond what the network can become, or a name is unknown; StepError where a step failed.
+    ``inputs`` are the digests of ``checkpoint`` and ``data_yaml``. InputError where the network
+    cannot reach the target, or a name is unknown.
     """
     config, goal = experiment.config, planned.goal
     if goal is None:

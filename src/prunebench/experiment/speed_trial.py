@@ -17,10 +17,9 @@ NARROWED = 0.4  # Time of all layers, averaged over the grid they are timed at, 
 
 
 class Request(Record):
-    """Input of the step: absolute paths of the checkpoint (or Ultralytics' name) and some images.
+    """Input of the step; ``model`` and ``images`` are absolute paths (or Ultralytics' name).
 
-    ``imgsz`` is the side of the square that is trained at, ``hw`` (height, width) of the letterbox;
-    ``layers``: pruning measures every layer (allocation ``latency-aware``) but those of ``ignore``.
+    ``imgsz`` is the side trained at, ``hw`` (height, width) of the letterbox, in pixels.
     """
 
     model: str
@@ -49,11 +48,7 @@ class Pace(Record):
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Pace:
-    """Train on a few batches and throw the result away.
-
-    InputError where the checkpoint, an image, a label file or a name in ``ignore`` is no good,
-    StepError where a module cannot be traced.
-    """
+    """Train on a few batches and throw the result away; InputError for a bad file or name."""
     import torch
 
     from prunebench.measuring.inference import read_letterboxed

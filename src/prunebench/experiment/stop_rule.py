@@ -23,9 +23,8 @@ from prunebench.results.ranking.compare import FEWEST_IMAGES
 
 
 def judge_round(experiment: Experiment, before: VariantRecord, after: VariantRecord) -> Judgement:
-    """Whether the chain goes on after ``after``, a round that followed ``before``.
+    """Whether the chain goes on after ``after``, a round that followed ``before``: on a shown gain.
 
-    It stops where no gain is shown: where the lower end of the interval is not above 0.
     StepError where they were evaluated on different images, or one has no accuracy.
     """
     if after.judgement is not None and after.judgement.stops:

@@ -42,8 +42,7 @@ OTHER_EXPLAIN = 0.5  # Part of the added ms per MAC that makes other operators t
 class Request(Record):
     """Input of the step: absolute paths of both files, each with one input of a fixed shape.
 
-    ``threads`` is ``intra_op_num_threads``, ``session`` what latency was measured with, ``block``
-    the channels in a block of this CPU's kernels (``fingerprint.kernel_block``).
+    ``threads`` is ``intra_op_num_threads``, ``block`` see ``fingerprint.kernel_block``.
     """
 
     onnx: str
@@ -163,8 +162,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Diagnosis:
 def causes_of(variant: NetworkProfile, baseline: NetworkProfile, block: int) -> Iterator[Cause]:
     """What is off with ``variant``, the likeliest culprit first.
 
-    Widths that are off the block in the baseline too, as a detection head's class scores are, are
-    no fault of the pruning.
+    Widths off the block in the baseline too, as of class scores, are no fault of the pruning.
     """
     off = variant.off_block.items() - baseline.off_block.items()
     if off:

@@ -1,9 +1,9 @@
 """What measured copies of known speed say of a host: the false alarms and the finds of a selftest.
 
 A few repetitions cannot show a small false-alarm rate. So whole measurements are also resampled
-from the rounds measured: their log ratios are drawn with replacement, and the labels of a round's
-two equal copies swapped at random, which changes nothing but chance because the order inside a
-round was random. The resampled rates are for the rounds seen, not for a noisier day.
+from the rounds measured: log ratios drawn with replacement, and the labels of a round's two equal
+copies swapped at random, which changes nothing but chance as their order was random. The resampled
+rates are for the rounds seen, not for a noisier day.
 """
 
 from __future__ import annotations
@@ -27,11 +27,9 @@ RESAMPLED = 1000
 
 
 class Comparison(Record):
-    """One copy against the first, in one repetition.
+    """One copy against the first, in one repetition: true (1: the A/A pair) and measured ratio.
 
-    ``slowdown`` is the true ratio of their milliseconds (1: the A/A pair), ``ratio`` the measured
-    one; ``p`` is corrected for the interim looks; ``significant``: a ranking would call them
-    different.
+    ``p`` is corrected for interim looks; ``significant``: a ranking would call them different.
     """
 
     slowdown: float
@@ -42,11 +40,7 @@ class Comparison(Record):
 
 
 class Repetition(Record):
-    """One measurement of all copies, the A/A pair first.
-
-    ``median_ms`` is that of the first copy over the rounds, ``asked_s`` the seconds of timed
-    inference asked for, ``noise`` what on the host may have falsified it.
-    """
+    """One measurement of all copies, the A/A pair first; ``median_ms`` is the first copy's."""
 
     comparisons: tuple[Comparison, ...]
     median_ms: float
@@ -104,11 +98,7 @@ class SelfTest(Record):
 
 
 class Copies(NamedTuple):
-    """The copies in one repetition.
-
-    ``logs`` are the log ratios of each copy to the first, by round, in the order of the slowdowns;
-    ``median_ms`` is that of the first copy over the rounds.
-    """
+    """Log ratios of each copy to the first, by round, the measurement and the first's median ms."""
 
     logs: tuple[Array, ...]
     result: LatencyResult
@@ -190,9 +180,8 @@ def resampled_alarms(
 ) -> Iterator[bool]:
     """Whether each of ``RESAMPLED`` measurements, made of the rounds seen, is called different.
 
-    Each runs through the real stopping rule and ends in the real test. ``equal``, (rounds,), are
-    log ratios of two equal copies; ``shift`` is the true log ratio that is added, 0 or more;
-    ``looks`` is how often the protocol may stop on what it sees.
+    Each runs through the real stopping rule and test. ``equal``, (rounds,), are log ratios of two
+    equal copies, ``shift`` is the true log ratio added, ``looks`` how often it may stop early.
     """
     percent = config.smallest_difference_percent
     for _ in range(RESAMPLED):

@@ -1,8 +1,7 @@
 """onnxruntime's session options, set here for every place that runs an ONNX file.
 
-All run files under the settings of the section ``latency``, so that what is judged is what is
-deployed. Imports onnxruntime alone, and late: the measuring child must stay small, and the command
-line needs only the settings.
+All run files as the section ``latency`` says, so that what is judged is what is deployed. Imports
+onnxruntime alone, and late: the measuring child must stay small, the command line quick.
 """
 
 from __future__ import annotations
@@ -42,11 +41,7 @@ class SessionSettings:
 
 
 def session_options(settings: SessionSettings, threads: int | None = None) -> ort.SessionOptions:
-    """onnxruntime's options, every one that changes latency set explicitly.
-
-    ``threads`` is ``intra_op_num_threads``; ``None``: as many as this child process was given by
-    ``steps.child.thread_environment``.
-    """
+    """onnxruntime's options, all that change latency; ``None`` threads: this child's."""
     import onnxruntime as ort
 
     if threads is None:

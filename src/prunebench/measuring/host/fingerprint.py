@@ -109,8 +109,7 @@ def kernel_block() -> Literal[8, 16]:
 def int8_obstacle(flags: frozenset[str]) -> str | None:
     """Why INT8 does not pay on a CPU with these ``cpu_flags``; ``None`` where it does.
 
-    It pays where one instruction multiplies and adds four pairs of 8-bit integers: VNNI on x86,
-    the dot product of NEON on ARM.
+    It pays where one instruction multiplies and adds four pairs: VNNI on x86, dot product on ARM.
     """
     if not flags:
         return "The extensions of this CPU are not readable: measure whether INT8 pays here."

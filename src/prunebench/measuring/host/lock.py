@@ -32,10 +32,9 @@ OnWait = Callable[[str], None]
 
 @contextlib.contextmanager
 def host_lock(who: str, on_wait: OnWait, *, folder: Path | None = None) -> Iterator[None]:
-    """Hold the host's measuring lock; wait for another measurement and for work under way.
+    """Hold the host's lock, not reentrant; wait for another measurement and for work under way.
 
-    Not reentrant: holding it twice in one thread would wait for ever. ``who`` names the run to
-    those who wait, ``on_wait`` gets a sentence that says for whom this run waits.
+    ``who`` names the run to those who wait, ``on_wait`` gets a sentence: for whom this run does.
     """
     folder = folder or Path(tempfile.gettempdir())
     holder = folder / HOLDER_FILE
@@ -51,10 +50,7 @@ def host_lock(who: str, on_wait: OnWait, *, folder: Path | None = None) -> Itera
 
 @contextlib.contextmanager
 def working_on_host(on_wait: OnWait, *, folder: Path | None = None) -> Iterator[None]:
-    """Work on the host while nobody measures; any number of steps may work at once.
-
-    ``on_wait`` gets a sentence that says whose measurement this step waits for.
-    """
+    """Work on the host while nobody measures; ``on_wait`` gets a sentence that says who does."""
     folder = folder or Path(tempfile.gettempdir())
     name = f"prunebench-working-{os.getpid()}-{uuid.uuid4().hex[:8]}.lock"
     working = FileLock(folder / name, mode=ANYONE_MAY_WRITE)

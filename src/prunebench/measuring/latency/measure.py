@@ -66,9 +66,8 @@ STOPPING_SETTINGS = (
 class Target(NamedTuple):
     """A variant to measure: the file and what its sha256 must be.
 
-    ``slowdown`` is a factor for ``selftest`` to find again; ``packages`` the folder its process
-    imports libraries from first (``None``: those installed); ``imgsz`` (height, width) a letterbox
-    of its own in pixels (``None``: the others').
+    ``slowdown`` is a factor for ``selftest``, ``packages`` a folder to import libraries from first,
+    ``imgsz`` (height, width) a letterbox of its own in pixels.
     """
 
     name: str

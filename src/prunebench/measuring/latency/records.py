@@ -91,9 +91,8 @@ class Sample(Record):
 class Pair(Record):
     """What the rounds say about two variants, as the stopping rule sees it.
 
-    ``ratio`` is the milliseconds of ``first`` by ``second``'s, paired by round, at
-    ``stopping.LEVEL`` (``None`` with fewer than three common rounds). State ``tie``: a difference
-    that matters would have shown; ``open``: measuring ended before it was settled.
+    ``ratio`` is ``first`` by ``second`` at ``stopping.LEVEL``, ``None`` with fewer than 3 rounds.
+    State ``tie``: a difference that matters would have shown; ``open``: not settled.
     """
 
     threads: int
@@ -107,9 +106,8 @@ class Pair(Record):
 class SentinelReport(Record):
     """What the reference model did over the rounds, by its median inference in each.
 
-    In ``rounds_off`` it was further off its median over the rounds than ``noise.SENTINEL_LIMIT``;
-    ``worst_off`` is the largest deviation, ``drift`` the change from the first third of the rounds
-    to the last, both as signed shares.
+    ``rounds_off``: off its median by more than ``noise.SENTINEL_LIMIT``; ``worst_off`` and
+    ``drift`` (from the first third of the rounds to the last) are signed shares.
     """
 
     rounds: int

@@ -17,10 +17,9 @@ PROTOCOL = "protocol.json"
 
 
 class SampleLog:
-    """Samples in ``folder``, continued when they were taken under the same protocol.
+    """Samples in ``folder``, continued only when taken under the same protocol.
 
-    The protocol, plain JSON values, says which samples go together: host, files, session options,
-    durations. Samples found on disk under any other protocol are discarded.
+    It says in plain JSON which samples go together: host, files, session options, durations.
     """
 
     def __init__(self, folder: Path, protocol: dict[str, Any]) -> None:

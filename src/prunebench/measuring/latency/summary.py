@@ -17,8 +17,7 @@ from prunebench.measuring.latency.stopping import round_medians
 class FrameSummary(Record):
     """Whole frames, back to back: letterbox, inference, NMS and masks on real images.
 
-    ``fps`` is 1000 / typical frame in ms, a percentile is over all frames and left out where the
-    sample does not support it, a stage's figure is the median over rounds of its median.
+    Percentiles are those the sample supports, a stage's figure the median of the rounds'.
     """
 
     fps: Interval
@@ -31,9 +30,8 @@ class FrameSummary(Record):
 class PacedSummary(Record):
     """Frames that arrive every ``deadline_ms``, from arrival to result.
 
-    Percentiles are over all frames, where the sample supports them, else ``p95_ms`` is ``None``;
-    ``missed`` is the share beyond the deadline, 0..1; ``realtime`` goes by the interval of
-    ``p95_ms``.
+    Percentiles are those the sample supports (else ``p95_ms`` is ``None``), ``missed`` the share
+    beyond the deadline, 0..1; ``realtime`` goes by the interval of ``p95_ms``.
     """
 
     frames: int

@@ -65,8 +65,7 @@ def measure_together(
 ) -> list[Raw | ChildFailed]:
     """Measure every lane once, each in a fresh process, taking turns: figures, or why it failed.
 
-    ``lanes`` are at most ``MOST_AT_ONCE``, shuffled anew by ``rng`` for each cycle of turns;
-    ``seconds`` of timed inference decide how many; ``workdir`` gets requests, results and logs.
+    At most ``MOST_AT_ONCE`` lanes, shuffled for each cycle of turns; ``seconds`` decide how many.
     ChildFailed where a child was interrupted by a signal, which stops the measurement.
     """
     slices = slices_of(seconds)
