@@ -239,13 +239,9 @@ class Failure(Record):
 class TrainingSummary(Record):
     """What one training did and cost.
 
-    Attributes:
-        round: 1 for the first retraining after pruning, 0 for a training before it.
-        epochs: Epochs finished.
-        minutes: Wall time, all attempts of a training added up that was ``resumed`` so often.
-        transferred: Tensors taken over from the parent at the start, of ``tensors`` in all.
-        curves: Per-epoch CSV as Ultralytics writes it.
-        stopped: Why it ended before its last epoch, or ``None``.
+    ``round`` is 0 before pruning, 1 for the first retraining; ``minutes`` are wall time of all
+    attempts; ``transferred`` of ``tensors`` were taken over from the parent; ``curves`` is
+    Ultralytics' CSV; ``resumed`` counts continuations; ``stopped``: why before the last epoch.
     """
 
     strategy: str
@@ -313,7 +309,6 @@ class VariantRecord(Record):
     """Everything known of one variant but its latency and rank.
 
     Attributes:
-        name: ``baseline``, ``pruned``, ``standard-1`` ...
         parent: Name of the variant it was made from, ``None`` for the baseline.
         steps: The chain of steps that made it, in order.
         imgsz: (height, width) of a letterbox of its own in pixels, ``None``: the run's.

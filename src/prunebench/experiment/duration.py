@@ -55,13 +55,9 @@ class Estimate(Record):
 class Workload:
     """What a run has to do.
 
-    Attributes:
-        epochs: Variant to the epochs it is trained for.
-        variants: Every variant; each is exported or quantized, and evaluated.
-        pruned: How many are pruned networks, ``searches`` of them to a target met by measuring.
-        round_s: Seconds of one round of latency.
-        rounds: Fewest and most rounds.
-        budget_s: Seconds after which no round starts but the fewest.
+    ``epochs`` maps each trained variant to its epochs; ``searches`` of the ``pruned`` networks
+    meet a target by measuring; ``round_s`` is a round of latency, ``rounds`` fewest and most,
+    ``budget_s`` when no round starts but the fewest.
     """
 
     epochs: dict[str, int]

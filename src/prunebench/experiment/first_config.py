@@ -29,11 +29,8 @@ FEWEST_EPOCHS, MOST_EPOCHS = 10, 50
 class _Seen:
     """What was found, beside the model and data as the user gave them.
 
-    Attributes:
-        info: What the checkpoint says of itself, ``None`` for a network that is trained first.
-        images: Images by split; no entry for a split that is missing.
-        typical: (width, height) in pixels of the middle image.
-        alike: Whether all images that were looked at have one shape.
+    ``info`` is ``None`` for a network that is trained first, ``images`` by split, ``typical``
+    (width, height) in pixels of the middle image, ``alike`` whether all have one shape.
     """
 
     model: str

@@ -39,8 +39,7 @@ class PlannedVariant(Record):
             ``pruned-<target>``, ``<strategy>-<target>-<round>``; of controls
             ``baseline-<height>x<width>``, ``smaller``, ``smaller-<target>``; of a quantized
             sibling its parent's with ``-int8``.
-        parent: Name of the variant it is made from, ``None`` for the baseline. That of a smaller
-            stock network is the pruned variant it stands against.
+        parent: ``None`` for the baseline, the pruned variant for a smaller stock network.
         steps: The chain of steps that makes it, ``strategy`` and ``round`` those of the last one.
         goal: What the pruning it comes from is to reach, ``None`` for the baseline.
         judged_by: The two rounds before it, where their comparison decides whether it is trained.

@@ -32,13 +32,9 @@ class Request(Record):
 
 
 class Pace(Record):
-    """Seconds per image, and of what is done once.
+    """Seconds per image, read and used: in a training step, validating it, in the letterbox.
 
-    Attributes:
-        train_s: Reading an image and one training step of the unpruned network.
-        validate_s: Reading it and one inference at the size of training.
-        infer_s: Reading it and one inference in the letterbox.
-        layers_s: Measuring what every layer costs and how much it matters; 0 where nobody asks.
+    ``layers_s`` is measuring what every layer costs and matters, once; 0 where nobody asks.
     """
 
     train_s: float

@@ -32,10 +32,8 @@ CHUNK = 250  # Resamples computed at once; bounds the memory to CHUNK x true pos
 class Detections:
     """The matches of one variant on one list of images.
 
-    Attributes:
-        image: Index of the image of each detection, (detections,), as the scores and classes.
-        tp: Whether a detection is a true positive at each IoU threshold, (detections, 10).
-        target_counts: Labelled objects, (images, classes).
+    ``image``, scores, classes: (detections,); ``tp``: true positive at each IoU threshold,
+    (detections, 10); ``target_counts``: labelled objects, (images, classes).
     """
 
     image: Indices

@@ -50,13 +50,9 @@ class Repetition(Record):
 
 
 class Verdict(Record):
-    """How often copies of one true ratio were called different.
+    """How often copies of one true ratio were called different, and slower where they are.
 
-    Attributes:
-        slowdown: The true ratio.
-        significant: Repetitions in which the copy was called different, and slower where it is.
-        share: ``significant`` by ``repetitions`` with its exact binomial interval.
-        resampled: The same share over measurements resampled from the rounds.
+    ``share`` has its exact binomial interval; ``resampled`` is that over resampled measurements.
     """
 
     slowdown: float

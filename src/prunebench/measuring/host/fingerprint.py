@@ -38,13 +38,9 @@ ISA_FLAGS = {
 class Fingerprint(Record):
     """One host, as a measuring process sees it; ``None`` where something is not readable.
 
-    Attributes:
-        isa: Instruction set extensions that onnxruntime can use.
-        physical_cores: Those this process may run on, as ``logical_cores``.
-        quota: Cores' worth of CPU time the cgroup allows, ``None`` without a limit.
-        turbo: Whether the clock may go beyond its base.
-        memory_gib: Memory in GiB (2^30 bytes), or the cgroup's limit, rounded.
-        virtual: Whether the CPU says that it is virtual.
+    Instruction sets are those onnxruntime can use, cores those this process may run on, ``quota``
+    the cores' worth of CPU time the cgroup allows (``None``: all), ``turbo`` whether the clock may
+    go beyond its base, ``memory_gib`` that of the host or cgroup, rounded.
     """
 
     cpu: str

@@ -26,11 +26,9 @@ class Sample(Record):
 
     Attributes:
         position: Place in the round's shuffled order, 0 for the first, as the rounds.
-        variant: Name of the variant, or of the sentinel.
         started_s: Unix time the process was started at, in seconds.
         process_s: Wall time its start and its turns took, in seconds; ``elapsed_s`` has its share
             of what the round took besides.
-        load_ms: Creating the session.
         model_ms: Back-to-back inferences of one letterboxed image, ``model_slices`` of them in
             each slice; wall time, CPU time of all threads and times the kernel took the CPU away
             meanwhile go with them.
@@ -40,7 +38,6 @@ class Sample(Record):
         other_cores: Cores kept busy by other processes.
         rss_base_mb: Resident memory before the session exists, in 10^6 bytes; ``rss_peak_mb`` the
             highest up to the last back-to-back inference.
-        session: Options the session itself reported.
     """
 
     round: int

@@ -45,13 +45,9 @@ class PacedSummary(Record):
 class LatencySummary(Record):
     """What a variant costs at one thread count; times in milliseconds, memory in 10^6 bytes.
 
-    Attributes:
-        model_ms: Typical back-to-back inference: trimmed geometric mean of the rounds.
-        model_percentiles_ms: Over all inferences, where the sample supports it.
-        load_ms: Median time to create the session; ``first_ms`` of the first inference.
-        rss_peak_mb: Median over rounds of the child's peak resident memory; ``rss_model_mb`` the
-            part of it that came with the session and its inferences.
-        frames: ``None`` where no end-to-end frames were measured, as ``paced``.
+    ``model_ms`` is the trimmed geometric mean of the rounds' back-to-back inferences; ``load_ms``,
+    ``first_ms`` and memory are medians, ``rss_model_mb`` the part of the peak that came with the
+    session. ``frames`` and ``paced`` are ``None`` where none were measured.
     """
 
     variant: str
