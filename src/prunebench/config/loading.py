@@ -178,10 +178,9 @@ def parse_overrides(arguments: Iterable[str]) -> dict[str, Any]:
 def parse_config(
     values: Mapping[str, Any], *, where: str | None = None, origins: Mapping[str, str] | None = None
 ) -> Config:
-    """Validate a nested mapping of keys to values.
+    """Validate nested values; ``where`` and ``origins`` (by dotted key) say where they come from.
 
-    ``where`` is the file they come from and ``origins`` where else the value of a dotted key comes
-    from, both for the ConfigError: it has the path of the first wrong key and the nearest one.
+    ConfigError with the path of the first wrong key and the nearest valid one.
     """
     try:
         return Config.model_validate(values)

@@ -27,8 +27,7 @@ EXAMPLES = "1.5x, 8 ms, 1.7M parameters, 300M MACs or 0.15 (a ratio)"
 class Goal(Record):
     """What one pruned variant is to reach; its label has lower case letters, digits, dots, dashes.
 
-    ``value`` is the share of the channels removed (``ratio``), parameters with BatchNorm apart,
-    MACs of one image, milliseconds of one inference, or times as fast as the baseline.
+    A share of channels removed, parameters with BatchNorm apart, MACs, milliseconds, or speed-up.
     """
 
     kind: Kind

@@ -56,8 +56,8 @@ class Workload:
     """What a run has to do.
 
     ``epochs`` maps each trained variant to its epochs; ``searches`` of the ``pruned`` networks
-    meet a target by measuring; ``round_s`` is a round of latency, ``rounds`` fewest and most,
-    ``budget_s`` when no round starts but the fewest.
+    meet a target by measuring; a round of latency takes ``round_s``, ``rounds`` are the fewest and
+    most, and after ``budget_s`` only the fewest start.
     """
 
     epochs: dict[str, int]

@@ -5,11 +5,10 @@ falling confidence to the best free label of the same class at IoU 0.50 to 0.95,
 interpolation (``ultralytics.utils.metrics.ap_per_class``). Boxes are matched in letterbox pixels,
 unclipped, as in its detection validator.
 
-A segmentation network is scored a second time by its masks, as in Ultralytics' segmentation
-validator: detected masks are built at a quarter of the letterbox and cropped to their boxes
-(``process_mask``); labelled polygons are filled in the letterbox, reduced to the same quarter, and
-where they overlap the smaller object keeps the pixels (its ``overlap_mask``, which holds in
-validation too); the IoU is that of the pixels (``mask_iou``).
+A segmentation network is scored by its masks too, as in Ultralytics' segmentation validator:
+detected masks at a quarter of the letterbox, cropped to their boxes (``process_mask``); labelled
+polygons filled in the letterbox and reduced alike, where they overlap the smaller object keeping
+the pixels (``overlap_mask``); the IoU is that of the pixels (``mask_iou``).
 
 One thing differs from ``YOLO(file).val()``: the image goes into the letterbox in one resize, as in
 deployment, where Ultralytics' dataset resizes the long side first. For images whose long side is

@@ -45,8 +45,7 @@ def integer_convolutions(model: onnx.ModelProto) -> frozenset[str]:
 def decoding(model: onnx.ModelProto) -> frozenset[str]:
     """Names of the nodes behind the last trained convolution of every branch.
 
-    They turn its results into boxes in pixels beside scores of 0..1: on one scale of 8 bits every
-    score would be the same.
+    They make boxes in pixels and scores of 0..1: on one scale of 8 bits all scores were the same.
     """
     makers = makers_of(model)
     found: set[str] = set()

@@ -55,16 +55,11 @@ class Request(Record):
 class NetworkProfile(Record):
     """How onnxruntime runs one file on this CPU.
 
-    Attributes:
-        convolutions: In the optimised graph, ``blocked`` of them in the layout NCHWc and
-            ``quantized`` on integers, for which there is no blocked layout.
-        reorders: Nodes that only reorder activations into or out of that layout.
-        off_block: Width of every convolution whose output channels are no multiple of the block,
-            by the name of its module.
-        weights: Numbers in the file's float32 tensors; ``denormal_weights`` of them are denormal.
-        mmacs: Million multiply-accumulates of the convolutions, for one image.
-        kernel_ms: Of one inference spent in kernels: the sum of each one's median.
-        time_shares: Operator to its share of ``kernel_ms``, the largest first.
+    Of ``convolutions`` in the optimised graph ``blocked`` are in the layout NCHWc, ``quantized``
+    on integers, which have none; ``reorders`` nodes only reorder activations around it.
+    ``off_block`` has the width of every module whose output channels are no multiple of the block.
+    ``weights`` are float32, ``mmacs`` million multiply-accumulates of the convolutions per image;
+    ``kernel_ms`` sums each kernel's median, ``time_shares`` by operator, the largest first.
     """
 
     convolutions: int

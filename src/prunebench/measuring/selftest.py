@@ -47,9 +47,8 @@ def selftest(
     """Measure copies of one model, ``repetitions`` times.
 
     ``onnx`` has one float32 input of a fixed shape (``None``: a small built-in model), ``config``
-    one thread count; ``slowdowns`` are true ratios above 1 that should be found. ``folder`` gets
-    the model and the raw samples, ``on_event`` ``Stage`` and what ``measure`` emits.
-    CheckpointError where the file cannot be measured, ChildFailed where onnxruntime cannot run it.
+    one thread count; ``slowdowns`` are true ratios above 1 that should be found. CheckpointError
+    where the file cannot be measured, ChildFailed where onnxruntime cannot run it.
     """
     emit: Emit = on_event or (lambda event: None)
     if onnx is None:

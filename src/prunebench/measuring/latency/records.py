@@ -163,7 +163,6 @@ class LatencyResult(Record):
     """One measurement of several variants, with the seed of the rounds' order.
 
     Attributes:
-        realtime_fps: Frames per second of the paced frames.
         imgsz: (height, width) of the letterbox in pixels.
         variants: Name to the sha256 of the ONNX file, in the order asked for.
         failures: Name to the reason it has no figures.
