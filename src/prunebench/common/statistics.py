@@ -149,8 +149,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def rounds_to_settle(location: Location, difference: float, *, level: float) -> int | None:
     """Further rounds, if as noisy, after which a true difference would be found with ``POWER``.
 
-    ``difference`` is a share (0.01 is 1 %), ``level`` that of the single comparison. 0 where the
-    rounds already suffice, ``None`` beyond ``MOST_ROUNDS``.
+    ``difference`` is a share (0.01 is 1 %), ``level`` that of the single comparison; ``None``
+    beyond ``MOST_ROUNDS``.
     """
     further = bisect.bisect_left(
         range(location.n, MOST_ROUNDS + 1),

@@ -13,8 +13,6 @@ from prunebench.experiment.speed_trial import Pace, Request
 from prunebench.steps.child import run_child
 from prunebench.steps.events import announce
 
-TRIED_IMAGES = 48
-
 
 def dry_run(inputs: Checked) -> Estimate:
     """Train on a few batches, and estimate the time; StepError where that short try failed."""
@@ -23,7 +21,7 @@ def dry_run(inputs: Checked) -> Estimate:
     request = Request(
         model=inputs.checkpoint or config.model,
         classes=len(inputs.class_names),
-        images=tuple(str(image) for image in train[:TRIED_IMAGES]),
+        images=tuple(str(image) for image in train[:48]),
         imgsz=config.retrain.imgsz,
         hw=config.image.hw,
         layers=config.prune.allocation == "latency-aware",

@@ -2,9 +2,8 @@
 
 Efficiency is mAP50 x FPS / MB, and latency is measured once, when all training has ended. But two
 rounds with the same compute graph have the same FPS and size, so the ratio of their efficiencies
-is that of their mAP50: above 1 exactly where the difference in mAP50 is above 0. That difference is
-bootstrapped over the images, paired, as in the ranking, and of the boxes or the masks, whichever
-rank.
+is that of their mAP50. Its difference is bootstrapped over the images, paired, as in the ranking,
+of the boxes or the masks, whichever rank.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """mAP50 with a bootstrap over images, paired between variants.
 
-Every variant is resampled with the same images, so that an image all of them find hard cancels
-in a difference. A resample only changes how often an image counts, so average precision is
-computed with weights: detections are sorted once, and their cumulative sums are weighted.
-
-The precision-recall curve is Ultralytics' ``compute_ap`` (101 points, precision envelope). Between
-two true positives its envelope is constant, so only true positives have to be looked at.
+Every variant is resampled with the same images, so that an image all of them find hard cancels in
+a difference. A resample only changes how often an image counts, so the cumulative sums of the
+detections, sorted once, are weighted. The precision-recall curve is Ultralytics' ``compute_ap``
+(101 points, precision envelope): only at true positives does its envelope change.
 """
 
 from __future__ import annotations

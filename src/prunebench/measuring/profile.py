@@ -1,9 +1,9 @@
 """Step ``diagnose``: why is a pruned network not faster?
 
-Two sources, both onnxruntime's own: the graph it optimised for this CPU (which convolutions run in
-the blocked layout NCHWc, and the reordering of activations around it), and its profile
-(milliseconds of every kernel). The variant and its baseline run in turns in one process, so that
-what disturbs one disturbs the other. The times explain; they rank nothing.
+By the graph onnxruntime optimised for this CPU (which convolutions run in the blocked layout NCHWc,
+and the reordering of activations around it), and by its profile (milliseconds of every kernel). The
+variant and its baseline run in turns, so that what disturbs one disturbs the other. The times
+explain; they rank nothing.
 """
 
 from __future__ import annotations

@@ -14,9 +14,8 @@ STYLES = {"bad": "bold red", "warn": "yellow", "ok": "green"}  # By level, the w
 
 def doctor_view(findings: Sequence[Finding]) -> Table:
     """What was found on this machine, the worst first."""
-    table = Table(title="What could falsify a measurement here", title_justify="left")
-    for column in ("level", "topic", "finding"):
-        table.add_column(column)
+    title = "What could falsify a measurement here"
+    table = Table("level", "topic", "finding", title=title, title_justify="left")
     for level, style in STYLES.items():
         for finding in findings:
             if finding.level == level:

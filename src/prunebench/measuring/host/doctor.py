@@ -33,7 +33,6 @@ Seen = tuple[Level, str]
 
 BUSY_WARN = 0.05
 BUSY_BAD = 0.25
-LOAD_INTERVAL_S = 0.5
 LOW_MEMORY_GIB = 2.0
 
 THREAD_VARIABLES = (
@@ -79,7 +78,7 @@ def examine() -> list[Finding]:
 
 
 def _load() -> Seen:
-    share = psutil.cpu_percent(interval=LOAD_INTERVAL_S) / 100
+    share = psutil.cpu_percent(interval=0.5) / 100
     sentence = (
         f"Other processes keep {share:.0%} of all CPUs busy now, "
         f"load average {os.getloadavg()[0]:.1f}"

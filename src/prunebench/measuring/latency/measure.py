@@ -1,9 +1,8 @@
 """Measure variants side by side: rounds of fresh processes, shuffled, until nothing is contested.
 
-In every round each (variant, threads) still of interest is measured once in a fresh process,
-together with the sentinel; the processes take turns of a tenth of a second, shuffled anew for each.
-The host's effects hit all variants of a round alike, and ratios paired by round and turn are free
-of them.
+In every round each (variant, threads) still of interest is measured once, beside the sentinel;
+``together`` lets the processes take turns, so that ratios paired by round and turn are free of
+what the host does to all of them alike.
 """
 
 from __future__ import annotations

@@ -31,7 +31,6 @@ STEAL_LIMIT = 0.01  # Share of all CPU time taken by the hypervisor during a tim
 CPU_PER_WALL_LIMIT = 0.95  # CPU by wall time of a thread that never waits, unless kept from it.
 OTHER_LOAD_LIMIT = 0.10  # Share of the host's CPUs kept busy by others.
 DISTURBED_SHARE = 0.10
-START_INTERVAL_S = 0.5
 
 Disturbance = Literal["stolen", "preempted", "busy"]
 Drift = Literal["sentinel_slower", "sentinel_faster"]
@@ -59,7 +58,7 @@ def noise_findings(samples: Sequence[Sample], cpus: int) -> list[Noise]:
 
 def load_before_start() -> list[Noise]:
     """Whether other processes are busy right now; takes half a second."""
-    share = psutil.cpu_percent(interval=START_INTERVAL_S) / 100
+    share = psutil.cpu_percent(interval=0.5) / 100
     if share <= OTHER_LOAD_LIMIT:
         return []
     load = os.getloadavg()[0]
