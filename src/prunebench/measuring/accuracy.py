@@ -33,7 +33,6 @@ from prunebench.measuring.map_bootstrap import Detections
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Evaluating, Progress
 
-DETECTIONS_FILE = "detections.npz"
 IOU_THRESHOLDS = 10  # 0.50, 0.55 ... 0.95.
 MASK_RATIO = 4  # Pixels of the letterbox across one of a mask: Ultralytics' default and its heads'.
 OUTLINE_POINTS = 1000  # Points Ultralytics resamples a labelled outline to, if it has no more.
@@ -86,7 +85,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
         arrays["tp_mask"] = masks.tp
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    target = workdir / DETECTIONS_FILE
+    target = workdir / "detections.npz"
     write_atomically(target, buffer.getvalue())
     return Accuracy(
         **figures(boxes, request.names),
