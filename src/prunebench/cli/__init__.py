@@ -1,6 +1,4 @@
-"""The command line: every module here adds its command to ``options.app``. The commands that run a
-flow are in `flows/cli.py`.
-"""
+"""The command line: modules here add commands to ``options.app``, `flows/cli.py` the rest."""
 
 import importlib
 import pkgutil

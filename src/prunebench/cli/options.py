@@ -22,12 +22,8 @@ from prunebench.common.errors import InputError, PrunebenchError
 from prunebench.config.loading import Config, load_config, parse_overrides
 from prunebench.steps.events import Event, Stage
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as a shell gives it: 128 + SIGINT."""
-
-PIPED_WIDTH = 112
-"""Columns the tables are laid out for, used where standard output is no terminal."""
-
+INTERRUPTED = 130  # Exit status after Ctrl-C, as a shell gives it: 128 + SIGINT.
+PIPED_WIDTH = 112  # Columns the tables are laid out for, used where standard output is no terminal.
 app = typer.Typer(
     name="prunebench",
     help="Which pruned YOLO do I ship on this CPU, and is the difference real?",
@@ -114,13 +110,7 @@ def tell(sentence: str) -> None:
 def config_from(
     config: Path | None, flags: Mapping[str, Any], overrides: Sequence[str] | None = None
 ) -> Config:
-    """The configuration of a command.
-
-    Args:
-        config: Its file.
-        flags: Value of each dotted key that has an option of its own, ``None``: not given.
-        overrides: Settings as the user typed them, ``prune.target=2x``; they win over the flags.
-    """
+    """The configuration of a command: its file, then flags that were given, then ``overrides``."""
     given = {key: value for key, value in flags.items() if value is not None}
     return load_config(config, overrides={**given, **parse_overrides(overrides or ())})
 
@@ -144,11 +134,7 @@ def show(result: Any, *views: RenderableType, as_json: bool) -> None:
 
 
 def existing_run(run: Path) -> Path:
-    """An existing run folder as an absolute path.
-
-    Raises:
-        InputError: There is no such folder.
-    """
+    """An existing run folder as an absolute path; InputError where there is none."""
     if not run.is_dir():
         raise InputError("no such run folder", where=run, fix="give the folder of a run")
     return run.resolve()

@@ -30,5 +30,5 @@ def plan(
 
     resolved = config_from(config, {"model": model, "data": data, "out": out}, overrides)
     variants = plan_variants(resolved)
-    plain = {"config": resolved, "variants": variants}
-    show(plain, plan_view(resolved, variants), as_json=as_json)
+    view = plan_view(resolved, variants)
+    show({"config": resolved, "variants": variants}, view, as_json=as_json)

@@ -1,3 +1,1 @@
-"""What every room needs and knows nothing of this product's subject: errors, records, files,
-statistics, words; nothing here that imports another room.
-"""
+"""What every package needs whatever this product's subject: errors, records, files, statistics."""

@@ -43,10 +43,7 @@ def physical_cores(root: Path = Path("/sys/devices/system/cpu")) -> int:
 def cpu_quota(
     membership: Path = Path("/proc/self/cgroup"), mounts: Path = Path("/proc/self/mountinfo")
 ) -> float | None:
-    """Cores' worth of CPU time that control groups allow, the strictest level counts.
-
-    Reads cgroup v2 (``cpu.max``) and v1 (``cpu.cfs_quota_us`` / ``cpu.cfs_period_us``).
-    """
+    """Cores' worth of CPU time that control groups (v2 or v1) allow, the strictest level counts."""
     quotas = []
     for folder, version in _cgroup_folders(membership, mounts, "cpu"):
         if version == 2:
@@ -81,8 +78,7 @@ def _cgroup_folders(
         version: Literal[1, 2] = 1 if controllers else 2
         if version == 1 and controller not in controllers.split(","):
             continue
-        mount = _cgroup_mount(mounts, version, controller)
-        if mount is None:
+        if (mount := _cgroup_mount(mounts, version, controller)) is None:
             continue
         point, mounted_root = mount
         # In a container the mount shows a part of the tree only: paths count from its root.

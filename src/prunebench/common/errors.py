@@ -69,13 +69,7 @@ class EnvironmentMismatch(InputError):
 
 
 class StepError(PrunebenchError):
-    """A step of one variant failed.
-
-    Args:
-        step: Name of the step ("export").
-        reason: Why, in one sentence.
-        variant: Name of the variant, when known.
-    """
+    """A step ("export") of one variant failed, with the reason in one sentence."""
 
     def __init__(self, step: str, reason: str, *, variant: str | None = None) -> None:
         self.step = step
@@ -88,9 +82,8 @@ class StepError(PrunebenchError):
 class ChildFailed(StepError):
     """The child process of a step ended without writing a result.
 
-    Args:
-        returncode: Exit status as ``subprocess`` gives it (negative: a signal).
-        output_tail: Last lines the process printed.
+    ``returncode`` is as ``subprocess`` gives it (negative: a signal), ``output_tail`` the last
+    lines the process printed.
     """
 
     def __init__(

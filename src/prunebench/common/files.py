@@ -14,11 +14,8 @@ from filelock import FileLock, Timeout
 
 from prunebench.common.errors import OutputError
 
-NEEDED_BYTES = 200 * 10**6
-"""Free space asked for before a run: about twenty checkpoints and ONNX files of a nano model."""
-
-FULL_BYTES = 10**6
-"""What is left of a disk on which no checkpoint could be written."""
+NEEDED_BYTES = 200 * 10**6  # Free before a run: about twenty checkpoints and ONNX files (nano).
+FULL_BYTES = 10**6  # What is left of a disk on which no checkpoint could be written.
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
@@ -60,11 +57,7 @@ def place(source: Path, target: Path) -> None:
 
 
 def check_output_folder(folder: Path, *, needed_bytes: int = NEEDED_BYTES) -> None:
-    """Make ``folder`` and prove that it can be written, leaving nothing behind.
-
-    Raises:
-        OutputError: It is no folder, is read-only, or has too little free space.
-    """
+    """Make ``folder`` and prove that it can be written, without a trace; OutputError where not."""
     created = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,10 +90,7 @@ def check_output_folder(folder: Path, *, needed_bytes: int = NEEDED_BYTES) -> No
 
 
 def full_disk(folder: Path, error: Exception | None = None) -> str | None:
-    """That the disk of ``folder`` is full, as the reason of a failure; ``None`` where it is not.
-
-    Libraries say many things of a file they could not write, so what is left of it counts too.
-    """
+    """Why a write failed if the disk of ``folder`` is full, by ``error`` or what is left."""
     free = shutil.disk_usage(folder).free
     refused = isinstance(error, OSError) and error.errno in FULL_DISK
     if free >= FULL_BYTES and not refused:
@@ -110,11 +100,7 @@ def full_disk(folder: Path, error: Exception | None = None) -> str | None:
 
 @contextlib.contextmanager
 def sole_user(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` for this process; the system frees it when the process ends.
-
-    Raises:
-        OutputError: The folder cannot be written, or another process is running in it.
-    """
+    """Hold ``folder`` until this process ends; OutputError where it is taken or read-only."""
     check_output_folder(folder)
     lock = FileLock(folder / ".lock")
     try:

@@ -10,13 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Verdict = Literal["unpruned", "pruned", "preserved", "restored", "altered"]
 
-Activations = Literal["u8", "s8"]
-"""Whether activations of an INT8 file are unsigned or signed."""
-
-Overlap = Literal["box", "mask"]
-"""What the IoU behind an mAP is taken of."""
-
-
+Activations = Literal["u8", "s8"]  # Whether activations of an INT8 file are unsigned or signed.
+Overlap = Literal["box", "mask"]  # What the IoU behind an mAP is taken of.
 VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=120)]
 """Names a folder of its own, so it has no separator and is not hidden."""
 
@@ -86,10 +81,9 @@ class Structure(Record):
     Attributes:
         task: Ultralytics task ("detect", "segment").
         names: Class index to class name.
-        parameters: Parameters with BatchNorm layers apart (the state a checkpoint is saved in).
-        parameters_fused: Parameters after BatchNorm is folded into the convolutions.
-        macs: Multiply-accumulates of one image at ``macs_imgsz``, BatchNorm folded.
-        macs_imgsz: (height, width) in pixels the MACs were counted at.
+        parameters: With BatchNorm layers apart (the state a checkpoint is saved in);
+            ``parameters_fused`` after they are folded into the convolutions.
+        macs: Multiply-accumulates of one image at ``macs_imgsz`` (height, width), BatchNorm folded.
         widths: Output channels of every convolution, by module name in forward order.
         fused: Whether the file itself was already fused when it was read.
         stock: Description of the stock network with the same count ("yolov8n, 7 classes"),
@@ -110,13 +104,9 @@ class Structure(Record):
 class LeftAlone(Record):
     """Why pruning left a module alone.
 
-    Attributes:
-        reason: What forbids it: the module's outputs are ``prediction``, ``attention`` divides its
-            channels, it is ``untraced`` or ``grouped``, ``ignored`` by name, the ``other_half`` of
-            its C2f is left alone, or it is too narrow for the block or for the ratio.
-        shared_with: Module of which that is true, where this one shares its channels.
-        width: Its channels, where they are too few.
-        block: Channels of a block, where that is what they are too few for.
+    Its outputs are the ``prediction``, ``attention`` divides its channels, it is ``untraced``,
+    ``grouped`` or ``ignored`` by name, the ``other_half`` of its C2f is so, or its ``width``
+    is too narrow for the ``block`` or the ratio; or that is true of ``shared_with``.
     """
 
     reason: Literal[
@@ -135,16 +125,9 @@ class LeftAlone(Record):
 
 
 class Grounds(Record):
-    """What an audit's verdict rests on.
-
-    Attributes:
-        kind: Whether the count is that of a ``stock`` network or ``unknown``, or how the network
-            differs from its parent: ``other_classes``, ``same_widths``, ``narrower``,
-            ``widths_back`` or ``other_layers``.
-        narrower: Convolutions narrower than the parent's.
-        classes: The network's classes.
-        parent_classes: The parent's, ``None`` without one, and so the next.
-        parent_parameters: The parent's parameters with BatchNorm apart.
+    """What an audit's verdict rests on: whether the count is that of a ``stock`` network or
+    ``unknown``, or how the network differs from its parent (``None``: there is none). ``narrower``
+    counts convolutions; parameters are with BatchNorm apart.
     """
 
     kind: Literal[
@@ -166,11 +149,9 @@ class Audit(Record):
     """A structure, compared with the one it was made from.
 
     Attributes:
-        structure: The audited network.
         verdict: ``unpruned`` (the stock network), ``pruned`` (narrower than its parent),
             ``preserved`` (same widths as its pruned parent), ``restored`` (pruned parent,
             but the stock widths are back) or ``altered`` (anything else).
-        grounds: What the verdict rests on.
         kept_share: Parameters divided by the unpruned baseline's, unfused on both sides.
         left_alone: Modules that pruning left alone, each with its reason.
     """
@@ -186,19 +167,13 @@ class Accuracy(Record):
     """Accuracy of one ONNX file on one list of images.
 
     Attributes:
-        map50: Mean over classes of AP at IoU 0.50, 0..1.
-        map50_95: Mean over classes and IoU 0.50:0.95, 0..1.
+        map50: Mean over classes of AP at IoU 0.50, 0..1; ``map50_95`` over IoU 0.50:0.95 too.
         per_class: Class name to its AP50, for the classes that occur in the labels.
-        per_class_50_95: Class name to its AP50-95.
-        images: Images evaluated.
-        instances: Labelled objects in them.
+        instances: Labelled objects in the images.
         imgsz: (height, width) of the letterbox.
         detections: Raw per-image matches, an ``.npz`` (see ``prunebench.measuring.accuracy``).
-        mask_map50: As ``map50``, with the IoU of masks instead of boxes; ``None`` for detection,
-            and so the next three.
-        mask_map50_95: As ``map50_95``.
-        mask_per_class: As ``per_class``.
-        mask_per_class_50_95: As ``per_class_50_95``.
+        mask_map50: As ``map50``, with the IoU of masks instead of boxes, and so the next three;
+            ``None`` for detection.
     """
 
     map50: float
@@ -216,13 +191,7 @@ class Accuracy(Record):
 
 
 class Parity(Record):
-    """Largest differences between checkpoint and ONNX file on real images, and their limits.
-
-    Attributes:
-        images: Images compared.
-        max_box_px: Largest box coordinate difference, in pixels of the letterbox.
-        max_score: Largest class score difference, 0..1.
-    """
+    """Largest differences of boxes (letterbox pixels) and scores (0..1), and their limits."""
 
     images: int
     max_box_px: float
@@ -232,14 +201,10 @@ class Parity(Record):
 
 
 class Exported(Record):
-    """An ONNX file and what was checked about it.
+    """An ONNX file with its operator set and (height, width) of its letterbox in pixels.
 
-    Attributes:
-        onnx: The file.
-        parity: Its differences from the checkpoint, ``None`` of a quantized file: that computes
-            something else on purpose, and its loss is measured in mAP.
-        opset: ONNX operator set.
-        imgsz: (height, width) of its letterbox in pixels.
+    ``parity`` is its differences from the checkpoint, ``None`` of a quantized file: that computes
+    something else on purpose, and its loss is measured in mAP.
     """
 
     onnx: FileRef
@@ -251,14 +216,8 @@ class Exported(Record):
 class Quantization(Record):
     """What went on integers in an INT8 file, and what that cost.
 
-    Attributes:
-        layers: Convolutions in the file.
-        quantized: Those of them on integers.
-        left_float: The others, by the name of their node, each with its reason.
-        map50_float: mAP50 of the float file on the images the layers were chosen by, 0..1.
-        map50: mAP50 of the INT8 file on the same images.
-        activations: Whether its activations are unsigned or signed.
-        calibration_images: Training images the ranges of the activations come from.
+    Of ``layers`` convolutions ``quantized`` are on integers; ``left_float`` has the others' nodes
+    and reasons. Both mAP50, 0..1, are on the images the layers were chosen by.
     """
 
     layers: int
@@ -280,16 +239,9 @@ class Failure(Record):
 class TrainingSummary(Record):
     """What one training did and cost.
 
-    Attributes:
-        strategy: Name of the strategy.
-        round: 1 for the first retraining after pruning, 0 for a training before it.
-        epochs: Epochs finished.
-        minutes: Wall time in minutes, all attempts of a resumed training added up.
-        transferred: Tensors taken over from the parent at the start.
-        tensors: Tensors of the network that was trained.
-        curves: Per-epoch CSV as Ultralytics writes it.
-        resumed: How often the training was continued after an interruption.
-        stopped: Why it ended before its last epoch, or ``None``.
+    ``round`` is 0 before pruning, 1 for the first retraining; ``minutes`` are wall time of all
+    attempts; ``transferred`` of ``tensors`` were taken over from the parent; ``curves`` is
+    Ultralytics' CSV; ``resumed`` counts continuations; ``stopped``: why before the last epoch.
     """
 
     strategy: str
@@ -306,15 +258,9 @@ class TrainingSummary(Record):
 class Judgement(Record):
     """Whether a chain of retrainings goes on after a round.
 
-    Attributes:
-        round: The round that is judged.
-        finding: What decides: whether a ``gain`` in mAP50 is shown (``no_gain``: the rounds after
-            it are left out), or why that cannot be judged: it is an ``other_network`` than the
-            round before, or there are ``few_images``.
-        gain: The round's gain in mAP50 (0..1), ``None`` where it cannot be judged.
-        metric: What the mAP50 is taken of.
-        images: Images it was evaluated on, where they are too few.
-        needed: Images that would be enough.
+    ``finding``: whether a ``gain`` in mAP50 (0..1, of ``metric``) is shown (``no_gain``: the rounds
+    after it are left out), or why that cannot be judged: it is an ``other_network`` than the round
+    before, or there are ``few_images``, fewer than ``needed``.
     """
 
     round: int
@@ -333,13 +279,9 @@ class Judgement(Record):
 class Reached(Record):
     """What pruning to a target came to.
 
-    Attributes:
-        goal: The target as configured, ``None`` for a plain ratio.
-        parameters: Parameters with BatchNorm apart.
-        macs: Multiply-accumulates of one image.
-        speedup: Measured speed by the baseline's, ``None`` where the target is a count.
-        latency_ms: Measured model-only milliseconds, ``None`` where the target is a count.
-        met: Whether it is the target and not only the nearest that these widths reach.
+    ``goal`` is the target as configured, ``None`` for a plain ratio; parameters are with BatchNorm
+    apart, MACs of one image; measured speed (by the baseline's) and model-only milliseconds are
+    ``None`` where the target is a count. ``met``: it is not only the nearest these widths reach.
     """
 
     goal: str | None
@@ -353,11 +295,8 @@ class Reached(Record):
 class StockBudget(Record):
     """What a smaller stock network was made for, and how long it was trained.
 
-    Attributes:
-        pruned: The pruned variant it stands beside.
-        pruned_macs: Multiply-accumulates of that, ``None`` where unknown.
-        own_epochs: Epochs of the baseline, ``None`` where its checkpoint does not say them.
-        retraining_epochs: Epochs of every round of retraining together.
+    It stands beside the variant ``pruned``. ``own_epochs`` are the baseline's, ``None`` where its
+    checkpoint does not say them, ``retraining_epochs`` those of every round together.
     """
 
     pruned: str
@@ -370,14 +309,11 @@ class VariantRecord(Record):
     """Everything known of one variant but its latency and rank.
 
     Attributes:
-        name: ``baseline``, ``pruned``, ``standard-1`` ...
         parent: Name of the variant it was made from, ``None`` for the baseline.
         steps: The chain of steps that made it, in order.
         imgsz: (height, width) of a letterbox of its own in pixels, ``None``: the run's.
-        checkpoint: Its checkpoint; a quantized variant has none, it was made from an ONNX file.
-        quantization: Set where it is the INT8 sibling of its parent.
+        checkpoint: ``None`` of a quantized variant, which was made from an ONNX file.
         failure: Set when a step failed; later fields are then ``None``.
-        reached: What the pruning target came to, for a pruned variant.
         budget: Set where it is a smaller stock network.
         judgement: What the rounds before it said, where that decides whether it is trained.
     """

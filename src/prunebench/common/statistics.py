@@ -19,6 +19,7 @@ An interval over rounds then agrees with its p-value, and the draws carry it int
 from __future__ import annotations
 
 import bisect
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,26 +32,14 @@ from prunebench.common.records import Interval
 
 Array = npt.NDArray[np.float64]
 
-FEWEST_ROUNDS = 3
-"""Rounds below which nothing is said about a difference."""
-
-POWER = 0.9
-"""Chance to find a difference that is called detectable."""
-
-MOST_ROUNDS = 10_000
-"""Longest measurement that is still proposed to settle a difference."""
+FEWEST_ROUNDS = 3  # Rounds below which nothing is said about a difference.
+POWER = 0.9  # Chance to find a difference that is called detectable.
+MOST_ROUNDS = 10_000  # Longest measurement that is still proposed to settle a difference.
 
 
 @dataclass(frozen=True)
 class Location:
-    """A trimmed mean and how well it is known.
-
-    Attributes:
-        centre: The trimmed mean.
-        se: Its standard error.
-        df: Degrees of freedom of ``se``.
-        n: Number of values.
-    """
+    """A trimmed mean of ``n`` values, its standard error and that error's degrees of freedom."""
 
     centre: float
     se: float
@@ -67,20 +56,11 @@ class Location:
     def ratio(self, level: float) -> Interval:
         """The confidence interval of the ratio whose logarithm this is."""
         half = self.half_width(level)
-        return Interval(
-            estimate=math.exp(self.centre),
-            low=math.exp(self.centre - half),
-            high=math.exp(self.centre + half),
-            level=level,
-        )
+        low, high = math.exp(self.centre - half), math.exp(self.centre + half)
+        return Interval(estimate=math.exp(self.centre), low=low, high=high, level=level)
 
     def detectable(self, rounds: int, level: float) -> float:
-        """Smallest true value that a test after ``rounds`` rounds as noisy finds with ``POWER``.
-
-        Args:
-            rounds: Rounds of the measurement.
-            level: Confidence level of the single comparison, after any correction.
-        """
+        """True value that ``rounds`` as noisy find with ``POWER``, at one test's ``level``."""
         df = rounds - 2 * trimmed_at_each_end(rounds) - 1
         quantiles = stats.t.ppf(0.5 + level / 2, df) + stats.t.ppf(POWER, df)
         return float(quantiles) * self.se * math.sqrt(self.n / rounds)
@@ -123,18 +103,13 @@ def add(first: Location, second: Location) -> Location:
 def bootstrap_draws(
     values: Array, *, level: float, resamples: int, rng: np.random.Generator
 ) -> Array:
-    """Bootstrap draws, (resamples,), of ``locate``'s centre, as wide as Student's t interval.
+    """Bootstrap draws, (resamples,), of ``locate``'s centre for ``values``, (rounds,).
 
-    Args:
-        values: Shape (rounds,).
-        level: Confidence level at which the draws' percentiles are the interval's ends.
-        resamples: Number of draws.
-        rng: Source of randomness.
+    Their percentiles at ``level`` are the ends of Student's t interval.
     """
     location = locate(values)
-    result = stats.bootstrap(
-        (values,), _trimmed_mean, n_resamples=resamples, method="percentile", rng=rng
-    )
+    centre = functools.partial(stats.trim_mean, proportiontocut=1 / 6)
+    result = stats.bootstrap((values,), centre, n_resamples=resamples, method="percentile", rng=rng)
     deviations: Array = result.bootstrap_distribution - location.centre
     tail = (1 - level) / 2
     below, above = (float(abs(np.quantile(deviations, q))) for q in (tail, 1 - tail))
@@ -147,24 +122,11 @@ def bootstrap_draws(
     return location.centre + deviations * stretch
 
 
-def _trimmed_mean(values: Array, axis: int = -1) -> Array:
-    ordered = np.moveaxis(np.sort(values, axis=axis), axis, -1)
-    n = ordered.shape[-1]
-    cut = trimmed_at_each_end(n)
-    mean: Array = ordered[..., cut : n - cut].mean(axis=-1)
-    return mean
-
-
 def interval(estimate: float, draws: Array, level: float) -> Interval:
     """Percentile interval of the draws that are not NaN; it always contains the estimate."""
     tail = (1 - level) / 2
-    low, high = np.nanquantile(draws, [tail, 1 - tail])
-    return Interval(
-        estimate=estimate,
-        low=min(float(low), estimate),
-        high=max(float(high), estimate),
-        level=level,
-    )
+    ends = [estimate, *map(float, np.nanquantile(draws, [tail, 1 - tail]))]
+    return Interval(estimate=estimate, low=min(ends), high=max(ends), level=level)
 
 
 def log_ratios(a: Mapping[int, float], b: Mapping[int, float]) -> Array:
@@ -174,10 +136,7 @@ def log_ratios(a: Mapping[int, float], b: Mapping[int, float]) -> Array:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values after Holm's step-down adjustment (Scandinavian Journal of Statistics 6, 1979).
-
-    Declaring those up to alpha keeps the chance of any false declaration at alpha or below.
-    """
+    """p-values after Holm's step-down adjustment (Scandinavian Journal of Statistics 6, 1979)."""
     count = len(p_values)
     adjusted = [1.0] * count
     largest = 0.0
@@ -188,17 +147,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def rounds_to_settle(location: Location, difference: float, *, level: float) -> int | None:
-    """Further rounds after which a true difference would be found with ``POWER``.
+    """Further rounds, if as noisy, after which a true difference would be found with ``POWER``.
 
-    The noise seen so far is taken for the noise to come, so this is a plan and no promise.
-
-    Args:
-        location: The log ratios measured so far.
-        difference: True difference to be found, as a share (0.01 is 1 %).
-        level: Confidence level of the single comparison, after any correction.
-
-    Returns:
-        0 where the rounds already suffice, ``None`` beyond ``MOST_ROUNDS``.
+    ``difference`` is a share (0.01 is 1 %), ``level`` that of the single comparison; ``None``
+    beyond ``MOST_ROUNDS``.
     """
     further = bisect.bisect_left(
         range(location.n, MOST_ROUNDS + 1),

@@ -6,8 +6,7 @@ import re
 
 from prunebench.common.records import Interval
 
-FACTOR_FROM_PERCENT = 300
-"""From here on a factor is easier to read: an mAP50 near zero turns any gain into thousands."""
+FACTOR_FROM_PERCENT = 300  # A factor from here on: an mAP50 near zero makes any gain thousands.
 
 
 def percent(interval: Interval, *, signed: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
@@ -21,19 +22,13 @@ def installed_versions() -> dict[str, str]:
     """Installed version of each tested distribution; a missing one is left out."""
     found = {}
     for name in TESTED:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return found
 
 
 def check_versions() -> None:
-    """Refuse to start with a library outside its tested series.
-
-    Raises:
-        EnvironmentMismatch: Naming the library, what is installed and what to install.
-    """
+    """Refuse, with an EnvironmentMismatch, to start with a library outside its tested series."""
     found = installed_versions()
     for name, series in TESTED.items():
         fix = f"install it with: pip install '{name}=={series}.*'"

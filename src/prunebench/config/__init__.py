@@ -1,3 +1,1 @@
-"""What a user may ask for, read from a file, the environment and the command line, and checked;
-not what follows from it, which is `experiment`.
-"""
+"""What a user may ask for, read from a file, the environment and the command line, and checked."""

@@ -11,11 +11,7 @@ CHECKOUT = Path(__file__).parents[3]
 
 
 def demo_config(out: str | None = None) -> Config:
-    """The demo: the shipped checkpoint on the built-in scenes.
-
-    Args:
-        out: Folder for runs; ``None``: the default.
-    """
+    """The demo: the shipped checkpoint on the built-in scenes, with ``out`` as folder for runs."""
     root = PACKAGED if PACKAGED.is_dir() else CHECKOUT
     overrides = {"model": str(root / "assets" / "scenes-yolov8n.pt")}
     if out is not None:

@@ -1,7 +1,4 @@
-"""The one configuration: the YAML file, the flow's parameter and the UI form.
-
-Command line over environment over file over defaults (see ``load_config``).
-"""
+"""The one configuration: the YAML file, the flow's parameter and the UI form."""
 
 from __future__ import annotations
 
@@ -147,14 +144,9 @@ def load_config(
 ) -> Config:
     """Load a configuration: overrides win over the environment, that over the file.
 
-    Args:
-        file: YAML file, or ``None`` for defaults alone.
-        overrides: Value of each dotted key given on the command line.
-        environ: Environment; ``PRUNEBENCH_PRUNE__TARGET=2x`` sets ``prune.target``.
-            Values are read as YAML.
-
-    Raises:
-        ConfigError: The file cannot be read, or a key or value is wrong.
+    ``file`` is YAML, ``None`` for defaults alone, ``overrides`` the value of each dotted key given
+    on the command line. In ``environ`` ``PRUNEBENCH_PRUNE__TARGET=2x`` sets ``prune.target``.
+    ConfigError where the file cannot be read, or a key or value is wrong.
     """
     values = {} if file is None else _read_yaml(file)
     environ = os.environ if environ is None else environ
@@ -169,11 +161,7 @@ def load_config(
 
 
 def parse_overrides(arguments: Iterable[str]) -> dict[str, Any]:
-    """Value of each dotted key in arguments such as ``prune.target=2x``, read as YAML.
-
-    Raises:
-        ConfigError: An argument is not ``key=value``, or its value is not YAML.
-    """
+    """Value of each dotted key in arguments (``prune.target=2x``) as YAML; ConfigError else."""
     overrides = {}
     for argument in arguments:
         key, equals, text = argument.partition("=")
@@ -188,20 +176,11 @@ def parse_overrides(arguments: Iterable[str]) -> dict[str, Any]:
 
 
 def parse_config(
-    values: Mapping[str, Any],
-    *,
-    where: str | None = None,
-    origins: Mapping[str, str] | None = None,
+    values: Mapping[str, Any], *, where: str | None = None, origins: Mapping[str, str] | None = None
 ) -> Config:
-    """Validate plain values.
+    """Validate nested values; ``where`` and ``origins`` (by dotted key) say where they come from.
 
-    Args:
-        values: Nested mapping of keys to values.
-        where: File they come from, for the error.
-        origins: Where else the value of a dotted key comes from, for the error.
-
-    Raises:
-        ConfigError: With the path of the first wrong key and the nearest valid one.
+    ConfigError with the path of the first wrong key and the nearest valid one.
     """
     try:
         return Config.model_validate(values)

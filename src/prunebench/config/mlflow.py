@@ -38,11 +38,7 @@ class MlflowConfig(Section):
 
 
 def require_mlflow() -> None:
-    """Refuse to log where the extra is not installed.
-
-    Raises:
-        ConfigError: It is not.
-    """
+    """Refuse, with a ConfigError, to log where the extra is not installed."""
     if importlib.util.find_spec("mlflow") is None:
         raise ConfigError(
             "logging to MLflow needs its client",

@@ -31,9 +31,7 @@ from prunebench.config.targets import EXAMPLES, Goal, parse_goal
 Importance = Literal["magnitude", "lamp", "bn_scale", "fpgm", "taylor", "random"]
 Control = Literal["int8", "resolution", "smaller"]
 
-STRIDE = 32
-"""Pixels per cell of the coarsest feature map; both sides of an image are multiples of it."""
-
+STRIDE = 32  # Pixels per cell of the coarsest feature map; the sides of images are multiples.
 Allocation = Literal["uniform", "global", "latency-aware"]
 
 
@@ -259,9 +257,7 @@ class QuantizeConfig(Section):
     """INT8 versions of the variants; ``quantize: int8`` is short for every default."""
 
     variants: tuple[str, ...] | None = Field(
-        None,
-        min_length=1,
-        description="Names of the variants that get an INT8 version; null: all.",
+        None, min_length=1, description="Names of the variants that get an INT8 version; null: all."
     )
     calibration_images: int = Field(
         128, ge=1, description="Training images that give the ranges of the activations."
@@ -330,8 +326,7 @@ class RankingConfig(Section):
     """Efficiency = mAP50 x FPS / MB, limits and gates."""
 
     metric: Literal["box", "mask"] = Field(
-        "box",
-        description="mAP50 that ranks and limits: of boxes, or of masks (segmentation only).",
+        "box", description="mAP50 that ranks and limits: of boxes, or of masks (segmentation only)."
     )
     realtime_fps: float = Field(20.0, gt=0, description="Frames per second called real-time.")
     size_of: Literal["onnx", "checkpoint"] = Field(

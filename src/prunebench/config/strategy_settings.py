@@ -1,8 +1,8 @@
 """Settings of the retraining strategies, those of other packages included.
 
-Another package adds a strategy by an entry point of the group ``prunebench.strategies`` that
-names an object following ``Strategy`` in ``prunebench.variants.retraining.strategy``. This module
-knows the settings only, so that a configuration is checked without loading anything that trains.
+Another package adds a strategy by an entry point of the group ``prunebench.strategies`` that names
+an object following ``variants.retraining.strategy.Strategy``. This module knows the settings only,
+so that a configuration is checked without loading anything that trains.
 """
 
 from __future__ import annotations
@@ -76,8 +76,7 @@ class PreservingSettings(TrainingSettings):
 
 SparsityKind = Literal["group_lasso", "bn_l1"]
 
-SPARSITY_WEIGHT = 0.0005
-"""The default of torch-pruning's own example, ``reproduce/main.py --reg``, for both kinds."""
+SPARSITY_WEIGHT = 0.0005  # For both kinds, as in torch-pruning's ``reproduce/main.py --reg``.
 
 
 class SparseSettings(TrainingSettings):
@@ -104,15 +103,9 @@ def strategy_names() -> tuple[str, ...]:
 
 
 def settings_model(name: str) -> type[StrategySettings]:
-    """Settings model of a strategy.
-
-    Raises:
-        ValueError: There is no such strategy, or its package cannot be imported.
-    """
-    if name in BUILT_IN:
-        return BUILT_IN[name]
-    if name in BEFORE_PRUNING:
-        return BEFORE_PRUNING[name]
+    """Settings model of a strategy; ValueError where there is none or it cannot be imported."""
+    if known := BUILT_IN.get(name) or BEFORE_PRUNING.get(name):
+        return known
     settings = load_plugin(name).settings
     if not (isinstance(settings, type) and issubclass(settings, StrategySettings)):
         raise ValueError(
@@ -122,11 +115,7 @@ def settings_model(name: str) -> type[StrategySettings]:
 
 
 def load_plugin(name: str) -> Any:
-    """The strategy that another package registered under ``name``.
-
-    Raises:
-        ValueError: There is none, or it cannot be imported.
-    """
+    """The strategy that another package registered; ValueError as in ``settings_model``."""
     entry_point = _plugins().get(name)
     if entry_point is None:
         raise ValueError(f"unknown strategy {name!r}, use {' or '.join(strategy_names())}")
@@ -141,10 +130,7 @@ def load_plugin(name: str) -> Any:
 
 
 def plugin_digest(name: str) -> str:
-    """Digest of another package's strategy: its version and its module's source.
-
-    Empty for the built-in strategies, whose source the step's own digest covers.
-    """
+    """Digest of a plugin's version and module; empty for built-in strategies, the step's own."""
     entry_point = _plugins().get(name)
     if name in BUILT_IN or name in BEFORE_PRUNING or entry_point is None:
         return ""

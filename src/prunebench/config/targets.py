@@ -25,13 +25,9 @@ EXAMPLES = "1.5x, 8 ms, 1.7M parameters, 300M MACs or 0.15 (a ratio)"
 
 
 class Goal(Record):
-    """What one pruned variant is to reach.
+    """What one pruned variant is to reach; its label has lower case letters, digits, dots, dashes.
 
-    Attributes:
-        kind: What is counted or measured.
-        value: Share of the channels removed (``ratio``), parameters with BatchNorm apart, MACs of
-            one image, milliseconds of one inference, or times as fast as the baseline.
-        label: Short name, of lower case letters, digits, dots and dashes.
+    A share of channels removed, parameters with BatchNorm apart, MACs, milliseconds, or speed-up.
     """
 
     kind: Kind
@@ -45,11 +41,7 @@ class Goal(Record):
 
 
 def parse_goal(text: str) -> Goal:
-    """Read a target as people write it: ``1.5x``, ``8 ms``, ``1.7M parameters``, ``0.15``.
-
-    Raises:
-        ValueError: It is none of these, or no network can be like that.
-    """
+    """Read a target such as ``1.5x``, ``8 ms`` or ``0.15``; ValueError where it cannot be one."""
     plain = " ".join(text.strip().lower().split())
     for kind, form, label in FORMS:
         match = re.fullmatch(form, plain)

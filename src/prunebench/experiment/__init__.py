@@ -1,3 +1,1 @@
-"""One experiment from its configuration to its ranked run: checked, planned, made, measured; not
-what happens to a run afterwards.
-"""
+"""One experiment from its configuration to its ranked run: checked, planned, made, measured."""

@@ -20,6 +20,7 @@ from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import Experiment
 from prunebench.experiment.run_step import (
     checkpoint_of,
+    keep,
     placed,
     run_cached,
     trained_stock,
@@ -29,7 +30,6 @@ from prunebench.measuring.host.fingerprint import cpu_flags
 from prunebench.measuring.session import SessionSettings
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_variant
-from prunebench.results.run_folder import save_variant
 from prunebench.steps.events import Emit, Finished, of_variant
 from prunebench.variants.audit import judge
 from prunebench.variants.int8.step import Quantized
@@ -63,10 +63,7 @@ def smaller_stock(
     baseline: VariantRecord,
     emit: Emit,
 ) -> tuple[FileRef, Structure, TrainingSummary, StockBudget]:
-    """A smaller stock network, trained for as long as baseline and retraining were together.
-
-    The last value says what it was made for and how long it was trained.
-    """
+    """A smaller stock network, trained for as long as baseline and retraining were together."""
     config = experiment.config
     stock = smaller_network(config.model, experiment.structure)
     target = None if pruned.audit is None else pruned.audit.structure.macs
@@ -110,20 +107,10 @@ def quantize_variant(
     """Make the INT8 sibling of an exported variant; one that was not trained has none.
 
     Which layers stay in float is chosen on validation images, so that figures from a test split
-    rest on images that chose nothing.
-
-    Raises:
-        StepError: The parent has no ONNX file, or loses more mAP50 than allowed.
+    rest on images that chose nothing. StepError where too much mAP50 is lost.
     """
     if parent.not_trained is not None:
-        left_out = VariantRecord(
-            name=planned.name,
-            parent=planned.parent,
-            steps=planned.steps,
-            judgement=parent.judgement,
-        )
-        save_variant(experiment.run_folder, left_out)
-        return left_out
+        return keep(experiment, planned, judgement=parent.judgement)
     if parent.exported is None or parent.audit is None:
         raise StepError("quantize", "there is no ONNX file", variant=parent.name)
     config = experiment.config
@@ -137,12 +124,10 @@ def quantize_variant(
         images=tuple(map(str, images)),
         names=experiment.class_names,
         imgsz=exported.imgsz,
-        confidence=config.accuracy.confidence,
-        iou=config.accuracy.iou,
-        max_det=config.accuracy.max_det,
         max_map50_loss=settings.max_map50_loss,
         session=SessionSettings.of(config.latency),
         arm="asimd" in cpu_flags(),
+        **config.accuracy.model_dump(include={"confidence", "iou", "max_det"}),
     )
     inputs = {
         "onnx": exported.onnx.sha256,
@@ -154,15 +139,13 @@ def quantize_variant(
     quantized = Quantized.model_validate(run.result)
     onnx = placed(experiment, planned.name, run, quantized.onnx, "model.onnx")
     audit = judge(parent.audit.structure, parent=parent.audit, baseline=None)
-    record = VariantRecord(
-        name=planned.name,
-        parent=planned.parent,
-        steps=planned.steps,
+    record = keep(
+        experiment,
+        planned,
         imgsz=planned.imgsz,
         audit=audit.model_copy(update={"kept_share": parent.audit.kept_share}),
         exported=exported.model_copy(update={"onnx": onnx, "parity": None}),
         quantization=Quantization(**quantized.model_dump(exclude={"onnx"})),
     )
-    save_variant(experiment.run_folder, record)
     emit(Finished(step="make", found=tell_variant(record, Messages())))
     return record

@@ -1,8 +1,7 @@
 """The cheap alternatives that a pruned variant has to beat, as far as they are known beforehand.
 
-``int8``: the unpruned model in INT8. ``resolution``: the unpruned model at the next lower
-letterbox. ``smaller``: a smaller stock network, trained for as many epochs as the baseline and the
-retraining took together.
+``int8``: the unpruned model in INT8. ``resolution``: it at the next lower letterbox. ``smaller``: a
+smaller stock network, trained for as many epochs as baseline and retraining took together.
 """
 
 from __future__ import annotations
@@ -15,19 +14,14 @@ from prunebench.common.errors import ConfigError
 from prunebench.common.records import Record, Structure
 from prunebench.config.sections import STRIDE
 
-SCALES = ("n", "s", "m", "l", "x")
-"""Ultralytics' sizes of a network, the smallest first."""
-
+SCALES = ("n", "s", "m", "l", "x")  # Ultralytics' sizes of a network, the smallest first.
 STOCK_NAME = re.compile(r"(yolov?\d+)([nsmlx])")
 
 
 class StockNetwork(Record):
-    """The stock network that is the control ``smaller``.
+    """The stock network that is the control ``smaller``, by Ultralytics' name ("yolov8n.yaml").
 
-    Attributes:
-        description: Ultralytics' name of its description ("yolov8n.yaml").
-        narrowed: Whether its width is lowered to the MACs of the pruned network, because there is
-            no smaller size.
+    ``narrowed``: its width is lowered to the MACs of the pruned network, as no size is smaller.
     """
 
     description: str
@@ -35,16 +29,9 @@ class StockNetwork(Record):
 
 
 def lower_letterbox(hw: tuple[int, int]) -> tuple[int, int] | None:
-    """The next lower letterbox: the longer side one step of 32 pixels shorter.
+    """The next lower (height, width): the longer side 32 pixels shorter, ``None`` where one is 32.
 
-    The other side is the multiple of 32 that is nearest to the same aspect, the lower one of two
-    that are equally near.
-
-    Args:
-        hw: (height, width) in pixels, multiples of 32.
-
-    Returns:
-        (height, width) in pixels, or ``None`` where a side has 32 pixels already.
+    The other side is the multiple of 32 nearest to the same aspect, of two the lower one.
     """
     steps = [side // STRIDE for side in hw]
     if min(steps) == 1:
@@ -55,27 +42,14 @@ def lower_letterbox(hw: tuple[int, int]) -> tuple[int, int] | None:
 
 
 def stock_name(model: str, structure: Structure | None) -> str | None:
-    """Name of the stock network a model is ("yolov8n"), ``None`` where it is none.
-
-    Args:
-        model: The configuration's ``model``.
-        structure: What the checkpoint is, ``None`` where ``model`` is a network description.
-    """
+    """Stock network a model is ("yolov8n"), if any; no ``structure``: ``model`` describes it."""
     if structure is None:
         return Path(model).stem
     return None if structure.stock is None else structure.stock.split(",")[0]
 
 
 def smaller_network(model: str, structure: Structure | None) -> StockNetwork:
-    """The stock network of the same family that is the next smaller one.
-
-    Args:
-        model: The configuration's ``model``.
-        structure: What the checkpoint is, ``None`` where ``model`` is a network description.
-
-    Raises:
-        ConfigError: The model is no stock detection network, so there is no next smaller one.
-    """
+    """The next smaller stock network of the family; ConfigError where the model is none."""
     name = stock_name(model, structure)
     match = None if name is None else STOCK_NAME.fullmatch(name)
     if match is None:

@@ -32,14 +32,7 @@ def diagnose_variants(
 ) -> Diagnoses:
     """Profile every pruned variant beside the baseline and write ``diagnoses.json``.
 
-    A variant that cannot be profiled is listed with its reason: the ranking needs none of this.
-
-    Args:
-        experiment: The prepared experiment.
-        variants: Its variants.
-        latency: Their measurement: the same threads and session options are used.
-        announce: Receives progress events.
-        exclusive: Entered with the host's measuring lock held.
+    One that cannot be profiled is listed with its reason: the ranking needs none of this.
     """
     folder = experiment.run_folder
     files = {
@@ -49,10 +42,8 @@ def diagnose_variants(
     found: dict[str, Diagnosis] = {}
     failures: dict[str, str] = {}
 
-    def on_wait(sentence: str) -> None:
-        announce(Waiting(what=sentence))
-
-    with host_lock(f"run {folder.name}", on_wait), exclusive():
+    who = f"run {folder.name}"
+    with host_lock(who, lambda sentence: announce(Waiting(what=sentence))), exclusive():
         for variant in variants:
             if not _is_pruned(variant) or variant.name not in files or baseline not in files:
                 continue

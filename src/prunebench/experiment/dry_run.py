@@ -13,21 +13,15 @@ from prunebench.experiment.speed_trial import Pace, Request
 from prunebench.steps.child import run_child
 from prunebench.steps.events import announce
 
-TRIED_IMAGES = 48
-
 
 def dry_run(inputs: Checked) -> Estimate:
-    """Train on a few batches, and estimate the time.
-
-    Raises:
-        StepError: The short try failed.
-    """
+    """Train on a few batches, and estimate the time; StepError where that short try failed."""
     config = inputs.config
     train, validation = images_of(inputs.dataset, "train"), images_of(inputs.dataset, "val")
     request = Request(
         model=inputs.checkpoint or config.model,
         classes=len(inputs.class_names),
-        images=tuple(str(image) for image in train[:TRIED_IMAGES]),
+        images=tuple(str(image) for image in train[:48]),
         imgsz=config.retrain.imgsz,
         hw=config.image.hw,
         layers=config.prune.allocation == "latency-aware",

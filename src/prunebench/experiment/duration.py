@@ -15,22 +15,15 @@ from prunebench.experiment.speed_trial import Pace
 from prunebench.steps.events import Batch, Epoch, Evaluating, Event, Failed, Finished, Timed
 from prunebench.variants.pruning.search import ROUNDS, SECONDS, TRIES
 
-START_S = 5.0
-"""A child process that imports torch, loads a checkpoint and ends."""
-
+START_S = 5.0  # A child process that imports torch, loads a checkpoint and ends.
 EXPORT_S = 4.0
 PRUNE_S = 6.0
-ROUND_OVERHEAD_S = 0.3
-"""Per measurement: what a fresh process takes beside the timed seconds asked for."""
-
+ROUND_OVERHEAD_S = 0.3  # What a fresh process takes beside the timed seconds asked for.
 TRY_S = EXPORT_S + ROUNDS * 2 * (SECONDS + ROUND_OVERHEAD_S)
 """Exporting a candidate of a measured target and measuring it beside the baseline."""
 
-AROUND_S = 30.0
-"""Checking the inputs, starting Prefect, ranking and the report."""
-
-QUICKER, SLOWER = 0.7, 1.4
-"""How far a short try may be off: pruned networks train faster, a busy host slower."""
+AROUND_S = 30.0  # Checking the inputs, starting Prefect, ranking and the report.
+QUICKER, SLOWER = 0.7, 1.4  # A try may be off: pruned networks train faster, a busy host slower.
 
 
 class Part(Record):
@@ -42,12 +35,7 @@ class Part(Record):
 
 
 class Estimate(Record):
-    """How long a run takes where no finished step can be taken over.
-
-    Attributes:
-        parts: By kind of work, in order.
-        notes: What is not in it.
-    """
+    """How long a run takes if no finished step can be taken over; ``notes``: what is not in it."""
 
     parts: tuple[Part, ...]
     notes: tuple[str, ...]
@@ -67,14 +55,9 @@ class Estimate(Record):
 class Workload:
     """What a run has to do.
 
-    Attributes:
-        epochs: Variant to the epochs it is trained for.
-        variants: Every variant; each is exported or quantized, and evaluated.
-        pruned: How many of them are pruned networks.
-        searches: How many of those are pruned to a target that is met by measuring.
-        round_s: Seconds of one round of latency.
-        rounds: Fewest and most rounds.
-        budget_s: Seconds after which no round starts but the fewest.
+    ``epochs`` maps each trained variant to its epochs; ``searches`` of the ``pruned`` networks
+    meet a target by measuring; a round of latency takes ``round_s``, ``rounds`` are the fewest and
+    most, and after ``budget_s`` only the fewest start.
     """
 
     epochs: dict[str, int]
@@ -126,14 +109,7 @@ def workload(config: Config, plan: Sequence[PlannedVariant]) -> Workload:
 def estimate(
     config: Config, plan: Sequence[PlannedVariant], pace: Pace, *, images: tuple[int, int, int]
 ) -> Estimate:
-    """Estimate how long a run takes.
-
-    Args:
-        config: The experiment.
-        plan: Its variants.
-        pace: What a short try took.
-        images: Images of the training split, of the validation split, and of the evaluation.
-    """
+    """How long a run takes, with ``images`` for training, for validation and for evaluation."""
     work = workload(config, plan)
     train, validate, evaluate = images
     epoch_s = train * pace.train_s + validate * pace.validate_s
@@ -142,48 +118,31 @@ def estimate(
     files = len(work.variants) * (EXPORT_S + START_S + evaluate * pace.infer_s)
     layers = 2 * START_S + pace.layers_s if pace.layers_s else 0.0
     search = work.searches * TRY_S
+    pruning = work.pruned * PRUNE_S
+    tried = [
+        (f"training, {epoch_s:.0f} s an epoch", one_by_one, training),
+        ("measuring what each layer costs and matters", layers, layers),
+        (f"searching for the target, {TRIES} tries at most", search, TRIES * search),
+        ("pruning", pruning, pruning),
+        ("exporting and evaluating", files, files),
+    ]
     parts = [
-        Part(title="checking, starting, ranking", low_s=AROUND_S / 2, high_s=AROUND_S),
-        Part(title=f"training, {epoch_s:.0f} s an epoch", low_s=one_by_one, high_s=training),
-        Part(title="measuring what each layer costs and matters", low_s=layers, high_s=layers),
-        Part(
-            title=f"searching for the target, {TRIES} tries at most",
-            low_s=search,
-            high_s=TRIES * search,
-        ),
-        Part(title="pruning", low_s=work.pruned * PRUNE_S, high_s=work.pruned * PRUNE_S),
-        Part(title="exporting and evaluating", low_s=files, high_s=files),
+        ("checking, starting, ranking", AROUND_S / 2, AROUND_S),
+        *((title, QUICKER * low, SLOWER * high) for title, low, high in tried if high),
+        ("measuring latency", work.rounds[0] * work.round_s, work.most_measuring_s),
     ]
-    spread = [
-        part.model_copy(update={"low_s": QUICKER * part.low_s, "high_s": SLOWER * part.high_s})
-        for part in parts[1:]
-        if part.high_s
-    ]
-    measuring = Part(
-        title="measuring latency",
-        low_s=work.rounds[0] * work.round_s,
-        high_s=work.most_measuring_s,
+    quantizes = config.quantize is not None or "int8" in config.controls
+    note = "A quantization that has to leave layers in float takes longer."
+    return Estimate(
+        parts=tuple(Part(title=title, low_s=low, high_s=high) for title, low, high in parts),
+        notes=(note,) if quantizes else (),
     )
-    return Estimate(parts=(parts[0], *spread, measuring), notes=_notes(config))
-
-
-def _notes(config: Config) -> tuple[str, ...]:
-    notes = []
-    if config.quantize is not None or "int8" in config.controls:
-        notes.append("A quantization that has to leave layers in float takes longer.")
-    return tuple(notes)
 
 
 class TimeLeft:
-    """The time a run still takes, learnt from its progress events.
+    """The time a run still takes, learnt from its progress events; unknown before an epoch is.
 
-    Nothing is said before the first training has shown how long an epoch takes.
-
-    Args:
-        work: What the run has to do.
-        parents: Variant to the one it is made from: what failed takes its children with it.
-        parallel: Trainings at once.
-        clock: Seconds, rising.
+    ``parents``: what failed takes its children with it; ``clock`` rises in seconds.
     """
 
     def __init__(
@@ -216,7 +175,12 @@ class TimeLeft:
             case _ if event.variant is None:
                 pass
             case Epoch() | Batch():
-                self._trained(event.variant, event)
+                left: float = event.epochs - event.epoch
+                if isinstance(event, Batch) and event.phase == "train":
+                    left += 1 - event.batch / event.batches
+                self._epochs_left[event.variant] = left
+                if event.seconds_left and left > 0:
+                    self._epoch_s = event.seconds_left / left
             case Finished():
                 self._finished(event.variant, event.step)
             case Failed():
@@ -234,7 +198,8 @@ class TimeLeft:
         training = (self._epoch_s or 0.0) * max(
             sum(waiting) / self._parallel, max(waiting, default=0.0)
         )
-        files = EXPORT_S + self._mean_evaluation_s()
+        known = self._evaluation_s
+        files = EXPORT_S + START_S + (sum(known) / len(known) if known else 0.0)
         starts = START_S * len(self._to_make)
         least, _ = self._work.rounds
         return training + starts + files * len(self._to_evaluate) + least * self._round_s
@@ -243,14 +208,6 @@ class TimeLeft:
     def is_most(self) -> bool:
         """Whether ``seconds`` is an upper end: measuring ends as soon as nothing is contested."""
         return self._first_round is not None and self._round > self._work.rounds[0]
-
-    def _trained(self, variant: str, event: Epoch | Batch) -> None:
-        left: float = event.epochs - event.epoch
-        if isinstance(event, Batch) and event.phase == "train":
-            left += 1 - event.batch / event.batches
-        self._epochs_left[variant] = left
-        if event.seconds_left and left > 0:
-            self._epoch_s = event.seconds_left / left
 
     def _finished(self, variant: str, step: str) -> None:
         if step == "make":
@@ -269,8 +226,7 @@ class TimeLeft:
                 gone.add(child)
         self._to_make -= gone
         self._to_evaluate -= gone
-        for name in gone & self._epochs_left.keys():
-            self._epochs_left[name] = 0.0
+        self._epochs_left.update(dict.fromkeys(gone, 0.0))
 
     def _measured(self, number: int) -> None:
         now = self._clock()
@@ -288,10 +244,6 @@ class TimeLeft:
             return (least - self._round) * self._round_s
         spent = first * self._round_s + self._clock() - ended
         return max(0.0, min((most - self._round) * self._round_s, self._work.budget_s - spent))
-
-    def _mean_evaluation_s(self) -> float:
-        known = self._evaluation_s
-        return START_S + (sum(known) / len(known) if known else 0.0)
 
 
 def in_words(seconds: float) -> str:

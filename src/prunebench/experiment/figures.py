@@ -18,24 +18,17 @@ from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.latency.summary import summarise
 from prunebench.measuring.map_bootstrap import Detections, image_weights, load_detections, mean_ap
-from prunebench.results.ranking.measured import MeasuredVariant, Rounds
-from prunebench.results.ranking.records import Shown
+from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.run_folder import LATENCY_FOLDER
 
 
 def measured_from(
     experiment: Experiment, variants: Sequence[VariantRecord], latency: LatencyResult
 ) -> list[MeasuredVariant]:
-    """Gather every variant that has an accuracy and an ONNX file.
+    """Gather every variant that has an accuracy and an ONNX file, and did not fail.
 
-    Args:
-        experiment: The prepared experiment.
-        variants: Its variants; failed ones are left out.
-        latency: Their measurement.
-
-    Raises:
-        StepError: Two variants were evaluated on different images, or the ranking's metric is of
-            masks and a variant predicts none.
+    StepError where two variants were evaluated on different images, or the ranking's metric is of
+    masks and a variant predicts none.
     """
     config, root = experiment.config, experiment.run_folder
     folder = root / LATENCY_FOLDER
@@ -71,6 +64,7 @@ def measured_from(
             reason = "ranking.metric is mask, but it is a detection model and predicts no masks"
             raise StepError("rank", reason, variant=variant.name)
         map50, map50_draws = scores[config.ranking.metric]
+        keys = [(variant.name, count) for count in latency.threads]
         measured.append(
             MeasuredVariant(
                 name=variant.name,
@@ -86,9 +80,9 @@ def measured_from(
                 map50=map50,
                 map50_draws=map50_draws,
                 images=detections.images,
-                latency_ms=_rounds_of(variant.name, latency.threads, model),
-                end_to_end_ms=_rounds_of(variant.name, latency.threads, frames),
-                realtime=_verdicts(variant.name, latency.threads, realtime),
+                latency_ms={key[1]: model.get(key, {}) for key in keys},
+                end_to_end_ms={key[1]: frames.get(key, {}) for key in keys},
+                realtime={key[1]: realtime[key] for key in keys if key in realtime},
                 failure=latency.failures.get(variant.name),
                 both=scores if len(scores) == 2 else {},
             )
@@ -97,13 +91,7 @@ def measured_from(
 
 
 def network_key(structure: Structure, variant: VariantRecord) -> str:
-    """Identity of the compute graph: same key, same operations, whatever the weights.
-
-    Args:
-        structure: Task, classes, the width of every convolution and the size of the image.
-        variant: The variant: a quantized graph is another one, and so is one with other layers
-            left in float.
-    """
+    """Identity of the compute graph, quantized layers included, whatever the weights."""
     quantization = variant.quantization
     parts = {
         "task": structure.task,
@@ -121,15 +109,3 @@ def _size_mb(variant: VariantRecord, config: Config) -> float:
     if file is None:
         raise StepError("rank", f"there is no {config.ranking.size_of} file", variant=variant.name)
     return file.bytes / 1e6
-
-
-def _rounds_of(
-    name: str, threads: Sequence[int], medians: dict[tuple[str, int], dict[int, float]]
-) -> dict[int, Rounds]:
-    return {count: medians.get((name, count), {}) for count in threads}
-
-
-def _verdicts(
-    name: str, threads: Sequence[int], verdicts: dict[tuple[str, int], Shown]
-) -> dict[int, Shown]:
-    return {count: verdicts[name, count] for count in threads if (name, count) in verdicts}

@@ -10,37 +10,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prunebench.common.cores import default_threads
-from prunebench.common.errors import CheckpointError, ConfigError
+from prunebench.common.errors import CheckpointError
 from prunebench.common.text import counted, slug
 from prunebench.config.sections import STRIDE
 from prunebench.data.dataset import Dataset, Split, check_dataset, images_of, resolve_dataset
-from prunebench.experiment.plan import NETWORK_SUFFIXES
+from prunebench.experiment.plan import checkpoint_named
 from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
 from prunebench.variants.checkpoint import CheckpointInfo, inspect_checkpoint
 from prunebench.variants.stock_catalogue import recognise
 
-LOOKED_AT = 50
-"""Images whose sizes are read."""
-
-DEFAULT_SIDE = 640
-"""Ultralytics' training size, where nothing else is known."""
-
+LOOKED_AT = 50  # Images whose sizes are read.
+DEFAULT_SIDE = 640  # Ultralytics' training size, where nothing else is known.
 SHARE_OF_TRAINING = 5
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 50
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What was found.
+    """What was found, beside the model and data as the user gave them.
 
-    Attributes:
-        model: The model as the user gave it.
-        data: The data as the user gave it.
-        info: What the checkpoint says of itself, ``None`` for a network that is trained first.
-        dataset: The data.
-        images: Images by split; no entry for a split that is missing.
-        typical: (width, height) in pixels of the middle image.
-        alike: Whether all images that were looked at have one shape.
+    ``info`` is ``None`` for a network that is trained first, ``images`` by split, ``typical``
+    (width, height) in pixels of the middle image, ``alike`` whether all have one shape.
     """
 
     model: str
@@ -53,25 +43,18 @@ class _Seen:
 
 
 def first_config(model: str, data: str, *, file: str, cache_dir: Path) -> str:
-    """Look at a model and its data and write a configuration with comments.
+    """Look at a model and its data and write a configuration with comments: YAML, valid as it is.
 
-    Args:
-        model: Checkpoint (.pt), or network description (.yaml) to train first.
-        data: Data YAML, or the name of built-in data.
-        file: Name of the file the text will be saved as; the comments mention it.
-        cache_dir: Folder for built-in data.
-
-    Returns:
-        YAML, valid as it is.
-
-    Raises:
-        InputError: The model or the data cannot be used, or do not belong together.
+    ``model`` is a checkpoint (.pt) or a network (.yaml) to train first, ``data`` a data YAML or the
+    name of built-in data, ``file`` the name the comments mention. InputError where model or data
+    cannot be used, or do not belong together.
     """
     seen = _look(model, data, cache_dir)
-    side = _training_side(seen)
+    side, side_comment = _training_side(seen)
     height, width = letterbox_for(seen.typical, side)
-    epochs = _epochs(seen.info)
+    epochs, epochs_comment = _epochs(seen.info)
     split: Split = "test" if "test" in seen.images else "val"
+    obstacle = int8_obstacle(cpu_flags())
     return f"""\
 # Written by `prunebench init` after looking at the model and the data.
 #   prunebench plan --config {file}           what will be made
@@ -79,7 +62,7 @@ def first_config(model: str, data: str, *, file: str, cache_dir: Path) -> str:
 #   prunebench run --config {file}            do it
 # What is not set here has its default; `prunebench plan --config {file} --json` shows all of it.
 
-name: {_slug(model)}
+name: {slug(Path(model).stem)[:40].strip("-") or "compare"}
 
 # {_model_comment(seen)}
 model: {json.dumps(model, ensure_ascii=False)}
@@ -98,7 +81,7 @@ prune:
 
 # The cheap alternatives a pruned model has to beat:
 # the unpruned model in INT8, it at a lower resolution, a smaller stock network.
-{_int8_comment()}
+# {obstacle or "This CPU has fast INT8 instructions, so int8 is the one to beat."}
 controls: []  # [int8, resolution, smaller]
 
 retrain:
@@ -106,9 +89,9 @@ retrain:
   # with no_gain a chain ends as soon as a round shows none.
   rounds: 2
   stop_when: no_gain
-  # {_epochs_comment(seen.info)}
+  # Epochs per round; {epochs_comment}.
   epochs: {epochs}
-  # {_side_comment(seen.info)}
+  # Square training size in pixels, {side_comment}.
   imgsz: {side}
 
 accuracy:
@@ -127,27 +110,15 @@ ranking:
 
 
 def letterbox_for(typical: tuple[int, int], side: int) -> tuple[int, int]:
-    """(height, width) that holds images of a shape with the least padding.
-
-    Args:
-        typical: (width, height) of the images in pixels.
-        side: The longer side in pixels, a multiple of 32.
-    """
+    """(height, width), the longer one ``side``, that pads images of (width, height) least."""
     width, height = typical
     shorter = STRIDE * max(1, math.ceil(side * min(typical) / max(typical) / STRIDE))
     return (shorter, side) if width >= height else (side, shorter)
 
 
 def _look(model: str, data: str, cache_dir: Path) -> _Seen:
-    path = Path(model).expanduser()
-    info = None
-    if not model.endswith(NETWORK_SUFFIXES):
-        if path.suffix != ".pt":
-            raise ConfigError(
-                f"the model {model} is neither a checkpoint (.pt) nor a network (.yaml)",
-                where="--model",
-                fix="give a trained Ultralytics checkpoint such as best.pt",
-            )
+    info, path = None, checkpoint_named(model, "--model")
+    if path is not None:
         info = inspect_checkpoint(path)
         if not info.names:
             raise CheckpointError("it names no classes", where=path, fix="train it again")
@@ -157,13 +128,14 @@ def _look(model: str, data: str, cache_dir: Path) -> _Seen:
     splits: tuple[Split, ...] = ("train", "val", "test")
     files = {split: images_of(dataset, split) for split in splits if dataset.sources(split)}
     sizes = _sizes(files["train"])
+    middle = statistics.median_low([width / height for width, height in sizes])
     return _Seen(
         model=model,
         data=data,
         info=info,
         dataset=dataset,
         images={split: len(found) for split, found in files.items()},
-        typical=_typical(sizes),
+        typical=next(size for size in sizes if size[0] / size[1] == middle),
         alike=len({round(width / height, 2) for width, height in sizes}) == 1,
     )
 
@@ -180,29 +152,18 @@ def _sizes(images: Sequence[Path]) -> list[tuple[int, int]]:
     return sizes
 
 
-def _typical(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The size whose shape is in the middle."""
-    middle = statistics.median_low([width / height for width, height in sizes])
-    return next(size for size in sizes if size[0] / size[1] == middle)
+def _training_side(seen: _Seen) -> tuple[int, str]:
+    side, source = min(DEFAULT_SIDE, max(seen.typical)), "by the size of the images"
+    if seen.info is not None and seen.info.imgsz is not None:
+        side, source = seen.info.imgsz, "as the model was trained"
+    return STRIDE * max(1, math.ceil(side / STRIDE)), source
 
 
-def _training_side(seen: _Seen) -> int:
-    known = None if seen.info is None else seen.info.imgsz
-    side = known or min(DEFAULT_SIDE, max(seen.typical))
-    return STRIDE * max(1, math.ceil(side / STRIDE))
-
-
-def _epochs(info: CheckpointInfo | None) -> int:
-    trained = None if info is None else info.epochs
-    if trained is None:
-        return FEWEST_EPOCHS
-    return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(trained / SHARE_OF_TRAINING)))
-
-
-def _slug(model: str) -> str:
-    """A name as ``Config.name`` takes it."""
-    text = slug(Path(model).stem)
-    return text[:40].strip("-") or "compare"
+def _epochs(info: CheckpointInfo | None) -> tuple[int, str]:
+    if info is None or info.epochs is None:
+        return FEWEST_EPOCHS, "what the model was trained for is not known"
+    epochs = min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(info.epochs / SHARE_OF_TRAINING)))
+    return epochs, f"the model was trained for {info.epochs}"
 
 
 def _model_comment(seen: _Seen) -> str:
@@ -213,9 +174,8 @@ def _model_comment(seen: _Seen) -> str:
     what = stock or "no stock network has this count, so it may be pruned already"
     trained = f", trained at {info.imgsz} pixels" if info.imgsz else ""
     epochs = f" for {counted(info.epochs, 'epoch')}" if trained and info.epochs else ""
-    classes = len(info.names)
-    shown = f"{classes} class" if classes == 1 else f"{classes} classes"
-    return f"{info.task}, {shown}, {info.parameters:,} parameters ({what}){trained}{epochs}."
+    classes = "1 class" if len(info.names) == 1 else f"{len(info.names)} classes"
+    return f"{info.task}, {classes}, {info.parameters:,} parameters ({what}){trained}{epochs}."
 
 
 def _data_comment(seen: _Seen) -> str:
@@ -231,20 +191,3 @@ def _letterbox_comment(seen: _Seen, hw: tuple[int, int], side: int) -> str:
     used = width * height * scale**2 / (hw[0] * hw[1])
     text = f"The fixed letterbox of the exported model, multiples of {STRIDE}: {used:.0%} of it"
     return f"{text} is image.{'' if seen.alike else ' Check it against your other shapes.'}"
-
-
-def _epochs_comment(info: CheckpointInfo | None) -> str:
-    if info is None or info.epochs is None:
-        return "Epochs per round; what the model was trained for is not known."
-    return f"Epochs per round; the model was trained for {info.epochs}."
-
-
-def _side_comment(info: CheckpointInfo | None) -> str:
-    if info is None or info.imgsz is None:
-        return "Square training size in pixels, by the size of the images."
-    return "Square training size in pixels, as the model was trained."
-
-
-def _int8_comment() -> str:
-    obstacle = int8_obstacle(cpu_flags())
-    return f"# {obstacle or 'This CPU has fast INT8 instructions, so int8 is the one to beat.'}"

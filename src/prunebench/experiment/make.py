@@ -25,6 +25,7 @@ from prunebench.experiment.prune import prune
 from prunebench.experiment.run_step import (
     checkpoint_of,
     images_digest,
+    keep,
     placed,
     run_cached,
     trained_files,
@@ -40,7 +41,6 @@ from prunebench.results.run_folder import save_variant
 from prunebench.steps.events import Emit, Finished, Stage, of_variant
 from prunebench.variants.audit import judge
 from prunebench.variants.export import Request as ExportRequest
-from prunebench.variants.retraining.step import Request as TrainRequest
 
 
 def make_variant(
@@ -51,25 +51,16 @@ def make_variant(
     announce: Emit,
     judgement: Judgement | None = None,
 ) -> VariantRecord:
-    """Make a variant's checkpoint from its parent's and audit it.
+    """Make a variant's checkpoint from its parent's (``None``: of the baseline) and audit it.
 
-    Args:
-        experiment: The prepared experiment.
-        planned: The variant.
-        parent: Its parent, ``None`` for the baseline.
-        baseline: The unpruned baseline, ``None`` for the baseline itself.
-        announce: Receives progress events.
-        judgement: What the rounds before it said; it is not trained where that stops the chain.
-
-    Raises:
-        InputError: The step found bad input.
-        StepError: The step failed.
+    It is not trained where ``judgement``, of the rounds before it, stops the chain. InputError
+    where the step found bad input, StepError where it failed.
     """
     emit = of_variant(announce, planned.name)
     if judgement is not None:
         emit(Stage(what=tell_judgement(judgement, Messages())))
         if judgement.stops:
-            return _left_out(experiment, planned, judgement)
+            return keep(experiment, planned, judgement=judgement)
     left_alone: dict[str, LeftAlone] = {}
     training, reached, budget = None, None, None
     judged_by = parent
@@ -100,10 +91,19 @@ def make_variant(
             checkpoint = placed(experiment, planned.name, run, source, "model.pt")
             left_alone = dict(run.result["left_alone"])
         else:
-            teacher = baseline or parent
-            request = _train_request(experiment, planned, parent, teacher, planned.strategy)
-            inputs["teacher"] = sha256_of(checkpoint_of(experiment, teacher))
-            threads = experiment.retraining_threads
+            teacher = checkpoint_of(experiment, baseline or parent)
+            inputs["teacher"] = sha256_of(teacher)
+            settings, threads = experiment.config.retrain, experiment.retraining_threads
+            request = training_request(
+                experiment,
+                planned.strategy,
+                settings.strategies[planned.strategy],
+                checkpoint=str(checkpoint_of(experiment, parent)),
+                teacher=str(teacher),
+                round=planned.round,
+                epochs=settings.epochs,
+                threads=threads,
+            )
             run = run_cached(experiment, "train", request, inputs, emit, threads=threads)
             checkpoint, training = trained_files(experiment, planned.name, run)
         structure = Structure.model_validate(run.result["structure"])
@@ -113,10 +113,9 @@ def make_variant(
         baseline=None if baseline is None else baseline.audit,
         left_alone=left_alone,
     )
-    record = VariantRecord(
-        name=planned.name,
-        parent=planned.parent,
-        steps=planned.steps,
+    record = keep(
+        experiment,
+        planned,
         imgsz=planned.imgsz,
         checkpoint=checkpoint,
         audit=audit,
@@ -125,33 +124,15 @@ def make_variant(
         budget=budget,
         judgement=judgement,
     )
-    save_variant(experiment.run_folder, record)
     emit(Finished(step="make", found=f"{audit.verdict}, {tell_variant(record, Messages())}"))
     return record
 
 
-def _left_out(
-    experiment: Experiment, planned: PlannedVariant, judgement: Judgement
-) -> VariantRecord:
-    record = VariantRecord(
-        name=planned.name, parent=planned.parent, steps=planned.steps, judgement=judgement
-    )
-    save_variant(experiment.run_folder, record)
-    return record
-
-
 def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emit) -> VariantRecord:
-    """Export a variant to ONNX and check that the file computes what the checkpoint does.
-
-    A variant that was not trained is handed on as it is.
-
-    Raises:
-        ParityError: It does not.
-        StepError: The export failed.
-    """
+    """Export a variant that was trained to ONNX; ParityError where the file computes otherwise."""
     if variant.not_trained is not None:
         return variant
-    settings = experiment.config.export
+    settings, latency = experiment.config.export, experiment.config.latency
     checkpoint = checkpoint_of(experiment, variant)
     request = ExportRequest(
         checkpoint=str(checkpoint),
@@ -160,20 +141,13 @@ def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emi
         images=experiment.images[: settings.parity_images],
         box_tolerance_px=settings.box_tolerance_px,
         score_tolerance=settings.score_tolerance,
-        session=SessionSettings.of(experiment.config.latency),
-        thresholds={
-            "conf": experiment.config.latency.confidence,
-            "iou": experiment.config.latency.iou,
-            "max_det": experiment.config.latency.max_det,
-        },
+        session=SessionSettings.of(latency),
+        thresholds={"conf": latency.confidence, "iou": latency.iou, "max_det": latency.max_det},
     )
-    inputs = {
-        "checkpoint": sha256_of(checkpoint),
-        "images": images_digest(experiment, len(request.images)),
-    }
-    run = run_cached(
-        experiment, "export", request, inputs, of_variant(announce, variant.name), threads=1
-    )
+    images = images_digest(experiment, len(request.images))
+    inputs = {"checkpoint": sha256_of(checkpoint), "images": images}
+    emit = of_variant(announce, variant.name)
+    run = run_cached(experiment, "export", request, inputs, emit, threads=1)
     exported = Exported.model_validate(run.result)
     onnx = placed(experiment, variant.name, run, exported.onnx, "model.onnx")
     record = variant.model_copy(update={"exported": exported.model_copy(update={"onnx": onnx})})
@@ -184,21 +158,15 @@ def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emi
 def evaluate_variant(
     experiment: Experiment, variant: VariantRecord, announce: Emit
 ) -> VariantRecord:
-    """Measure the accuracy of a variant's ONNX file; one that was not trained has none.
-
-    Raises:
-        StepError: The variant has no ONNX file, or the evaluation failed.
-    """
+    """Measure the accuracy of a variant's ONNX file, if it was trained; StepError if it fails."""
     if variant.not_trained is not None:
         return variant
     if variant.exported is None:
         raise StepError("accuracy", "there is no ONNX file", variant=variant.name)
     request = accuracy_request(experiment, variant.exported, experiment.run_folder)
     emit = of_variant(announce, variant.name)
-    inputs = {
-        "onnx": variant.exported.onnx.sha256,
-        "images": images_digest(experiment, len(request.images)),
-    }
+    images = images_digest(experiment, len(request.images))
+    inputs = {"onnx": variant.exported.onnx.sha256, "images": images}
     run = run_cached(experiment, "accuracy", request, inputs, emit, threads=1)
     accuracy = Accuracy.model_validate(run.result)
     detections = placed(experiment, variant.name, run, accuracy.detections, "detections.npz")
@@ -216,16 +184,13 @@ def accuracy_request(
     experiment: Experiment, exported: Exported, run_folder: Path
 ) -> AccuracyRequest:
     """What the step ``accuracy`` is asked for an exported file, which lies below ``run_folder``."""
-    settings = experiment.config.accuracy
     return AccuracyRequest(
         onnx=str(run_folder / exported.onnx.path),
         images=experiment.images,
         names=experiment.class_names,
         imgsz=exported.imgsz,
-        confidence=settings.confidence,
-        iou=settings.iou,
-        max_det=settings.max_det,
         session=SessionSettings.of(experiment.config.latency),
+        **experiment.config.accuracy.model_dump(include={"confidence", "iou", "max_det"}),
     )
 
 
@@ -238,32 +203,5 @@ def _baseline(
         place(Path(experiment.checkpoint), target)
         return FileRef.of(target, experiment.run_folder), experiment.structure, None
     config = experiment.config
-    return trained_stock(
-        experiment,
-        planned.name,
-        config.model,
-        emit,
-        epochs=config.baseline.epochs,
-        imgsz=config.baseline.imgsz,
-        batch=config.baseline.batch,
-    )
-
-
-def _train_request(
-    experiment: Experiment,
-    planned: PlannedVariant,
-    parent: VariantRecord,
-    teacher: VariantRecord,
-    strategy: str,
-) -> TrainRequest:
-    settings = experiment.config.retrain
-    return training_request(
-        experiment,
-        strategy,
-        settings.strategies[strategy],
-        checkpoint=str(checkpoint_of(experiment, parent)),
-        teacher=str(checkpoint_of(experiment, teacher)),
-        round=planned.round,
-        epochs=settings.epochs,
-        threads=experiment.retraining_threads,
-    )
+    budget = config.baseline.model_dump(include={"epochs", "imgsz", "batch"})
+    return trained_stock(experiment, planned.name, config.model, emit, **budget)

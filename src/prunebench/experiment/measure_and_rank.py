@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from prunebench.results.outcome import LATENCY_FILE, RANKING_CSV, RunRanking
-
-if TYPE_CHECKING:
-    from prunebench.experiment.prepare import Experiment
-
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prunebench.common.errors import StepError
 from prunebench.common.files import write_atomically
@@ -23,11 +17,15 @@ from prunebench.measuring.latency.stopping import possible_interim_looks
 from prunebench.results.diagnoses import Diagnoses
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise
+from prunebench.results.outcome import LATENCY_FILE, RANKING_CSV, RunRanking
 from prunebench.results.ranking import rank
 from prunebench.results.ranking.records import FailedVariant, NotTrained
 from prunebench.results.report.build import build_report
 from prunebench.results.run_folder import LATENCY_FOLDER, RANKING_FILE, save_variant
 from prunebench.steps.events import Emit
+
+if TYPE_CHECKING:
+    from prunebench.experiment.prepare import Experiment
 
 
 def measure_latency(
@@ -38,14 +36,7 @@ def measure_latency(
 ) -> LatencyResult:
     """Measure every variant that has an ONNX file, or go on with an interrupted measurement.
 
-    Args:
-        experiment: The prepared experiment.
-        variants: Its variants.
-        announce: Receives progress events.
-        exclusive: Entered with the host's measuring lock held.
-
-    Raises:
-        StepError: No variant has an ONNX file, or nothing could be measured.
+    ``exclusive`` is entered with the host's lock held. StepError where none has a file.
     """
     folder = experiment.run_folder
     targets = [
@@ -84,10 +75,8 @@ def rank_run(
 ) -> RunRanking:
     """Rank what was measured and write ``ranking.csv``, the report and ``ranking.json``.
 
-    ``ranking.json`` is written last: a run that has it is finished.
-
-    Raises:
-        StepError: The run was noisy and the configuration refuses to rank such a run.
+    ``ranking.json`` is written last: a run that has it is finished. StepError where the run was
+    noisy and the configuration refuses to rank such a run.
     """
     folder, config = experiment.run_folder, experiment.config
     for variant in variants:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from prunebench.common.errors import ConfigError
 from prunebench.common.records import Record
@@ -13,8 +14,21 @@ from prunebench.config.targets import Goal
 from prunebench.experiment.controls import lower_letterbox
 
 NETWORK_SUFFIXES = (".yaml", ".yml")
-INT8 = "-int8"
-"""Ends the name of a quantized sibling."""
+INT8 = "-int8"  # Ends the name of a quantized sibling.
+
+
+def checkpoint_named(model: str, where: str) -> Path | None:
+    """The checkpoint the key or option ``where`` names, ``None`` for a network to train first."""
+    path = Path(model).expanduser()
+    if model.endswith(NETWORK_SUFFIXES):
+        return None
+    if path.suffix != ".pt":
+        raise ConfigError(
+            f"the model {model} is neither a checkpoint (.pt) nor a network (.yaml)",
+            where=where,
+            fix="give a trained Ultralytics checkpoint such as best.pt",
+        )
+    return path
 
 
 class PlannedVariant(Record):
@@ -25,11 +39,8 @@ class PlannedVariant(Record):
             ``pruned-<target>``, ``<strategy>-<target>-<round>``; of controls
             ``baseline-<height>x<width>``, ``smaller``, ``smaller-<target>``; of a quantized
             sibling its parent's with ``-int8``.
-        parent: Name of the variant it is made from, ``None`` for the baseline. That of a smaller
-            stock network is the pruned variant it stands against.
-        steps: The chain of steps from the given model to this variant.
-        strategy: Retraining strategy of the last step, or ``None``.
-        round: Retraining round of the last step, 0 where it is none.
+        parent: ``None`` for the baseline, the pruned variant for a smaller stock network.
+        steps: The chain of steps that makes it, ``strategy`` and ``round`` those of the last one.
         goal: What the pruning it comes from is to reach, ``None`` for the baseline.
         judged_by: The two rounds before it, where their comparison decides whether it is trained.
         control: Which cheap alternative to pruning it is, ``None`` where it is none.
@@ -50,12 +61,7 @@ class PlannedVariant(Record):
 
 
 def plan_variants(config: Config) -> tuple[PlannedVariant, ...]:
-    """Variants of an experiment, each after its parent.
-
-    Raises:
-        ConfigError: A control cannot be made, or a quantized sibling of an unknown variant is
-            asked for.
-    """
+    """Variants of an experiment, each after its parent; ConfigError where one cannot be made."""
     trained = config.model.endswith(NETWORK_SUFFIXES)
     first = ("train baseline",) if trained else ("load checkpoint",)
     baseline = PlannedVariant(name="baseline", parent=None, steps=first)
@@ -82,6 +88,10 @@ def _retrained(config: Config, pruned: PlannedVariant, label: str) -> list[Plann
     for strategy in config.retrain.strategies:
         parent = pruned
         for number in range(1, config.retrain.rounds + 1):
+            judged_by: tuple[str, ...] = ()
+            # Round 1 has no round before it that it could gain on.
+            if config.retrain.stop_when != "never" and parent.parent and parent.round > 1:
+                judged_by = parent.parent, parent.name
             parent = PlannedVariant(
                 name=f"{strategy}-{label}{number}",
                 parent=parent.name,
@@ -89,17 +99,10 @@ def _retrained(config: Config, pruned: PlannedVariant, label: str) -> list[Plann
                 strategy=strategy,
                 round=number,
                 goal=pruned.goal,
-                judged_by=_judged_by(config, parent),
+                judged_by=judged_by,
             )
             variants.append(parent)
     return variants
-
-
-def _judged_by(config: Config, before: PlannedVariant) -> tuple[str, ...]:
-    """The round before and the one before that; round 1 has no round it could gain on."""
-    if config.retrain.stop_when == "never" or before.parent is None or before.round < 2:
-        return ()
-    return before.parent, before.name
 
 
 def _controls(config: Config, variants: Sequence[PlannedVariant]) -> Iterator[PlannedVariant]:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import PrivateAttr, ValidationError
@@ -31,7 +32,7 @@ from prunebench.data.dataset import (
 )
 from prunebench.data.file_memo import remembering
 from prunebench.experiment.controls import smaller_network
-from prunebench.experiment.plan import NETWORK_SUFFIXES, PlannedVariant, plan_variants
+from prunebench.experiment.plan import PlannedVariant, checkpoint_named, plan_variants
 from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
 from prunebench.results.history.store import Store, default_url
 from prunebench.results.run_folder import DATA_FOLDER, STEPS_FOLDER, open_run, read_run_config
@@ -49,17 +50,13 @@ class Checked(Record):
     """A configuration whose inputs were found, checked and digested, with the variants it plans.
 
     Attributes:
-        config: The configuration.
-        variants: Its variants, each after its parent.
-        out: Absolute path of the output folder.
-        checkpoint: Absolute path of the given checkpoint, ``None`` where a baseline is trained.
-        checkpoint_sha256: Digest of that file.
-        structure: Structure of that checkpoint.
-        data_yaml: Absolute path of the dataset's YAML.
+        variants: Each after its parent.
+        out: Absolute path of the output folder, as the other paths.
+        checkpoint: The given checkpoint, ``None`` where a baseline is trained, and so its digest
+            and its structure.
         data_digest: Digest of the dataset's images and labels.
         class_names: Class index to name.
-        split: Split the accuracy images come from.
-        images: Absolute paths of those images, in order.
+        split: Split the accuracy images come from, ``images`` in order.
     """
 
     config: Config
@@ -84,11 +81,7 @@ class Checked(Record):
 
 
 class Experiment(Checked):
-    """A checked configuration with the folder of its run.
-
-    Attributes:
-        folder: Absolute path of the run's folder below the output folder.
-    """
+    """A checked configuration with the absolute path of the run's folder, below ``out``."""
 
     folder: str
 
@@ -135,15 +128,19 @@ def checked_already(checked: Checked) -> Iterator[None]:
 def check(config: Config) -> Checked:
     """Find and check everything a run needs, before any work starts.
 
-    Raises:
-        InputError: Of the kind that says what is wrong: a library version, the checkpoint, the
-            dataset, the output folder, the history store.
+    InputError of the kind that says what is wrong: a library version, the checkpoint, the
+    dataset, the output folder, the history store.
     """
     check_versions()
     check_engine(config)
     variants = plan_variants(config)
     out = output_folder(config)
-    checkpoint = _checkpoint_path(config.model)
+    checkpoint = checkpoint_named(config.model, "model")
+    if checkpoint is not None:
+        if not checkpoint.is_file():
+            fix = "check the path of `model`"
+            raise CheckpointError("the checkpoint does not exist", where=checkpoint, fix=fix)
+        checkpoint = checkpoint.resolve()
     if config.mlflow is not None:
         require_mlflow()
     check_output_folder(out)
@@ -152,7 +149,8 @@ def check(config: Config) -> Checked:
     if checkpoint is not None:
         stage(f"reading {checkpoint.name}")
         sha256 = sha256_of(checkpoint)
-        structure = _inspect(checkpoint, config.image.hw)
+        inspected = InspectRequest(checkpoint=str(checkpoint), imgsz=config.image.hw)
+        structure = Structure.model_validate(_in_child("inspect", inspected))
         _probe(checkpoint, config.prune, config.image.hw)
     if "smaller" in config.controls:
         smaller_network(config.model, structure)
@@ -191,11 +189,7 @@ def check(config: Config) -> Checked:
 
 
 def prepare(config: Config) -> Experiment:
-    """Check everything and open the run's folder. Call it as the output folder's sole user.
-
-    Raises:
-        InputError: As ``check``.
-    """
+    """Check everything as ``check`` does and open the run's folder, as ``out``'s sole user."""
     checked = _checked.get()
     if checked is None or checked.config != config:
         checked = check(config)
@@ -215,11 +209,7 @@ def output_folder(config: Config) -> Path:
 
 
 def read_experiment(folder: Path) -> Experiment:
-    """The experiment of an earlier run.
-
-    Raises:
-        InputError: ``folder`` is not a run folder, or was written by another version.
-    """
+    """An earlier run's experiment; InputError where there is none, or of another version."""
     read_run_config(folder)
     path = folder / EXPERIMENT_FILE
     try:
@@ -230,24 +220,6 @@ def read_experiment(folder: Path) -> Experiment:
             where=path,
             fix="make a new run with this version",
         ) from error
-
-
-def _checkpoint_path(model: str) -> Path | None:
-    """The given checkpoint, or ``None`` where ``model`` is a network that is trained first."""
-    if model.endswith(NETWORK_SUFFIXES):
-        return None
-    path = Path(model).expanduser()
-    if path.suffix != ".pt":
-        raise ConfigError(
-            f"the model {model} is neither a checkpoint (.pt) nor a network (.yaml)",
-            where="model",
-            fix="give a trained Ultralytics checkpoint such as best.pt",
-        )
-    if not path.is_file():
-        raise CheckpointError(
-            "the checkpoint does not exist", where=path, fix="check the path of `model`"
-        )
-    return path.resolve()
 
 
 def _task_of_network(model: str) -> str | None:
@@ -264,12 +236,10 @@ def _task_of_network(model: str) -> str | None:
         return None
 
 
-def _inspect(checkpoint: Path, hw: tuple[int, int]) -> Structure:
-    """Structure of a checkpoint, read in a child because reading one imports torch."""
+def _in_child(step: str, request: Record) -> dict[str, Any]:
+    """Run a step in a child because it imports torch, and keep only its result."""
     with tempfile.TemporaryDirectory() as folder:
-        request = InspectRequest(checkpoint=str(checkpoint), imgsz=hw)
-        result = run_child("inspect", request, Path(folder), threads=usable_cores())
-    return Structure.model_validate(result)
+        return run_child(step, request, Path(folder), threads=usable_cores())
 
 
 def _probe(checkpoint: Path, prune: PruneConfig, hw: tuple[int, int]) -> None:
@@ -280,23 +250,18 @@ def _probe(checkpoint: Path, prune: PruneConfig, hw: tuple[int, int]) -> None:
     if not prune.ignore and all(goal.is_measured or goal.kind == "ratio" for goal in prune.goals):
         return
     stage("checking the targets of pruning")
-    with tempfile.TemporaryDirectory() as folder:
-        request = ProbeRequest(
-            checkpoint=str(checkpoint),
-            goals=tuple(goal for goal in prune.goals if goal.kind != "ratio"),
-            round_to=round_to_of(prune),
-            ignore=prune.ignore,
-            imgsz=hw,
-        )
-        run_child("probe", request, Path(folder), threads=usable_cores())
+    request = ProbeRequest(
+        checkpoint=str(checkpoint),
+        goals=tuple(goal for goal in prune.goals if goal.kind != "ratio"),
+        round_to=round_to_of(prune),
+        ignore=prune.ignore,
+        imgsz=hw,
+    )
+    _in_child("probe", request)
 
 
 def check_engine(config: Config) -> None:
-    """Refuse to start on a Dask cluster without the packages for it.
-
-    Raises:
-        EnvironmentMismatch: The extra is not installed.
-    """
+    """Refuse, with an EnvironmentMismatch, to start on a Dask cluster without its packages."""
     if config.engine == "dask" and importlib.util.find_spec("prefect_dask") is None:
         raise EnvironmentMismatch(
             "engine is dask, and prefect-dask is not installed",

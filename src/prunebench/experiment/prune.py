@@ -47,16 +47,8 @@ def prune(
 ) -> StepRun:
     """Prune a checkpoint to the planned target, after the sparse training that is asked for.
 
-    Args:
-        experiment: The prepared experiment.
-        planned: The pruned variant.
-        checkpoint: The unpruned checkpoint.
-        inputs: Digests of ``checkpoint`` and ``data_yaml``.
-        run: Runs a step.
-
-    Raises:
-        InputError: The target is beyond what the network can become, or a name is unknown.
-        StepError: A step failed.
+    ``inputs`` are the digests of ``checkpoint`` and ``data_yaml``. InputError where the network
+    cannot reach the target, or a name is unknown.
     """
     config, goal = experiment.config, planned.goal
     if goal is None:
@@ -69,6 +61,10 @@ def prune(
     if settings.allocation == "latency-aware" and round_to is not None:
         costs, inputs["costs"] = _costs(config, checkpoint, round_to, inputs, run)
         curves, inputs["curves"] = _curves(experiment, checkpoint, inputs, run)
+    timing = None
+    if goal.is_measured:
+        host = fingerprint(config.latency).digest()
+        timing = Timing(latency=config.latency, opset=config.export.opset, host=host)
     request = PruneRequest(
         checkpoint=str(checkpoint),
         data_yaml=experiment.data_yaml,
@@ -82,7 +78,7 @@ def prune(
         imgsz=config.image.hw,
         costs=costs,
         curves=curves,
-        timing=_timing(config) if goal.is_measured else None,
+        timing=timing,
         stages=settings.stages,
         stage_training=_stage_training(experiment) if settings.stages > 1 else None,
     )
@@ -153,14 +149,6 @@ def _file(done: StepRun, field: str) -> tuple[str, str]:
     """Absolute path and digest of a file a step wrote."""
     ref = FileRef.model_validate(done.result[field])
     return str(Path(done.folder) / ref.path), ref.sha256
-
-
-def _timing(config: Config) -> Timing:
-    return Timing(
-        latency=config.latency,
-        opset=config.export.opset,
-        host=fingerprint(config.latency).digest(),
-    )
 
 
 def _stage_training(experiment: Experiment) -> TrainRequest:

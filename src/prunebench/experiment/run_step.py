@@ -12,7 +12,9 @@ from prunebench.common.errors import StepError
 from prunebench.common.files import place
 from prunebench.common.records import FileRef, Record, Structure, TrainingSummary, VariantRecord
 from prunebench.config.strategy_settings import StrategySettings
+from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import Experiment
+from prunebench.results.run_folder import save_variant
 from prunebench.steps.cache import Elsewhere, StepRun, run_step
 from prunebench.steps.events import Emit, StepBegun
 from prunebench.variants.retraining.baseline import Request as BaselineRequest
@@ -43,20 +45,7 @@ def run_cached(
     *,
     threads: int | None = None,
 ) -> StepRun:
-    """Run a step, or take over what it left; see ``steps.run_step``.
-
-    Args:
-        experiment: Says where steps are kept and how many threads a training has.
-        step: A key of ``STEP_MODULES``.
-        request: What the step's ``run`` receives.
-        inputs: Field of the request that names files, to the digest of their content.
-        emit: Receives its events.
-        threads: Its threads, ``None``: those of a training.
-
-    Raises:
-        InputError: The step found bad input.
-        StepError: The step failed.
-    """
+    """Run a step, or take over what it left (``steps.run_step``); by default with all threads."""
     emit(StepBegun(step=step))
     return run_step(
         experiment.steps_root,
@@ -72,23 +61,13 @@ def run_cached(
 def training_request(
     experiment: Experiment, strategy: str, settings: StrategySettings, **own: Any
 ) -> TrainRequest:
-    """A training with the budget per step that ``retrain`` gives to every one.
-
-    Args:
-        experiment: The prepared experiment.
-        strategy: Name of the strategy.
-        settings: Its settings.
-        own: What this training has of its own: at least ``checkpoint``, ``round``, ``epochs``.
-    """
+    """A training with ``retrain``'s budget; ``own``: ``checkpoint``, ``round``, ``epochs`` ..."""
     config, shared = experiment.config, experiment.config.retrain
     values = {
+        **shared.model_dump(include={"imgsz", "batch", "patience", "max_minutes"}),
         "data_yaml": experiment.data_yaml,
-        "imgsz": shared.imgsz,
-        "batch": shared.batch,
         "threads": experiment.threads,
         "seed": config.seed,
-        "patience": shared.patience,
-        "max_minutes": shared.max_minutes,
         "image_hw": config.image.hw,
     }
     return TrainRequest(strategy=strategy, settings=settings, **{**values, **own})
@@ -97,24 +76,19 @@ def training_request(
 def trained_stock(
     experiment: Experiment, variant: str, model: str, emit: Emit, **own: Any
 ) -> tuple[FileRef, Structure, TrainingSummary]:
-    """A stock network, trained from random weights by the step ``baseline``.
+    """A stock network, trained from random weights by the step ``baseline`` as ``variant``.
 
-    Args:
-        experiment: The prepared experiment.
-        variant: Name of the variant it becomes.
-        model: The network, as Ultralytics names its description.
-        emit: Receives its events.
-        own: ``epochs``, ``imgsz``, ``batch``, and ``width`` where it has one of its own.
+    ``model`` is Ultralytics' name of its description; ``own`` has ``epochs``, ``imgsz``, ``batch``,
+    and ``width`` where it has one of its own.
     """
     config = experiment.config
     request = BaselineRequest(
         model=model,
         data_yaml=experiment.data_yaml,
         seed=config.seed,
-        lr0=config.baseline.lr0,
-        optimizer=config.baseline.optimizer,
         threads=experiment.threads,
         image_hw=config.image.hw,
+        **config.baseline.model_dump(include={"lr0", "optimizer"}),
         **own,
     )
     run = run_cached(experiment, "baseline", request, {"data_yaml": experiment.data_digest}, emit)
@@ -144,17 +118,21 @@ def placed(
     return FileRef(path=path, sha256=source.sha256, bytes=source.bytes)
 
 
+def keep(experiment: Experiment, planned: PlannedVariant, **known: Any) -> VariantRecord:
+    """What is known of a planned variant, written into its folder."""
+    named = {"name": planned.name, "parent": planned.parent, "steps": planned.steps}
+    record = VariantRecord(**named, **known)
+    save_variant(experiment.run_folder, record)
+    return record
+
+
 def variant_file(experiment: Experiment, variant: str, name: str) -> Path:
     """Path of a file in a variant's folder."""
     return experiment.run_folder / "variants" / variant / name
 
 
 def checkpoint_of(experiment: Experiment, variant: VariantRecord) -> Path:
-    """Path of a variant's checkpoint.
-
-    Raises:
-        StepError: It has none.
-    """
+    """Path of a variant's checkpoint; StepError where it has none."""
     if variant.checkpoint is None:
         raise StepError("make", "its parent has no checkpoint", variant=variant.name)
     return experiment.run_folder / variant.checkpoint.path

@@ -10,30 +10,16 @@ from typing import Any
 from prunebench.common.records import Record
 from prunebench.steps.events import Emit, Stage
 
-MOST_TRIES = 3
-"""Batches that are timed at most, after one that warms up."""
-
-ENOUGH_S = 3.0
-"""Seconds after which no further batch is tried."""
-
-LOOKED_AT = 4
-"""Images that inference is timed on."""
-
-NARROWED = 0.4
-"""Time of all layers at an average place of the grid they are timed at, to that of the network."""
+MOST_TRIES = 3  # Batches that are timed at most, after one that warms up.
+ENOUGH_S = 3.0  # Seconds after which no further batch is tried.
+LOOKED_AT = 4  # Images that inference is timed on.
+NARROWED = 0.4  # Time of all layers, averaged over the grid they are timed at, to the network's.
 
 
 class Request(Record):
-    """Input of the step.
+    """Input of the step; ``model`` and ``images`` are absolute paths (or Ultralytics' name).
 
-    Attributes:
-        model: Absolute path of the checkpoint, or a network as Ultralytics names it.
-        classes: Number of classes of the dataset.
-        images: Absolute paths of some training images.
-        imgsz: Side of the square that is trained at, in pixels.
-        hw: (height, width) of the letterbox in pixels.
-        layers: Whether pruning measures every layer (allocation ``latency-aware``).
-        ignore: Names of modules that pruning leaves alone.
+    ``imgsz`` is the side trained at, ``hw`` (height, width) of the letterbox, in pixels.
     """
 
     model: str
@@ -46,14 +32,9 @@ class Request(Record):
 
 
 class Pace(Record):
-    """Seconds per image, and of what is done once.
+    """Seconds per image, read and used: in a training step, validating it, in the letterbox.
 
-    Attributes:
-        train_s: Reading an image and one training step of the unpruned network.
-        validate_s: Reading it and one inference at the size of training.
-        infer_s: Reading it and one inference in the letterbox.
-        layers_s: Measuring what every layer costs and how much it matters, once; 0 where nobody
-            asks for it.
+    ``layers_s`` is measuring what every layer costs and matters, once; 0 where nobody asks.
     """
 
     train_s: float
@@ -63,14 +44,7 @@ class Pace(Record):
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Pace:
-    """Train on a few batches and throw the result away.
-
-    Raises:
-        CheckpointError: The checkpoint cannot be used.
-        DatasetError: An image or a label file cannot be read.
-        ConfigError: A name in ``ignore`` is no module of the network.
-        StepError: A module cannot be traced.
-    """
+    """Train on a few batches and throw the result away; InputError for a bad file or name."""
     import torch
 
     from prunebench.measuring.inference import read_letterboxed
@@ -79,9 +53,9 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pace:
 
     emit(Stage(what="trying how fast this host trains"))
     network = _network(request.model, request.classes)
-    images = [Path(image) for image in request.images]
     # Few images are gone through again and again.
-    enough = list(itertools.islice(itertools.cycle(images), BATCH * (MOST_TRIES + 1)))
+    endless = itertools.cycle(map(Path, request.images))
+    enough = list(itertools.islice(endless, BATCH * (MOST_TRIES + 1)))
     square = (request.imgsz, request.imgsz)
     network.train().requires_grad_(True)
     batches = batches_for(network, enough, MOST_TRIES + 1, imgsz=square, seed=0)
@@ -105,12 +79,11 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pace:
         return (time.perf_counter() - started) / LOOKED_AT
 
     seconds(square)
-    pace = Pace(train_s=train_s, validate_s=seconds(square), infer_s=seconds(request.hw))
-    if not request.layers:
-        return pace
-    emit(Stage(what="trying how fast the layers are measured"))
-    layers_s = _layers_s(network, enough, request, pace.infer_s)
-    return pace.model_copy(update={"layers_s": layers_s})
+    validate_s, infer_s, layers_s = seconds(square), seconds(request.hw), 0.0
+    if request.layers:
+        emit(Stage(what="trying how fast the layers are measured"))
+        layers_s = _layers_s(network, enough, request, infer_s)
+    return Pace(train_s=train_s, validate_s=validate_s, infer_s=infer_s, layers_s=layers_s)
 
 
 def _layers_s(network: Any, images: list[Path], request: Request, infer_s: float) -> float:

@@ -1,10 +1,9 @@
 """Does another round of retraining pay? A round compared with the one before it.
 
 Efficiency is mAP50 x FPS / MB, and latency is measured once, when all training has ended. But two
-rounds with the same compute graph have the same FPS and size whatever their weights, so the ratio
-of their efficiencies is that of their mAP50: it lies above 1 exactly where the difference in mAP50
-lies above 0. That difference is bootstrapped over the images, paired, as in the ranking, and of
-the boxes or the masks, whichever rank.
+rounds with the same compute graph have the same FPS and size, so the ratio of their efficiencies
+is that of their mAP50. Its difference is bootstrapped over the images, paired, as in the ranking,
+of the boxes or the masks, whichever rank.
 """
 
 from __future__ import annotations
@@ -14,26 +13,18 @@ from typing import Literal
 import numpy as np
 
 from prunebench.common.errors import StepError
-from prunebench.common.records import Accuracy, Audit, Interval, Judgement, VariantRecord
+from prunebench.common.records import Accuracy, Audit, Judgement, VariantRecord
 from prunebench.common.statistics import interval
 from prunebench.experiment.figures import network_key
 from prunebench.experiment.prepare import Experiment
-from prunebench.measuring.map_bootstrap import Detections, image_weights, load_detections, mean_ap
+from prunebench.measuring.map_bootstrap import image_weights, load_detections, mean_ap
 from prunebench.results.ranking.compare import FEWEST_IMAGES
 
 
 def judge_round(experiment: Experiment, before: VariantRecord, after: VariantRecord) -> Judgement:
-    """Whether the chain goes on after ``after``, a round that followed ``before``.
+    """Whether the chain goes on after ``after``, a round that followed ``before``: on a shown gain.
 
-    It stops where no gain is shown: where the lower end of the interval is not above 0.
-
-    Args:
-        experiment: The experiment, for the run's folder, the level and the resamples.
-        before: The earlier round, with its accuracy.
-        after: The later one, with its accuracy.
-
-    Raises:
-        StepError: They were evaluated on different images.
+    StepError where they were evaluated on different images, or one has no accuracy.
     """
     if after.judgement is not None and after.judgement.stops:
         return after.judgement
@@ -53,26 +44,14 @@ def judge_round(experiment: Experiment, before: VariantRecord, after: VariantRec
     if not np.array_equal(found.target_counts, reference.target_counts):
         reason = f"it was evaluated on other images or labels than {before.name}"
         raise StepError("compare rounds", reason, variant=after.name)
-    gain = paired_gain(
-        found,
-        reference,
-        resamples=ranking.bootstrap,
-        seed=experiment.config.seed,
-        level=ranking.level,
+    weights = image_weights(found.images, ranking.bootstrap, experiment.config.seed)
+    every_image_once = np.ones((1, found.images))
+    [estimate], draws = (
+        mean_ap(found, each) - mean_ap(reference, each) for each in (every_image_once, weights)
     )
+    gain = interval(float(estimate), draws, ranking.level)
     finding: Literal["gain", "no_gain"] = "gain" if gain.low > 0 else "no_gain"
     return Judgement(round=number, finding=finding, gain=gain, metric=ranking.metric)
-
-
-def paired_gain(
-    after: Detections, before: Detections, *, resamples: int, seed: int, level: float
-) -> Interval:
-    """Difference of two mAP50 on the same images, 0..1, with its interval over the images."""
-    weights = image_weights(after.images, resamples, seed)
-    every_image_once = np.ones((1, after.images))
-    estimate = mean_ap(after, every_image_once) - mean_ap(before, every_image_once)
-    draws = mean_ap(after, weights) - mean_ap(before, weights)
-    return interval(float(estimate[0]), draws, level)
 
 
 def _known(variant: VariantRecord) -> tuple[Audit, Accuracy]:

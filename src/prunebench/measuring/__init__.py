@@ -1,3 +1,1 @@
-"""Accuracy and latency of an ONNX file on this host; nothing here knows how the file was made or
-imports torch.
-"""
+"""Accuracy and latency of an ONNX file on this host, however it was made; without torch."""

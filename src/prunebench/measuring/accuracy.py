@@ -2,18 +2,17 @@
 
 Figures are Ultralytics' own: confidence 0.001, one box may count for several classes, matching by
 falling confidence to the best free label of the same class at IoU 0.50 to 0.95, 101-point
-interpolation (``ultralytics.utils.metrics.ap_per_class``). Boxes are matched in pixels of the
-letterbox, unclipped, as its detection validator does.
+interpolation (``ultralytics.utils.metrics.ap_per_class``). Boxes are matched in letterbox pixels,
+unclipped, as in its detection validator.
 
-A segmentation network is scored a second time by its masks, as Ultralytics' segmentation validator
-does by default: detected masks are built at a quarter of the letterbox and cropped to their boxes
-(``process_mask``); labelled polygons are filled in the letterbox, reduced to the same quarter, and
-where they overlap the smaller object keeps the pixels (its ``overlap_mask``, which holds in
-validation too); the IoU is that of the pixels (``mask_iou``).
+A segmentation network is scored by its masks too, as in Ultralytics' segmentation validator:
+detected masks at a quarter of the letterbox, cropped to their boxes (``process_mask``); labelled
+polygons filled in the letterbox and reduced alike, where they overlap the smaller object keeping
+the pixels (``overlap_mask``); the IoU is that of the pixels (``mask_iou``).
 
-One thing differs from ``YOLO(file).val()`` on the same file: the image goes into the letterbox in
-one resize, as in deployment, where Ultralytics' dataset resizes the long side first. For images
-whose long side is the letterbox's, the figures are the same.
+One thing differs from ``YOLO(file).val()``: the image goes into the letterbox in one resize, as in
+deployment, where Ultralytics' dataset resizes the long side first. For images whose long side is
+the letterbox's, the figures are the same.
 """
 
 from __future__ import annotations
@@ -34,32 +33,17 @@ from prunebench.measuring.map_bootstrap import Detections
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Evaluating, Progress
 
-DETECTIONS_FILE = "detections.npz"
-IOU_THRESHOLDS = 10
-"""0.50, 0.55 ... 0.95."""
-
-MASK_RATIO = 4
-"""Pixels of the letterbox across one of a mask: Ultralytics' default, and its heads' ratio."""
-
-OUTLINE_POINTS = 1000
-"""Points Ultralytics resamples every labelled outline to, more where one has more."""
-
-EVENTS = 50
-"""Progress events of one evaluation."""
+IOU_THRESHOLDS = 10  # 0.50, 0.55 ... 0.95.
+MASK_RATIO = 4  # Pixels of the letterbox across one of a mask: Ultralytics' default and its heads'.
+OUTLINE_POINTS = 1000  # Points Ultralytics resamples a labelled outline to, if it has no more.
+EVENTS = 50  # Progress events of one evaluation.
 
 
 class Request(Record):
-    """Input of the step.
+    """Input of the step: absolute paths, class index to name, (height, width) of the letterbox.
 
-    Attributes:
-        onnx: Absolute path of the ONNX file.
-        images: Absolute paths of the images.
-        names: Class index to name.
-        imgsz: (height, width) of the letterbox in pixels.
-        confidence: Scores at or below are dropped.
-        iou: IoU above which NMS drops a box.
-        max_det: Most detections per image.
-        session: The session options latency is measured with.
+    Scores at or below ``confidence`` are dropped, and so are boxes that overlap a better one by
+    more than ``iou``; ``session`` is what latency is measured with.
     """
 
     onnx: str
@@ -76,14 +60,13 @@ def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
     """Evaluate an ONNX file on labelled images.
 
     ``detections.npz`` keeps every match, so that intervals can be bootstrapped over images:
-    ``image`` (detections,) index into ``paths``, ``confidence`` (detections,), ``cls``
-    (detections,), ``tp`` (detections, 10) whether it is a true positive at each IoU threshold,
-    ``tp_mask`` the same by its mask, for a segmentation network only, ``target_counts``
-    (images, classes) labelled objects, ``paths`` (images,).
+    ``image`` (detections,) index into ``paths``, ``confidence`` and ``cls`` (detections,), ``tp``
+    (detections, 10) whether it is a true positive at each IoU threshold, ``tp_mask`` the same by
+    its mask (segmentation only), ``target_counts`` (images, classes) labelled objects, ``paths``.
 
     Raises:
         CheckpointError: The file cannot be loaded, or is made for another input or classes.
-        DatasetError: An image or a label file cannot be read, no object is labelled, or a
+        DatasetError: An image or label file cannot be read, no object is labelled, or a
             segmentation network meets labels that are boxes.
     """
     total = len(request.images)
@@ -102,7 +85,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
         arrays["tp_mask"] = masks.tp
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    target = workdir / DETECTIONS_FILE
+    target = workdir / "detections.npz"
     write_atomically(target, buffer.getvalue())
     return Accuracy(
         **figures(boxes, request.names),
@@ -115,13 +98,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
 
 
 def figures(matches: Detections, names: dict[int, str], prefix: str = "") -> dict[str, Any]:
-    """The figures of ``records.Accuracy`` that follow from matches.
-
-    Args:
-        matches: The matches.
-        names: Class index to name.
-        prefix: What the names of the figures start with.
-    """
+    """The figures of ``records.Accuracy`` that follow from matches, their names prefixed."""
     ap = average_precision(matches)
     return {
         f"{prefix}map50": float(np.mean([values[0] for values in ap.values()])),
@@ -132,16 +109,7 @@ def figures(matches: Detections, names: dict[int, str], prefix: str = "") -> dic
 
 
 def match_images(request: Request, emit: Emit) -> tuple[Detections, Detections | None]:
-    """Run the network on every image and match what it finds to the labels.
-
-    Returns:
-        The matches by box, and those by mask of a segmentation network.
-
-    Raises:
-        CheckpointError: The file cannot be loaded, or is made for another input or classes.
-        DatasetError: An image or a label file cannot be read, or a segmentation network meets
-            labels that are boxes.
-    """
+    """Match what the network finds on every image to the labels: by box, and by mask if any."""
     from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
     from prunebench.measuring.postprocess import build_masks, decode_and_nms
 
@@ -184,11 +152,7 @@ def match_images(request: Request, emit: Emit) -> tuple[Detections, Detections |
 
 
 def check_labelled(matches: Detections, images: Sequence[str]) -> None:
-    """Refuse images of which none has a labelled object: they have no average precision.
-
-    Raises:
-        DatasetError: There is none.
-    """
+    """Refuse, with a DatasetError, images of which none has a labelled object: they have no AP."""
     if not matches.target_counts.any():
         raise DatasetError(
             f"none of the {len(images)} images has a labelled object",
@@ -200,10 +164,7 @@ def check_labelled(matches: Detections, images: Sequence[str]) -> None:
 def _labels(
     image: Path, classes: int, *, outlined: bool
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float32]]]:
-    """Labels of an image, (m, 5), and their polygons where it is outlined.
-
-    Repeated lines are left out, as Ultralytics does. Distinct polygons may share a box.
-    """
+    """Labels of an image, (m, 5), and polygons where it is outlined, repeated lines left out."""
     from prunebench.data.labels import labels_of, read_labels, read_polygons
 
     file = labels_of(image)
@@ -225,16 +186,10 @@ def draw_masks(
     offset: NDArray[np.float64],
     imgsz: tuple[int, int],
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Fill labelled polygons as Ultralytics does for its segmentation validator.
+    """Fill labelled polygons, (points, 2), as Ultralytics does for its segmentation validator.
 
-    Args:
-        polygons: Outlines (points, 2), relative to the image.
-        factor: What takes them to pixels of the letterbox, (2,).
-        offset: What is added then, (2,).
-        imgsz: (height, width) of the letterbox.
-
-    Returns:
-        The order the masks are in, by falling area, and the masks, (m, height / 4, width / 4).
+    ``factor`` and ``offset``, (2,), take them to pixels of the letterbox. Returns the order the
+    masks are in, by falling area, and the masks, (m, height / 4, width / 4).
     """
     from ultralytics.data.utils import polygons2masks_overlap
     from ultralytics.utils.ops import resample_segments
@@ -255,14 +210,9 @@ def match(detections: NDArray[np.float32], labels: NDArray[np.float64]) -> NDArr
     """Match one image's detections to its labels as Ultralytics' ``match_predictions`` does.
 
     At each threshold a detection, best score first, takes the free label of its class that it
-    overlaps most, if the IoU reaches the threshold.
-
-    Args:
-        detections: (n, 6 or more) x1 y1 x2 y2 score class, best score first.
-        labels: (m, 5) class, centre x, centre y, width, height in the same pixels.
-
-    Returns:
-        (n, 10), whether each detection is a true positive at IoU 0.50, 0.55 ... 0.95.
+    overlaps most, if the IoU reaches the threshold. ``detections`` are (n, 6 or more), x1 y1 x2 y2
+    score class, ``labels`` (m, 5), class, centre x, centre y, width, height in the same pixels.
+    Returns (n, 10), whether each is a true positive at IoU 0.50, 0.55 ... 0.95.
     """
     return _match(_iou(labels, detections[:, :4]), labels[:, 0], detections[:, 5])
 
@@ -287,19 +237,14 @@ def _match(
 
 
 def average_precision(matches: Detections) -> dict[int, NDArray[np.float64]]:
-    """Average precision of every labelled class, by Ultralytics' ``ap_per_class``.
-
-    Returns:
-        Class index to its AP at each IoU threshold, (10,), 0..1.
-    """
+    """AP of every labelled class at each IoU threshold, (10,), by Ultralytics' ``ap_per_class``."""
     from ultralytics.utils.metrics import ap_per_class
 
     counts = matches.target_counts.sum(axis=0)
     targets = np.repeat(np.arange(len(counts)), counts)
     # In single precision, as Ultralytics keeps scores: it decides how ties are ordered.
     confidence = matches.confidence.astype(np.float32)
-    results = ap_per_class(matches.tp, confidence, matches.cls, targets)
-    values, classes = results[5], results[6]
+    *_, values, classes = ap_per_class(matches.tp, confidence, matches.cls, targets)[:7]
     return {int(index): row for index, row in zip(classes, values, strict=True)}
 
 
@@ -328,9 +273,6 @@ def _mask_iou(labels: NDArray[np.bool_], masks: NDArray[np.bool_]) -> NDArray[np
 def _check_classes(shape: tuple[int, ...], classes: int, onnx: str) -> None:
     from prunebench.measuring.postprocess import is_end_to_end
 
-    channels = shape[1]
-    known = (4 + classes, 4 + classes + 32)
-    if not is_end_to_end(shape, classes) and channels not in known:
-        raise CheckpointError(
-            f"it predicts {channels - 4} classes, the dataset has {classes}", where=onnx
-        )
+    found = shape[1] - 4
+    if not is_end_to_end(shape, classes) and found not in (classes, classes + 32):
+        raise CheckpointError(f"it predicts {found} classes, the dataset has {classes}", where=onnx)

@@ -18,11 +18,7 @@ FloatArray = NDArray[np.float32]
 
 
 class OnnxNetwork:
-    """An ONNX file of Ultralytics with one image input, ``imgsz`` (height, width) in pixels.
-
-    Raises:
-        CheckpointError: The file cannot be loaded, or its input is another one.
-    """
+    """An ONNX file with one image input, (height, width) in pixels; else a CheckpointError."""
 
     def __init__(self, path: Path, imgsz: tuple[int, int], session: SessionSettings) -> None:
         try:
@@ -45,19 +41,11 @@ class OnnxNetwork:
 def read_letterboxed(
     path: Path, imgsz: tuple[int, int]
 ) -> tuple[FloatArray, NDArray[np.float64], NDArray[np.float64]]:
-    """Read an image into the letterbox.
+    """Read an image into the letterbox, ``imgsz`` (height, width) in pixels.
 
-    Args:
-        path: The image.
-        imgsz: (height, width) of the letterbox in pixels.
-
-    Returns:
-        The network input, (1, 3, height, width) RGB in 0..1; and factor and offset, (4,) each,
-        that take boxes relative to the image (centre x, centre y, width, height in 0..1) to
-        letterbox pixels.
-
-    Raises:
-        DatasetError: The image cannot be read.
+    Returns the network input, (1, 3, height, width) RGB in 0..1; and factor and offset, (4,) each,
+    that take boxes relative to the image (centre x, centre y, width, height in 0..1) to letterbox
+    pixels. DatasetError where the image cannot be read.
     """
     image = cv2.imread(str(path))
     if image is None:

@@ -1,20 +1,16 @@
 """mAP50 with a bootstrap over images, paired between variants.
 
-Every variant is resampled with the same images, so that an image all of them find hard cancels
-in a difference. A resample only changes how often an image counts, so average precision is
-computed with weights: detections are sorted once, and their cumulative sums are weighted.
-
-The precision-recall curve is Ultralytics' ``compute_ap`` (101 points, precision envelope). Between
-two true positives its envelope is constant and after the last one it is 0, so only true positives
-have to be looked at.
+Every variant is resampled with the same images, so that an image all of them find hard cancels in
+a difference. A resample only changes how often an image counts, so the cumulative sums of the
+detections, sorted once, are weighted. The precision-recall curve is Ultralytics' ``compute_ap``
+(101 points, precision envelope): only at true positives does its envelope change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,30 +18,27 @@ import numpy.typing as npt
 from prunebench.common.records import Overlap
 
 Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.float32]
 
 RECALL_POINTS: Array = np.linspace(0, 1, 101)
 EPSILON = 1e-16
-CHUNK = 250
-"""Resamples computed at once; bounds the memory to CHUNK x true positives of a class."""
+CHUNK = 250  # Resamples computed at once; bounds the memory to CHUNK x true positives of a class.
 
 
 @dataclass(frozen=True)
 class Detections:
     """The matches of one variant on one list of images.
 
-    Attributes:
-        image: Index of the image of each detection, shape (detections,).
-        confidence: Scores, shape (detections,).
-        cls: Class indices, shape (detections,).
-        tp: Whether a detection is a true positive at each IoU threshold, shape (detections, 10).
-        target_counts: Labelled objects per image and class, shape (images, classes).
+    ``image``, scores, classes: (detections,); ``tp``: true positive at each IoU threshold,
+    (detections, 10); ``target_counts``: labelled objects, (images, classes).
     """
 
-    image: npt.NDArray[np.int64]
+    image: Indices
     confidence: Array
-    cls: npt.NDArray[np.int64]
+    cls: Indices
     tp: npt.NDArray[np.bool_]
-    target_counts: npt.NDArray[np.int64]
+    target_counts: Indices
 
     @property
     def images(self) -> int:
@@ -54,11 +47,7 @@ class Detections:
 
 
 def load_detections(path: Path, overlap: Overlap = "box") -> Detections:
-    """Read the ``.npz`` that the accuracy step wrote, with its matches by box or by mask.
-
-    Raises:
-        KeyError: Matches by mask are asked for of a detection network.
-    """
+    """Read what the accuracy step wrote; KeyError for masks of a detection network."""
     with np.load(path) as arrays:
         return Detections(
             image=arrays["image"].astype(np.int64),
@@ -77,60 +66,46 @@ def image_weights(images: int, resamples: int, seed: int) -> Array:
 
 
 def mean_ap(detections: Detections, weights: Array, *, threshold: int = 0) -> Array:
-    """Mean average precision over the classes that occur, for every row of weights.
+    """Mean average precision over the classes that occur, 0..1, for every row of weights.
 
-    Args:
-        detections: The matches of one variant.
-        weights: How often each image counts, shape (resamples, images).
-        threshold: Column of ``tp``: 0 is IoU 0.50, 9 is IoU 0.95.
-
-    Returns:
-        Shape (resamples,), 0..1; NaN where a resample holds no labelled object.
+    ``weights``, (resamples, images), says how often each image counts; ``threshold`` is a column
+    of ``tp``: 0 is IoU 0.50, 9 is IoU 0.95. NaN where a resample holds no labelled object.
     """
-    curves = _class_curves(detections, threshold)
+    curves = list(_class_curves(detections, threshold))
     targets = weights @ detections.target_counts
     total = np.zeros(len(weights))
     for start in range(0, len(weights), CHUNK):
         rows = slice(start, start + CHUNK)
-        for index, curve in curves:
-            total[rows] += curve.average_precision(weights[rows], targets[rows, index])
+        for index, image, since_last in curves:
+            total[rows] += _class_ap(image, since_last, weights[rows], targets[rows, index])
     present = (targets > 0).sum(axis=1)
     means = np.full(len(weights), np.nan)
     np.divide(total, present, out=means, where=present > 0)
     return means
 
 
-@dataclass(frozen=True)
-class _ClassCurve:
-    """One class's detections by falling confidence, reduced to its true positives.
+def _class_ap(image: Indices, since_last: Counts, weights: Array, targets: Array) -> Array:
+    """AP of one class for every row of ``weights`` (rows, images); 0 where ``targets`` are 0.
 
-    Attributes:
-        image: Image of each true positive, shape (true positives,).
-        since_last: Detections of each image after the previous true positive up to and with this
-            one, shape (images, true positives).
+    Its true positives lie in ``image`` (true positives,), by falling confidence; ``since_last``
+    (images, true positives) are the detections after the previous one up to and with each.
     """
-
-    image: npt.NDArray[np.int64]
-    since_last: npt.NDArray[np.float32]
-
-    def average_precision(self, weights: Array, targets: Array) -> Array:
-        """AP of every row of ``weights`` (rows, images); 0 where ``targets`` (rows,) is 0."""
-        found = np.cumsum(weights[:, self.image], axis=1)
-        # Whole numbers below 2**24 are exact in single precision, which halves the work.
-        seen = np.cumsum(weights.astype(np.float32) @ self.since_last, axis=1, dtype=np.float64)
-        precision = np.divide(found, seen, out=np.zeros_like(found), where=seen > 0)
-        heights = np.zeros((len(weights), found.shape[1] + 1))
-        heights[:, :-1] = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        recall = found / (targets[:, None] + EPSILON)
-        reached = np.stack([row.searchsorted(RECALL_POINTS, side="right") for row in recall])
-        curve = np.take_along_axis(heights, reached, axis=1)
-        areas = np.trapezoid(curve, RECALL_POINTS, axis=1)
-        return np.where(targets > 0, areas, 0.0)
+    found = np.cumsum(weights[:, image], axis=1)
+    # Whole numbers below 2**24 are exact in single precision, which halves the work.
+    seen = np.cumsum(weights.astype(np.float32) @ since_last, axis=1, dtype=np.float64)
+    precision = np.divide(found, seen, out=np.zeros_like(found), where=seen > 0)
+    heights = np.zeros((len(weights), found.shape[1] + 1))
+    heights[:, :-1] = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    recall = found / (targets[:, None] + EPSILON)
+    reached = np.stack([row.searchsorted(RECALL_POINTS, side="right") for row in recall])
+    curve = np.take_along_axis(heights, reached, axis=1)
+    areas = np.trapezoid(curve, RECALL_POINTS, axis=1)
+    return np.where(targets > 0, areas, 0.0)
 
 
-def _class_curves(detections: Detections, threshold: int) -> Sequence[tuple[int, _ClassCurve]]:
+def _class_curves(detections: Detections, threshold: int) -> Iterator[tuple[int, Indices, Counts]]:
+    """Class, ``image`` and ``since_last`` of every class with a true positive."""
     order = np.argsort(-detections.confidence, kind="stable")
-    curves = []
     for index in range(detections.target_counts.shape[1]):
         chosen = order[detections.cls[order] == index]
         hits = detections.tp[chosen, threshold]
@@ -138,11 +113,6 @@ def _class_curves(detections: Detections, threshold: int) -> Sequence[tuple[int,
             continue
         images = detections.image[chosen]
         segment = np.cumsum(hits) - hits
-        counts = _count_pairs(images, segment, (detections.images, int(hits.sum()) + 1))
-        curves.append((index, _ClassCurve(image=images[hits], since_last=counts[:, :-1])))
-    return curves
-
-
-def _count_pairs(rows: Any, columns: Any, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
-    flat = np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1])
-    return flat.reshape(shape).astype(np.float32)
+        counts = np.zeros((detections.images, int(hits.sum()) + 1), dtype=np.float32)
+        np.add.at(counts, (images, segment), 1)
+        yield index, images[hits], counts[:, :-1]

@@ -7,14 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import onnx
 
-OLDEST_OPSET = 13
-"""The first in which QuantizeLinear has an axis, which one scale per channel needs."""
-
-DEQUANTIZED = "_DequantizeLinear_Output"
-"""What onnxruntime appends to the name of a tensor it made of integers."""
-
-DFL = ".dfl."
-"""In the name of the weight that turns the distribution of a box's edge into its place."""
+OLDEST_OPSET = 13  # The first in which QuantizeLinear has an axis, for one scale per channel.
+DEQUANTIZED = "_DequantizeLinear_Output"  # Ends the name of what onnxruntime made of integers.
+DFL = ".dfl."  # In the name of the weight that turns a box edge's distribution into its place.
 
 
 def module_of(weight: str) -> str:
@@ -50,8 +45,7 @@ def integer_convolutions(model: onnx.ModelProto) -> frozenset[str]:
 def decoding(model: onnx.ModelProto) -> frozenset[str]:
     """Names of the nodes behind the last trained convolution of every branch.
 
-    They turn its results into boxes in pixels beside scores of 0..1: on one scale of 8 bits every
-    score would be the same.
+    They make boxes in pixels and scores of 0..1: on one scale of 8 bits all scores were the same.
     """
     makers = makers_of(model)
     found: set[str] = set()

@@ -1,10 +1,9 @@
 """Letterbox, decoding and masks of Ultralytics ONNX models with numpy and OpenCV alone.
 
-This is the code a deployment would run around the network, so latency times it and accuracy
-uses the very same functions. They follow Ultralytics: ``data/augment.py`` ``LetterBox`` with
-``auto=False, scaleup=True, center=True`` and ``utils/nms.py`` ``non_max_suppression`` to the last
-bit, and ``utils/ops.py`` ``process_mask`` but for how a sum is rounded; the tests compare them
-with the originals.
+A deployment would run this code around the network, so latency times it and accuracy uses the very
+same functions. They follow Ultralytics: ``data/augment.py`` ``LetterBox`` with ``auto=False,
+scaleup=True, center=True`` and ``utils/nms.py`` ``non_max_suppression`` to the last bit, and
+``utils/ops.py`` ``process_mask`` but for how a sum is rounded; the tests compare the originals.
 """
 
 from __future__ import annotations
@@ -22,26 +21,16 @@ FloatArray = NDArray[np.float32]
 
 PADDING_GREY = 114
 MAX_NMS_CANDIDATES = 30_000
-CLASS_OFFSET_PX = np.float32(7680)
-"""Boxes of different classes are moved apart by this much, so that one NMS handles them all."""
-
-NMS_BLOCK = 128
-"""Candidates compared with each other at once: more than a deployed model usually has."""
-
-END_TO_END_COLUMNS = (6, 38)
-"""x1 y1 x2 y2 score class, for segmentation followed by 32 mask coefficients."""
+CLASS_OFFSET_PX = np.float32(7680)  # Moves classes apart, so that one NMS handles all.
+NMS_BLOCK = 128  # Candidates compared at once: more than a deployed model usually has.
+END_TO_END_COLUMNS = (6, 38)  # x1 y1 x2 y2 score class, for segmentation 32 mask coefficients too.
 
 
 def letterbox(image_bgr: MatLike, hw: tuple[int, int]) -> tuple[FloatArray, float, tuple[int, int]]:
-    """Scale an image into a fixed frame without distortion, centred on grey.
+    """Scale an image, (H, W, 3) BGR uint8, without distortion into (height, width) ``hw`` on grey.
 
-    Args:
-        image_bgr: (H, W, 3) uint8 pixels as OpenCV decodes them.
-        hw: (height, width) of the frame in pixels.
-
-    Returns:
-        The network input, (1, 3, height, width) RGB in 0..1, C-contiguous; the scale that takes
-        image pixels to frame pixels; and the (left, top) padding in pixels.
+    Returns the network input, (1, 3, height, width) RGB in 0..1, C-contiguous; the scale that takes
+    image pixels to frame pixels; and the (left, top) padding in pixels.
     """
     height, width = image_bgr.shape[:2]
     scale = min(hw[0] / height, hw[1] / width)
@@ -63,30 +52,17 @@ def letterbox(image_bgr: MatLike, hw: tuple[int, int]) -> tuple[FloatArray, floa
 
 
 def decode_and_nms(
-    output: FloatArray,
-    nc: int,
-    conf: float,
-    iou: float,
-    max_det: int,
-    *,
-    multi_label: bool = False,
+    output: FloatArray, nc: int, conf: float, iou: float, max_det: int, *, multi_label: bool = False
 ) -> FloatArray:
     """Turn a network's first output into detections.
 
-    Args:
-        output: (1, 4 + nc [+ 32], anchors) boxes as centre, width and height with class scores
-            [and mask coefficients]; or (1, detections, 6 [+ 32]) of a head that ends in
-            detections already (YOLO26), which is only cut at ``conf`` and ``max_det``.
-        nc: Number of classes.
-        conf: Scores at or below are dropped.
-        iou: A box that overlaps a better one of its class by more is dropped.
-        max_det: Most detections returned.
-        multi_label: One box may count for several classes, as validation does; deployment keeps
-            the best class only.
-
-    Returns:
-        (n, 6 [+ 32]) x1 y1 x2 y2 score class [and mask coefficients], in letterbox pixels, best
-        score first (an end-to-end head keeps its own order).
+    ``output`` is (1, 4 + nc [+ 32], anchors), boxes as centre, width and height with class scores
+    [and mask coefficients]; or (1, detections, 6 [+ 32]) of a head that ends in detections already
+    (YOLO26), which is only cut at ``conf`` and ``max_det``. Scores at or below ``conf`` are
+    dropped, and so are boxes that overlap a better one of their class by more than ``iou``. With
+    ``multi_label`` one box may count for several classes, as validation does; deployment keeps the
+    best class only. Returns (n, 6 [+ 32]) x1 y1 x2 y2 score class [and mask coefficients], in
+    letterbox pixels, best score first (an end-to-end head keeps its own order).
     """
     if is_end_to_end(output.shape, nc):
         rows = output[0]
@@ -106,16 +82,10 @@ def build_masks(
 ) -> NDArray[np.bool_]:
     """Masks of a segmentation network's detections, each cropped to its box.
 
-    They have the prototypes' resolution, a quarter of the letterbox's, at which Ultralytics'
-    validator scores them; its predictor also enlarges them, which is left out here.
-
-    Args:
-        prototypes: The network's second output, (1, 32, rows, columns).
-        detections: (n, 6 + 32), as ``decode_and_nms`` returns them.
-        hw: (height, width) of the letterbox in pixels.
-
-    Returns:
-        (n, rows, columns), whether a cell belongs to the object.
+    ``prototypes`` is the network's second output, (1, 32, rows, columns), ``detections``
+    (n, 6 + 32) from ``decode_and_nms``, ``hw`` (height, width) of the letterbox in pixels. The
+    result, (n, rows, columns), has the prototypes' resolution, a quarter of the letterbox's, at
+    which Ultralytics' validator scores masks; its predictor also enlarges them, left out here.
     """
     count, rows, columns = prototypes.shape[1:]
     logits = detections[:, 6:] @ prototypes.reshape(count, -1)
@@ -156,10 +126,7 @@ def _candidates(
 
 
 def _greedy_nms(boxes: FloatArray, iou: float, max_det: int) -> NDArray[np.intp]:
-    """Indices of the boxes (n, 4), given best first, that no better survivor overlaps too much.
-
-    Works in blocks: overlaps inside a block at once, then those of its survivors with the rest.
-    """
+    """Indices of boxes (n, 4), best first, that no better survivor overlaps too much; in blocks."""
     kept: list[NDArray[np.intp]] = [np.empty(0, dtype=np.intp)]
     count, left = 0, np.arange(len(boxes))
     while len(left) and count < max_det:
@@ -179,10 +146,7 @@ def _greedy_nms(boxes: FloatArray, iou: float, max_det: int) -> NDArray[np.intp]
 
 
 def _overlap_more(first: FloatArray, second: FloatArray, iou: float) -> NDArray[np.bool_]:
-    """(n, m) whether boxes (n, 4) and (m, 4) overlap by more than ``iou``.
-
-    The arithmetic is torchvision's: float32 overlaps compared with a float64 limit.
-    """
+    """(n, m) whether boxes (n, 4) and (m, 4) overlap by more than ``iou``, as in torchvision."""
     x1, y1, x2, y2 = first.T[:, :, None]
     u1, v1, u2, v2 = second.T[:, None, :]
     width = np.maximum(np.minimum(x2, u2) - np.maximum(x1, u1), np.float32(0))

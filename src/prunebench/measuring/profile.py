@@ -1,9 +1,9 @@
 """Step ``diagnose``: why is a pruned network not faster?
 
-Two sources, both onnxruntime's own: the graph it optimised for this CPU (which convolutions run in
-the blocked layout NCHWc, and what it costs to reorder activations into and out of it), and its
-profile (milliseconds of every kernel). The variant and its baseline run in turns in one process,
-so that what disturbs one disturbs the other. The times explain; they rank nothing.
+By the graph onnxruntime optimised for this CPU (which convolutions run in the blocked layout NCHWc,
+and the reordering of activations around it), and by its profile (milliseconds of every kernel). The
+variant and its baseline run in turns, so that what disturbs one disturbs the other. The times
+explain; they rank nothing.
 """
 
 from __future__ import annotations
@@ -34,25 +34,15 @@ REORDERS = ("ReorderInput", "ReorderOutput")
 
 FEWEST_RUNS = 3
 MOST_RUNS = 15
-TIMED_S = 0.6
-"""Profiled seconds of variant and baseline together, within those numbers of runs."""
-
-SLOW_PER_MAC = 1.25
-"""Times the baseline's milliseconds per MAC from which a reason is looked for."""
-
-OTHER_EXPLAIN = 0.5
-"""Part of the added milliseconds per MAC that other operators must account for to be the reason."""
+TIMED_S = 0.6  # Profiled seconds of variant and baseline together, within those numbers of runs.
+SLOW_PER_MAC = 1.25  # Times the baseline's milliseconds per MAC from which a reason is looked for.
+OTHER_EXPLAIN = 0.5  # Part of the added ms per MAC that makes other operators the reason.
 
 
 class Request(Record):
-    """Input of the step.
+    """Input of the step: absolute paths of both files, each with one input of a fixed shape.
 
-    Attributes:
-        onnx: Absolute path of the variant's file: one float32 input of a fixed shape.
-        baseline: The same of the baseline's.
-        threads: ``intra_op_num_threads``.
-        session: The session options that latency was measured with.
-        block: Channels in a block of this CPU's kernels, see ``fingerprint.kernel_block``.
+    ``threads`` is ``intra_op_num_threads``, ``block`` see ``fingerprint.kernel_block``.
     """
 
     onnx: str
@@ -65,18 +55,11 @@ class Request(Record):
 class NetworkProfile(Record):
     """How onnxruntime runs one file on this CPU.
 
-    Attributes:
-        convolutions: Convolutions in the optimised graph.
-        blocked: Those in the blocked layout NCHWc.
-        quantized: Those on integers, for which there is no blocked layout.
-        reorders: Nodes that only reorder activations into or out of that layout.
-        off_block: Width of every convolution whose output channels are no multiple of the block,
-            by the name of its module.
-        weights: Numbers in the file's float32 tensors.
-        denormal_weights: Those of them that are denormal numbers.
-        mmacs: Million multiply-accumulates of the convolutions, for one image.
-        kernel_ms: Milliseconds of one inference spent in kernels: the sum of each one's median.
-        time_shares: Operator to its share of ``kernel_ms``, the largest first.
+    Of ``convolutions`` in the optimised graph ``blocked`` are in the layout NCHWc, ``quantized``
+    on integers, which have none; ``reorders`` nodes only reorder activations around it.
+    ``off_block`` has the width of every module whose output channels are no multiple of the block.
+    ``weights`` are float32, ``mmacs`` million multiply-accumulates of the convolutions per image;
+    ``kernel_ms`` sums each kernel's median, ``time_shares`` by operator, the largest first.
     """
 
     convolutions: int
@@ -131,14 +114,10 @@ Cause = Annotated[OffBlock | Denormals | OtherOperators, Field(discriminator="ki
 
 
 class Diagnosis(Record):
-    """A variant's profile against its baseline's.
+    """A variant's profile against its baseline's, both with ``threads`` threads.
 
-    Attributes:
-        block: Channels in a block of this CPU's kernels.
-        threads: ``intra_op_num_threads`` of both.
-        times_baseline: The variant's milliseconds per MAC divided by the baseline's; above 1, it
-            gains less time than it saves arithmetic.
-        causes: What is off, the likeliest culprit first; empty where nothing is.
+    ``times_baseline`` is the variant's milliseconds per MAC divided by the baseline's: above 1, it
+    gains less time than it saves arithmetic. ``causes`` say what is off, likeliest first.
     """
 
     block: int
@@ -150,16 +129,12 @@ class Diagnosis(Record):
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Diagnosis:
-    """Profile a variant beside its baseline and say what is off.
-
-    Raises:
-        CheckpointError: A file cannot be loaded, or has no single input of a fixed shape.
-    """
+    """Profile a variant beside its baseline; CheckpointError where a file is not one it can run."""
     emit(Stage(what="profiling against the baseline"))
     with tempfile.TemporaryDirectory(dir=workdir, prefix=".diagnose.") as folder:
-        files = [Path(request.onnx), Path(request.baseline)]
         profiled = [
-            _Profiled(path, Path(folder) / str(index), request) for index, path in enumerate(files)
+            _Profiled(Path(path), Path(folder) / name, request)
+            for path, name in ((request.onnx, "variant"), (request.baseline, "baseline"))
         ]
         until = time.perf_counter() + TIMED_S
         for done in range(MOST_RUNS + 1):
@@ -182,8 +157,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Diagnosis:
 def causes_of(variant: NetworkProfile, baseline: NetworkProfile, block: int) -> Iterator[Cause]:
     """What is off with ``variant``, the likeliest culprit first.
 
-    Widths that are off the block in the baseline too, as a detection head's class scores are, are
-    no fault of the pruning.
+    Widths off the block in the baseline too, as of class scores, are no fault of the pruning.
     """
     off = variant.off_block.items() - baseline.off_block.items()
     if off:
@@ -230,7 +204,6 @@ class _Profiled:
         events = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
         kernels = _kernel_ms(events)
         total = sum(kernels.values())
-        by_time = sorted(kernels.items(), key=lambda item: -item[1])
         nodes = onnx.load(self._optimised).graph.node
         convolutions = [node for node in nodes if _is_convolution(node)]
         widths, macs = _convolutions(self._model)
@@ -245,7 +218,10 @@ class _Profiled:
             denormal_weights=denormal,
             mmacs=macs / 1e6,
             kernel_ms=total,
-            time_shares={name: round(ms / total, 4) for name, ms in by_time},
+            time_shares={
+                name: round(kernels[name] / total, 4)
+                for name in sorted(kernels, key=kernels.__getitem__, reverse=True)
+            },
         )
 
 
@@ -267,10 +243,7 @@ def _is_convolution(node: onnx.NodeProto) -> bool:
 
 
 def _convolutions(model: onnx.ModelProto) -> tuple[dict[str, int], int]:
-    """Output channels of each convolution in the file, and multiply-accumulates of all.
-
-    A weight that an INT8 file computes from integers is not stored, so shapes are inferred.
-    """
+    """Output channels of each convolution, MACs of all; inferred, as INT8 stores no weight."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model).graph

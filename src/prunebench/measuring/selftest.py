@@ -1,10 +1,9 @@
 """Can this host tell variants apart? One model, measured as several variants of known speed.
 
 The same file is measured twice as it is (A/A: any difference declared is a false alarm) and once
-for each known slowdown (A/B). The slowdown is real: the measuring process spins inside the timed
-section after every inference, for a fixed share of what that inference took. Everything else is
-what a comparison does, its rounds, its stopping and its test; each copy is judged against the
-first alone, as if the two were all that was measured.
+for each known slowdown (A/B): the measuring process spins inside the timed section after every
+inference, for a fixed share of what that inference took. Everything else is as in a comparison:
+rounds, stopping and test; each copy is judged against the first as if no other was measured.
 """
 
 from __future__ import annotations
@@ -30,11 +29,9 @@ SLOWDOWNS = (1.03, 1.05)
 REPETITIONS = 5
 THOROUGH = LatencyConfig(threads=(1,))
 QUICK = LatencyConfig(threads=(1,), rounds_max=8, seconds=0.2)
-"""With one repetition, half a minute."""
 
 REFERENCE = "a"
 TWIN = "a again"
-BUILT_IN = "built-in reference model"
 
 
 def selftest(
@@ -49,18 +46,9 @@ def selftest(
 ) -> SelfTest:
     """Measure copies of one model, ``repetitions`` times.
 
-    Args:
-        onnx: A file with one float32 input of a fixed shape; ``None``: a small built-in model.
-        config: The protocol, with one thread count.
-        folder: Where the model and the raw samples go.
-        repetitions: Measurements, at least one.
-        slowdowns: True ratios above 1 that should be found.
-        seed: Seed of the rounds' order and of the resampling.
-        on_event: Receives ``Stage`` and what ``measure`` emits.
-
-    Raises:
-        CheckpointError: The file cannot be measured.
-        ChildFailed: onnxruntime cannot run it.
+    ``onnx`` has one float32 input of a fixed shape (``None``: a small built-in model), ``config``
+    one thread count; ``slowdowns`` are true ratios above 1 that should be found. CheckpointError
+    where the file cannot be measured, ChildFailed where onnxruntime cannot run it.
     """
     emit: Emit = on_event or (lambda event: None)
     if onnx is None:
@@ -73,10 +61,9 @@ def selftest(
     measured = []
     for index in range(repetitions):
         emit(Stage(what=f"selftest: repetition {index + 1} of {repetitions}"))
-        measured.append(
-            _measure_copies(path, imgsz, config, factors, folder / f"{index}", seed + index, emit)
-        )
-    model = BUILT_IN if onnx is None else str(onnx)
+        place = folder / f"{index}"
+        measured.append(_measure_copies(path, imgsz, config, factors, place, seed + index, emit))
+    model = "built-in reference model" if onnx is None else str(onnx)
     return judge_copies(model, measured, factors, np.random.default_rng(seed))
 
 

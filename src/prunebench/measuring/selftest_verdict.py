@@ -1,9 +1,9 @@
 """What measured copies of known speed say of a host: the false alarms and the finds of a selftest.
 
 A few repetitions cannot show a small false-alarm rate. So whole measurements are also resampled
-from the rounds measured: their log ratios are drawn with replacement, and the labels of a round's
-two equal copies swapped at random, which changes nothing but chance because the order inside a
-round was random. The resampled rates are for the rounds seen, not for a noisier day.
+from the rounds measured: log ratios drawn with replacement, and the labels of a round's two equal
+copies swapped at random, which changes nothing but chance as their order was random. The resampled
+rates are for the rounds seen, not for a noisier day.
 """
 
 from __future__ import annotations
@@ -27,13 +27,9 @@ RESAMPLED = 1000
 
 
 class Comparison(Record):
-    """One copy against the first, in one repetition.
+    """One copy against the first, in one repetition: true (1: the A/A pair) and measured ratio.
 
-    Attributes:
-        slowdown: The true ratio of their milliseconds; 1 for the A/A pair.
-        ratio: The measured one.
-        p: p-value, corrected for the interim looks while measuring.
-        significant: Whether a ranking would call them different.
+    ``p`` is corrected for interim looks; ``significant``: a ranking would call them different.
     """
 
     slowdown: float
@@ -44,14 +40,7 @@ class Comparison(Record):
 
 
 class Repetition(Record):
-    """One measurement of all copies.
-
-    Attributes:
-        comparisons: The A/A pair first.
-        median_ms: Median over rounds of the first copy's milliseconds.
-        asked_s: Seconds of timed inference asked for.
-        noise: What on the host may have falsified it.
-    """
+    """One measurement of all copies, the A/A pair first; ``median_ms`` is the first copy's."""
 
     comparisons: tuple[Comparison, ...]
     median_ms: float
@@ -61,13 +50,9 @@ class Repetition(Record):
 
 
 class Verdict(Record):
-    """How often copies of one true ratio were called different.
+    """How often copies of one true ratio were called different, and slower where they are.
 
-    Attributes:
-        slowdown: The true ratio.
-        significant: Repetitions in which the copy was called different, and slower where it is.
-        share: ``significant`` by ``repetitions`` with its exact binomial interval.
-        resampled: The same share over measurements resampled from the rounds.
+    ``share`` has its exact binomial interval; ``resampled`` is that over resampled measurements.
     """
 
     slowdown: float
@@ -78,21 +63,15 @@ class Verdict(Record):
 
 
 class SelfTest(Record):
-    """What the measuring can tell apart on this host.
+    """What the measuring can tell apart on this host, at one confidence level throughout.
 
     Attributes:
-        model: The file, or ``selftest.BUILT_IN``.
-        threads: ``intra_op_num_threads``.
-        level: Confidence level of every interval and test.
         verdicts: By true ratio; the A/A pair's, the false alarms, first.
-        half_width_percent: Median over the repetitions of half the width of the A/A ratio's
-            interval, in percent.
+        half_width_percent: Of the A/A ratio's interval, median over the repetitions.
         detectable_percent: Slowdown found in ``statistics.POWER`` of measurements that go on to
-            ``rounds_max``.
-        detectable_soon_percent: The same after ``rounds_min`` rounds.
+            ``rounds_max``; ``detectable_soon_percent`` after ``rounds_min``.
         overhead: Wall time divided by the timed inference asked for.
-        doubts: Why differences measured here should not be believed; empty where nothing speaks
-            against them.
+        doubts: Why differences measured here should not be believed.
     """
 
     model: str
@@ -115,13 +94,7 @@ class SelfTest(Record):
 
 
 class Copies(NamedTuple):
-    """The copies in one repetition.
-
-    Attributes:
-        logs: Log ratios of each copy to the first, by round, in the order of the slowdowns.
-        result: The measurement.
-        median_ms: Median over rounds of the first copy's milliseconds.
-    """
+    """Log ratios of each copy to the first, by round, the measurement and the first's median ms."""
 
     logs: tuple[Array, ...]
     result: LatencyResult
@@ -192,14 +165,9 @@ def _verdict(factor: float, pairs: Sequence[Comparison], resampled: float) -> Ve
     # A slowed copy that is called faster is an error, not a find.
     hits = sum(pair.significant and (factor == 1 or pair.ratio.estimate > 1) for pair in pairs)
     exact = stats.binomtest(hits, len(pairs)).proportion_ci(LEVEL, method="exact")
+    share = Interval(estimate=hits / len(pairs), low=exact.low, high=exact.high, level=LEVEL)
     return Verdict(
-        slowdown=factor,
-        significant=hits,
-        repetitions=len(pairs),
-        share=Interval(
-            estimate=hits / len(pairs), low=float(exact.low), high=float(exact.high), level=LEVEL
-        ),
-        resampled=resampled,
+        slowdown=factor, significant=hits, repetitions=len(pairs), share=share, resampled=resampled
     )
 
 
@@ -208,14 +176,8 @@ def resampled_alarms(
 ) -> Iterator[bool]:
     """Whether each of ``RESAMPLED`` measurements, made of the rounds seen, is called different.
 
-    Each runs through the real stopping rule and ends in the real test.
-
-    Args:
-        equal: Shape (rounds,): log ratios of two equal copies.
-        shift: True log ratio that is added; 0 or more.
-        config: The protocol.
-        looks: How often it may stop on what it sees.
-        rng: Source of randomness.
+    Each runs through the real stopping rule and test. ``equal``, (rounds,), are log ratios of two
+    equal copies, ``shift`` is the true log ratio added, ``looks`` how often it may stop early.
     """
     percent = config.smallest_difference_percent
     for _ in range(RESAMPLED):

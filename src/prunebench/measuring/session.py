@@ -1,9 +1,7 @@
 """onnxruntime's session options, set here for every place that runs an ONNX file.
 
-Latency, accuracy, the profile, calibration and the costs of layers all run files under the
-settings of the section ``latency``, so that what is judged is what is deployed. The measuring
-child imports this module, so it imports nothing but onnxruntime, and that late: the command line
-needs the settings alone.
+All run files as the section ``latency`` says, so that what is judged is what is deployed. Imports
+onnxruntime alone, and late: the measuring child must stay small, the command line quick.
 """
 
 from __future__ import annotations
@@ -23,6 +21,7 @@ GRAPH_LEVELS = {
     "basic": "ORT_ENABLE_BASIC",
     "disabled": "ORT_DISABLE_ALL",
 }
+ENTRIES = ("intra_op.allow_spinning", "inter_op.allow_spinning", "set_denormal_as_zero")
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,7 @@ class SessionSettings:
 
 
 def session_options(settings: SessionSettings, threads: int | None = None) -> ort.SessionOptions:
-    """onnxruntime's options, every one that changes latency set explicitly.
-
-    Args:
-        settings: What the configuration asks for.
-        threads: ``intra_op_num_threads``; ``None``: as many as this child process was given by
-            ``steps.child.thread_environment``.
-    """
+    """onnxruntime's options, all that change latency; ``None`` threads: this child's."""
     import onnxruntime as ort
 
     if threads is None:
@@ -63,11 +56,8 @@ def session_options(settings: SessionSettings, threads: int | None = None) -> or
     mode = f"ORT_{settings.execution_mode.upper()}"
     options.execution_mode = getattr(ort.ExecutionMode, mode)
     options.enable_cpu_mem_arena = settings.arena
-    for key, value in (
-        ("intra_op.allow_spinning", settings.spinning),
-        ("inter_op.allow_spinning", settings.spinning),
-        ("set_denormal_as_zero", settings.flush_denormals),
-    ):
+    values = (settings.spinning, settings.spinning, settings.flush_denormals)
+    for key, value in zip(ENTRIES, values, strict=True):
         options.add_session_config_entry(f"session.{key}", str(int(value)))
     return options
 
@@ -84,7 +74,6 @@ def options_in_force(session: ort.InferenceSession) -> dict[str, str]:
     import onnxruntime as ort
 
     options = session.get_session_options()
-    entries = ("intra_op.allow_spinning", "inter_op.allow_spinning", "set_denormal_as_zero")
     return {
         "onnxruntime": ort.__version__,
         "providers": ",".join(session.get_providers()),
@@ -94,5 +83,5 @@ def options_in_force(session: ort.InferenceSession) -> dict[str, str]:
         "execution_mode": options.execution_mode.name,
         "enable_cpu_mem_arena": str(options.enable_cpu_mem_arena),
         "enable_mem_pattern": str(options.enable_mem_pattern),
-        **{key: options.get_session_config_entry(f"session.{key}") for key in entries},
+        **{key: options.get_session_config_entry(f"session.{key}") for key in ENTRIES},
     }

@@ -17,12 +17,8 @@ VERDICT_STYLES = {"slower": "red", "faster": "green", "no change shown": ""}
 
 def comparison_view(comparison: RunComparison) -> RenderableType:
     """What changed from one run to another, variant by variant."""
-    table = Table(
-        title=Text(f"{comparison.before} -> {comparison.after}"),
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
+    title = Text(f"{comparison.before} -> {comparison.after}")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for name in ("variant", "threads", "latency", "verdict", "mAP50", "file"):
         right = name in ("threads", "latency", "mAP50")
         table.add_column(name, justify="right" if right else "left", no_wrap=name == "latency")
@@ -49,12 +45,8 @@ def suspicions_view(comparison: RunComparison, suspicions: Sequence[Suspicion]) 
     """Whether a changed onnxruntime is the reason of what became slower."""
     before, after = comparison.onnxruntime
     if suspicions:
-        return Group(
-            *(
-                Text(suspicion_sentence(one), style="bold red" if one.suspect else "green")
-                for one in suspicions
-            )
-        )
+        styles = {True: "bold red", False: "green"}
+        return Group(*(Text(suspicion_sentence(s), style=styles[s.suspect]) for s in suspicions))
     if before == after:
         return Text(f"Both runs were measured with onnxruntime {after}: it is not the reason.")
     return Text("No slowdown of the same file is shown: onnxruntime was not tried.")

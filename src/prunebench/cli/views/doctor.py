@@ -9,15 +9,13 @@ from rich.text import Text
 
 from prunebench.measuring.host.doctor import Finding
 
-STYLES = {"bad": "bold red", "warn": "yellow", "ok": "green"}
-"""By level, the worst first."""
+STYLES = {"bad": "bold red", "warn": "yellow", "ok": "green"}  # By level, the worst first.
 
 
 def doctor_view(findings: Sequence[Finding]) -> Table:
     """What was found on this machine, the worst first."""
-    table = Table(title="What could falsify a measurement here", title_justify="left")
-    for column in ("level", "topic", "finding"):
-        table.add_column(column)
+    title = "What could falsify a measurement here"
+    table = Table("level", "topic", "finding", title=title, title_justify="left")
     for level, style in STYLES.items():
         for finding in findings:
             if finding.level == level:

@@ -7,11 +7,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from prunebench.operating.gate.decision import (
-    GateFinding,
-    decision_sentence,
-    finding_sentence,
-)
+from prunebench.operating.gate.decision import GateFinding, decision_sentence, finding_sentence
 from prunebench.operating.gate.run import GateReport
 
 STANDING_STYLES = {"holds": "green", "suspected": "red", "not shown": "yellow"}

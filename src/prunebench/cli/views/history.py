@@ -8,12 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from prunebench.common.records import Interval
 from prunebench.common.text import counted
 from prunebench.results.history.change_points import FEWEST_POINTS, MarkedSeries
 
-RUN_WIDTH = 28
-"""Characters of a run's name, as ``run_folder.open_run`` makes it."""
+RUN_WIDTH = 28  # Characters of a run's name, as ``run_folder.open_run`` makes it.
 
 
 def history_view(series: Sequence[MarkedSeries]) -> RenderableType:
@@ -30,20 +28,18 @@ def _series_view(series: MarkedSeries) -> RenderableType:
     )
     table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
     table.add_column("run", overflow="fold", min_width=RUN_WIDTH)
-    table.add_column("model ms", justify="right", no_wrap=True)
     # The reference model of the same rounds takes out how fast the host was that day.
-    table.add_column("x reference", justify="right", no_wrap=True)
-    for name in ("FPS", "mAP50", "efficiency"):
+    for name in ("model ms", "x reference", "FPS", "mAP50", "efficiency"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     changed = {change.index for change in series.changes}
     for index, point in enumerate(series.points):
-        remarks = ["changed"] if index in changed else []
+        ms, remarks = point.latency_ms, ["changed"] if index in changed else []
         if point.noisy:
             remarks.append("noisy")
         table.add_row(
             Text(point.run),
-            _with_ends(point.latency_ms),
+            f"{ms.estimate:.2f} [{ms.low:.2f}, {ms.high:.2f}]",
             "" if point.to_sentinel is None else f"{point.to_sentinel:.3f}",
             f"{point.fps.estimate:.1f}",
             f"{point.map50.estimate:.3f}",
@@ -66,7 +62,3 @@ def _series_view(series: MarkedSeries) -> RenderableType:
     elif not lines:
         lines.append(Text("no change of the latency is shown", style="dim"))
     return Group(table, *lines, Text())
-
-
-def _with_ends(interval: Interval) -> str:
-    return f"{interval.estimate:.2f} [{interval.low:.2f}, {interval.high:.2f}]"

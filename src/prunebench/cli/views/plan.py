@@ -15,9 +15,8 @@ from prunebench.experiment.plan import PlannedVariant
 
 def plan_view(config: Config, variants: Sequence[PlannedVariant]) -> RenderableType:
     """The variants of an experiment with the chain of steps that makes each."""
-    table = Table(title=f"{config.name}: {len(variants)} variants", title_justify="left")
-    table.add_column("variant")
-    table.add_column("steps")
+    title = f"{config.name}: {len(variants)} variants"
+    table = Table("variant", "steps", title=title, title_justify="left")
     last = ("export to ONNX", "accuracy", "latency")
     for variant in variants:
         steps = (*variant.steps, *last)

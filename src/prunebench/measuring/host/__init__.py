@@ -1,3 +1,1 @@
-"""The host that is measured on: what it is, what is wrong with it, and whose turn it is; no
-measurement of a model.
-"""
+"""The host that is measured on: what it is, what is wrong with it, and whose turn it is."""

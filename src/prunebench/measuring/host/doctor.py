@@ -33,7 +33,6 @@ Seen = tuple[Level, str]
 
 BUSY_WARN = 0.05
 BUSY_BAD = 0.25
-LOAD_INTERVAL_S = 0.5
 LOW_MEMORY_GIB = 2.0
 
 THREAD_VARIABLES = (
@@ -50,7 +49,7 @@ GOOD_CLOCKS = ("tsc", "arch_sys_counter", "kvm-clock")
 
 
 class Finding(NamedTuple):
-    """One thing looked at: how bad it is, what it is about, and a sentence."""
+    """One thing looked at, in a sentence."""
 
     level: Level
     topic: str
@@ -58,10 +57,7 @@ class Finding(NamedTuple):
 
 
 def examine() -> list[Finding]:
-    """Look at everything that decides whether latencies of this machine can be believed.
-
-    Takes half a second, in which the load is observed.
-    """
+    """Look at what decides whether latencies here can be believed; takes half a second."""
     topics = {
         "load": [_load()],
         "cores": [_cores()],
@@ -82,7 +78,7 @@ def examine() -> list[Finding]:
 
 
 def _load() -> Seen:
-    share = psutil.cpu_percent(interval=LOAD_INTERVAL_S) / 100
+    share = psutil.cpu_percent(interval=0.5) / 100
     sentence = (
         f"Other processes keep {share:.0%} of all CPUs busy now, "
         f"load average {os.getloadavg()[0]:.1f}"
@@ -100,16 +96,13 @@ def _cores() -> Seen:
     if mine < host:
         return "warn", f"{sentence}: an affinity or cpuset keeps it off the rest."
     if mine > cores:
-        return (
-            "warn",
-            f"{sentence}: hardware threads share cores, so a neighbour's load slows this one.",
-        )
+        why = "hardware threads share cores, so a neighbour's load slows this one"
+        return "warn", f"{sentence}: {why}."
     return "ok", f"{sentence}."
 
 
 def _quota() -> Seen:
-    quota = cpu_quota()
-    if quota is None:
+    if (quota := cpu_quota()) is None:
         return "ok", "No control group limits the CPU time."
     sentence = f"A control group allows {quota:g} cores of CPU time"
     if quota < 1 or quota != int(quota):
@@ -121,8 +114,7 @@ def _quota() -> Seen:
 
 
 def _governor() -> Seen:
-    name = governor()
-    if name is None:
+    if (name := governor()) is None:
         return "warn", "The frequency governor is not readable: the clock may change."
     if name == "performance":
         return "ok", "The frequency governor is performance."
@@ -133,8 +125,7 @@ def _governor() -> Seen:
 
 
 def _turbo() -> Seen:
-    state = turbo()
-    if state is None:
+    if (state := turbo()) is None:
         return "warn", "Whether the clock may boost is not readable."
     if state:
         return "warn", "The clock may boost: it falls when the machine is warm or busy."
@@ -165,10 +156,8 @@ def _instructions() -> list[Seen]:
 
 def _denormals() -> Seen:
     if "GenuineIntel" in (read_kernel_file(Path("/proc/cpuinfo")) or ""):
-        return (
-            "warn",
-            "Denormal weights slow Intel CPUs: set latency.flush_denormals if a variant has any.",
-        )
+        fix = "set latency.flush_denormals if a variant has any"
+        return "warn", f"Denormal weights slow Intel CPUs: {fix}."
     return "ok", "This CPU is not known to slow down on denormal numbers."
 
 
@@ -182,20 +171,16 @@ def _memory() -> Seen:
 
 
 def _swap() -> Seen:
-    used = psutil.swap_memory().used / 2**20
-    if used >= 1:
+    if (used := psutil.swap_memory().used / 2**20) >= 1:
         return "warn", f"{used:.0f} MiB are swapped out: a first inference may wait for disk."
     return "ok", "No memory is swapped out."
 
 
 def _surroundings() -> Seen:
-    virtual, container = "hypervisor" in cpu_flags(), in_container()
-    if virtual:
-        inside = " in a container" if container else ""
-        return (
-            "warn",
-            f"This is a virtual machine{inside}: neighbours may take CPU time, watch the steal.",
-        )
+    container = in_container()
+    if "hypervisor" in cpu_flags():
+        where = "a virtual machine in a container" if container else "a virtual machine"
+        return "warn", f"This is {where}: neighbours may take CPU time, watch the steal."
     if container:
         return "warn", "This is a container: other containers share the CPU's caches."
     return "ok", "No hypervisor and no container is visible."
@@ -203,8 +188,7 @@ def _surroundings() -> Seen:
 
 def _battery() -> Seen:
     # psutil has no such function on platforms without power supplies.
-    read = getattr(psutil, "sensors_battery", None)
-    battery = None if read is None else read()
+    battery = getattr(psutil, "sensors_battery", lambda: None)()
     if battery is not None and battery.power_plugged is False:
         return "bad", "This machine runs on battery: plug it in."
     return "ok", "This machine does not run on battery."

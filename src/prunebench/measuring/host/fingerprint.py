@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -12,13 +13,8 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from prunebench.common.cores import (
-    affinity,
-    cpu_quota,
-    memory_bytes,
-    physical_cores,
-    read_kernel_file,
-)
+from prunebench.common import cores
+from prunebench.common.cores import affinity, read_kernel_file
 from prunebench.common.records import Record
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.session import SessionSettings
@@ -40,20 +36,11 @@ ISA_FLAGS = {
 
 
 class Fingerprint(Record):
-    """One host, as a measuring process sees it.
+    """One host, as a measuring process sees it; ``None`` where something is not readable.
 
-    Attributes:
-        isa: Instruction set extensions that onnxruntime can use.
-        physical_cores: Physical cores this process may run on.
-        logical_cores: Hardware threads this process may run on.
-        quota: Cores' worth of CPU time the cgroup allows, ``None`` without a limit.
-        governor: Frequency governor, ``None`` where not readable.
-        turbo: Whether the clock may go beyond its base, ``None`` where not readable.
-        max_mhz: Highest clock in MHz, ``None`` where not readable.
-        memory_gib: Memory in GiB (2^30 bytes), or the cgroup's limit, rounded.
-        kernel: Kernel name and release.
-        container: Whether the process runs in a container.
-        virtual: Whether the CPU says that it is virtual.
+    Instruction sets are those onnxruntime can use, cores those this process may run on, ``quota``
+    the cores' worth of CPU time the cgroup allows (``None``: all), ``turbo`` whether the clock may
+    go beyond its base, ``memory_gib`` that of the host or cgroup, rounded.
     """
 
     cpu: str
@@ -92,13 +79,13 @@ def fingerprint(config: LatencyConfig) -> Fingerprint:
     return Fingerprint(
         cpu=cpu_model(),
         isa=tuple(name for name, flag in ISA_FLAGS.items() if flag in flags),
-        physical_cores=physical_cores(),
+        physical_cores=cores.physical_cores(),
         logical_cores=len(affinity()),
-        quota=cpu_quota(),
+        quota=cores.cpu_quota(),
         governor=governor(),
         turbo=turbo(),
         max_mhz=None if khz is None else round(int(khz) / 1000),
-        memory_gib=round(memory_bytes() / 2**30),
+        memory_gib=round(cores.memory_bytes() / 2**30),
         kernel=f"{platform.system()} {platform.release()}",
         container=in_container(),
         virtual="hypervisor" in flags,
@@ -111,18 +98,14 @@ def fingerprint(config: LatencyConfig) -> Fingerprint:
 
 
 def kernel_block() -> Literal[8, 16]:
-    """Channels in a block of onnxruntime's convolution kernels on this CPU.
-
-    MLAS lays channels out in blocks of 16 with AVX-512 and of 8 without.
-    """
+    """Channels in a block of onnxruntime's convolution kernels (MLAS): 16 with AVX-512, else 8."""
     return 16 if "avx512f" in cpu_flags() else 8
 
 
 def int8_obstacle(flags: frozenset[str]) -> str | None:
     """Why INT8 does not pay on a CPU with these ``cpu_flags``; ``None`` where it does.
 
-    It pays where one instruction multiplies and adds four pairs of 8-bit integers: VNNI on x86,
-    the dot product of NEON on ARM.
+    It pays where one instruction multiplies and adds four pairs: VNNI on x86, dot product on ARM.
     """
     if not flags:
         return "The extensions of this CPU are not readable: measure whether INT8 pays here."
@@ -175,10 +158,8 @@ def in_container() -> bool:
 def _opencv_version() -> str:
     # The import name is cv2 under either distribution; only one of them is installed.
     for name in ("opencv-python-headless", "opencv-python"):
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return "unknown"
 
 

@@ -1,10 +1,9 @@
 """One measurement at a time on a host, across all users and runs.
 
-Operating system locks on files in the temporary folder; they end with their process, however that
-ends. A run that measures holds the measuring lock; a step that works (a training, an export) takes
-it only to sign in with a lock file of its own. So new work waits for a measurement, a measurement
-waits for the work that has begun, and neither starves the other. A file beside the lock says who
-measures, for the sentence a waiting run prints.
+Operating system locks on files in the temporary folder; they end with their process. A run that
+measures holds the measuring lock; a step that works (a training, an export) takes it only to sign
+in with a lock file of its own. So new work waits for a measurement, a measurement waits for the
+work that has begun, and neither starves the other. A file beside the lock says who measures.
 """
 
 from __future__ import annotations
@@ -21,12 +20,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-POLL_S = 0.5
-"""Rare enough that a waiting run does not disturb the one that measures."""
-
-GRACE_S = 1.0
-"""Signing in takes a moment: only who holds a lock longer is worth a sentence."""
-
+POLL_S = 0.5  # Rare enough that a waiting run does not disturb the one that measures.
+GRACE_S = 1.0  # Signing in takes a moment: only who holds a lock longer is worth a sentence.
 ANYONE_MAY_WRITE = 0o666
 
 LOCK_FILE = "prunebench-measuring.lock"
@@ -37,14 +32,9 @@ OnWait = Callable[[str], None]
 
 @contextlib.contextmanager
 def host_lock(who: str, on_wait: OnWait, *, folder: Path | None = None) -> Iterator[None]:
-    """Hold the host's measuring lock; wait for another measurement and for work under way.
+    """Hold the host's lock, not reentrant; wait for another measurement and for work under way.
 
-    It is not reentrant: holding it twice in one thread would wait for ever.
-
-    Args:
-        who: Name of the run, shown to those who wait for it.
-        on_wait: Called with a sentence that says for whom this run waits.
-        folder: Where the lock lies; the temporary folder of the host by default.
+    ``who`` names the run to those who wait, ``on_wait`` gets a sentence: for whom this run does.
     """
     folder = folder or Path(tempfile.gettempdir())
     holder = folder / HOLDER_FILE
@@ -60,12 +50,7 @@ def host_lock(who: str, on_wait: OnWait, *, folder: Path | None = None) -> Itera
 
 @contextlib.contextmanager
 def working_on_host(on_wait: OnWait, *, folder: Path | None = None) -> Iterator[None]:
-    """Work on the host while nobody measures; any number of steps may work at once.
-
-    Args:
-        on_wait: Called once, with a sentence that says whose measurement this step waits for.
-        folder: Where the locks lie; the temporary folder of the host by default.
-    """
+    """Work on the host while nobody measures; ``on_wait`` gets a sentence that says who does."""
     folder = folder or Path(tempfile.gettempdir())
     name = f"prunebench-working-{os.getpid()}-{uuid.uuid4().hex[:8]}.lock"
     working = FileLock(folder / name, mode=ANYONE_MAY_WRITE)
@@ -98,10 +83,7 @@ def _wait_for_work(folder: Path, on_wait: OnWait) -> None:
     for path in sorted(folder.glob("prunebench-working-*.lock")):
         pid = path.name.split("-")[2]
         sentence = f"Waiting for a training or export of process {pid} to end before measuring."
-        with (
-            contextlib.suppress(OSError),
-            _acquired(path, functools.partial(on_wait, sentence)),
-        ):
+        with contextlib.suppress(OSError), _acquired(path, functools.partial(on_wait, sentence)):
             path.unlink()
 
 

@@ -3,8 +3,8 @@
 Started as ``python -P -m prunebench.measuring.latency.child REQUEST RESULT`` by ``together.py``,
 which has the children of a round take turns: this one works only when told to, a line on standard
 input per turn, and answers each with a byte on standard output. It imports numpy, onnxruntime and,
-once frames are timed end to end, OpenCV; everything else would cost start-up time in every round
-and memory that is not the model's. It writes raw durations; the parent derives every statistic.
+for end-to-end frames, OpenCV; more would cost start-up time in every round and memory that is not
+the model's. It writes raw durations; the parent derives every statistic.
 
 The order is that of a deployment's life: load, first inference, warm-up, back-to-back inferences,
 back-to-back frames, then frames that arrive at the real-time rate.
@@ -36,15 +36,9 @@ from prunebench.measuring.session import (
     session_options,
 )
 
-MIN_ITERATIONS = 3
-"""However slow the model, this many are timed in all slices: a median of fewer says nothing."""
-
-FRAME_WARMUP = 2
-"""The session is warm by then; this touches OpenCV, the NMS and the masks once."""
-
-PACED_OVERRUN = 2.0
-"""A model too slow for the pace is given up after this multiple of the paced seconds."""
-
+MIN_ITERATIONS = 3  # Timed however slow the model: a median of fewer says nothing.
+FRAME_WARMUP = 2  # The session is warm by then; this touches OpenCV, the NMS and the masks once.
+PACED_OVERRUN = 2.0  # A model too slow is given up after this multiple of the paced seconds.
 Request = dict[str, Any]
 Infer = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
 
@@ -52,14 +46,12 @@ Infer = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
 class Measuring:
     """A loaded, warm model and the durations timed so far.
 
-    Args:
-        request: ``onnx`` (path), ``input`` (path of a (1, 3, height, width) float32 ``.npy``, or
-            ``None`` for random pixels), ``frames`` (paths of decoded (H, W, 3) BGR ``.npy``
-            images; none: no end-to-end frames), ``seconds`` per back-to-back part, ``slices``
-            each part is timed in, ``warmup`` inferences, ``realtime_fps`` and ``paced_seconds``
-            (0: no paced frames), ``imgsz`` (height, width), ``nc``, ``confidence``, ``iou``,
-            ``max_det``, ``threads``, ``session`` (the fields of ``SessionSettings``), and from
-            the selftest ``slowdown`` (a factor that every inference is made slower by).
+    A request has ``onnx`` (path), ``input`` (path of a (1, 3, height, width) float32 ``.npy``, or
+    ``None`` for random pixels), ``frames`` (paths of decoded (H, W, 3) BGR ``.npy`` images; none:
+    no end-to-end frames), ``seconds`` per back-to-back part, ``slices`` each part is timed in,
+    ``warmup`` inferences, ``realtime_fps`` and ``paced_seconds`` (0: no paced frames), ``imgsz``
+    (height, width), ``nc``, ``confidence``, ``iou``, ``max_det``, ``threads``, ``session`` (the
+    fields of ``SessionSettings``), and from the selftest ``slowdown`` (a factor).
     """
 
     def __init__(self, request: Request) -> None:
@@ -207,8 +199,8 @@ def _time_paced(request: Request, answer: Callable[[int], int]) -> list[float]:
     """Milliseconds from each frame's arrival to its result, waiting in the queue included.
 
     Frames arrive every ``1 / realtime_fps`` seconds whether or not the last one is done, and
-    none is dropped. Frames still unanswered when the time is overrun get the time they have
-    waited so far, a lower bound that is beyond any deadline.
+    none is dropped. Those unanswered when the time is overrun get the time waited so far, a lower
+    bound that is beyond any deadline.
     """
     seconds = request["paced_seconds"]
     interval = 1e9 / request["realtime_fps"]

@@ -26,8 +26,7 @@ def geometric_interval(values: ArrayLike, level: float) -> Interval:
     """Trimmed mean of positive values, one per round, at least 2, on the logarithmic scale.
 
     Durations vary by factors, and a ratio's interval must not depend on which is on top. The
-    estimator is the ranking's own (``statistics.locate``), so that measuring stops on what the
-    ranking will say.
+    estimator is the ranking's own (``statistics.locate``): measuring stops on what it will say.
     """
     logs = np.log(np.asarray(values, dtype=float))
     if len(logs) >= FEWEST_ROUNDS:
@@ -52,17 +51,11 @@ def supported_percentiles(n: int, level: float = 0.95) -> tuple[int, ...]:
 def pooled_percentile(
     rounds: Sequence[Sequence[float]], percentile: float, level: float, *, seed: int
 ) -> Interval:
-    """A percentile of all values together, its interval from a bootstrap over whole rounds.
+    """A percentile, 0..100, of all values; its interval from a bootstrap over whole rounds.
 
-    Frames inside a round are autocorrelated, so rounds are resampled, not frames. The interval
-    is the expanded percentile one (Hesterberg 2015, The American Statistician 69), whose levels
-    are widened by Student's t for the small number of rounds.
-
-    Args:
-        rounds: Values per round, at least two rounds.
-        percentile: 0..100.
-        level: Confidence level.
-        seed: Seed of the resampling.
+    Frames inside a round are autocorrelated, so rounds (at least two) are resampled, not frames.
+    The interval is the expanded percentile one (Hesterberg 2015, The American Statistician 69),
+    whose levels are widened by Student's t for the small number of rounds.
     """
     values = [np.asarray(one, dtype=float) for one in rounds]
     count = len(values)
@@ -89,8 +82,8 @@ def missed_share(missed: Sequence[int], frames: Sequence[int], level: float) -> 
     upper end is still above 0. ``missed`` and ``frames`` are counts per round.
     """
     misses, counts = np.asarray(missed, dtype=float), np.asarray(frames, dtype=float)
-    total, share = counts.sum(), misses.sum() / counts.sum()
-    effective = total
+    effective = total = counts.sum()
+    share = misses.sum() / total
     if len(counts) > 1 and 0 < share < 1:
         deviations = misses - share * counts
         between = (deviations**2).sum() * len(counts) / (len(counts) - 1) / total**2
@@ -104,10 +97,7 @@ def missed_share(missed: Sequence[int], frames: Sequence[int], level: float) -> 
 
 
 def realtime_verdict(p95: Interval | None, deadline_ms: float) -> RealTime:
-    """Whether frames meet the deadline: ``yes`` and ``no`` need the whole interval on one side.
-
-    ``p95`` is the paced 95th percentile in ms, ``None`` where the sample does not support it.
-    """
+    """Whether frames meet the deadline, by the interval of their 95th percentile in ms (if any)."""
     if p95 is None:
         return "not shown"
     if p95.high <= deadline_ms:

@@ -1,9 +1,8 @@
 """Measure variants side by side: rounds of fresh processes, shuffled, until nothing is contested.
 
-In every round each (variant, threads) still of interest is measured once in a fresh process,
-together with the sentinel; the processes take turns of a tenth of a second, shuffled anew for each
-turn. Whatever the host does hits all variants of a round alike, and ratios paired by round and turn
-are free of it.
+In every round each (variant, threads) still of interest is measured once, beside the sentinel;
+``together`` lets the processes take turns, so that ratios paired by round and turn are free of
+what the host does to all of them alike.
 """
 
 from __future__ import annotations
@@ -51,9 +50,7 @@ from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Timed, Waiting
 
 SENTINEL_FILE = "sentinel.onnx"
-SENTINEL_SECONDS = 0.25
-"""Timed seconds of the sentinel in a round: some 70 inferences."""
-
+SENTINEL_SECONDS = 0.25  # Timed seconds of the sentinel in a round: some 70 inferences.
 STOPPING_SETTINGS = (
     "rounds_min",
     "rounds_max",
@@ -66,13 +63,10 @@ STOPPING_SETTINGS = (
 
 
 class Target(NamedTuple):
-    """A variant to measure.
+    """A variant to measure: the file and what its sha256 must be.
 
-    Attributes:
-        sha256: What its file's content must be.
-        slowdown: Factor every inference is made slower by, for ``selftest`` to find again.
-        packages: Folder its process imports libraries from first; ``None``: those installed.
-        imgsz: (height, width) of a letterbox of its own in pixels; ``None``: the others'.
+    ``slowdown`` is a factor for ``selftest``, ``packages`` a folder to import libraries from first,
+    ``imgsz`` (height, width) a letterbox of its own in pixels.
     """
 
     name: str
@@ -98,37 +92,28 @@ def measure(
     exclusive: Callable[[], AbstractContextManager[None]] = nullcontext,
     contested: Contested | None = None,
 ) -> LatencyResult:
-    """Measure the latency of several ONNX files on this host.
+    """Measure the latency of several ONNX files, of unique names, on this host.
 
-    Holds the host's measuring lock meanwhile. Killed at any moment and called again with the
-    same folder, it continues after the last round that was finished, as long as host,
-    files and settings are the same; else it starts anew.
+    Holds the host's measuring lock meanwhile; ``who`` names the run to others who wait. Killed at
+    any moment and called again with the same folder, it continues after the last round that was
+    finished, as long as host, files and settings are the same; else it starts anew.
 
     Args:
-        variants: What to measure; names are unique.
-        images: Real images for the end-to-end frames. Without any, inferences alone are timed.
-        realtime_fps: Frames per second of the paced frames.
+        images: For the end-to-end frames. Without any, inferences alone are timed.
         imgsz: (height, width) of the letterbox in pixels, for targets without their own.
-        nc: Number of classes.
-        folder: Where the raw samples go.
-        who: Name of the run, for others who wait for this host.
         on_event: Receives ``Waiting`` and, after every round for each child, ``Timed``.
         exclusive: Entered with the host's lock held: the flow's own account of who measures.
-        contested: Whether the order of two variants, by name, is worth more rounds; ``None``:
-            that of every pair.
+        contested: Whether the order of two variants is worth more rounds; ``None``: of all.
 
     Raises:
         DatasetError: An image cannot be decoded.
         StepError: A file is not what its sha256 says.
-        ChildFailed: The measuring process of the sentinel or of every variant failed, or one
-            was interrupted. A variant that fails alone is listed in ``failures`` instead.
+        ChildFailed: The process of the sentinel or of every variant failed, or one was
+            interrupted. A variant that fails alone is listed in ``failures`` instead.
     """
     emit: Emit = on_event or (lambda event: None)
     # Preparing uses the CPU too, so it waits for a measurement that is under way.
-    with (
-        host_lock(who, lambda sentence: emit(Waiting(what=sentence))),
-        exclusive(),
-    ):
+    with host_lock(who, lambda sentence: emit(Waiting(what=sentence))), exclusive():
         for target in variants:
             if sha256_of(target.onnx) != target.sha256:
                 reason = f"{target.onnx} changed after it was made"
@@ -207,9 +192,8 @@ class _Rounds:
     failures: dict[str, str] = field(default_factory=dict)
     _ended: float = field(default_factory=time.perf_counter)
 
-    @property
-    def _paced_seconds(self) -> float:
-        return self.config.paced_seconds if self.config.paced else 0.0
+    def __post_init__(self) -> None:
+        self._paced_seconds = self.config.paced_seconds if self.config.paced else 0.0
 
     @property
     def kind(self) -> Kind:
@@ -224,7 +208,10 @@ class _Rounds:
                 wanted = still_open(self.judge(contested, before=index))
                 if not wanted:
                     return "settled"
-            over = self._spent_after(index) > self.config.budget_minutes * 60
+            past = [sample for sample in self.log.samples if sample.round < index]
+            # The round is taken to last as long as the one before it.
+            spent = sum(s.elapsed_s * (2 if s.round == index - 1 else 1) for s in past)
+            over = spent > self.config.budget_minutes * 60
             if over and index >= self.config.rounds_min:
                 return "budget"
             self._measure_round(index, wanted)
@@ -232,8 +219,9 @@ class _Rounds:
 
     def judge(self, contested: Contested | None, before: int | None = None) -> tuple[Pair, ...]:
         """Every pair of the variants that did not fail, by the rounds before ``before``."""
+        past = [s for s in self.log.samples if before is None or s.round < before]
         return judge_pairs(
-            round_medians(self._samples(before), self.kind),
+            round_medians(past, self.kind),
             [name for name in self.variants if name not in self.failures],
             self.threads,
             self.config.smallest_difference_percent,
@@ -244,7 +232,7 @@ class _Rounds:
         """Seconds of timed inference the child runs so far were asked for."""
         each = self.config.seconds
         if self.frames:
-            each += self.config.seconds + self._paced_seconds
+            each += each + self._paced_seconds
         return each * sum(sample.variant != SENTINEL for sample in self.log.samples)
 
     def _measure_round(self, index: int, wanted: Collection[tuple[str, int]]) -> None:
@@ -278,9 +266,8 @@ class _Rounds:
             self.failures[run[1]] = raw.reason
             if run[1] == SENTINEL or len(self.failures) == len(self.variants):
                 raise raw
-        ended, before = time.perf_counter(), self._ended
-        self._ended = ended
-        spare_s = max(0.0, ended - before - sum(raw.process_s for _, raw in done))
+        before, self._ended = self._ended, time.perf_counter()
+        spare_s = max(0.0, self._ended - before - sum(raw.process_s for _, raw in done))
         samples = [
             Sample(
                 round=index,
@@ -325,14 +312,6 @@ class _Rounds:
             seconds = min(SENTINEL_SECONDS, self.config.seconds)
             request |= {"input": None, "frames": [], "seconds": seconds}
         return request
-
-    def _samples(self, before: int | None) -> list[Sample]:
-        return [s for s in self.log.samples if before is None or s.round < before]
-
-    def _spent_after(self, index: int) -> float:
-        """Seconds this round would end at if it took as long as the one before it."""
-        past = self._samples(index)
-        return sum(s.elapsed_s * (2 if s.round == index - 1 else 1) for s in past)
 
 
 def _input_file(work: Path, imgsz: tuple[int, int]) -> Path:

@@ -1,8 +1,8 @@
 """What was seen on the host that may have falsified a measurement.
 
-Limits and why: the rounds are paired and shuffled, so a little drift cancels; these are the
-sizes at which it no longer does. A disturbance counts when it hits a tenth of the child runs,
-at least two: a single bad round is what trimmed means are for.
+The rounds are paired and shuffled, so a little drift cancels; the limits are where it no longer
+does. A disturbance counts when it hits a tenth of the child runs, at least two: a single bad round
+is what trimmed means are for.
 """
 
 from __future__ import annotations
@@ -25,34 +25,19 @@ from prunebench.measuring.latency.records import (
 )
 from prunebench.measuring.latency.sentinel import SENTINEL
 
-SENTINEL_LIMIT = 0.05
-"""How far the sentinel may be off its own median in a round (0.9 % is usual when quiet)."""
-
-SENTINEL_DRIFT_LIMIT = 0.05
-"""Change of the sentinel from the first third of the rounds to the last."""
-
-STEAL_LIMIT = 0.01
-"""Share of all CPU time taken by the hypervisor during a timed part."""
-
-CPU_PER_WALL_LIMIT = 0.95
-"""CPU time by wall time of one thread that never waits; below, it was kept from running."""
-
-OTHER_LOAD_LIMIT = 0.10
-"""Share of the host's CPUs kept busy by others."""
-
+SENTINEL_LIMIT = 0.05  # Off its own median in a round, as a share (0.9 % is usual when quiet).
+SENTINEL_DRIFT_LIMIT = 0.05  # Its change from the first third of the rounds to the last.
+STEAL_LIMIT = 0.01  # Share of all CPU time taken by the hypervisor during a timed part.
+CPU_PER_WALL_LIMIT = 0.95  # CPU by wall time of a thread that never waits, unless kept from it.
+OTHER_LOAD_LIMIT = 0.10  # Share of the host's CPUs kept busy by others.
 DISTURBED_SHARE = 0.10
-START_INTERVAL_S = 0.5
 
 Disturbance = Literal["stolen", "preempted", "busy"]
+Drift = Literal["sentinel_slower", "sentinel_faster"]
 
 
 def noise_findings(samples: Sequence[Sample], cpus: int) -> list[Noise]:
-    """Judge the raw samples of a measurement.
-
-    Args:
-        samples: All child runs, the sentinel's included.
-        cpus: Logical CPUs of the host.
-    """
+    """Judge all child runs of a measurement, the sentinel's included, on ``cpus`` logical CPUs."""
     findings = _sentinel_findings(sentinel_report(samples))
     stolen = [s.steal_share for s in samples]
     preempted = [1 - s.model_cpu_s / s.model_wall_s for s in samples if s.threads == 1]
@@ -66,15 +51,14 @@ def noise_findings(samples: Sequence[Sample], cpus: int) -> list[Noise]:
         known = [share for share in shares if share is not None]
         hit = [share for share in known if share > limit]
         if len(hit) >= _many(len(known)):
-            findings.append(
-                Disturbed(kind=kind, hit=len(hit), runs=len(known), worst=max(hit), limit=limit)
-            )
+            counts = {"hit": len(hit), "runs": len(known)}
+            findings.append(Disturbed(kind=kind, **counts, worst=max(hit), limit=limit))
     return findings
 
 
 def load_before_start() -> list[Noise]:
     """Whether other processes are busy right now; takes half a second."""
-    share = psutil.cpu_percent(interval=START_INTERVAL_S) / 100
+    share = psutil.cpu_percent(interval=0.5) / 100
     if share <= OTHER_LOAD_LIMIT:
         return []
     load = os.getloadavg()[0]
@@ -102,23 +86,14 @@ def _sentinel_findings(report: SentinelReport | None) -> list[Noise]:
     if report is None:
         return []
     findings: list[Noise] = []
-    if report.rounds_off >= _many(report.rounds):
-        findings.append(
-            SentinelOff(
-                hit=report.rounds_off,
-                rounds=report.rounds,
-                worst=report.worst_off,
-                limit=SENTINEL_LIMIT,
-            )
-        )
-    if abs(report.drift) > SENTINEL_DRIFT_LIMIT:
-        findings.append(
-            SentinelDrift(
-                kind="sentinel_slower" if report.drift > 0 else "sentinel_faster",
-                share=abs(report.drift),
-                limit=SENTINEL_DRIFT_LIMIT,
-            )
-        )
+    hit, rounds = report.rounds_off, report.rounds
+    if hit >= _many(rounds):
+        off = SentinelOff(hit=hit, rounds=rounds, worst=report.worst_off, limit=SENTINEL_LIMIT)
+        findings.append(off)
+    share = abs(report.drift)
+    if share > SENTINEL_DRIFT_LIMIT:
+        kind: Drift = "sentinel_slower" if report.drift > 0 else "sentinel_faster"
+        findings.append(SentinelDrift(kind=kind, share=share, limit=SENTINEL_DRIFT_LIMIT))
     return findings
 
 

@@ -22,32 +22,22 @@ class Sample(Record):
     """One child run: one variant at one thread count in one round. Durations are raw.
 
     The children of a round take turns, so the first slice of one was timed beside the first slice
-    of every other, and so on.
+    of every other, and so on. A share or load is of the timed part, and ``None`` off Linux.
 
     Attributes:
-        round: 0 for the first.
-        position: Place in the round's shuffled order, 0 for the first.
-        variant: Name of the variant, or of the sentinel.
+        position: Place in the round's shuffled order, 0 for the first, as the rounds.
         started_s: Unix time the process was started at, in seconds.
-        process_s: Wall time its start and its turns took, in seconds.
-        elapsed_s: The same and its share of what the round took besides, in seconds.
-        load_ms: Creating the session.
-        first_ms: The first inference.
-        model_ms: Back-to-back inferences of one letterboxed image, slice after slice.
-        model_slices: How many of them each slice holds.
-        model_wall_s: Wall time of those, in seconds.
-        model_cpu_s: CPU time of the process meanwhile, all threads, in seconds.
-        model_preemptions: Times the kernel took the CPU away meanwhile.
-        letterbox_ms: Per back-to-back frame; the next two go with it.
-        inference_ms: Per back-to-back frame.
-        nms_ms: Per back-to-back frame: NMS, and the masks of what it keeps.
-        frame_slices: How many frames each slice holds.
+        process_s: Wall time its start and its turns took, in seconds; ``elapsed_s`` has its share
+            of what the round took besides.
+        model_ms: Back-to-back inferences of one letterboxed image, ``model_slices`` of them in
+            each slice; wall time, CPU time of all threads and times the kernel took the CPU away
+            meanwhile go with them.
+        letterbox_ms: Per back-to-back frame, as ``inference_ms`` and ``nms_ms`` (with the masks).
         response_ms: Arrival to result of frames arriving at the real-time rate.
-        steal_share: Share of all CPUs' time the hypervisor took during the timed part.
-        other_cores: Cores kept busy by other processes during the timed part.
-        rss_base_mb: Resident memory before the session exists, in 10^6 bytes.
-        rss_peak_mb: Highest resident memory up to the last back-to-back inference.
-        session: Options the session itself reported.
+        steal_share: Share of all CPUs' time the hypervisor took.
+        other_cores: Cores kept busy by other processes.
+        rss_base_mb: Resident memory before the session exists, in 10^6 bytes; ``rss_peak_mb`` the
+            highest up to the last back-to-back inference.
     """
 
     round: int
@@ -98,12 +88,8 @@ class Sample(Record):
 class Pair(Record):
     """What the rounds say about two variants, as the stopping rule sees it.
 
-    Attributes:
-        ratio: Milliseconds of ``first`` divided by ``second``'s, paired by round, at
-            ``stopping.LEVEL``; ``None`` with fewer than three common rounds.
-        rounds: Rounds in which both were measured.
-        state: ``told apart``; ``tie`` (a difference that matters would have shown); ``open``
-            (measuring ended before it was settled); ``not asked``.
+    ``ratio`` is ``first`` by ``second`` at ``stopping.LEVEL``, ``None`` with fewer than 3 rounds.
+    State ``tie``: a difference that matters would have shown; ``open``: not settled.
     """
 
     threads: int
@@ -117,11 +103,8 @@ class Pair(Record):
 class SentinelReport(Record):
     """What the reference model did over the rounds, by its median inference in each.
 
-    Attributes:
-        median_ms: Median over rounds.
-        rounds_off: Rounds in which it was further off that than ``noise.SENTINEL_LIMIT``.
-        worst_off: The largest deviation, as a share of the median, with its sign.
-        drift: Change from the first third of the rounds to the last, as a share.
+    ``rounds_off``: off its median by more than ``noise.SENTINEL_LIMIT``; ``worst_off`` and
+    ``drift`` (from the first third of the rounds to the last) are signed shares.
     """
 
     rounds: int
@@ -132,15 +115,10 @@ class SentinelReport(Record):
 
 
 class Disturbed(Record):
-    """Many child runs were disturbed.
+    """Many child runs were disturbed: ``hit`` of ``runs`` beyond the limit.
 
-    Attributes:
-        kind: ``stolen`` (CPU time the hypervisor took), ``preempted`` (wall time the measured
-            thread was kept from running) or ``busy`` (CPUs others kept busy).
-        hit: Child runs beyond the limit.
-        runs: All child runs.
-        worst: The largest share seen, 0..1.
-        limit: The share that is allowed.
+    ``kind`` is ``stolen`` (CPU time the hypervisor took), ``preempted`` (wall time the measured
+    thread was kept from running) or ``busy`` (CPUs others kept busy), ``worst`` the largest share.
     """
 
     kind: Literal["stolen", "preempted", "busy"]
@@ -182,23 +160,18 @@ Noise = Annotated[Disturbed | BusyBefore | SentinelOff | SentinelDrift, Field(di
 
 
 class LatencyResult(Record):
-    """One measurement of several variants.
+    """One measurement of several variants, with the seed of the rounds' order.
 
     Attributes:
-        realtime_fps: Frames per second of the paced frames.
         imgsz: (height, width) of the letterbox in pixels.
-        nc: Number of classes.
-        seed: Seed of the rounds' order.
         variants: Name to the sha256 of the ONNX file, in the order asked for.
         failures: Name to the reason it has no figures.
         kind: Durations the stopping rule compared.
         stopped: ``settled`` (no pair was contested any more), ``rounds`` or ``budget``.
-        pairs: Every pair at every thread count.
-        wall_s: Wall time spent in seconds, over all attempts.
-        asked_s: Seconds of timed inference asked for, without the sentinel's.
-        load_average: Load averages over 1, 5 and 15 minutes at the start.
-        sentinel: What the reference model did, ``None`` with fewer than three rounds.
-        noise: What on the host may have falsified the measurement, one sentence each.
+        wall_s: Wall time spent in seconds, over all attempts; ``asked_s`` of timed inference asked
+            for, without the sentinel's.
+        load_average: Over 1, 5 and 15 minutes at the start.
+        sentinel: ``None`` with fewer than three rounds.
         samples: The raw samples, JSON lines in the measurement's folder.
     """
 

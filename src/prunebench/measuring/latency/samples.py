@@ -17,10 +17,9 @@ PROTOCOL = "protocol.json"
 
 
 class SampleLog:
-    """Samples in ``folder``, continued when they were taken under the same protocol.
+    """Samples in ``folder``, continued only when taken under the same protocol.
 
-    The protocol, plain JSON values, says which samples go together: host, files, session options,
-    durations. Samples found on disk under any other protocol are discarded.
+    It says in plain JSON which samples go together: host, files, session options, durations.
     """
 
     def __init__(self, folder: Path, protocol: dict[str, Any]) -> None:
@@ -48,11 +47,7 @@ class SampleLog:
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """Samples of a file; a last line that a kill cut short is left out.
-
-    Raises:
-        ValidationError: Another line is not a sample.
-    """
+    """Samples of a file but a last line that a kill cut short; ValidationError for any other."""
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()

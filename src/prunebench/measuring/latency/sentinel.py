@@ -1,11 +1,9 @@
-"""The noise sentinel: a small fixed network measured in every round.
-
-It never changes, so whatever changes in its latency comes from the host.
-"""
+"""The noise sentinel: a small fixed network in every round; what changes it comes from the host."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,9 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from prunebench.common.files import write_atomically
 
-SENTINEL = "(sentinel)"
-"""Its name among the variants; the parentheses keep it apart from any real one."""
-
+SENTINEL = "(sentinel)"  # Its name among the variants; no real one has parentheses.
 CHANNELS = (3, 16, 32, 64, 64, 64)
 STRIDES = (2, 2, 2, 1, 1)
 INPUT_HW = (192, 320)
@@ -24,8 +20,7 @@ INPUT_HW = (192, 320)
 def write_sentinel(path: Path) -> None:
     """Write the reference model: five 3x3 convolutions with ReLU, 113 million MACs.
 
-    Its shape and weights are fixed by this function alone; the input is (1, 3, 192, 320)
-    float32, the channels are whole kernel blocks on every CPU.
+    The input is (1, 3, 192, 320) float32, the channels are whole kernel blocks on every CPU.
     """
     rng = np.random.default_rng(20240229)
     nodes, weights = [], []
@@ -34,17 +29,15 @@ def write_sentinel(path: Path) -> None:
         fan_in = CHANNELS[index] * 9
         kernel = rng.normal(0, (2 / fan_in) ** 0.5, (CHANNELS[index + 1], CHANNELS[index], 3, 3))
         weights.append(numpy_helper.from_array(kernel.astype(np.float32), f"w{index}"))
-        nodes.append(
-            helper.make_node(
-                "Conv",
-                [current, f"w{index}"],
-                [f"c{index}"],
-                kernel_shape=[3, 3],
-                pads=[1, 1, 1, 1],
-                strides=[stride, stride],
-            )
-        )
-        nodes.append(helper.make_node("Relu", [f"c{index}"], [f"r{index}"]))
+        shape: dict[str, Any] = {
+            "kernel_shape": [3, 3],
+            "pads": [1, 1, 1, 1],
+            "strides": [stride, stride],
+        }
+        nodes += [
+            helper.make_node("Conv", [current, f"w{index}"], [f"c{index}"], **shape),
+            helper.make_node("Relu", [f"c{index}"], [f"r{index}"]),
+        ]
         current = f"r{index}"
     scale = int(np.prod(STRIDES))
     shapes = {

@@ -31,9 +31,7 @@ LEVEL = 0.99
 LOOK_AGAIN = 1.5
 
 POLISHES = 30
-POLISHED = 1e-9
-"""Median polish ends when nothing moves by more, on the logarithmic scale."""
-
+POLISHED = 1e-9  # Median polish ends when nothing moves by more, on the logarithmic scale.
 Contested = Callable[[str, str], bool]
 
 
@@ -43,11 +41,7 @@ def round_medians(samples: Iterable[Sample], kind: Kind) -> dict[tuple[str, int]
     What a slice took is what the variant takes, times the host's effect on that turn, shared by
     all variants. The two are separated by Tukey's median polish of the logarithms (Exploratory
     Data Analysis, 1977, chapter 11): the ratio of two variants in a round is then, for two alone
-    exactly, the median of the ratios of their slices.
-
-    Args:
-        samples: All samples of the rounds, those of other variants included.
-        kind: Durations to compare.
+    exactly, the median of the ratios of their slices. So ``samples`` are those of all variants.
     """
     rounds: dict[tuple[int, int], list[Sample]] = {}
     for sample in samples:
@@ -64,10 +58,7 @@ def round_medians(samples: Iterable[Sample], kind: Kind) -> dict[tuple[str, int]
 
 
 def polished_rows(table: Array) -> Array:
-    """Level of each row of a two-way table, free of its columns' effects, by median polish.
-
-    Returns the common level plus each row's effect, (rows,).
-    """
+    """Common level plus each row's effect, (rows,), of a two-way table, by median polish."""
     rest = table.copy()
     rows, columns = np.zeros(len(table)), np.zeros(table.shape[1])
     for _ in range(POLISHES):
@@ -89,15 +80,7 @@ def judge_pairs(
     smallest_difference_percent: float,
     contested: Contested | None,
 ) -> tuple[Pair, ...]:
-    """Judge every pair of variants at every thread count.
-
-    Args:
-        medians: As ``round_medians`` gives them.
-        variants: Names, in order.
-        threads: Thread counts.
-        smallest_difference_percent: Smallest difference that matters.
-        contested: Whether the order of two variants is worth more rounds; ``None``: of all.
-    """
+    """Judge every pair by ``round_medians``; ``contested``: worth more rounds (``None``: all)."""
     pairs = []
     for count in threads:
         for first, second in itertools.combinations(variants, 2):
@@ -105,16 +88,8 @@ def judge_pairs(
             ratio, state = judge(logs, smallest_difference_percent)
             if state == "open" and contested is not None and not contested(first, second):
                 state = "not asked"
-            pairs.append(
-                Pair(
-                    threads=count,
-                    first=first,
-                    second=second,
-                    ratio=ratio,
-                    rounds=len(logs),
-                    state=state,
-                )
-            )
+            names = {"first": first, "second": second}
+            pairs.append(Pair(threads=count, **names, ratio=ratio, rounds=len(logs), state=state))
     return tuple(pairs)
 
 

@@ -8,13 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from prunebench.common.records import Interval, Record
-from prunebench.measuring.latency.intervals import (
-    geometric_interval,
-    missed_share,
-    pooled_percentile,
-    realtime_verdict,
-    supported_percentiles,
-)
+from prunebench.measuring.latency import intervals
 from prunebench.measuring.latency.records import LatencyResult, RealTime, Sample
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
@@ -23,11 +17,7 @@ from prunebench.measuring.latency.stopping import round_medians
 class FrameSummary(Record):
     """Whole frames, back to back: letterbox, inference, NMS and masks on real images.
 
-    Attributes:
-        fps: Frames per second: 1000 / typical frame in ms.
-        percentiles_ms: Percentile to value over all frames, where the sample supports it.
-        letterbox_ms: Median over rounds of the stage's median; so are the next two.
-        nms_ms: The masks of a segmentation network are part of it.
+    Percentiles are those the sample supports, a stage's figure the median of the rounds'.
     """
 
     fps: Interval
@@ -38,14 +28,10 @@ class FrameSummary(Record):
 
 
 class PacedSummary(Record):
-    """Frames that arrive at the real-time rate, from arrival to result.
+    """Frames that arrive every ``deadline_ms``, from arrival to result.
 
-    Attributes:
-        deadline_ms: Time between two of them.
-        percentiles_ms: Percentile to value over all frames, where the sample supports it.
-        p95_ms: The 95th percentile with its interval, ``None`` where not supported.
-        missed: Share of the frames that missed the deadline, 0..1.
-        realtime: Whether the real-time limit is held, by the interval of ``p95_ms``.
+    Percentiles are those the sample supports (else ``p95_ms`` is ``None``), ``missed`` the share
+    beyond the deadline, 0..1; ``realtime`` goes by the interval of ``p95_ms``.
     """
 
     frames: int
@@ -57,18 +43,11 @@ class PacedSummary(Record):
 
 
 class LatencySummary(Record):
-    """What a variant costs at one thread count; times in milliseconds.
+    """What a variant costs at one thread count; times in milliseconds, memory in 10^6 bytes.
 
-    Attributes:
-        model_ms: Typical back-to-back inference: trimmed geometric mean of the rounds.
-        model_percentiles_ms: Percentile to value over all inferences, where the sample
-            supports it.
-        load_ms: Median time to create the session.
-        first_ms: Median first inference.
-        rss_peak_mb: Median over rounds of the child's peak resident memory, in 10^6 bytes.
-        rss_model_mb: The part of it that came with the session and its inferences.
-        frames: End-to-end frames, ``None`` where none were measured.
-        paced: Paced frames, ``None`` where none were measured.
+    ``model_ms`` is the trimmed geometric mean of the rounds' back-to-back inferences; ``load_ms``,
+    ``first_ms`` and memory are medians, ``rss_model_mb`` the part of the peak that came with the
+    session. ``frames`` and ``paced`` are ``None`` where none were measured.
     """
 
     variant: str
@@ -87,10 +66,7 @@ class LatencySummary(Record):
 def summarise(
     result: LatencyResult, folder: Path, *, level: float = 0.95
 ) -> tuple[LatencySummary, ...]:
-    """Summaries by variant and thread count, in the order asked for; failed variants left out.
-
-    ``folder`` is the measurement's, with the raw samples.
-    """
+    """Summaries of a measurement in ``folder``, in the order asked for, without failed variants."""
     samples = read_samples(folder / result.samples.path)
     model, frames = round_medians(samples, "model"), round_medians(samples, "end_to_end")
     return tuple(
@@ -98,7 +74,7 @@ def summarise(
             variant=name,
             threads=threads,
             rounds=len(model[name, threads]),
-            model_ms=geometric_interval(list(model[name, threads].values()), level),
+            model_ms=intervals.geometric_interval(list(model[name, threads].values()), level),
             model_percentiles_ms=_percentiles([s.model_ms for s in chosen]),
             load_ms=_typical(chosen, lambda s: s.load_ms),
             first_ms=_typical(chosen, lambda s: s.first_ms),
@@ -120,14 +96,10 @@ def _frames(
     timed = [s for s in samples if s.inference_ms]
     if not timed:
         return None
-    typical = geometric_interval(list(rounds.values()), level)
+    typical = intervals.geometric_interval(list(rounds.values()), level)
+    estimate, low, high = (1000 / ms for ms in (typical.estimate, typical.high, typical.low))
     return FrameSummary(
-        fps=Interval(
-            estimate=1000 / typical.estimate,
-            low=1000 / typical.high,
-            high=1000 / typical.low,
-            level=level,
-        ),
+        fps=Interval(estimate=estimate, low=low, high=high, level=level),
         percentiles_ms=_percentiles([s.frame_ms for s in timed]),
         letterbox_ms=_typical(timed, lambda s: float(np.median(s.letterbox_ms))),
         inference_ms=_typical(timed, lambda s: float(np.median(s.inference_ms))),
@@ -142,16 +114,16 @@ def _paced(samples: Sequence[Sample], result: LatencyResult, level: float) -> Pa
     deadline_ms = 1000 / result.realtime_fps
     frames = [len(one) for one in rounds]
     p95 = None
-    if 95 in supported_percentiles(sum(frames)) and len(rounds) > 1:
-        p95 = pooled_percentile(rounds, 95, level, seed=result.seed)
+    if 95 in intervals.supported_percentiles(sum(frames)) and len(rounds) > 1:
+        p95 = intervals.pooled_percentile(rounds, 95, level, seed=result.seed)
     misses = [sum(response > deadline_ms for response in one) for one in rounds]
     return PacedSummary(
         frames=sum(frames),
         deadline_ms=deadline_ms,
         percentiles_ms=_percentiles(rounds),
         p95_ms=p95,
-        missed=missed_share(misses, frames, level),
-        realtime=realtime_verdict(p95, deadline_ms),
+        missed=intervals.missed_share(misses, frames, level),
+        realtime=intervals.realtime_verdict(p95, deadline_ms),
     )
 
 
@@ -159,7 +131,7 @@ def _percentiles(rounds: Sequence[Sequence[float]]) -> dict[int, float]:
     values = np.concatenate([np.asarray(one) for one in rounds])
     return {
         p: float(np.percentile(values, p, method="median_unbiased"))
-        for p in supported_percentiles(len(values))
+        for p in intervals.supported_percentiles(len(values))
     }
 
 

@@ -1,8 +1,8 @@
 """The measuring children of one round: all alive, one at work at a time, in short slices.
 
 What disturbs a shared host lasts seconds: a neighbour on the sibling hyperthread, a clock that
-falls. Children measured one after the other meet different disturbances; children that take
-turns every tenth of a second meet the same ones, and a comparison slice by slice is free of them.
+falls. Children measured one after the other meet different disturbances; children that take turns
+every tenth of a second meet the same ones, and a comparison slice by slice is free of them.
 While one works the others block on their standard input, and the parent on the worker's answer.
 """
 
@@ -30,13 +30,9 @@ SLICE_S = 0.1
 by 7 % with turns of half a second, by 4 % with a quarter, by 1 to 4 % with a tenth.
 """
 
-MOST_AT_ONCE = 16
-"""Children alive at once: each holds a model in memory."""
-
+MOST_AT_ONCE = 16  # Children alive at once: each holds a model in memory.
 TIMEOUT_BASE_S = 60.0
-TIMEOUT_FACTOR = 10.0
-"""A turn may take a minute (loading on a slow disk) and ten times its timed seconds."""
-
+TIMEOUT_FACTOR = 10.0  # A turn may load from a slow disk and take ten times its timed seconds.
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -67,19 +63,10 @@ def slices_of(seconds: float) -> int:
 def measure_together(
     lanes: Sequence[Lane], seconds: float, workdir: Path, rng: random.Random
 ) -> list[Raw | ChildFailed]:
-    """Measure every lane once, each in a fresh process, taking turns.
+    """Measure every lane once, each in a fresh process, taking turns: figures, or why it failed.
 
-    Args:
-        lanes: At most ``MOST_AT_ONCE``; each gets as many turns as the others.
-        seconds: Timed seconds of a back-to-back part of a variant: they decide how many turns.
-        workdir: Folder for requests, results and what the processes print.
-        rng: Shuffles the lanes anew for each cycle of turns.
-
-    Returns:
-        For each lane what it measured, or why it failed.
-
-    Raises:
-        ChildFailed: A child was interrupted by a signal, which stops the measurement.
+    At most ``MOST_AT_ONCE`` lanes, shuffled for each cycle of turns; ``seconds`` decide how many.
+    ChildFailed where a child was interrupted by a signal, which stops the measurement.
     """
     slices = slices_of(seconds)
     with contextlib.ExitStack() as stack:
