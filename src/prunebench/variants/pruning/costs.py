@@ -41,15 +41,12 @@ OPSET, IR_VERSION = 17, 9
 
 
 class Request(Record):
-    """Input of the step.
+    """Input of the step: a checkpoint (absolute path) and modules that keep their widths.
 
     Attributes:
-        checkpoint: Absolute path of the network to prune.
-        ignore: Names of modules whose output widths stay.
-        block: Channels in a block; widths are multiples of it.
+        block: Widths are multiples of it.
         imgsz: (height, width) of the letterbox in pixels.
         threads: ``intra_op_num_threads``.
-        session: The session options that latency is measured with.
         host: Digest of the host's fingerprint: another host's table is another one.
     """
 
