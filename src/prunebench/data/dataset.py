@@ -49,15 +49,13 @@ _SCENE_KEYS: Final = ("train", "val", "test", "width", "height", "seed")
 
 @dataclass(frozen=True)
 class Dataset:
-    """A resolved data YAML.
+    """A resolved data YAML; all paths are absolute.
 
     Attributes:
-        yaml: Absolute path of the YAML that Ultralytics is given.
         root: Folder its paths are relative to.
         names: Class index to name.
-        train: Image folders, image lists (.txt) or both; absolute, not checked for existence.
-        val: The same for validation.
-        test: The same for the test split, empty where the YAML names none.
+        train: Image folders, image lists (.txt) or both, not checked for existence.
+        test: Empty where the YAML names none.
     """
 
     yaml: Path
@@ -149,7 +147,6 @@ def check_dataset(
     0.01).
 
     Args:
-        dataset: The dataset.
         class_names: Names of the checkpoint's classes, which must be the dataset's.
         splits: Splits that must exist and have at least one labelled image.
         task: Task of the model; for ``segment`` every label must be a polygon.
@@ -185,12 +182,7 @@ def check_dataset(
 
 
 def images_of(dataset: Dataset, split: Split, limit: int | None = None) -> list[Path]:
-    """Images of one split, sorted by path; listed once for each ``Dataset`` object.
-
-    Args:
-        dataset: The dataset.
-        split: ``train``, ``val`` or ``test``.
-        limit: Keep the first ``limit`` only.
+    """The (first ``limit``) images of one split, by path; listed once for each ``Dataset`` object.
 
     Raises:
         DatasetError: The split is missing, one of its paths is, or it holds no image.
@@ -202,10 +194,6 @@ def dataset_digest(dataset: Dataset, memo: FileMemo | None = None) -> str:
     """SHA-256 over the YAML and every image and label of every split, in hexadecimal.
 
     Where the dataset lies does not matter, unless its YAML holds an absolute path.
-
-    Args:
-        dataset: The dataset.
-        memo: What is known of the files; a file that it knows is not read again.
     """
     memo = memo or FileMemo()
     root = f"{dataset.root}{os.sep}"

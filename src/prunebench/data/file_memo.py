@@ -115,12 +115,7 @@ class FileMemo:
 
 @contextlib.contextmanager
 def remembering(data_yaml: Path, cache_dir: Path) -> Iterator[FileMemo]:
-    """The memo of a dataset's files, saved when the block ends, by an error too.
-
-    Args:
-        data_yaml: Path of the dataset's YAML: every dataset has a memo of its own.
-        cache_dir: Folder it is kept in.
-    """
+    """The memo of a dataset's files, kept in ``cache_dir``, saved however the block ends."""
     name = hashlib.sha256(os.fsencode(data_yaml.absolute())).hexdigest()[:16]
     memo = FileMemo(cache_dir / f".files-{name}.json")
     try:

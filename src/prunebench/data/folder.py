@@ -28,12 +28,8 @@ def make_once(root: Path, parameters: Mapping[str, Any], write: Callable[[Path],
     whose files have changed, is replaced.
 
     Args:
-        root: Folder of the set; may be absent.
         parameters: JSON values that decide the content, the generator's version among them.
         write: Writes the set, ``data.yaml`` included, into an existing empty folder.
-
-    Returns:
-        Path of ``data.yaml`` inside ``root``.
 
     Raises:
         DatasetError: ``root`` holds something else, or cannot be written.

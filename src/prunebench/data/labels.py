@@ -30,13 +30,7 @@ def label_path(image: str) -> str:
 
 
 def check_labels(file: str, memo: FileMemo, *, classes: int, task: str | None) -> int:
-    """Number of objects in a label file, 0 where there is none.
-
-    Args:
-        file: Absolute path of the label file.
-        memo: A file whose content it knows is not read again.
-        classes: Number of classes.
-        task: Task of the model; ``segment`` needs polygons.
+    """Number of objects in a label file, 0 where there is none; ``segment`` needs polygons.
 
     Raises:
         DatasetError: As ``read_labels`` and, for ``segment``, ``read_polygons``.
@@ -58,10 +52,6 @@ def check_labels(file: str, memo: FileMemo, *, classes: int, task: str | None) -
 def read_labels(file: Path, *, classes: int) -> NDArray[np.float64]:
     """Read a YOLO label file; polygons become the boxes around them.
 
-    Args:
-        file: The label file.
-        classes: Number of classes.
-
     Returns:
         One row ``(class id, centre x, centre y, width, height)`` per object, shape ``(n, 5)``,
         relative to the image.
@@ -79,10 +69,6 @@ def read_polygons(
     file: Path, *, classes: int
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float32]]]:
     """Read a YOLO label file of a segmentation dataset.
-
-    Args:
-        file: The label file.
-        classes: Number of classes.
 
     Returns:
         The rows of ``read_labels``, and the outline of each, shape ``(points, 2)``, relative to

@@ -53,31 +53,20 @@ Boxes = NDArray[np.float64]
 
 
 def tile_starts(length: int, tile: int, stride: int) -> list[int]:
-    """Where tiles begin along one axis so that they cover it whole.
+    """Where tiles begin along one axis so that they cover ``length`` pixels, at least ``tile``.
 
     The first begins at 0 and the last ends at ``length``; between them they are spread evenly, at
-    most ``stride`` pixels apart.
-
-    Args:
-        length: Pixels to cover, at least ``tile``.
-        tile: Pixels of one tile.
-        stride: Largest distance between two starts, 1 to ``tile``.
+    most ``stride`` pixels apart, 1 to ``tile``.
     """
     steps = -(-(length - tile) // stride)
     return [round(index * (length - tile) / steps) for index in range(steps + 1)] if steps else [0]
 
 
 def crowns_in_tile(crowns: Boxes, x: int, y: int, *, min_visible: float = MIN_VISIBLE) -> Boxes:
-    """Boxes of the crowns a tile shows, clipped to it and in its own pixels.
+    """Boxes of the crowns that a tile at (x, y) shows, clipped to it and in its own pixels.
 
-    Args:
-        crowns: Boxes ``(x1, y1, x2, y2)`` in pixels of the photograph, shape ``(n, 4)``.
-        x: Left edge of the tile.
-        y: Top edge of the tile.
-        min_visible: Share of a crown's box that must lie inside the tile, above 0.
-
-    Returns:
-        Shape ``(m, 4)`` with ``m <= n``.
+    ``crowns`` are boxes ``(x1, y1, x2, y2)`` in pixels of the photograph, shape ``(n, 4)``; a share
+    of ``min_visible``, above 0, of one must lie inside. The result has the shape ``(m, 4)``.
     """
     shifted = crowns - np.array([x, y, x, y])
     limits = np.array([TILE_WIDTH, TILE_HEIGHT, TILE_WIDTH, TILE_HEIGHT])
@@ -91,12 +80,6 @@ def prepare_neontrees(root: Path) -> Path:
 
     The wheel is downloaded with pip (its own settings and ``PIP_*`` variables hold) and kept beside
     ``root``.
-
-    Args:
-        root: Folder of the set; may be absent.
-
-    Returns:
-        Path of ``data.yaml`` inside ``root``.
 
     Raises:
         DatasetError: The wheel cannot be downloaded or is not the expected one.

@@ -55,7 +55,6 @@ class SceneObject:
     """One labelled object.
 
     Attributes:
-        class_id: Key of :data:`SCENE_NAMES`.
         box: ``(x1, y1, x2, y2)`` of its visible part in pixels, right and bottom exclusive.
         polygon: Outline of its visible part through the middles of its pixels, shape
             ``(points, 2)``; holes and separate parts are joined by seams of no width.
@@ -68,10 +67,9 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class _Sprite:
-    """An object before it is composed: its class, coverage and colours.
+    """An object before it is composed.
 
     Attributes:
-        class_id: Key of :data:`SCENE_NAMES`.
         alpha: Coverage of the whole frame, 0..255, shape ``(height, width)``.
         window: Rows and columns of the frame outside which the coverage is zero.
         colour: BGR colours inside the window, shape ``(rows, columns, 3)``.
@@ -86,16 +84,7 @@ class _Sprite:
 def render_scene(
     rng: np.random.Generator, *, width: int = 320, height: int = 180
 ) -> tuple[Image, list[SceneObject]]:
-    """Draw one scene.
-
-    Args:
-        rng: Source of every random choice.
-        width: Image width in pixels.
-        height: Image height in pixels.
-
-    Returns:
-        The BGR image of shape ``(height, width, 3)`` and its labelled objects.
-    """
+    """Draw one scene: the BGR image of shape ``(height, width, 3)`` and its labelled objects."""
     canvas = _background(rng, width, height)
     for _ in range(int(rng.integers(1, 6))):
         _draw_distractor(rng, canvas)
@@ -128,12 +117,8 @@ def generate_scenes(
     Args:
         root: Folder of the set; may be absent. A set made with other parameters is replaced, a
             folder that holds anything else is refused.
-        train: Number of training images.
-        val: Number of validation images.
-        test: Number of test images.
-        width: Image width in pixels, at least 64.
-        height: Image height in pixels, at least 64.
-        seed: Seed of every random stream.
+        train: Number of images, as of ``val`` and ``test``.
+        width: Image width in pixels, at least 64, as is ``height``.
         polygons: Label the visible outline of each object instead of the box around it.
 
     Returns:

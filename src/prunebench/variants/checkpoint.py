@@ -47,14 +47,11 @@ ZIP_MAGIC = b"PK\x03\x04"
 
 
 class CheckpointInfo(Record):
-    """What a checkpoint says about itself.
+    """What a checkpoint says about itself; ``None`` where it does not.
 
     Attributes:
-        task: Ultralytics task ("detect").
-        names: Class index to class name.
-        parameters: Parameters of the network in the file.
-        epochs: Epochs its training was asked for, ``None`` where the file does not say.
-        imgsz: Square size in pixels it was trained at, ``None`` where the file does not say.
+        epochs: Epochs its training was asked for.
+        imgsz: Square size in pixels it was trained at.
         provenance: What ``save_checkpoint`` was given, empty for other checkpoints.
     """
 
@@ -109,11 +106,6 @@ def save_checkpoint(network: Network, path: Path, provenance: Mapping[str, Any])
     The same network and provenance give the same bytes, so a step that is repeated does not
     invalidate what was made from its file. ``network.yaml`` is kept as it is: plain Ultralytics
     builds a new network from it when it trains.
-
-    Args:
-        network: A network ``load_checkpoint`` accepts; it is left unchanged.
-        path: File to write, ``.pt``.
-        provenance: JSON values kept under ``PROVENANCE_KEY``.
     """
     import torch
     from ultralytics.utils import DEFAULT_CFG_KEYS

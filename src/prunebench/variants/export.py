@@ -26,18 +26,15 @@ ONNX_FILE = "model.onnx"
 
 
 class Request(Record):
-    """Input of the step.
+    """Input of the step; files are absolute paths.
 
     Attributes:
-        checkpoint: Absolute path of the checkpoint.
         imgsz: (height, width) of the static input in pixels.
-        opset: ONNX operator set.
-        images: Absolute paths of the images the outputs are compared on.
+        images: The outputs are compared on them.
         box_tolerance_px: Largest difference of a box edge, in pixels of the letterbox.
         score_tolerance: Largest difference of a class score.
         thresholds: What the model is deployed with, by Ultralytics' names of the arguments; kept
             in the file's metadata.
-        session: The session options latency is measured with.
     """
 
     checkpoint: str
@@ -51,14 +48,7 @@ class Request(Record):
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Exported:
-    """Export a checkpoint and compare both on real images.
-
-    Raises:
-        CheckpointError: The checkpoint cannot be used.
-        DatasetError: An image cannot be read.
-        StepError: Ultralytics cannot export it.
-        ParityError: The outputs differ by more than the tolerances.
-    """
+    """Export a checkpoint and compare both on real images."""
     from prunebench.variants.checkpoint import load_checkpoint
 
     emit(Stage(what="exporting to ONNX"))
@@ -94,10 +84,8 @@ def export_onnx(
     The same checkpoint gives the same bytes: the time of the export is left out of the metadata.
 
     Args:
-        checkpoint: The checkpoint.
         folder: An empty folder on the file system of the final file.
         imgsz: (height, width) in pixels.
-        opset: ONNX operator set.
         metadata: Entries put beside those of Ultralytics.
 
     Raises:

@@ -19,10 +19,8 @@ class StockNetwork:
     """A network description shipped with Ultralytics.
 
     Attributes:
-        name: Ultralytics' name ("yolov8n").
         head_inputs: Channels of the feature maps that enter the head.
-        rest: Parameters outside the classification branches, BatchNorm apart.
-        rest_fused: The same with BatchNorm folded.
+        rest: Parameters outside the classification branches, BatchNorm apart or folded.
         depthwise: Classification branches are depthwise separable (YOLO11 and later).
         branches: Classification branches while training; a second (one-to-one) one is dropped
             when BatchNorm is folded.

@@ -29,7 +29,6 @@ class Request(Record):
         baseline: Absolute path of the unpruned checkpoint.
         description: Ultralytics' name of the stock network ("yolov8n.yaml").
         macs: MACs its width is lowered to, ``None``: it is taken as it is.
-        classes: Number of classes.
         imgsz: (height, width) in pixels the MACs are counted at.
     """
 
@@ -43,9 +42,7 @@ class Request(Record):
 class Smaller(Record):
     """The network and the epochs that the baseline was trained for.
 
-    Attributes:
-        width: Its width multiplier, ``None``: that of the description.
-        epochs: Epochs of the baseline's training, ``None`` where its checkpoint does not say.
+    ``width`` ``None`` is the description's own, ``epochs`` where the checkpoint does not say.
     """
 
     width: float | None
@@ -53,12 +50,7 @@ class Smaller(Record):
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Smaller:
-    """Look up the baseline's epochs and search the width.
-
-    Raises:
-        CheckpointError: The baseline's checkpoint cannot be used.
-        StepError: Even the narrowest network has more MACs.
-    """
+    """Look up the baseline's epochs and search the width."""
     width = None
     if request.macs is not None:
         emit(Stage(what=f"searching a width with {request.macs / 1e6:.0f} M MACs"))

@@ -43,7 +43,6 @@ class ChannelGroup:
 
     Attributes:
         root: Name of the first convolution whose outputs they are, in the split network.
-        width: Number of channels now.
         members: Convolutions whose outputs they are, by name in the split network.
         layers: Every layer they touch, as torch-pruning's group over all ``width`` channels.
         bundle: Groups with the same number must end equally wide (the halves of a ``C2f``).
@@ -58,12 +57,9 @@ class ChannelGroup:
 
 @dataclass(frozen=True)
 class PruningGraph:
-    """A traced network, ready to be pruned.
+    """A traced network: what may be pruned, in forward order, and what may not.
 
-    Attributes:
-        network: The split network.
-        groups: Everything that may be pruned, in forward order.
-        left_alone: Modules that may not, by name in the stock network, each with its reason.
+    ``left_alone`` is by name in the stock network, ``network`` the split one.
     """
 
     network: nn.Module

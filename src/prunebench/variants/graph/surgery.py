@@ -28,8 +28,6 @@ class SplitC2f(nn.Module):
     Attributes:
         cv0: 1x1 convolution of the half that goes straight to the concatenation.
         cv1: 1x1 convolution of the half that also enters the inner blocks.
-        cv2: The stock module's output convolution, shared with it.
-        m: The stock module's inner blocks, shared with it.
     """
 
     def __init__(self, stock: C2f) -> None:

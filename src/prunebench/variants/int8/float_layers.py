@@ -93,12 +93,8 @@ def leave_worst(
 
     Args:
         layers: The convolutions that can go on integers.
-        write: Writes a file.
-        map50: Evaluates a file.
         errors_alone: Gives the error that each layer makes, alone on integers.
-        map50_float: mAP50 of the float file.
-        max_loss: mAP50 that may be lost against it.
-        emit: Receives what is tried.
+        max_loss: mAP50 that may be lost against the float file's, ``map50_float``.
 
     Raises:
         StepError: It loses more with ``MOST_LEFT`` of its layers in float.

@@ -36,7 +36,6 @@ class Quantizer:
         path: A file as ``prunebench.variants.export`` writes it.
         imgsz: (height, width) its input must have, in pixels.
         activations: Unsigned or signed.
-        session: The session options it is calibrated with.
         folder: A folder of its own, for files in between and the quantized ones.
 
     Attributes:
@@ -116,13 +115,9 @@ class Quantizer:
         save_tensors_data(calibrater.compute_data(), self._ranges)
 
     def write(self, name: str, left: Collection[str] = ()) -> Path:
-        """Write a file in which every layer but ``left`` is on integers; needs ``calibrate``.
+        """Write ``name.onnx`` with every layer but ``left`` on integers; needs ``calibrate``.
 
         The same calibration and the same layers give the same bytes.
-
-        Args:
-            name: Of the file, without suffix.
-            left: Names of the layers left in float.
         """
         import onnx
         from onnxruntime.quantization import (

@@ -28,24 +28,14 @@ WHERE = "prune.target"
 
 
 class Allocated(NamedTuple):
-    """Widths that reach a target, or come nearest to it.
-
-    Attributes:
-        kept: Root of a group to the channels that stay.
-        reached: What they come to.
-    """
+    """Channels that stay of each root, which reach a target or come nearest to it."""
 
     kept: dict[str, int]
     reached: Reached
 
 
 class Measurements(NamedTuple):
-    """What ``latency-aware`` follows.
-
-    Attributes:
-        costs: Name of a layer to its measured times.
-        curves: First root of a bundle to its measured losses.
-    """
+    """What ``latency-aware`` follows: layers' times, and losses by the first root of a bundle."""
 
     costs: Mapping[str, LayerCost]
     curves: Mapping[str, Sequence[float]]
@@ -65,10 +55,6 @@ def allocate(
     """Decide how many channels of each group stay.
 
     Args:
-        opened: The network.
-        shapes: What it counts at other widths.
-        goal: The target.
-        allocation: How the narrowing is spread over the layers.
         block: Widths become multiples of it; ``None``: any width.
         measurements: Needed by ``latency-aware``.
         time: Measures widths beside the baseline; needed by measured targets.

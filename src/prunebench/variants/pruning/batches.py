@@ -31,10 +31,6 @@ def batches_for(
     Args:
         network: Its classes are those of the labels; of a segmentation network, whose loss needs
             masks, the labels are outlines.
-        images: The training images.
-        count: Batches.
-        imgsz: (height, width) of the letterbox in pixels.
-        seed: Seed of the draw.
 
     Yields:
         What Ultralytics' losses take: ``img`` (batch, 3, height, width) in 0..1, ``batch_idx``

@@ -60,13 +60,7 @@ class Request(Record):
 
 
 class LayerCost(Record):
-    """Time of one layer at a grid of widths.
-
-    Attributes:
-        inputs: Input widths, rising; one where they never change.
-        outputs: Output widths, rising.
-        microseconds: Time at (input, output).
-    """
+    """Microseconds of one layer at (input, output) widths, both rising."""
 
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -83,13 +77,7 @@ class Costs(Record):
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Costs:
-    """Time every layer that pruning can narrow.
-
-    Raises:
-        CheckpointError: The checkpoint cannot be used.
-        ConfigError: A name in ``ignore`` is no module of the network.
-        StepError: A module cannot be traced.
-    """
+    """Time every layer that pruning can narrow."""
     from prunebench.measuring.host.lock import host_lock, working_on_host
     from prunebench.variants.checkpoint import load_checkpoint
     from prunebench.variants.graph.groups import trace
@@ -242,12 +230,9 @@ def _graph(geometries: Sequence[tuple[Any, ...]]) -> bytes:
 
 
 class CostModel:
-    """Time of any allocation, as the sum of its layers' times.
+    """Time of any allocation, as the sum of its layers' times in ``table``.
 
-    Args:
-        layers: The network's convolutions.
-        table: Name of a layer to its measured times; a layer without any costs nothing, whatever
-            the allocation, because pruning cannot change it.
+    A layer without any costs nothing, whatever the allocation, because pruning cannot change it.
     """
 
     def __init__(self, layers: Sequence[Layer], table: Mapping[str, LayerCost]) -> None:

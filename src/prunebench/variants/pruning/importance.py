@@ -54,9 +54,7 @@ def score_groups(
     magnitudes to be comparable across layers, gives the order of the magnitudes.
 
     Args:
-        groups: The channel groups.
         importance: The estimator. ``taylor`` needs the gradients of ``training_losses``.
-        seed: Seed of the ``random`` estimator.
 
     Returns:
         Root of a group to the worth of its channels, shape (width,).

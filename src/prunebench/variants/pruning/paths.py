@@ -25,8 +25,6 @@ class Bundle:
     """Groups that keep equally many channels: one group, or the two halves of a ``C2f``.
 
     Attributes:
-        roots: Their names.
-        width: Channels now.
         stops: The widths it goes through, falling, without the present one.
     """
 
@@ -41,12 +39,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Path:
-    """An order in which channels are removed.
-
-    Attributes:
-        bundles: What is narrowed.
-        moves: For each step the index of a bundle, which goes on to its next stop.
-    """
+    """An order in which channels go: each move takes one bundle, by index, to its next stop."""
 
     bundles: tuple[Bundle, ...]
     moves: tuple[int, ...]
@@ -67,7 +60,6 @@ def bundles_of(groups: Sequence[ChannelGroup], block: int | None) -> tuple[Bundl
     """What can be narrowed, in forward order.
 
     Args:
-        groups: The channel groups.
         block: Widths become multiples of it, at least one block; ``None``: any width of at least
             ``LEAST_SHARE`` of the channels.
     """
@@ -104,7 +96,6 @@ def global_path(bundles: Sequence[Bundle], scores: Mapping[str, Tensor]) -> Path
     """The least important channels first, wherever they are.
 
     Args:
-        bundles: What is narrowed.
         scores: Root of a group to its channels' importance, shape (width,), comparable between
             groups.
     """
@@ -136,7 +127,6 @@ def greedy_path(
     and saves, both measured.
 
     Args:
-        bundles: What is narrowed.
         lost: For each bundle, channels kept to the importance lost against the full width; it
             never falls when fewer are kept.
         saved: Widths before, widths after and the groups that differ, to the time saved.

@@ -32,25 +32,14 @@ STEEPEST = 0.9
 
 
 class Timed(NamedTuple):
-    """A measured candidate.
-
-    Attributes:
-        ratio: Its time divided by the baseline's, measured side by side.
-        latency_ms: Its median milliseconds of one inference.
-    """
+    """A candidate's time divided by the baseline's beside it, and its median milliseconds."""
 
     ratio: Interval
     latency_ms: float
 
 
 class Found(NamedTuple):
-    """Where the search ended.
-
-    Attributes:
-        point: Index of the point on the path.
-        timed: What was measured there.
-        met: Whether it is within ``TOLERANCE`` of the target.
-    """
+    """Where on the path the search ended, and whether that is within ``TOLERANCE`` (``met``)."""
 
     point: int
     timed: Timed
@@ -68,9 +57,6 @@ def find_point(
     Args:
         predicted: For each point its predicted time, in any unit; the first is the unpruned
             network. It falls along the path, but not at every step.
-        time: Measures a point.
-        goal: The target, a speed-up or milliseconds.
-        note: Receives a sentence after each measurement.
 
     Raises:
         StepError: Even the last point is slower than the target.

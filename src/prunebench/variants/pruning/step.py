@@ -39,7 +39,6 @@ class Timing(Record):
 
     Attributes:
         latency: The protocol: its first thread count and its session options are used.
-        opset: ONNX operator set of the candidates.
         host: Digest of the host's fingerprint: elsewhere the same target means other widths.
     """
 
@@ -49,22 +48,18 @@ class Timing(Record):
 
 
 class Request(Record):
-    """Input of the step.
+    """Input of the step; files are absolute paths.
 
     Attributes:
-        checkpoint: Absolute path of the network to prune.
-        data_yaml: Absolute path of the data YAML; its training images are used.
-        goal: What the pruned network is to reach.
+        data_yaml: Its training images are used.
         round_to: Widths become multiples of it; ``None``: no alignment.
-        allocation: How narrowing is spread over the layers.
-        importance: How a channel's worth is judged.
         bn_batches: Batches that re-estimate BatchNorm statistics, 0 for none. What was is kept
             where the loss is no lower then.
         ignore: Names of modules whose output widths stay.
         seed: Seed of the drawn images and of random importance.
         imgsz: (height, width) of the letterbox in pixels.
-        costs: Absolute path of the table of step ``costs``, for ``latency-aware``.
-        curves: Absolute path of the curves of step ``sensitivity``, for ``latency-aware``.
+        costs: The table of step ``costs``, for ``latency-aware``.
+        curves: The curves of step ``sensitivity``, for ``latency-aware``.
         timing: How a latency target is measured, ``None`` for the other targets.
         stages: Stages the channels are removed in.
         stage_training: The retraining between two stages, ``None`` where there is one stage only;
@@ -89,12 +84,9 @@ class Request(Record):
 
 
 class Pruned(Record):
-    """Result of the step.
+    """Result of the step: the checkpoint as read back, and modules that kept their width.
 
     Attributes:
-        checkpoint: The pruned checkpoint, relative to the working folder.
-        structure: The pruned network.
-        left_alone: Modules that kept their width, each with its reason.
         bn_batches: Batches that BatchNorm was re-estimated on, 0 where its statistics stayed.
         reached: What the target came to.
     """
@@ -110,9 +102,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
     """Prune a checkpoint.
 
     Raises:
-        CheckpointError: The checkpoint cannot be used.
-        ConfigError: A name in ``ignore`` is no module of the network, or the target is beyond what
-            the network can become.
+        ConfigError: A name in ``ignore`` is unknown, or the target is beyond the network.
         StepError: A module cannot be traced, nothing could be removed, or a measured target cannot
             be reached.
     """

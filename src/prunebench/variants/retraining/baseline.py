@@ -36,7 +36,6 @@ class Request(Budget):
     Attributes:
         model: Network description (``yolov8n.yaml``): Ultralytics' name of one, or a path.
         lr0: Initial learning rate.
-        optimizer: Ultralytics' name of the optimizer.
         width: Multiplier of every layer's channels in place of that of the model's size.
     """
 
@@ -47,13 +46,7 @@ class Request(Budget):
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Result:
-    """Train, or continue the training that an earlier attempt left in ``workdir``.
-
-    Raises:
-        ConfigError: ``model`` is no network description.
-        DatasetError: The data YAML cannot be used.
-        StepError: The training failed; a saved epoch in ``workdir`` stays for another attempt.
-    """
+    """Train, or continue the training that an earlier attempt left in ``workdir``."""
     return _train(request, workdir, emit).result(workdir, "baseline", 0, request.image_hw)
 
 
@@ -63,10 +56,8 @@ def train_baseline(request: Request, out: Path, *, command: str, emit: Emit) -> 
     It works in a hidden folder beside ``out``; the same call continues an interrupted training.
 
     Args:
-        request: The training.
         out: Checkpoint to write, ``.pt``; the JSON is written to ``out.with_suffix(".json")``.
         command: Command line that was given, for the JSON.
-        emit: Receives progress events.
 
     Raises:
         ConfigError: ``model`` is no network description, or ``out`` does not end in ``.pt``.

@@ -12,12 +12,7 @@ HEARTBEAT_S = 2.0
 
 
 class Progress:
-    """Turns the trainer's callbacks into events.
-
-    Args:
-        emit: Receives each event.
-        epochs: Epochs of the whole training.
-    """
+    """Turns the trainer's callbacks into events."""
 
     def __init__(self, emit: Emit, epochs: int) -> None:
         self._emit = emit

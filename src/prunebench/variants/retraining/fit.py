@@ -47,7 +47,6 @@ def fit(
     same images in the same order with the same augmentation.
 
     Args:
-        job: What to train.
         trainer: Ultralytics trainer class; ``None`` for the stock one of the checkpoint's task.
         keep_structure: Stop at once when the tensors of the trained network or of a saved
             checkpoint differ in name or shape from those of ``job.checkpoint``.

@@ -46,11 +46,7 @@ def tensor_shapes(network: Any) -> dict[str, tuple[int, ...]]:
 
 
 def check_structure(network: Any, parent: Any, what: str) -> None:
-    """Check that the tensors of two networks have the same names and shapes.
-
-    Raises:
-        StructureChanged: They do not; ``what`` names the network.
-    """
+    """Raise ``StructureChanged`` unless the tensors of both have the same names and shapes."""
     if tensor_shapes(network) != tensor_shapes(parent):
         raise StructureChanged(
             STEP,
@@ -64,11 +60,7 @@ def finish_checkpoint(
 ) -> dict[str, float]:
     """Make the checkpoint to hand on: EMA weights in FP16, no optimizer, no path of this machine.
 
-    Returns:
-        The validation metrics in ``source``, which Ultralytics' trainer saved.
-
-    Raises:
-        CheckpointError: ``source`` does not hold what was saved.
+    Returns the validation metrics in ``source``, which Ultralytics' trainer saved.
     """
     network, metrics = read_saved(source)
     network.args = {

@@ -25,16 +25,10 @@ class TrainingState(Record):
 
     Attributes:
         digest: Digest of what the training was asked to do; another digest starts again.
-        epochs: Epochs finished and saved.
-        seconds: Wall time of all attempts up to now.
         resumed: How often it was continued from a saved epoch.
-        last: Trainer state after the last finished epoch.
-        best: Trainer state of the best epoch so far; the final file once there is one.
         transferred: Tensors taken over from the parent at the start.
-        tensors: Tensors of the network that is trained.
         stopped: Why it ended before its last epoch, or ``None``.
         metrics: Ultralytics' validation metrics of the best epoch, once there is a final file.
-        finished: Whether no further epoch is to be trained.
     """
 
     digest: str
@@ -72,11 +66,7 @@ class StateStore:
         return self.fit / "weights"
 
     def begin(self) -> Path | None:
-        """Prepare the training's folder for an attempt.
-
-        Returns:
-            The ``last.pt`` to continue from, or ``None`` where the training starts anew.
-        """
+        """Prepare an attempt, and return the ``last.pt`` to continue from, if any."""
         if self.state.last is None:
             self._clear()
             return None

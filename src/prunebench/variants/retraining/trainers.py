@@ -20,12 +20,7 @@ class _KeepsStructure:
     data: dict[str, Any]
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
-        """Return ``weights`` itself, trainable.
-
-        Raises:
-            CheckpointError: There is no network to keep.
-            DatasetError: The classes of the data are not those of the network.
-        """
+        """Return ``weights`` itself, trainable."""
         if weights is None:
             raise CheckpointError("there is no trained network whose structure could be kept")
         _check_classes(weights, self.data)
@@ -44,11 +39,7 @@ class PreservingSegmentationTrainer(_KeepsStructure, SegmentationTrainer):
 
 
 def preserving_trainer(task: str) -> type[Any]:
-    """The structure-preserving trainer of an Ultralytics task.
-
-    Raises:
-        CheckpointError: There is none for the task.
-    """
+    """The structure-preserving trainer of an Ultralytics task."""
     trainers = {"detect": PreservingDetectionTrainer, "segment": PreservingSegmentationTrainer}
     if task not in trainers:
         raise CheckpointError(f"the structure of a checkpoint for {task} cannot be kept")
