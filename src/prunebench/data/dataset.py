@@ -19,23 +19,10 @@ import yaml
 
 from prunebench.common.errors import DatasetError
 from prunebench.data.file_memo import FileMemo
-from prunebench.data.labels import check_labels, label_path, labels_of, read_labels
+from prunebench.data.labels import check_labels, label_path
 from prunebench.data.neontrees import prepare_neontrees
 from prunebench.data.scenes import generate_scenes
 from prunebench.data.ultralytics_sets import datasets_folder, download, find_yaml, yaml_folder
-
-__all__ = [
-    "SPLITS",
-    "Dataset",
-    "Split",
-    "check_dataset",
-    "dataset_digest",
-    "images_of",
-    "labels_of",
-    "read_dataset",
-    "read_labels",
-    "resolve_dataset",
-]
 
 Split = Literal["train", "val", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
@@ -122,14 +109,8 @@ def read_dataset(path: Path) -> Dataset:
                 f"the data YAML has no {split} split", where=path, fix=f"add the key {split}"
             )
     root = _root(data, path)
-    return Dataset(
-        yaml=path,
-        root=root,
-        names=_names(data, path),
-        train=_sources(data, "train", root, path),
-        val=_sources(data, "val", root, path),
-        test=_sources(data, "test", root, path),
-    )
+    sources = {split: _sources(data, split, root, path) for split in SPLITS}
+    return Dataset(yaml=path, root=root, names=_names(data, path), **sources)
 
 
 def check_dataset(
@@ -351,27 +332,21 @@ def _sources(data: Mapping[str, Any], split: Split, root: Path, path: Path) -> t
 
 
 def _check_names(dataset: Dataset, class_names: Mapping[int, str]) -> None:
-    if len(class_names) != len(dataset.names):
-        raise DatasetError(
-            f"the dataset has {len(dataset.names)} classes, the checkpoint {len(class_names)}",
-            where=dataset.yaml,
-            fix="use the dataset the checkpoint was trained on",
-        )
+    here, there = len(dataset.names), len(class_names)
+    problem = f"the dataset has {here} classes, the checkpoint {there}" if here != there else None
     for index, name in dataset.names.items():
-        if class_names.get(index) != name:
-            raise DatasetError(
-                f"class {index} is {name!r} here but {class_names.get(index)!r} in the checkpoint",
-                where=dataset.yaml,
-                fix="use the dataset the checkpoint was trained on",
-            )
+        other = class_names.get(index)
+        if problem is None and other != name:
+            problem = f"class {index} is {name!r} here but {other!r} in the checkpoint"
+    if problem is not None:
+        fix = "use the dataset the checkpoint was trained on"
+        raise DatasetError(problem, where=dataset.yaml, fix=fix)
 
 
 def _suggestion(spec: str) -> str | None:
     if Path(spec).name != spec:
         return None
     folder = yaml_folder()
-    known = ["scenes", "scenes-seg", "neontrees"]
-    if folder is not None:
-        known += sorted(path.name for path in folder.glob("*.yaml"))
-    near = difflib.get_close_matches(spec, known, n=1)
+    shipped = [] if folder is None else sorted(path.name for path in folder.glob("*.yaml"))
+    near = difflib.get_close_matches(spec, ["scenes", "scenes-seg", "neontrees", *shipped], n=1)
     return f"did you mean {near[0]}" if near else None

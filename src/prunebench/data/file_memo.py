@@ -99,8 +99,7 @@ class FileMemo:
             write_atomically(self._path, _checksum(body) + b"\n" + body)
 
     def _look(self, file: str) -> _Seen | None:
-        seen = self._seen.get(file)
-        if seen is None:
+        if file not in self._seen:
             try:
                 status = os.stat(file)  # noqa: PTH116 - a path object costs more than the call
             except (FileNotFoundError, NotADirectoryError):
@@ -108,9 +107,8 @@ class FileMemo:
             if not stat.S_ISREG(status.st_mode):
                 return None
             size, mtime_ns = status.st_size, status.st_mtime_ns
-            seen = _Seen(size, mtime_ns, f"{size} {mtime_ns} {status.st_ino}")
-            self._seen[file] = seen
-        return seen
+            self._seen[file] = _Seen(size, mtime_ns, f"{size} {mtime_ns} {status.st_ino}")
+        return self._seen[file]
 
 
 @contextlib.contextmanager

@@ -133,9 +133,8 @@ def _parse_label(line: str, where: str, classes: int) -> list[float]:
         )
     outside = [value for value in row[1:] if not -_TOLERANCE <= value <= 1 + _TOLERANCE]
     if outside or (len(row) == 5 and min(row[3:]) < 0):
-        value = outside[0] if outside else min(row[3:])
         raise DatasetError(
-            f"the coordinate {value:g} lies outside 0..1",
+            f"the coordinate {(outside or [min(row[3:])])[0]:g} lies outside 0..1",
             where=where,
             fix="divide pixels by the image's width and height",
         )

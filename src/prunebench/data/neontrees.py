@@ -68,9 +68,7 @@ def crowns_in_tile(crowns: Boxes, x: int, y: int, *, min_visible: float = MIN_VI
     ``crowns`` are boxes ``(x1, y1, x2, y2)`` in pixels of the photograph, shape ``(n, 4)``; a share
     of ``min_visible``, above 0, of one must lie inside. The result has the shape ``(m, 4)``.
     """
-    shifted = crowns - np.array([x, y, x, y])
-    limits = np.array([TILE_WIDTH, TILE_HEIGHT, TILE_WIDTH, TILE_HEIGHT])
-    clipped = np.clip(shifted, 0, limits)
+    clipped = np.clip(crowns - np.array([x, y] * 2), 0, np.array([TILE_WIDTH, TILE_HEIGHT] * 2))
     kept: Boxes = clipped[_areas(clipped) >= min_visible * _areas(crowns)]
     return kept
 
@@ -143,15 +141,12 @@ def _write_tiles(root: Path, wheel: Path) -> None:
     train_photo, train_crowns = _read_photo(wheel, TRAIN_PHOTO)
     test_photo, test_crowns = _read_photo(wheel, TEST_PHOTO)
     border = train_photo.shape[0] - VAL_STRIP
-    half = (TILE_WIDTH // 2, TILE_HEIGHT // 2)
-    whole = (TILE_WIDTH, TILE_HEIGHT)
+    half, whole = (TILE_WIDTH // 2, TILE_HEIGHT // 2), (TILE_WIDTH, TILE_HEIGHT)
     _write_split(root, "train", train_photo[:border], train_crowns, half)
     below = train_crowns - np.array([0, border, 0, border])
     _write_split(root, "val", train_photo[border:], below, whole)
     _write_split(root, "test", test_photo, test_crowns, whole)
-    write_data_yaml(
-        root, {split: f"images/{split}" for split in ("train", "val", "test")}, {0: "tree"}
-    )
+    write_data_yaml(root, ("train", "val", "test"), {0: "tree"})
 
 
 def _read_photo(wheel: Path, name: str) -> tuple[NDArray[np.uint8], Boxes]:
@@ -176,11 +171,7 @@ def _read_photo(wheel: Path, name: str) -> tuple[NDArray[np.uint8], Boxes]:
 
 
 def _write_split(
-    root: Path,
-    split: str,
-    photo: NDArray[np.uint8],
-    crowns: Boxes,
-    stride: tuple[int, int],
+    root: Path, split: str, photo: NDArray[np.uint8], crowns: Boxes, stride: tuple[int, int]
 ) -> None:
     """Cut a photograph; ``stride`` is (x, y) in pixels, ``crowns`` are in its own pixels."""
     images, labels = root / "images" / split, root / "labels" / split

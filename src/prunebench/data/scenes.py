@@ -28,15 +28,7 @@ from prunebench.steps.events import Progress, announce
 GENERATOR_VERSION: Final = 1
 """Raise it with every change that alters an image or a label: older sets are then made again."""
 
-SCENE_NAMES: Final[dict[int, str]] = {
-    0: "ball",
-    1: "ring",
-    2: "box",
-    3: "crate",
-    4: "cone",
-    5: "cross",
-    6: "star",
-}
+SCENE_NAMES: Final = dict(enumerate(("ball", "ring", "box", "crate", "cone", "cross", "star")))
 SPLITS: Final = ("train", "val", "test")
 
 _HUES: Final = (12.0, 20.0, 45.0, 52.0, 85.0, 118.0, 128.0)  # OpenCV hue, 0..180, by class
@@ -134,11 +126,8 @@ def generate_scenes(
                 f"{split}={count} is no number of images", where="scenes", fix="use 1 or more"
             )
     if min(width, height) < 64:
-        raise DatasetError(
-            f"a scene of {width}x{height} pixels is too small",
-            where="scenes",
-            fix="use at least 64x64",
-        )
+        problem = f"a scene of {width}x{height} pixels is too small"
+        raise DatasetError(problem, where="scenes", fix="use at least 64x64")
     if seed < 0:
         raise DatasetError(f"seed={seed} is negative", where="scenes", fix="use 0 or more")
     parameters: dict[str, Any] = {
@@ -206,9 +195,8 @@ def _write_set(
     with ThreadPoolExecutor(usable_cores()) as pool:
         for done, _ in enumerate(pool.map(write, wanted)):
             if done % _PROGRESS_EVERY == 0:
-                event = Progress(done=done, total=len(wanted), unit="scenes")
-                announce(event)
-    write_data_yaml(root, {split: f"images/{split}" for split in SPLITS}, SCENE_NAMES)
+                announce(Progress(done=done, total=len(wanted), unit="scenes"))
+    write_data_yaml(root, SPLITS, SCENE_NAMES)
 
 
 # --- what a scene is made of ---------------------------------------------------------------------
@@ -405,10 +393,8 @@ def _visible_masks(sprites: list[_Sprite]) -> list[NDArray[np.bool_]]:
 
 
 def _mask_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    if not columns.size:
-        return None
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return (x, y, x + width, y + height) if width else None
 
 
 def _expose(rng: np.random.Generator, canvas: FloatImage) -> Image:

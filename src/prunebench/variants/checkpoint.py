@@ -147,8 +147,7 @@ def save_checkpoint(network: Network, path: Path, provenance: Mapping[str, Any])
 def _side(imgsz: Any) -> int | None:
     """The square's side: Ultralytics keeps what was asked for, a number or a list."""
     sides = imgsz if isinstance(imgsz, list | tuple) else [imgsz]
-    known = [side for side in sides if isinstance(side, int)]
-    return max(known, default=None)
+    return max((side for side in sides if isinstance(side, int)), default=None)
 
 
 def _load(path: Path, trust: bool) -> tuple[Network, dict[str, Any], dict[str, Any]]:
@@ -214,8 +213,7 @@ def _container_problem(path: Path) -> Problem | None:
     if any(name.endswith("/constants.pkl") for name in names):
         return "it is a TorchScript archive", "give the .pt it was exported from"
     if not any(name.endswith("/data.pkl") for name in names):
-        what = "it is a zip archive, but no PyTorch checkpoint"
-        return what, "give a .pt file of Ultralytics"
+        return "it is a zip archive, but no PyTorch checkpoint", "give a .pt file of Ultralytics"
     return None
 
 

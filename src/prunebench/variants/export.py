@@ -106,11 +106,8 @@ def export_onnx(
             "export", f"Ultralytics could not export it: {first_line(error)}"
         ) from error
     model = onnx.load(written)
-    kept = [entry for entry in model.metadata_props if entry.key != "date"]
-    del model.metadata_props[:]
-    model.metadata_props.extend(kept)
-    for key, value in (metadata or {}).items():
-        model.metadata_props.add(key=key, value=value)
+    entries = {entry.key: entry.value for entry in model.metadata_props if entry.key != "date"}
+    onnx.helper.set_model_props(model, entries | dict(metadata or {}))
     target = folder / ONNX_FILE
     write_atomically(target, model.SerializeToString())
     return target

@@ -7,6 +7,8 @@ states; ``tests/core/test_stock_catalogue.py`` compares it with networks Ultraly
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
 
@@ -73,14 +75,13 @@ STOCK_NETWORKS = (
 
 
 @cache
-def _counts() -> dict[int, tuple[tuple[str, int, bool], ...]]:
-    found: dict[int, list[tuple[str, int, bool]]] = {}
-    for network in STOCK_NETWORKS:
-        for classes in range(1, MOST_CLASSES + 1):
-            for fused in (False, True):
-                count = network.parameters(classes, fused=fused)
-                found.setdefault(count, []).append((network.name, classes, fused))
-    return {count: tuple(matches) for count, matches in found.items()}
+def _counts() -> dict[int, list[tuple[str, int, bool]]]:
+    found: dict[int, list[tuple[str, int, bool]]] = defaultdict(list)
+    every = itertools.product(STOCK_NETWORKS, range(1, MOST_CLASSES + 1), (False, True))
+    for network, classes, fused in every:
+        count = network.parameters(classes, fused=fused)
+        found[count].append((network.name, classes, fused))
+    return found
 
 
 def recognise(parameters: int, *, classes: int | None = None) -> str | None:

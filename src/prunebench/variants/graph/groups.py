@@ -22,12 +22,8 @@ CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 PREDICTION_BRANCHES = ("cv2", "cv3", "cv4", "one2one_cv2", "one2one_cv3", "one2one_cv4")
 
-RESHAPING = (
-    tp.ops.OPTYPE.RESHAPE,
-    tp.ops.OPTYPE.UNBIND,
-    tp.ops.OPTYPE.EXPAND,
-    tp.ops.OPTYPE.SLICE,
-)
+_KINDS = tp.ops.OPTYPE
+RESHAPING = (_KINDS.RESHAPE, _KINDS.UNBIND, _KINDS.EXPAND, _KINDS.SLICE)
 
 IS_PREDICTION = LeftAlone(reason="prediction")
 IS_ATTENTION = LeftAlone(reason="attention")
@@ -73,8 +69,7 @@ class PruningGraph:
 
     def is_outgoing(self, handler: Callable[..., Any]) -> bool:
         """Whether a dependency's pruning function removes output channels."""
-        outgoing: bool = self._dependencies.is_out_channel_pruning_fn(handler)
-        return outgoing
+        return bool(self._dependencies.is_out_channel_pruning_fn(handler))
 
     def prune(self, scores: Mapping[str, Tensor], kept: Mapping[str, int]) -> None:
         """Remove the least important channels of every group.
@@ -83,12 +78,10 @@ class PruningGraph:
         them stay, 1 to width.
         """
         for group in self.groups:
-            excess = group.width - kept[group.root]
-            if excess == 0:
-                continue
-            worst = torch.argsort(scores[group.root], stable=True)[:excess]
-            layers = _group_of(self._dependencies, self.network, group.root, worst.tolist())
-            layers.prune(record_history=False)
+            if excess := group.width - kept[group.root]:
+                worst = torch.argsort(scores[group.root], stable=True)[:excess]
+                layers = _group_of(self._dependencies, self.network, group.root, worst.tolist())
+                layers.prune(record_history=False)
 
 
 def trace(network: Network, ignore: Sequence[str] = ()) -> PruningGraph:
@@ -205,16 +198,14 @@ def _candidates(network: nn.Module, dependencies: tp.DependencyGraph) -> Iterato
         layers = _group_of(dependencies, network, name, list(range(width)))
         if not _is_consistent(layers, dependencies):
             raise _untraceable(network, name, "they are divided where no graph edge shows it")
-        members = tuple(
-            dict.fromkeys(
-                names[dep.target.module]
-                for dep, _ in layers
-                if isinstance(dep.target.module, CONVOLUTIONS)
-                and dependencies.is_out_channel_pruning_fn(dep.handler)
-            )
+        members = dict.fromkeys(
+            names[dep.target.module]
+            for dep, _ in layers
+            if isinstance(dep.target.module, CONVOLUTIONS)
+            and dependencies.is_out_channel_pruning_fn(dep.handler)
         )
         seen.update(members)
-        yield ChannelGroup(name, width, members, layers)
+        yield ChannelGroup(name, width, tuple(members), layers)
 
 
 def _is_consistent(layers: tp.dependency.Group, dependencies: tp.DependencyGraph) -> bool:

@@ -102,8 +102,7 @@ def leave_worst(
     tried: list[Trial] = []
 
     def attempt(left: Collection[str]) -> Trial:
-        text = f"evaluating with {len(left)} of {len(layers)} layers left in float"
-        emit(Stage(what=text))
+        emit(Stage(what=f"evaluating with {len(left)} of {len(layers)} layers left in float"))
         path = write(f"left-{len(left)}", left)
         tried.append(Trial(path, map50(path)))
         return tried[-1]

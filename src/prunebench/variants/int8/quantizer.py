@@ -28,6 +28,8 @@ from prunebench.variants.int8.float_layers import FOLLOWING, kept_float, sources
 if TYPE_CHECKING:
     from prunebench.measuring.inference import FloatArray
 
+OPERATORS = ["Conv", "Sigmoid", "Mul", *FOLLOWING]
+
 
 class Quantizer:
     """Quantizes one float file, as often as asked, with this or that layer left in float.
@@ -96,7 +98,7 @@ class Quantizer:
         from prunebench.measuring.inference import read_letterboxed
 
         augmented = self._folder / "augmented.onnx"
-        calibrater = MinMaxCalibrater(self._float, self._operators(), str(augmented))
+        calibrater = MinMaxCalibrater(self._float, OPERATORS, str(augmented))
         calibrater.augment_graph()
         # Its own session would take every core and could be told no better.
         calibrater.infer_session = open_session(str(augmented), session_options(self._session))
@@ -105,8 +107,7 @@ class Quantizer:
         def letterboxed() -> Iterator[dict[str, FloatArray]]:
             for done, image in enumerate(images, start=1):
                 yield {feed: read_letterboxed(image, self._imgsz)[0]}
-                event = Progress(done=done, total=len(images), unit="image")
-                emit(event)
+                emit(Progress(done=done, total=len(images), unit="image"))
 
         inputs = letterboxed()
         # All that onnxruntime asks a CalibrationDataReader for.
@@ -133,7 +134,7 @@ class Quantizer:
             self._float,
             target,
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=self._operators(),
+            op_types_to_quantize=OPERATORS,
             per_channel=True,
             activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -146,9 +147,6 @@ class Quantizer:
         written.metadata_props.extend(self.model.metadata_props)
         write_atomically(target, written.SerializeToString(deterministic=True))
         return target
-
-    def _operators(self) -> list[str]:
-        return ["Conv", "Sigmoid", "Mul", *FOLLOWING]
 
     def _on_integers(self, left: Collection[str]) -> list[str]:
         """The layers, their SiLU, and what follows only layers that are on integers."""

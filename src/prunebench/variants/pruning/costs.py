@@ -225,8 +225,7 @@ def _graph(geometries: Sequence[tuple[Any, ...]]) -> bytes:
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
-    serialized: bytes = model.SerializeToString()
-    return serialized
+    return bytes(model.SerializeToString())
 
 
 class CostModel:

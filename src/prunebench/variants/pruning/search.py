@@ -90,10 +90,7 @@ def find_point(
 
 
 def _next(
-    predicted: Sequence[float],
-    tried: dict[int, Timed],
-    off: Callable[[int], float],
-    goal: Goal,
+    predicted: Sequence[float], tried: dict[int, Timed], off: Callable[[int], float], goal: Goal
 ) -> int | None:
     """The untried point whose corrected prediction is nearest to the target."""
     whole = predicted[0]

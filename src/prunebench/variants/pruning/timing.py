@@ -42,15 +42,9 @@ class Stopwatch:
     ) -> None:
         self._checkpoint, self._ignore = checkpoint, ignore
         self._imgsz, self._opset = imgsz, opset
-        self._config = config.model_copy(
-            update={
-                "threads": (config.threads or (1,))[:1],
-                "rounds_min": ROUNDS,
-                "rounds_max": ROUNDS,
-                "seconds": SECONDS,
-                "paced": False,
-            }
-        )
+        update = {"threads": (config.threads or (1,))[:1], "seconds": SECONDS, "paced": False}
+        update |= {"rounds_min": ROUNDS, "rounds_max": ROUNDS}
+        self._config = config.model_copy(update=update)
         self._folder = folder
         self._baseline = self._exported(load_checkpoint(checkpoint), "baseline")
         self._timed = 0

@@ -15,11 +15,9 @@ class Progress:
     """Turns the trainer's callbacks into events."""
 
     def __init__(self, emit: Emit, epochs: int) -> None:
-        self._emit = emit
-        self._epochs = epochs
+        self._emit, self._epochs = emit, epochs
         self._last = 0.0
-        self._started = time.monotonic()
-        self._first_epoch = 0
+        self.start(0)
 
     def start(self, first_epoch: int) -> None:
         """Start the clock of this attempt at epoch ``first_epoch`` (0 for the first)."""

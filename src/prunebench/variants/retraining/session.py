@@ -33,19 +33,11 @@ class Session:
     """
 
     def __init__(
-        self,
-        job: Job,
-        store: StateStore,
-        progress: Progress,
-        parent: Any,
-        keep_structure: bool,
+        self, job: Job, store: StateStore, progress: Progress, parent: Any, keep_structure: bool
     ) -> None:
-        self._job = job
-        self._budget = job.budget
-        self._store = store
-        self._progress = progress
-        self._parent = parent
-        self._keep_structure = keep_structure
+        self._job, self._budget = job, job.budget
+        self._store, self._progress = store, progress
+        self._parent, self._keep_structure = parent, keep_structure
         self._stopped: str | None = None
         self._started = time.monotonic()
         self._seconds_before = store.state.seconds
@@ -169,9 +161,8 @@ class Session:
         # Ultralytics recovers from last.pt in later epochs; in the first one it goes on and
         # would save a network of zeros.
         if trainer.epoch == trainer.start_epoch and not math.isfinite(float(trainer.loss.detach())):
-            epoch = trainer.epoch + 1
-            what = f"the loss is not finite in epoch {epoch}, lower the learning rate (lr0)"
-            raise StepError(STEP, what)
+            where = f"in epoch {trainer.epoch + 1}"
+            raise StepError(STEP, f"the loss is not finite {where}, lower the learning rate (lr0)")
 
     def _before_validation(self, validator: Any) -> None:
         self._set_threads(validator)

@@ -53,17 +53,9 @@ class StateStore:
     def __init__(self, folder: Path, digest: str) -> None:
         self.folder = folder
         self.fit = folder / FIT_FOLDER
+        self.curves = self.fit / "results.csv"  # Ultralytics appends every epoch
+        self.weights = self.fit / "weights"  # and keeps last.pt and best.pt here
         self.state = self._read(digest)
-
-    @property
-    def curves(self) -> Path:
-        """The per-epoch CSV that Ultralytics appends to."""
-        return self.fit / "results.csv"
-
-    @property
-    def weights(self) -> Path:
-        """The folder Ultralytics keeps ``last.pt`` and ``best.pt`` in."""
-        return self.fit / "weights"
 
     def begin(self) -> Path | None:
         """Prepare an attempt, and return the ``last.pt`` to continue from, if any."""
@@ -137,5 +129,4 @@ class StateStore:
             lines = self.curves.read_text(encoding="utf-8").splitlines(keepends=True)
         except FileNotFoundError:
             return
-        kept = lines[: 1 + self.state.epochs]
-        write_atomically(self.curves, "".join(kept))
+        write_atomically(self.curves, "".join(lines[: 1 + self.state.epochs]))
