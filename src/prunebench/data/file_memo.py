@@ -21,11 +21,8 @@ from prunebench.common.errors import DatasetError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import sha256_of
 
-VERSION: Final = 1
-"""Raise it with every change of what a label file may say."""
-
-TICK_NS: Final = 2 * 10**9
-"""Coarsest clock of a file system in use: FAT's, in nanoseconds."""
+VERSION: Final = 1  # Raise it with every change of what a label file may say
+TICK_NS: Final = 2 * 10**9  # coarsest clock of a file system in use: FAT's, in nanoseconds
 
 
 class _Seen(NamedTuple):
@@ -41,12 +38,10 @@ class FileMemo:
 
     Files are named by absolute paths, as text: there may be hundreds of thousands.
 
-    Args:
-        path: The file it is kept in. A damaged one counts as absent. ``None``: nothing is kept.
+    ``path``: the file it is kept in. A damaged one counts as absent. ``None``: nothing is kept.
 
-    Attributes:
-        labels: Digest of a label file's content to its number of objects, its highest class id and
-            whether it holds polygons.
+    ``labels``: digest of a label file's content to its number of objects, its highest class id and
+    whether it holds polygons.
     """
 
     def __init__(self, path: Path | None = None) -> None:

@@ -72,9 +72,8 @@ class Elsewhere(Protocol):
 def step_key(step: str, request: Record, inputs: Mapping[str, str]) -> str:
     """Key of a step.
 
-    Args:
-        inputs: Field of the request that names files, to the digest of their content. The
-            digest replaces the path, so that moving a file does not run the step again.
+    ``inputs``: field of the request that names files, to the digest of their content. The digest
+    replaces the path, so that moving a file does not run the step again.
     """
     settings = request.model_dump(mode="json")
     settings.update({field: f"sha256:{digest}" for field, digest in inputs.items()})

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 Network: TypeAlias = Any
 """A network of Ultralytics: a torch module whose ``yaml``, ``names`` ... are untyped there."""
 
-Problem: TypeAlias = tuple[str, str | None]
-"""What is wrong with a file, and what to do."""
+Problem: TypeAlias = tuple[str, str | None]  # what is wrong with a file, and what to do
 
 SUPPORTED_HEADS: Mapping[str, str] = {
     "Detect": "detect",

@@ -18,8 +18,7 @@ from prunebench.variants.checkpoint import inspect_checkpoint
 from prunebench.variants.structure import structure_of
 
 STEP: Final = "smaller"
-CHANNELS: Final = 8
-"""Channels are rounded up to a multiple of this."""
+CHANNELS: Final = 8  # channels are rounded up to a multiple of this
 
 
 class Request(Record):

@@ -18,8 +18,7 @@ from prunebench.variants.int8.quantizer import Quantizer
 if TYPE_CHECKING:
     import onnx
 
-PROBED = 16
-"""Calibration images on which the error of each layer alone is judged."""
+PROBED = 16  # calibration images on which the error of each layer alone is judged
 
 
 class Request(Record):

@@ -15,8 +15,7 @@ from prunebench.measuring.accuracy import draw_masks
 from prunebench.measuring.inference import read_letterboxed
 from prunebench.variants.checkpoint import Network
 
-BATCH = 16
-"""Images per batch."""
+BATCH = 16  # images per batch
 
 Batch = dict[str, Any]
 

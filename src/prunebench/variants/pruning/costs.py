@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
 COSTS_FILE = "costs.json"
 
-GRID = 4
-"""Widths a layer is timed at, on each side: the narrowest, the widest and between."""
+GRID = 4  # widths a layer is timed at, on each side: the narrowest, the widest and between
 
 RUNS = 40
 WARM_RUNS = 5

@@ -14,8 +14,7 @@ from prunebench.variants.checkpoint import Network
 from prunebench.variants.graph.groups import ChannelGroup
 from prunebench.variants.pruning.batches import Batch
 
-TAYLOR_BATCHES = 8
-"""Batches the gradient of the loss is summed over."""
+TAYLOR_BATCHES = 8  # batches the gradient of the loss is summed over
 
 
 class FilterDistance(tp.importance.GroupMagnitudeImportance):  # type: ignore[misc]

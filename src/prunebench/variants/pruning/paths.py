@@ -24,8 +24,7 @@ some with a single channel, which no retraining makes good.
 class Bundle:
     """Groups that keep equally many channels: one group, or the two halves of a ``C2f``.
 
-    Attributes:
-        stops: The widths it goes through, falling, without the present one.
+    ``stops``: the widths it goes through, falling, without the present one.
     """
 
     roots: tuple[str, ...]
@@ -59,9 +58,8 @@ class Path:
 def bundles_of(groups: Sequence[ChannelGroup], block: int | None) -> tuple[Bundle, ...]:
     """What can be narrowed, in forward order.
 
-    Args:
-        block: Widths become multiples of it, at least one block; ``None``: any width of at least
-            ``LEAST_SHARE`` of the channels.
+    ``block``: widths become multiples of it, at least one block; ``None``: any width of at least
+    ``LEAST_SHARE`` of the channels.
     """
     together: dict[int, list[ChannelGroup]] = {}
     for group in groups:
@@ -95,9 +93,8 @@ def uniform_path(bundles: Sequence[Bundle]) -> Path:
 def global_path(bundles: Sequence[Bundle], scores: Mapping[str, Tensor]) -> Path:
     """The least important channels first, wherever they are.
 
-    Args:
-        scores: Root of a group to its channels' importance, shape (width,), comparable between
-            groups.
+    ``scores``: root of a group to its channels' importance, shape (width,), comparable between
+    groups.
     """
     ranked = {root: score.sort().values for root, score in scores.items()}
 

@@ -14,21 +14,15 @@ from prunebench.common.errors import StepError
 from prunebench.common.records import Interval
 from prunebench.config.targets import Goal
 
-TOLERANCE = 0.03
-"""A latency target is met within this share of it."""
+TOLERANCE = 0.03  # a latency target is met within this share of it
 
 AIM = 0.015
 """Search ends early within this share of the target: half of the tolerance is left to noise."""
 
 TRIES = 7
-ROUNDS = 6
-"""Rounds in which a candidate is measured beside the baseline."""
-
-SECONDS = 0.3
-"""Timed seconds of each of the two in a round."""
-
-STEEPEST = 0.9
-"""Two close points that differ by noise would otherwise point anywhere."""
+ROUNDS = 6  # rounds in which a candidate is measured beside the baseline
+SECONDS = 0.3  # timed seconds of each of the two in a round
+STEEPEST = 0.9  # two close points that differ by noise would otherwise point anywhere
 
 
 class Timed(NamedTuple):
@@ -54,9 +48,8 @@ def find_point(
 ) -> Found:
     """Measure points of a path until one meets a latency target.
 
-    Args:
-        predicted: For each point its predicted time, in any unit; the first is the unpruned
-            network. It falls along the path, but not at every step.
+    ``predicted``: for each point its predicted time, in any unit; the first is the unpruned
+    network. It falls along the path, but not at every step.
 
     Raises:
         StepError: Even the last point is slower than the target.

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 SENSITIVITY_FILE = "sensitivity.json"
 
-BATCHES = 2
-"""Batches of labelled images the loss is measured on."""
+BATCHES = 2  # batches of labelled images the loss is measured on
 
 SHARES = (0.25, 0.5, 0.75)
 """Shares of a layer's channels that are silenced; between them the loss is interpolated."""

@@ -7,8 +7,7 @@ import time
 
 from prunebench.steps.events import Batch, Emit, Epoch, Event
 
-HEARTBEAT_S = 2.0
-"""Shortest time between two events about batches."""
+HEARTBEAT_S = 2.0  # shortest time between two events about batches
 
 
 class Progress:
