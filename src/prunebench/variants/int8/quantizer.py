@@ -15,12 +15,7 @@ from typing import TYPE_CHECKING, Any
 from prunebench.common.errors import CheckpointError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Activations
-from prunebench.measuring.onnx_graph import (
-    OLDEST_OPSET,
-    convolutions,
-    decoding,
-    is_quantized,
-)
+from prunebench.measuring.onnx_graph import OLDEST_OPSET, convolutions, decoding, is_quantized
 from prunebench.measuring.session import SessionSettings, open_session, session_options
 from prunebench.steps.events import Emit, Progress
 from prunebench.variants.int8.float_layers import FOLLOWING, kept_float, sources_of
