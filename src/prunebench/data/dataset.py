@@ -10,8 +10,7 @@ import difflib
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -51,15 +50,11 @@ class Dataset:
     train: tuple[Path, ...]
     val: tuple[Path, ...]
     test: tuple[Path, ...] = ()
+    _images: dict[Split, list[str]] = field(default_factory=dict, init=False, repr=False)
 
     def sources(self, split: Split) -> tuple[Path, ...]:
         """Folders and lists of one split."""
         return {"train": self.train, "val": self.val, "test": self.test}[split]
-
-    @cached_property
-    def _images(self) -> dict[Split, list[str]]:
-        """Images of the splits that were listed."""
-        return {}
 
 
 def resolve_dataset(spec: str, *, cache_dir: Path) -> Dataset:
@@ -131,7 +126,6 @@ def check_dataset(
         class_names: Names of the checkpoint's classes, which must be the dataset's.
         splits: Splits that must exist and have at least one labelled image.
         task: Task of the model; for ``segment`` every label must be a polygon.
-        memo: What is known of the files; label files that it knows are not read again.
 
     Raises:
         DatasetError: With the first thing that is wrong, its file and line.
@@ -146,13 +140,10 @@ def check_dataset(
             continue
         labelled = 0
         for image in _images_of(dataset, split):
-            size = memo.size(image)
-            if size is None:
-                raise DatasetError(
-                    f"an image of the {split} split does not exist", where=image, fix="restore it"
-                )
-            if not size:
-                raise DatasetError("the image file is empty", where=image, fix="restore it")
+            if not (size := memo.size(image)):
+                missing = f"an image of the {split} split does not exist"
+                what = missing if size is None else "the image file is empty"
+                raise DatasetError(what, where=image, fix="restore it")
             labelled += check_labels(label_path(image), memo, classes=classes, task=task) > 0
         if needed and not labelled:
             raise DatasetError(
@@ -273,13 +264,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         line = "" if mark is None else f" at line {mark.line + 1}"
         raise DatasetError(f"the data YAML is no valid YAML{line}", where=path) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(
-            "the data YAML cannot be read", where=path, fix="check the path"
-        ) from error
+        what = "the data YAML cannot be read"
+        raise DatasetError(what, where=path, fix="check the path") from error
     if not isinstance(data, dict):
-        raise DatasetError(
-            "the data YAML holds no keys", where=path, fix="set train, val and names"
-        )
+        fix = "set train, val and names"
+        raise DatasetError("the data YAML holds no keys", where=path, fix=fix)
     return data
 
 
@@ -290,18 +279,14 @@ def _names(data: Mapping[str, Any], path: Path) -> dict[int, str]:
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names:
-        raise DatasetError(
-            "the data YAML has no class names", where=path, fix="set names to a list of names"
-        )
-    if set(names) != set(range(len(names))):
-        raise DatasetError(
-            "the class ids in names are not 0, 1, 2 and so on", where=path, fix="number them anew"
-        )
-    if count is not None and count != len(names):
-        raise DatasetError(
-            f"nc is {count} but names has {len(names)} entries", where=path, fix="remove nc"
-        )
-    return {index: str(names[index]) for index in sorted(names)}
+        problem, fix = "the data YAML has no class names", "set names to a list of names"
+    elif set(names) != set(range(len(names))):
+        problem, fix = "the class ids in names are not 0, 1, 2 and so on", "number them anew"
+    elif count is not None and count != len(names):
+        problem, fix = f"nc is {count} but names has {len(names)} entries", "remove nc"
+    else:
+        return {index: str(names[index]) for index in sorted(names)}
+    raise DatasetError(problem, where=path, fix=fix)
 
 
 def _root(data: Mapping[str, Any], path: Path) -> Path:

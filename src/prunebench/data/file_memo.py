@@ -36,12 +36,9 @@ class _Seen(NamedTuple):
 class FileMemo:
     """One look at many files: what is read now, and what is remembered of the last look.
 
-    Files are named by absolute paths, as text: there may be hundreds of thousands.
-
-    ``path``: the file it is kept in. A damaged one counts as absent. ``None``: nothing is kept.
-
-    ``labels``: digest of a label file's content to its number of objects, its highest class id and
-    whether it holds polygons.
+    Files are named by absolute paths, as text: there may be hundreds of thousands. It is kept in
+    ``path``, if given; a damaged one counts as absent. ``labels`` maps the digest of a label file
+    to its number of objects, its highest class id and whether it holds polygons.
     """
 
     def __init__(self, path: Path | None = None) -> None:

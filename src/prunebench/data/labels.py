@@ -116,29 +116,23 @@ def _parse_label(line: str, where: str, classes: int) -> list[float]:
     try:
         row = [float(text) for text in line.split()]
     except ValueError:
-        raise DatasetError(
-            "the label is not made of numbers", where=where, fix="write: class x y width height"
-        ) from None
-    if len(row) != 5 and (len(row) < 7 or len(row) % 2 == 0):
-        raise DatasetError(
-            f"the label has {len(row)} columns",
-            where=where,
-            fix="write 5 (class x y width height), or a class and at least 3 points",
-        )
-    if row[0] % 1 or not 0 <= row[0] < classes:
-        raise DatasetError(
-            f"class id {row[0]:g} is out of range 0..{classes - 1}",
-            where=where,
-            fix="correct the label or the names in the data YAML",
-        )
+        what, fix = "the label is not made of numbers", "write: class x y width height"
+        raise DatasetError(what, where=where, fix=fix) from None
     outside = [value for value in row[1:] if not -_TOLERANCE <= value <= 1 + _TOLERANCE]
-    if outside or (len(row) == 5 and min(row[3:]) < 0):
-        raise DatasetError(
-            f"the coordinate {(outside or [min(row[3:])])[0]:g} lies outside 0..1",
-            where=where,
-            fix="divide pixels by the image's width and height",
-        )
-    return row
+    if len(row) == 5:
+        outside += sorted(value for value in row[3:] if value < 0)
+    if len(row) != 5 and (len(row) < 7 or len(row) % 2 == 0):
+        what = f"the label has {len(row)} columns"
+        fix = "write 5 (class x y width height), or a class and at least 3 points"
+    elif row[0] % 1 or not 0 <= row[0] < classes:
+        what = f"class id {row[0]:g} is out of range 0..{classes - 1}"
+        fix = "correct the label or the names in the data YAML"
+    elif outside:
+        what = f"the coordinate {outside[0]:g} lies outside 0..1"
+        fix = "divide pixels by the image's width and height"
+    else:
+        return row
+    raise DatasetError(what, where=where, fix=fix)
 
 
 def _box_around(row: list[float]) -> list[float]:

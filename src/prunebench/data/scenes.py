@@ -106,15 +106,14 @@ def generate_scenes(
 ) -> Path:
     """Write the scenes in Ultralytics' layout, or reuse a complete set with the same parameters.
 
+    Returns the path of ``data.yaml``.
+
     Args:
         root: Folder of the set; may be absent. A set made with other parameters is replaced, a
             folder that holds anything else is refused.
         train: Number of images, as of ``val`` and ``test``.
         width: Image width in pixels, at least 64, as is ``height``.
         polygons: Label the visible outline of each object instead of the box around it.
-
-    Returns:
-        Path of ``data.yaml`` inside ``root``.
 
     Raises:
         DatasetError: A parameter is out of range, or ``root`` holds something else.
@@ -150,13 +149,8 @@ def mask_polygon(mask: NDArray[np.bool_]) -> Points:
     """One closed outline around every part of a mask and its holes, to be filled even-odd.
 
     From the first part's start it walks to each further part or hole, around it and back, so that
-    the way between them encloses nothing.
-
-    Args:
-        mask: Shape ``(height, width)``, not empty.
-
-    Returns:
-        Middles of the mask's outermost pixels, shape ``(points, 2)``, x and y in pixels.
+    the way between them encloses nothing. The mask, of shape ``(height, width)``, is not empty; the
+    points, shape ``(points, 2)`` in pixels, are the middles of its outermost pixels.
     """
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     first, *others = (contour.reshape(-1, 2) for contour in contours)
@@ -306,11 +300,7 @@ def _fixed(points: Points) -> NDArray[np.int32]:
 
 
 def _sprite(rng: np.random.Generator, width: int, height: int, size: float) -> tuple[_Sprite, int]:
-    """Draw one object somewhere in the frame.
-
-    Returns:
-        The sprite, and the number of pixels it would cover if the frame did not cut it off.
-    """
+    """Draw one object in the frame; also how many pixels it would cover if no border cut it off."""
     class_id = int(rng.integers(len(SCENE_NAMES)))
     half = size / 2
     spread = 0.5 * half  # how far over the border the object's centre may leave room for itself

@@ -183,13 +183,11 @@ def run_child(
 
 def thread_environment(threads: int) -> dict[str, str]:
     """Environment that holds every numeric library of a child to ``threads`` threads."""
-    count = str(threads)
+    libraries = ("OMP", "MKL", "OPENBLAS")
     return {
-        "OMP_NUM_THREADS": count,
-        "MKL_NUM_THREADS": count,
-        "OPENBLAS_NUM_THREADS": count,
+        **{f"{library}_NUM_THREADS": str(threads) for library in libraries},
         **WAITING,
-        "PRUNEBENCH_CHILD_THREADS": count,
+        "PRUNEBENCH_CHILD_THREADS": str(threads),
         # Ultralytics must never reach for the network or install packages behind our back.
         "YOLO_AUTOINSTALL": "false",
         "YOLO_OFFLINE": os.environ.get("YOLO_OFFLINE", "true"),

@@ -78,11 +78,7 @@ def load_checkpoint(path: Path, *, trust: bool = False) -> nn.Module:
 
 
 def inspect_checkpoint(path: Path, *, trust: bool = False) -> CheckpointInfo:
-    """Say what a checkpoint is; ``trust`` is as in ``load_checkpoint``.
-
-    Raises:
-        CheckpointError: As ``load_checkpoint``.
-    """
+    """Say what a checkpoint is; ``trust`` and the errors are as in ``load_checkpoint``."""
     network, train_args, provenance = _load(path, trust)
     return CheckpointInfo(
         task=network.task,
@@ -127,11 +123,8 @@ def save_checkpoint(network: Network, path: Path, provenance: Mapping[str, Any])
             torch.nan_to_num_(tensor)
     content = {
         "epoch": -1,
-        "best_fitness": None,
         "model": network,
-        "ema": None,
-        "updates": None,
-        "optimizer": None,
+        **dict.fromkeys(("best_fitness", "ema", "updates", "optimizer")),
         "train_args": train_args,
         "version": version("ultralytics"),
         "license": "AGPL-3.0 License (https://ultralytics.com/license)",

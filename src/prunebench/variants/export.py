@@ -114,11 +114,7 @@ def export_onnx(
 
 
 def compare(network: Network, onnx_file: Path, request: Request) -> Parity:
-    """Compare every raw prediction of the checkpoint with the ONNX file's.
-
-    Raises:
-        ParityError: A box edge or a score differs by more than its tolerance.
-    """
+    """Compare every raw prediction of the checkpoint with the ONNX file's."""
     import numpy as np
     import torch
 

@@ -85,11 +85,9 @@ def _counts() -> dict[int, list[tuple[str, int, bool]]]:
 
 
 def recognise(parameters: int, *, classes: int | None = None) -> str | None:
-    """Name the stock network with this many parameters.
+    """Name the stock network with this many parameters, BatchNorm apart or folded.
 
-    Args:
-        parameters: The count, BatchNorm apart or folded.
-        classes: Number of classes where it is known; only networks with as many are named.
+    Where ``classes`` is known, only networks with as many are named.
 
     Returns:
         "yolov8n, 7 classes, unpruned", with ", BatchNorm folded" where that is the state that

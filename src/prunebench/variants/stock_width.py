@@ -61,10 +61,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Smaller:
 def lower_width(description: str, macs: int, classes: int, imgsz: tuple[int, int]) -> float:
     """The largest width multiplier, at most the description's own, whose network has these MACs.
 
-    Its arguments are as in ``Request``.
-
-    Raises:
-        StepError: Even the narrowest network has more.
+    ``StepError`` where even the narrowest has more. Arguments are as in ``Request``.
     """
     scaled = stock_description(description)
     _, own, most = scaled["scales"][scaled["scale"]]

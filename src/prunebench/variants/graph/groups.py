@@ -39,7 +39,7 @@ class ChannelGroup:
 
     Attributes:
         root: Name of the first convolution whose outputs they are, in the split network.
-        members: Convolutions whose outputs they are, by name in the split network.
+        members: All such convolutions, alike.
         layers: Every layer they touch, as torch-pruning's group over all ``width`` channels.
         bundle: Groups with the same number must end equally wide (the halves of a ``C2f``).
     """
@@ -276,11 +276,7 @@ def _prediction_convolutions(network: Network) -> list[str]:
 
 
 def _convolutions_below(network: nn.Module, modules: Sequence[str]) -> list[str]:
-    """Convolutions of the split network inside modules named as in the stock one.
-
-    Raises:
-        ConfigError: A name is no module of the stock network.
-    """
+    """Convolutions of the split network inside modules named as in the stock one."""
     stock = {name: _stock_name(network, name) for name, _ in network.named_modules()}
     found = []
     for wanted in modules:

@@ -83,11 +83,7 @@ class Quantizer:
         quant_pre_process(path, self._float, skip_optimization=True, skip_symbolic_shape=True)
 
     def calibrate(self, images: Sequence[Path], emit: Emit) -> None:
-        """Find the range of every activation on images in the deployment's letterbox.
-
-        Raises:
-            DatasetError: An image cannot be read.
-        """
+        """Find the range of every activation on images in the deployment's letterbox."""
         from onnxruntime.quantization.calibrate import MinMaxCalibrater, save_tensors_data
 
         from prunebench.measuring.inference import read_letterboxed
@@ -116,25 +112,20 @@ class Quantizer:
         The same calibration and the same layers give the same bytes.
         """
         import onnx
-        from onnxruntime.quantization import (
-            CalibrationMethod,
-            QuantFormat,
-            QuantType,
-            quantize_static,
-        )
+        from onnxruntime import quantization as ort
 
         signed = self._activations == "s8"
         target = self._folder / f"{name}.onnx"
-        quantize_static(
+        ort.quantize_static(
             self._float,
             target,
-            quant_format=QuantFormat.QDQ,
+            quant_format=ort.QuantFormat.QDQ,
             op_types_to_quantize=OPERATORS,
             per_channel=True,
-            activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
+            activation_type=ort.QuantType.QInt8 if signed else ort.QuantType.QUInt8,
+            weight_type=ort.QuantType.QInt8,
             nodes_to_quantize=self._on_integers(left),
-            calibrate_method=CalibrationMethod.MinMax,
+            calibrate_method=ort.CalibrationMethod.MinMax,
             calibration_cache_path=self._ranges,
         )
         written = onnx.load(target)

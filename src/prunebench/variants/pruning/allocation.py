@@ -54,11 +54,8 @@ def allocate(
 ) -> Allocated:
     """Decide how many channels of each group stay.
 
-    Args:
-        block: Widths become multiples of it; ``None``: any width.
-        measurements: Needed by ``latency-aware``.
-        time: Measures widths beside the baseline; needed by measured targets.
-        note: Receives what is found on the way.
+    ``block``: widths become multiples of it; ``None``: any width. ``latency-aware`` needs
+    ``measurements``, measured targets need ``time``, which measures widths beside the baseline.
 
     Raises:
         ConfigError: The target is beyond what the network can become.
@@ -85,12 +82,10 @@ def allocate(
     predicted = [float(cost(kept)) for kept in points]
     found = find_point(predicted, lambda index: time(points[index]), goal, note)
     kept = points[found.point]
-    measured = {
-        "speedup": 1 / found.timed.ratio.estimate,
-        "latency_ms": found.timed.latency_ms,
-        "met": found.met,
-    }
-    return Allocated(kept, _reached(goal, shapes, kept).model_copy(update=measured))
+    timed = found.timed
+    measured = {"speedup": 1 / timed.ratio.estimate, "latency_ms": timed.latency_ms}
+    reached = _reached(goal, shapes, kept).model_copy(update={**measured, "met": found.met})
+    return Allocated(kept, reached)
 
 
 def path_of(
@@ -120,11 +115,7 @@ def read_measurements(costs: FilePath, curves: FilePath) -> Measurements:
 
 
 def check_goal(path: Path, shapes: Shapes, goal: Goal) -> None:
-    """Check that a counted target lies between the unpruned network and the path's last point.
-
-    Raises:
-        ConfigError: It does not.
-    """
+    """Refuse a counted target that is not between the network and the path's last point."""
     *_, narrowest = path.points()
     now, least = (_progress(shapes, goal, kept) for kept in (shapes.full, narrowest))
     shown = "{:.2f}" if goal.kind == "ratio" else "{:,}"

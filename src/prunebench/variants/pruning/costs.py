@@ -24,8 +24,6 @@ from prunebench.measuring.session import SessionSettings, open_session, session_
 from prunebench.steps.events import Emit, Progress, Stage
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from prunebench.variants.pruning.paths import Bundle
     from prunebench.variants.pruning.shapes import Kept, Layer
 
@@ -135,9 +133,7 @@ def time_layers(
     emit: Emit,
 ) -> dict[str, LayerCost]:
     """Time every layer at its grid; one session holds all layers at one place of their grids."""
-    times: dict[str, NDArray[np.float64]] = {
-        name: np.zeros((len(inputs), len(outputs))) for name, (_, inputs, outputs) in grids.items()
-    }
+    times = {name: np.zeros((len(ins), len(outs))) for name, (_, ins, outs) in grids.items()}
     places = list(itertools.product(range(GRID), range(GRID)))
     for done, (row, column) in enumerate(places, start=1):
         # Two layers of the same geometry and widths are one measurement.
@@ -162,8 +158,8 @@ def time_layers(
 
 def _geometry(layer: Layer, inputs: int, outputs: int) -> tuple[Any, ...]:
     kind = "ConvTranspose" if layer.transposed else "Conv"
-    activated = layer.name.endswith(".conv")
     groups = outputs if layer.depthwise else layer.groups
+    activated = layer.name.endswith(".conv")
     return (kind, layer.kernel, layer.stride, groups, layer.swept, activated, inputs, outputs)
 
 

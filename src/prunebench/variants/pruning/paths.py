@@ -121,12 +121,9 @@ def greedy_path(
     """At every step the block that costs least importance per microsecond it saves.
 
     After Yang et al., "NetAdapt" (ECCV 2018), which narrows one layer at a time by what that costs
-    and saves, both measured.
-
-    Args:
-        lost: For each bundle, channels kept to the importance lost against the full width; it
-            never falls when fewer are kept.
-        saved: Widths before, widths after and the groups that differ, to the time saved.
+    and saves, both measured. ``lost`` gives for each bundle the importance lost against the full
+    width by the channels kept, and never falls when fewer are; ``saved`` gives the time saved by
+    widths before, widths after and the groups that differ.
     """
     done = [0] * len(bundles)
     kept = {root: bundle.width for bundle in bundles for root in bundle.roots}

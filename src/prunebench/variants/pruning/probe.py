@@ -26,11 +26,7 @@ class Request(Record):
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Record:
-    """Check the targets that are counted; measured ones are found out by measuring.
-
-    Raises:
-        ConfigError: A target is beyond what the network can become, or a name is unknown.
-    """
+    """Check the targets that are counted; measured ones are found out by measuring."""
     from prunebench.variants.checkpoint import load_checkpoint
     from prunebench.variants.graph.groups import trace
     from prunebench.variants.graph.surgery import split_c2f

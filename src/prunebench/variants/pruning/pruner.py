@@ -45,13 +45,8 @@ def open_network(
 ) -> Opened:
     """Find and score the channel groups of a network, whose ``C2f`` modules are split in place.
 
-    Args:
-        ignore: Names of modules whose output widths stay.
-        gradient_batches: Labelled batches, needed for ``taylor`` alone.
-
-    Raises:
-        ConfigError: A name in ``ignore`` is no module of the network.
-        StepError: A module cannot be traced.
+    ``ignore`` names modules whose output widths stay; ``gradient_batches`` are labelled ones,
+    needed for ``taylor`` alone. Errors are those of ``trace``.
     """
     network.eval()
     parameters, shapes = parameter_count(network), _output_shapes(network)
@@ -69,11 +64,8 @@ def open_network(
 def narrow(opened: Opened, kept: Mapping[str, int], *, round_to: int | None) -> None:
     """Remove channels, the least important of each group, and fold the network back, in place.
 
-    What is left consists of stock Ultralytics classes only, in eval mode.
-
-    Args:
-        opened: As ``open_network`` gives it; it cannot be used again.
-        kept: Root of a group to the channels that stay, 1 to its width.
+    What is left consists of stock Ultralytics classes only, in eval mode. ``opened`` cannot be used
+    again; ``kept`` maps the root of a group to the channels that stay, 1 to its width.
 
     Raises:
         StepError: Nothing would be removed.

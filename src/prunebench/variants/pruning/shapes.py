@@ -69,11 +69,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class Shapes:
-    """Every convolution of a network, in forward order, as a function of its groups' widths.
+    """Every convolution, in forward order, as a function of its groups' widths (``full``: now).
 
-    Attributes:
-        full: Every group's width now.
-        parameters_now: BatchNorm apart.
+    ``parameters_now`` counts the network with BatchNorm apart.
     """
 
     layers: tuple[Layer, ...]

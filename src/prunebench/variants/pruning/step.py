@@ -35,11 +35,9 @@ Batches = Callable[[int], "Iterator[Batch]"]
 
 
 class Timing(Record):
-    """How a measured target is measured.
+    """How a measured target is measured: with the protocol's first thread count, on ``host``.
 
-    Attributes:
-        latency: The protocol: its first thread count and its session options are used.
-        host: Digest of the host's fingerprint: elsewhere the same target means other widths.
+    ``host`` is the digest of its fingerprint: elsewhere the same target means other widths.
     """
 
     latency: LatencyConfig
@@ -84,11 +82,9 @@ class Request(Record):
 
 
 class Pruned(Record):
-    """Result of the step: the checkpoint as read back, and modules that kept their width.
+    """Result of the step: the checkpoint as read back, modules that kept their width, the target.
 
-    Attributes:
-        bn_batches: Batches that BatchNorm was re-estimated on, 0 where its statistics stayed.
-        reached: What the target came to.
+    BatchNorm was re-estimated on ``bn_batches``, 0 where its statistics stayed.
     """
 
     checkpoint: FileRef
@@ -99,13 +95,7 @@ class Pruned(Record):
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
-    """Prune a checkpoint.
-
-    Raises:
-        ConfigError: A name in ``ignore`` is unknown, or the target is beyond the network.
-        StepError: A module cannot be traced, nothing could be removed, or a measured target cannot
-            be reached.
-    """
+    """Prune a checkpoint."""
     from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
     from prunebench.variants.pruning.pruner import left_alone
 

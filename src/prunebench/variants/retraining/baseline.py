@@ -111,8 +111,8 @@ def _write_untrained(request: Request, path: Path) -> None:
     names = read_dataset(Path(request.data_yaml)).names
     torch.manual_seed(request.seed)
     try:
-        build: Any = DetectionModel
         description = stock_description(request.model, request.width)
+        build: Any = DetectionModel
         network = build(description, nc=len(names), verbose=False)
     except Exception as error:
         # Ultralytics' parser raises whatever a wrong description makes it stumble over.

@@ -125,10 +125,8 @@ def _told_as_step_errors(job: Job) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             reason = "the disk is full, free some space and run again: it continues"
         elif isinstance(error, MemoryError) or any(said in text.lower() for said in memory):
-            reason = (
-                f"out of memory with batches of {job.budget.batch} images at "
-                f"{job.budget.imgsz} pixels, lower retrain.batch or retrain.imgsz"
-            )
+            size = f"{job.budget.batch} images at {job.budget.imgsz} pixels"
+            reason = f"out of memory with batches of {size}, lower retrain.batch or retrain.imgsz"
         elif "NaN" in text:
             reason = f"{text}, lower the learning rate (lr0)"
         raise StepError(STEP, reason) from error

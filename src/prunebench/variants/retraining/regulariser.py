@@ -34,10 +34,6 @@ class Regulariser:
     scales. ``group_lasso`` is the group-level regulariser of DepGraph (Fang et al., CVPR 2023):
     weight * 2^(4 (I_max - I_k) / (I_max - I_min)) times every weight of channel k, where I is the
     norm of the channels of a group. Both touch what pruning may remove and nothing else.
-
-    Raises:
-        ConfigError: A name in ``ignore`` is no module of the network.
-        StepError: A module cannot be traced.
     """
 
     def __init__(

@@ -16,14 +16,10 @@ PATH_ARGUMENTS = ("data", "model", "project", "save_dir", "resume", "distill_mod
 
 
 def read_saved(path: Path) -> tuple[Any, dict[str, float]]:
-    """Read back a checkpoint that has just been saved.
+    """Read back the network of a checkpoint that has just been saved, and its validation metrics.
 
-    Returns:
-        The network in FP16, the EMA's in training and the student's in distillation, and the
-        validation metrics by Ultralytics' names; those of a final file are empty.
-
-    Raises:
-        CheckpointError: The file does not hold what was saved.
+    The network is in FP16, the EMA's in training and the student's in distillation; the metrics are
+    by Ultralytics' names, and empty in a final file.
     """
     import torch
     from ultralytics.nn.distill_model import DistillationModel

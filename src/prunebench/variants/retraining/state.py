@@ -69,7 +69,10 @@ class StateStore:
         (self.weights / "best.pt").unlink(missing_ok=True)
         if self.state.best is not None:
             self._restore(self.state.best, self.weights / "best.pt")
-        self._truncate_curves()
+        # Epochs that were not saved are trained and written again.
+        if self.curves.is_file():
+            lines = self.curves.read_text(encoding="utf-8").splitlines(keepends=True)
+            write_atomically(self.curves, "".join(lines[: 1 + self.state.epochs]))
         return last
 
     def save_epoch(self, epochs: int, *, finished: bool, stopped: str | None) -> None:
@@ -122,11 +125,3 @@ class StateStore:
 
     def _restore(self, ref: FileRef, target: Path) -> None:
         write_atomically(target, (self.folder / ref.path).read_bytes())
-
-    def _truncate_curves(self) -> None:
-        """Drop the rows of epochs that were not saved: they are trained and written again."""
-        try:
-            lines = self.curves.read_text(encoding="utf-8").splitlines(keepends=True)
-        except FileNotFoundError:
-            return
-        write_atomically(self.curves, "".join(lines[: 1 + self.state.epochs]))
