@@ -259,20 +259,9 @@ def _draw_distractor(rng: np.random.Generator, canvas: FloatImage) -> None:
         cv2.fillPoly(canvas, [blob.astype(np.int32)], colour, cv2.LINE_AA)
 
 
-def _turn(points: Points, angle: float) -> Points:
-    cos, sin = np.cos(angle), np.sin(angle)
-    turned: Points = points @ np.array([[cos, sin], [-sin, cos]])
-    return turned
-
-
 def _circle(radius: float) -> Points:
     turns = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     return radius * np.stack([np.cos(turns), np.sin(turns)], axis=1)
-
-
-def _rectangle(half_width: float, half_height: float) -> Points:
-    x, y = half_width, half_height
-    return np.array([[-x, -y], [x, -y], [x, y], [-x, y]])
 
 
 def _outline(class_id: int, rng: np.random.Generator) -> list[Points]:
@@ -283,7 +272,8 @@ def _outline(class_id: int, rng: np.random.Generator) -> list[Points]:
     if name == "ring":
         return [_circle(1.0), _circle(float(rng.uniform(0.35, 0.6)))]
     if name in ("box", "crate"):
-        return [_rectangle(0.9, 0.9 * float(rng.uniform(0.7, 1.1)))]
+        x, y = 0.9, 0.9 * float(rng.uniform(0.7, 1.1))
+        return [np.array([[-x, -y], [x, -y], [x, y], [-x, y]])]
     if name == "cone":
         return [np.array([[0.0, -1.0], [rng.uniform(0.65, 0.95), 0.9], [-0.8, 0.9]])]
     if name == "cross":
@@ -306,7 +296,9 @@ def _sprite(rng: np.random.Generator, width: int, height: int, size: float) -> t
     spread = 0.5 * half  # how far over the border the object's centre may leave room for itself
     centre = np.array([rng.uniform(spread, width - spread), rng.uniform(spread, height - spread)])
     angle = float(rng.uniform(-0.45, 0.45))
-    outlines = [_turn(points * half, angle) for points in _outline(class_id, rng)]
+    cos, sin = np.cos(angle), np.sin(angle)
+    turn = np.array([[cos, sin], [-sin, cos]])
+    outlines = [(points * half) @ turn for points in _outline(class_id, rng)]
 
     whole = np.zeros((int(2.6 * half) + 4, int(2.6 * half) + 4), dtype=np.uint8)
     cv2.fillPoly(whole, [_fixed(points + 1.3 * half + 2) for points in outlines], 255, shift=_SHIFT)

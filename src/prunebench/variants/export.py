@@ -130,9 +130,9 @@ def compare(network: Network, onnx_file: Path, request: Request) -> Parity:
         # A segmentation network predicts mask prototypes beside the boxes.
         expected = [item.numpy() for item in (outputs if isinstance(outputs, tuple) else [outputs])]
         actual = exported(tensor)
-        shapes = [[list(item.shape) for item in items] for items in (actual, expected)]
-        if shapes[0] != shapes[1]:
-            raise ParityError("export", f"the file predicts {shapes[0]} instead of {shapes[1]}")
+        found, wanted = ([list(item.shape) for item in items] for items in (actual, expected))
+        if found != wanted:
+            raise ParityError("export", f"the file predicts {found} instead of {wanted}")
         box, score = _differences(actual, expected, classes)
         # Not max(): a NaN on either side has to survive and to fail the check below.
         worst_box = float(np.maximum(worst_box, box))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.common.errors import CheckpointError
 from prunebench.common.records import Record, Structure
-from prunebench.measuring.onnx_graph import module_of
+from prunebench.measuring.onnx_graph import convolutions, module_of
 from prunebench.steps.events import Emit, Stage
 from prunebench.variants.stock_catalogue import recognise
 
@@ -104,9 +104,7 @@ def structure_of_onnx(path: Path) -> Structure:
     weights = shapes | {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
     fused = norms = macs = 0
     widths = {}
-    for node in model.graph.node:
-        if node.op_type not in ("Conv", "ConvTranspose"):
-            continue
+    for node in convolutions(model):
         kernel, *bias = (weights[name] for name in node.input[1:])
         name = module_of(node.input[1])
         size = math.prod(kernel)

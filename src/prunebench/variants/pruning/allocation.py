@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path as FilePath
 from typing import NamedTuple
 
 from prunebench.common.errors import ConfigError, StepError
@@ -11,7 +10,7 @@ from prunebench.common.records import Reached
 from prunebench.config.sections import Allocation
 from prunebench.config.targets import Goal
 from prunebench.variants.pruning.alignment import aligned_width
-from prunebench.variants.pruning.costs import CostModel, LayerCost, read_costs
+from prunebench.variants.pruning.costs import CostModel, LayerCost
 from prunebench.variants.pruning.paths import (
     Path,
     bundles_of,
@@ -21,7 +20,7 @@ from prunebench.variants.pruning.paths import (
 )
 from prunebench.variants.pruning.pruner import Opened
 from prunebench.variants.pruning.search import Timed, find_point
-from prunebench.variants.pruning.sensitivity import lost_by, read_curves
+from prunebench.variants.pruning.sensitivity import lost_by
 from prunebench.variants.pruning.shapes import Kept, Shapes
 
 WHERE = "prune.target"
@@ -107,11 +106,6 @@ def path_of(
     model = CostModel(shapes.layers, measurements.costs)
     lost = [lost_by(bundle, measurements.curves[bundle.roots[0]]) for bundle in bundles]
     return greedy_path(bundles, lost, model.saved)
-
-
-def read_measurements(costs: FilePath, curves: FilePath) -> Measurements:
-    """Read what the steps ``costs`` and ``sensitivity`` wrote."""
-    return Measurements(read_costs(costs), read_curves(curves))
 
 
 def check_goal(path: Path, shapes: Shapes, goal: Goal) -> None:

@@ -84,7 +84,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Sensitivity:
         batches = list(sample(BATCHES))
         emit(Stage(what=f"measuring how much {len(bundles)} groups of channels matter"))
         whole = loss_of(network, batches)
-        curves: dict[str, list[float]] = {}
+        curves = {}
         for done, bundle in enumerate(bundles, start=1):
             losses = _losses(opened, bundle, batches)
             curves[bundle.roots[0]] = [max(0.0, value - whole) for value in losses]

@@ -216,7 +216,9 @@ def _open(network: Network, request: Request, batches: Batches) -> Opened:
 
 def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Allocated:
     """Widths that reach the target; a measured target is measured here."""
-    from prunebench.variants.pruning.allocation import allocate, read_measurements
+    from prunebench.variants.pruning.allocation import Measurements, allocate
+    from prunebench.variants.pruning.costs import read_costs
+    from prunebench.variants.pruning.sensitivity import read_curves
     from prunebench.variants.pruning.shapes import shapes_of
     from prunebench.variants.pruning.timing import Stopwatch
 
@@ -225,7 +227,8 @@ def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Al
 
     measurements, time = None, None
     if request.costs is not None and request.curves is not None:
-        measurements = read_measurements(Path(request.costs), Path(request.curves))
+        costs, curves = read_costs(Path(request.costs)), read_curves(Path(request.curves))
+        measurements = Measurements(costs, curves)
     if request.timing is not None:
         with _working(request, emit):
             stopwatch = Stopwatch(

@@ -64,16 +64,15 @@ class StateStore:
             return None
         self.update(resumed=self.state.resumed + 1)
         self.weights.mkdir(parents=True, exist_ok=True)
-        last = self.weights / "last.pt"
-        self._restore(self.state.last, last)
         (self.weights / "best.pt").unlink(missing_ok=True)
-        if self.state.best is not None:
-            self._restore(self.state.best, self.weights / "best.pt")
+        for name, ref in (("last.pt", self.state.last), ("best.pt", self.state.best)):
+            if ref is not None:
+                write_atomically(self.weights / name, (self.folder / ref.path).read_bytes())
         # Epochs that were not saved are trained and written again.
         if self.curves.is_file():
             lines = self.curves.read_text(encoding="utf-8").splitlines(keepends=True)
             write_atomically(self.curves, "".join(lines[: 1 + self.state.epochs]))
-        return last
+        return self.weights / "last.pt"
 
     def save_epoch(self, epochs: int, *, finished: bool, stopped: str | None) -> None:
         """Keep copies of the files that Ultralytics has just saved.
@@ -122,6 +121,3 @@ class StateStore:
         target = self.folder / GOOD_FOLDER / name
         write_atomically(target, source.read_bytes())
         return FileRef.of(target, self.folder)
-
-    def _restore(self, ref: FileRef, target: Path) -> None:
-        write_atomically(target, (self.folder / ref.path).read_bytes())
