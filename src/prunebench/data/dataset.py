@@ -50,7 +50,9 @@ class Dataset:
     train: tuple[Path, ...]
     val: tuple[Path, ...]
     test: tuple[Path, ...] = ()
-    _images: dict[Split, list[str]] = field(default_factory=dict, init=False, repr=False)
+    _images: dict[Split, list[str]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def sources(self, split: Split) -> tuple[Path, ...]:
         """Folders and lists of one split."""
@@ -65,7 +67,6 @@ def resolve_dataset(spec: str, *, cache_dir: Path) -> Dataset:
             ``scenes-seg`` (the same scenes labelled with polygons, for segmentation),
             ``neontrees`` (real photographs, downloaded once), the path of a data YAML, or the name
             of a dataset Ultralytics can download (``coco8.yaml``).
-        cache_dir: Folder that generated and downloaded datasets are kept in.
 
     Raises:
         DatasetError: There is no such dataset, or its YAML cannot be used.

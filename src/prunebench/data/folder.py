@@ -18,7 +18,6 @@ from prunebench.data.file_memo import FileMemo
 
 MANIFEST_NAME: Final = "manifest.json"
 YAML_NAME: Final = "data.yaml"
-MEMO_NAME: Final = "files.cache"
 
 
 def make_once(root: Path, parameters: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
@@ -88,7 +87,7 @@ def polygon_line(class_id: int, points: NDArray[np.float64], width: int, height:
 
 
 def _content_digest(root: Path) -> str:
-    memo = FileMemo(root / MEMO_NAME)
+    memo = FileMemo(root / "files.cache")
     digest = hashlib.sha256()
     for file in sorted(root.rglob("*")):
         # Ultralytics has caches too.

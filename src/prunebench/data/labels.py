@@ -21,10 +21,7 @@ def labels_of(image: Path) -> Path:
 
 
 def label_path(image: str) -> str:
-    """``labels_of`` as text: ``images`` becomes ``labels`` in the path, the suffix ``.txt``.
-
-    Only the last folder called ``images`` counts.
-    """
+    """``labels_of`` as text: the last folder ``images`` becomes ``labels``, the suffix ``.txt``."""
     path = f"{os.sep}labels{os.sep}".join(image.rsplit(f"{os.sep}images{os.sep}", 1))
     return path.rpartition(".")[0] + ".txt"
 
@@ -32,8 +29,7 @@ def label_path(image: str) -> str:
 def check_labels(file: str, memo: FileMemo, *, classes: int, task: str | None) -> int:
     """Number of objects in a label file, 0 where there is none; ``segment`` needs polygons.
 
-    Raises:
-        DatasetError: As ``read_labels`` and, for ``segment``, ``read_polygons``.
+    Errors are those of ``read_labels`` and, for ``segment``, of ``read_polygons``.
     """
     digest = memo.digest(file)
     if digest is None:
@@ -68,11 +64,9 @@ def read_labels(file: Path, *, classes: int) -> NDArray[np.float64]:
 def read_polygons(
     file: Path, *, classes: int
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float32]]]:
-    """Read a YOLO label file of a segmentation dataset.
+    """The rows of ``read_labels`` of a segmentation dataset's label file, and the outline of each.
 
-    Returns:
-        The rows of ``read_labels``, and the outline of each, shape ``(points, 2)``, relative to
-        the image.
+    Outlines have the shape ``(points, 2)``, relative to the image.
 
     Raises:
         DatasetError: As ``read_labels``, or the file holds boxes.

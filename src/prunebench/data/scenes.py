@@ -44,12 +44,11 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One labelled object.
+    """One labelled object: what is visible of it.
 
-    Attributes:
-        box: ``(x1, y1, x2, y2)`` of its visible part in pixels, right and bottom exclusive.
-        polygon: Outline of its visible part through the middles of its pixels, shape
-            ``(points, 2)``; holes and separate parts are joined by seams of no width.
+    ``box`` is ``(x1, y1, x2, y2)`` in pixels, right and bottom exclusive; ``polygon`` its outline
+    through the middles of its pixels, shape ``(points, 2)``, with holes and separate parts joined
+    by seams of no width.
     """
 
     class_id: int

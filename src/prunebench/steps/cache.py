@@ -114,8 +114,6 @@ def run_step(
     """Return the finished step's result, running its child process only where needed.
 
     Args:
-        steps_root: Folder of all cached steps.
-        timeout_s: Wall time after which the child is killed.
         elsewhere: Runs the steps it takes in place of a child of this process.
 
     Raises:

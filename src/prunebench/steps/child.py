@@ -108,7 +108,6 @@ def run_child(
     Args:
         workdir: Folder the step may write in; the log ``<step>.log`` is kept there.
         on_event: Called in the parent with each event as it arrives.
-        timeout_s: Wall time after which the child is killed.
         unwanted: Set by another thread once nobody waits for the result: the child is killed.
 
     Raises:

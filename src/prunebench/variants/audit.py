@@ -64,9 +64,7 @@ def audit_number(parameters: int) -> AuditFinding:
 
 
 def audit_file(path: Path, *, trust: bool = False) -> AuditFinding:
-    """Say what a checkpoint or an ONNX file is.
-
-    A checkpoint carries the description its network was built from, so it is compared with that.
+    """Say what a checkpoint, compared with its own description, or an ONNX file is.
 
     ``trust`` loads a checkpoint whatever it holds, which runs its code.
 

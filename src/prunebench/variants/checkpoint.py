@@ -42,8 +42,6 @@ TRANSIENT = ("args", "criterion", "pt_path")
 TRANSIENT_IN_HEAD = ("shape", "anchors", "strides")
 """The grid of the last input; the class has defaults for them."""
 
-ZIP_MAGIC = b"PK\x03\x04"
-
 
 class CheckpointInfo(Record):
     """What a checkpoint says about itself; ``None`` where it does not.
@@ -192,7 +190,7 @@ def _container_problem(path: Path) -> Problem | None:
         return f"it cannot be read ({error.strerror})", None
     if not start:
         return "the file is empty", "copy or train it again"
-    if not start.startswith(ZIP_MAGIC):
+    if not start.startswith(b"PK\x03\x04"):
         kind = "a text file" if _is_text(start) else "no PyTorch archive"
         return f"it is {kind}, not a checkpoint", "give a .pt file of Ultralytics"
     try:

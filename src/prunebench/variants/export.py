@@ -32,7 +32,6 @@ class Request(Record):
         imgsz: (height, width) of the static input in pixels.
         images: The outputs are compared on them.
         box_tolerance_px: Largest difference of a box edge, in pixels of the letterbox.
-        score_tolerance: Largest difference of a class score.
         thresholds: What the model is deployed with, by Ultralytics' names of the arguments; kept
             in the file's metadata.
     """
@@ -79,14 +78,10 @@ def export_onnx(
     opset: int,
     metadata: Mapping[str, str] | None = None,
 ) -> Path:
-    """Export through Ultralytics: static shape, batch 1, simplified.
+    """Export through Ultralytics: static shape of (height, width) pixels, batch 1, simplified.
 
-    The same checkpoint gives the same bytes: the time of the export is left out of the metadata.
-
-    Args:
-        folder: An empty folder on the file system of the final file.
-        imgsz: (height, width) in pixels.
-        metadata: Entries put beside those of Ultralytics.
+    The same checkpoint gives the same bytes: the time of the export is left out of the metadata,
+    beside which ``metadata`` is put. ``folder`` is empty and on the file system of the final file.
 
     Raises:
         StepError: Ultralytics cannot export it.

@@ -94,9 +94,9 @@ def recognise(parameters: int, *, classes: int | None = None) -> str | None:
         was counted; several are joined by " or ". ``None`` where no stock network has the count.
     """
     matches = [m for m in _counts().get(parameters, ()) if classes is None or m[1] == classes]
-    return " or ".join(_describe(*match) for match in matches) or None
-
-
-def _describe(name: str, classes: int, fused: bool) -> str:
-    plural = "class" if classes == 1 else "classes"
-    return f"{name}, {classes} {plural}, unpruned{', BatchNorm folded' if fused else ''}"
+    described = (
+        f"{name}, {counted} {'class' if counted == 1 else 'classes'}, unpruned"
+        f"{', BatchNorm folded' if fused else ''}"
+        for name, counted, fused in matches
+    )
+    return " or ".join(described) or None

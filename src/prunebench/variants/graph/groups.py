@@ -85,10 +85,9 @@ class PruningGraph:
 
 
 def trace(network: Network, ignore: Sequence[str] = ()) -> PruningGraph:
-    """Find the channel groups of a network whose ``C2f`` modules are split.
+    """Find the channel groups of a network in eval mode whose ``C2f`` modules are split.
 
     Args:
-        network: A YOLO network of Ultralytics in eval mode.
         ignore: Names of modules in the stock network whose output widths must stay.
 
     Raises:

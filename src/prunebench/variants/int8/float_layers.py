@@ -159,15 +159,8 @@ def prediction_error(actual: FloatArray, expected: FloatArray, classes: int) -> 
     """How far predictions have moved: relative change of all scores, plus the IoU boxes lost.
 
     Boxes are weighted by their best expected score, so that those of the background, which no
-    detection comes from, do not count.
-
-    Args:
-        actual: (1, 4 + classes [+ 32], anchors) boxes as centre, width and height, with scores.
-        expected: The same, as the float file predicts it.
-        classes: Number of classes.
-
-    Returns:
-        0 for equal predictions.
+    detection comes from, do not count. Both arrays have the shape (1, 4 + classes [+ 32], anchors):
+    centre, width and height of the boxes, then scores. Equal predictions give 0.
     """
     import numpy as np
     import torch

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from prunebench.variants.pruning.paths import Bundle
     from prunebench.variants.pruning.shapes import Kept, Layer
 
-COSTS_FILE = "costs.json"
-
 GRID = 4  # widths a layer is timed at, on each side: the narrowest, the widest and between
 
 RUNS = 40
@@ -99,7 +97,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Costs:
     emit(Stage(what=f"timing {len(grids)} layers alone"))
     with host_lock("the costs of each layer", waiting), tempfile.TemporaryDirectory() as folder:
         table = time_layers(grids, request, Path(folder), emit)
-    target = workdir / COSTS_FILE
+    target = workdir / "costs.json"
     write_atomically(target, TABLE.dump_json(table))
     return Costs(table=FileRef.of(target, workdir))
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from prunebench.variants.pruning.paths import Bundle
     from prunebench.variants.pruning.pruner import Opened
 
-SENSITIVITY_FILE = "sensitivity.json"
-
 BATCHES = 2  # batches of labelled images the loss is measured on
 
 SHARES = (0.25, 0.5, 0.75)
@@ -89,7 +87,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Sensitivity:
             losses = _losses(opened, bundle, batches)
             curves[bundle.roots[0]] = [max(0.0, value - whole) for value in losses]
             emit(Progress(done=done, total=len(bundles), unit="group"))
-    target = workdir / SENSITIVITY_FILE
+    target = workdir / "sensitivity.json"
     write_atomically(target, json.dumps(curves))
     return Sensitivity(curves=FileRef.of(target, workdir))
 

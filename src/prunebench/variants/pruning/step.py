@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from prunebench.variants.pruning.pruner import Opened
     from prunebench.variants.pruning.search import Timed
 
-CHECKPOINT_FILE = "model.pt"
-
 JUDGED_BATCHES = 4
 """Batches of labelled images that say which BatchNorm statistics are the better ones."""
 
@@ -56,12 +54,10 @@ class Request(Record):
         ignore: Names of modules whose output widths stay.
         seed: Seed of the drawn images and of random importance.
         imgsz: (height, width) of the letterbox in pixels.
-        costs: The table of step ``costs``, for ``latency-aware``.
-        curves: The curves of step ``sensitivity``, for ``latency-aware``.
+        costs: The table of step ``costs``, as ``curves`` that of ``sensitivity``: ``latency-aware``
+            needs them.
         timing: How a latency target is measured, ``None`` for the other targets.
-        stages: Stages the channels are removed in.
-        stage_training: The retraining between two stages, ``None`` where there is one stage only;
-            its files are this step's.
+        stage_training: The retraining between two of ``stages``; its files are this step's.
     """
 
     checkpoint: str
@@ -112,7 +108,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
         network = remove_in_stages(opened, allocated.kept, request, workdir, batches, emit)
         emit(Stage(what="re-estimating BatchNorm statistics"))
         used = _improve_batchnorm(network, request, batches)
-    target = workdir / CHECKPOINT_FILE
+    target = workdir / "model.pt"
     provenance = {
         "step": "prune",
         "parent_sha256": sha256_of(checkpoint),

@@ -24,9 +24,6 @@ from prunebench.variants.retraining.fit import fit
 from prunebench.variants.retraining.job import Budget, Job, Result, Trained
 from prunebench.variants.stock_width import stock_description
 
-OPTIMIZER: Final = "AdamW"
-LR0: Final = 0.002
-
 LIBRARIES: Final = ("ultralytics", "torch", "torchvision", "numpy")
 
 
@@ -40,8 +37,8 @@ class Request(Budget):
     """
 
     model: str
-    lr0: float = LR0
-    optimizer: str = OPTIMIZER
+    lr0: float = 0.002
+    optimizer: str = "AdamW"
     width: float | None = None
 
 

@@ -27,7 +27,6 @@ from prunebench.variants.retraining.session import Callbacks, Session
 from prunebench.variants.retraining.state import StateStore
 
 MODEL_FILE = "model.pt"
-CURVES_FILE = "curves.csv"
 
 INTEGRATIONS = ("clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
 """Experiment trackers that Ultralytics switches on by itself where they are installed."""
@@ -94,7 +93,7 @@ def isolate_ultralytics() -> None:
 
 
 def _finish(job: Job, store: StateStore, *, last_epoch: bool) -> Trained:
-    model, curves = job.folder / MODEL_FILE, job.folder / CURVES_FILE
+    model, curves = job.folder / MODEL_FILE, job.folder / "curves.csv"
     best, last = store.state.best, store.state.last
     chosen = (last or best) if last_epoch else (best or last)
     if chosen is None:

@@ -74,10 +74,8 @@ class Job:
 class Result(Record):
     """What a step that trains hands back.
 
-    Attributes:
-        checkpoint: The best epoch's network, EMA weights in FP16 (``model.pt``), read back for
-            ``structure``.
-        metrics: Ultralytics' validation metrics of that epoch, by its names.
+    ``checkpoint`` is the best epoch's network, EMA weights in FP16, read back for ``structure``;
+    ``metrics`` are of its validation, by Ultralytics' names.
     """
 
     checkpoint: FileRef

@@ -54,10 +54,7 @@ def check_structure(network: Any, parent: Any, what: str) -> None:
 def finish_checkpoint(
     source: Path, target: Path, provenance: Mapping[str, Any]
 ) -> dict[str, float]:
-    """Make the checkpoint to hand on: EMA weights in FP16, no optimizer, no path of this machine.
-
-    Returns the validation metrics in ``source``, which Ultralytics' trainer saved.
-    """
+    """Make the checkpoint to hand on, without paths of this machine; its validation metrics."""
     network, metrics = read_saved(source)
     network.args = {
         name: Path(str(value)).name if name in PATH_ARGUMENTS and value else value

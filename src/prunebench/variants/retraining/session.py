@@ -19,8 +19,6 @@ from prunebench.variants.retraining.state import StateStore
 SEED_STRIDE = 100_003
 """Distance between the seeds of two experiments: a prime far above any number of epochs."""
 
-MAP50 = "metrics/mAP50(B)"
-
 Callbacks = Mapping[str, Callable[[Any], None]]
 """Ultralytics' name of a moment (``on_train_epoch_start``) to what is called with the trainer."""
 
@@ -191,7 +189,7 @@ class Session:
         if trainer.stop:
             # Ultralytics would validate the best epoch once more; its metrics are in the copy.
             trainer.best.unlink(missing_ok=True)
-        map50 = trainer.metrics.get(MAP50)
+        map50 = trainer.metrics.get("metrics/mAP50(B)")
         self._progress.epoch(trainer.epoch, _loss(trainer), None if map50 is None else float(map50))
 
     def _seconds(self) -> float:

@@ -17,18 +17,13 @@ from prunebench.common.records import FileRef, Record
 
 STATE_FILE = "state.json"
 GOOD_FOLDER = "good"
-FIT_FOLDER = "fit"
 
 
 class TrainingState(Record):
-    """The progress of one training.
+    """The progress of one training; another ``digest`` of what it was asked to do starts again.
 
-    Attributes:
-        digest: Digest of what the training was asked to do; another digest starts again.
-        resumed: How often it was continued from a saved epoch.
-        transferred: Tensors taken over from the parent at the start.
-        stopped: Why it ended before its last epoch, or ``None``.
-        metrics: Ultralytics' validation metrics of the best epoch, once there is a final file.
+    ``metrics`` are Ultralytics' of the best epoch's validation, once there is a final file;
+    ``stopped`` says why it ended before its last epoch; ``transferred`` tensors were the parent's.
     """
 
     digest: str
@@ -52,7 +47,7 @@ class StateStore:
 
     def __init__(self, folder: Path, digest: str) -> None:
         self.folder = folder
-        self.fit = folder / FIT_FOLDER
+        self.fit = folder / "fit"
         self.curves = self.fit / "results.csv"  # Ultralytics appends every epoch
         self.weights = self.fit / "weights"  # and keeps last.pt and best.pt here
         self.state = self._read(digest)
