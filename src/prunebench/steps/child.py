@@ -182,9 +182,9 @@ def run_child(
 
 def thread_environment(threads: int) -> dict[str, str]:
     """Environment that holds every numeric library of a child to ``threads`` threads."""
-    libraries = ("OMP", "MKL", "OPENBLAS")
+    counts = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     return {
-        **{f"{library}_NUM_THREADS": str(threads) for library in libraries},
+        **dict.fromkeys(counts, str(threads)),
         **WAITING,
         "PRUNEBENCH_CHILD_THREADS": str(threads),
         # Ultralytics must never reach for the network or install packages behind our back.
