@@ -10,8 +10,7 @@ import difflib
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,23 +18,10 @@ import yaml
 
 from prunebench.common.errors import DatasetError
 from prunebench.data.file_memo import FileMemo
-from prunebench.data.labels import check_labels, label_path, labels_of, read_labels
+from prunebench.data.labels import check_labels, label_path
 from prunebench.data.neontrees import prepare_neontrees
 from prunebench.data.scenes import generate_scenes
 from prunebench.data.ultralytics_sets import datasets_folder, download, find_yaml, yaml_folder
-
-__all__ = [
-    "SPLITS",
-    "Dataset",
-    "Split",
-    "check_dataset",
-    "dataset_digest",
-    "images_of",
-    "labels_of",
-    "read_dataset",
-    "read_labels",
-    "resolve_dataset",
-]
 
 Split = Literal["train", "val", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
@@ -49,15 +35,13 @@ _SCENE_KEYS: Final = ("train", "val", "test", "width", "height", "seed")
 
 @dataclass(frozen=True)
 class Dataset:
-    """A resolved data YAML.
+    """A resolved data YAML; all paths are absolute.
 
     Attributes:
-        yaml: Absolute path of the YAML that Ultralytics is given.
         root: Folder its paths are relative to.
         names: Class index to name.
-        train: Image folders, image lists (.txt) or both; absolute, not checked for existence.
-        val: The same for validation.
-        test: The same for the test split, empty where the YAML names none.
+        train: Image folders, image lists (.txt) or both, not checked for existence.
+        test: Empty where the YAML names none.
     """
 
     yaml: Path
@@ -66,15 +50,13 @@ class Dataset:
     train: tuple[Path, ...]
     val: tuple[Path, ...]
     test: tuple[Path, ...] = ()
+    _images: dict[Split, list[str]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def sources(self, split: Split) -> tuple[Path, ...]:
         """Folders and lists of one split."""
         return {"train": self.train, "val": self.val, "test": self.test}[split]
-
-    @cached_property
-    def _images(self) -> dict[Split, list[str]]:
-        """Images of the splits that were listed."""
-        return {}
 
 
 def resolve_dataset(spec: str, *, cache_dir: Path) -> Dataset:
@@ -85,7 +67,6 @@ def resolve_dataset(spec: str, *, cache_dir: Path) -> Dataset:
             ``scenes-seg`` (the same scenes labelled with polygons, for segmentation),
             ``neontrees`` (real photographs, downloaded once), the path of a data YAML, or the name
             of a dataset Ultralytics can download (``coco8.yaml``).
-        cache_dir: Folder that generated and downloaded datasets are kept in.
 
     Raises:
         DatasetError: There is no such dataset, or its YAML cannot be used.
@@ -124,14 +105,8 @@ def read_dataset(path: Path) -> Dataset:
                 f"the data YAML has no {split} split", where=path, fix=f"add the key {split}"
             )
     root = _root(data, path)
-    return Dataset(
-        yaml=path,
-        root=root,
-        names=_names(data, path),
-        train=_sources(data, "train", root, path),
-        val=_sources(data, "val", root, path),
-        test=_sources(data, "test", root, path),
-    )
+    sources = {split: _sources(data, split, root, path) for split in SPLITS}
+    return Dataset(yaml=path, root=root, names=_names(data, path), **sources)
 
 
 def check_dataset(
@@ -149,11 +124,9 @@ def check_dataset(
     0.01).
 
     Args:
-        dataset: The dataset.
         class_names: Names of the checkpoint's classes, which must be the dataset's.
         splits: Splits that must exist and have at least one labelled image.
         task: Task of the model; for ``segment`` every label must be a polygon.
-        memo: What is known of the files; label files that it knows are not read again.
 
     Raises:
         DatasetError: With the first thing that is wrong, its file and line.
@@ -168,13 +141,10 @@ def check_dataset(
             continue
         labelled = 0
         for image in _images_of(dataset, split):
-            size = memo.size(image)
-            if size is None:
-                raise DatasetError(
-                    f"an image of the {split} split does not exist", where=image, fix="restore it"
-                )
-            if not size:
-                raise DatasetError("the image file is empty", where=image, fix="restore it")
+            if not (size := memo.size(image)):
+                missing = f"an image of the {split} split does not exist"
+                what = missing if size is None else "the image file is empty"
+                raise DatasetError(what, where=image, fix="restore it")
             labelled += check_labels(label_path(image), memo, classes=classes, task=task) > 0
         if needed and not labelled:
             raise DatasetError(
@@ -185,12 +155,7 @@ def check_dataset(
 
 
 def images_of(dataset: Dataset, split: Split, limit: int | None = None) -> list[Path]:
-    """Images of one split, sorted by path; listed once for each ``Dataset`` object.
-
-    Args:
-        dataset: The dataset.
-        split: ``train``, ``val`` or ``test``.
-        limit: Keep the first ``limit`` only.
+    """The (first ``limit``) images of one split, by path; listed once for each ``Dataset`` object.
 
     Raises:
         DatasetError: The split is missing, one of its paths is, or it holds no image.
@@ -202,10 +167,6 @@ def dataset_digest(dataset: Dataset, memo: FileMemo | None = None) -> str:
     """SHA-256 over the YAML and every image and label of every split, in hexadecimal.
 
     Where the dataset lies does not matter, unless its YAML holds an absolute path.
-
-    Args:
-        dataset: The dataset.
-        memo: What is known of the files; a file that it knows is not read again.
     """
     memo = memo or FileMemo()
     root = f"{dataset.root}{os.sep}"
@@ -304,13 +265,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         line = "" if mark is None else f" at line {mark.line + 1}"
         raise DatasetError(f"the data YAML is no valid YAML{line}", where=path) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(
-            "the data YAML cannot be read", where=path, fix="check the path"
-        ) from error
+        what = "the data YAML cannot be read"
+        raise DatasetError(what, where=path, fix="check the path") from error
     if not isinstance(data, dict):
-        raise DatasetError(
-            "the data YAML holds no keys", where=path, fix="set train, val and names"
-        )
+        fix = "set train, val and names"
+        raise DatasetError("the data YAML holds no keys", where=path, fix=fix)
     return data
 
 
@@ -321,18 +280,14 @@ def _names(data: Mapping[str, Any], path: Path) -> dict[int, str]:
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names:
-        raise DatasetError(
-            "the data YAML has no class names", where=path, fix="set names to a list of names"
-        )
-    if set(names) != set(range(len(names))):
-        raise DatasetError(
-            "the class ids in names are not 0, 1, 2 and so on", where=path, fix="number them anew"
-        )
-    if count is not None and count != len(names):
-        raise DatasetError(
-            f"nc is {count} but names has {len(names)} entries", where=path, fix="remove nc"
-        )
-    return {index: str(names[index]) for index in sorted(names)}
+        problem, fix = "the data YAML has no class names", "set names to a list of names"
+    elif set(names) != set(range(len(names))):
+        problem, fix = "the class ids in names are not 0, 1, 2 and so on", "number them anew"
+    elif count is not None and count != len(names):
+        problem, fix = f"nc is {count} but names has {len(names)} entries", "remove nc"
+    else:
+        return {index: str(names[index]) for index in sorted(names)}
+    raise DatasetError(problem, where=path, fix=fix)
 
 
 def _root(data: Mapping[str, Any], path: Path) -> Path:
@@ -363,27 +318,21 @@ def _sources(data: Mapping[str, Any], split: Split, root: Path, path: Path) -> t
 
 
 def _check_names(dataset: Dataset, class_names: Mapping[int, str]) -> None:
-    if len(class_names) != len(dataset.names):
-        raise DatasetError(
-            f"the dataset has {len(dataset.names)} classes, the checkpoint {len(class_names)}",
-            where=dataset.yaml,
-            fix="use the dataset the checkpoint was trained on",
-        )
+    here, there = len(dataset.names), len(class_names)
+    problem = f"the dataset has {here} classes, the checkpoint {there}" if here != there else None
     for index, name in dataset.names.items():
-        if class_names.get(index) != name:
-            raise DatasetError(
-                f"class {index} is {name!r} here but {class_names.get(index)!r} in the checkpoint",
-                where=dataset.yaml,
-                fix="use the dataset the checkpoint was trained on",
-            )
+        other = class_names.get(index)
+        if problem is None and other != name:
+            problem = f"class {index} is {name!r} here but {other!r} in the checkpoint"
+    if problem is not None:
+        fix = "use the dataset the checkpoint was trained on"
+        raise DatasetError(problem, where=dataset.yaml, fix=fix)
 
 
 def _suggestion(spec: str) -> str | None:
     if Path(spec).name != spec:
         return None
     folder = yaml_folder()
-    known = ["scenes", "scenes-seg", "neontrees"]
-    if folder is not None:
-        known += sorted(path.name for path in folder.glob("*.yaml"))
-    near = difflib.get_close_matches(spec, known, n=1)
+    shipped = [] if folder is None else sorted(path.name for path in folder.glob("*.yaml"))
+    near = difflib.get_close_matches(spec, ["scenes", "scenes-seg", "neontrees", *shipped], n=1)
     return f"did you mean {near[0]}" if near else None

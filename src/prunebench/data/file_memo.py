@@ -21,11 +21,8 @@ from prunebench.common.errors import DatasetError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import sha256_of
 
-VERSION: Final = 1
-"""Raise it with every change of what a label file may say."""
-
-TICK_NS: Final = 2 * 10**9
-"""Coarsest clock of a file system in use: FAT's, in nanoseconds."""
+VERSION: Final = 1  # Raise it with every change of what a label file may say
+TICK_NS: Final = 2 * 10**9  # coarsest clock of a file system in use: FAT's, in nanoseconds
 
 
 class _Seen(NamedTuple):
@@ -39,14 +36,9 @@ class _Seen(NamedTuple):
 class FileMemo:
     """One look at many files: what is read now, and what is remembered of the last look.
 
-    Files are named by absolute paths, as text: there may be hundreds of thousands.
-
-    Args:
-        path: The file it is kept in. A damaged one counts as absent. ``None``: nothing is kept.
-
-    Attributes:
-        labels: Digest of a label file's content to its number of objects, its highest class id and
-            whether it holds polygons.
+    Files are named by absolute paths, as text: there may be hundreds of thousands. It is kept in
+    ``path``, if given; a damaged one counts as absent. ``labels`` maps the digest of a label file
+    to its number of objects, its highest class id and whether it holds polygons.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -99,8 +91,7 @@ class FileMemo:
             write_atomically(self._path, _checksum(body) + b"\n" + body)
 
     def _look(self, file: str) -> _Seen | None:
-        seen = self._seen.get(file)
-        if seen is None:
+        if file not in self._seen:
             try:
                 status = os.stat(file)  # noqa: PTH116 - a path object costs more than the call
             except (FileNotFoundError, NotADirectoryError):
@@ -108,19 +99,13 @@ class FileMemo:
             if not stat.S_ISREG(status.st_mode):
                 return None
             size, mtime_ns = status.st_size, status.st_mtime_ns
-            seen = _Seen(size, mtime_ns, f"{size} {mtime_ns} {status.st_ino}")
-            self._seen[file] = seen
-        return seen
+            self._seen[file] = _Seen(size, mtime_ns, f"{size} {mtime_ns} {status.st_ino}")
+        return self._seen[file]
 
 
 @contextlib.contextmanager
 def remembering(data_yaml: Path, cache_dir: Path) -> Iterator[FileMemo]:
-    """The memo of a dataset's files, saved when the block ends, by an error too.
-
-    Args:
-        data_yaml: Path of the dataset's YAML: every dataset has a memo of its own.
-        cache_dir: Folder it is kept in.
-    """
+    """The memo of a dataset's files, kept in ``cache_dir``, saved however the block ends."""
     name = hashlib.sha256(os.fsencode(data_yaml.absolute())).hexdigest()[:16]
     memo = FileMemo(cache_dir / f".files-{name}.json")
     try:

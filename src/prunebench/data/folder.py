@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,6 @@ from prunebench.data.file_memo import FileMemo
 
 MANIFEST_NAME: Final = "manifest.json"
 YAML_NAME: Final = "data.yaml"
-MEMO_NAME: Final = "files.cache"
 
 
 def make_once(root: Path, parameters: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
@@ -28,18 +27,13 @@ def make_once(root: Path, parameters: Mapping[str, Any], write: Callable[[Path],
     whose files have changed, is replaced.
 
     Args:
-        root: Folder of the set; may be absent.
         parameters: JSON values that decide the content, the generator's version among them.
         write: Writes the set, ``data.yaml`` included, into an existing empty folder.
-
-    Returns:
-        Path of ``data.yaml`` inside ``root``.
 
     Raises:
         DatasetError: ``root`` holds something else, or cannot be written.
     """
-    wanted = dict(parameters)
-    if _is_complete(root, wanted):
+    if _is_complete(root, parameters):
         return root / YAML_NAME
     if root.exists() and not _is_replaceable(root):
         raise DatasetError(
@@ -55,10 +49,10 @@ def make_once(root: Path, parameters: Mapping[str, Any], write: Callable[[Path],
             made = Path(work) / "set"
             made.mkdir()
             write(made)
-            manifest = {"parameters": wanted, "digest": _content_digest(made)}
+            manifest = {"parameters": dict(parameters), "digest": _content_digest(made)}
             text = json.dumps(manifest, indent=2) + "\n"
             (made / MANIFEST_NAME).write_text(text, encoding="utf-8")
-            _swap_in(made, root, Path(work) / "replaced", wanted)
+            _swap_in(made, root, Path(work) / "replaced", parameters)
     except OSError as error:
         raise DatasetError(
             f"the dataset cannot be written ({error.strerror})",
@@ -68,13 +62,14 @@ def make_once(root: Path, parameters: Mapping[str, Any], write: Callable[[Path],
     return root / YAML_NAME
 
 
-def write_data_yaml(root: Path, splits: Mapping[str, str], names: Mapping[int, str]) -> None:
-    """Write ``data.yaml``; ``splits`` maps a split to its image folder below ``root``.
+def write_data_yaml(root: Path, splits: Sequence[str], names: Mapping[int, str]) -> None:
+    """Write ``data.yaml`` for image folders ``images/<split>`` below ``root``.
 
     It has no ``path`` key: Ultralytics then takes the YAML's own folder, and the set can be moved.
     """
-    content: dict[str, Any] = {**splits, "names": dict(names)}
-    (root / YAML_NAME).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    content: dict[str, Any] = {split: f"images/{split}" for split in splits}
+    text = yaml.safe_dump(content | {"names": dict(names)}, sort_keys=False)
+    (root / YAML_NAME).write_text(text, encoding="utf-8")
 
 
 def label_line(
@@ -91,19 +86,14 @@ def polygon_line(class_id: int, points: NDArray[np.float64], width: int, height:
     return " ".join([str(class_id), *(f"{v:.6f}" for v in (points / (width, height)).flat)]) + "\n"
 
 
-def _set_files(root: Path) -> Iterator[Path]:
-    """The set's own files, sorted: without caches (Ultralytics has some too) and the manifest."""
-    for path in sorted(root.rglob("*")):
-        if path.is_file() and path.suffix != ".cache" and path.name != MANIFEST_NAME:
-            yield path
-
-
 def _content_digest(root: Path) -> str:
-    memo = FileMemo(root / MEMO_NAME)
+    memo = FileMemo(root / "files.cache")
     digest = hashlib.sha256()
-    for file in _set_files(root):
-        digest.update(file.relative_to(root).as_posix().encode() + b"\0")
-        digest.update(bytes.fromhex(memo.digest(str(file)) or ""))
+    for file in sorted(root.rglob("*")):
+        # Ultralytics has caches too.
+        if file.is_file() and file.suffix != ".cache" and file.name != MANIFEST_NAME:
+            digest.update(file.relative_to(root).as_posix().encode() + b"\0")
+            digest.update(bytes.fromhex(memo.digest(str(file)) or ""))
     memo.save()
     return digest.hexdigest()
 
@@ -116,12 +106,11 @@ def _read_manifest(root: Path) -> dict[str, Any]:
     return manifest if isinstance(manifest, dict) else {}
 
 
-def _is_complete(root: Path, parameters: dict[str, Any]) -> bool:
+def _is_complete(root: Path, parameters: Mapping[str, Any]) -> bool:
     manifest = _read_manifest(root)
-    if manifest.get("parameters") != parameters:
-        return False
     try:
-        return bool(manifest["digest"] == _content_digest(root))
+        known = manifest.get("parameters") == parameters
+        return known and bool(manifest["digest"] == _content_digest(root))
     except (KeyError, OSError):
         return False
 
@@ -133,7 +122,7 @@ def _is_replaceable(root: Path) -> bool:
     return {"parameters", "digest"} <= _read_manifest(root).keys() or not any(root.iterdir())
 
 
-def _swap_in(made: Path, root: Path, replaced: Path, parameters: dict[str, Any]) -> None:
+def _swap_in(made: Path, root: Path, replaced: Path, parameters: Mapping[str, Any]) -> None:
     if root.exists():
         root.rename(replaced)
     try:

@@ -21,25 +21,15 @@ def labels_of(image: Path) -> Path:
 
 
 def label_path(image: str) -> str:
-    """``labels_of`` as text: ``images`` becomes ``labels`` in the path, the suffix ``.txt``.
-
-    Only the last folder called ``images`` counts.
-    """
+    """``labels_of`` as text: the last folder ``images`` becomes ``labels``, the suffix ``.txt``."""
     path = f"{os.sep}labels{os.sep}".join(image.rsplit(f"{os.sep}images{os.sep}", 1))
     return path.rpartition(".")[0] + ".txt"
 
 
 def check_labels(file: str, memo: FileMemo, *, classes: int, task: str | None) -> int:
-    """Number of objects in a label file, 0 where there is none.
+    """Number of objects in a label file, 0 where there is none; ``segment`` needs polygons.
 
-    Args:
-        file: Absolute path of the label file.
-        memo: A file whose content it knows is not read again.
-        classes: Number of classes.
-        task: Task of the model; ``segment`` needs polygons.
-
-    Raises:
-        DatasetError: As ``read_labels`` and, for ``segment``, ``read_polygons``.
+    Errors are those of ``read_labels`` and, for ``segment``, of ``read_polygons``.
     """
     digest = memo.digest(file)
     if digest is None:
@@ -58,10 +48,6 @@ def check_labels(file: str, memo: FileMemo, *, classes: int, task: str | None) -
 def read_labels(file: Path, *, classes: int) -> NDArray[np.float64]:
     """Read a YOLO label file; polygons become the boxes around them.
 
-    Args:
-        file: The label file.
-        classes: Number of classes.
-
     Returns:
         One row ``(class id, centre x, centre y, width, height)`` per object, shape ``(n, 5)``,
         relative to the image.
@@ -78,15 +64,9 @@ def read_labels(file: Path, *, classes: int) -> NDArray[np.float64]:
 def read_polygons(
     file: Path, *, classes: int
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float32]]]:
-    """Read a YOLO label file of a segmentation dataset.
+    """The rows of ``read_labels`` of a segmentation dataset's label file, and the outline of each.
 
-    Args:
-        file: The label file.
-        classes: Number of classes.
-
-    Returns:
-        The rows of ``read_labels``, and the outline of each, shape ``(points, 2)``, relative to
-        the image.
+    Outlines have the shape ``(points, 2)``, relative to the image.
 
     Raises:
         DatasetError: As ``read_labels``, or the file holds boxes.
@@ -130,30 +110,23 @@ def _parse_label(line: str, where: str, classes: int) -> list[float]:
     try:
         row = [float(text) for text in line.split()]
     except ValueError:
-        raise DatasetError(
-            "the label is not made of numbers", where=where, fix="write: class x y width height"
-        ) from None
-    if len(row) != 5 and (len(row) < 7 or len(row) % 2 == 0):
-        raise DatasetError(
-            f"the label has {len(row)} columns",
-            where=where,
-            fix="write 5 (class x y width height), or a class and at least 3 points",
-        )
-    if row[0] % 1 or not 0 <= row[0] < classes:
-        raise DatasetError(
-            f"class id {row[0]:g} is out of range 0..{classes - 1}",
-            where=where,
-            fix="correct the label or the names in the data YAML",
-        )
+        what, fix = "the label is not made of numbers", "write: class x y width height"
+        raise DatasetError(what, where=where, fix=fix) from None
     outside = [value for value in row[1:] if not -_TOLERANCE <= value <= 1 + _TOLERANCE]
-    if outside or (len(row) == 5 and min(row[3:]) < 0):
-        value = outside[0] if outside else min(row[3:])
-        raise DatasetError(
-            f"the coordinate {value:g} lies outside 0..1",
-            where=where,
-            fix="divide pixels by the image's width and height",
-        )
-    return row
+    if len(row) == 5:
+        outside += sorted(value for value in row[3:] if value < 0)
+    if len(row) != 5 and (len(row) < 7 or len(row) % 2 == 0):
+        what = f"the label has {len(row)} columns"
+        fix = "write 5 (class x y width height), or a class and at least 3 points"
+    elif row[0] % 1 or not 0 <= row[0] < classes:
+        what = f"class id {row[0]:g} is out of range 0..{classes - 1}"
+        fix = "correct the label or the names in the data YAML"
+    elif outside:
+        what = f"the coordinate {outside[0]:g} lies outside 0..1"
+        fix = "divide pixels by the image's width and height"
+    else:
+        return row
+    raise DatasetError(what, where=where, fix=fix)
 
 
 def _box_around(row: list[float]) -> list[float]:

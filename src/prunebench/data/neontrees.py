@@ -53,35 +53,22 @@ Boxes = NDArray[np.float64]
 
 
 def tile_starts(length: int, tile: int, stride: int) -> list[int]:
-    """Where tiles begin along one axis so that they cover it whole.
+    """Where tiles begin along one axis so that they cover ``length`` pixels, at least ``tile``.
 
     The first begins at 0 and the last ends at ``length``; between them they are spread evenly, at
-    most ``stride`` pixels apart.
-
-    Args:
-        length: Pixels to cover, at least ``tile``.
-        tile: Pixels of one tile.
-        stride: Largest distance between two starts, 1 to ``tile``.
+    most ``stride`` pixels apart, 1 to ``tile``.
     """
     steps = -(-(length - tile) // stride)
     return [round(index * (length - tile) / steps) for index in range(steps + 1)] if steps else [0]
 
 
 def crowns_in_tile(crowns: Boxes, x: int, y: int, *, min_visible: float = MIN_VISIBLE) -> Boxes:
-    """Boxes of the crowns a tile shows, clipped to it and in its own pixels.
+    """Boxes of the crowns that a tile at (x, y) shows, clipped to it and in its own pixels.
 
-    Args:
-        crowns: Boxes ``(x1, y1, x2, y2)`` in pixels of the photograph, shape ``(n, 4)``.
-        x: Left edge of the tile.
-        y: Top edge of the tile.
-        min_visible: Share of a crown's box that must lie inside the tile, above 0.
-
-    Returns:
-        Shape ``(m, 4)`` with ``m <= n``.
+    ``crowns`` are boxes ``(x1, y1, x2, y2)`` in pixels of the photograph, shape ``(n, 4)``; a share
+    of ``min_visible``, above 0, of one must lie inside. The result has the shape ``(m, 4)``.
     """
-    shifted = crowns - np.array([x, y, x, y])
-    limits = np.array([TILE_WIDTH, TILE_HEIGHT, TILE_WIDTH, TILE_HEIGHT])
-    clipped = np.clip(shifted, 0, limits)
+    clipped = np.clip(crowns - np.array([x, y] * 2), 0, np.array([TILE_WIDTH, TILE_HEIGHT] * 2))
     kept: Boxes = clipped[_areas(clipped) >= min_visible * _areas(crowns)]
     return kept
 
@@ -91,12 +78,6 @@ def prepare_neontrees(root: Path) -> Path:
 
     The wheel is downloaded with pip (its own settings and ``PIP_*`` variables hold) and kept beside
     ``root``.
-
-    Args:
-        root: Folder of the set; may be absent.
-
-    Returns:
-        Path of ``data.yaml`` inside ``root``.
 
     Raises:
         DatasetError: The wheel cannot be downloaded or is not the expected one.
@@ -160,15 +141,12 @@ def _write_tiles(root: Path, wheel: Path) -> None:
     train_photo, train_crowns = _read_photo(wheel, TRAIN_PHOTO)
     test_photo, test_crowns = _read_photo(wheel, TEST_PHOTO)
     border = train_photo.shape[0] - VAL_STRIP
-    half = (TILE_WIDTH // 2, TILE_HEIGHT // 2)
-    whole = (TILE_WIDTH, TILE_HEIGHT)
+    half, whole = (TILE_WIDTH // 2, TILE_HEIGHT // 2), (TILE_WIDTH, TILE_HEIGHT)
     _write_split(root, "train", train_photo[:border], train_crowns, half)
     below = train_crowns - np.array([0, border, 0, border])
     _write_split(root, "val", train_photo[border:], below, whole)
     _write_split(root, "test", test_photo, test_crowns, whole)
-    write_data_yaml(
-        root, {split: f"images/{split}" for split in ("train", "val", "test")}, {0: "tree"}
-    )
+    write_data_yaml(root, ("train", "val", "test"), {0: "tree"})
 
 
 def _read_photo(wheel: Path, name: str) -> tuple[NDArray[np.uint8], Boxes]:
@@ -193,11 +171,7 @@ def _read_photo(wheel: Path, name: str) -> tuple[NDArray[np.uint8], Boxes]:
 
 
 def _write_split(
-    root: Path,
-    split: str,
-    photo: NDArray[np.uint8],
-    crowns: Boxes,
-    stride: tuple[int, int],
+    root: Path, split: str, photo: NDArray[np.uint8], crowns: Boxes, stride: tuple[int, int]
 ) -> None:
     """Cut a photograph; ``stride`` is (x, y) in pixels, ``crowns`` are in its own pixels."""
     images, labels = root / "images" / split, root / "labels" / split

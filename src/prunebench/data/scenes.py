@@ -28,15 +28,7 @@ from prunebench.steps.events import Progress, announce
 GENERATOR_VERSION: Final = 1
 """Raise it with every change that alters an image or a label: older sets are then made again."""
 
-SCENE_NAMES: Final[dict[int, str]] = {
-    0: "ball",
-    1: "ring",
-    2: "box",
-    3: "crate",
-    4: "cone",
-    5: "cross",
-    6: "star",
-}
+SCENE_NAMES: Final = dict(enumerate(("ball", "ring", "box", "crate", "cone", "cross", "star")))
 SPLITS: Final = ("train", "val", "test")
 
 _HUES: Final = (12.0, 20.0, 45.0, 52.0, 85.0, 118.0, 128.0)  # OpenCV hue, 0..180, by class
@@ -52,13 +44,11 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One labelled object.
+    """One labelled object: what is visible of it.
 
-    Attributes:
-        class_id: Key of :data:`SCENE_NAMES`.
-        box: ``(x1, y1, x2, y2)`` of its visible part in pixels, right and bottom exclusive.
-        polygon: Outline of its visible part through the middles of its pixels, shape
-            ``(points, 2)``; holes and separate parts are joined by seams of no width.
+    ``box`` is ``(x1, y1, x2, y2)`` in pixels, right and bottom exclusive; ``polygon`` its outline
+    through the middles of its pixels, shape ``(points, 2)``, with holes and separate parts joined
+    by seams of no width.
     """
 
     class_id: int
@@ -68,10 +58,9 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class _Sprite:
-    """An object before it is composed: its class, coverage and colours.
+    """An object before it is composed.
 
     Attributes:
-        class_id: Key of :data:`SCENE_NAMES`.
         alpha: Coverage of the whole frame, 0..255, shape ``(height, width)``.
         window: Rows and columns of the frame outside which the coverage is zero.
         colour: BGR colours inside the window, shape ``(rows, columns, 3)``.
@@ -86,16 +75,7 @@ class _Sprite:
 def render_scene(
     rng: np.random.Generator, *, width: int = 320, height: int = 180
 ) -> tuple[Image, list[SceneObject]]:
-    """Draw one scene.
-
-    Args:
-        rng: Source of every random choice.
-        width: Image width in pixels.
-        height: Image height in pixels.
-
-    Returns:
-        The BGR image of shape ``(height, width, 3)`` and its labelled objects.
-    """
+    """Draw one scene: the BGR image of shape ``(height, width, 3)`` and its labelled objects."""
     canvas = _background(rng, width, height)
     for _ in range(int(rng.integers(1, 6))):
         _draw_distractor(rng, canvas)
@@ -125,19 +105,14 @@ def generate_scenes(
 ) -> Path:
     """Write the scenes in Ultralytics' layout, or reuse a complete set with the same parameters.
 
+    Returns the path of ``data.yaml``.
+
     Args:
         root: Folder of the set; may be absent. A set made with other parameters is replaced, a
             folder that holds anything else is refused.
-        train: Number of training images.
-        val: Number of validation images.
-        test: Number of test images.
-        width: Image width in pixels, at least 64.
-        height: Image height in pixels, at least 64.
-        seed: Seed of every random stream.
+        train: Number of images, as of ``val`` and ``test``.
+        width: Image width in pixels, at least 64, as is ``height``.
         polygons: Label the visible outline of each object instead of the box around it.
-
-    Returns:
-        Path of ``data.yaml`` inside ``root``.
 
     Raises:
         DatasetError: A parameter is out of range, or ``root`` holds something else.
@@ -149,11 +124,8 @@ def generate_scenes(
                 f"{split}={count} is no number of images", where="scenes", fix="use 1 or more"
             )
     if min(width, height) < 64:
-        raise DatasetError(
-            f"a scene of {width}x{height} pixels is too small",
-            where="scenes",
-            fix="use at least 64x64",
-        )
+        problem = f"a scene of {width}x{height} pixels is too small"
+        raise DatasetError(problem, where="scenes", fix="use at least 64x64")
     if seed < 0:
         raise DatasetError(f"seed={seed} is negative", where="scenes", fix="use 0 or more")
     parameters: dict[str, Any] = {
@@ -176,13 +148,8 @@ def mask_polygon(mask: NDArray[np.bool_]) -> Points:
     """One closed outline around every part of a mask and its holes, to be filled even-odd.
 
     From the first part's start it walks to each further part or hole, around it and back, so that
-    the way between them encloses nothing.
-
-    Args:
-        mask: Shape ``(height, width)``, not empty.
-
-    Returns:
-        Middles of the mask's outermost pixels, shape ``(points, 2)``, x and y in pixels.
+    the way between them encloses nothing. The mask, of shape ``(height, width)``, is not empty; the
+    points, shape ``(points, 2)`` in pixels, are the middles of its outermost pixels.
     """
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     first, *others = (contour.reshape(-1, 2) for contour in contours)
@@ -221,9 +188,8 @@ def _write_set(
     with ThreadPoolExecutor(usable_cores()) as pool:
         for done, _ in enumerate(pool.map(write, wanted)):
             if done % _PROGRESS_EVERY == 0:
-                event = Progress(done=done, total=len(wanted), unit="scenes")
-                announce(event)
-    write_data_yaml(root, {split: f"images/{split}" for split in SPLITS}, SCENE_NAMES)
+                announce(Progress(done=done, total=len(wanted), unit="scenes"))
+    write_data_yaml(root, SPLITS, SCENE_NAMES)
 
 
 # --- what a scene is made of ---------------------------------------------------------------------
@@ -292,20 +258,9 @@ def _draw_distractor(rng: np.random.Generator, canvas: FloatImage) -> None:
         cv2.fillPoly(canvas, [blob.astype(np.int32)], colour, cv2.LINE_AA)
 
 
-def _turn(points: Points, angle: float) -> Points:
-    cos, sin = np.cos(angle), np.sin(angle)
-    turned: Points = points @ np.array([[cos, sin], [-sin, cos]])
-    return turned
-
-
 def _circle(radius: float) -> Points:
     turns = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     return radius * np.stack([np.cos(turns), np.sin(turns)], axis=1)
-
-
-def _rectangle(half_width: float, half_height: float) -> Points:
-    x, y = half_width, half_height
-    return np.array([[-x, -y], [x, -y], [x, y], [-x, y]])
 
 
 def _outline(class_id: int, rng: np.random.Generator) -> list[Points]:
@@ -316,7 +271,8 @@ def _outline(class_id: int, rng: np.random.Generator) -> list[Points]:
     if name == "ring":
         return [_circle(1.0), _circle(float(rng.uniform(0.35, 0.6)))]
     if name in ("box", "crate"):
-        return [_rectangle(0.9, 0.9 * float(rng.uniform(0.7, 1.1)))]
+        x, y = 0.9, 0.9 * float(rng.uniform(0.7, 1.1))
+        return [np.array([[-x, -y], [x, -y], [x, y], [-x, y]])]
     if name == "cone":
         return [np.array([[0.0, -1.0], [rng.uniform(0.65, 0.95), 0.9], [-0.8, 0.9]])]
     if name == "cross":
@@ -333,17 +289,15 @@ def _fixed(points: Points) -> NDArray[np.int32]:
 
 
 def _sprite(rng: np.random.Generator, width: int, height: int, size: float) -> tuple[_Sprite, int]:
-    """Draw one object somewhere in the frame.
-
-    Returns:
-        The sprite, and the number of pixels it would cover if the frame did not cut it off.
-    """
+    """Draw one object in the frame; also how many pixels it would cover if no border cut it off."""
     class_id = int(rng.integers(len(SCENE_NAMES)))
     half = size / 2
     spread = 0.5 * half  # how far over the border the object's centre may leave room for itself
     centre = np.array([rng.uniform(spread, width - spread), rng.uniform(spread, height - spread)])
     angle = float(rng.uniform(-0.45, 0.45))
-    outlines = [_turn(points * half, angle) for points in _outline(class_id, rng)]
+    cos, sin = np.cos(angle), np.sin(angle)
+    turn = np.array([[cos, sin], [-sin, cos]])
+    outlines = [(points * half) @ turn for points in _outline(class_id, rng)]
 
     whole = np.zeros((int(2.6 * half) + 4, int(2.6 * half) + 4), dtype=np.uint8)
     cv2.fillPoly(whole, [_fixed(points + 1.3 * half + 2) for points in outlines], 255, shift=_SHIFT)
@@ -420,10 +374,8 @@ def _visible_masks(sprites: list[_Sprite]) -> list[NDArray[np.bool_]]:
 
 
 def _mask_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    if not columns.size:
-        return None
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return (x, y, x + width, y + height) if width else None
 
 
 def _expose(rng: np.random.Generator, canvas: FloatImage) -> Image:

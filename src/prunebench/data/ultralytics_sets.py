@@ -42,12 +42,7 @@ def datasets_folder() -> Path:
 def download(named: Path, cache_dir: Path) -> Path:
     """Let Ultralytics load one of its datasets, from the network unless it already has it.
 
-    Args:
-        named: A YAML that :func:`find_yaml` found.
-        cache_dir: Folder a YAML with the absolute paths is written into.
-
-    Returns:
-        That YAML's path.
+    Returns a YAML with the absolute paths, written into ``cache_dir``.
 
     Raises:
         DatasetError: Ultralytics could not load it.

@@ -30,13 +30,9 @@ KEY_DIGITS = 20
 
 
 class Done(Record):
-    """What a finished step left in its folder.
+    """What a finished step left in its folder: its result as plain JSON values.
 
-    Attributes:
-        step: Name of the step.
-        result: The step's result record as plain JSON values.
-        seconds: Wall time of the last attempt, in seconds.
-        ran_on: The other host's worker that ran it, ``None`` for this host.
+    ``seconds`` is the wall time of the last attempt, ``ran_on`` another host's worker that ran it.
     """
 
     step: str
@@ -48,11 +44,8 @@ class Done(Record):
 class StepRun(Record):
     """A finished step as its caller sees it.
 
-    Attributes:
-        folder: Absolute path of the step's folder; files in ``result`` are relative to it.
-        result: The step's result record as plain JSON values.
-        seconds: Wall time of the attempt that finished it, in seconds.
-        cached: Whether the result was found and nothing ran now.
+    Files in ``result`` are relative to ``folder``, an absolute path. ``seconds`` is the wall time
+    of the attempt that finished it, ``cached`` says that nothing ran now.
     """
 
     folder: str
@@ -68,33 +61,19 @@ class Elsewhere(Protocol):
         """Whether it runs such a step."""
 
     def run(
-        self,
-        step: str,
-        request: Record,
-        folder: Path,
-        *,
-        threads: int,
-        on_event: Emit | None,
+        self, step: str, request: Record, folder: Path, *, threads: int, on_event: Emit | None
     ) -> tuple[dict[str, Any], str]:
         """Run a step and put its files into ``folder``, as ``run_child`` does here.
 
-        Returns:
-            The result as plain JSON values, and who ran it.
-
-        Raises:
-            InputError: The step found bad input.
-            StepError: The step failed, or whoever ran it was lost.
+        Returns the result as plain JSON values, and who ran it.
         """
 
 
 def step_key(step: str, request: Record, inputs: Mapping[str, str]) -> str:
     """Key of a step.
 
-    Args:
-        step: A key of ``STEP_MODULES``.
-        request: The step's request.
-        inputs: Field of the request that names files, to the digest of their content. The
-            digest replaces the path, so that moving a file does not run the step again.
+    ``inputs``: field of the request that names files, to the digest of their content. The digest
+    replaces the path, so that moving a file does not run the step again.
     """
     settings = request.model_dump(mode="json")
     settings.update({field: f"sha256:{digest}" for field, digest in inputs.items()})
@@ -104,18 +83,10 @@ def step_key(step: str, request: Record, inputs: Mapping[str, str]) -> str:
 
 
 def code_of(step: str, request: Record | None = None) -> dict[str, Any]:
-    """What a step's result depends on besides its settings: source and library versions.
-
-    Args:
-        step: A key of ``STEP_MODULES``.
-        request: Its request, ``None`` for whatever any request could need.
-    """
+    """What a step's result depends on besides its settings; of any request, where none is given."""
     named = None if request is None else frozenset(_named_in(request))
     source = source_of(STEP_MODULES[step], named)
-    return {
-        "versions": {name: version(name) for name in source.libraries},
-        "source": source.digest,
-    }
+    return {"versions": {name: version(name) for name in source.libraries}, "source": source.digest}
 
 
 def _named_in(request: Record) -> Iterator[str]:
@@ -143,13 +114,6 @@ def run_step(
     """Return the finished step's result, running its child process only where needed.
 
     Args:
-        steps_root: Folder of all cached steps.
-        step: A key of ``STEP_MODULES``.
-        request: What the step's ``run`` receives.
-        inputs: See ``step_key``.
-        threads: Threads of the child.
-        on_event: Called with each event of the child.
-        timeout_s: Wall time after which the child is killed.
         elsewhere: Runs the steps it takes in place of a child of this process.
 
     Raises:
@@ -159,25 +123,22 @@ def run_step(
     folder = steps_root / f"{step}-{step_key(step, request, inputs)}"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        done = _read_done(folder)
-        if done is not None:
-            return StepRun(
-                folder=str(folder), result=done.result, seconds=done.seconds, cached=True
-            )
-        started = time.monotonic()
-        ran_on = None
-        if elsewhere is not None and elsewhere.takes(step, request):
-            result, ran_on = elsewhere.run(
-                step, request, folder, threads=threads, on_event=on_event
-            )
+        found = _read_done(folder)
+        if found is None:
+            started, ran_on = time.monotonic(), None
+            asked: Any = {"threads": threads, "on_event": on_event}
+            if elsewhere is not None and elsewhere.takes(step, request):
+                result, ran_on = elsewhere.run(step, request, folder, **asked)
+            else:
+                result = run_child(step, request, folder, **asked, timeout_s=timeout_s)
+            seconds = time.monotonic() - started
+            done = Done(step=step, result=result, seconds=seconds, ran_on=ran_on)
+            write_atomically(folder / "done.json", done.model_dump_json())
         else:
-            result = run_child(
-                step, request, folder, threads=threads, on_event=on_event, timeout_s=timeout_s
-            )
-        seconds = time.monotonic() - started
-        done = Done(step=step, result=result, seconds=seconds, ran_on=ran_on)
-        write_atomically(folder / "done.json", done.model_dump_json())
-    return StepRun(folder=str(folder), result=result, seconds=seconds, cached=False)
+            done = found
+    return StepRun(
+        folder=str(folder), result=done.result, seconds=done.seconds, cached=found is not None
+    )
 
 
 def _read_done(folder: Path) -> Done | None:
@@ -195,12 +156,8 @@ def _read_done(folder: Path) -> Done | None:
 
 def file_refs(value: Any) -> Iterator[FileRef]:
     """Every ``FileRef`` inside plain JSON values."""
-    if isinstance(value, Mapping):
-        if set(value) == set(FileRef.model_fields):
-            yield FileRef.model_validate(value)
-        else:
-            for inner in value.values():
-                yield from file_refs(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
+    if isinstance(value, Mapping) and set(value) == set(FileRef.model_fields):
+        yield FileRef.model_validate(value)
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
             yield from file_refs(inner)

@@ -106,14 +106,9 @@ def run_child(
     """Run ``step`` in a fresh process and return its result as plain JSON values.
 
     Args:
-        step: A key of ``STEP_MODULES``.
-        request: What the step's ``run`` receives.
         workdir: Folder the step may write in; the log ``<step>.log`` is kept there.
-        threads: Threads the libraries of the child may use.
         on_event: Called in the parent with each event as it arrives.
-        timeout_s: Wall time after which the child is killed.
         unwanted: Set by another thread once nobody waits for the result: the child is killed.
-        env: Extra environment of the child.
 
     Raises:
         InputError: The child found bad input.
@@ -125,14 +120,8 @@ def run_child(
     result_file = workdir / f"{step}.result.json"
     result_file.unlink(missing_ok=True)
     request_file.write_text(request.model_dump_json(), encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "prunebench.steps.child",
-        step,
-        str(request_file),
-        str(result_file),
-    ]
+    command = [sys.executable, "-m", "prunebench.steps.child"]
+    command += [step, str(request_file), str(result_file)]
     with _lock:
         if _ended.is_set():
             raise StepError(step, ENDED_REASON)
@@ -147,19 +136,23 @@ def run_child(
         )
         _alive.add(process)
     timed_out = threading.Event()
+    ended = threading.Event()
 
     def expire() -> None:
-        timed_out.set()
-        process.kill()
+        if not ended.wait(timeout_s):
+            timed_out.set()
+            process.kill()
 
-    timer = None if timeout_s is None else threading.Timer(timeout_s, expire)
-    if timer is not None:
-        timer.daemon = True
-        timer.start()
-    ended = threading.Event()
+    def end_unwanted(unwanted: threading.Event) -> None:
+        while not ended.is_set():
+            if unwanted.wait(UNWANTED_POLL_S):
+                process.kill()
+                return
+
+    if timeout_s is not None:
+        threading.Thread(target=expire, daemon=True).start()
     if unwanted is not None:
-        watcher = threading.Thread(target=_kill_once, args=(process, unwanted, ended), daemon=True)
-        watcher.start()
+        threading.Thread(target=end_unwanted, args=(unwanted,), daemon=True).start()
     try:
         tail = _follow(process, workdir / f"{step}.log", on_event)
         returncode = process.wait()
@@ -170,8 +163,6 @@ def run_child(
         raise StepError(step, full) from error
     finally:
         ended.set()
-        if timer is not None:
-            timer.cancel()
         with _lock:
             _alive.discard(process)
         if process.poll() is None:
@@ -189,24 +180,13 @@ def run_child(
     return _read_result(step, result_file, returncode, tail)
 
 
-def _kill_once(
-    process: subprocess.Popen[str], unwanted: threading.Event, ended: threading.Event
-) -> None:
-    while not ended.is_set():
-        if unwanted.wait(UNWANTED_POLL_S):
-            process.kill()
-            return
-
-
 def thread_environment(threads: int) -> dict[str, str]:
     """Environment that holds every numeric library of a child to ``threads`` threads."""
-    count = str(threads)
+    counts = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     return {
-        "OMP_NUM_THREADS": count,
-        "MKL_NUM_THREADS": count,
-        "OPENBLAS_NUM_THREADS": count,
+        **dict.fromkeys(counts, str(threads)),
         **WAITING,
-        "PRUNEBENCH_CHILD_THREADS": count,
+        "PRUNEBENCH_CHILD_THREADS": str(threads),
         # Ultralytics must never reach for the network or install packages behind our back.
         "YOLO_AUTOINSTALL": "false",
         "YOLO_OFFLINE": os.environ.get("YOLO_OFFLINE", "true"),
@@ -215,32 +195,26 @@ def thread_environment(threads: int) -> dict[str, str]:
 
 def _follow(process: subprocess.Popen[str], log: Path, on_event: Emit | None) -> str:
     tail: deque[str] = deque(maxlen=TAIL_LINES)
-    stream = process.stdout
-    if stream is None:
-        return ""
     with log.open("a", encoding="utf-8") as out:
-        for line in stream:
-            if line.startswith(EVENT_MARK):
-                if on_event is not None:
-                    on_event(EVENT.validate_json(line[len(EVENT_MARK) :]))
-                continue
-            out.write(line)
-            tail.append(line)
+        for line in process.stdout or ():
+            if not line.startswith(EVENT_MARK):
+                out.write(line)
+                tail.append(line)
+            elif on_event is not None:
+                on_event(EVENT.validate_json(line[len(EVENT_MARK) :]))
     return "".join(tail)
 
 
 def _read_result(step: str, result_file: Path, returncode: int, tail: str) -> dict[str, Any]:
     if not result_file.is_file():
-        full = full_disk(result_file.parent)
-        if full is not None:
-            reason = full
-        elif returncode < 0:
+        if returncode < 0:
             name = signal.Signals(-returncode).name
             hint = ", perhaps out of memory" if name == "SIGKILL" else ""
             reason = f"its process was ended by {name}{hint}"
         else:
-            last = next((line for line in reversed(tail.splitlines()) if line.strip()), "no output")
+            last = (tail.rstrip().splitlines() or ["no output"])[-1]
             reason = f"its process exited with {returncode} ({last.strip()})"
+        reason = full_disk(result_file.parent) or reason
         raise ChildFailed(step, reason, returncode=returncode, output_tail=tail)
     answer: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8"))
     if "result" in answer:
@@ -254,11 +228,9 @@ def _read_result(step: str, result_file: Path, returncode: int, tail: str) -> di
 def _told(step: str, error: Exception, folder: Path) -> PrunebenchError:
     """What to say of an error: what it says itself where it is one of ours."""
     full = full_disk(folder, error)
-    if full is not None:
-        return StepError(step, full)
-    if isinstance(error, InputError | StepError):
+    if full is None and isinstance(error, InputError | StepError):
         return error
-    return StepError(step, f"{type(error).__name__}: {first_line(error)}")
+    return StepError(step, full or f"{type(error).__name__}: {first_line(error)}")
 
 
 def _end_with_parent(stream: IO[str]) -> None:

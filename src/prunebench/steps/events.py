@@ -14,12 +14,7 @@ from prunebench.common.text import counted
 
 
 class _Told(Record):
-    """What every event has.
-
-    Attributes:
-        kind: Which event it is.
-        variant: The variant it is about, ``None`` where it is about the whole run.
-    """
+    """What every event has; ``variant`` is ``None`` where it is about the whole run."""
 
     kind: str
     variant: str | None = None
@@ -86,14 +81,7 @@ class Epoch(_Told):
 
 
 class Restored(_Told):
-    """The network that is trained is not the checkpoint's, before the first epoch.
-
-    Attributes:
-        transferred: Tensors taken over from the checkpoint.
-        tensors: Tensors of the network.
-        parameters: Parameters of the network.
-        parent_parameters: Parameters of the checkpoint.
-    """
+    """The network that is trained is not the checkpoint's (its parent), before the first epoch."""
 
     kind: Literal["restored"] = "restored"
     transferred: int
@@ -103,13 +91,7 @@ class Restored(_Told):
 
 
 class Timed(_Told):
-    """A variant is measured in a round of latency.
-
-    Attributes:
-        run: Its place in the round, from 1.
-        runs: Measurements of the round.
-        model_ms: Median of the round, in milliseconds.
-    """
+    """A variant is measured in a round of latency, as its ``run`` (from 1) of ``runs``."""
 
     kind: Literal["timed"] = "timed"
     round: int
@@ -199,8 +181,8 @@ def line(event: Event) -> str:
 def text_of(event: Event) -> str:
     """An event in words, without its variant."""
     match event:
-        case Stage():
-            return event.what
+        case Stage(what=text) | Finished(found=text):
+            return text
         case StepBegun():
             return f"step {event.step}"
         case Evaluating():
@@ -210,7 +192,13 @@ def text_of(event: Event) -> str:
         case Batch():
             return f"epoch {event.epoch}/{event.epochs}, batch {event.batch}/{event.batches}"
         case Epoch():
-            return _epoch_text(event)
+            figures = (
+                ("loss {:.2f}", event.loss),
+                ("mAP50 {:.3f}", event.map50),
+                ("{:.0f} s left", event.seconds_left),
+            )
+            known = [text.format(value) for text, value in figures if value is not None]
+            return ", ".join([f"epoch {event.epoch}/{event.epochs}", *known])
         case Restored():
             taken = f"only {event.transferred} of {event.tensors} tensors were taken over"
             return f"{taken}: the network is rebuilt unpruned"
@@ -218,21 +206,8 @@ def text_of(event: Event) -> str:
             threads = counted(event.threads, "thread")
             place = f"latency: round {event.round}, {event.variant}, {threads}"
             return f"{place}, {event.model_ms:.1f} ms"
-        case Finished():
-            return event.found
         case Failed():
             return f"failed: {event.reason}"
-
-
-def _epoch_text(event: Epoch) -> str:
-    parts = [f"epoch {event.epoch}/{event.epochs}"]
-    if event.loss is not None:
-        parts.append(f"loss {event.loss:.2f}")
-    if event.map50 is not None:
-        parts.append(f"mAP50 {event.map50:.3f}")
-    if event.seconds_left is not None:
-        parts.append(f"{event.seconds_left:.0f} s left")
-    return ", ".join(parts)
 
 
 def share_done(event: Event) -> float | None:

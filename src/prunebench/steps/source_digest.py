@@ -1,20 +1,24 @@
 """A digest of the source a step runs, so that editing it invalidates the step's cache.
 
-Followed are definitions, not modules: what a step's ``run`` and ``Request`` name, what that names
-in turn, and so on through imports. Statements that define nothing count as soon as their module is
-imported. Comments, docstrings, descriptions of settings and annotations that nothing reads at run
-time do not count. A module that is named in a string or handed on as a value counts whole.
+Definitions are followed, not modules: ``follow`` goes from a step's ``run`` and ``Request`` to what
+they name, to what that names in turn, and so on through imports. ``_Module`` splits a file into
+statements and says which names each defines; ``_WithoutRemarks`` takes out what changes nothing at
+run time (docstrings, descriptions of settings, most annotations); ``_Names`` collects what a
+statement names. Statements that define nothing count as soon as their module is imported. A module
+that is named in a string or handed on as a value counts whole.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import copy
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import NamedTuple
 
 PACKAGE = "prunebench"
 PACKAGE_ROOT = Path(__file__).parents[1]
@@ -51,9 +55,9 @@ LIBRARIES = {
 """Modules whose version can change a result, each with its distribution."""
 
 _IMPLIED = {
-    "ultralytics": ("torch", "torchvision", "numpy", "cv2"),
-    "torch_pruning": ("torch",),
-    "onnxruntime": ("numpy",),
+    "ultralytics": {"torch", "torchvision", "numpy", "cv2"},
+    "torch_pruning": {"torch"},
+    "onnxruntime": {"numpy"},
 }
 _FOR_PEOPLE = {"description", "title", "examples"}
 """Arguments of pydantic's ``Field`` that change nothing but texts."""
@@ -61,18 +65,12 @@ _FOR_PEOPLE = {"description", "title", "examples"}
 _READ_RETURNS = {"computed_field", "model_serializer", "field_serializer"}
 """Decorators of pydantic that read the annotation of what a function returns."""
 
-Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 Target = tuple[str, str | None]
-"""A module and one of its names: ``None`` is all of it, ``""`` what its import alone runs."""
+"""What is used: a module and one of its names. ``None``: all of it; ``""``: its import alone."""
 
 
 class Source(NamedTuple):
-    """What a step runs.
-
-    Attributes:
-        digest: SHA-256 over it, in hexadecimal.
-        libraries: Distributions of the libraries that it uses, sorted.
-    """
+    """What a step runs: a SHA-256 over it, and the distributions of its libraries, sorted."""
 
     digest: str
     libraries: tuple[str, ...]
@@ -90,7 +88,8 @@ def source_of(module: str, named: frozenset[str] | None = None) -> Source:
     Raises:
         ModuleNotFoundError: The module is not part of this package.
     """
-    _file_of(module)
+    if not _is_ours(module):
+        raise ModuleNotFoundError(module)
     # How its process is set up decides how many threads share a sum.
     setup = (f"{PACKAGE}.steps.child", "thread_environment")
     reached, libraries = follow([(module, "run"), (module, "Request"), setup], named)
@@ -110,28 +109,17 @@ def follow(
     waiting = list(roots)
     while waiting:
         target = waiting.pop()
-        if target in seen:
+        name, wanted = target
+        if target in seen or name == EVENTS:
             continue
         seen.add(target)
-        name, wanted = target
-        if name == EVENTS:
-            continue
         if not _is_ours(name):
-            library = name.split(".")[0]
-            libraries.update({library, *_IMPLIED.get(library, ())} & LIBRARIES.keys())
+            libraries.add(name.split(".")[0])
             continue
         module = _module(name)
         waiting += ((imported, "") for imported in module.imported)
-        numbers = set(module.always)
-        if wanted is None:
-            numbers |= set(range(len(module.statements)))
-        elif wanted in module.binds:
-            numbers |= module.binds[wanted]
-        elif wanted in module.imports:
-            waiting.append(module.imports[wanted])
-        elif wanted:
-            inner = f"{name}.{wanted}"
-            waiting.append((inner if _is_ours(inner) else name, None))
+        numbers, handed_on = module.behind(wanted)
+        waiting += handed_on
         for number in numbers:
             if (name, number) not in reached:
                 reached.add((name, number))
@@ -140,9 +128,11 @@ def follow(
                     for target in module.read(number, named).targets
                     if named is None or target not in ONLY_WITH or named & ONLY_WITH[target]
                 )
+    for library in tuple(libraries):
+        libraries |= _IMPLIED.get(library, set())
     if {"ultralytics", "onnx"} <= libraries:
         libraries.add("onnxslim")  # Ultralytics simplifies an export with it
-    return reached, libraries
+    return reached, libraries & LIBRARIES.keys()
 
 
 class _Read(NamedTuple):
@@ -156,40 +146,64 @@ class _Module:
     """The statements of a module and the names they bind.
 
     Attributes:
-        name: Its dotted name.
-        statements: Its top-level statements that run, without those that are for readers.
+        statements: Its top-level statements that run, without remarks.
         binds: Name to the statements that define it.
         imports: Name to what an import binds it to.
         imported: Modules of this package that are imported with it.
-        always: Statements that do more than define a name, whenever it is imported.
     """
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
         self._package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        tree = ast.parse(path.read_bytes())
-        self.statements = [part for part in tree.body if not _is_for_readers(part)]
+        self.statements = _WithoutRemarks().visit(ast.parse(path.read_bytes())).body
         self.binds: dict[str, set[int]] = defaultdict(set)
         self.imports: dict[str, Target] = {}
-        self.always: set[int] = set()
-        self._read: dict[tuple[int, frozenset[str] | None], _Read] = {}
+        self._always: set[int] = set()  # they do more than define a name
         for number, statement in enumerate(self.statements):
             self._sort_in(number, statement)
+        self._tables = {
+            n for bound in self.binds if (name, bound) in TABLES for n in self.binds[bound]
+        }
+        self._read: dict[tuple[int, frozenset[str] | None], _Read] = {}
         parents = self._package.split(".")
         self.imported = {".".join(parents[: end + 1]) for end in range(len(parents))}
         for module, bound in self.imports.values():
             self.imported |= {m for m in (module, f"{module}.{bound}") if _is_ours(m)}
 
-    def read(self, number: int, named: frozenset[str] | None) -> _Read:
-        """Read one statement, with the rows of a table that ``named`` names."""
-        key = (number, named)
-        if key not in self._read:
-            statement = self.statements[number]
-            bound = {(self.name, name) for name, numbers in self.binds.items() if number in numbers}
-            reader = _Reader(self, named if bound & TABLES else None)
-            text = reader.text(statement, "module")
-            self._read[key] = _Read(text + reader.meanings(), reader.targets())
-        return self._read[key]
+    def _sort_in(self, number: int, statement: ast.stmt) -> None:
+        always = False
+        match statement:
+            case ast.Import() | ast.ImportFrom():
+                self.imports |= self.bound_by(statement)
+                bound, always = [], "*" in self.imports
+            case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))):
+                return
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                bound = [statement.name]
+                # A decorator of our own may keep what it decorates.
+                for name in _names_in(*statement.decorator_list):
+                    always |= name in self.binds or _is_ours(self.imports.get(name, ("", None))[0])
+            case ast.Assign() | ast.AnnAssign():
+                targets = (
+                    statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                )
+                bound = _names_in(*targets)
+                always = not all(isinstance(target, ast.Name | ast.Tuple) for target in targets)
+            case _:
+                always = True
+                bound = []
+                for node in ast.walk(statement):
+                    match node:
+                        case ast.Import() | ast.ImportFrom():
+                            self.imports |= self.bound_by(node)
+                        case ast.Name(ctx=ast.Store(), id=name):
+                            bound.append(name)
+                        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                            bound.append(node.name)
+        for name in bound:
+            self.binds[name].add(number)
+        if always:
+            self._always.add(number)
 
     def bound_by(self, node: ast.Import | ast.ImportFrom) -> dict[str, Target]:
         """Name to what an import statement binds it to."""
@@ -201,50 +215,96 @@ class _Module:
             base = ".".join([*above, base]).rstrip(".")
         return {a.asname or a.name: (base, a.name) for a in node.names}
 
-    def _sort_in(self, number: int, statement: ast.stmt) -> None:
-        match statement:
-            case ast.Import() | ast.ImportFrom():
-                self.imports |= self.bound_by(statement)
-                bound, always = [], "*" in self.imports
-            case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))):
-                return
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                bound = [statement.name]
-                # A decorator of our own may keep what it decorates.
-                names = {n.id for d in statement.decorator_list for n in ast.walk(d) if _is_name(n)}
-                always = any(
-                    name in self.binds or _is_ours(self.imports.get(name, ("", None))[0])
-                    for name in names
-                )
-            case ast.Assign() | ast.AnnAssign():
-                targets = (
-                    statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-                )
-                bound = [n.id for target in targets for n in ast.walk(target) if _is_name(n)]
-                always = not all(isinstance(target, ast.Name | ast.Tuple) for target in targets)
-            case _:
-                nodes = list(ast.walk(statement))
-                bound = [n.id for n in nodes if _is_name(n) and isinstance(n.ctx, ast.Store)]
-                bound += [n.name for n in nodes if isinstance(n, Definition)]
-                for node in nodes:
-                    if isinstance(node, ast.Import | ast.ImportFrom):
-                        self.imports |= self.bound_by(node)
-                always = True
-        for name in bound:
-            self.binds[name].add(number)
-        if always:
-            self.always.add(number)
+    def behind(self, wanted: str | None) -> tuple[set[int], list[Target]]:
+        """The statements that run for a name, and what is behind it in other modules."""
+        if wanted is None:
+            return set(range(len(self.statements))), []
+        if wanted in self.binds:
+            return self._always | self.binds[wanted], []
+        if wanted in self.imports:
+            return self._always, [self.imports[wanted]]
+        if not wanted:
+            return self._always, []
+        inner = f"{self.name}.{wanted}"
+        return self._always, [(inner if _is_ours(inner) else self.name, None)]
+
+    def read(self, number: int, named: frozenset[str] | None) -> _Read:
+        """Read one statement; of a table, the rows that ``named`` names."""
+        rows = named if number in self._tables else None
+        if (number, rows) not in self._read:
+            statement = self.statements[number]
+            if rows is not None:
+                pairs = zip(statement.value.keys, statement.value.values, strict=True)
+                chosen = [(key, value) for key, value in pairs if key.value in rows]
+                statement = copy.copy(statement)
+                statement.value = ast.Dict([k for k, _ in chosen], [v for _, v in chosen])
+            names = _Names(self, statement)
+            text = ast.unparse(statement) + names.meanings()
+            self._read[number, rows] = _Read(text, tuple(names.targets()))
+        return self._read[number, rows]
 
 
-class _Reader:
-    """Reads one statement of a module and collects what it names."""
+class _WithoutRemarks(ast.NodeTransformer):
+    """Takes out what is there for readers and type checkers alone."""
 
-    def __init__(self, module: _Module, named: frozenset[str] | None) -> None:
+    _inside = "module"
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        """Docstrings and what tells progress change no result."""
+        match node.value:
+            case ast.Constant(value=str()) | ast.Call(func=ast.Name(id="emit")):
+                return None
+        return self.generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        match node:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=[]):
+                return None
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Name) and node.func.id == "Field":
+            node.keywords = [k for k in node.keywords if k.arg not in _FOR_PEOPLE]
+        return self.generic_visit(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        # Pydantic reads annotations to build a model, a dataclass only their names.
+        plain = any("dataclass" in ast.dump(d) for d in node.decorator_list)
+        return self._visit_inside(node, "dataclass" if plain else "class")
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
+        if not _READ_RETURNS.intersection(_names_in(*node.decorator_list)):
+            node.returns = None
+        return self._visit_inside(node, "function")
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        if self._inside != "class":
+            node.annotation = ast.Constant(None)
+        return self.generic_visit(node)
+
+    def _visit_inside(self, node: ast.AST, inside: str) -> ast.AST:
+        around, self._inside = self._inside, inside
+        self.generic_visit(node)
+        self._inside = around
+        return node
+
+
+class _Names(ast.NodeVisitor):
+    """Collects what one statement of a module names."""
+
+    def __init__(self, module: _Module, statement: ast.stmt) -> None:
         self._module = module
-        self._named = named
         self._whole: list[Target] = []
         self._local: dict[str, Target] = {}
-        self._uses: set[tuple[str, str | None]] = set()
+        self._uses: set[tuple[str, str | None]] = set()  # a name, and an attribute of it
+        self._in_function = False
+        self.visit(statement)
 
     def meanings(self) -> str:
         """What the imports of the module make of the names that were read."""
@@ -252,114 +312,76 @@ class _Reader:
         names = {name for name, _ in self._uses} & imports.keys()
         return repr(sorted((name, imports[name]) for name in names))
 
-    def targets(self) -> tuple[Target, ...]:
+    def targets(self) -> Iterator[Target]:
         """What the names that were read stand for."""
-        targets = list(self._whole)
+        yield from self._whole
         for name, attribute in self._uses:
             if name in self._module.binds:
-                targets.append((self._module.name, name))
+                yield self._module.name, name
             for bindings in (self._local, self._module.imports):
                 if name in bindings:
                     module, bound = bindings[name]
                     inner = module if bound is None else f"{module}.{bound}"
                     whole = attribute is None or (bound is not None and not _is_ours(inner))
-                    targets.append((module, bound) if whole else (inner, attribute))
-        return tuple(targets)
+                    yield (module, bound) if whole else (inner, attribute)
 
-    def text(self, node: Any, inside: str) -> str:
-        """A node without what is for readers; ``inside`` is a module, class or function."""
-        if isinstance(node, list):
-            parts = [self.text(part, inside) for part in node if not _is_for_readers(part)]
-            return f"[{','.join(parts)}]"
-        if not isinstance(node, ast.AST):
-            return repr(node)
-        left_out = {"ctx", "kind", "type_comment"}
-        match node:
-            case ast.Import() | ast.ImportFrom():
-                for name, target in self._module.bound_by(node).items():
-                    self._local[name] = target
-                    if not _is_ours(".".join(filter(None, target))):
-                        self._whole.append(target)
-            case ast.Attribute(value=ast.Name(id=name), attr=attribute):
-                self._uses.add((name, attribute))
-                return f"{name}.{attribute}"
-            case ast.Name(id=name):
-                self._uses.add((name, None))
-            case ast.Constant(value=str(value)):
-                self._use_string(value, inside)
-            case ast.ClassDef():
-                # Pydantic reads annotations to build a model, a dataclass only their names.
-                plain = any("dataclass" in ast.dump(d) for d in node.decorator_list)
-                inside = "dataclass" if plain else "class"
-            case ast.FunctionDef() | ast.AsyncFunctionDef():
-                inside = "function"
-                named = {n.id for d in node.decorator_list for n in ast.walk(d) if _is_name(n)}
-                left_out |= set() if named & _READ_RETURNS else {"returns"}
-            case ast.arg():
-                left_out |= {"annotation"}
-            case ast.AnnAssign() if inside != "class":
-                left_out |= {"annotation"}
-            case ast.Call(func=ast.Name(id="Field")):
-                kept = [k for k in node.keywords if k.arg not in _FOR_PEOPLE]
-                node = ast.Call(node.func, node.args, kept)
-            case ast.Dict() if inside == "module" and self._named is not None:
-                pairs = zip(node.keys, node.values, strict=True)
-                counted = [(k, v) for k, v in pairs if getattr(k, "value", None) in self._named]
-                node = ast.Dict([k for k, _ in counted], [v for _, v in counted])
-        fields = [
-            f"{name}={self.text(value, inside)}"
-            for name, value in ast.iter_fields(node)
-            if name not in left_out and value is not None and value != []
-        ]
-        return f"{type(node).__name__}({','.join(fields)})"
+    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> None:
+        bound = self._module.bound_by(node)
+        self._local |= bound
+        self._whole += [t for t in bound.values() if not _is_ours(".".join(filter(None, t)))]
 
-    def _use_string(self, value: str, inside: str) -> None:
+    visit_ImportFrom = visit_Import
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        if isinstance(node.value, ast.Name):
+            self._uses.add((node.value.id, node.attr))
+        else:
+            self.visit(node.value)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        self._uses.add((node.id, None))
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        value = node.value
+        if not isinstance(value, str):
+            return
         if value != PACKAGE and _is_ours(value):
             self._whole.append((value, None))
-        elif inside != "function":
-            # It may be an annotation in quotes.
-            try:
-                names = [n.id for n in ast.walk(ast.parse(value, mode="eval")) if _is_name(n)]
-            except (SyntaxError, ValueError):
-                return
-            self._uses |= {(name, None) for name in names}
+        elif not self._in_function:  # it may be an annotation in quotes
+            with contextlib.suppress(SyntaxError, ValueError):
+                quoted = ast.parse(value, mode="eval")
+                self._uses |= {(name, None) for name in _names_in(quoted)}
+
+    def visit_ClassDef(self, node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        around, self._in_function = self._in_function, not isinstance(node, ast.ClassDef)
+        self.generic_visit(node)
+        self._in_function = around
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef
 
 
-def _is_name(node: ast.AST) -> TypeGuard[ast.Name]:
-    return isinstance(node, ast.Name)
-
-
-def _is_for_readers(node: Any) -> bool:
-    """Whether a statement is a docstring, tells progress, or is for type checkers alone."""
-    match node:
-        case ast.Expr(value=ast.Constant(value=str())):
-            return True
-        case ast.Expr(value=ast.Call(func=ast.Name(id="emit"))):
-            return True
-        case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=[]):
-            return True
-    return False
+def _names_in(*nodes: ast.AST) -> list[str]:
+    return [n.id for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name)]
 
 
 def _is_ours(module: str) -> bool:
-    if module != PACKAGE and not module.startswith(f"{PACKAGE}."):
-        return False
-    try:
-        _file_of(module)
-    except ModuleNotFoundError:
-        return False
-    return True
+    return _file_of(module) is not None
 
 
 @cache
 def _module(name: str) -> _Module:
-    return _Module(name, _file_of(name))
+    path = _file_of(name)
+    if path is None:
+        raise ModuleNotFoundError(name)
+    return _Module(name, path)
 
 
 @cache
-def _file_of(module: str) -> Path:
-    stem = PACKAGE_ROOT.joinpath(*module.split(".")[1:])
-    for candidate in (stem.with_suffix(".py"), stem / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    raise ModuleNotFoundError(module)
+def _file_of(module: str) -> Path | None:
+    """The file of a module of this package, ``None`` where it is none."""
+    package, *inner = module.split(".")
+    if package != PACKAGE:
+        return None
+    stem = PACKAGE_ROOT.joinpath(*inner)
+    files = (stem.with_suffix(".py"), stem / "__init__.py")
+    return next((file for file in files if file.is_file()), None)

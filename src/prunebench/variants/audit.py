@@ -15,12 +15,9 @@ DEFAULT_HW = (640, 640)
 
 
 class AuditFinding(Record):
-    """What ``prunebench audit`` says of one subject.
+    """What ``prunebench audit`` says of a file or a number.
 
-    Attributes:
-        subject: The file or the number that was asked about.
-        stock: The stock network it is, ``None`` where it is none.
-        audit: The figures behind it, ``None`` for a bare number.
+    ``stock`` is the stock network it is, if any; ``audit`` is ``None`` for a bare number.
     """
 
     subject: str
@@ -67,9 +64,7 @@ def audit_number(parameters: int) -> AuditFinding:
 
 
 def audit_file(path: Path, *, trust: bool = False) -> AuditFinding:
-    """Say what a checkpoint or an ONNX file is.
-
-    A checkpoint carries the description its network was built from, so it is compared with that.
+    """Say what a checkpoint, compared with its own description, or an ONNX file is.
 
     ``trust`` loads a checkpoint whatever it holds, which runs its code.
 

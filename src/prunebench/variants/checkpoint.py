@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 Network: TypeAlias = Any
 """A network of Ultralytics: a torch module whose ``yaml``, ``names`` ... are untyped there."""
 
-Problem: TypeAlias = tuple[str, str | None]
-"""What is wrong with a file, and what to do."""
+Problem: TypeAlias = tuple[str, str | None]  # what is wrong with a file, and what to do
 
 SUPPORTED_HEADS: Mapping[str, str] = {
     "Detect": "detect",
@@ -43,18 +42,13 @@ TRANSIENT = ("args", "criterion", "pt_path")
 TRANSIENT_IN_HEAD = ("shape", "anchors", "strides")
 """The grid of the last input; the class has defaults for them."""
 
-ZIP_MAGIC = b"PK\x03\x04"
-
 
 class CheckpointInfo(Record):
-    """What a checkpoint says about itself.
+    """What a checkpoint says about itself; ``None`` where it does not.
 
     Attributes:
-        task: Ultralytics task ("detect").
-        names: Class index to class name.
-        parameters: Parameters of the network in the file.
-        epochs: Epochs its training was asked for, ``None`` where the file does not say.
-        imgsz: Square size in pixels it was trained at, ``None`` where the file does not say.
+        epochs: Epochs its training was asked for.
+        imgsz: Square size in pixels it was trained at.
         provenance: What ``save_checkpoint`` was given, empty for other checkpoints.
     """
 
@@ -82,11 +76,7 @@ def load_checkpoint(path: Path, *, trust: bool = False) -> nn.Module:
 
 
 def inspect_checkpoint(path: Path, *, trust: bool = False) -> CheckpointInfo:
-    """Say what a checkpoint is; ``trust`` is as in ``load_checkpoint``.
-
-    Raises:
-        CheckpointError: As ``load_checkpoint``.
-    """
+    """Say what a checkpoint is; ``trust`` and the errors are as in ``load_checkpoint``."""
     network, train_args, provenance = _load(path, trust)
     return CheckpointInfo(
         task=network.task,
@@ -109,11 +99,6 @@ def save_checkpoint(network: Network, path: Path, provenance: Mapping[str, Any])
     The same network and provenance give the same bytes, so a step that is repeated does not
     invalidate what was made from its file. ``network.yaml`` is kept as it is: plain Ultralytics
     builds a new network from it when it trains.
-
-    Args:
-        network: A network ``load_checkpoint`` accepts; it is left unchanged.
-        path: File to write, ``.pt``.
-        provenance: JSON values kept under ``PROVENANCE_KEY``.
     """
     import torch
     from ultralytics.utils import DEFAULT_CFG_KEYS
@@ -136,11 +121,8 @@ def save_checkpoint(network: Network, path: Path, provenance: Mapping[str, Any])
             torch.nan_to_num_(tensor)
     content = {
         "epoch": -1,
-        "best_fitness": None,
         "model": network,
-        "ema": None,
-        "updates": None,
-        "optimizer": None,
+        **dict.fromkeys(("best_fitness", "ema", "updates", "optimizer")),
         "train_args": train_args,
         "version": version("ultralytics"),
         "license": "AGPL-3.0 License (https://ultralytics.com/license)",
@@ -155,8 +137,7 @@ def save_checkpoint(network: Network, path: Path, provenance: Mapping[str, Any])
 def _side(imgsz: Any) -> int | None:
     """The square's side: Ultralytics keeps what was asked for, a number or a list."""
     sides = imgsz if isinstance(imgsz, list | tuple) else [imgsz]
-    known = [side for side in sides if isinstance(side, int)]
-    return max(known, default=None)
+    return max((side for side in sides if isinstance(side, int)), default=None)
 
 
 def _load(path: Path, trust: bool) -> tuple[Network, dict[str, Any], dict[str, Any]]:
@@ -209,7 +190,7 @@ def _container_problem(path: Path) -> Problem | None:
         return f"it cannot be read ({error.strerror})", None
     if not start:
         return "the file is empty", "copy or train it again"
-    if not start.startswith(ZIP_MAGIC):
+    if not start.startswith(b"PK\x03\x04"):
         kind = "a text file" if _is_text(start) else "no PyTorch archive"
         return f"it is {kind}, not a checkpoint", "give a .pt file of Ultralytics"
     try:
@@ -222,8 +203,7 @@ def _container_problem(path: Path) -> Problem | None:
     if any(name.endswith("/constants.pkl") for name in names):
         return "it is a TorchScript archive", "give the .pt it was exported from"
     if not any(name.endswith("/data.pkl") for name in names):
-        what = "it is a zip archive, but no PyTorch checkpoint"
-        return what, "give a .pt file of Ultralytics"
+        return "it is a zip archive, but no PyTorch checkpoint", "give a .pt file of Ultralytics"
     return None
 
 

@@ -26,18 +26,14 @@ ONNX_FILE = "model.onnx"
 
 
 class Request(Record):
-    """Input of the step.
+    """Input of the step; files are absolute paths.
 
     Attributes:
-        checkpoint: Absolute path of the checkpoint.
         imgsz: (height, width) of the static input in pixels.
-        opset: ONNX operator set.
-        images: Absolute paths of the images the outputs are compared on.
+        images: The outputs are compared on them.
         box_tolerance_px: Largest difference of a box edge, in pixels of the letterbox.
-        score_tolerance: Largest difference of a class score.
         thresholds: What the model is deployed with, by Ultralytics' names of the arguments; kept
             in the file's metadata.
-        session: The session options latency is measured with.
     """
 
     checkpoint: str
@@ -51,14 +47,7 @@ class Request(Record):
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Exported:
-    """Export a checkpoint and compare both on real images.
-
-    Raises:
-        CheckpointError: The checkpoint cannot be used.
-        DatasetError: An image cannot be read.
-        StepError: Ultralytics cannot export it.
-        ParityError: The outputs differ by more than the tolerances.
-    """
+    """Export a checkpoint and compare both on real images."""
     from prunebench.variants.checkpoint import load_checkpoint
 
     emit(Stage(what="exporting to ONNX"))
@@ -89,16 +78,10 @@ def export_onnx(
     opset: int,
     metadata: Mapping[str, str] | None = None,
 ) -> Path:
-    """Export through Ultralytics: static shape, batch 1, simplified.
+    """Export through Ultralytics: static shape of (height, width) pixels, batch 1, simplified.
 
-    The same checkpoint gives the same bytes: the time of the export is left out of the metadata.
-
-    Args:
-        checkpoint: The checkpoint.
-        folder: An empty folder on the file system of the final file.
-        imgsz: (height, width) in pixels.
-        opset: ONNX operator set.
-        metadata: Entries put beside those of Ultralytics.
+    The same checkpoint gives the same bytes: the time of the export is left out of the metadata,
+    beside which ``metadata`` is put. ``folder`` is empty and on the file system of the final file.
 
     Raises:
         StepError: Ultralytics cannot export it.
@@ -118,22 +101,15 @@ def export_onnx(
             "export", f"Ultralytics could not export it: {first_line(error)}"
         ) from error
     model = onnx.load(written)
-    kept = [entry for entry in model.metadata_props if entry.key != "date"]
-    del model.metadata_props[:]
-    model.metadata_props.extend(kept)
-    for key, value in (metadata or {}).items():
-        model.metadata_props.add(key=key, value=value)
+    entries = {entry.key: entry.value for entry in model.metadata_props if entry.key != "date"}
+    onnx.helper.set_model_props(model, entries | dict(metadata or {}))
     target = folder / ONNX_FILE
     write_atomically(target, model.SerializeToString())
     return target
 
 
 def compare(network: Network, onnx_file: Path, request: Request) -> Parity:
-    """Compare every raw prediction of the checkpoint with the ONNX file's.
-
-    Raises:
-        ParityError: A box edge or a score differs by more than its tolerance.
-    """
+    """Compare every raw prediction of the checkpoint with the ONNX file's."""
     import numpy as np
     import torch
 
@@ -149,9 +125,9 @@ def compare(network: Network, onnx_file: Path, request: Request) -> Parity:
         # A segmentation network predicts mask prototypes beside the boxes.
         expected = [item.numpy() for item in (outputs if isinstance(outputs, tuple) else [outputs])]
         actual = exported(tensor)
-        shapes = [[list(item.shape) for item in items] for items in (actual, expected)]
-        if shapes[0] != shapes[1]:
-            raise ParityError("export", f"the file predicts {shapes[0]} instead of {shapes[1]}")
+        found, wanted = ([list(item.shape) for item in items] for items in (actual, expected))
+        if found != wanted:
+            raise ParityError("export", f"the file predicts {found} instead of {wanted}")
         box, score = _differences(actual, expected, classes)
         # Not max(): a NaN on either side has to survive and to fail the check below.
         worst_box = float(np.maximum(worst_box, box))

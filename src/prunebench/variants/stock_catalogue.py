@@ -7,6 +7,8 @@ states; ``tests/core/test_stock_catalogue.py`` compares it with networks Ultraly
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
 
@@ -19,10 +21,8 @@ class StockNetwork:
     """A network description shipped with Ultralytics.
 
     Attributes:
-        name: Ultralytics' name ("yolov8n").
         head_inputs: Channels of the feature maps that enter the head.
-        rest: Parameters outside the classification branches, BatchNorm apart.
-        rest_fused: The same with BatchNorm folded.
+        rest: Parameters outside the classification branches, BatchNorm apart or folded.
         depthwise: Classification branches are depthwise separable (YOLO11 and later).
         branches: Classification branches while training; a second (one-to-one) one is dropped
             when BatchNorm is folded.
@@ -75,31 +75,28 @@ STOCK_NETWORKS = (
 
 
 @cache
-def _counts() -> dict[int, tuple[tuple[str, int, bool], ...]]:
-    found: dict[int, list[tuple[str, int, bool]]] = {}
-    for network in STOCK_NETWORKS:
-        for classes in range(1, MOST_CLASSES + 1):
-            for fused in (False, True):
-                count = network.parameters(classes, fused=fused)
-                found.setdefault(count, []).append((network.name, classes, fused))
-    return {count: tuple(matches) for count, matches in found.items()}
+def _counts() -> dict[int, list[tuple[str, int, bool]]]:
+    found: dict[int, list[tuple[str, int, bool]]] = defaultdict(list)
+    every = itertools.product(STOCK_NETWORKS, range(1, MOST_CLASSES + 1), (False, True))
+    for network, classes, fused in every:
+        count = network.parameters(classes, fused=fused)
+        found[count].append((network.name, classes, fused))
+    return found
 
 
 def recognise(parameters: int, *, classes: int | None = None) -> str | None:
-    """Name the stock network with this many parameters.
+    """Name the stock network with this many parameters, BatchNorm apart or folded.
 
-    Args:
-        parameters: The count, BatchNorm apart or folded.
-        classes: Number of classes where it is known; only networks with as many are named.
+    Where ``classes`` is known, only networks with as many are named.
 
     Returns:
         "yolov8n, 7 classes, unpruned", with ", BatchNorm folded" where that is the state that
         was counted; several are joined by " or ". ``None`` where no stock network has the count.
     """
     matches = [m for m in _counts().get(parameters, ()) if classes is None or m[1] == classes]
-    return " or ".join(_describe(*match) for match in matches) or None
-
-
-def _describe(name: str, classes: int, fused: bool) -> str:
-    plural = "class" if classes == 1 else "classes"
-    return f"{name}, {classes} {plural}, unpruned{', BatchNorm folded' if fused else ''}"
+    described = (
+        f"{name}, {counted} {'class' if counted == 1 else 'classes'}, unpruned"
+        f"{', BatchNorm folded' if fused else ''}"
+        for name, counted, fused in matches
+    )
+    return " or ".join(described) or None

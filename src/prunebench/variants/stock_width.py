@@ -18,8 +18,7 @@ from prunebench.variants.checkpoint import inspect_checkpoint
 from prunebench.variants.structure import structure_of
 
 STEP: Final = "smaller"
-CHANNELS: Final = 8
-"""Channels are rounded up to a multiple of this."""
+CHANNELS: Final = 8  # channels are rounded up to a multiple of this
 
 
 class Request(Record):
@@ -29,7 +28,6 @@ class Request(Record):
         baseline: Absolute path of the unpruned checkpoint.
         description: Ultralytics' name of the stock network ("yolov8n.yaml").
         macs: MACs its width is lowered to, ``None``: it is taken as it is.
-        classes: Number of classes.
         imgsz: (height, width) in pixels the MACs are counted at.
     """
 
@@ -43,9 +41,7 @@ class Request(Record):
 class Smaller(Record):
     """The network and the epochs that the baseline was trained for.
 
-    Attributes:
-        width: Its width multiplier, ``None``: that of the description.
-        epochs: Epochs of the baseline's training, ``None`` where its checkpoint does not say.
+    ``width`` ``None`` is the description's own, ``epochs`` where the checkpoint does not say.
     """
 
     width: float | None
@@ -53,12 +49,7 @@ class Smaller(Record):
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Smaller:
-    """Look up the baseline's epochs and search the width.
-
-    Raises:
-        CheckpointError: The baseline's checkpoint cannot be used.
-        StepError: Even the narrowest network has more MACs.
-    """
+    """Look up the baseline's epochs and search the width."""
     width = None
     if request.macs is not None:
         emit(Stage(what=f"searching a width with {request.macs / 1e6:.0f} M MACs"))
@@ -70,10 +61,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Smaller:
 def lower_width(description: str, macs: int, classes: int, imgsz: tuple[int, int]) -> float:
     """The largest width multiplier, at most the description's own, whose network has these MACs.
 
-    Its arguments are as in ``Request``.
-
-    Raises:
-        StepError: Even the narrowest network has more.
+    ``StepError`` where even the narrowest has more. Arguments are as in ``Request``.
     """
     scaled = stock_description(description)
     _, own, most = scaled["scales"][scaled["scale"]]

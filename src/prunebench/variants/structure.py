@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.common.errors import CheckpointError
 from prunebench.common.records import Record, Structure
-from prunebench.measuring.onnx_graph import module_of
+from prunebench.measuring.onnx_graph import convolutions, module_of
 from prunebench.steps.events import Emit, Stage
 from prunebench.variants.stock_catalogue import recognise
 
@@ -28,11 +28,9 @@ SMALL_HW = (64, 64)
 
 
 class Request(Record):
-    """Input of the step ``inspect``.
+    """Input of the step ``inspect``: a checkpoint (absolute path).
 
-    Attributes:
-        checkpoint: Absolute path of the checkpoint.
-        imgsz: (height, width) in pixels the MACs are counted at.
+    MACs are counted at ``imgsz``, (height, width) in pixels.
     """
 
     checkpoint: str
@@ -40,11 +38,7 @@ class Request(Record):
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Structure:
-    """Describe a checkpoint.
-
-    Raises:
-        CheckpointError: It cannot be used.
-    """
+    """Describe a checkpoint."""
     from prunebench.variants.checkpoint import load_checkpoint
 
     emit(Stage(what="reading the checkpoint"))
@@ -54,9 +48,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Structure:
 def structure_of(network: Network, imgsz: tuple[int, int]) -> Structure:
     """Count a network, BatchNorm apart and folded. The network is left unchanged.
 
-    Args:
-        network: A network as ``load_checkpoint`` returns it.
-        imgsz: (height, width) in pixels the MACs are counted at, multiples of its stride.
+    MACs are counted at ``imgsz``, (height, width) in pixels, multiples of its stride.
     """
     from prunebench.variants.checkpoint import parameter_count
 
@@ -112,9 +104,7 @@ def structure_of_onnx(path: Path) -> Structure:
     weights = shapes | {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
     fused = norms = macs = 0
     widths = {}
-    for node in model.graph.node:
-        if node.op_type not in ("Conv", "ConvTranspose"):
-            continue
+    for node in convolutions(model):
         kernel, *bias = (weights[name] for name in node.input[1:])
         name = module_of(node.input[1])
         size = math.prod(kernel)
@@ -159,13 +149,9 @@ def run_watched(
     kinds: tuple[type[nn.Module], ...],
     note: Callable[[str, Any, Tensor, Tensor], None],
 ) -> None:
-    """Run a network on a blank image.
+    """Run a network in eval mode on a blank image of (height, width) pixels.
 
-    Args:
-        network: The network, in eval mode.
-        imgsz: (height, width) of the image in pixels.
-        kinds: Classes of the modules that are watched.
-        note: Receives the name, module, input and output of each, in the order they run in.
+    ``note`` receives the name, module, input and output of each module of ``kinds`` as it runs.
     """
     import torch
 

@@ -19,12 +19,10 @@ from prunebench.data.dataset import (
     check_dataset,
     dataset_digest,
     images_of,
-    labels_of,
     read_dataset,
-    read_labels,
     resolve_dataset,
 )
-from prunebench.data.labels import read_polygons
+from prunebench.data.labels import labels_of, read_labels, read_polygons
 
 NAMES = {0: "cat", 1: "dog"}
 

@@ -17,10 +17,9 @@ from prunebench.data import neontrees
 from prunebench.data.dataset import (
     check_dataset,
     images_of,
-    labels_of,
-    read_labels,
     resolve_dataset,
 )
+from prunebench.data.labels import labels_of, read_labels
 from prunebench.data.neontrees import (
     MIN_VISIBLE,
     TILE_HEIGHT,

@@ -12,7 +12,7 @@ import pytest
 
 from prunebench.common.errors import DatasetError
 from prunebench.data import folder as folder_module
-from prunebench.data.dataset import read_labels
+from prunebench.data.labels import read_labels
 from prunebench.data.scenes import (
     SCENE_NAMES,
     SceneObject,

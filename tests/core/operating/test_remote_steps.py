@@ -13,7 +13,8 @@ from prunebench.common.errors import ChildFailed, ConfigError, InputError
 from prunebench.config.loading import parse_config
 from prunebench.config.sections import LatencyConfig
 from prunebench.config.targets import Goal
-from prunebench.data.dataset import SPLITS, dataset_digest, images_of, labels_of, read_dataset
+from prunebench.data.dataset import SPLITS, dataset_digest, images_of, read_dataset
+from prunebench.data.labels import labels_of
 from prunebench.data.scenes import generate_scenes
 from prunebench.measuring.session import SessionSettings
 from prunebench.operating.store.datasets import archive_dataset, unpack_dataset

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from prunebench.common.errors import InputError
 from prunebench.common.records import Record
-from prunebench.data.dataset import SPLITS, images_of, labels_of, read_dataset
+from prunebench.data.dataset import SPLITS, images_of, read_dataset
+from prunebench.data.labels import labels_of
 from prunebench.operating.store.files import FileStore, Stored
 
 DATA_YAML = "data.yaml"

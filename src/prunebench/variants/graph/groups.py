@@ -22,12 +22,8 @@ CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 PREDICTION_BRANCHES = ("cv2", "cv3", "cv4", "one2one_cv2", "one2one_cv3", "one2one_cv4")
 
-RESHAPING = (
-    tp.ops.OPTYPE.RESHAPE,
-    tp.ops.OPTYPE.UNBIND,
-    tp.ops.OPTYPE.EXPAND,
-    tp.ops.OPTYPE.SLICE,
-)
+_KINDS = tp.ops.OPTYPE
+RESHAPING = (_KINDS.RESHAPE, _KINDS.UNBIND, _KINDS.EXPAND, _KINDS.SLICE)
 
 IS_PREDICTION = LeftAlone(reason="prediction")
 IS_ATTENTION = LeftAlone(reason="attention")
@@ -43,8 +39,7 @@ class ChannelGroup:
 
     Attributes:
         root: Name of the first convolution whose outputs they are, in the split network.
-        width: Number of channels now.
-        members: Convolutions whose outputs they are, by name in the split network.
+        members: All such convolutions, alike.
         layers: Every layer they touch, as torch-pruning's group over all ``width`` channels.
         bundle: Groups with the same number must end equally wide (the halves of a ``C2f``).
     """
@@ -58,12 +53,9 @@ class ChannelGroup:
 
 @dataclass(frozen=True)
 class PruningGraph:
-    """A traced network, ready to be pruned.
+    """A traced network: what may be pruned, in forward order, and what may not.
 
-    Attributes:
-        network: The split network.
-        groups: Everything that may be pruned, in forward order.
-        left_alone: Modules that may not, by name in the stock network, each with its reason.
+    ``left_alone`` is by name in the stock network, ``network`` the split one.
     """
 
     network: nn.Module
@@ -77,8 +69,7 @@ class PruningGraph:
 
     def is_outgoing(self, handler: Callable[..., Any]) -> bool:
         """Whether a dependency's pruning function removes output channels."""
-        outgoing: bool = self._dependencies.is_out_channel_pruning_fn(handler)
-        return outgoing
+        return bool(self._dependencies.is_out_channel_pruning_fn(handler))
 
     def prune(self, scores: Mapping[str, Tensor], kept: Mapping[str, int]) -> None:
         """Remove the least important channels of every group.
@@ -87,19 +78,16 @@ class PruningGraph:
         them stay, 1 to width.
         """
         for group in self.groups:
-            excess = group.width - kept[group.root]
-            if excess == 0:
-                continue
-            worst = torch.argsort(scores[group.root], stable=True)[:excess]
-            layers = _group_of(self._dependencies, self.network, group.root, worst.tolist())
-            layers.prune(record_history=False)
+            if excess := group.width - kept[group.root]:
+                worst = torch.argsort(scores[group.root], stable=True)[:excess]
+                layers = _group_of(self._dependencies, self.network, group.root, worst.tolist())
+                layers.prune(record_history=False)
 
 
 def trace(network: Network, ignore: Sequence[str] = ()) -> PruningGraph:
-    """Find the channel groups of a network whose ``C2f`` modules are split.
+    """Find the channel groups of a network in eval mode whose ``C2f`` modules are split.
 
     Args:
-        network: A YOLO network of Ultralytics in eval mode.
         ignore: Names of modules in the stock network whose output widths must stay.
 
     Raises:
@@ -209,16 +197,14 @@ def _candidates(network: nn.Module, dependencies: tp.DependencyGraph) -> Iterato
         layers = _group_of(dependencies, network, name, list(range(width)))
         if not _is_consistent(layers, dependencies):
             raise _untraceable(network, name, "they are divided where no graph edge shows it")
-        members = tuple(
-            dict.fromkeys(
-                names[dep.target.module]
-                for dep, _ in layers
-                if isinstance(dep.target.module, CONVOLUTIONS)
-                and dependencies.is_out_channel_pruning_fn(dep.handler)
-            )
+        members = dict.fromkeys(
+            names[dep.target.module]
+            for dep, _ in layers
+            if isinstance(dep.target.module, CONVOLUTIONS)
+            and dependencies.is_out_channel_pruning_fn(dep.handler)
         )
         seen.update(members)
-        yield ChannelGroup(name, width, members, layers)
+        yield ChannelGroup(name, width, tuple(members), layers)
 
 
 def _is_consistent(layers: tp.dependency.Group, dependencies: tp.DependencyGraph) -> bool:
@@ -289,11 +275,7 @@ def _prediction_convolutions(network: Network) -> list[str]:
 
 
 def _convolutions_below(network: nn.Module, modules: Sequence[str]) -> list[str]:
-    """Convolutions of the split network inside modules named as in the stock one.
-
-    Raises:
-        ConfigError: A name is no module of the stock network.
-    """
+    """Convolutions of the split network inside modules named as in the stock one."""
     stock = {name: _stock_name(network, name) for name, _ in network.named_modules()}
     found = []
     for wanted in modules:

@@ -28,8 +28,6 @@ class SplitC2f(nn.Module):
     Attributes:
         cv0: 1x1 convolution of the half that goes straight to the concatenation.
         cv1: 1x1 convolution of the half that also enters the inner blocks.
-        cv2: The stock module's output convolution, shared with it.
-        m: The stock module's inner blocks, shared with it.
     """
 
     def __init__(self, stock: C2f) -> None:
@@ -84,11 +82,7 @@ def split_c2f(network: nn.Module) -> dict[str, SplitC2f]:
 
 
 def fold_c2f(network: nn.Module) -> None:
-    """Replace every ``SplitC2f`` by the stock module it stands for.
-
-    Raises:
-        StepError: The halves of one are not equally wide.
-    """
+    """Replace every ``SplitC2f``, whose halves must be equally wide, by the stock module."""
     # Innermost first, so that an outer module's shared blocks are stock when it is folded.
     for name, module in reversed(list(network.named_modules())):
         if isinstance(module, SplitC2f):

@@ -93,12 +93,8 @@ def leave_worst(
 
     Args:
         layers: The convolutions that can go on integers.
-        write: Writes a file.
-        map50: Evaluates a file.
         errors_alone: Gives the error that each layer makes, alone on integers.
-        map50_float: mAP50 of the float file.
-        max_loss: mAP50 that may be lost against it.
-        emit: Receives what is tried.
+        max_loss: mAP50 that may be lost against the float file's, ``map50_float``.
 
     Raises:
         StepError: It loses more with ``MOST_LEFT`` of its layers in float.
@@ -106,8 +102,7 @@ def leave_worst(
     tried: list[Trial] = []
 
     def attempt(left: Collection[str]) -> Trial:
-        text = f"evaluating with {len(left)} of {len(layers)} layers left in float"
-        emit(Stage(what=text))
+        emit(Stage(what=f"evaluating with {len(left)} of {len(layers)} layers left in float"))
         path = write(f"left-{len(left)}", left)
         tried.append(Trial(path, map50(path)))
         return tried[-1]
@@ -164,15 +159,8 @@ def prediction_error(actual: FloatArray, expected: FloatArray, classes: int) -> 
     """How far predictions have moved: relative change of all scores, plus the IoU boxes lost.
 
     Boxes are weighted by their best expected score, so that those of the background, which no
-    detection comes from, do not count.
-
-    Args:
-        actual: (1, 4 + classes [+ 32], anchors) boxes as centre, width and height, with scores.
-        expected: The same, as the float file predicts it.
-        classes: Number of classes.
-
-    Returns:
-        0 for equal predictions.
+    detection comes from, do not count. Both arrays have the shape (1, 4 + classes [+ 32], anchors):
+    centre, width and height of the boxes, then scores. Equal predictions give 0.
     """
     import numpy as np
     import torch

@@ -15,18 +15,15 @@ from typing import TYPE_CHECKING, Any
 from prunebench.common.errors import CheckpointError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Activations
-from prunebench.measuring.onnx_graph import (
-    OLDEST_OPSET,
-    convolutions,
-    decoding,
-    is_quantized,
-)
+from prunebench.measuring.onnx_graph import OLDEST_OPSET, convolutions, decoding, is_quantized
 from prunebench.measuring.session import SessionSettings, open_session, session_options
 from prunebench.steps.events import Emit, Progress
 from prunebench.variants.int8.float_layers import FOLLOWING, kept_float, sources_of
 
 if TYPE_CHECKING:
     from prunebench.measuring.inference import FloatArray
+
+OPERATORS = ["Conv", "Sigmoid", "Mul", *FOLLOWING]
 
 
 class Quantizer:
@@ -36,7 +33,6 @@ class Quantizer:
         path: A file as ``prunebench.variants.export`` writes it.
         imgsz: (height, width) its input must have, in pixels.
         activations: Unsigned or signed.
-        session: The session options it is calibrated with.
         folder: A folder of its own, for files in between and the quantized ones.
 
     Attributes:
@@ -87,17 +83,13 @@ class Quantizer:
         quant_pre_process(path, self._float, skip_optimization=True, skip_symbolic_shape=True)
 
     def calibrate(self, images: Sequence[Path], emit: Emit) -> None:
-        """Find the range of every activation on images in the deployment's letterbox.
-
-        Raises:
-            DatasetError: An image cannot be read.
-        """
+        """Find the range of every activation on images in the deployment's letterbox."""
         from onnxruntime.quantization.calibrate import MinMaxCalibrater, save_tensors_data
 
         from prunebench.measuring.inference import read_letterboxed
 
         augmented = self._folder / "augmented.onnx"
-        calibrater = MinMaxCalibrater(self._float, self._operators(), str(augmented))
+        calibrater = MinMaxCalibrater(self._float, OPERATORS, str(augmented))
         calibrater.augment_graph()
         # Its own session would take every core and could be told no better.
         calibrater.infer_session = open_session(str(augmented), session_options(self._session))
@@ -106,8 +98,7 @@ class Quantizer:
         def letterboxed() -> Iterator[dict[str, FloatArray]]:
             for done, image in enumerate(images, start=1):
                 yield {feed: read_letterboxed(image, self._imgsz)[0]}
-                event = Progress(done=done, total=len(images), unit="image")
-                emit(event)
+                emit(Progress(done=done, total=len(images), unit="image"))
 
         inputs = letterboxed()
         # All that onnxruntime asks a CalibrationDataReader for.
@@ -116,34 +107,25 @@ class Quantizer:
         save_tensors_data(calibrater.compute_data(), self._ranges)
 
     def write(self, name: str, left: Collection[str] = ()) -> Path:
-        """Write a file in which every layer but ``left`` is on integers; needs ``calibrate``.
+        """Write ``name.onnx`` with every layer but ``left`` on integers; needs ``calibrate``.
 
         The same calibration and the same layers give the same bytes.
-
-        Args:
-            name: Of the file, without suffix.
-            left: Names of the layers left in float.
         """
         import onnx
-        from onnxruntime.quantization import (
-            CalibrationMethod,
-            QuantFormat,
-            QuantType,
-            quantize_static,
-        )
+        from onnxruntime import quantization as ort
 
         signed = self._activations == "s8"
         target = self._folder / f"{name}.onnx"
-        quantize_static(
+        ort.quantize_static(
             self._float,
             target,
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=self._operators(),
+            quant_format=ort.QuantFormat.QDQ,
+            op_types_to_quantize=OPERATORS,
             per_channel=True,
-            activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
+            activation_type=ort.QuantType.QInt8 if signed else ort.QuantType.QUInt8,
+            weight_type=ort.QuantType.QInt8,
             nodes_to_quantize=self._on_integers(left),
-            calibrate_method=CalibrationMethod.MinMax,
+            calibrate_method=ort.CalibrationMethod.MinMax,
             calibration_cache_path=self._ranges,
         )
         written = onnx.load(target)
@@ -151,9 +133,6 @@ class Quantizer:
         written.metadata_props.extend(self.model.metadata_props)
         write_atomically(target, written.SerializeToString(deterministic=True))
         return target
-
-    def _operators(self) -> list[str]:
-        return ["Conv", "Sigmoid", "Mul", *FOLLOWING]
 
     def _on_integers(self, left: Collection[str]) -> list[str]:
         """The layers, their SiLU, and what follows only layers that are on integers."""

@@ -18,26 +18,22 @@ from prunebench.variants.int8.quantizer import Quantizer
 if TYPE_CHECKING:
     import onnx
 
-PROBED = 16
-"""Calibration images on which the error of each layer alone is judged."""
+PROBED = 16  # calibration images on which the error of each layer alone is judged
 
 
 class Request(Record):
-    """Input of the step.
+    """Input of the step; files are absolute paths.
 
     Attributes:
-        onnx: Absolute path of the exported float file: batch 1, static, raw head output.
-        calibration: Absolute paths of the training images the ranges come from.
-        images: Absolute paths of the labelled images the loss of accuracy is judged on.
-        names: Class index to name.
+        onnx: The exported float file: batch 1, static, raw head output.
+        calibration: Training images that the ranges come from.
+        images: Labelled images that the loss of accuracy is judged on.
         imgsz: (height, width) of the letterbox in pixels.
         confidence: Scores at or below are dropped.
         iou: IoU above which NMS drops a box.
         max_det: Most detections per image.
         max_map50_loss: mAP50 the file may lose against the float file; 0.01 is a point.
-        session: The session options latency is measured with.
-        arm: Make activations signed, as the kernels of ARM like them; those of x86 like them
-            unsigned.
+        arm: Make activations signed, as ARM's kernels like them; x86's like them unsigned.
     """
 
     onnx: str
@@ -60,15 +56,7 @@ class Quantized(Quantization):
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Quantized:
-    """Quantize an exported file.
-
-    Raises:
-        CheckpointError: The file cannot be loaded, is quantized already, predicts finished
-            detections, or is made for another input or classes.
-        DatasetError: There is no image to calibrate on, an image or a label file cannot be read,
-            or no object is labelled.
-        StepError: It loses more mAP50 than allowed with ``MOST_LEFT`` of its layers in float.
-    """
+    """Quantize an exported file."""
     import onnx
 
     path = Path(request.onnx)

@@ -22,8 +22,6 @@ def aligned_width(width: int, ratio: float, round_to: int | None) -> int:
     """Channels that stay when at least ``ratio`` of ``width`` is removed.
 
     Args:
-        width: Channels now.
-        ratio: Share to remove, 0 < ratio < 1.
         round_to: The result is rounded down to a multiple of it, but never below one block;
             ``None``: any width of at least one channel.
 

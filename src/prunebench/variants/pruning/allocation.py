@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path as FilePath
 from typing import NamedTuple
 
 from prunebench.common.errors import ConfigError, StepError
@@ -11,7 +10,7 @@ from prunebench.common.records import Reached
 from prunebench.config.sections import Allocation
 from prunebench.config.targets import Goal
 from prunebench.variants.pruning.alignment import aligned_width
-from prunebench.variants.pruning.costs import CostModel, LayerCost, read_costs
+from prunebench.variants.pruning.costs import CostModel, LayerCost
 from prunebench.variants.pruning.paths import (
     Path,
     bundles_of,
@@ -21,31 +20,21 @@ from prunebench.variants.pruning.paths import (
 )
 from prunebench.variants.pruning.pruner import Opened
 from prunebench.variants.pruning.search import Timed, find_point
-from prunebench.variants.pruning.sensitivity import lost_by, read_curves
+from prunebench.variants.pruning.sensitivity import lost_by
 from prunebench.variants.pruning.shapes import Kept, Shapes
 
 WHERE = "prune.target"
 
 
 class Allocated(NamedTuple):
-    """Widths that reach a target, or come nearest to it.
-
-    Attributes:
-        kept: Root of a group to the channels that stay.
-        reached: What they come to.
-    """
+    """Channels that stay of each root, which reach a target or come nearest to it."""
 
     kept: dict[str, int]
     reached: Reached
 
 
 class Measurements(NamedTuple):
-    """What ``latency-aware`` follows.
-
-    Attributes:
-        costs: Name of a layer to its measured times.
-        curves: First root of a bundle to its measured losses.
-    """
+    """What ``latency-aware`` follows: layers' times, and losses by the first root of a bundle."""
 
     costs: Mapping[str, LayerCost]
     curves: Mapping[str, Sequence[float]]
@@ -64,15 +53,8 @@ def allocate(
 ) -> Allocated:
     """Decide how many channels of each group stay.
 
-    Args:
-        opened: The network.
-        shapes: What it counts at other widths.
-        goal: The target.
-        allocation: How the narrowing is spread over the layers.
-        block: Widths become multiples of it; ``None``: any width.
-        measurements: Needed by ``latency-aware``.
-        time: Measures widths beside the baseline; needed by measured targets.
-        note: Receives what is found on the way.
+    ``block``: widths become multiples of it; ``None``: any width. ``latency-aware`` needs
+    ``measurements``, measured targets need ``time``, which measures widths beside the baseline.
 
     Raises:
         ConfigError: The target is beyond what the network can become.
@@ -99,12 +81,10 @@ def allocate(
     predicted = [float(cost(kept)) for kept in points]
     found = find_point(predicted, lambda index: time(points[index]), goal, note)
     kept = points[found.point]
-    measured = {
-        "speedup": 1 / found.timed.ratio.estimate,
-        "latency_ms": found.timed.latency_ms,
-        "met": found.met,
-    }
-    return Allocated(kept, _reached(goal, shapes, kept).model_copy(update=measured))
+    timed = found.timed
+    measured = {"speedup": 1 / timed.ratio.estimate, "latency_ms": timed.latency_ms}
+    reached = _reached(goal, shapes, kept).model_copy(update={**measured, "met": found.met})
+    return Allocated(kept, reached)
 
 
 def path_of(
@@ -128,17 +108,8 @@ def path_of(
     return greedy_path(bundles, lost, model.saved)
 
 
-def read_measurements(costs: FilePath, curves: FilePath) -> Measurements:
-    """Read what the steps ``costs`` and ``sensitivity`` wrote."""
-    return Measurements(read_costs(costs), read_curves(curves))
-
-
 def check_goal(path: Path, shapes: Shapes, goal: Goal) -> None:
-    """Check that a counted target lies between the unpruned network and the path's last point.
-
-    Raises:
-        ConfigError: It does not.
-    """
+    """Refuse a counted target that is not between the network and the path's last point."""
     *_, narrowest = path.points()
     now, least = (_progress(shapes, goal, kept) for kept in (shapes.full, narrowest))
     shown = "{:.2f}" if goal.kind == "ratio" else "{:,}"

@@ -15,8 +15,7 @@ from prunebench.measuring.accuracy import draw_masks
 from prunebench.measuring.inference import read_letterboxed
 from prunebench.variants.checkpoint import Network
 
-BATCH = 16
-"""Images per batch."""
+BATCH = 16  # images per batch
 
 Batch = dict[str, Any]
 
@@ -31,10 +30,6 @@ def batches_for(
     Args:
         network: Its classes are those of the labels; of a segmentation network, whose loss needs
             masks, the labels are outlines.
-        images: The training images.
-        count: Batches.
-        imgsz: (height, width) of the letterbox in pixels.
-        seed: Seed of the draw.
 
     Yields:
         What Ultralytics' losses take: ``img`` (batch, 3, height, width) in 0..1, ``batch_idx``

@@ -24,9 +24,7 @@ def improve_batchnorm(
     """Re-estimate the running statistics, and keep them where the training loss is lower then.
 
     The loss is measured on the labelled batches ``judged_on``; without any, the new ones are kept.
-
-    Returns:
-        Batches used, 0 where the old statistics stayed.
+    Returns the batches used, 0 where the old statistics stayed.
     """
     if not judged_on:
         return reestimate_batchnorm(network, batches)
@@ -44,10 +42,7 @@ def improve_batchnorm(
 def reestimate_batchnorm(network: nn.Module, batches: Iterable[Batch]) -> int:
     """Replace the running statistics by plain averages over ``batches``; weights stay.
 
-    The network stays in eval mode, and without any batch nothing changes.
-
-    Returns:
-        Batches used.
+    The network stays in eval mode, and without any batch nothing changes. Returns the batches used.
     """
     batches = iter(batches)
     first = next(batches, None)

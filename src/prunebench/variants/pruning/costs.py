@@ -24,15 +24,10 @@ from prunebench.measuring.session import SessionSettings, open_session, session_
 from prunebench.steps.events import Emit, Progress, Stage
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from prunebench.variants.pruning.paths import Bundle
     from prunebench.variants.pruning.shapes import Kept, Layer
 
-COSTS_FILE = "costs.json"
-
-GRID = 4
-"""Widths a layer is timed at, on each side: the narrowest, the widest and between."""
+GRID = 4  # widths a layer is timed at, on each side: the narrowest, the widest and between
 
 RUNS = 40
 WARM_RUNS = 5
@@ -41,15 +36,12 @@ OPSET, IR_VERSION = 17, 9
 
 
 class Request(Record):
-    """Input of the step.
+    """Input of the step: a checkpoint (absolute path) and modules that keep their widths.
 
     Attributes:
-        checkpoint: Absolute path of the network to prune.
-        ignore: Names of modules whose output widths stay.
-        block: Channels in a block; widths are multiples of it.
+        block: Widths are multiples of it.
         imgsz: (height, width) of the letterbox in pixels.
         threads: ``intra_op_num_threads``.
-        session: The session options that latency is measured with.
         host: Digest of the host's fingerprint: another host's table is another one.
     """
 
@@ -63,13 +55,7 @@ class Request(Record):
 
 
 class LayerCost(Record):
-    """Time of one layer at a grid of widths.
-
-    Attributes:
-        inputs: Input widths, rising; one where they never change.
-        outputs: Output widths, rising.
-        microseconds: Time at (input, output).
-    """
+    """Microseconds of one layer at (input, output) widths, both rising."""
 
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -86,13 +72,7 @@ class Costs(Record):
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Costs:
-    """Time every layer that pruning can narrow.
-
-    Raises:
-        CheckpointError: The checkpoint cannot be used.
-        ConfigError: A name in ``ignore`` is no module of the network.
-        StepError: A module cannot be traced.
-    """
+    """Time every layer that pruning can narrow."""
     from prunebench.measuring.host.lock import host_lock, working_on_host
     from prunebench.variants.checkpoint import load_checkpoint
     from prunebench.variants.graph.groups import trace
@@ -117,7 +97,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Costs:
     emit(Stage(what=f"timing {len(grids)} layers alone"))
     with host_lock("the costs of each layer", waiting), tempfile.TemporaryDirectory() as folder:
         table = time_layers(grids, request, Path(folder), emit)
-    target = workdir / COSTS_FILE
+    target = workdir / "costs.json"
     write_atomically(target, TABLE.dump_json(table))
     return Costs(table=FileRef.of(target, workdir))
 
@@ -151,9 +131,7 @@ def time_layers(
     emit: Emit,
 ) -> dict[str, LayerCost]:
     """Time every layer at its grid; one session holds all layers at one place of their grids."""
-    times: dict[str, NDArray[np.float64]] = {
-        name: np.zeros((len(inputs), len(outputs))) for name, (_, inputs, outputs) in grids.items()
-    }
+    times = {name: np.zeros((len(ins), len(outs))) for name, (_, ins, outs) in grids.items()}
     places = list(itertools.product(range(GRID), range(GRID)))
     for done, (row, column) in enumerate(places, start=1):
         # Two layers of the same geometry and widths are one measurement.
@@ -178,8 +156,8 @@ def time_layers(
 
 def _geometry(layer: Layer, inputs: int, outputs: int) -> tuple[Any, ...]:
     kind = "ConvTranspose" if layer.transposed else "Conv"
-    activated = layer.name.endswith(".conv")
     groups = outputs if layer.depthwise else layer.groups
+    activated = layer.name.endswith(".conv")
     return (kind, layer.kernel, layer.stride, groups, layer.swept, activated, inputs, outputs)
 
 
@@ -240,17 +218,13 @@ def _graph(geometries: Sequence[tuple[Any, ...]]) -> bytes:
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
-    serialized: bytes = model.SerializeToString()
-    return serialized
+    return bytes(model.SerializeToString())
 
 
 class CostModel:
-    """Time of any allocation, as the sum of its layers' times.
+    """Time of any allocation, as the sum of its layers' times in ``table``.
 
-    Args:
-        layers: The network's convolutions.
-        table: Name of a layer to its measured times; a layer without any costs nothing, whatever
-            the allocation, because pruning cannot change it.
+    A layer without any costs nothing, whatever the allocation, because pruning cannot change it.
     """
 
     def __init__(self, layers: Sequence[Layer], table: Mapping[str, LayerCost]) -> None:

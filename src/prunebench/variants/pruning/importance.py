@@ -14,8 +14,7 @@ from prunebench.variants.checkpoint import Network
 from prunebench.variants.graph.groups import ChannelGroup
 from prunebench.variants.pruning.batches import Batch
 
-TAYLOR_BATCHES = 8
-"""Batches the gradient of the loss is summed over."""
+TAYLOR_BATCHES = 8  # batches the gradient of the loss is summed over
 
 
 class FilterDistance(tp.importance.GroupMagnitudeImportance):  # type: ignore[misc]
@@ -48,18 +47,11 @@ class FilterDistance(tp.importance.GroupMagnitudeImportance):  # type: ignore[mi
 def score_groups(
     groups: Iterable[ChannelGroup], importance: Importance, *, seed: int
 ) -> dict[str, Tensor]:
-    """Score every channel.
+    """Root of a group to the worth of its channels, shape (width,).
 
     With one ratio for all groups only the order within a group counts; there LAMP, which rescales
-    magnitudes to be comparable across layers, gives the order of the magnitudes.
-
-    Args:
-        groups: The channel groups.
-        importance: The estimator. ``taylor`` needs the gradients of ``training_losses``.
-        seed: Seed of the ``random`` estimator.
-
-    Returns:
-        Root of a group to the worth of its channels, shape (width,).
+    magnitudes to be comparable across layers, gives the order of the magnitudes. ``taylor`` needs
+    the gradients of ``training_losses``.
     """
     generator = torch.Generator().manual_seed(seed)
     if importance == "random":

@@ -24,10 +24,7 @@ some with a single channel, which no retraining makes good.
 class Bundle:
     """Groups that keep equally many channels: one group, or the two halves of a ``C2f``.
 
-    Attributes:
-        roots: Their names.
-        width: Channels now.
-        stops: The widths it goes through, falling, without the present one.
+    ``stops``: the widths it goes through, falling, without the present one.
     """
 
     roots: tuple[str, ...]
@@ -41,12 +38,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Path:
-    """An order in which channels are removed.
-
-    Attributes:
-        bundles: What is narrowed.
-        moves: For each step the index of a bundle, which goes on to its next stop.
-    """
+    """An order in which channels go: each move takes one bundle, by index, to its next stop."""
 
     bundles: tuple[Bundle, ...]
     moves: tuple[int, ...]
@@ -66,10 +58,8 @@ class Path:
 def bundles_of(groups: Sequence[ChannelGroup], block: int | None) -> tuple[Bundle, ...]:
     """What can be narrowed, in forward order.
 
-    Args:
-        groups: The channel groups.
-        block: Widths become multiples of it, at least one block; ``None``: any width of at least
-            ``LEAST_SHARE`` of the channels.
+    ``block``: widths become multiples of it, at least one block; ``None``: any width of at least
+    ``LEAST_SHARE`` of the channels.
     """
     together: dict[int, list[ChannelGroup]] = {}
     for group in groups:
@@ -103,10 +93,8 @@ def uniform_path(bundles: Sequence[Bundle]) -> Path:
 def global_path(bundles: Sequence[Bundle], scores: Mapping[str, Tensor]) -> Path:
     """The least important channels first, wherever they are.
 
-    Args:
-        bundles: What is narrowed.
-        scores: Root of a group to its channels' importance, shape (width,), comparable between
-            groups.
+    ``scores``: root of a group to its channels' importance, shape (width,), comparable between
+    groups.
     """
     ranked = {root: score.sort().values for root, score in scores.items()}
 
@@ -133,13 +121,9 @@ def greedy_path(
     """At every step the block that costs least importance per microsecond it saves.
 
     After Yang et al., "NetAdapt" (ECCV 2018), which narrows one layer at a time by what that costs
-    and saves, both measured.
-
-    Args:
-        bundles: What is narrowed.
-        lost: For each bundle, channels kept to the importance lost against the full width; it
-            never falls when fewer are kept.
-        saved: Widths before, widths after and the groups that differ, to the time saved.
+    and saves, both measured. ``lost`` gives for each bundle the importance lost against the full
+    width by the channels kept, and never falls when fewer are; ``saved`` gives the time saved by
+    widths before, widths after and the groups that differ.
     """
     done = [0] * len(bundles)
     kept = {root: bundle.width for bundle in bundles for root in bundle.roots}

@@ -11,13 +11,10 @@ from prunebench.steps.events import Emit
 
 
 class Request(Record):
-    """Input of the step.
+    """Input of the step: a checkpoint (absolute path), and modules whose output widths stay.
 
     Attributes:
-        checkpoint: Absolute path of the network to prune.
-        goals: The targets.
         round_to: Widths become multiples of it; ``None``: no alignment.
-        ignore: Names of modules whose output widths stay.
         imgsz: (height, width) of the letterbox in pixels.
     """
 
@@ -29,15 +26,7 @@ class Request(Record):
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Record:
-    """Check the targets that are counted; measured ones are found out by measuring.
-
-    It has nothing to hand back.
-
-    Raises:
-        CheckpointError: The checkpoint cannot be used.
-        ConfigError: A target is beyond what the network can become, or a name is unknown.
-        StepError: A module cannot be traced.
-    """
+    """Check the targets that are counted; measured ones are found out by measuring."""
     from prunebench.variants.checkpoint import load_checkpoint
     from prunebench.variants.graph.groups import trace
     from prunebench.variants.graph.surgery import split_c2f

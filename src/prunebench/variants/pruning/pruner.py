@@ -21,12 +21,11 @@ from prunebench.variants.structure import blank_image
 
 @dataclass(frozen=True)
 class Opened:
-    """A network whose channel groups are found and scored, ready to be narrowed.
+    """A network with its ``C2f`` modules split and its channel groups scored, ready to be narrowed.
 
     Attributes:
-        graph: The traced network; its ``C2f`` modules are split.
         scores: Root of a group to the worth of its channels, shape (width,).
-        parameters: Parameters of the network as it was given.
+        parameters: Of the network as it was given.
         shapes: Shapes of its predictions for one small image.
     """
 
@@ -46,16 +45,8 @@ def open_network(
 ) -> Opened:
     """Find and score the channel groups of a network, whose ``C2f`` modules are split in place.
 
-    Args:
-        network: A network as ``load_checkpoint`` returns it.
-        importance: How a channel's worth is judged.
-        ignore: Names of modules whose output widths stay.
-        gradient_batches: Labelled batches, needed for ``taylor`` alone.
-        seed: Seed of ``random`` importance.
-
-    Raises:
-        ConfigError: A name in ``ignore`` is no module of the network.
-        StepError: A module cannot be traced.
+    ``ignore`` names modules whose output widths stay; ``gradient_batches`` are labelled ones,
+    needed for ``taylor`` alone. Errors are those of ``trace``.
     """
     network.eval()
     parameters, shapes = parameter_count(network), _output_shapes(network)
@@ -73,12 +64,8 @@ def open_network(
 def narrow(opened: Opened, kept: Mapping[str, int], *, round_to: int | None) -> None:
     """Remove channels, the least important of each group, and fold the network back, in place.
 
-    What is left consists of stock Ultralytics classes only, in eval mode.
-
-    Args:
-        opened: As ``open_network`` gives it; it cannot be used again.
-        kept: Root of a group to the channels that stay, 1 to its width.
-        round_to: What the widths are multiples of, for the message; ``None``: of nothing.
+    What is left consists of stock Ultralytics classes only, in eval mode. ``opened`` cannot be used
+    again; ``kept`` maps the root of a group to the channels that stay, 1 to its width.
 
     Raises:
         StepError: Nothing would be removed.

@@ -14,43 +14,26 @@ from prunebench.common.errors import StepError
 from prunebench.common.records import Interval
 from prunebench.config.targets import Goal
 
-TOLERANCE = 0.03
-"""A latency target is met within this share of it."""
+TOLERANCE = 0.03  # a latency target is met within this share of it
 
 AIM = 0.015
 """Search ends early within this share of the target: half of the tolerance is left to noise."""
 
 TRIES = 7
-ROUNDS = 6
-"""Rounds in which a candidate is measured beside the baseline."""
-
-SECONDS = 0.3
-"""Timed seconds of each of the two in a round."""
-
-STEEPEST = 0.9
-"""Two close points that differ by noise would otherwise point anywhere."""
+ROUNDS = 6  # rounds in which a candidate is measured beside the baseline
+SECONDS = 0.3  # timed seconds of each of the two in a round
+STEEPEST = 0.9  # two close points that differ by noise would otherwise point anywhere
 
 
 class Timed(NamedTuple):
-    """A measured candidate.
-
-    Attributes:
-        ratio: Its time divided by the baseline's, measured side by side.
-        latency_ms: Its median milliseconds of one inference.
-    """
+    """A candidate's time divided by the baseline's beside it, and its median milliseconds."""
 
     ratio: Interval
     latency_ms: float
 
 
 class Found(NamedTuple):
-    """Where the search ended.
-
-    Attributes:
-        point: Index of the point on the path.
-        timed: What was measured there.
-        met: Whether it is within ``TOLERANCE`` of the target.
-    """
+    """Where on the path the search ended, and whether that is within ``TOLERANCE`` (``met``)."""
 
     point: int
     timed: Timed
@@ -65,12 +48,8 @@ def find_point(
 ) -> Found:
     """Measure points of a path until one meets a latency target.
 
-    Args:
-        predicted: For each point its predicted time, in any unit; the first is the unpruned
-            network. It falls along the path, but not at every step.
-        time: Measures a point.
-        goal: The target, a speed-up or milliseconds.
-        note: Receives a sentence after each measurement.
+    ``predicted``: for each point its predicted time, in any unit; the first is the unpruned
+    network. It falls along the path, but not at every step.
 
     Raises:
         StepError: Even the last point is slower than the target.
@@ -104,10 +83,7 @@ def find_point(
 
 
 def _next(
-    predicted: Sequence[float],
-    tried: dict[int, Timed],
-    off: Callable[[int], float],
-    goal: Goal,
+    predicted: Sequence[float], tried: dict[int, Timed], off: Callable[[int], float], goal: Goal
 ) -> int | None:
     """The untried point whose corrected prediction is nearest to the target."""
     whole = predicted[0]

@@ -28,22 +28,16 @@ if TYPE_CHECKING:
     from prunebench.variants.pruning.paths import Bundle
     from prunebench.variants.pruning.pruner import Opened
 
-SENSITIVITY_FILE = "sensitivity.json"
-
-BATCHES = 2
-"""Batches of labelled images the loss is measured on."""
+BATCHES = 2  # batches of labelled images the loss is measured on
 
 SHARES = (0.25, 0.5, 0.75)
 """Shares of a layer's channels that are silenced; between them the loss is interpolated."""
 
 
 class Request(Record):
-    """Input of the step.
+    """Input of the step: a checkpoint and a data YAML (absolute paths), how channels are ranked.
 
     Attributes:
-        checkpoint: Absolute path of the network to prune.
-        data_yaml: Absolute path of the data YAML; its training images are used.
-        importance: How a channel's worth is judged: the least important go first.
         ignore: Names of modules whose output widths stay.
         seed: Seed of the drawn images and of random importance.
         imgsz: (height, width) of the letterbox in pixels.
@@ -64,13 +58,7 @@ class Sensitivity(Record):
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Sensitivity:
-    """Measure how much each group of channels matters.
-
-    Raises:
-        CheckpointError: The checkpoint cannot be used.
-        ConfigError: A name in ``ignore`` is no module of the network.
-        StepError: A module cannot be traced.
-    """
+    """Measure how much each group of channels matters."""
     from prunebench.data.dataset import images_of, read_dataset
     from prunebench.measuring.host.lock import working_on_host
     from prunebench.variants.checkpoint import load_checkpoint
@@ -94,12 +82,12 @@ def run(request: Request, workdir: Path, emit: Emit) -> Sensitivity:
         batches = list(sample(BATCHES))
         emit(Stage(what=f"measuring how much {len(bundles)} groups of channels matter"))
         whole = loss_of(network, batches)
-        curves: dict[str, list[float]] = {}
+        curves = {}
         for done, bundle in enumerate(bundles, start=1):
             losses = _losses(opened, bundle, batches)
             curves[bundle.roots[0]] = [max(0.0, value - whole) for value in losses]
             emit(Progress(done=done, total=len(bundles), unit="group"))
-    target = workdir / SENSITIVITY_FILE
+    target = workdir / "sensitivity.json"
     write_atomically(target, json.dumps(curves))
     return Sensitivity(curves=FileRef.of(target, workdir))
 
@@ -156,9 +144,8 @@ def _losses(opened: Opened, bundle: Bundle, batches: Sequence[Batch]) -> Iterato
 def silenced(network: nn.Module, channels: Mapping[str, Tensor]) -> Iterator[None]:
     """Set output channels of convolutions to zero while the block runs, as pruning would.
 
-    Args:
-        network: The network; what follows a convolution must take zero to zero, as SiLU does.
-        channels: Name of a convolution to the indices of its channels.
+    ``channels`` maps a convolution's name to the indices. What follows it must take zero to zero,
+    as SiLU does.
     """
     import torch
     from torch import nn

@@ -25,12 +25,7 @@ Kept = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Channels:
-    """A number of channels that depends on the groups' widths.
-
-    Attributes:
-        fixed: Channels that pruning leaves alone.
-        groups: Root of a group to how often its channels occur.
-    """
+    """A number of channels: ``fixed`` ones, and those of groups, each by how often they occur."""
 
     fixed: int
     groups: Mapping[str, int]
@@ -42,16 +37,9 @@ class Channels:
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution of the split network.
+    """A convolution of the split network; kernel and stride are in pixels.
 
     Attributes:
-        name: Its name there.
-        kernel: (height, width) of the kernel.
-        stride: Step of the kernel in pixels, alike in both directions.
-        inputs: Channels in.
-        outputs: Channels out.
-        depthwise: Whether every channel is convolved alone.
-        transposed: Whether it is a transposed convolution.
         groups: Groups of a grouped convolution, whose widths never change; 1 for others.
         swept: (height, width) of the pixels every weight meets; (0, 0) where only training runs it.
         per_output: Further parameters per output channel: a bias, a BatchNorm's scale and shift.
@@ -81,12 +69,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class Shapes:
-    """Every convolution of a network as a function of its groups' widths.
+    """Every convolution, in forward order, as a function of its groups' widths (``full``: now).
 
-    Attributes:
-        layers: The convolutions, in forward order.
-        full: Every group's width now.
-        parameters_now: Parameters of the network now, BatchNorm apart.
+    ``parameters_now`` counts the network with BatchNorm apart.
     """
 
     layers: tuple[Layer, ...]

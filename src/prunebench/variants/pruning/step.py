@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from prunebench.variants.pruning.pruner import Opened
     from prunebench.variants.pruning.search import Timed
 
-CHECKPOINT_FILE = "model.pt"
-
 JUDGED_BATCHES = 4
 """Batches of labelled images that say which BatchNorm statistics are the better ones."""
 
@@ -35,12 +33,9 @@ Batches = Callable[[int], "Iterator[Batch]"]
 
 
 class Timing(Record):
-    """How a measured target is measured.
+    """How a measured target is measured: with the protocol's first thread count, on ``host``.
 
-    Attributes:
-        latency: The protocol: its first thread count and its session options are used.
-        opset: ONNX operator set of the candidates.
-        host: Digest of the host's fingerprint: elsewhere the same target means other widths.
+    ``host`` is the digest of its fingerprint: elsewhere the same target means other widths.
     """
 
     latency: LatencyConfig
@@ -49,26 +44,20 @@ class Timing(Record):
 
 
 class Request(Record):
-    """Input of the step.
+    """Input of the step; files are absolute paths.
 
     Attributes:
-        checkpoint: Absolute path of the network to prune.
-        data_yaml: Absolute path of the data YAML; its training images are used.
-        goal: What the pruned network is to reach.
+        data_yaml: Its training images are used.
         round_to: Widths become multiples of it; ``None``: no alignment.
-        allocation: How narrowing is spread over the layers.
-        importance: How a channel's worth is judged.
         bn_batches: Batches that re-estimate BatchNorm statistics, 0 for none. What was is kept
             where the loss is no lower then.
         ignore: Names of modules whose output widths stay.
         seed: Seed of the drawn images and of random importance.
         imgsz: (height, width) of the letterbox in pixels.
-        costs: Absolute path of the table of step ``costs``, for ``latency-aware``.
-        curves: Absolute path of the curves of step ``sensitivity``, for ``latency-aware``.
+        costs: The table of step ``costs``, as ``curves`` that of ``sensitivity``: ``latency-aware``
+            needs them.
         timing: How a latency target is measured, ``None`` for the other targets.
-        stages: Stages the channels are removed in.
-        stage_training: The retraining between two stages, ``None`` where there is one stage only;
-            its files are this step's.
+        stage_training: The retraining between two of ``stages``; its files are this step's.
     """
 
     checkpoint: str
@@ -89,14 +78,9 @@ class Request(Record):
 
 
 class Pruned(Record):
-    """Result of the step.
+    """Result of the step: the checkpoint as read back, modules that kept their width, the target.
 
-    Attributes:
-        checkpoint: The pruned checkpoint, relative to the working folder.
-        structure: The pruned network.
-        left_alone: Modules that kept their width, each with its reason.
-        bn_batches: Batches that BatchNorm was re-estimated on, 0 where its statistics stayed.
-        reached: What the target came to.
+    BatchNorm was re-estimated on ``bn_batches``, 0 where its statistics stayed.
     """
 
     checkpoint: FileRef
@@ -107,15 +91,7 @@ class Pruned(Record):
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
-    """Prune a checkpoint.
-
-    Raises:
-        CheckpointError: The checkpoint cannot be used.
-        ConfigError: A name in ``ignore`` is no module of the network, or the target is beyond what
-            the network can become.
-        StepError: A module cannot be traced, nothing could be removed, or a measured target cannot
-            be reached.
-    """
+    """Prune a checkpoint."""
     from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
     from prunebench.variants.pruning.pruner import left_alone
 
@@ -132,7 +108,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
         network = remove_in_stages(opened, allocated.kept, request, workdir, batches, emit)
         emit(Stage(what="re-estimating BatchNorm statistics"))
         used = _improve_batchnorm(network, request, batches)
-    target = workdir / CHECKPOINT_FILE
+    target = workdir / "model.pt"
     provenance = {
         "step": "prune",
         "parent_sha256": sha256_of(checkpoint),
@@ -236,7 +212,9 @@ def _open(network: Network, request: Request, batches: Batches) -> Opened:
 
 def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Allocated:
     """Widths that reach the target; a measured target is measured here."""
-    from prunebench.variants.pruning.allocation import allocate, read_measurements
+    from prunebench.variants.pruning.allocation import Measurements, allocate
+    from prunebench.variants.pruning.costs import read_costs
+    from prunebench.variants.pruning.sensitivity import read_curves
     from prunebench.variants.pruning.shapes import shapes_of
     from prunebench.variants.pruning.timing import Stopwatch
 
@@ -245,7 +223,8 @@ def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Al
 
     measurements, time = None, None
     if request.costs is not None and request.curves is not None:
-        measurements = read_measurements(Path(request.costs), Path(request.curves))
+        costs, curves = read_costs(Path(request.costs)), read_curves(Path(request.curves))
+        measurements = Measurements(costs, curves)
     if request.timing is not None:
         with _working(request, emit):
             stopwatch = Stopwatch(

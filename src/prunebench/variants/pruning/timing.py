@@ -26,13 +26,9 @@ LEVEL = 0.95
 class Stopwatch:
     """Times networks of given widths, cut from one unpruned checkpoint.
 
-    Args:
-        checkpoint: The unpruned network.
-        ignore: Names of modules whose output widths stay.
-        imgsz: (height, width) of the letterbox in pixels.
-        opset: ONNX operator set.
-        config: Thread count, the first of ``threads``, and session options.
-        folder: Where exported files and samples go.
+    ``ignore`` names modules whose output widths stay, ``imgsz`` is (height, width) in pixels; of
+    ``config`` the first thread count and the session options are used. Exported files and samples
+    go to ``folder``.
     """
 
     def __init__(
@@ -46,15 +42,9 @@ class Stopwatch:
     ) -> None:
         self._checkpoint, self._ignore = checkpoint, ignore
         self._imgsz, self._opset = imgsz, opset
-        self._config = config.model_copy(
-            update={
-                "threads": (config.threads or (1,))[:1],
-                "rounds_min": ROUNDS,
-                "rounds_max": ROUNDS,
-                "seconds": SECONDS,
-                "paced": False,
-            }
-        )
+        update = {"threads": (config.threads or (1,))[:1], "seconds": SECONDS, "paced": False}
+        update |= {"rounds_min": ROUNDS, "rounds_max": ROUNDS}
+        self._config = config.model_copy(update=update)
         self._folder = folder
         self._baseline = self._exported(load_checkpoint(checkpoint), "baseline")
         self._timed = 0

@@ -24,9 +24,6 @@ from prunebench.variants.retraining.fit import fit
 from prunebench.variants.retraining.job import Budget, Job, Result, Trained
 from prunebench.variants.stock_width import stock_description
 
-OPTIMIZER: Final = "AdamW"
-LR0: Final = 0.002
-
 LIBRARIES: Final = ("ultralytics", "torch", "torchvision", "numpy")
 
 
@@ -36,24 +33,17 @@ class Request(Budget):
     Attributes:
         model: Network description (``yolov8n.yaml``): Ultralytics' name of one, or a path.
         lr0: Initial learning rate.
-        optimizer: Ultralytics' name of the optimizer.
         width: Multiplier of every layer's channels in place of that of the model's size.
     """
 
     model: str
-    lr0: float = LR0
-    optimizer: str = OPTIMIZER
+    lr0: float = 0.002
+    optimizer: str = "AdamW"
     width: float | None = None
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Result:
-    """Train, or continue the training that an earlier attempt left in ``workdir``.
-
-    Raises:
-        ConfigError: ``model`` is no network description.
-        DatasetError: The data YAML cannot be used.
-        StepError: The training failed; a saved epoch in ``workdir`` stays for another attempt.
-    """
+    """Train, or continue the training that an earlier attempt left in ``workdir``."""
     return _train(request, workdir, emit).result(workdir, "baseline", 0, request.image_hw)
 
 
@@ -63,10 +53,8 @@ def train_baseline(request: Request, out: Path, *, command: str, emit: Emit) -> 
     It works in a hidden folder beside ``out``; the same call continues an interrupted training.
 
     Args:
-        request: The training.
         out: Checkpoint to write, ``.pt``; the JSON is written to ``out.with_suffix(".json")``.
         command: Command line that was given, for the JSON.
-        emit: Receives progress events.
 
     Raises:
         ConfigError: ``model`` is no network description, or ``out`` does not end in ``.pt``.
@@ -120,8 +108,8 @@ def _write_untrained(request: Request, path: Path) -> None:
     names = read_dataset(Path(request.data_yaml)).names
     torch.manual_seed(request.seed)
     try:
-        build: Any = DetectionModel
         description = stock_description(request.model, request.width)
+        build: Any = DetectionModel
         network = build(description, nc=len(names), verbose=False)
     except Exception as error:
         # Ultralytics' parser raises whatever a wrong description makes it stumble over.

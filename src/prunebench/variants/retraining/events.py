@@ -7,24 +7,16 @@ import time
 
 from prunebench.steps.events import Batch, Emit, Epoch, Event
 
-HEARTBEAT_S = 2.0
-"""Shortest time between two events about batches."""
+HEARTBEAT_S = 2.0  # shortest time between two events about batches
 
 
 class Progress:
-    """Turns the trainer's callbacks into events.
-
-    Args:
-        emit: Receives each event.
-        epochs: Epochs of the whole training.
-    """
+    """Turns the trainer's callbacks into events."""
 
     def __init__(self, emit: Emit, epochs: int) -> None:
-        self._emit = emit
-        self._epochs = epochs
+        self._emit, self._epochs = emit, epochs
         self._last = 0.0
-        self._started = time.monotonic()
-        self._first_epoch = 0
+        self.start(0)
 
     def start(self, first_epoch: int) -> None:
         """Start the clock of this attempt at epoch ``first_epoch`` (0 for the first)."""

@@ -27,7 +27,6 @@ from prunebench.variants.retraining.session import Callbacks, Session
 from prunebench.variants.retraining.state import StateStore
 
 MODEL_FILE = "model.pt"
-CURVES_FILE = "curves.csv"
 
 INTEGRATIONS = ("clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
 """Experiment trackers that Ultralytics switches on by itself where they are installed."""
@@ -47,7 +46,6 @@ def fit(
     same images in the same order with the same augmentation.
 
     Args:
-        job: What to train.
         trainer: Ultralytics trainer class; ``None`` for the stock one of the checkpoint's task.
         keep_structure: Stop at once when the tensors of the trained network or of a saved
             checkpoint differ in name or shape from those of ``job.checkpoint``.
@@ -95,7 +93,7 @@ def isolate_ultralytics() -> None:
 
 
 def _finish(job: Job, store: StateStore, *, last_epoch: bool) -> Trained:
-    model, curves = job.folder / MODEL_FILE, job.folder / CURVES_FILE
+    model, curves = job.folder / MODEL_FILE, job.folder / "curves.csv"
     best, last = store.state.best, store.state.last
     chosen = (last or best) if last_epoch else (best or last)
     if chosen is None:
@@ -126,10 +124,8 @@ def _told_as_step_errors(job: Job) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             reason = "the disk is full, free some space and run again: it continues"
         elif isinstance(error, MemoryError) or any(said in text.lower() for said in memory):
-            reason = (
-                f"out of memory with batches of {job.budget.batch} images at "
-                f"{job.budget.imgsz} pixels, lower retrain.batch or retrain.imgsz"
-            )
+            size = f"{job.budget.batch} images at {job.budget.imgsz} pixels"
+            reason = f"out of memory with batches of {size}, lower retrain.batch or retrain.imgsz"
         elif "NaN" in text:
             reason = f"{text}, lower the learning rate (lr0)"
         raise StepError(STEP, reason) from error

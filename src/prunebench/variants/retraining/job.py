@@ -20,12 +20,7 @@ class Budget(Record):
     """What every request for a training says: the images, and what may be spent on them.
 
     Attributes:
-        data_yaml: Absolute path of Ultralytics' data YAML.
-        epochs: Epochs to train.
         imgsz: Square training size in pixels.
-        batch: Images per batch.
-        threads: Threads of torch.
-        seed: Seed of everything random.
         patience: Epochs without gain that end the training, 0 for never.
         max_minutes: Longest wall time over all attempts, or ``None``.
         image_hw: (height, width) in pixels the MACs of the result are counted at.
@@ -50,10 +45,7 @@ class Job:
         checkpoint: Checkpoint to start from; never written to.
         folder: The training's own folder; an interrupted training is continued from it.
         arguments: Hyper-parameters as Ultralytics training arguments.
-        budget: The images, the epochs and so on.
-        provenance: What is done, settings included; kept in the final file, see
-            ``prunebench.variants.checkpoint.save_checkpoint``.
-        emit: Receives progress events.
+        provenance: What is done, settings included; kept in the final file (``save_checkpoint``).
         teacher: Checkpoint of the unpruned baseline, where there is one.
     """
 
@@ -82,11 +74,8 @@ class Job:
 class Result(Record):
     """What a step that trains hands back.
 
-    Attributes:
-        checkpoint: The best epoch's network, EMA weights in FP16 (``model.pt``).
-        structure: The trained network, read back from that file.
-        training: What the training did and cost.
-        metrics: Ultralytics' validation metrics of that epoch, by its names.
+    ``checkpoint`` is the best epoch's network, EMA weights in FP16, read back for ``structure``;
+    ``metrics`` are of its validation, by Ultralytics' names.
     """
 
     checkpoint: FileRef
@@ -97,13 +86,7 @@ class Result(Record):
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training left in its folder.
-
-    Attributes:
-        checkpoint: The best epoch's network, ready to hand on.
-        curves: Per-epoch CSV as Ultralytics writes it.
-        state: What the training did and cost, and the metrics of that epoch.
-    """
+    """What a training left in its folder: the best epoch, and a CSV as Ultralytics writes it."""
 
     checkpoint: FileRef
     curves: FileRef

@@ -20,11 +20,7 @@ class Preserving:
     settings = PreservingSettings
 
     def train(self, job: Job, settings: PreservingSettings) -> Trained:
-        """Train with a trainer that keeps the structure, checked after every saved epoch.
-
-        Raises:
-            ConfigError: Distillation is asked for and there is no teacher.
-        """
+        """Train with a trainer that keeps the structure, checked after every saved epoch."""
         from prunebench.variants.retraining.trainers import preserving_trainer
 
         arguments, callbacks = settings.arguments(), {}

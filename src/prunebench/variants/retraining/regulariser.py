@@ -34,16 +34,6 @@ class Regulariser:
     scales. ``group_lasso`` is the group-level regulariser of DepGraph (Fang et al., CVPR 2023):
     weight * 2^(4 (I_max - I_k) / (I_max - I_min)) times every weight of channel k, where I is the
     norm of the channels of a group. Both touch what pruning may remove and nothing else.
-
-    Args:
-        network: A YOLO network of Ultralytics; it is left unchanged.
-        kind: The regulariser.
-        weight: Factor of its gradients.
-        ignore: Names of modules whose output widths stay when it is pruned.
-
-    Raises:
-        ConfigError: A name in ``ignore`` is no module of the network.
-        StepError: A module cannot be traced.
     """
 
     def __init__(
@@ -61,11 +51,7 @@ class Regulariser:
 
     @torch.no_grad()
     def add_gradients(self, network: Network) -> None:
-        """Add to ``grad`` of every parameter that has one.
-
-        Args:
-            network: The network given at the start, with its present weights.
-        """
+        """Add to the gradients of ``network``, the one given at the start, trained since."""
         trained = {
             name: parameter
             for name, parameter in network.named_parameters()

@@ -16,14 +16,10 @@ PATH_ARGUMENTS = ("data", "model", "project", "save_dir", "resume", "distill_mod
 
 
 def read_saved(path: Path) -> tuple[Any, dict[str, float]]:
-    """Read back a checkpoint that has just been saved.
+    """Read back the network of a checkpoint that has just been saved, and its validation metrics.
 
-    Returns:
-        The network in FP16, the EMA's in training and the student's in distillation, and the
-        validation metrics by Ultralytics' names; those of a final file are empty.
-
-    Raises:
-        CheckpointError: The file does not hold what was saved.
+    The network is in FP16, the EMA's in training and the student's in distillation; the metrics are
+    by Ultralytics' names, and empty in a final file.
     """
     import torch
     from ultralytics.nn.distill_model import DistillationModel
@@ -46,11 +42,7 @@ def tensor_shapes(network: Any) -> dict[str, tuple[int, ...]]:
 
 
 def check_structure(network: Any, parent: Any, what: str) -> None:
-    """Check that the tensors of two networks have the same names and shapes.
-
-    Raises:
-        StructureChanged: They do not; ``what`` names the network.
-    """
+    """Raise ``StructureChanged`` unless the tensors of both have the same names and shapes."""
     if tensor_shapes(network) != tensor_shapes(parent):
         raise StructureChanged(
             STEP,
@@ -62,14 +54,7 @@ def check_structure(network: Any, parent: Any, what: str) -> None:
 def finish_checkpoint(
     source: Path, target: Path, provenance: Mapping[str, Any]
 ) -> dict[str, float]:
-    """Make the checkpoint to hand on: EMA weights in FP16, no optimizer, no path of this machine.
-
-    Returns:
-        The validation metrics in ``source``, which Ultralytics' trainer saved.
-
-    Raises:
-        CheckpointError: ``source`` does not hold what was saved.
-    """
+    """Make the checkpoint to hand on, without paths of this machine; its validation metrics."""
     network, metrics = read_saved(source)
     network.args = {
         name: Path(str(value)).name if name in PATH_ARGUMENTS and value else value

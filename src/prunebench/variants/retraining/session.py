@@ -19,8 +19,6 @@ from prunebench.variants.retraining.state import StateStore
 SEED_STRIDE = 100_003
 """Distance between the seeds of two experiments: a prime far above any number of epochs."""
 
-MAP50 = "metrics/mAP50(B)"
-
 Callbacks = Mapping[str, Callable[[Any], None]]
 """Ultralytics' name of a moment (``on_train_epoch_start``) to what is called with the trainer."""
 
@@ -33,19 +31,11 @@ class Session:
     """
 
     def __init__(
-        self,
-        job: Job,
-        store: StateStore,
-        progress: Progress,
-        parent: Any,
-        keep_structure: bool,
+        self, job: Job, store: StateStore, progress: Progress, parent: Any, keep_structure: bool
     ) -> None:
-        self._job = job
-        self._budget = job.budget
-        self._store = store
-        self._progress = progress
-        self._parent = parent
-        self._keep_structure = keep_structure
+        self._job, self._budget = job, job.budget
+        self._store, self._progress = store, progress
+        self._parent, self._keep_structure = parent, keep_structure
         self._stopped: str | None = None
         self._started = time.monotonic()
         self._seconds_before = store.state.seconds
@@ -169,9 +159,8 @@ class Session:
         # Ultralytics recovers from last.pt in later epochs; in the first one it goes on and
         # would save a network of zeros.
         if trainer.epoch == trainer.start_epoch and not math.isfinite(float(trainer.loss.detach())):
-            epoch = trainer.epoch + 1
-            what = f"the loss is not finite in epoch {epoch}, lower the learning rate (lr0)"
-            raise StepError(STEP, what)
+            where = f"in epoch {trainer.epoch + 1}"
+            raise StepError(STEP, f"the loss is not finite {where}, lower the learning rate (lr0)")
 
     def _before_validation(self, validator: Any) -> None:
         self._set_threads(validator)
@@ -200,7 +189,7 @@ class Session:
         if trainer.stop:
             # Ultralytics would validate the best epoch once more; its metrics are in the copy.
             trainer.best.unlink(missing_ok=True)
-        map50 = trainer.metrics.get(MAP50)
+        map50 = trainer.metrics.get("metrics/mAP50(B)")
         self._progress.epoch(trainer.epoch, _loss(trainer), None if map50 is None else float(map50))
 
     def _seconds(self) -> float:

@@ -19,12 +19,7 @@ class Sparse:
     settings = SparseSettings
 
     def train(self, job: Job, settings: SparseSettings) -> Trained:
-        """Train with a regulariser and return the last epoch, the most regularised one.
-
-        Raises:
-            ConfigError: A name in ``settings.ignore`` is no module of the network.
-            StepError: The network cannot be traced, or the training failed.
-        """
+        """Train with a regulariser and return the last epoch, the most regularised one."""
         from prunebench.variants.retraining.trainers import preserving_trainer
 
         network: Any = load_checkpoint(job.checkpoint)

@@ -20,10 +20,6 @@ class Standard:
     settings = StandardSettings
 
     def train(self, job: Job, settings: StandardSettings) -> Trained:
-        """Train with Ultralytics' stock trainer.
-
-        Raises:
-            StructureChanged: The pruning is lost and ``on_restore`` is ``fail``.
-        """
+        """Train with Ultralytics' stock trainer; ``StructureChanged`` with ``on_restore: fail``."""
         job = replace(job, arguments=settings.arguments())
         return fit(job, keep_structure=settings.on_restore == "fail")

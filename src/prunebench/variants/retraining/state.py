@@ -17,24 +17,13 @@ from prunebench.common.records import FileRef, Record
 
 STATE_FILE = "state.json"
 GOOD_FOLDER = "good"
-FIT_FOLDER = "fit"
 
 
 class TrainingState(Record):
-    """The progress of one training.
+    """The progress of one training; another ``digest`` of what it was asked to do starts again.
 
-    Attributes:
-        digest: Digest of what the training was asked to do; another digest starts again.
-        epochs: Epochs finished and saved.
-        seconds: Wall time of all attempts up to now.
-        resumed: How often it was continued from a saved epoch.
-        last: Trainer state after the last finished epoch.
-        best: Trainer state of the best epoch so far; the final file once there is one.
-        transferred: Tensors taken over from the parent at the start.
-        tensors: Tensors of the network that is trained.
-        stopped: Why it ended before its last epoch, or ``None``.
-        metrics: Ultralytics' validation metrics of the best epoch, once there is a final file.
-        finished: Whether no further epoch is to be trained.
+    ``metrics`` are Ultralytics' of the best epoch's validation, once there is a final file;
+    ``stopped`` says why it ended before its last epoch; ``transferred`` tensors were the parent's.
     """
 
     digest: str
@@ -58,37 +47,27 @@ class StateStore:
 
     def __init__(self, folder: Path, digest: str) -> None:
         self.folder = folder
-        self.fit = folder / FIT_FOLDER
+        self.fit = folder / "fit"
+        self.curves = self.fit / "results.csv"  # Ultralytics appends every epoch
+        self.weights = self.fit / "weights"  # and keeps last.pt and best.pt here
         self.state = self._read(digest)
 
-    @property
-    def curves(self) -> Path:
-        """The per-epoch CSV that Ultralytics appends to."""
-        return self.fit / "results.csv"
-
-    @property
-    def weights(self) -> Path:
-        """The folder Ultralytics keeps ``last.pt`` and ``best.pt`` in."""
-        return self.fit / "weights"
-
     def begin(self) -> Path | None:
-        """Prepare the training's folder for an attempt.
-
-        Returns:
-            The ``last.pt`` to continue from, or ``None`` where the training starts anew.
-        """
+        """Prepare an attempt, and return the ``last.pt`` to continue from, if any."""
         if self.state.last is None:
             self._clear()
             return None
         self.update(resumed=self.state.resumed + 1)
         self.weights.mkdir(parents=True, exist_ok=True)
-        last = self.weights / "last.pt"
-        self._restore(self.state.last, last)
         (self.weights / "best.pt").unlink(missing_ok=True)
-        if self.state.best is not None:
-            self._restore(self.state.best, self.weights / "best.pt")
-        self._truncate_curves()
-        return last
+        for name, ref in (("last.pt", self.state.last), ("best.pt", self.state.best)):
+            if ref is not None:
+                write_atomically(self.weights / name, (self.folder / ref.path).read_bytes())
+        # Epochs that were not saved are trained and written again.
+        if self.curves.is_file():
+            lines = self.curves.read_text(encoding="utf-8").splitlines(keepends=True)
+            write_atomically(self.curves, "".join(lines[: 1 + self.state.epochs]))
+        return self.weights / "last.pt"
 
     def save_epoch(self, epochs: int, *, finished: bool, stopped: str | None) -> None:
         """Keep copies of the files that Ultralytics has just saved.
@@ -137,15 +116,3 @@ class StateStore:
         target = self.folder / GOOD_FOLDER / name
         write_atomically(target, source.read_bytes())
         return FileRef.of(target, self.folder)
-
-    def _restore(self, ref: FileRef, target: Path) -> None:
-        write_atomically(target, (self.folder / ref.path).read_bytes())
-
-    def _truncate_curves(self) -> None:
-        """Drop the rows of epochs that were not saved: they are trained and written again."""
-        try:
-            lines = self.curves.read_text(encoding="utf-8").splitlines(keepends=True)
-        except FileNotFoundError:
-            return
-        kept = lines[: 1 + self.state.epochs]
-        write_atomically(self.curves, "".join(kept))

@@ -16,14 +16,12 @@ from prunebench.variants.retraining.strategy import find_strategy
 
 
 class Request(Budget):
-    """One round of retraining.
+    """One round of retraining; files are absolute paths.
 
     Attributes:
-        strategy: Name of the strategy.
-        settings: Its settings.
-        checkpoint: Absolute path of the pruned checkpoint, or of the previous round's.
+        checkpoint: The pruned checkpoint, or the previous round's.
         round: 1 for the first retraining after pruning, 0 for a training before it.
-        teacher: Absolute path of the unpruned baseline, for strategies that learn from it.
+        teacher: The unpruned baseline, for strategies that learn from it.
         source: Digest of the strategy's source where another package brings it.
     """
 

@@ -17,9 +17,8 @@ Settings = TypeVar("Settings", bound=StrategySettings)
 class Strategy(Protocol[Settings]):
     """How a pruned checkpoint is trained.
 
-    Attributes:
-        name: Its name in the configuration and in the variants' names.
-        settings: Model of its section in the configuration.
+    ``name`` is the strategy's in the configuration and in the variants' names, ``settings`` is the
+    model of its section.
     """
 
     name: str

@@ -20,12 +20,7 @@ class _KeepsStructure:
     data: dict[str, Any]
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
-        """Return ``weights`` itself, trainable.
-
-        Raises:
-            CheckpointError: There is no network to keep.
-            DatasetError: The classes of the data are not those of the network.
-        """
+        """Return ``weights`` itself, trainable."""
         if weights is None:
             raise CheckpointError("there is no trained network whose structure could be kept")
         _check_classes(weights, self.data)
@@ -44,11 +39,7 @@ class PreservingSegmentationTrainer(_KeepsStructure, SegmentationTrainer):
 
 
 def preserving_trainer(task: str) -> type[Any]:
-    """The structure-preserving trainer of an Ultralytics task.
-
-    Raises:
-        CheckpointError: There is none for the task.
-    """
+    """The structure-preserving trainer of an Ultralytics task."""
     trainers = {"detect": PreservingDetectionTrainer, "segment": PreservingSegmentationTrainer}
     if task not in trainers:
         raise CheckpointError(f"the structure of a checkpoint for {task} cannot be kept")
@@ -58,15 +49,12 @@ def preserving_trainer(task: str) -> type[Any]:
 def _check_classes(network: Any, data: dict[str, Any]) -> None:
     known, given = list(network.names.values()), list(data["names"].values())
     if network.model[-1].nc != data["nc"] or len(known) != len(given):
-        raise DatasetError(
-            f"the data has {data['nc']} classes, the checkpoint {network.model[-1].nc}",
-            where=data.get("yaml_file"),
-            fix="use the data the checkpoint was trained on",
-        )
-    if known != given:
-        differing = next(i for i, name in enumerate(known) if name != given[i])
-        raise DatasetError(
-            f"class {differing} is {given[differing]!r}, in the checkpoint {known[differing]!r}",
-            where=data.get("yaml_file"),
-            fix="give the classes the checkpoint's names and order",
-        )
+        what = f"the data has {data['nc']} classes, the checkpoint {network.model[-1].nc}"
+        fix = "use the data the checkpoint was trained on"
+    elif known != given:
+        i = next(i for i, name in enumerate(known) if name != given[i])
+        what = f"class {i} is {given[i]!r}, in the checkpoint {known[i]!r}"
+        fix = "give the classes the checkpoint's names and order"
+    else:
+        return
+    raise DatasetError(what, where=data.get("yaml_file"), fix=fix)
