@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Question: do OpenVINO and onnxruntime choose the same detections where scores tie (an NMS-free head's
 #   TopK over INT8 scores) or where two boxes overlap by exactly the NMS threshold?
-# Guess: yes. ONNX has TopK return the lower index first among equals, and NMS removes what
-#   overlaps by MORE than the threshold.
+# Guess: yes: the lower index first among equal scores, as ONNX says of TopK, and as many boxes
+#   left by NMS (onnxruntime removes what overlaps by MORE than the threshold).
 # Seen: TopK's values agree, its indices do not: OpenVINO orders ties otherwise and, where the tie is at
 #   the cut, keeps other anchors. Its NonMaxSuppression removes a box AT the threshold; onnxruntime
 #   keeps it. Both repeat their own choice exactly.

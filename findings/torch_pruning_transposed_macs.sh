@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Question: does torch-pruning's count_ops_and_params count the multiply-accumulates of a ConvTranspose2d,
 #   as in the mask branch (Proto) of YOLO segmentation networks?
-# Guess: yes, as torch's own counter does: input positions x kernel area x channels in x channels out.
+# Guess: yes: a YOLO's total within 1 % of torch's FlopCounterMode and of Ultralytics' own count.
 # Seen: it counts OUTPUT positions times the whole kernel, too many by the stride squared: 4 times at
 #   stride 2, 16 times at stride 4. Convolutions are right, grouped ones too. (yolov8n-seg of
 #   Ultralytics 8.4.190 at 640x640: 6.36 G against Ultralytics' own 6.07 G; yolov8n 4.40 and 4.43.)
