@@ -18,6 +18,20 @@ TESTED: Mapping[str, str] = {
 """Distribution to the release series whose internals this package relies on."""
 
 
+OPENCV = ("opencv-python-headless", "opencv-python")
+"""Distributions of the module cv2, of which one is installed."""
+
+
+def version_of(distribution: str) -> str:
+    """Installed version of a distribution; that of OpenCV is named ``opencv``, whichever it is."""
+    if distribution != "opencv":
+        return importlib.metadata.version(distribution)
+    for name in OPENCV:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    return "unknown"
+
+
 def installed_versions() -> dict[str, str]:
     """Installed version of each tested distribution; a missing one is left out."""
     found = {}

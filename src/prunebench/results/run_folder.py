@@ -9,7 +9,6 @@ import itertools
 import json
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 from prunebench.common.errors import InputError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Record, VariantRecord
+from prunebench.common.versions import version_of
 from prunebench.config.loading import Config, parse_config
 from prunebench.steps.source_digest import LIBRARIES
 
@@ -61,7 +61,7 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": {name: version(name) for name in libraries},
+        "versions": {name: version_of(name) for name in libraries},
     }
 
 

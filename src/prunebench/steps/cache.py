@@ -13,7 +13,6 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +21,7 @@ from pydantic import ValidationError
 
 from prunebench.common.files import write_atomically
 from prunebench.common.records import FileRef, Record
+from prunebench.common.versions import version_of
 from prunebench.steps.child import STEP_MODULES, run_child
 from prunebench.steps.events import Emit
 from prunebench.steps.source_digest import source_of
@@ -86,7 +86,10 @@ def code_of(step: str, request: Record | None = None) -> dict[str, Any]:
     """What a step's result depends on besides its settings; of any request, where none is given."""
     named = None if request is None else frozenset(_named_in(request))
     source = source_of(STEP_MODULES[step], named)
-    return {"versions": {name: version(name) for name in source.libraries}, "source": source.digest}
+    return {
+        "versions": {name: version_of(name) for name in source.libraries},
+        "source": source.digest,
+    }
 
 
 def _named_in(request: Record) -> Iterator[str]:

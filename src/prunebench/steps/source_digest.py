@@ -50,7 +50,7 @@ LIBRARIES = {
     "onnxruntime": "onnxruntime",
     "numpy": "numpy",
     "scipy": "scipy",
-    "cv2": "opencv-python",
+    "cv2": "opencv",
 }
 """Modules whose version can change a result, each with its distribution."""
 

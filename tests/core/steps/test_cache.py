@@ -52,7 +52,7 @@ def test_changed_settings_and_changed_content_change_the_key(
 
 
 def test_another_library_version_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "version", lambda name: "0")
+    monkeypatch.setattr(steps, "version_of", lambda name: "0")
     assert step_key("export", request(), INPUTS) != KEY
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -16,6 +15,7 @@ from typing import Literal
 from prunebench.common import cores
 from prunebench.common.cores import affinity, read_kernel_file
 from prunebench.common.records import Record
+from prunebench.common.versions import version_of
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.session import SessionSettings
 
@@ -92,7 +92,7 @@ def fingerprint(config: LatencyConfig) -> Fingerprint:
         python=platform.python_version(),
         onnxruntime=importlib.metadata.version("onnxruntime"),
         numpy=importlib.metadata.version("numpy"),
-        opencv=_opencv_version(),
+        opencv=version_of("opencv"),
         session=SessionSettings.of(config),
     )
 
@@ -153,14 +153,6 @@ def in_container() -> bool:
         return True
     groups = read_kernel_file(Path("/proc/self/cgroup")) or ""
     return re.search(r"docker|kubepods|containerd|lxc|podman", groups) is not None
-
-
-def _opencv_version() -> str:
-    # The import name is cv2 under either distribution; only one of them is installed.
-    for name in ("opencv-python-headless", "opencv-python"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            return importlib.metadata.version(name)
-    return "unknown"
 
 
 def _cpufreq() -> Path:
