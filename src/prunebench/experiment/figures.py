@@ -70,7 +70,6 @@ def measured_from(
                 name=variant.name,
                 parent=variant.parent,
                 strategy=None if plan is None else plan.strategy,
-                round=0 if plan is None else plan.round,
                 control=None if plan is None else plan.control,
                 parameters=None if audit is None else audit.structure.parameters,
                 verdict=None if audit is None else audit.verdict,

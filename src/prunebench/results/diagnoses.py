@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from prunebench.common.errors import InputError
 from prunebench.common.records import Record
 from prunebench.measuring.profile import SLOW_PER_MAC, Cause, Diagnosis
-from prunebench.results.run_folder import LATENCY_FOLDER
+from prunebench.results.run_folder import LATENCY_FOLDER, read_record
 
 DIAGNOSES_FILE = "diagnoses.json"
 
@@ -52,12 +51,7 @@ Explanation = Annotated[Explained | Unexplained | Sound | Undiagnosed, Field(dis
 
 
 class Diagnoses(Record):
-    """What was found.
-
-    Attributes:
-        found: Variant to its diagnosis.
-        failures: Variant to the reason it has none.
-    """
+    """Variant to its diagnosis, or to the reason it has none."""
 
     found: dict[str, Diagnosis]
     failures: dict[str, str]
@@ -67,11 +61,10 @@ class Diagnoses(Record):
         told: list[Explanation] = []
         sound: dict[str, float] = {}
         for name, diagnosis in self.found.items():
-            told += [Explained(name=name, cause=cause) for cause in diagnosis.causes]
-            if diagnosis.causes:
-                continue
             times = diagnosis.times_baseline
-            if times > SLOW_PER_MAC:
+            if diagnosis.causes:
+                told += [Explained(name=name, cause=cause) for cause in diagnosis.causes]
+            elif times > SLOW_PER_MAC:
                 told.append(Unexplained(name=name, times_baseline=times))
             else:
                 sound[name] = times
@@ -91,7 +84,4 @@ def read_diagnoses(folder: Path) -> Diagnoses | None:
     path = folder / LATENCY_FOLDER / DIAGNOSES_FILE
     if not path.is_file():
         return None
-    try:
-        return Diagnoses.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise InputError("the diagnoses cannot be read", where=path, fix="run it again") from error
+    return read_record(path, Diagnoses, what="the diagnoses cannot be read", fix="run it again")

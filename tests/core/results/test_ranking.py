@@ -60,7 +60,6 @@ class Lab:
         size_mb: float = 6.0,
         parent: str | None = "baseline",
         strategy: str | None = None,
-        round: int = 0,
         network: str | None = None,
         verdict: Verdict = "pruned",
         realtime: Mapping[int, Shown] | None = None,
@@ -75,7 +74,6 @@ class Lab:
                 name=name,
                 parent=parent,
                 strategy=strategy,
-                round=round,
                 parameters=int(size_mb * 5e5),
                 verdict=verdict,
                 grounds=MOVED,
@@ -403,9 +401,9 @@ def family() -> Lab:
         Lab(13)
         .add("baseline", ms=13, map50=0.88, size_mb=12, network="yolov8n", parent=None)
         .add("pruned", ms=9, map50=0.80, network="slim")
-        .add("standard-1", parent="pruned", round=1, **standard)
-        .add("standard-2", parent="standard-1", round=2, **standard)
-        .add("preserving-1", parent="pruned", round=1, **preserving)
+        .add("standard-1", parent="pruned", **standard)
+        .add("standard-2", parent="standard-1", **standard)
+        .add("preserving-1", parent="pruned", **preserving)
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,12 +15,10 @@ from prunebench.common.statistics import (
     Array,
     Location,
     add,
-    bootstrap_draws,
     interval,
     locate,
     log_ratios,
 )
-from prunebench.config.sections import RankingConfig
 from prunebench.results.ranking.measured import MeasuredVariant, Rounds
 from prunebench.results.ranking.records import Metric
 
@@ -36,12 +34,9 @@ class Raw:
     """A comparison before its correction, ``a`` against ``b``; positive where ``a`` is better.
 
     Attributes:
-        metric: The metric.
-        a: First variant.
-        b: Second variant.
         estimate: Log ratio, or mAP50 for accuracy; NaN where too few rounds are shared.
         draws: Bootstrap draws of it, shape (resamples,).
-        p: p-value; 1 where it cannot be told.
+        p: 1 where it cannot be told.
         same_network: Both run the same operations.
         location: Log ratios by round, for the metrics that have them.
     """
@@ -57,42 +52,27 @@ class Raw:
 
     def swapped(self) -> Raw:
         """The same, ``b`` against ``a``."""
-        return replace(
-            self,
-            a=self.b,
-            b=self.a,
-            estimate=-self.estimate,
-            draws=-self.draws,
-            location=None if self.location is None else -self.location,
-        )
+        location = None if self.location is None else -self.location
+        turned = replace(self, a=self.b, b=self.a, location=location)
+        return replace(turned, estimate=-self.estimate, draws=-self.draws)
 
 
 Raws = Mapping[tuple[Metric, str, str], Raw]
 """Comparisons by metric and pair, in both orders."""
 
+Draw = Callable[[Array], Array]
+"""Bootstrap draws of the centre of values, shape (rounds,) -> (resamples,)."""
 
-def compare_all(
-    measured: Sequence[MeasuredVariant],
-    threads: int,
-    config: RankingConfig,
-    rng: np.random.Generator,
-) -> list[Raw]:
+
+def compare_all(measured: Sequence[MeasuredVariant], threads: int, draw: Draw) -> list[Raw]:
     """Compare every pair in every metric, each pair in one order.
 
-    Args:
-        measured: Variants with at least ``FEWEST_ROUNDS`` rounds each.
-        threads: The thread count.
-        config: Metric, level and resamples.
-        rng: Source of randomness.
+    Every variant has at least ``FEWEST_ROUNDS`` rounds.
     """
     raws: list[Raw] = []
     for a, b in itertools.combinations(measured, 2):
-        speed = _by_rounds(
-            "speed", a, b, a.end_to_end_ms[threads], b.end_to_end_ms[threads], config, rng
-        )
-        latency = _by_rounds(
-            "latency", a, b, a.latency_ms[threads], b.latency_ms[threads], config, rng
-        )
+        speed = _by_rounds("speed", a, b, a.end_to_end_ms[threads], b.end_to_end_ms[threads], draw)
+        latency = _by_rounds("latency", a, b, a.latency_ms[threads], b.latency_ms[threads], draw)
         raws += [speed, latency, _accuracy(a, b), _efficiency(a, b, speed)]
     return raws
 
@@ -104,22 +84,16 @@ def in_both_orders(raws: Sequence[Raw]) -> Raws:
 
 
 def _by_rounds(
-    metric: Metric,
-    a: MeasuredVariant,
-    b: MeasuredVariant,
-    a_ms: Rounds,
-    b_ms: Rounds,
-    config: RankingConfig,
-    rng: np.random.Generator,
+    metric: Metric, a: MeasuredVariant, b: MeasuredVariant, a_ms: Rounds, b_ms: Rounds, draw: Draw
 ) -> Raw:
     ratios = log_ratios(b_ms, a_ms)
     same = a.is_same_network(b)
     if len(ratios) < FEWEST_ROUNDS:
-        unknown = np.full(config.bootstrap, math.nan)
+        unknown = np.full_like(a.map50_draws, math.nan)
         return Raw(metric, a.name, b.name, math.nan, unknown, 1.0, same)
     location = locate(ratios)
-    draws = bootstrap_draws(ratios, level=config.level, resamples=config.bootstrap, rng=rng)
-    return Raw(metric, a.name, b.name, location.centre, draws, location.p_value(), same, location)
+    p = location.p_value()
+    return Raw(metric, a.name, b.name, location.centre, draw(ratios), p, same, location)
 
 
 def _accuracy(a: MeasuredVariant, b: MeasuredVariant) -> Raw:
@@ -150,13 +124,8 @@ def _efficiency(a: MeasuredVariant, b: MeasuredVariant, speed: Raw) -> Raw:
         if speed.same_network:
             agree = both.centre * without_speed.centre > 0
             p = max(p, without_speed.p_value()) if agree else 1.0
-    return replace(
-        speed,
-        metric="efficiency",
-        estimate=estimate + speed.estimate,
-        draws=draws + speed.draws,
-        p=p,
-    )
+    estimate, draws = estimate + speed.estimate, draws + speed.draws
+    return replace(speed, metric="efficiency", estimate=estimate, draws=draws, p=p)
 
 
 def _relative_map(a: MeasuredVariant, b: MeasuredVariant) -> tuple[float, Array]:

@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
-from prunebench.common.records import Interval
-from prunebench.results.ranking.compare import Raw, Raws, display_interval, relative_accuracy
+from prunebench.results.ranking.compare import Raws, display_interval, relative_accuracy
 from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.ranking.records import Effect, Metric, RelativeChange
 from prunebench.results.ranking.ties import Wins, tied
@@ -20,13 +19,10 @@ def effects_of(
 ) -> Iterator[Effect]:
     """Effects of every retrained variant whose reference was measured in the same rounds."""
     by_name = {variant.name: variant for variant in measured}
-    for variant in measured:
-        if variant.strategy is None:
-            continue
+    for variant in (v for v in measured if v.strategy is not None):
         for kind, reference in _references(variant, by_name):
-            speed = raws["speed", variant.name, reference.name]
-            if not math.isnan(speed.estimate):
-                yield _effect(kind, variant, reference, speed, raws, wins, level)
+            if not math.isnan(raws["speed", variant.name, reference.name].estimate):
+                yield _effect(kind, variant, reference, raws, wins, level)
 
 
 def _references(
@@ -46,26 +42,29 @@ def _effect(
     kind: Kind,
     variant: MeasuredVariant,
     reference: MeasuredVariant,
-    speed: Raw,
     raws: Raws,
     wins: Wins,
     level: float,
 ) -> Effect:
-    def change(metric: Metric, percent: Interval) -> RelativeChange:
+    def change(metric: Metric) -> RelativeChange:
+        percent = (
+            relative_accuracy(variant, reference, level)
+            if metric == "accuracy"
+            else display_interval(raws[metric, variant.name, reference.name], level)
+        )
         shown = not tied(wins, metric, variant.name, reference.name)
         return RelativeChange(percent=percent, shown=shown)
 
     parameters = None
     if variant.parameters is not None and reference.parameters is not None:
         parameters = 100 * (variant.parameters / reference.parameters - 1)
-    efficiency = raws["efficiency", variant.name, reference.name]
     return Effect(
         kind=kind,
         strategy=variant.strategy or "",
         variant=variant.name,
         reference=reference.name,
         parameters_percent=parameters,
-        accuracy=change("accuracy", relative_accuracy(variant, reference, level)),
-        speed=change("speed", display_interval(speed, level)),
-        efficiency=change("efficiency", display_interval(efficiency, level)),
+        accuracy=change("accuracy"),
+        speed=change("speed"),
+        efficiency=change("efficiency"),
     )

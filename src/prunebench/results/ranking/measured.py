@@ -19,13 +19,10 @@ class MeasuredVariant:
     """One variant, measured.
 
     Attributes:
-        name: Name of the variant.
         parent: Variant it was made from, ``None`` for the unpruned baseline.
         strategy: Retraining strategy of its last step, or ``None``.
-        round: Retraining round of its last step, 0 where it is none.
-        parameters: Parameters with BatchNorm apart, where known.
-        verdict: Verdict of the audit, where there is one.
-        grounds: What that rests on.
+        parameters: With BatchNorm apart, where known.
+        verdict: Of the audit, where there is one, with its grounds.
         network: Identity of the compute graph: variants with the same value run the same
             operations, whatever their weights. ``None`` where unknown.
         size_mb: Size of the deployed file in 10^6 bytes.
@@ -44,7 +41,6 @@ class MeasuredVariant:
     name: str
     parent: str | None
     strategy: str | None
-    round: int
     parameters: int | None
     verdict: Verdict | None
     grounds: Grounds | None

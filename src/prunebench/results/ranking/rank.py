@@ -4,33 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
 from prunebench.common.records import Interval
 from prunebench.common.statistics import FEWEST_ROUNDS, Array, bootstrap_draws, interval, locate
 from prunebench.config.sections import RankingConfig
+from prunebench.results.ranking import records
 from prunebench.results.ranking.advice import advise
-from prunebench.results.ranking.compare import FEWEST_IMAGES, Raws, compare_all, in_both_orders
+from prunebench.results.ranking.compare import (
+    FEWEST_IMAGES,
+    Draw,
+    Raws,
+    compare_all,
+    display_interval,
+    in_both_orders,
+)
 from prunebench.results.ranking.controls import against_controls
 from prunebench.results.ranking.effects import effects_of
 from prunebench.results.ranking.measured import MeasuredVariant, Rounds
-from prunebench.results.ranking.records import (
-    Altered,
-    Difference,
-    Doubt,
-    FailedVariant,
-    FewImages,
-    MeasuredApart,
-    Metric,
-    NotTrained,
-    Pareto,
-    RankedVariant,
-    Ranking,
-    Restored,
-    SameNetwork,
-    Shown,
-)
 from prunebench.results.ranking.ties import Wins, decide, ranks_of, tied, wins_of
 
 
@@ -39,12 +32,12 @@ def rank(
     *,
     config: RankingConfig,
     threads: int,
-    failures: Sequence[FailedVariant] = (),
-    not_trained: Sequence[NotTrained] = (),
+    failures: Sequence[records.FailedVariant] = (),
+    not_trained: Sequence[records.NotTrained] = (),
     smallest_difference_percent: float = 3.0,
     interim_looks: int = 1,
     seed: int = 0,
-) -> Ranking:
+) -> records.Ranking:
     """Rank variants for one thread count.
 
     Args:
@@ -53,7 +46,7 @@ def rank(
         threads: Thread count whose figures are ranked.
         failures: Variants that have no figures.
         not_trained: Variants that were left out on purpose.
-        smallest_difference_percent: Smallest difference that matters, in percent.
+        smallest_difference_percent: Smallest difference that matters.
         interim_looks: How often the measuring could have stopped on what it saw.
         seed: Seed of the bootstrap over rounds.
 
@@ -65,18 +58,13 @@ def rank(
     usable = [m for m in measured if _rounds_of(m, threads) >= FEWEST_ROUNDS]
     failed = [*failures, *(_unmeasured(m, threads) for m in measured if m not in usable)]
     rng = np.random.default_rng(seed)
-    raws = compare_all(usable, threads, config, rng)
-    differences = tuple(
-        decide(
-            raws,
-            config=config,
-            smallest_difference=smallest_difference_percent / 100,
-            interim_looks=interim_looks,
-        )
-    )
+    draw = partial(bootstrap_draws, level=config.level, resamples=config.bootstrap, rng=rng)
+    raws = compare_all(usable, threads, draw)
+    smallest = smallest_difference_percent / 100
+    differences = tuple(decide(raws, config.level, smallest, interim_looks))
     wins, both = wins_of(differences), in_both_orders(raws)
-    rows = _rows(usable, wins, both, config, threads, rng)
-    return Ranking(
+    rows = _rows(usable, wins, both, config, threads, draw)
+    return records.Ranking(
         threads=threads,
         realtime_fps=config.realtime_fps,
         level=config.level,
@@ -98,10 +86,10 @@ def _rounds_of(variant: MeasuredVariant, threads: int) -> int:
     return min(len(rounds.get(threads, {})) for rounds in by_kind)
 
 
-def _unmeasured(variant: MeasuredVariant, threads: int) -> FailedVariant:
+def _unmeasured(variant: MeasuredVariant, threads: int) -> records.FailedVariant:
     found = _rounds_of(variant, threads)
-    reason = f"{found} rounds were measured with {threads} threads, {FEWEST_ROUNDS} are needed"
-    return FailedVariant(name=variant.name, step="latency", reason=variant.failure or reason)
+    few = f"{found} rounds were measured with {threads} threads, {FEWEST_ROUNDS} are needed"
+    return records.FailedVariant(name=variant.name, step="latency", reason=variant.failure or few)
 
 
 def _rows(
@@ -110,44 +98,41 @@ def _rows(
     raws: Raws,
     config: RankingConfig,
     threads: int,
-    rng: np.random.Generator,
-) -> tuple[RankedVariant, ...]:
+    draw: Draw,
+) -> tuple[records.RankedVariant, ...]:
     names = [variant.name for variant in measured]
     ranks = ranks_of(names, wins)
     shared = Counter(ranks.values())
     baseline = next((v for v in measured if v.parent is None), None)
+    bounds = partial(interval, level=config.level)
     rows = []
     for variant in measured:
         name, number = variant.name, ranks[variant.name]
-        fps, fps_draws = _per_second(variant.end_to_end_ms[threads], config, rng)
-        latency, _ = _milliseconds(variant.latency_ms[threads], config, rng)
-        per_mb = variant.map50_draws * fps_draws / variant.size_mb
-        both = {
-            overlap: interval(map50, draws, config.level)
-            for overlap, (map50, draws) in variant.both.items()
-        }
+        frame_ms, frame_draws = _milliseconds(variant.end_to_end_ms[threads], draw)
+        fps, fps_draws = 1000 / frame_ms, 1000 / frame_draws
+        per_second = bounds(fps, fps_draws)
+        both = {overlap: bounds(*map50) for overlap, map50 in variant.both.items()}
         rows.append(
-            RankedVariant(
+            records.RankedVariant(
                 rank=number,
                 label=f"{number}=" if shared[number] > 1 else str(number),
                 name=name,
                 parameters=variant.parameters,
                 verdict=variant.verdict,
                 size_mb=variant.size_mb,
-                map50=interval(variant.map50, variant.map50_draws, config.level),
-                latency_ms=latency,
-                fps=fps,
-                efficiency=interval(
-                    variant.map50 * fps.estimate / variant.size_mb, per_mb, config.level
+                map50=bounds(variant.map50, variant.map50_draws),
+                latency_ms=bounds(*_milliseconds(variant.latency_ms[threads], draw)),
+                fps=per_second,
+                efficiency=bounds(
+                    variant.map50 * fps / variant.size_mb,
+                    variant.map50_draws * fps_draws / variant.size_mb,
                 ),
-                map50_per_fps=variant.map50 / fps.estimate,
-                realtime=_realtime(variant, threads, fps, config.realtime_fps),
+                map50_per_fps=variant.map50 / fps,
+                realtime=_realtime(variant, threads, per_second, config.realtime_fps),
                 keeps_accuracy=_keeps_accuracy(variant, baseline, raws, config),
                 pareto=_pareto(variant, measured, wins),
                 tied_with=tuple(
-                    other
-                    for other in names
-                    if other != name and tied(wins, "efficiency", name, other)
+                    o for o in names if o != name and tied(wins, "efficiency", name, o)
                 ),
                 control=variant.control,
                 box_map50=both.get("box"),
@@ -157,54 +142,43 @@ def _rows(
     return tuple(sorted(rows, key=lambda row: (row.rank, -row.efficiency.estimate)))
 
 
-def _milliseconds(
-    rounds: Rounds, config: RankingConfig, rng: np.random.Generator
-) -> tuple[Interval, Array]:
+def _milliseconds(rounds: Rounds, draw: Draw) -> tuple[float, Array]:
     logs = np.log(np.array([rounds[number] for number in sorted(rounds)]))
-    draws = np.exp(bootstrap_draws(logs, level=config.level, resamples=config.bootstrap, rng=rng))
-    return interval(float(np.exp(locate(logs).centre)), draws, config.level), draws
+    return float(np.exp(locate(logs).centre)), np.exp(draw(logs))
 
 
-def _per_second(
-    rounds: Rounds, config: RankingConfig, rng: np.random.Generator
-) -> tuple[Interval, Array]:
-    milliseconds, draws = _milliseconds(rounds, config, rng)
-    per_second = 1000 / draws
-    return interval(1000 / milliseconds.estimate, per_second, config.level), per_second
-
-
-def _realtime(variant: MeasuredVariant, threads: int, fps: Interval, limit: float) -> Shown:
+def _realtime(variant: MeasuredVariant, threads: int, fps: Interval, limit: float) -> records.Shown:
     """The paced verdict; without one, the interval of the back-to-back FPS."""
-    paced = variant.realtime.get(threads)
-    if paced is not None:
-        return paced
-    if fps.low >= limit:
+    return variant.realtime.get(threads) or _reaches(fps, limit)
+
+
+def _reaches(found: Interval, limit: float) -> records.Shown:
+    if found.low >= limit:
         return "yes"
-    return "no" if fps.high < limit else "not shown"
+    return "no" if found.high < limit else "not shown"
 
 
 def _keeps_accuracy(
     variant: MeasuredVariant, baseline: MeasuredVariant | None, raws: Raws, config: RankingConfig
-) -> Shown | None:
+) -> records.Shown | None:
     allowed = config.max_map50_loss
     if allowed is None or baseline is None:
         return None
     if variant is baseline:
         return "yes"
-    raw = raws["accuracy", baseline.name, variant.name]
-    loss = interval(raw.estimate, raw.draws, config.level)
-    if loss.high <= allowed:
-        return "yes"
-    return "no" if loss.low > allowed else "not shown"
+    gain = display_interval(raws["accuracy", variant.name, baseline.name], config.level)
+    return _reaches(gain, -allowed)
 
 
-def _pareto(variant: MeasuredVariant, measured: Sequence[MeasuredVariant], wins: Wins) -> Pareto:
+def _pareto(
+    variant: MeasuredVariant, measured: Sequence[MeasuredVariant], wins: Wins
+) -> records.Pareto:
     """Membership of the front of mAP50 and FPS, as far as it is shown.
 
     ``no``: some variant is shown to be better in both, or better in accuracy with the same
     network. ``certain``: against every other variant it is shown to be better in one of them.
     """
-    metrics: tuple[Metric, ...] = ("accuracy", "speed")
+    metrics: tuple[records.Metric, ...] = ("accuracy", "speed")
     certain = True
     for other in measured:
         if other is variant:
@@ -217,25 +191,23 @@ def _pareto(variant: MeasuredVariant, measured: Sequence[MeasuredVariant], wins:
 
 
 def _doubts(
-    measured: Sequence[MeasuredVariant], differences: Sequence[Difference], level: float
-) -> Iterator[Doubt]:
+    measured: Sequence[MeasuredVariant], differences: Sequence[records.Difference], level: float
+) -> Iterator[records.Doubt]:
     for variant in measured:
         if variant.verdict == "restored":
-            yield Restored(name=variant.name)
+            yield records.Restored(name=variant.name)
         elif variant.verdict == "altered" and variant.grounds is not None:
-            yield Altered(name=variant.name, grounds=variant.grounds)
+            yield records.Altered(name=variant.name, grounds=variant.grounds)
     by_network: dict[str, list[str]] = {}
     for variant in measured:
         if variant.network is not None:
             by_network.setdefault(variant.network, []).append(variant.name)
-    for names in by_network.values():
-        if len(names) > 1:
-            yield SameNetwork(names=tuple(names))
+    yield from (records.SameNetwork(names=tuple(n)) for n in by_network.values() if len(n) > 1)
     same = [d for d in differences if d.same_network and d.metric == "latency"]
     for d in same:
         # Measured apart all the same: something that the intervals do not hold.
         if d.interval is not None and d.p * len(same) <= 1 - level:
-            yield MeasuredApart(faster=d.first, other=d.second, difference=d.interval)
+            yield records.MeasuredApart(faster=d.first, other=d.second, difference=d.interval)
     images = min((v.images for v in measured), default=FEWEST_IMAGES)
     if images < FEWEST_IMAGES:
-        yield FewImages(images=images, needed=FEWEST_IMAGES)
+        yield records.FewImages(images=images, needed=FEWEST_IMAGES)

@@ -30,16 +30,15 @@ class Difference(Record):
         metric: ``speed`` (end-to-end FPS), ``latency`` (model only), ``accuracy`` (mAP50) or
             ``efficiency``.
         first: The variant with the better estimate.
-        second: The other one.
-        interval: How much better ``first`` is: percent, or mAP50 (0..1) for accuracy.
-            ``None`` where too few rounds are shared.
+        interval: How much better it is: percent, or mAP50 (0..1) for accuracy. ``None`` where
+            too few rounds are shared.
         p: Two-sided p-value of the single comparison.
         p_corrected: After Holm's correction over the metric's comparisons.
         significant: Whether the difference is shown; else the two are tied.
         same_network: Both run the same operations: a difference in speed is then never shown.
         rounds: Rounds both were measured in, 0 for accuracy.
-        settles_percent: Difference that ``more_rounds`` further rounds would find.
-        more_rounds: ``None`` where it is significant or no sensible number would do.
+        settles_percent: Difference that ``more_rounds`` further rounds would find, both ``None``
+            where it is significant or no sensible number would do.
     """
 
     metric: Metric
@@ -55,7 +54,7 @@ class Difference(Record):
     more_rounds: int | None = None
 
     def other(self, name: str) -> str:
-        """The one of the two that is not ``name``."""
+        """The one that is not ``name``."""
         return self.second if self.first == name else self.first
 
     def seen_from(self, name: str) -> Interval | None:
@@ -85,13 +84,9 @@ class Effect(Record):
     Attributes:
         kind: ``strategy`` against the pruned network it started from, ``round`` against the
             round before.
-        strategy: Name of the strategy.
-        variant: The retrained variant.
-        reference: What it is compared with.
         parameters_percent: Change of the parameter count, where both are known.
         accuracy: Change of mAP50.
         speed: Change of end-to-end FPS; 100 + its percent is the speed retention.
-        efficiency: Change of the efficiency.
     """
 
     kind: Literal["strategy", "round"]
@@ -110,23 +105,21 @@ class RankedVariant(Record):
     Attributes:
         rank: 1 + the number of variants shown to be more efficient.
         label: The rank as printed, with ``=`` where it is shared.
-        name: Name of the variant.
-        parameters: Parameters with BatchNorm apart.
-        verdict: Verdict of the audit.
+        parameters: With BatchNorm apart.
+        verdict: Of the audit.
         size_mb: Size of the deployed file in 10^6 bytes.
-        map50: mAP50 of the ranking's metric, 0..1.
+        map50: Of the ranking's metric, 0..1.
         latency_ms: Model-only milliseconds.
         fps: End-to-end frames per second.
         efficiency: mAP50 x FPS / MB.
-        map50_per_fps: Accuracy/speed ratio, mAP50 / FPS.
         realtime: Whether it keeps the real-time limit.
         keeps_accuracy: Whether it loses at most the allowed mAP50 against the baseline; ``None``
             without a limit or a baseline.
         pareto: Member of the Pareto front of mAP50 and FPS.
         tied_with: Variants it cannot be told apart from in efficiency.
         control: Which cheap alternative to pruning it is, ``None`` where it is none.
-        box_map50: mAP50 of a segmentation model's boxes; ``None`` for a detection model.
-        mask_map50: mAP50 of its masks; ``None`` for a detection model.
+        box_map50: mAP50 of a segmentation model's boxes, as ``mask_map50`` of its masks; ``None``
+            for a detection model.
     """
 
     rank: int
@@ -168,12 +161,8 @@ class RankedVariant(Record):
 class AgainstControl(Record):
     """A pruned variant that has shown nothing over a control, which costs no pruning.
 
-    Attributes:
-        control: Name of the control.
-        variant: Name of the pruned variant.
-        verdict: ``beaten`` where the control is shown to be more accurate, and shown to be faster
-            or the same network; ``level`` where neither speed nor accuracy is shown to be better
-            than the control's.
+    It is ``beaten`` where the control is shown to be more accurate, and shown to be faster or the
+    same network; else ``level``: neither its speed nor its accuracy is shown to be better.
     """
 
     control: str
@@ -206,10 +195,7 @@ class SameNetwork(Record):
 class MeasuredApart(Record):
     """Doubt: two variants of one network measured apart, which the intervals do not cover.
 
-    Attributes:
-        faster: The one that measured faster.
-        other: The other one.
-        difference: By how many percent of the latency.
+    ``difference`` is in percent of the latency.
     """
 
     kind: Literal["measured_apart"] = "measured_apart"
@@ -251,7 +237,6 @@ class Advice(Record):
     """What to ship for one use.
 
     Attributes:
-        use: The use.
         recommended: The variant to ship, ``None`` where none is shown to do.
         tied: Variants that cannot be told apart from it for this use.
         leader: The candidate with the best estimate in the metric that decides, where that is
@@ -271,15 +256,10 @@ class Ranking(Record):
         threads: ``intra_op_num_threads`` of every figure.
         realtime_fps: The real-time limit.
         level: Confidence level of every interval and of each metric's family of comparisons.
-        smallest_difference_percent: Smallest difference that matters, in percent.
+        smallest_difference_percent: Smallest difference that matters.
         rows: Ranked variants, best first.
-        failures: Variants without a rank.
         differences: Every pair, in every metric.
-        effects: What each retraining did.
-        advice: What to ship, by use.
-        warnings: What the reader must know before trusting the table.
         not_trained: Variants that were left out because a round before showed no gain.
-        against_controls: Pruned variants that have shown nothing over a control.
         metric: What the mAP50 that ranks is taken of.
     """
 
@@ -327,13 +307,9 @@ class Ranking(Record):
                 values |= dict(zip(_ends(name), ends, strict=True))
             rows.append(values)
         rows += [{"variant": f.name, "failure": f"{f.step}: {f.reason}"} for f in self.failures]
-        rows += [
-            {
-                "variant": left_out.name,
-                "failure": f"not trained: no gain in round {left_out.judgement.round}",
-            }
-            for left_out in self.not_trained
-        ]
+        for left_out in self.not_trained:
+            why = f"not trained: no gain in round {left_out.judgement.round}"
+            rows.append({"variant": left_out.name, "failure": why})
         frame = pd.DataFrame(rows, columns=columns)
         frame["threads"] = self.threads
         return frame.astype({"params": "Int64"})
@@ -344,10 +320,7 @@ class Ranking(Record):
         Raises:
             KeyError: It was not ranked.
         """
-        for row in self.rows:
-            if row.name == name:
-                return row
-        raise KeyError(name)
+        return {row.name: row for row in self.rows}[name]
 
     def difference(self, metric: Metric, a: str, b: str) -> Difference:
         """The comparison of two variants, in either order.

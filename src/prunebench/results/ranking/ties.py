@@ -16,11 +16,12 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 
 from prunebench.common.statistics import Location, holm, rounds_to_settle
-from prunebench.config.sections import RankingConfig
 from prunebench.results.ranking.compare import Raw, display_interval
 from prunebench.results.ranking.records import Difference, Metric
 
 METRICS: tuple[Metric, ...] = ("speed", "latency", "accuracy", "efficiency")
+BY_ROUNDS = ("speed", "latency")
+"""Metrics in which two variants of one network cannot differ."""
 
 SETTLE_LADDER = (0.03, 0.02, 0.01, 0.005, 0.002, 0.001)
 """Differences, as shares, that further rounds are proposed for; the first unsettled one."""
@@ -30,13 +31,13 @@ Wins = Collection[tuple[Metric, str, str]]
 
 
 def decide(
-    raws: Sequence[Raw], *, config: RankingConfig, smallest_difference: float, interim_looks: int
+    raws: Sequence[Raw], level: float, smallest_difference: float, interim_looks: int
 ) -> Iterator[Difference]:
     """Correct the comparisons for their number and say which differences are significant.
 
     Args:
         raws: Every pair in every metric.
-        config: The level.
+        level: Confidence level of each metric's family.
         smallest_difference: Smallest difference that matters, as a share.
         interim_looks: How often the measuring could have stopped on what it saw. Every look is a
             chance of a false alarm, so the p-values that rest on rounds are multiplied by it.
@@ -44,12 +45,12 @@ def decide(
     for metric in METRICS:
         family = [raw for raw in raws if raw.metric == metric]
         looks = 1 if metric == "accuracy" else interim_looks
-        tested = [raw for raw in family if not _has_nothing_to_find(raw)]
+        tested = [raw for raw in family if not (raw.same_network and metric in BY_ROUNDS)]
         corrected = holm([min(1.0, raw.p * looks) for raw in tested])
         by_pair = {(raw.a, raw.b): p for raw, p in zip(tested, corrected, strict=True)}
         for raw in family:
             p = by_pair.get((raw.a, raw.b), 1.0)
-            yield _difference(raw, p, len(tested) * looks, config.level, smallest_difference)
+            yield _difference(raw, p, len(tested) * looks, level, smallest_difference)
 
 
 def wins_of(differences: Sequence[Difference]) -> Wins:
@@ -67,10 +68,6 @@ def ranks_of(names: Sequence[str], wins: Wins) -> dict[str, int]:
     return {name: 1 + sum(("efficiency", other, name) in wins for other in names) for name in names}
 
 
-def _has_nothing_to_find(raw: Raw) -> bool:
-    return raw.same_network and raw.metric in ("speed", "latency")
-
-
 def _difference(
     raw: Raw, p_corrected: float, comparisons: int, level: float, smallest_difference: float
 ) -> Difference:
@@ -78,8 +75,8 @@ def _difference(
         raw = raw.swapped()
     significant = p_corrected <= 1 - level
     settles, more = None, None
-    by_rounds = raw.metric in ("speed", "latency") and not raw.same_network
-    if by_rounds and not significant and raw.location is not None:
+    open_question = raw.metric in BY_ROUNDS and not raw.same_network and not significant
+    if open_question and raw.location is not None:
         single = 1 - (1 - level) / max(comparisons, 1)
         settles, more = _proposal(raw.location, single, smallest_difference)
     return Difference(
