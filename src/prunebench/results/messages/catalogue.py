@@ -16,20 +16,14 @@ FOLDER = files("prunebench.results.messages")
 class Messages:
     """The texts of one language.
 
-    Args:
-        lang: Code of the language.
-
     Raises:
         ConfigError: There is no catalogue for it.
     """
 
     def __init__(self, lang: str = ENGLISH) -> None:
         if lang not in languages():
-            raise ConfigError(
-                f"the report is not available in {lang!r}",
-                where="lang",
-                fix=f"use one of {', '.join(languages())}",
-            )
+            what = f"the report is not available in {lang!r}"
+            raise ConfigError(what, where="lang", fix=f"use one of {', '.join(languages())}")
         self.lang = lang
         self._texts = catalogue(lang)
 

@@ -1,7 +1,4 @@
-"""What was seen on the host and in the networks, in the words of a catalogue.
-
-Clauses have no full stop, as they stand in the middle of a text.
-"""
+"""What was seen on the host and in the networks, in words; clauses have no full stop."""
 
 from __future__ import annotations
 
@@ -53,18 +50,16 @@ def tell_grounds(grounds: Grounds, m: Messages, **values: object) -> str:
 
 def tell_variant(variant: VariantRecord, m: Messages) -> str:
     """Clauses about what an audited variant is and what it was made for; else empty."""
-    audit, quantization = variant.audit, variant.quantization
+    audit, reached = variant.audit, variant.reached
     if audit is None:
         return ""
     parts = [_audit(audit, m)]
-    if variant.reached is not None and variant.reached.goal is not None:
-        reached = _reached(variant.reached, m)
-        parts.append(m("made.target", goal=variant.reached.goal, reached=reached))
+    if reached is not None and reached.goal is not None:
+        parts.append(m("made.target", goal=reached.goal, reached=_reached(reached, m)))
     if variant.budget is not None:
         parts += _budget(variant.budget, audit.structure.macs, m)
-    if quantization is not None:
-        counts = {"quantized": quantization.quantized, "layers": quantization.layers}
-        parts.append(m("made.int8", **counts))
+    if (int8 := variant.quantization) is not None:
+        parts.append(m("made.int8", quantized=int8.quantized, layers=int8.layers))
     return ", ".join(parts)
 
 
@@ -80,8 +75,8 @@ def tell_judgement(judgement: Judgement, m: Messages) -> str:
     """A clause: "round 2: +0.4 points mAP50 [-0.6, +1.3], no gain shown; stopped"."""
     values: dict[str, object] = {**judgement.model_dump(), "before": judgement.round - 1}
     if (gain := judgement.gain) is not None:
-        points = zip(("change", "low", "high"), (gain.estimate, gain.low, gain.high), strict=True)
-        values |= {name: f"{100 * value:+z.1f}" for name, value in points}
+        ends = {"change": gain.estimate, "low": gain.low, "high": gain.high}
+        values |= {name: f"{100 * value:+z.1f}" for name, value in ends.items()}
         values["overlap"] = m(f"map50.{judgement.metric}")
     found = m(f"judgement.{judgement.finding}", **values)
     return m("judgement", round=judgement.round, found=found)
@@ -110,11 +105,9 @@ def _reached(reached: Reached, m: Messages) -> str:
 
 
 def _budget(budget: StockBudget, macs: int, m: Messages) -> list[str]:
-    if budget.pruned_macs is None:
-        size = m("made.macs", mmacs=macs / 1e6)
-    else:
-        beside = {"pruned": budget.pruned, "pruned_mmacs": budget.pruned_macs / 1e6}
-        size = m("made.macs.beside", mmacs=macs / 1e6, **beside)
+    key = "made.macs" if budget.pruned_macs is None else "made.macs.beside"
+    pruned_mmacs = (budget.pruned_macs or 0) / 1e6
+    size = m(key, mmacs=macs / 1e6, pruned=budget.pruned, pruned_mmacs=pruned_mmacs)
     if budget.own_epochs is None:
         retraining = m.counted("epochs", budget.retraining_epochs)
         return [size, m("made.budget.retraining", retraining=retraining)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import assert_never
 
 from prunebench.common.records import Interval
 from prunebench.common.text import percent, points
@@ -17,7 +16,6 @@ from prunebench.results.ranking.records import (
     Difference,
     Doubt,
     Effect,
-    FewImages,
     MeasuredApart,
     Metric,
     Ranking,
@@ -56,11 +54,8 @@ def neighbours(ranking: Ranking) -> list[Difference]:
 
 def _difference(difference: Difference, ranking: Ranking, m: Messages) -> str:
     metric, measured = difference.metric, difference.interval
-    values = {
-        "first": difference.first,
-        "second": difference.second,
-        "noun": m(f"sentence.noun.{metric}"),
-    }
+    values = {"first": difference.first, "second": difference.second}
+    values["noun"] = m(f"sentence.noun.{metric}")
     if measured is None:
         rounds = m.counted("rounds", difference.rounds)
         return m.clauses([m("sentence.incomparable", rounds=rounds, **values)])
@@ -94,42 +89,30 @@ def _effect(effect: Effect, m: Messages) -> str:
         if not found.shown:
             change = m("change.not_shown", change=change)
         changes.append(m(f"sentence.effect.{name}", change=change))
-    return m(
-        "sentence.effect",
-        variant=effect.variant,
-        reference=effect.reference,
-        changes=", ".join(changes),
-    )
+    names = {"variant": effect.variant, "reference": effect.reference}
+    return m("sentence.effect", changes=", ".join(changes), **names)
 
 
 def _control(pair: AgainstControl, ranking: Ranking, m: Messages) -> str:
     control, row = ranking.row(pair.control), ranking.row(pair.variant)
-    speed, accuracy = (
-        ranking.difference("speed", control.name, row.name),
-        ranking.difference("accuracy", control.name, row.name),
-    )
+    speed = ranking.difference("speed", control.name, row.name)
+    accuracy = ranking.difference("accuracy", control.name, row.name)
     names = {"control": control.name, "variant": row.name}
     verdict = m(f"sentence.control.{pair.verdict}", **names)
+    by_speed, by_accuracy = (_seen(pair, control.name, m) for pair in (speed, accuracy))
     if not (speed.significant or speed.same_network or accuracy.significant):
-        text = m(
-            "sentence.control.ties",
-            speed=_seen(speed, control.name, m),
-            accuracy=_seen(accuracy, control.name, m),
-            verdict=verdict,
-            **names,
-        )
+        key, values = "sentence.control.ties", {"speed": by_speed, "accuracy": by_accuracy, **names}
     else:
-        key = "faster" if speed.significant else "same" if speed.same_network else "tie"
+        how = "faster" if speed.significant else "same" if speed.same_network else "tie"
         tie = "" if accuracy.significant else ".tie"
-        text = m(
+        key, values = (
             "sentence.control",
-            speed=m(f"sentence.control.{key}", difference=_seen(speed, control.name, m), **names),
-            accuracy=m(
-                f"sentence.control.accuracy{tie}", difference=_seen(accuracy, control.name, m)
-            ),
-            verdict=verdict,
+            {
+                "speed": m(f"sentence.control.{how}", difference=by_speed, **names),
+                "accuracy": m(f"sentence.control.accuracy{tie}", difference=by_accuracy),
+            },
         )
-    parts = [text]
+    parts = [m(key, verdict=verdict, **values)]
     if row.size_mb < control.size_mb:
         sizes = {"size": f"{row.size_mb:.2f}", "other": f"{control.size_mb:.2f}"}
         parts.append(m("sentence.control.size", variant=row.name, **sizes))
@@ -158,8 +141,7 @@ def _advice(advice: Advice, ranking: Ranking, m: Messages) -> str:
             return m.clauses([m("sentence.advice.none.accuracy", use=use)])
         parts = [m("sentence.advice.none", use=use, fps=fps)]
         accurate = [row for row in ranking.rows if row.keeps_accuracy != "no"]
-        undecided = [row.name for row in accurate if row.realtime == "not shown"]
-        if undecided:
+        if undecided := [row.name for row in accurate if row.realtime == "not shown"]:
             parts.append(m("sentence.advice.none.open", names=m.listed(undecided)))
         return m.clauses(parts)
     chosen = ranking.row(advice.recommended)
@@ -170,21 +152,14 @@ def _advice(advice: Advice, ranking: Ranking, m: Messages) -> str:
         fps=f"{chosen.fps.estimate:.1f}",
         size=f"{chosen.size_mb:.1f}",
     )
+    values = {"use": use, "name": chosen.name, "figures": figures}
     if advice.leader is None:
-        parts = [m("sentence.advice.ship", use=use, name=chosen.name, figures=figures)]
+        parts = [m("sentence.advice.ship", **values)]
     else:
         decides, breaks_ties = PREFERENCE[advice.use]
-        parts = [
-            m(
-                "sentence.advice.instead",
-                use=use,
-                name=chosen.name,
-                figures=figures,
-                leader=advice.leader,
-                superlative=m(f"sentence.superlative.{decides}"),
-                comparative=m(f"sentence.comparative.{breaks_ties}"),
-            )
-        ]
+        values["superlative"] = m(f"sentence.superlative.{decides}")
+        values["comparative"] = m(f"sentence.comparative.{breaks_ties}")
+        parts = [m("sentence.advice.instead", leader=advice.leader, **values)]
     if advice.tied:
         parts.append(m("sentence.advice.tied", names=m.listed(advice.tied)))
     if chosen.keeps_accuracy == "not shown":
@@ -195,20 +170,14 @@ def _advice(advice: Advice, ranking: Ranking, m: Messages) -> str:
 
 
 def _doubt(doubt: Doubt, ranking: Ranking, m: Messages) -> str:
-    values: dict[str, str] = {}
-    match doubt:
-        case Restored(name=name):
-            values = {"name": name, "count": f"{ranking.row(name).parameters or 0:,}"}
-        case Altered(name=name, grounds=grounds):
-            parameters = ranking.row(name).parameters or 0
-            why = tell_grounds(grounds, m, parameters=parameters)
-            values = {"name": name, "count": f"{parameters:,}", "why": why}
-        case SameNetwork(names=names):
-            values = {"names": m.listed(names)}
-        case MeasuredApart(faster=faster, other=other, difference=difference):
-            values = {"faster": faster, "other": other, "difference": percent(difference)}
-        case FewImages(images=images, needed=needed):
-            values = {"images": str(images), "needed": str(needed)}
-        case _:
-            assert_never(doubt)
+    values = doubt.model_dump()
+    if isinstance(doubt, Restored | Altered):
+        parameters = ranking.row(doubt.name).parameters or 0
+        values["count"] = f"{parameters:,}"
+        if isinstance(doubt, Altered):
+            values["why"] = tell_grounds(doubt.grounds, m, parameters=parameters)
+    elif isinstance(doubt, SameNetwork):
+        values["names"] = m.listed(doubt.names)
+    elif isinstance(doubt, MeasuredApart):
+        values["difference"] = percent(doubt.difference)
     return m(f"sentence.doubt.{doubt.kind}", **values)

@@ -1,3 +1,1 @@
-"""The report of a run, in every language and format, from what its folder keeps; no figure is
-computed here that a verdict rests on.
-"""
+"""The report of a run, from what its folder keeps; no verdict rests on a figure computed here."""

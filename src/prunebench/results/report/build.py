@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.common.files import write_atomically
-from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.catalogue import ENGLISH, Messages
 from prunebench.results.report.cards import write_cards
 from prunebench.results.report.document import Document, Section
 from prunebench.results.report.figure_files import write_figures
@@ -28,16 +28,14 @@ from prunebench.results.report.stored import ReportedRun, read_stored_run
 if TYPE_CHECKING:
     from prunebench.results.outcome import RunRanking
 
-DEFAULT_LANG = "en"
 REPORT_HTML = "report.html"
-FIGURES_FOLDER = "figures"
 
 
 def build_report(
     folder: Path,
     outcome: RunRanking | None = None,
     *,
-    lang: str = DEFAULT_LANG,
+    lang: str = ENGLISH,
     figures: bool = False,
 ) -> Path:
     """Write ``report.html`` and ``report.md`` into a run's folder, and a card beside every model.
@@ -58,21 +56,17 @@ def build_report(
     messages = Messages(lang)
     run = read_stored_run(folder, outcome)
     document = compose(run, messages)
-    english = Path(REPORT_HTML)
-    name = english if lang == DEFAULT_LANG else english.with_suffix(f".{lang}{english.suffix}")
-    path = folder / name
+    other = "" if lang == ENGLISH else f".{lang}"
+    path = (folder / REPORT_HTML).with_suffix(f"{other}.html")
     write_atomically(path.with_suffix(".md"), to_markdown(document, messages))
     write_atomically(path, to_html(document, messages))
     write_cards(run)
     if figures:
-        own = FIGURES_FOLDER if lang == DEFAULT_LANG else f"{FIGURES_FOLDER}.{lang}"
-        write_figures(document, folder / own)
+        write_figures(document, folder / f"figures{other}")
     return path
 
 
-def report_markdown(
-    folder: Path, outcome: RunRanking | None = None, *, lang: str = DEFAULT_LANG
-) -> str:
+def report_markdown(folder: Path, outcome: RunRanking | None = None, lang: str = ENGLISH) -> str:
     """The report as Markdown, nothing is written.
 
     Raises:

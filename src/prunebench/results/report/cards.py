@@ -38,11 +38,6 @@ def write_cards(run: ReportedRun) -> None:
 def card(run: ReportedRun, variant: VariantRecord, row: RankedVariant) -> str:
     """The card of one variant.
 
-    Args:
-        run: Its run.
-        variant: It, exported and audited.
-        row: Its row of the ranking.
-
     Raises:
         ValueError: It is not exported or not audited.
     """

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from prunebench.results.messages.catalogue import Messages
+from prunebench.results.report.numbers import BLANK
 
 Tone = Literal["good", "bad", "open", "plain"]
 """How a statement is marked: shown to hold, shown not to hold, not shown, or nothing special."""
@@ -61,14 +62,9 @@ class Items:
 
 @dataclass(frozen=True)
 class Card:
-    """The answer for one use.
+    """The answer for one use: the ``choice`` to ship, or that none was ``found``.
 
-    Attributes:
-        title: The use.
-        choice: The variant to ship, or that there is none.
-        found: Whether there is one.
-        sentence: The advice.
-        points: Why, and how sure, one (heading, sentences) each.
+    ``points`` are (heading, sentences): why, and how sure.
     """
 
     title: str
@@ -119,10 +115,9 @@ class Figure:
 
     Attributes:
         id: Unique in the report, usable as an HTML id.
-        caption: What is drawn.
-        description: The same in words, for those who do not see it.
+        description: What is drawn in words, for those who do not see it.
         spec: Plotly's JSON: data and layout.
-        height: Height in pixels.
+        height: Pixels.
     """
 
     kind: ClassVar[str] = "figure"
@@ -155,14 +150,9 @@ class Shot:
 
 @dataclass(frozen=True)
 class Pictures:
-    """One image shown once per set of boxes.
+    """One image, shown once per set of boxes.
 
-    Attributes:
-        id: Unique in the report, usable as an HTML id.
-        title: The image's name.
-        jpeg: The image, base64.
-        width: Pixels; the height follows.
-        shots: Its sets of boxes.
+    The ``jpeg`` is base64, its width and height are pixels; ``id`` is usable as an HTML id.
     """
 
     kind: ClassVar[str] = "pictures"
@@ -196,9 +186,10 @@ class Document:
     sections: tuple[Section, ...]
 
 
-def section(id: str, m: Messages, *blocks: Block | None) -> Section:
-    """A section, without the blocks that have nothing to say."""
-    return Section(id, m(f"{id}.title"), tuple(block for block in blocks if block is not None))
+def section(id: str, m: Messages, *blocks: Block | str | None) -> Section:
+    """A section of blocks and of texts, which are paragraphs; ``None`` has nothing to say."""
+    told = (Paragraph(block) if isinstance(block, str) else block for block in blocks)
+    return Section(id, m(f"{id}.title"), tuple(block for block in told if block is not None))
 
 
 def items(texts: Iterable[str | Item]) -> Items | None:
@@ -221,6 +212,6 @@ def titles(m: Messages, *keys: str, **values: object) -> tuple[str, ...]:
     )
 
 
-def cells(*texts: str | Cell) -> tuple[Cell, ...]:
-    """A row of cells."""
-    return tuple(text if isinstance(text, Cell) else Cell(text) for text in texts)
+def cells(*texts: str | Cell | None) -> tuple[Cell, ...]:
+    """A row of cells; ``None`` is a blank one."""
+    return tuple(text if isinstance(text, Cell) else Cell(text or BLANK) for text in texts)

@@ -28,15 +28,8 @@ SCALES = {"svg": 1, "png": 2}
 """Formats, and the pixels of each to one of the figure's."""
 
 
-def write_figures(document: Document, folder: Path) -> tuple[Path, ...]:
-    """Draw every figure of a document as ``<id>.svg`` and ``<id>.png`` (twice the pixels).
-
-    Args:
-        document: The report.
-        folder: Where the files go; made where it is missing.
-
-    Returns:
-        The files, in the report's order.
+def write_figures(document: Document, folder: Path) -> None:
+    """Draw each figure into ``folder`` as ``<id>.svg`` and ``<id>.png`` (twice the pixels).
 
     Raises:
         InputError: There is no Chromium or Chrome on this machine.
@@ -44,18 +37,15 @@ def write_figures(document: Document, folder: Path) -> tuple[Path, ...]:
     """
     figures = [b for section in document.sections for b in section.blocks if isinstance(b, Figure)]
     if not figures:
-        return ()
+        return
     browser = _browser()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="prunebench-figures-") as scratch:
         drawings = [_drawing(f, kind, Path(scratch)) for f in figures for kind in SCALES]
         _draw(drawings, browser)
-        files = []
         for drawing in drawings:
             drawn: Path = drawing["path"]
-            files.append(folder / drawn.name)
-            write_atomically(files[-1], drawn.read_bytes())
-    return tuple(files)
+            write_atomically(folder / drawn.name, drawn.read_bytes())
 
 
 def installed_browser() -> str | None:

@@ -40,12 +40,15 @@ WRITTEN_CLASSES = 14
 
 def latency_distribution(run: ReportedRun, threads: int, m: Messages) -> Figure | None:
     """Every frame's time as a box from raw samples, and the median of each round as a point."""
-    names = [name for name in run.names if _frames_of(run, name, threads)]
-    if not names:
+    by_name: dict[str, list[tuple[float, ...]]] = {name: [] for name in run.names}
+    for sample in run.samples:
+        if sample.threads == threads and sample.inference_ms and sample.variant in by_name:
+            by_name[sample.variant].append(sample.frame_ms)
+    drawn = {name: rounds for name, rounds in by_name.items() if rounds}
+    if not drawn:
         return None
-    figure = new_figure(rows_height(len(names)))
-    for index, name in enumerate(names):
-        rounds = _frames_of(run, name, threads)
+    figure = new_figure(rows_height(len(drawn)))
+    for index, (name, rounds) in enumerate(drawn.items()):
         low, first, middle, third, high = np.percentile(np.concatenate(rounds), BOX_PERCENTILES)
         figure.add_box(
             y=[name],
@@ -68,9 +71,9 @@ def latency_distribution(run: ReportedRun, threads: int, m: Messages) -> Figure 
             hovertemplate=f"%{{x:.2f}} ms<extra>{m('figure.distribution.round')}</extra>",
             showlegend=False,
         )
-    figure.update_yaxes(**by_rows(names))
+    figure.update_yaxes(**by_rows(list(drawn)))
     figure.update_xaxes(title=m("figure.distribution.x"))
-    counts = {"threads": m.counted("threads", threads), "count": len(names)}
+    counts = {"threads": m.counted("threads", threads), "count": len(drawn)}
     return finished(figure, f"latency-distribution-{threads}", "distribution", m, **counts)
 
 
@@ -84,14 +87,14 @@ def stage_times(run: ReportedRun, threads: int, m: Messages) -> Figure | None:
     if not found:
         return None
     figure = new_figure(rows_height(len(found)))
-    segmentation = run.ranking.segmentation
-    for index, stage in enumerate(("letterbox", "inference", "nms")):
+    for shade, stage in ((1, "letterbox"), (0, "inference"), (2, "nms")):
+        key = "masks" if stage == "nms" and run.ranking.segmentation else stage
         figure.add_bar(
             y=list(found),
             x=[getattr(frames, f"{stage}_ms") for frames in found.values()],
             orientation="h",
-            marker={"color": COLOURS[(1, 0, 2)[index]]},
-            name=m("stage.masks" if stage == "nms" and segmentation else f"stage.{stage}"),
+            marker={"color": COLOURS[shade]},
+            name=m(f"stage.{key}"),
             hovertemplate="%{x:.2f} ms",
         )
     figure.update_layout(barmode="stack", bargap=0.35)
@@ -130,13 +133,12 @@ def widths(run: ReportedRun, m: Messages) -> Figure | None:
 def training_curves(run: ReportedRun, m: Messages) -> Figure | None:
     """Validation mAP50 by epoch; a later round goes on where its parent stopped."""
     column = f"metrics/mAP50({'M' if run.config.ranking.metric == 'mask' else 'B'})"
-    drawn = [name for name in run.curves if column in run.curves[name]]
+    drawn = {name: curves[column] for name, curves in run.curves.items() if column in curves}
     if not drawn:
         return None
     figure = new_figure(380)
     last = 0
-    for index, name in enumerate(drawn):
-        values = run.curves[name][column]
+    for index, (name, values) in enumerate(drawn.items()):
         # A training before pruning counts for itself alone.
         before = sum(one.epochs for one in list(run.retrainings(name))[1:])
         last = max(last, before + len(values))
@@ -152,7 +154,7 @@ def training_curves(run: ReportedRun, m: Messages) -> Figure | None:
     # Plotly would mark halves of an epoch.
     figure.update_xaxes(title=m("figure.training.x"), dtick=1 if last <= MARKED_EPOCHS else None)
     figure.update_yaxes(title=m("figure.training.y"), rangemode="tozero")
-    return finished(figure, "training", "training", m, names=m.listed(drawn))
+    return finished(figure, "training", "training", m, names=m.listed(list(drawn)))
 
 
 def over_time(series: Sequence[MarkedSeries], m: Messages) -> Figure | None:
@@ -177,8 +179,7 @@ def over_time(series: Sequence[MarkedSeries], m: Messages) -> Figure | None:
         )
     figure.update_xaxes(title=m("figure.history.x"), type="date")
     figure.update_yaxes(title=m("figure.history.y"), rangemode="tozero")
-    names = m.listed([one.variant for one in series])
-    count = max(len(one.points) for one in series)
+    names, count = m.listed([s.variant for s in series]), max(len(s.points) for s in series)
     return finished(figure, "history", "history", m, names=names, count=count)
 
 
@@ -209,18 +210,10 @@ def class_changes(changes: Sequence[ClassChange], m: Messages) -> Figure | None:
     )
     figure.update_yaxes(**by_rows(variants), showgrid=False)
     figure.update_xaxes(type="category", showgrid=False)
-    told = {"variants": len(variants), "classes": m.listed(classes)}
-    return finished(figure, "class-changes", "classes", m, **told)
+    listed = m.listed(classes)
+    return finished(figure, "class-changes", "classes", m, variants=len(variants), classes=listed)
 
 
 def _class_text(change: ClassChange) -> str:
     text = f"{change.change.estimate:+.2f}"
     return f"<b>{text}*</b>" if change.shown else text
-
-
-def _frames_of(run: ReportedRun, name: str, threads: int) -> list[tuple[float, ...]]:
-    return [
-        sample.frame_ms
-        for sample in run.samples
-        if sample.variant == name and sample.threads == threads and sample.inference_ms
-    ]

@@ -33,13 +33,10 @@ JPEG_QUALITY = 85
 
 
 class Box(Record):
-    """A labelled or detected object, in pixels of the letterbox.
+    """A labelled or detected object of a class, its upper left corner and size in pixels.
 
-    Attributes:
-        x: Left edge; the other three follow.
-        name: Class name.
-        score: Confidence of a detection, ``None`` for a label.
-        correct: Whether a detection matches a label at IoU 0.50, ``None`` for a label.
+    ``score`` is a detection's confidence, and ``correct`` whether it matches a label at IoU 0.50;
+    both are ``None`` for a label.
     """
 
     x: float
@@ -52,14 +49,9 @@ class Box(Record):
 
 
 class Scene(Record):
-    """One image.
+    """One letterboxed image (base64, its size in pixels), with its labels.
 
-    Attributes:
-        name: The file's name.
-        jpeg: The letterboxed image, base64.
-        width: Its size in pixels; the height follows.
-        truth: Labelled objects.
-        found: Variant to its detections at the deployment's settings.
+    ``found`` are each variant's detections at the deployment's settings.
     """
 
     name: str
@@ -82,19 +74,15 @@ def gallery_of(run: ReportedRun) -> Gallery | None:
 
     ``None`` where nothing changed, or where images or exported files are gone.
     """
-    shown = [
-        variant
-        for name in run.names
-        if (variant := run.variant(name)) is not None and variant.exported and variant.accuracy
-    ]
-    chosen = [v for v in shown if v is run.baseline] + [v for v in shown if v is not run.baseline]
-    chosen = chosen[:MOST_VARIANTS]
+    found = (run.variant(name) for name in run.names)
+    shown = (v for v in found if v is not None and v.exported and v.accuracy)
+    chosen = sorted(shown, key=lambda variant: variant is not run.baseline)[:MOST_VARIANTS]
     kept = run.folder / GALLERY_FILE
     key = _key(run, chosen)
     try:
-        found = Gallery.model_validate_json(kept.read_text(encoding="utf-8"))
-        if found.key == key:
-            return found
+        gallery = Gallery.model_validate_json(kept.read_text(encoding="utf-8"))
+        if gallery.key == key:
+            return gallery
     except (OSError, ValidationError):
         pass
     paths = changed_images(run, chosen)
@@ -118,14 +106,12 @@ def changed_images(run: ReportedRun, variants: Sequence[VariantRecord]) -> list[
     if len(files) < len(variants):
         return []
     with np.load(files[baseline.name]) as arrays:
-        if "paths" not in arrays:
-            return []
-        paths = [Path(str(path)) for path in arrays["paths"]]
+        paths = [Path(str(path)) for path in arrays.get("paths", ())]
     counts = {name: _found(path, run.config.latency.confidence) for name, path in files.items()}
     before = counts[baseline.name]
-    lost = sum(np.maximum(before - count, 0) for count in counts.values())
-    order = np.argsort(-np.asarray(lost), kind="stable")[:SCENES]
-    return [paths[index] for index in order if np.asarray(lost)[index] > 0]
+    lost = np.sum([np.maximum(before - count, 0) for count in counts.values()], axis=0)
+    order = np.argsort(-lost, kind="stable")[:SCENES]
+    return [paths[index] for index in order if paths and lost[index] > 0]
 
 
 def _found(path: Path, confidence: float) -> NDArray[np.int64]:

@@ -11,37 +11,18 @@ BLANK = "\N{EM DASH}"
 """Stands in a cell that has nothing to say."""
 
 
-def digits_for(interval: Interval) -> int:
-    """Decimals at which the interval's width has two significant digits, 0 to 4."""
-    width = interval.high - interval.low
-    if width <= 0:
-        return 2
-    return min(MOST_DIGITS, max(0, 1 - math.floor(math.log10(width))))
+def with_interval(interval: Interval, *, factor: float = 1.0, digits: int | None = None) -> str:
+    """ "9.49 [9.41, 9.57]", all three multiplied by ``factor`` (100 for percent).
 
-
-def with_interval(
-    interval: Interval, *, factor: float = 1.0, signed: bool = False, digits: int | None = None
-) -> str:
-    """ "9.49 [9.41, 9.57]".
-
-    Args:
-        interval: The estimate.
-        factor: Multiplies all three numbers (100 for percent).
-        signed: Whether positive numbers carry a sign.
-        digits: Decimals; ``None``: as many as the width supports.
+    Without ``digits``, 0 to 4 decimals, so that the interval's width has two significant digits.
     """
-    scaled = Interval(
-        estimate=interval.estimate * factor, low=interval.low * factor, high=interval.high * factor
-    )
-    places = digits_for(scaled) if digits is None else digits
-    sign = "+" if signed else ""
-    low, high = f"{scaled.low:{sign}.{places}f}", f"{scaled.high:{sign}.{places}f}"
-    return f"{scaled.estimate:{sign}.{places}f} [{low}, {high}]"
-
-
-def count(value: int | None) -> str:
-    """ "3,012,213", or a dash where unknown."""
-    return BLANK if value is None else f"{value:,}"
+    width = factor * (interval.high - interval.low)
+    if digits is None:
+        supported = 2 if width <= 0 else 1 - math.floor(math.log10(width))
+        digits = min(MOST_DIGITS, max(0, supported))
+    ends = (interval.estimate, interval.low, interval.high)
+    estimate, low, high = (f"{factor * end:.{digits}f}" for end in ends)
+    return f"{estimate} [{low}, {high}]"
 
 
 def relative(value: float, reference: float) -> str:

@@ -26,8 +26,7 @@ class OverTime:
     """What is known beside the run itself, all at the thread count that is shown first.
 
     Attributes:
-        series: Each variant on this host up to this run, the oldest first; variants with two runs
-            or more only.
+        series: Each variant on this host up to this run, the oldest first, where two runs have it.
         elsewhere: Digest of another host to its newest figures of the very same files by variant.
         hosts: Digest to what that host is.
     """
@@ -54,15 +53,12 @@ def over_time(run: ReportedRun) -> OverTime:
     for point in earlier:
         if point.fingerprint != here and files.get(point.variant) == point.onnx_sha256:
             newest.setdefault(point.fingerprint, {})[point.variant] = point
-    return OverTime(
-        series=tuple(
-            series
-            for series in mark_changes(points)
-            if len(series.points) > 1 and series.points[-1].run == run.outcome.run
-        ),
-        elsewhere=newest,
-        hosts={digest: hosts[digest] for digest in newest},
+    series = tuple(
+        one
+        for one in mark_changes(points)
+        if len(one.points) > 1 and one.points[-1].run == run.outcome.run
     )
+    return OverTime(series, newest, {digest: hosts[digest] for digest in newest})
 
 
 def _earlier(
@@ -90,6 +86,7 @@ def _own_points(run: ReportedRun) -> tuple[Point, ...]:
         return ()
     threads = run.ranking.threads
     logs = logs_to_sentinel(round_medians(run.samples, "model"))
+    to_sentinel = {key: float(np.exp(locate(values).centre)) for key, values in logs.items()}
     began = datetime.fromtimestamp(min(sample.started_s for sample in run.samples), UTC)
     return tuple(
         Point(
@@ -103,11 +100,7 @@ def _own_points(run: ReportedRun) -> tuple[Point, ...]:
             onnx_sha256=run.latency.variants[row.name],
             size_mb=row.size_mb,
             latency_ms=row.latency_ms,
-            to_sentinel=(
-                float(np.exp(locate(logs[row.name, threads]).centre))
-                if (row.name, threads) in logs
-                else None
-            ),
+            to_sentinel=to_sentinel.get((row.name, threads)),
             fps=row.fps,
             map50=row.map50,
             efficiency=row.efficiency,

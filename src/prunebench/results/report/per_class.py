@@ -18,14 +18,10 @@ RESAMPLES = 500
 
 @dataclass(frozen=True)
 class ClassChange:
-    """One class of one variant against the baseline's.
+    """The class ``name`` of one variant against the baseline's, in AP50 (0..1).
 
     Attributes:
-        variant: Name of the variant.
-        name: Name of the class.
         objects: Labelled objects of it.
-        before: The baseline's AP50, 0..1.
-        after: The variant's.
         change: ``after - before`` with its interval.
         shown: Whether there is a change, corrected for every class of every variant.
     """
@@ -47,12 +43,8 @@ def class_changes(run: ReportedRun) -> tuple[ClassChange, ...]:
     names = baseline.audit.structure.names
     metric = run.config.ranking.metric
     reference = load_detections(path, metric)
-    weights = np.vstack(
-        (
-            np.ones((1, reference.images)),
-            image_weights(reference.images, RESAMPLES, run.config.seed),
-        )
-    )
+    images = reference.images
+    weights = np.vstack((np.ones(images), image_weights(images, RESAMPLES, run.config.seed)))
     objects = reference.target_counts.sum(axis=0)
     present = [index for index in names if index < len(objects) and objects[index]]
     before = _by_class(reference, present, weights)
@@ -65,8 +57,8 @@ def class_changes(run: ReportedRun) -> tuple[ClassChange, ...]:
         for index in present:
             difference = after[index] - before[index]
             estimate, draws = float(difference[0]), difference[1:]
-            error = Location(estimate, float(np.nanstd(draws)), reference.images - 1, 0)
-            p_values.append(error.p_value() if reference.images >= FEWEST_IMAGES else 1.0)
+            error = Location(estimate, float(np.nanstd(draws)), images - 1, 0)
+            p_values.append(error.p_value() if images >= FEWEST_IMAGES else 1.0)
             changes.append(
                 ClassChange(
                     variant=variant.name,

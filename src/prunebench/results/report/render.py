@@ -71,10 +71,8 @@ def _environment(*, autoescape: bool) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["md"] = escape_markdown
-    environment.filters["breakable"] = breakable
-    environment.filters["intervals"] = intervals
-    environment.filters["script_json"] = script_json
+    environment.filters |= {"md": escape_markdown, "breakable": breakable}
+    environment.filters |= {"intervals": intervals, "script_json": script_json}
     return environment
 
 
@@ -92,8 +90,7 @@ def breakable(text: str) -> Markup:
 
 def intervals(text: str) -> Markup:
     """Text whose intervals, "[9.41, 9.57]", are elements that a style can place."""
-    marked = INTERVAL.sub(r'<span class="interval">\g<0></span>', str(escape(text)))
-    return Markup(marked)
+    return Markup(INTERVAL.sub(r'<span class="interval">\g<0></span>', str(escape(text))))
 
 
 def script_json(value: Mapping[str, Any]) -> Markup:

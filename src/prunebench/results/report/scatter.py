@@ -85,12 +85,8 @@ def accuracy_against_latency(ranking: Ranking, m: Messages) -> Figure | None:
 
 
 def _frame_ms(fps: Interval) -> Interval:
-    return Interval(
-        estimate=MILLISECONDS / fps.estimate,
-        low=MILLISECONDS / fps.high,
-        high=MILLISECONDS / fps.low,
-        level=fps.level,
-    )
+    estimate, low, high = (MILLISECONDS / end for end in (fps.estimate, fps.high, fps.low))
+    return Interval(estimate=estimate, low=low, high=high, level=fps.level)
 
 
 def _bars(intervals: Sequence[Interval], shade: str) -> dict[str, object]:
@@ -125,15 +121,14 @@ def _position(
 
 
 def _hover(row: RankedVariant, frame: Interval, m: Messages) -> str:
-    return "<br>".join(
-        (
-            f"<b>{plain(row.name)}</b>",
-            f"mAP50 {with_interval(row.map50, digits=3)}",
-            f"{with_interval(frame)} ms",
-            f"{with_interval(row.fps)} FPS",
-            f"{m('column.rank')} {row.label}",
-        )
+    lines = (
+        f"<b>{plain(row.name)}</b>",
+        f"mAP50 {with_interval(row.map50, digits=3)}",
+        f"{with_interval(frame)} ms",
+        f"{with_interval(row.fps)} FPS",
+        f"{m('column.rank')} {row.label}",
     )
+    return "<br>".join(lines)
 
 
 def _front(rows: Sequence[RankedVariant]) -> list[RankedVariant]:
@@ -149,15 +144,11 @@ def _scale_time(figure: go.Figure, frames: Collection[Interval], deadline: float
     """A time axis that shows every variant and the deadline, logarithmic where they lie apart."""
     if not _far(frames, deadline):
         return
-    slowest = max(frame.high for frame in frames)
-    fastest = min(frame.low for frame in frames)
-    low, high = math.log10(min(fastest, deadline)), math.log10(max(slowest, deadline))
+    low = math.log10(min(deadline, *(frame.low for frame in frames)))
+    high = math.log10(max(deadline, *(frame.high for frame in frames)))
     margin = 0.06 * (high - low)
-    ticks = [
-        digit * 10.0**power
-        for power in range(math.floor(low), math.ceil(high) + 1)
-        for digit in TICK_DIGITS
-    ]
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    ticks = [digit * 10.0**power for power in powers for digit in TICK_DIGITS]
     figure.update_xaxes(
         type="log",
         range=[low - margin, high + margin],
@@ -175,15 +166,9 @@ def _far(frames: Collection[Interval], deadline: float) -> bool:
 
 def _add_deadline(figure: go.Figure, deadline: float, text: str) -> None:
     logarithmic = figure.layout.xaxis.type == "log"
-    figure.add_shape(
-        type="line",
-        x0=deadline,
-        x1=deadline,
-        y0=0,
-        y1=1,
-        yref="paper",
-        line={"color": COLOURS[1], "dash": "dash", "width": 1.5},
-    )
+    ends = {"x0": deadline, "x1": deadline, "y0": 0, "y1": 1, "yref": "paper"}
+    look = {"color": COLOURS[1], "dash": "dash", "width": 1.5}
+    figure.add_shape(type="line", line=look, **ends)
     # A shape takes a logarithmic axis's value, an annotation its logarithm.
     figure.add_annotation(
         x=math.log10(deadline) if logarithmic else deadline,

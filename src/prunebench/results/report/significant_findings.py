@@ -10,13 +10,7 @@ from prunebench.results.ranking.records import Difference, Metric, RankedVariant
 
 @dataclass(frozen=True)
 class Standing:
-    """One variant among the others in one metric.
-
-    Attributes:
-        above: Comparisons that show it to be better.
-        below: Comparisons that show it to be worse.
-        level: Comparisons that show neither.
-    """
+    """The comparisons that show a variant to be better, to be worse, and neither, in one metric."""
 
     above: tuple[Difference, ...]
     below: tuple[Difference, ...]

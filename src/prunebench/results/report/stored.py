@@ -38,14 +38,10 @@ class ReportedRun:
     """A run as read from its folder.
 
     Attributes:
-        folder: The run's folder.
-        config: Its configuration.
-        environment: Versions and platform, as ``runs.environment`` wrote them.
+        environment: Versions and platform, as ``run_folder.environment`` wrote them.
         variants: Every variant, parents before children.
-        latency: The measurement.
-        samples: Its raw samples, the sentinel's included.
+        samples: Raw samples, the sentinel's included.
         summaries: (variant, threads) to the figures derived from them.
-        outcome: The rankings.
         diagnoses: Profiles of the pruned variants, ``None`` where there are none.
         curves: Training curves by variant, for those that have them.
     """
@@ -69,11 +65,9 @@ class ReportedRun:
     @property
     def names(self) -> tuple[str, ...]:
         """Every variant by rank, those without one last."""
-        return (
-            *(row.name for row in self.ranking.rows),
-            *(failed.name for failed in self.ranking.failures),
-            *(left_out.name for left_out in self.ranking.not_trained),
-        )
+        ranking = self.ranking
+        groups = (ranking.rows, ranking.failures, ranking.not_trained)
+        return tuple(variant.name for group in groups for variant in group)
 
     @property
     def baseline(self) -> VariantRecord | None:
@@ -100,11 +94,7 @@ class ReportedRun:
 
 
 def read_stored_run(folder: Path, outcome: RunRanking | None = None) -> ReportedRun:
-    """Read a run.
-
-    Args:
-        folder: The run's folder.
-        outcome: Its rankings; ``None``: read from ``ranking.json``.
+    """Read a run; without ``outcome``, its rankings come from ``ranking.json``.
 
     Raises:
         InputError: The run is not finished, or something in it cannot be read.
@@ -113,18 +103,16 @@ def read_stored_run(folder: Path, outcome: RunRanking | None = None) -> Reported
     from prunebench.results.outcome import read_latency, read_outcome
 
     config = read_run_config(folder)
-    ranked = read_outcome(folder) if outcome is None else outcome
+    outcome = read_outcome(folder) if outcome is None else outcome
     variants = read_variants(folder)
     latency = read_latency(folder)
     measured = folder / LATENCY_FOLDER
+    file = measured / latency.samples.path
     try:
-        samples = read_samples(measured / latency.samples.path)
+        samples = read_samples(file)
     except ValidationError as error:
-        raise InputError(
-            "the latency samples cannot be read",
-            where=measured / latency.samples.path,
-            fix="run it again",
-        ) from error
+        what = "the latency samples cannot be read"
+        raise InputError(what, where=file, fix="run it again") from error
     summaries = summarise(latency, measured, level=config.ranking.level)
     return ReportedRun(
         folder=folder,
@@ -134,13 +122,9 @@ def read_stored_run(folder: Path, outcome: RunRanking | None = None) -> Reported
         latency=latency,
         samples=tuple(samples),
         summaries={(s.variant, s.threads): s for s in summaries},
-        outcome=ranked,
+        outcome=outcome,
         diagnoses=read_diagnoses(folder),
-        curves={
-            v.name: curves
-            for v in variants
-            if v.training is not None and (curves := _curves(folder, v.training))
-        },
+        curves={v.name: c for v in variants if v.training and (c := _curves(folder, v.training))},
     )
 
 
@@ -158,8 +142,5 @@ def _curves(folder: Path, training: TrainingSummary) -> Curves:
         return {}
     with (folder / training.curves.path).open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream, skipinitialspace=True))
-    if not rows:
-        return {}
-    return {
-        column.strip(): tuple(float(row[column] or "nan") for row in rows) for column in rows[0]
-    }
+    columns = rows[0] if rows else ()
+    return {name.strip(): tuple(float(row[name] or "nan") for row in rows) for name in columns}

@@ -44,18 +44,13 @@ def colour(index: int) -> str:
     return COLOURS[index % len(COLOURS)]
 
 
-def new_figure(height: int, *, left: int = 60) -> go.Figure:
-    """An empty figure in the common layout.
-
-    Args:
-        height: Pixels.
-        left: Left margin in pixels.
-    """
+def new_figure(height: int) -> go.Figure:
+    """An empty figure in the common layout, its height in pixels."""
     figure = go.Figure()
     figure.update_layout(
         template="none",
         height=height,
-        margin={"l": left, "r": 16, "t": 36, "b": 60},
+        margin={"l": 60, "r": 16, "t": 36, "b": 60},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
@@ -97,12 +92,7 @@ def plain(text: str) -> str:
 def finished(figure: go.Figure, id: str, texts: str, m: Messages, **values: object) -> Figure:
     """A figure with its caption and description.
 
-    Args:
-        figure: The figure, with its height.
-        id: Its id, after ``figure-``.
-        texts: Key of its texts, below ``figure.``.
-        m: The texts.
-        values: Fill their places.
+    ``texts`` is their key below ``figure.``, and ``values`` fill their places.
     """
     spec: dict[str, Any] = json.loads(figure.to_json(engine="json"))
     spec["layout"].pop("template", None)
@@ -117,12 +107,8 @@ def finished(figure: go.Figure, id: str, texts: str, m: Messages, **values: obje
 
 def on_paper(spec: Mapping[str, Any]) -> dict[str, Any]:
     """A figure for a file of its own: the colours that the page's script gives it in light."""
-    layout = {
-        **spec["layout"],
-        "font": {"family": "sans-serif", "size": 13, "color": INK},
-        "paper_bgcolor": PAPER,
-        "plot_bgcolor": PAPER,
-    }
+    font = {"family": "sans-serif", "size": 13, "color": INK}
+    layout = {**spec["layout"], "font": font, "paper_bgcolor": PAPER, "plot_bgcolor": PAPER}
     for name in layout:
         if name.startswith(("xaxis", "yaxis")):
             layout[name] = {**layout[name], "gridcolor": GRID, "linecolor": RULE}

@@ -9,18 +9,7 @@ from prunebench.results.messages.observations import tell_noise
 from prunebench.results.messages.sentences import tell
 from prunebench.results.ranking.advice import PREFERENCE
 from prunebench.results.ranking.records import Advice, Difference, Metric, RankedVariant, Use
-from prunebench.results.report.document import (
-    Block,
-    Card,
-    Cards,
-    Heading,
-    Item,
-    Items,
-    Notice,
-    Paragraph,
-    Section,
-    section,
-)
+from prunebench.results.report import document as doc
 from prunebench.results.report.numbers import with_interval
 from prunebench.results.report.significant_findings import compared, standing
 from prunebench.results.report.stored import ReportedRun
@@ -29,11 +18,11 @@ METRICS: tuple[Metric, ...] = ("speed", "accuracy", "efficiency")
 MOST_DOUBTS = 12
 
 
-def answer(run: ReportedRun, m: Messages) -> Section:
+def answer(run: ReportedRun, m: Messages) -> doc.Section:
     """Which variant to ship, by use, and what to know before trusting that."""
     ranking, noise, cards = run.ranking, run.outcome.noise, None
     if ranking.rows:
-        cards = Cards(tuple(_card(run, advice, m) for advice in ranking.advice))
+        cards = doc.Cards(tuple(_card(run, advice, m) for advice in ranking.advice))
     doubts = []
     for key, left_out in (("failed", ranking.failures), ("not_trained", ranking.not_trained)):
         if left_out:
@@ -42,26 +31,26 @@ def answer(run: ReportedRun, m: Messages) -> Section:
     doubts += [tell(doubt, ranking, m) for doubt in ranking.warnings]
     more = len(doubts) - MOST_DOUBTS
     told = doubts if more <= 0 else [*doubts[:MOST_DOUBTS], m("answer.more", n=more)]
-    return section(
+    return doc.section(
         "answer",
         m,
         _notice(m("answer.noisy"), [tell_noise(seen, m) for seen in noise]),
         cards,
-        Paragraph(m("answer.nothing") if cards is None else _basis(run, m)),
+        m("answer.nothing") if cards is None else _basis(run, m),
         _notice(m("answer.doubts"), told),
     )
 
 
-def _notice(title: str, texts: Sequence[str]) -> Notice | None:
-    return Notice(title, tuple(map(Item, texts))) if texts else None
+def _notice(title: str, texts: Sequence[str]) -> doc.Notice | None:
+    return doc.Notice(title, tuple(map(doc.Item, texts))) if texts else None
 
 
-def guide(run: ReportedRun, m: Messages) -> Section:
+def guide(run: ReportedRun, m: Messages) -> doc.Section:
     """For each use the recommendation, its grounds, what speaks for it and what against."""
-    blocks: list[Block] = []
+    blocks: list[doc.Block | str] = []
     for advice in run.ranking.advice:
-        blocks.append(Heading(m(f"use.{advice.use}")))
-        blocks.append(Paragraph(tell(advice, run.ranking, m)))
+        blocks.append(doc.Heading(m(f"use.{advice.use}")))
+        blocks.append(tell(advice, run.ranking, m))
         if advice.recommended is None:
             continue
         row = run.ranking.row(advice.recommended)
@@ -70,31 +59,26 @@ def guide(run: ReportedRun, m: Messages) -> Section:
             [tell(pair, run.ranking, m) for pair in shown if (pair.first == row.name) == better]
             for better in (True, False)
         )
-        told = {
-            "grounds": _grounds(row, m),
-            "pros": " ".join(pros),
-            "cons": " ".join(cons + _cons(run, row, m)),
-        }
+        told = {"grounds": [_grounds(row, m)], "pros": pros, "cons": cons + _cons(run, row, m)}
         nothing = m("guide.nothing")
-        blocks.append(
-            Items(tuple(Item(text or nothing, m(f"guide.{key}")) for key, text in told.items()))
+        items = (
+            doc.Item(" ".join(texts) or nothing, m(f"guide.{key}")) for key, texts in told.items()
         )
-    return section("guide", m, *blocks)
+        blocks.append(doc.Items(tuple(items)))
+    return doc.section("guide", m, *blocks)
 
 
-def _card(run: ReportedRun, advice: Advice, m: Messages) -> Card:
-    title = m(f"use.{advice.use}")
-    sentence = tell(advice, run.ranking, m)
+def _card(run: ReportedRun, advice: Advice, m: Messages) -> doc.Card:
+    title, sentence = m(f"use.{advice.use}"), tell(advice, run.ranking, m)
     if advice.recommended is None:
-        return Card(title, m("answer.none"), False, sentence, ())
+        return doc.Card(title, m("answer.none"), False, sentence, ())
     row = run.ranking.row(advice.recommended)
-    compared_with = _compared(run, row, ("speed", "accuracy"))
-    against = tuple(tell(d, run.ranking, m) for d in compared_with)
+    against = (tell(d, run.ranking, m) for d in _compared(run, row, ("speed", "accuracy")))
     points = (
         (m("answer.why"), (_grounds(row, m), *_excluded(run, advice.use, m), *against)),
         (m("answer.sure"), _certainty(run, advice.use, row, m)),
     )
-    return Card(title, row.name, True, sentence, points)
+    return doc.Card(title, row.name, True, sentence, points)
 
 
 def _basis(run: ReportedRun, m: Messages) -> str:
@@ -118,12 +102,9 @@ def _certainty(run: ReportedRun, use: Use, row: RankedVariant, m: Messages) -> t
             continue
         key = f"sure.{metric}" if found.above else f"sure.none.{metric}"
         parts = [m(key, above=len(found.above), others=others)]
-        if found.level:
-            names = m.some([d.other(row.name) for d in found.level])
-            parts.append(m("sure.level", names=names))
-        if found.below:
-            names = m.some([d.other(row.name) for d in found.below])
-            parts.append(m(f"sure.below.{metric}", names=names))
+        for key, pairs in (("level", found.level), (f"below.{metric}", found.below)):
+            if pairs:
+                parts.append(m(f"sure.{key}", names=m.some([d.other(row.name) for d in pairs])))
         texts.append(" ".join(parts))
     return tuple(texts)
 
@@ -168,8 +149,7 @@ def _compared(
 ) -> list[Difference]:
     """Against the baseline; the baseline itself against the best of the others."""
     others = [other.name for other in run.ranking.rows if other is not row]
-    baseline = run.baseline
-    if baseline is not None and baseline.name in others:
-        others = [baseline.name]
+    if run.baseline is not None and run.baseline.name in others:
+        others = [run.baseline.name]
     found = (compared(run.ranking, metric, row.name, o) for o in others[:1] for metric in metrics)
     return [difference for difference in found if difference is not None]

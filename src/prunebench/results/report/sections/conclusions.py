@@ -5,7 +5,7 @@ from __future__ import annotations
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import tell
 from prunebench.results.ranking.records import Metric, RankedVariant, Ranking
-from prunebench.results.report.document import Item, Items, Section, items, section
+from prunebench.results.report import document as doc
 from prunebench.results.report.numbers import with_interval
 from prunebench.results.report.sections.strategies import round_verdict
 from prunebench.results.report.significant_findings import compared, leader
@@ -19,7 +19,7 @@ WORDS: tuple[tuple[Metric, str, str], ...] = (
 """Keys of the sentences about variants shown to be better and shown to be worse."""
 
 
-def findings(run: ReportedRun, m: Messages) -> Section | None:
+def findings(run: ReportedRun, m: Messages) -> doc.Section | None:
     """Who leads in what, ``None`` where nothing was ranked."""
     ranking = run.ranking
     if not ranking.rows:
@@ -28,29 +28,29 @@ def findings(run: ReportedRun, m: Messages) -> Section | None:
     least = min(row.size_mb for row in ranking.rows)
     smallest = [row.name for row in ranking.rows if row.size_mb == least]
     size = m("findings.size.text", names=m.some(smallest), size=f"{least:.2f}")
-    found.append(Item(size, m("findings.size")))
+    found.append(doc.Item(size, m("findings.size")))
     kept = [row.name for row in ranking.rows if row.verdict in ("pruned", "preserved")]
     lost = [row.name for row in ranking.rows if row.verdict == "restored"]
     texts = [m("findings.kept", names=m.some(kept))] if kept else []
     texts += [m("findings.lost", names=m.some(lost))] if lost else []
     if texts:
-        found.append(Item(" ".join(texts), m("findings.structure")))
-    return section("findings", m, Items(tuple(found)))
+        found.append(doc.Item(" ".join(texts), m("findings.structure")))
+    return doc.section("findings", m, doc.Items(tuple(found)))
 
 
-def conclusions(run: ReportedRun, m: Messages) -> Section | None:
+def conclusions(run: ReportedRun, m: Messages) -> doc.Section | None:
     """What follows: pruning, strategies, rounds, and what to do; ``None`` without a ranking."""
     if not run.ranking.rows:
         return None
     parts = (_pruning, _strategies, _rounds, _deployment, _open_questions)
-    return section("conclusions", m, items(item for part in parts for item in part(run, m)))
+    return doc.section("conclusions", m, doc.items(item for part in parts for item in part(run, m)))
 
 
-def _leader(ranking: Ranking, metric: Metric, m: Messages) -> Item:
+def _leader(ranking: Ranking, metric: Metric, m: Messages) -> doc.Item:
     first, tied = leader(ranking, metric)
     values = {"name": first.name, "figure": _figure(first, metric), "tied": m.some(tied)}
     key = "tied" if tied else "alone" if len(ranking.rows) > 1 else "only"
-    return Item(m(f"findings.{key}", **values), m(f"findings.{metric}"))
+    return doc.Item(m(f"findings.{key}", **values), m(f"findings.{metric}"))
 
 
 def _figure(row: RankedVariant, metric: Metric) -> str:
@@ -61,7 +61,7 @@ def _figure(row: RankedVariant, metric: Metric) -> str:
     return with_interval(row.efficiency)
 
 
-def _pruning(run: ReportedRun, m: Messages) -> list[Item]:
+def _pruning(run: ReportedRun, m: Messages) -> list[doc.Item]:
     """Whether the narrower networks are faster than the unpruned one, and what they cost."""
     baseline = run.baseline
     narrow = [row.name for row in run.ranking.rows if row.verdict in ("pruned", "preserved")]
@@ -81,10 +81,10 @@ def _pruning(run: ReportedRun, m: Messages) -> list[Item]:
                 names = m.some([pair.other(baseline.name) for pair in members])
                 texts.append(m(f"conclusions.pruning.{group}", names=names))
                 texts.append(tell(members[0], run.ranking, m))
-    return [Item(" ".join(texts), m("conclusions.pruning"))]
+    return [doc.Item(" ".join(texts), m("conclusions.pruning"))]
 
 
-def _strategies(run: ReportedRun, m: Messages) -> list[Item]:
+def _strategies(run: ReportedRun, m: Messages) -> list[doc.Item]:
     """Which strategy kept the pruning."""
     verdicts: dict[str, list[str]] = {}
     for variant in run.variants:
@@ -93,49 +93,38 @@ def _strategies(run: ReportedRun, m: Messages) -> list[Item]:
     items = []
     for strategy, found in verdicts.items():
         lost = found.count("restored")
-        key = "conclusions.lost" if lost else "conclusions.kept"
-        if not lost and set(found) != {"preserved"}:
-            continue
-        text = m(key, lost=lost, total=len(found))
-        items.append(Item(text, m("conclusions.strategy", name=strategy)))
+        if lost or set(found) == {"preserved"}:
+            key = "conclusions.lost" if lost else "conclusions.kept"
+            text = m(key, lost=lost, total=len(found))
+            items.append(doc.Item(text, m("conclusions.strategy", name=strategy)))
     return items
 
 
-def _rounds(run: ReportedRun, m: Messages) -> list[Item]:
+def _rounds(run: ReportedRun, m: Messages) -> list[doc.Item]:
     return [
-        Item(round_verdict(run, effect, m), m("conclusions.round", name=effect.variant))
+        doc.Item(round_verdict(run, effect, m), m("conclusions.round", name=effect.variant))
         for effect in run.ranking.effects
         if effect.kind == "round"
     ]
 
 
-def _deployment(run: ReportedRun, m: Messages) -> list[Item]:
+def _deployment(run: ReportedRun, m: Messages) -> list[doc.Item]:
     """Which variants keep the real-time limit, which do not, and which is not shown."""
-    groups = {
-        shown: [row.name for row in run.ranking.rows if row.realtime == shown]
-        for shown in ("yes", "no", "not shown")
-    }
-    texts = [
-        m(f"conclusions.realtime.{shown}", names=m.some(names))
-        for shown, names in groups.items()
-        if names
-    ]
+    texts = []
+    for shown in ("yes", "no", "not shown"):
+        if names := [row.name for row in run.ranking.rows if row.realtime == shown]:
+            texts.append(m(f"conclusions.realtime.{shown}", names=m.some(names)))
     fps = f"{run.ranking.realtime_fps:g}"
-    return [Item(" ".join(texts), m("conclusions.realtime", fps=fps))]
+    return [doc.Item(" ".join(texts), m("conclusions.realtime", fps=fps))]
 
 
-def _open_questions(run: ReportedRun, m: Messages) -> list[Item]:
+def _open_questions(run: ReportedRun, m: Messages) -> list[doc.Item]:
     """What more rounds would settle, and what they would not."""
-    open_pairs = [
-        pair for pair in run.ranking.differences if pair.metric == "speed" and pair.more_rounds
-    ]
-    if not open_pairs:
+    pairs = [d for d in run.ranking.differences if d.metric == "speed" and d.more_rounds]
+    if not pairs:
         return []
-    hardest = max(open_pairs, key=lambda difference: difference.more_rounds or 0)
-    text = m(
-        "conclusions.more",
-        pairs=len(open_pairs),
-        rounds=m.counted("rounds", hardest.more_rounds or 0),
-        percent=f"{hardest.settles_percent:g}",
-    )
-    return [Item(text, m("conclusions.open"))]
+    hardest = max(pairs, key=lambda difference: difference.more_rounds or 0)
+    rounds = m.counted("rounds", hardest.more_rounds or 0)
+    percent = f"{hardest.settles_percent:g}"
+    text = m("conclusions.more", pairs=len(pairs), rounds=rounds, percent=percent)
+    return [doc.Item(text, m("conclusions.open"))]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import tell
-from prunebench.results.report.document import Paragraph, Section, items, section
+from prunebench.results.report import document as doc
 from prunebench.results.report.stored import ReportedRun
 
 
-def controls(run: ReportedRun, m: Messages) -> Section | None:
+def controls(run: ReportedRun, m: Messages) -> doc.Section | None:
     """Pruned variants that have shown nothing over a control; ``None`` without controls."""
     ranking = run.ranking
     known = [m(f"controls.{row.control}", name=row.name) for row in ranking.rows if row.control]
     if not known:
         return None
-    how = Paragraph(m("controls.how", controls=m.listed(known)))
-    found = items(tell(pair, ranking, m) for pair in ranking.against_controls)
-    return section("controls", m, how, found or Paragraph(m("controls.none")))
+    how = m("controls.how", controls=m.listed(known))
+    found = doc.items(tell(pair, ranking, m) for pair in ranking.against_controls)
+    return doc.section("controls", m, how, found or m("controls.none"))

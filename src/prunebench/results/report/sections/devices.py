@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prunebench.results.messages.catalogue import Messages
-from prunebench.results.report.document import Item, Paragraph, Section, items, section
+from prunebench.results.report import document as doc
 from prunebench.results.report.numbers import BLANK
 from prunebench.results.report.sections.tables import beside
 from prunebench.results.report.stored import ReportedRun
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from prunebench.results.devices import Device
 
 
-def devices(run: ReportedRun, m: Messages) -> Section | None:
+def devices(run: ReportedRun, m: Messages) -> doc.Section | None:
     """Rank, FPS and model milliseconds by device, ``None`` where no other host was asked."""
     # Devices are read from outcomes, which import the report to write it.
     from prunebench.results.devices import read_devices
@@ -25,11 +25,11 @@ def devices(run: ReportedRun, m: Messages) -> Section | None:
     rankings = {m("devices.here"): run.ranking}
     rankings |= {d.name: d.ranking.rankings[0] for d in asked if d.ranking is not None}
     names = [row.name for row in run.ranking.rows]
-    return section(
+    return doc.section(
         "devices",
         m,
-        Paragraph(m("devices.how")),
-        items(Item(_what_it_is(device, m), device.name) for device in asked),
+        m("devices.how"),
+        doc.items(doc.Item(_what_it_is(device, m), device.name) for device in asked),
         beside(m("devices.caption"), "on", names, rankings, m) if len(rankings) > 1 else None,
     )
 

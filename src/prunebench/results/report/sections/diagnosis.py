@@ -7,40 +7,29 @@ from itertools import islice
 from prunebench.measuring.profile import Diagnosis, NetworkProfile
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_explanation
-from prunebench.results.report.document import (
-    Cell,
-    Paragraph,
-    Section,
-    Table,
-    cells,
-    items,
-    section,
-    table,
-    titles,
-)
-from prunebench.results.report.numbers import BLANK, count
+from prunebench.results.report import document as doc
 from prunebench.results.report.stored import ReportedRun
 
 OPERATORS_SHOWN = 3
 
 
-def diagnosis(run: ReportedRun, m: Messages) -> Section | None:
+def diagnosis(run: ReportedRun, m: Messages) -> doc.Section | None:
     """What the profiles say, ``None`` where there are none."""
     diagnoses = run.diagnoses
     if diagnoses is None or not (diagnoses.found or diagnoses.failures):
         return None
-    return section(
+    return doc.section(
         "diagnosis",
         m,
-        Paragraph(m("diagnosis.how")),
-        items(tell_explanation(one, m) for one in diagnoses.explanations()),
+        m("diagnosis.how"),
+        doc.items(tell_explanation(one, m) for one in diagnoses.explanations()),
         _table(run, diagnoses.found, m) if diagnoses.found else None,
     )
 
 
-def _table(run: ReportedRun, found: dict[str, Diagnosis], m: Messages) -> Table:
+def _table(run: ReportedRun, found: dict[str, Diagnosis], m: Messages) -> doc.Table:
     first = next(iter(found.values()))
-    heads = titles(
+    heads = doc.titles(
         m,
         *("variant", "blocked#", "off_block#", "reorders#", "denormals#", "macs#"),
         *("us_per_mmac#", "times_baseline#", "operators"),
@@ -53,20 +42,22 @@ def _table(run: ReportedRun, found: dict[str, Diagnosis], m: Messages) -> Table:
         against = (f"{ours:.1f} / {baselines:.1f}", f"{one.times_baseline:.2f}")
         rows.append(_row(name, one.variant, against, m))
     if run.baseline is not None:
-        rows.append(_row(run.baseline.name, first.baseline, (BLANK, BLANK), m))
-    return table(m("diagnosis.caption", threads=m.counted("threads", first.threads)), heads, rows)
+        rows.append(_row(run.baseline.name, first.baseline, (None, None), m))
+    return doc.table(
+        m("diagnosis.caption", threads=m.counted("threads", first.threads)), heads, rows
+    )
 
 
 def _row(
-    name: str, profile: NetworkProfile, against: tuple[str, str], m: Messages
-) -> tuple[Cell, ...]:
+    name: str, profile: NetworkProfile, against: tuple[str | None, str | None], m: Messages
+) -> tuple[doc.Cell, ...]:
     largest = islice(profile.time_shares.items(), OPERATORS_SHOWN)
-    return cells(
+    return doc.cells(
         name,
         m("diagnosis.of", part=profile.blocked, whole=profile.convolutions),
-        count(len(profile.off_block)),
-        count(profile.reorders),
-        count(profile.denormal_weights),
+        f"{len(profile.off_block):,}",
+        f"{profile.reorders:,}",
+        f"{profile.denormal_weights:,}",
         f"{profile.mmacs:.1f}",
         *against,
         ", ".join(f"{operator} {share:.0%}" for operator, share in largest),

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 from prunebench.results.messages.catalogue import Messages
-from prunebench.results.report.document import Mark, Paragraph, Pictures, Section, Shot, section
+from prunebench.results.report import document as doc
 from prunebench.results.report.gallery import Box, Scene, gallery_of
 from prunebench.results.report.stored import ReportedRun
 
 
-def gallery(run: ReportedRun, m: Messages) -> Section | None:
+def gallery(run: ReportedRun, m: Messages) -> doc.Section | None:
     """Pictures of what changed, ``None`` where there are none."""
     found = gallery_of(run)
     if found is None:
         return None
-    how = Paragraph(m("gallery.how", confidence=f"{run.config.latency.confidence:g}"))
+    how = m("gallery.how", confidence=f"{run.config.latency.confidence:g}")
     pictures = (_pictures(scene, index, m) for index, scene in enumerate(found.scenes, start=1))
-    return section("gallery", m, how, *pictures)
+    return doc.section("gallery", m, how, *pictures)
 
 
-def _pictures(scene: Scene, index: int, m: Messages) -> Pictures:
+def _pictures(scene: Scene, index: int, m: Messages) -> doc.Pictures:
     truth = tuple(_mark(box) for box in scene.truth)
     objects = len(truth)
-    shots = [Shot(m("gallery.truth", objects=objects), truth)]
+    shots = [doc.Shot(m("gallery.truth", objects=objects), truth)]
     for name, boxes in scene.found.items():
         hits = sum(box.correct is True for box in boxes)
         counts = {"hits": hits, "objects": objects, "false": len(boxes) - hits}
         marks = (*truth, *(_mark(box) for box in boxes))
-        shots.append(Shot(m("gallery.shot", name=name, **counts), marks))
-    return Pictures(
+        shots.append(doc.Shot(m("gallery.shot", name=name, **counts), marks))
+    return doc.Pictures(
         f"scene-{index}", scene.name, scene.jpeg, scene.width, scene.height, tuple(shots)
     )
 
 
-def _mark(box: Box) -> Mark:
+def _mark(box: Box) -> doc.Mark:
     look = "truth" if box.correct is None else "hit" if box.correct else "false"
     text = box.name if box.score is None else f"{box.name} {box.score:.2f}"
-    return Mark(look, text, box.x, box.y, box.width, box.height)
+    return doc.Mark(look, text, box.x, box.y, box.width, box.height)

@@ -7,24 +7,13 @@ from typing import Any
 
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise
-from prunebench.results.report.document import (
-    Heading,
-    Paragraph,
-    Section,
-    Table,
-    cells,
-    items,
-    section,
-    table,
-    titles,
-)
-from prunebench.results.report.numbers import BLANK
+from prunebench.results.report import document as doc
 from prunebench.results.report.stored import ReportedRun
 
 
-def settings(run: ReportedRun, m: Messages) -> Section:
+def settings(run: ReportedRun, m: Messages) -> doc.Section:
     """Protocol, host, versions, inputs and the whole configuration."""
-    latency, heads = run.latency, titles(m, "setting", "value")
+    latency, heads = run.latency, doc.titles(m, "setting", "value")
     protocol = m(
         "settings.protocol",
         rounds=m.counted("rounds", latency.rounds),
@@ -40,55 +29,46 @@ def settings(run: ReportedRun, m: Messages) -> Section:
         "config": (run.config.digest(), run.config.model_dump(mode="json")),
     }
     host, versions, config = (
-        table(m(f"settings.{key}.caption", digest=digest), heads, _rows(values))
+        doc.table(m(f"settings.{key}.caption", digest=digest), heads, _flat(values))
         for key, (digest, values) in tables.items()
     )
-    return section(
+    return doc.section(
         "settings",
         m,
-        Paragraph(protocol),
-        Heading(m("settings.noise")),
-        items(tell_noise(seen, m) for seen in latency.noise) or Paragraph(m("settings.quiet")),
-        Heading(m("settings.host")),
+        protocol,
+        doc.Heading(m("settings.noise")),
+        doc.items(tell_noise(seen, m) for seen in latency.noise) or m("settings.quiet"),
+        doc.Heading(m("settings.host")),
         host,
-        Heading(m("settings.versions")),
+        doc.Heading(m("settings.versions")),
         versions,
-        Heading(m("settings.files")),
+        doc.Heading(m("settings.files")),
         _files(run, m),
-        Heading(m("settings.config")),
+        doc.Heading(m("settings.config")),
         config,
     )
 
 
-def _files(run: ReportedRun, m: Messages) -> Table:
+def _files(run: ReportedRun, m: Messages) -> doc.Table:
     rows = (
-        cells(
+        doc.cells(
             v.name,
             " → ".join(v.steps),
-            BLANK if v.checkpoint is None else v.checkpoint.sha256[:16],
-            BLANK if v.exported is None else v.exported.onnx.sha256[:16],
+            v.checkpoint.sha256[:16] if v.checkpoint else None,
+            v.exported.onnx.sha256[:16] if v.exported else None,
         )
         for v in run.variants
     )
-    heads = titles(m, "variant", "steps", "checkpoint_sha", "onnx_sha")
-    return table(m("settings.files.caption"), heads, rows)
+    heads = doc.titles(m, "variant", "steps", "checkpoint_sha", "onnx_sha")
+    return doc.table(m("settings.files.caption"), heads, rows)
 
 
-def _rows(values: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    return (cells(key, _text(value)) for key, value in _flat(values))
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested keys as dotted paths."""
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[doc.Cell, ...]]:
+    """A row for each setting, nested keys as dotted paths."""
     for key, value in values.items():
         path = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{path}.")
         else:
-            yield path, value
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(str(one) for one in value) or BLANK
-    return BLANK if value is None else str(value)
+            text = ", ".join(map(str, value)) if isinstance(value, list) else value
+            yield doc.cells(path, None if text is None else str(text))

@@ -9,18 +9,7 @@ from prunebench.common.text import percent, points
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import tell
 from prunebench.results.ranking.records import Difference, Effect, Metric, RelativeChange
-from prunebench.results.report.document import (
-    Cell,
-    Item,
-    Paragraph,
-    Section,
-    Table,
-    cells,
-    items,
-    section,
-    table,
-    titles,
-)
+from prunebench.results.report import document as doc
 from prunebench.results.report.numbers import BLANK
 from prunebench.results.report.significant_findings import compared
 from prunebench.results.report.stored import ReportedRun
@@ -28,35 +17,35 @@ from prunebench.results.report.stored import ReportedRun
 METRICS: tuple[Metric, ...] = ("accuracy", "speed", "efficiency")
 
 
-def strategies(run: ReportedRun, m: Messages) -> Section | None:
+def strategies(run: ReportedRun, m: Messages) -> doc.Section | None:
     """What each strategy made of the pruned network, ``None`` without retraining."""
     effects = [effect for effect in run.ranking.effects if effect.kind == "strategy"]
     if not effects:
         return None
-    heads = titles(
+    heads = doc.titles(
         m,
         *("variant", "against", "parameters_change#", "accuracy_change#", "speed_change#"),
         *("retention#", "efficiency_change#", "verdict", "minutes#"),
     )
     rows = (_strategy_row(run, effect, m) for effect in effects)
-    pairs = items(tell(pair, run.ranking, m) for pair in _head_to_head(run, effects))
-    return section(
+    pairs = doc.items(tell(pair, run.ranking, m) for pair in _head_to_head(run, effects))
+    return doc.section(
         "strategies",
         m,
-        table(m("strategies.caption"), heads, rows),
-        None if pairs is None else Paragraph(m("strategies.pairs")),
+        doc.table(m("strategies.caption"), heads, rows),
+        None if pairs is None else m("strategies.pairs"),
         pairs,
         _settings(run, m),
     )
 
 
-def rounds(run: ReportedRun, m: Messages) -> Section | None:
+def rounds(run: ReportedRun, m: Messages) -> doc.Section | None:
     """What a further round of retraining gave, ``None`` where there was none."""
     effects = [effect for effect in run.ranking.effects if effect.kind == "round"]
     if not effects:
         return None
     rows = (
-        cells(
+        doc.cells(
             effect.variant,
             effect.reference,
             _cell(_points(run, effect), effect.accuracy, m),
@@ -65,11 +54,13 @@ def rounds(run: ReportedRun, m: Messages) -> Section | None:
         )
         for effect in effects
     )
-    heads = titles(
+    heads = doc.titles(
         m, "variant", "against", "accuracy_change#", "speed_change#", "efficiency_change#"
     )
-    verdicts = items(Item(round_verdict(run, effect, m), effect.variant) for effect in effects)
-    return section("rounds", m, table(m("rounds.caption"), heads, rows), verdicts)
+    verdicts = doc.items(
+        doc.Item(round_verdict(run, effect, m), effect.variant) for effect in effects
+    )
+    return doc.section("rounds", m, doc.table(m("rounds.caption"), heads, rows), verdicts)
 
 
 def round_verdict(run: ReportedRun, effect: Effect, m: Messages) -> str:
@@ -81,30 +72,25 @@ def round_verdict(run: ReportedRun, effect: Effect, m: Messages) -> str:
     return m(key, change=change, reference=effect.reference)
 
 
-def _strategy_row(run: ReportedRun, effect: Effect, m: Messages) -> tuple[Cell, ...]:
+def _strategy_row(run: ReportedRun, effect: Effect, m: Messages) -> tuple[doc.Cell, ...]:
     verdict = run.ranking.row(effect.variant).verdict
-    grown = effect.parameters_percent
-    speed = effect.speed.percent
+    grown, speed = effect.parameters_percent, effect.speed.percent
+    # Its own training and those it goes on from.
+    minutes = sum(training.minutes for training in run.retrainings(effect.variant))
     retention = speed.model_copy(
         update={name: 100 + getattr(speed, name) for name in ("estimate", "low", "high")}
     )
-    return cells(
+    return doc.cells(
         effect.variant,
         effect.reference,
-        BLANK if grown is None else f"{grown:+.1f} %",
+        None if grown is None else f"{grown:+.1f} %",
         _cell(_points(run, effect), effect.accuracy, m),
         _change(effect.speed, m),
         percent(retention),
         _change(effect.efficiency, m),
-        BLANK if verdict is None else m(f"verdict.{verdict}"),
-        _minutes(run, effect.variant),
+        m(f"verdict.{verdict}") if verdict else None,
+        f"{minutes:.1f}" if minutes else None,
     )
-
-
-def _minutes(run: ReportedRun, name: str) -> str:
-    """What a variant's own training and those it goes on from took together."""
-    total = sum(training.minutes for training in run.retrainings(name))
-    return f"{total:.1f}" if total else BLANK
 
 
 def _points(run: ReportedRun, effect: Effect) -> str:
@@ -114,14 +100,14 @@ def _points(run: ReportedRun, effect: Effect) -> str:
     return BLANK if change is None else points(change, signed=True)
 
 
-def _change(change: RelativeChange, m: Messages) -> Cell:
+def _change(change: RelativeChange, m: Messages) -> doc.Cell:
     return _cell(percent(change.percent, signed=True), change, m)
 
 
-def _cell(text: str, change: RelativeChange, m: Messages) -> Cell:
+def _cell(text: str, change: RelativeChange, m: Messages) -> doc.Cell:
     if not change.shown:
-        return Cell(m("change.not_shown", change=text), "open")
-    return Cell(text, "good" if change.percent.estimate > 0 else "bad")
+        return doc.Cell(m("change.not_shown", change=text), "open")
+    return doc.Cell(text, "good" if change.percent.estimate > 0 else "bad")
 
 
 def _head_to_head(run: ReportedRun, effects: list[Effect]) -> Iterator[Difference]:
@@ -133,19 +119,14 @@ def _head_to_head(run: ReportedRun, effects: list[Effect]) -> Iterator[Differenc
             yield from (pair for pair in pairs if pair is not None)
 
 
-def _settings(run: ReportedRun, m: Messages) -> Table | None:
+def _settings(run: ReportedRun, m: Messages) -> doc.Table | None:
     """Hyper-parameters of the strategies, those that differ first."""
-    chosen = {
-        name: settings.model_dump() for name, settings in run.config.retrain.strategies.items()
-    }
+    chosen = {name: one.model_dump() for name, one in run.config.retrain.strategies.items()}
     if not chosen:
         return None
-    keys = list(dict.fromkeys(key for settings in chosen.values() for key in settings))
-    texts = {
-        key: tuple(str(settings[key]) if key in settings else BLANK for settings in chosen.values())
-        for key in keys
-    }
-    ordered = sorted(keys, key=lambda key: len(set(texts[key])) == 1)
-    heads = (*titles(m, "setting"), *(f"{name}#" for name in chosen))
-    rows = (cells(key, *texts[key]) for key in ordered)
-    return table(m("strategies.settings"), heads, rows)
+    keys = dict.fromkeys(key for settings in chosen.values() for key in settings)
+    texts = {key: [str(one.get(key, BLANK)) for one in chosen.values()] for key in keys}
+    ordered = sorted(texts, key=lambda key: len(set(texts[key])) == 1)
+    heads = (*doc.titles(m, "setting"), *(f"{name}#" for name in chosen))
+    rows = (doc.cells(key, *texts[key]) for key in ordered)
+    return doc.table(m("strategies.settings"), heads, rows)
