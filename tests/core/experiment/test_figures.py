@@ -18,7 +18,7 @@ from prunebench.experiment.figures import measured_from, network_key
 from prunebench.measuring.latency.stopping import possible_interim_looks
 from prunebench.results.messages.sentences import neighbours
 from prunebench.results.outcome import RunRanking, read_latency
-from prunebench.results.ranking import MeasuredVariant
+from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.run_folder import read_variants
 
 

@@ -19,16 +19,14 @@ from prunebench.common.text import percent, points
 from prunebench.config.sections import Control, RankingConfig
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import Fact, tell
-from prunebench.results.ranking import (
-    FailedVariant,
-    MeasuredVariant,
-    Ranking,
-    rank,
-)
+from prunebench.results.ranking.measured import MeasuredVariant
+from prunebench.results.ranking.rank import rank
 from prunebench.results.ranking.records import (
     Altered,
+    FailedVariant,
     FewImages,
     MeasuredApart,
+    Ranking,
     Restored,
     SameNetwork,
     Shown,

@@ -19,8 +19,7 @@ from prunebench.measuring.map_bootstrap import load_detections
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import tell
 from prunebench.results.outcome import RunRanking, read_latency, read_outcome
-from prunebench.results.ranking import Ranking
-from prunebench.results.ranking.records import RankedVariant
+from prunebench.results.ranking.records import RankedVariant, Ranking
 from prunebench.results.run_folder import read_run_config, read_variants
 from tasks.publishing import ranking_rows
 

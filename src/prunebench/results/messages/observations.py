@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from prunebench.common.records import (
-    Audit,
-    Grounds,
-    Judgement,
-    LeftAlone,
-    Reached,
-    StockBudget,
-    VariantRecord,
-)
+from prunebench.common import records
 from prunebench.measuring.latency.records import Noise
 from prunebench.results.diagnoses import Explained, Explanation, Sound
 from prunebench.results.messages.catalogue import Messages
@@ -43,12 +35,12 @@ def tell_finding(finding: AuditFinding, m: Messages) -> str:
     return m("audit.file", verdict=verdict, found=_audit(finding.audit, m))
 
 
-def tell_grounds(grounds: Grounds, m: Messages, **values: object) -> str:
+def tell_grounds(grounds: records.Grounds, m: Messages, **values: object) -> str:
     """A clause about what an audit's verdict rests on; it takes the network's ``parameters``."""
     return m(f"audit.{grounds.kind}", **grounds.model_dump(), **values)
 
 
-def tell_variant(variant: VariantRecord, m: Messages) -> str:
+def tell_variant(variant: records.VariantRecord, m: Messages) -> str:
     """Clauses about what an audited variant is and what it was made for; else empty."""
     audit, reached = variant.audit, variant.reached
     if audit is None:
@@ -63,7 +55,7 @@ def tell_variant(variant: VariantRecord, m: Messages) -> str:
     return ", ".join(parts)
 
 
-def tell_left_alone(left: LeftAlone, m: Messages) -> str:
+def tell_left_alone(left: records.LeftAlone, m: Messages) -> str:
     """A clause about why pruning left a module alone."""
     reason = m(f"left.{left.reason}", **left.model_dump())
     if left.shared_with is None:
@@ -71,7 +63,7 @@ def tell_left_alone(left: LeftAlone, m: Messages) -> str:
     return m("left.shared", module=left.shared_with, reason=reason)
 
 
-def tell_judgement(judgement: Judgement, m: Messages) -> str:
+def tell_judgement(judgement: records.Judgement, m: Messages) -> str:
     """A clause: "round 2: +0.4 points mAP50 [-0.6, +1.3], no gain shown; stopped"."""
     values: dict[str, object] = {**judgement.model_dump(), "before": judgement.round - 1}
     if (gain := judgement.gain) is not None:
@@ -82,7 +74,7 @@ def tell_judgement(judgement: Judgement, m: Messages) -> str:
     return m("judgement", round=judgement.round, found=found)
 
 
-def _audit(audit: Audit, m: Messages) -> str:
+def _audit(audit: records.Audit, m: Messages) -> str:
     structure, before = audit.structure, audit.grounds.parent_parameters
     return tell_grounds(
         audit.grounds,
@@ -95,7 +87,7 @@ def _audit(audit: Audit, m: Messages) -> str:
     )
 
 
-def _reached(reached: Reached, m: Messages) -> str:
+def _reached(reached: records.Reached, m: Messages) -> str:
     values = {**reached.model_dump(), "mmacs": reached.macs / 1e6}
     counted = m("made.reached.counted", **values)
     if reached.speedup is None:
@@ -104,7 +96,7 @@ def _reached(reached: Reached, m: Messages) -> str:
     return f"{measured}; {counted}"
 
 
-def _budget(budget: StockBudget, macs: int, m: Messages) -> list[str]:
+def _budget(budget: records.StockBudget, macs: int, m: Messages) -> list[str]:
     key = "made.macs" if budget.pruned_macs is None else "made.macs.beside"
     pruned_mmacs = (budget.pruned_macs or 0) / 1e6
     size = m(key, mmacs=macs / 1e6, pruned=budget.pruned, pruned_mmacs=pruned_mmacs)

@@ -8,41 +8,28 @@ from prunebench.common.records import Interval
 from prunebench.common.text import percent, points
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_grounds
+from prunebench.results.ranking import records
 from prunebench.results.ranking.advice import PREFERENCE
-from prunebench.results.ranking.records import (
-    Advice,
-    AgainstControl,
-    Altered,
-    Difference,
-    Doubt,
-    Effect,
-    MeasuredApart,
-    Metric,
-    Ranking,
-    RelativeChange,
-    Restored,
-    SameNetwork,
-)
 
-Fact = Advice | Difference | Effect | AgainstControl | Doubt
+Fact = records.Advice | records.Difference | records.Effect | records.AgainstControl | records.Doubt
 
 
-def tell(fact: Fact, ranking: Ranking, m: Messages) -> str:
+def tell(fact: Fact, ranking: records.Ranking, m: Messages) -> str:
     """A fact of a ranking in words."""
     match fact:
-        case Difference():
+        case records.Difference():
             return _difference(fact, ranking, m)
-        case Advice():
+        case records.Advice():
             return _advice(fact, ranking, m)
-        case Effect():
+        case records.Effect():
             return _effect(fact, m)
-        case AgainstControl():
+        case records.AgainstControl():
             return _control(fact, ranking, m)
         case _:
             return _doubt(fact, ranking, m)
 
 
-def neighbours(ranking: Ranking) -> list[Difference]:
+def neighbours(ranking: records.Ranking) -> list[records.Difference]:
     """Each row against the next: in efficiency, and in speed where they are two networks."""
     pairs = []
     for upper, lower in itertools.pairwise(row.name for row in ranking.rows):
@@ -52,7 +39,7 @@ def neighbours(ranking: Ranking) -> list[Difference]:
     return pairs
 
 
-def _difference(difference: Difference, ranking: Ranking, m: Messages) -> str:
+def _difference(difference: records.Difference, ranking: records.Ranking, m: Messages) -> str:
     metric, measured = difference.metric, difference.interval
     values = {"first": difference.first, "second": difference.second}
     values["noun"] = m(f"sentence.noun.{metric}")
@@ -78,13 +65,13 @@ def _difference(difference: Difference, ranking: Ranking, m: Messages) -> str:
     return m.clauses(parts)
 
 
-def _effect(effect: Effect, m: Messages) -> str:
+def _effect(effect: records.Effect, m: Messages) -> str:
     changes = []
     if effect.parameters_percent is not None:
         change = f"{effect.parameters_percent:+.1f} %"
         changes.append(m("sentence.effect.parameters", change=change))
     for name in ("accuracy", "speed", "efficiency"):
-        found: RelativeChange = getattr(effect, name)
+        found: records.RelativeChange = getattr(effect, name)
         change = percent(found.percent, signed=True)
         if not found.shown:
             change = m("change.not_shown", change=change)
@@ -93,7 +80,7 @@ def _effect(effect: Effect, m: Messages) -> str:
     return m("sentence.effect", changes=", ".join(changes), **names)
 
 
-def _control(pair: AgainstControl, ranking: Ranking, m: Messages) -> str:
+def _control(pair: records.AgainstControl, ranking: records.Ranking, m: Messages) -> str:
     control, row = ranking.row(pair.control), ranking.row(pair.variant)
     speed = ranking.difference("speed", control.name, row.name)
     accuracy = ranking.difference("accuracy", control.name, row.name)
@@ -119,7 +106,7 @@ def _control(pair: AgainstControl, ranking: Ranking, m: Messages) -> str:
     return m.clauses(parts)
 
 
-def _seen(difference: Difference, control: str, m: Messages) -> str:
+def _seen(difference: records.Difference, control: str, m: Messages) -> str:
     """The figure from the control's side; in brackets where the two are tied."""
     measured = difference.seen_from(control)
     if measured is None:
@@ -130,11 +117,11 @@ def _seen(difference: Difference, control: str, m: Messages) -> str:
     return m("sentence.control.difference", difference=signed)
 
 
-def _worded(metric: Metric, measured: Interval, *, signed: bool = False) -> str:
+def _worded(metric: records.Metric, measured: Interval, *, signed: bool = False) -> str:
     return (points if metric == "accuracy" else percent)(measured, signed=signed)
 
 
-def _advice(advice: Advice, ranking: Ranking, m: Messages) -> str:
+def _advice(advice: records.Advice, ranking: records.Ranking, m: Messages) -> str:
     use, fps = m(f"sentence.use.{advice.use}"), f"{ranking.realtime_fps:g}"
     if advice.recommended is None:
         if advice.use == "accuracy":
@@ -169,15 +156,15 @@ def _advice(advice: Advice, ranking: Ranking, m: Messages) -> str:
     return m.clauses(parts)
 
 
-def _doubt(doubt: Doubt, ranking: Ranking, m: Messages) -> str:
+def _doubt(doubt: records.Doubt, ranking: records.Ranking, m: Messages) -> str:
     values = doubt.model_dump()
-    if isinstance(doubt, Restored | Altered):
+    if isinstance(doubt, records.Restored | records.Altered):
         parameters = ranking.row(doubt.name).parameters or 0
         values["count"] = f"{parameters:,}"
-        if isinstance(doubt, Altered):
+        if isinstance(doubt, records.Altered):
             values["why"] = tell_grounds(doubt.grounds, m, parameters=parameters)
-    elif isinstance(doubt, SameNetwork):
+    elif isinstance(doubt, records.SameNetwork):
         values["names"] = m.listed(doubt.names)
-    elif isinstance(doubt, MeasuredApart):
+    elif isinstance(doubt, records.MeasuredApart):
         values["difference"] = percent(doubt.difference)
     return m(f"sentence.doubt.{doubt.kind}", **values)

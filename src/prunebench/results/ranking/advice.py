@@ -23,12 +23,9 @@ def advise(rows: Sequence[RankedVariant], wins: Wins) -> Iterator[Advice]:
     the deciding metric is recommended; of several that cannot be told apart from it, one that is
     shown to be better in the second metric.
     """
+    accurate = [row for row in rows if row.keeps_accuracy != "no"]
     for use, (decides, breaks_ties) in PREFERENCE.items():
-        candidates = [
-            row
-            for row in rows
-            if row.keeps_accuracy != "no" and (use == "accuracy" or row.realtime == "yes")
-        ]
+        candidates = [row for row in accurate if use == "accuracy" or row.realtime == "yes"]
         if not candidates:
             yield Advice(use=use, recommended=None, tied=())
             continue
@@ -38,13 +35,10 @@ def advise(rows: Sequence[RankedVariant], wins: Wins) -> Iterator[Advice]:
         chosen = next(
             (row for row in by_second if (breaks_ties, row.name, leader.name) in wins), leader
         )
-        yield Advice(
-            use=use,
-            recommended=chosen.name,
-            tied=tuple(
-                row.name
-                for row in level
-                if row is not chosen and (breaks_ties, chosen.name, row.name) not in wins
-            ),
-            leader=None if chosen is leader else leader.name,
+        tied = (
+            row.name
+            for row in level
+            if row is not chosen and (breaks_ties, chosen.name, row.name) not in wins
         )
+        instead_of = None if chosen is leader else leader.name
+        yield Advice(use=use, recommended=chosen.name, tied=tuple(tied), leader=instead_of)

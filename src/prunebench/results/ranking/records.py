@@ -1,7 +1,4 @@
-"""The frozen records of a ranking, all of it plain JSON.
-
-They hold facts; ``results.messages.sentences`` puts them into words, in every language.
-"""
+"""The frozen records of a ranking: facts, which ``results.messages.sentences`` puts into words."""
 
 from __future__ import annotations
 
@@ -328,9 +325,9 @@ class Ranking(Record):
         Raises:
             KeyError: They were not compared.
         """
-        for difference in self.differences:
-            if difference.metric == metric and {difference.first, difference.second} == {a, b}:
-                return difference
+        for found in self.differences:
+            if found.metric == metric and {found.first, found.second} == {a, b}:
+                return found
         raise KeyError((metric, a, b))
 
 

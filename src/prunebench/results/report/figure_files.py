@@ -38,7 +38,12 @@ def write_figures(document: Document, folder: Path) -> None:
     figures = [b for section in document.sections for b in section.blocks if isinstance(b, Figure)]
     if not figures:
         return
-    browser = _browser()
+    if (browser := installed_browser()) is None:
+        raise InputError(
+            "drawing figures into files needs Chromium or Chrome, and none is installed here",
+            fix="install it (Debian: apt-get install chromium), or save a figure with the camera "
+            "button that report.html shows above it",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="prunebench-figures-") as scratch:
         drawings = [_drawing(f, kind, Path(scratch)) for f in figures for kind in SCALES]
@@ -51,17 +56,6 @@ def write_figures(document: Document, folder: Path) -> None:
 def installed_browser() -> str | None:
     """Path of the Chromium or Chrome of this host, ``None`` where there is none."""
     return next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
-def _browser() -> str:
-    found = installed_browser()
-    if found is None:
-        raise InputError(
-            "drawing figures into files needs Chromium or Chrome, and none is installed here",
-            fix="install it (Debian: apt-get install chromium), or save a figure with the camera "
-            "button that report.html shows above it",
-        )
-    return found
 
 
 def _drawing(figure: Figure, kind: str, folder: Path) -> dict[str, Any]:

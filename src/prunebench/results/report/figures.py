@@ -9,19 +9,10 @@ import numpy as np
 
 from prunebench.common.text import points
 from prunebench.results.messages.catalogue import Messages
+from prunebench.results.report import style
 from prunebench.results.report.document import Figure
 from prunebench.results.report.per_class import ClassChange
 from prunebench.results.report.stored import ReportedRun
-from prunebench.results.report.style import (
-    COLOURS,
-    by_rows,
-    colour,
-    finished,
-    new_figure,
-    plain,
-    rows_height,
-    shortened,
-)
 
 if TYPE_CHECKING:
     from prunebench.results.history.change_points import MarkedSeries
@@ -47,7 +38,7 @@ def latency_distribution(run: ReportedRun, threads: int, m: Messages) -> Figure 
     drawn = {name: rounds for name, rounds in by_name.items() if rounds}
     if not drawn:
         return None
-    figure = new_figure(rows_height(len(drawn)))
+    figure = style.new_figure(style.rows_height(len(drawn)))
     for index, (name, rounds) in enumerate(drawn.items()):
         low, first, middle, third, high = np.percentile(np.concatenate(rounds), BOX_PERCENTILES)
         figure.add_box(
@@ -58,23 +49,23 @@ def latency_distribution(run: ReportedRun, threads: int, m: Messages) -> Figure 
             lowerfence=[low],
             upperfence=[high],
             orientation="h",
-            line={"color": colour(index), "width": 1.5},
+            line={"color": style.colour(index), "width": 1.5},
             fillcolor="rgba(0,0,0,0)",
-            name=plain(name),
+            name=style.plain(name),
             showlegend=False,
         )
         figure.add_scatter(
             x=[float(np.median(one)) for one in rounds],
             y=[name] * len(rounds),
             mode="markers",
-            marker={"color": colour(index), "size": 5, "opacity": 0.7},
+            marker={"color": style.colour(index), "size": 5, "opacity": 0.7},
             hovertemplate=f"%{{x:.2f}} ms<extra>{m('figure.distribution.round')}</extra>",
             showlegend=False,
         )
-    figure.update_yaxes(**by_rows(list(drawn)))
+    figure.update_yaxes(**style.by_rows(list(drawn)))
     figure.update_xaxes(title=m("figure.distribution.x"))
     counts = {"threads": m.counted("threads", threads), "count": len(drawn)}
-    return finished(figure, f"latency-distribution-{threads}", "distribution", m, **counts)
+    return style.finished(figure, f"latency-distribution-{threads}", "distribution", m, **counts)
 
 
 def stage_times(run: ReportedRun, threads: int, m: Messages) -> Figure | None:
@@ -86,22 +77,22 @@ def stage_times(run: ReportedRun, threads: int, m: Messages) -> Figure | None:
     }
     if not found:
         return None
-    figure = new_figure(rows_height(len(found)))
+    figure = style.new_figure(style.rows_height(len(found)))
     for shade, stage in ((1, "letterbox"), (0, "inference"), (2, "nms")):
         key = "masks" if stage == "nms" and run.ranking.segmentation else stage
         figure.add_bar(
             y=list(found),
             x=[getattr(frames, f"{stage}_ms") for frames in found.values()],
             orientation="h",
-            marker={"color": COLOURS[shade]},
+            marker={"color": style.COLOURS[shade]},
             name=m(f"stage.{key}"),
             hovertemplate="%{x:.2f} ms",
         )
     figure.update_layout(barmode="stack", bargap=0.35)
-    figure.update_yaxes(**by_rows(list(found)))
+    figure.update_yaxes(**style.by_rows(list(found)))
     figure.update_xaxes(title=m("figure.stages.x"))
     counts = {"threads": m.counted("threads", threads), "count": len(found)}
-    return finished(figure, f"stage-times-{threads}", "stages", m, **counts)
+    return style.finished(figure, f"stage-times-{threads}", "stages", m, **counts)
 
 
 def widths(run: ReportedRun, m: Messages) -> Figure | None:
@@ -113,21 +104,22 @@ def widths(run: ReportedRun, m: Messages) -> Figure | None:
             groups.setdefault(key, []).append(variant.name)
     if not groups:
         return None
-    figure = new_figure(380)
+    figure = style.new_figure(380)
     for index, (key, names) in enumerate(groups.items()):
         figure.add_scatter(
             x=list(range(1, len(key) + 1)),
             y=[width for _, width in key],
-            text=[plain(layer) for layer, _ in key],
+            text=[style.plain(layer) for layer, _ in key],
             mode="lines",
-            line={"shape": "hvh", "color": colour(index), "width": 2.5 if index == 0 else 1.8},
-            name=shortened(", ".join(names), 60),
+            line={"shape": "hvh", "color": style.colour(index), "width": 1.8 if index else 2.5},
+            name=style.shortened(", ".join(names), 60),
             hovertemplate="%{text}: %{y}",
         )
     figure.update_xaxes(title=m("figure.widths.x"))
     figure.update_yaxes(title=m("figure.widths.y"), rangemode="tozero")
     told = " | ".join(", ".join(names) for names in groups.values())
-    return finished(figure, "widths", "widths", m, layers=len(next(iter(groups))), groups=told)
+    layers = len(next(iter(groups)))
+    return style.finished(figure, "widths", "widths", m, layers=layers, groups=told)
 
 
 def training_curves(run: ReportedRun, m: Messages) -> Figure | None:
@@ -136,7 +128,7 @@ def training_curves(run: ReportedRun, m: Messages) -> Figure | None:
     drawn = {name: curves[column] for name, curves in run.curves.items() if column in curves}
     if not drawn:
         return None
-    figure = new_figure(380)
+    figure = style.new_figure(380)
     last = 0
     for index, (name, values) in enumerate(drawn.items()):
         # A training before pruning counts for itself alone.
@@ -146,41 +138,41 @@ def training_curves(run: ReportedRun, m: Messages) -> Figure | None:
             x=[before + epoch for epoch in range(1, len(values) + 1)],
             y=list(values),
             mode="lines+markers",
-            line={"color": colour(index), "width": 2},
+            line={"color": style.colour(index), "width": 2},
             marker={"size": 5},
-            name=shortened(name, 40),
+            name=style.shortened(name, 40),
             hovertemplate="%{x}: %{y:.3f}",
         )
     # Plotly would mark halves of an epoch.
     figure.update_xaxes(title=m("figure.training.x"), dtick=1 if last <= MARKED_EPOCHS else None)
     figure.update_yaxes(title=m("figure.training.y"), rangemode="tozero")
-    return finished(figure, "training", "training", m, names=m.listed(list(drawn)))
+    return style.finished(figure, "training", "training", m, names=m.listed(list(drawn)))
 
 
 def over_time(series: Sequence[MarkedSeries], m: Messages) -> Figure | None:
     """Model latency of each run on this host, divided by the reference model's of that run."""
     if not series:
         return None
-    figure = new_figure(380)
+    figure = style.new_figure(380)
     for index, one in enumerate(series):
         figure.add_scatter(
             x=[point.started_at.isoformat() for point in one.points],
             y=[point.to_sentinel for point in one.points],
-            text=[plain(point.run) for point in one.points],
+            text=[style.plain(point.run) for point in one.points],
             mode="lines+markers",
-            line={"color": colour(index), "width": 2},
+            line={"color": style.colour(index), "width": 2},
             # An open marker: the host was noisy in that run.
             marker={
                 "size": 8,
                 "symbol": ["circle-open" if p.noisy else "circle" for p in one.points],
             },
-            name=shortened(one.variant, 40),
+            name=style.shortened(one.variant, 40),
             hovertemplate="%{text}: %{y:.3f}",
         )
     figure.update_xaxes(title=m("figure.history.x"), type="date")
     figure.update_yaxes(title=m("figure.history.y"), rangemode="tozero")
     names, count = m.listed([s.variant for s in series]), max(len(s.points) for s in series)
-    return finished(figure, "history", "history", m, names=names, count=count)
+    return style.finished(figure, "history", "history", m, names=names, count=count)
 
 
 def class_changes(changes: Sequence[ClassChange], m: Messages) -> Figure | None:
@@ -192,9 +184,9 @@ def class_changes(changes: Sequence[ClassChange], m: Messages) -> Figure | None:
     cells = {(change.variant, change.name): change for change in changes}
     rows = [[cells[variant, name] for name in classes] for variant in variants]
     limit = max(SMALLEST_SCALE, *(abs(change.change.estimate) for change in changes))
-    figure = new_figure(rows_height(len(variants)) + 60)
+    figure = style.new_figure(style.rows_height(len(variants)) + 60)
     figure.add_heatmap(
-        x=[shortened(name, 16) for name in classes],
+        x=[style.shortened(name, 16) for name in classes],
         y=variants,
         z=[[change.change.estimate for change in row] for row in rows],
         text=[[_class_text(change) for change in row] for row in rows],
@@ -208,10 +200,10 @@ def class_changes(changes: Sequence[ClassChange], m: Messages) -> Figure | None:
         ygap=1,
         showscale=False,
     )
-    figure.update_yaxes(**by_rows(variants), showgrid=False)
+    figure.update_yaxes(**style.by_rows(variants), showgrid=False)
     figure.update_xaxes(type="category", showgrid=False)
-    listed = m.listed(classes)
-    return finished(figure, "class-changes", "classes", m, variants=len(variants), classes=listed)
+    told = {"variants": len(variants), "classes": m.listed(classes)}
+    return style.finished(figure, "class-changes", "classes", m, **told)
 
 
 def _class_text(change: ClassChange) -> str:

@@ -10,23 +10,15 @@ import plotly.graph_objects as go
 from prunebench.common.records import Interval
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.ranking.records import Pareto, RankedVariant, Ranking
+from prunebench.results.report import style
 from prunebench.results.report.document import Figure
 from prunebench.results.report.numbers import with_interval
-from prunebench.results.report.style import (
-    COLOURS,
-    LABELLED,
-    NEUTRAL,
-    finished,
-    new_figure,
-    plain,
-    shortened,
-)
 
 MILLISECONDS = 1000
 PARETO_LOOK: dict[Pareto, tuple[str, str]] = {
-    "certain": (COLOURS[2], "circle"),
-    "possible": (COLOURS[0], "circle-open"),
-    "no": (NEUTRAL, "x-thin-open"),
+    "certain": (style.COLOURS[2], "circle"),
+    "possible": (style.COLOURS[0], "circle-open"),
+    "no": (style.NEUTRAL, "x-thin-open"),
 }
 FAR = 2.0
 """A deadline further than this factor from every variant needs a logarithmic axis."""
@@ -38,9 +30,9 @@ def accuracy_against_latency(ranking: Ranking, m: Messages) -> Figure | None:
     """mAP50 against milliseconds per frame with error bars, the front and the real-time line."""
     if not ranking.rows:
         return None
-    figure = new_figure(460)
+    figure = style.new_figure(460)
     frames = {row.name: _frame_ms(row.fps) for row in ranking.rows}
-    labelled = len(ranking.rows) <= LABELLED
+    labelled = len(ranking.rows) <= style.LABELLED
     deadline = MILLISECONDS / ranking.realtime_fps
     for status, (shade, symbol) in PARETO_LOOK.items():
         rows = [row for row in ranking.rows if row.pareto == status]
@@ -52,7 +44,7 @@ def accuracy_against_latency(ranking: Ranking, m: Messages) -> Figure | None:
             error_x=_bars([frames[row.name] for row in rows], shade),
             error_y=_bars([row.map50 for row in rows], shade),
             mode="markers+text" if labelled else "markers",
-            text=[shortened(row.name) for row in rows],
+            text=[style.shortened(row.name) for row in rows],
             textposition=[_position(row, frames, deadline, ranking.rows) for row in rows],
             customdata=[_hover(row, frames[row.name], m) for row in rows],
             hovertemplate="%{customdata}<extra></extra>",
@@ -65,7 +57,7 @@ def accuracy_against_latency(ranking: Ranking, m: Messages) -> Figure | None:
         x=[frames[row.name].estimate for row in front],
         y=[row.map50.estimate for row in front],
         mode="lines",
-        line={"color": NEUTRAL, "dash": "dot", "shape": "hv", "width": 1.5},
+        line={"color": style.NEUTRAL, "dash": "dot", "shape": "hv", "width": 1.5},
         hoverinfo="skip",
         name=m("figure.pareto.front"),
     )
@@ -73,7 +65,7 @@ def accuracy_against_latency(ranking: Ranking, m: Messages) -> Figure | None:
     _add_deadline(figure, deadline, m("figure.deadline", fps=f"{ranking.realtime_fps:g}"))
     figure.update_xaxes(title=m("figure.pareto.x"))
     figure.update_yaxes(title="mAP50")
-    return finished(
+    return style.finished(
         figure,
         f"accuracy-latency-{ranking.threads}",
         "pareto",
@@ -122,7 +114,7 @@ def _position(
 
 def _hover(row: RankedVariant, frame: Interval, m: Messages) -> str:
     lines = (
-        f"<b>{plain(row.name)}</b>",
+        f"<b>{style.plain(row.name)}</b>",
         f"mAP50 {with_interval(row.map50, digits=3)}",
         f"{with_interval(frame)} ms",
         f"{with_interval(row.fps)} FPS",
@@ -167,7 +159,7 @@ def _far(frames: Collection[Interval], deadline: float) -> bool:
 def _add_deadline(figure: go.Figure, deadline: float, text: str) -> None:
     logarithmic = figure.layout.xaxis.type == "log"
     ends = {"x0": deadline, "x1": deadline, "y0": 0, "y1": 1, "yref": "paper"}
-    look = {"color": COLOURS[1], "dash": "dash", "width": 1.5}
+    look = {"color": style.COLOURS[1], "dash": "dash", "width": 1.5}
     figure.add_shape(type="line", line=look, **ends)
     # A shape takes a logarithmic axis's value, an annotation its logarithm.
     figure.add_annotation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import tell
-from prunebench.results.ranking.records import Metric, RankedVariant, Ranking
+from prunebench.results.ranking.records import Metric, Ranking
 from prunebench.results.report import document as doc
 from prunebench.results.report.numbers import with_interval
 from prunebench.results.report.sections.strategies import round_verdict
@@ -48,17 +48,14 @@ def conclusions(run: ReportedRun, m: Messages) -> doc.Section | None:
 
 def _leader(ranking: Ranking, metric: Metric, m: Messages) -> doc.Item:
     first, tied = leader(ranking, metric)
-    values = {"name": first.name, "figure": _figure(first, metric), "tied": m.some(tied)}
+    figures: dict[Metric, str] = {
+        "accuracy": f"mAP50 {with_interval(first.map50, digits=3)}",
+        "speed": f"{with_interval(first.fps)} FPS",
+        "efficiency": with_interval(first.efficiency),
+    }
+    values = {"name": first.name, "figure": figures[metric], "tied": m.some(tied)}
     key = "tied" if tied else "alone" if len(ranking.rows) > 1 else "only"
     return doc.Item(m(f"findings.{key}", **values), m(f"findings.{metric}"))
-
-
-def _figure(row: RankedVariant, metric: Metric) -> str:
-    if metric == "accuracy":
-        return f"mAP50 {with_interval(row.map50, digits=3)}"
-    if metric == "speed":
-        return f"{with_interval(row.fps)} FPS"
-    return with_interval(row.efficiency)
 
 
 def _pruning(run: ReportedRun, m: Messages) -> list[doc.Item]:

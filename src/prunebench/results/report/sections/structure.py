@@ -13,7 +13,11 @@ from prunebench.results.report.stored import ReportedRun
 
 def structure(run: ReportedRun, m: Messages) -> doc.Section:
     """Pruned here, kept or restored there, and by which step."""
-    rebuilt = any(_was_rebuilt(variant) for variant in run.variants)
+    rebuilt = any(
+        v.training is not None and v.training.transferred < v.training.tensors
+        for v in run.variants
+        if v.audit is not None and v.audit.verdict == "restored"
+    )
     return doc.section(
         "structure",
         m,
@@ -103,15 +107,6 @@ def _left_alone(audit: Audit, m: Messages) -> str:
         reasons.setdefault(tell_left_alone(left, m), []).append(module)
     told = "; ".join(f"{', '.join(modules)}: {reason}" for reason, modules in reasons.items())
     return m("structure.left_alone", modules=told)
-
-
-def _was_rebuilt(variant: VariantRecord) -> bool:
-    return (
-        variant.audit is not None
-        and variant.audit.verdict == "restored"
-        and variant.training is not None
-        and variant.training.transferred < variant.training.tensors
-    )
 
 
 def _course(trained: TrainingSummary, judgement: Judgement | None, m: Messages) -> str:
