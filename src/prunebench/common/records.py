@@ -52,11 +52,8 @@ class FileRef(Record):
     @classmethod
     def of(cls, path: Path, root: Path) -> Self:
         """Describe an existing file below ``root``."""
-        return cls(
-            path=path.relative_to(root).as_posix(),
-            sha256=sha256_of(path),
-            bytes=path.stat().st_size,
-        )
+        relative = path.relative_to(root).as_posix()
+        return cls(path=relative, sha256=sha256_of(path), bytes=path.stat().st_size)
 
     def holds(self, root: Path) -> bool:
         """Whether the file still exists below ``root`` with the same content."""
