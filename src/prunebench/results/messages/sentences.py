@@ -88,17 +88,16 @@ def _control(pair: records.AgainstControl, ranking: records.Ranking, m: Messages
     verdict = m(f"sentence.control.{pair.verdict}", **names)
     by_speed, by_accuracy = (_seen(pair, control.name, m) for pair in (speed, accuracy))
     if not (speed.significant or speed.same_network or accuracy.significant):
-        key, values = "sentence.control.ties", {"speed": by_speed, "accuracy": by_accuracy, **names}
+        key = "sentence.control.ties"
+        values = {"speed": by_speed, "accuracy": by_accuracy, **names}
     else:
+        key = "sentence.control"
         how = "faster" if speed.significant else "same" if speed.same_network else "tie"
         tie = "" if accuracy.significant else ".tie"
-        key, values = (
-            "sentence.control",
-            {
-                "speed": m(f"sentence.control.{how}", difference=by_speed, **names),
-                "accuracy": m(f"sentence.control.accuracy{tie}", difference=by_accuracy),
-            },
-        )
+        values = {
+            "speed": m(f"sentence.control.{how}", difference=by_speed, **names),
+            "accuracy": m(f"sentence.control.accuracy{tie}", difference=by_accuracy),
+        }
     parts = [m(key, verdict=verdict, **values)]
     if row.size_mb < control.size_mb:
         sizes = {"size": f"{row.size_mb:.2f}", "other": f"{control.size_mb:.2f}"}
