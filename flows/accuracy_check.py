@@ -11,8 +11,9 @@ from prefect.states import Completed, Failed, State
 from flows.run_log import progress_logged
 from prunebench.operating.accuracy_check import accuracy_sentence
 from prunebench.operating.registry import read_registry
+from tasks.accuracy_check import evaluate_entry, publish_accuracy
 from tasks.parameters import confine
-from tasks.promoted import evaluate_entry, mark_regressed, publish_accuracy
+from tasks.regression_events import mark_regressed
 
 
 @flow(name="accuracy-check", flow_run_name="accuracy-check", persist_result=False)

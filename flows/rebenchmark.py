@@ -24,8 +24,8 @@ from prunebench.results.history.compare import RunComparison
 from tasks.crashed_runs import settle_last_run
 from tasks.devices import answer_as
 from tasks.parameters import confine
-from tasks.promoted import raise_regressions
 from tasks.publishing import publish, publish_comparison, publish_latency
+from tasks.regression_events import raise_regressions
 from tasks.runs import (
     compare_with_earlier,
     diagnose,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from tasks.parameters import confine
-from tasks.promoted import mark_regressed
+from tasks.regression_events import mark_regressed
 
 
 @flow(name="regression", flow_run_name="regression of {entry}", persist_result=False)

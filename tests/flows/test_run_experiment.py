@@ -42,7 +42,7 @@ from prunebench.results.history.store import Store, default_url
 from prunebench.results.outcome import read_outcome
 from prunebench.results.run_folder import read_variants
 from prunebench.steps.events import Event, listening, text_of
-from tasks.promoted import REGRESSION_EVENT
+from tasks.regression_events import REGRESSION_EVENT
 from tests.conftest import share_steps, tiny_values
 
 NAMES = ("baseline", "pruned", "standard-1", "preserving-1")

@@ -1,4 +1,4 @@
-"""Tasks around what is promoted: evaluated again, and marked where it became worse."""
+"""Where a confirmed regression becomes an event, and what then marks its entry."""
 
 from __future__ import annotations
 
@@ -6,45 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 
-from prunebench.operating.accuracy_check import AccuracyCheck, check_accuracy
-from prunebench.operating.registry import Entry, read_registry, set_stage
+from prunebench.operating.registry import read_registry, set_stage
 from prunebench.operating.regressions import Regression, regression_sentence
 from prunebench.results.report.render import escape_markdown
-from prunebench.steps.events import announce
-from tasks.cores import cores
 from tasks.publishing import artifact_key
 
 REGRESSION_EVENT = "prunebench.regression.confirmed"
-
-
-@task(task_run_name="accuracy of {entry.name}", persist_result=False)
-def evaluate_entry(entry: Entry, registry: str) -> AccuracyCheck:
-    """Evaluate a promoted file again."""
-    with cores(1, entry.name):
-        return check_accuracy(entry, Path(registry), announce)
-
-
-@task(task_run_name="publish the accuracy", persist_result=False)
-def publish_accuracy(checks: Sequence[AccuracyCheck], failures: Sequence[str]) -> None:
-    """Keep every evaluation as an artifact."""
-    rows = [
-        {
-            "entry": check.entry,
-            "mAP50 now": round(check.now, 4),
-            "mAP50 recorded": round(check.recorded, 4),
-            "images": check.images,
-            "holds": "yes" if check.holds else "no",
-        }
-        for check in checks
-    ]
-    create_table_artifact(
-        key="accuracy-check",
-        table=rows,
-        description=" ".join(["Promoted files evaluated again.", *failures]),
-    )
 
 
 @task(task_run_name="raise regressions", persist_result=False)
