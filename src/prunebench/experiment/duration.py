@@ -35,10 +35,13 @@ class Part(Record):
 
 
 class Estimate(Record):
-    """How long a run takes if no finished step can be taken over; ``notes``: what is not in it."""
+    """How long a run takes if no finished step can be taken over.
+
+    ``quantizes``: leaving layers of an INT8 file in float takes time that is not in it.
+    """
 
     parts: tuple[Part, ...]
-    notes: tuple[str, ...]
+    quantizes: bool
 
     @property
     def low_s(self) -> float:
@@ -132,10 +135,9 @@ def estimate(
         ("measuring latency", work.rounds[0] * work.round_s, work.most_measuring_s),
     ]
     quantizes = config.quantize is not None or "int8" in config.controls
-    note = "A quantization that has to leave layers in float takes longer."
     return Estimate(
         parts=tuple(Part(title=title, low_s=low, high_s=high) for title, low, high in parts),
-        notes=(note,) if quantizes else (),
+        quantizes=quantizes,
     )
 
 

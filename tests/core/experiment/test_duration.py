@@ -96,14 +96,13 @@ def test_an_estimate_adds_up() -> None:
     assert measuring.high_s == pytest.approx(10 * round_s)
     assert around.high_s == AROUND_S
     assert found.low_s < found.high_s
-    assert found.notes == ()
+    assert not found.quantizes
 
 
 def test_an_estimate_says_what_is_not_in_it() -> None:
     settings = config(prune={"target": "8 ms"}, quantize="int8")
     pace = Pace(train_s=0.1, validate_s=0.05, infer_s=0.01)
-    notes = estimate(settings, plan_variants(settings), pace, images=(1, 1, 1)).notes
-    assert [note.split()[1] for note in notes] == ["quantization"]
+    assert estimate(settings, plan_variants(settings), pace, images=(1, 1, 1)).quantizes
 
 
 def test_an_estimate_counts_the_search_for_measured_targets() -> None:

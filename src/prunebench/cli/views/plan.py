@@ -43,7 +43,9 @@ def estimate_view(estimate: Estimate) -> RenderableType:
         table.add_row(Text(part.title), Text(_span(part.low_s, part.high_s)))
     whole = f"About {_span(estimate.low_s, estimate.high_s)} on this host, as busy as it is now."
     kept = "Steps that are finished already are taken over and take no time."
-    return Group(table, Text(whole, style="bold"), *map(Text, (kept, *estimate.notes)))
+    longer = "A quantization that has to leave layers in float takes longer."
+    notes = (kept, longer) if estimate.quantizes else (kept,)
+    return Group(table, Text(whole, style="bold"), *map(Text, notes))
 
 
 def _span(low_s: float, high_s: float) -> str:

@@ -20,6 +20,7 @@ from prunebench.common.records import Overlap, Record
 from prunebench.common.statistics import Array, log_ratios
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.latency.measure import Target, measure
+from prunebench.measuring.latency.records import Noise
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.sentinel import SENTINEL
 from prunebench.measuring.latency.stopping import round_medians
@@ -46,19 +47,41 @@ CANDIDATE, BASELINE = "candidate", "baseline"
 SENTINEL_THREADS = 1
 
 
+Unchecked = Literal["no detections", "other images", "other settings", "few images", "no masks"]
+
+
 class GateReport(Record):
-    """What a gate looked at, in words, and decided.
+    """What a gate looked at and decided.
 
     Attributes:
         method: Both measured side by side, or the candidate alone against a stored run.
-        notes: What was not checked, and what may have falsified the measurement.
+        unchecked: Why accuracy was not compared, ``None`` where it was.
+        images: Images the candidate was evaluated on.
+        noise: What may have falsified the measurement.
     """
 
     candidate: str
     baseline: str
     method: Literal["side by side", "stored run"]
-    notes: tuple[str, ...]
+    unchecked: Unchecked | None
+    images: int
+    noise: tuple[Noise, ...]
     result: GateResult
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was not checked and what may have falsified the measurement, in words."""
+        obstacles: dict[Unchecked, str] = {
+            "no detections": "the detections of one of the two are gone",
+            "other images": "the two were evaluated on different images",
+            "other settings": "the two were evaluated with different settings",
+            "few images": f"{self.images} images are too few, {FEWEST_IMAGES} are needed",
+            "no masks": "one of the two predicts no masks",
+        }
+        notes = [f"The host was noisy: {tell_noise(seen, Messages())}." for seen in self.noise]
+        if self.unchecked is not None:
+            notes.insert(0, f"Accuracy is not checked: {obstacles[self.unchecked]}.")
+        return tuple(notes)
 
 
 def run_gate(
@@ -98,7 +121,9 @@ def run_gate(
         candidate=first.title,
         baseline=gate.baseline_title,
         method="side by side" if stored is None else "stored run",
-        notes=tuple(dict.fromkeys(gate.notes)),
+        unchecked=_unchecked(first, second),
+        images=len(first.experiment.images),
+        noise=tuple(gate.noise),
         result=decide(findings, confirmation),
     )
 
@@ -123,7 +148,7 @@ def _settings(settings: LatencyConfig, limits: GateLimits) -> LatencyConfig:
 
 @dataclass
 class _Gate:
-    """A comparison that can be measured several times; ``notes`` gathers what to know of it."""
+    """A comparison that can be measured several times; ``noise`` gathers what disturbed it."""
 
     candidate: Subject
     baseline: Subject | None
@@ -132,7 +157,7 @@ class _Gate:
     limits: GateLimits
     work: Path
     emit: Emit
-    notes: list[str] = field(default_factory=list)
+    noise: list[Noise] = field(default_factory=list)
 
     @property
     def baseline_title(self) -> str:
@@ -158,10 +183,8 @@ class _Gate:
                 checks.append(stored_check(name, count, ratios, logs, self.limits))
         first = self.candidate.detections
         second = None if self.baseline is None else self.baseline.detections
-        obstacle = _accuracy_obstacle(self.candidate, self.baseline)
-        if obstacle is not None:
-            self.notes.append(f"Accuracy is not checked: {obstacle}.")
-        elif first is not None and second is not None:
+        unchecked = _unchecked(self.candidate, self.baseline)
+        if unchecked is None and first is not None and second is not None:
             experiment = self.candidate.experiment
             ranking, seed = experiment.config.ranking, experiment.config.seed + attempt
             weights = image_weights(len(experiment.images), ranking.bootstrap, seed)
@@ -194,11 +217,10 @@ class _Gate:
         )
         for role, reason in result.failures.items():
             raise StepError("latency", reason, variant=roles[role].title)
-        noise = [tell_noise(seen, Messages()) for seen in result.noise]
-        if noise and self.settings.strict:
-            reason = f"the host was noisy and strict is set: {'; '.join(noise)}"
-            raise StepError("gate", reason)
-        self.notes += [f"The host was noisy: {seen}." for seen in noise]
+        if result.noise and self.settings.strict:
+            noise = "; ".join(tell_noise(seen, Messages()) for seen in result.noise)
+            raise StepError("gate", f"the host was noisy and strict is set: {noise}")
+        self.noise += [seen for seen in result.noise if seen not in self.noise]
         return round_medians(read_samples(folder / result.samples.path), "model")
 
     def _on_event(self, event: Event) -> None:
@@ -216,24 +238,24 @@ def _existing(images: list[Path]) -> list[Path]:
     return images
 
 
-def _accuracy_obstacle(candidate: Subject, baseline: Subject | None) -> str | None:
+def _unchecked(candidate: Subject, baseline: Subject | None) -> Unchecked | None:
     """Why two accuracies say nothing about each other, if so."""
     if baseline is None or candidate.detections is None or baseline.detections is None:
-        return "the detections of one of the two are gone"
+        return "no detections"
     both = candidate.experiment, baseline.experiment
     images = [(e.data_digest, e.split, len(e.images)) for e in both]
     if images[0] != images[1]:
-        return "the two were evaluated on different images"
+        return "other images"
     # The split and the number of images were just compared as they turned out.
     settings = [e.config.accuracy.model_dump(exclude={"split", "images"}) for e in both]
     if settings[0] != settings[1]:
-        return "the two were evaluated with different settings"
+        return "other settings"
     if images[0][2] < FEWEST_IMAGES:
-        return f"{images[0][2]} images are too few, {FEWEST_IMAGES} are needed"
+        return "few images"
     scores = [one.variant.accuracy for one in (candidate, baseline)]
     no_masks = any(score is None or score.mask_map50 is None for score in scores)
     if both[0].config.ranking.metric == "mask" and no_masks:
-        return "one of the two predicts no masks"
+        return "no masks"
     return None
 
 

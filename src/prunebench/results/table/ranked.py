@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from prunebench.common.records import Record
-from prunebench.common.text import listed
 from prunebench.results.ranking.records import FailedVariant, Shown
+from prunebench.results.table.doubts import OtherThreads, TableDoubt, doubt_sentence, doubts_of
 from prunebench.results.table.reader import read_table
 from prunebench.variants.stock_catalogue import recognise
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FOLDED = ", BatchNorm folded"
-
-ROUNDED_PERCENT = 1.5
-"""A printed efficiency may differ this much from its own columns, rounded before printing."""
 
 
 class TableRow(Record):
@@ -91,7 +88,7 @@ class TableRanking(Record):
             no network occurs twice.
         rows: By falling efficiency.
         effects: What each retraining did, where strategies and rounds were recognised.
-        notes: What the table does not say about itself.
+        doubts: What the table does not say about itself.
     """
 
     source: str
@@ -100,7 +97,12 @@ class TableRanking(Record):
     rows: tuple[TableRow, ...]
     failures: tuple[FailedVariant, ...]
     effects: tuple[TableEffect, ...]
-    notes: tuple[str, ...]
+    doubts: tuple[TableDoubt, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The doubts in words."""
+        return tuple(map(doubt_sentence, self.doubts))
 
     def to_frame(self) -> pd.DataFrame:
         """The rows as a table, with the columns ``rank`` reads and what was computed from them.
@@ -139,10 +141,7 @@ def rank(table: pd.DataFrame | str | PathLike[str], *, realtime_fps: float = 20.
     speeds = rows.groupby("network")["fps"].agg(["min", "max", "size"])
     repeated = speeds[speeds["size"] > 1]
     noise = None if repeated.empty else float((repeated["max"] / repeated["min"]).max())
-    notes = [*_noise_notes(rows, noise), *_pruning_notes(rows), *_misprints(rows)]
-    if found.left_out:
-        left_out = listed(found.left_out)
-        notes.insert(0, f"Only the first thread count is ranked; left out: {left_out}.")
+    left_out = [OtherThreads(left_out=tuple(found.left_out))] if found.left_out else []
     return TableRanking(
         source=found.source,
         realtime_fps=realtime_fps,
@@ -153,7 +152,7 @@ def rank(table: pd.DataFrame | str | PathLike[str], *, realtime_fps: float = 20.
             for name, reason in found.failures.items()
         ),
         effects=tuple(_effects(rows, noise)),
-        notes=tuple(notes),
+        doubts=(*left_out, *doubts_of(rows, noise)),
     )
 
 
@@ -254,60 +253,3 @@ def _reference(row: Mapping[str, Any], rows: pd.DataFrame) -> Mapping[str, Any] 
     else:
         found = rows[(rows["strategy"] == "") & rows["called_pruned"]]
     return found.to_dict("records")[0] if len(found) == 1 else None
-
-
-def _noise_notes(rows: pd.DataFrame, noise: float | None) -> Iterator[str]:
-    for name, alike in rows.groupby("network", sort=False):
-        if len(alike) == 1:
-            continue
-        few, many = int(alike["params"].min()), int(alike["params"].max())
-        if (alike["stock"] == "").all():
-            what = f"have the same parameter count ({few:,}), so presumably the same network"
-        else:
-            what = f"are the same network, {name}"
-            if few < many:
-                what += f" ({many:,} parameters, or {few:,} with BatchNorm folded)"
-        yield (
-            f"{listed(alike['variant'].to_list())} {what}: their speed differences "
-            f"({alike['fps'].min():g} to {alike['fps'].max():g} FPS) cannot come from the models."
-        )
-    if noise is None:
-        yield (
-            "The table has no intervals and no network twice: the order is as given, and how "
-            "much of it is noise cannot be told."
-        )
-    else:
-        yield (
-            f"FPS figures of the same network differ by up to a factor {noise:.2f}: that is "
-            "this table's noise. Smaller differences, and those inside one network, are ties."
-        )
-
-
-def _misprints(rows: pd.DataFrame) -> Iterator[str]:
-    for row in rows[rows["printed"].notna()].to_dict("records"):
-        printed, own = row["printed"], row["efficiency"]
-        off = 100 * (printed / own - 1) if own > 0 else math.inf
-        if abs(off) > ROUNDED_PERCENT:
-            yield (
-                f"The printed efficiency {printed:g} of {row['variant']} is "
-                f"{off:+.1f} % off its own columns ({own:.2f})."
-            )
-
-
-def _pruning_notes(rows: pd.DataFrame) -> Iterator[str]:
-    is_stock = rows["stock"] != ""
-    restored = rows["variant"][is_stock & rows["called_pruned"]].to_list()
-    if not restored:
-        return
-    verb = "is" if len(restored) == 1 else "are"
-    yield (
-        f"{listed(restored)} {verb} described as pruned, but {verb} the unpruned network: "
-        "retraining restored it and the pruning is lost."
-    )
-    others = rows[~is_stock & (rows["called_pruned"] | (rows["strategy"] != ""))]
-    kept = [
-        f"{name} ({count:,.0f} parameters, no stock network)"
-        for name, count in zip(others["variant"], others["params"], strict=True)
-    ]
-    if kept:
-        yield f"Only {listed(kept)} {'is' if len(kept) == 1 else 'are'} still pruned."
