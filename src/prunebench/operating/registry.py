@@ -5,6 +5,7 @@ Runs are named relative to the folder that holds the registry, so that both can 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,7 +16,7 @@ from pydantic import Field, ValidationError
 from prunebench.common.errors import InputError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Record, VariantRecord
-from prunebench.results.outcome import read_outcome
+from prunebench.results.outcome import RunRanking, read_outcome
 from prunebench.results.run_folder import read_variant
 
 Stage = Literal["promoted", "regressed"]
@@ -59,17 +60,25 @@ class Entry(Record):
         return variant
 
 
-def promote(run: Path, variant: str, registry: Path) -> Entry:
+def promote(run: Path, variant: str, registry: Path, *, anyway: bool = False) -> Entry:
     """Put a variant of a finished run into the registry, in place of one of the same name.
 
+    Args:
+        anyway: Even where its run speaks against it; the entry keeps what it says.
+
     Raises:
-        InputError: The run is not finished, or has no such variant with an ONNX file.
+        InputError: The run is not finished, has no such variant with an ONNX file, or speaks
+            against it.
     """
     outcome = read_outcome(run)
     record = read_variant(run, variant)
     if record.exported is None or record.failure is not None:
         what = f"{variant} has no ONNX file that was ranked"
         raise InputError(what, where=run, fix="choose another variant")
+    against = "; ".join(_against(outcome, variant))
+    if against and not anyway:
+        fix = "choose another variant, measure again, or promote it with --anyway"
+        raise InputError(f"{variant} should not be promoted: {against}", where=run, fix=fix)
     home, folder = registry.resolve().parent, run.resolve()
     entry = Entry(
         name=f"{outcome.name}-{variant}",
@@ -78,10 +87,26 @@ def promote(run: Path, variant: str, registry: Path) -> Entry:
         run=str(folder.relative_to(home) if folder.is_relative_to(home) else folder),
         stage="promoted",
         since=_now(),
+        note=f"promoted anyway: {against}" if against else None,
     )
     entry.subject(registry)
     _write(entry, registry)
     return entry
+
+
+def _against(outcome: RunRanking, variant: str) -> Iterator[str]:
+    """What a run says against putting one of its variants into use."""
+    if outcome.noise:
+        yield "the host was noisy while its run was measured"
+    ranking = outcome.rankings[0]
+    row = next((row for row in ranking.rows if row.name == variant), None)
+    if row is None:
+        yield "it is not in the ranking"
+        return
+    if row.keeps_accuracy == "no":
+        yield "it is shown to lose more accuracy than allowed"
+    if row.realtime == "no":
+        yield f"it is shown not to keep {ranking.realtime_fps:g} FPS"
 
 
 def read_registry(registry: Path) -> tuple[Entry, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from pydantic import ValidationError
-from report_kit import MIXED, make_run
+from report_kit import MIXED, STOLEN, make_run
 
 from prunebench.common.errors import InputError
 from prunebench.common.records import FileRef, VariantRecord
@@ -17,13 +19,18 @@ from prunebench.operating.registry import promote, read_registry, set_stage
 from prunebench.results.run_folder import read_variants, save_variant
 
 NAME = "compare-pruned"
+GOOD = (MIXED[0], replace(MIXED[1], found=0.86))
+"""A pruned variant that loses nothing."""
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
+    return made(tmp_path / "runs" / "20260101T000000-abcdefabcdef", GOOD)
+
+
+def made(folder: Path, makers: Any, **settings: Any) -> Path:
     """A finished run whose variants have ONNX files."""
-    folder = tmp_path / "runs" / "20260101T000000-abcdefabcdef"
-    make_run(folder, MIXED[:2], threads=(1,), rounds=4, frames=4)
+    make_run(folder, makers, **{"threads": (1,), "rounds": 4, "frames": 4, **settings})
     for variant in read_variants(folder):
         assert variant.exported is not None
         path = folder / variant.exported.onnx.path
@@ -89,6 +96,25 @@ def test_what_cannot_be_promoted_or_read(run: Path, tmp_path: Path) -> None:
     (registry / "other.yaml").write_text("name: ../../escape\n")
     with pytest.raises(InputError, match="it is not an entry of a registry"):
         read_registry(registry)
+
+
+@pytest.mark.parametrize(
+    ("settings", "makers", "reason"),
+    [
+        ({"noise": (STOLEN,)}, GOOD, "the host was noisy while its run was measured"),
+        ({"realtime_fps": 5000.0, "frames": 200}, GOOD, "it is shown not to keep 5000 FPS"),
+        ({}, MIXED[:2], "it is shown to lose more accuracy than allowed"),
+    ],
+)
+def test_what_its_run_speaks_against_is_promoted_only_when_insisted_on(
+    tmp_path: Path, settings: Any, makers: Any, reason: str
+) -> None:
+    folder = made(tmp_path / "runs" / "20260101T000000-abcdefabcdef", makers, **settings)
+    registry = tmp_path / "registry"
+    with pytest.raises(InputError, match=f"pruned should not be promoted: {reason}"):
+        promote(folder, "pruned", registry)
+    assert read_registry(registry) == ()
+    assert promote(folder, "pruned", registry, anyway=True).note == f"promoted anyway: {reason}"
 
 
 @pytest.mark.parametrize("name", ["../escape", "a/b", "", ".hidden", "a\nb"])
