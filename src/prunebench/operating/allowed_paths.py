@@ -1,7 +1,7 @@
 """Where the files that a deployment's parameters name may lie.
 
 Whoever may start a run of a deployment chooses its parameters; the worker's operator chooses what
-those may reach: the folders of ``PRUNEBENCH_ALLOWED_ROOTS``, or else the one the flows run in.
+those may reach: the folder the flows run in, and those of ``PRUNEBENCH_ALLOWED_ROOTS``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def check_path(key: str, value: str, environ: Mapping[str, str]) -> None:
     if os.sep not in value and not path.exists():
         return
     named = [part for part in environ.get(ROOTS_VARIABLE, "").split(os.pathsep) if part]
-    roots = [Path(part).expanduser().resolve() for part in named or ["."]]
+    roots = [Path(part).expanduser().resolve() for part in (".", *named)]
     if not any(path.resolve().is_relative_to(root) for root in roots):
         raise InputError(
             f"{value} lies outside the folders this worker allows "

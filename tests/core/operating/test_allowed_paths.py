@@ -88,10 +88,14 @@ def test_an_mlflow_server_of_its_own(root: Path) -> None:
 def test_the_operator_names_the_folders_and_the_database(root: Path, tmp_path: Path) -> None:
     database = "postgresql://db.example/x"
     check({"PRUNEBENCH_HISTORY": database}, history=database)
-    environ = {"PRUNEBENCH_ALLOWED_ROOTS": f"{tmp_path}:/data"}
-    check(environ, model=str(tmp_path / "secret.pt"))
+    environ = {"PRUNEBENCH_ALLOWED_ROOTS": f"{tmp_path / 'shared'}:/data"}
+    # The worker's own folder stays allowed: runs are written there.
+    check(environ, out="runs")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "secret.pt").rename(tmp_path / "shared" / "secret.pt")
+    check(environ, model=str(tmp_path / "shared" / "secret.pt"))
     check_path("model", "/data/best.pt", environ)
-    with pytest.raises(InputError, match=f"worker allows .{tmp_path}, /data"):
+    with pytest.raises(InputError, match=f"worker allows .{root}, {tmp_path}/shared, /data"):
         check_path("model", "/elsewhere/best.pt", environ)
     # It is no key of the configuration.
     assert load_config(None, overrides={"model": "best.pt"}, environ=environ).model == "best.pt"
