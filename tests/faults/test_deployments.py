@@ -34,7 +34,7 @@ DEVICE = "one-core"
 DRAWN_MS = 60_000
 
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
-"""Folder for the pictures of docs/prefect.md; they show the demo instead of the small run of the tests."""
+"""Folder for the pictures of the docs; they show the demo instead of the small run of the tests."""
 
 
 class Compared(NamedTuple):
