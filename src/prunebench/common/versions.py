@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import importlib.util
 from collections.abc import Mapping
 
 from prunebench.common.errors import EnvironmentMismatch
@@ -16,7 +15,6 @@ TESTED: Mapping[str, str] = {
     "onnxruntime": "1.32",
 }
 """Distribution to the release series whose internals this package relies on."""
-
 
 OPENCV = ("opencv-python-headless", "opencv-python")
 """Distributions of the module cv2, of which one is installed."""

@@ -7,6 +7,7 @@ from the detections both runs kept, so the second measurement only resamples the
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,7 +122,7 @@ def run_gate(
         candidate=first.title,
         baseline=gate.baseline_title,
         method="side by side" if stored is None else "stored run",
-        unchecked=_unchecked(first, second),
+        unchecked=gate.unchecked,
         images=len(first.experiment.images),
         noise=tuple(gate.noise),
         result=decide(findings, confirmation),
@@ -165,6 +166,11 @@ class _Gate:
         known = self.stored or self.baseline
         return "" if known is None else known.title
 
+    @functools.cached_property
+    def unchecked(self) -> Unchecked | None:
+        """Why accuracy is not compared, ``None`` where it is."""
+        return _unchecked(self.candidate, self.baseline)
+
     def checks(self, attempt: int) -> list[Check]:
         """Measure once, as attempt 0 or, independent of that, 1."""
         again = " again, because a regression is suspected" if attempt else ""
@@ -183,8 +189,7 @@ class _Gate:
                 checks.append(stored_check(name, count, ratios, logs, self.limits))
         first = self.candidate.detections
         second = None if self.baseline is None else self.baseline.detections
-        unchecked = _unchecked(self.candidate, self.baseline)
-        if unchecked is None and first is not None and second is not None:
+        if self.unchecked is None and first is not None and second is not None:
             experiment = self.candidate.experiment
             ranking, seed = experiment.config.ranking, experiment.config.seed + attempt
             weights = image_weights(len(experiment.images), ranking.bootstrap, seed)
