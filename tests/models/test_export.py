@@ -16,13 +16,14 @@ from pruning_kit import HW, NAMES, parameters, prune_uniformly, tiny_network
 from ultralytics import YOLO
 
 from prunebench.common.errors import CheckpointError, DatasetError, ParityError
-from prunebench.common.records import Exported
+from prunebench.common.records import Exported, VariantRecord
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.inference import OnnxNetwork
 from prunebench.measuring.session import SessionSettings
-from prunebench.variants.audit import audit_file
+from prunebench.variants.audit import audit_file, judge
 from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
 from prunebench.variants.export import Request, compare, run
+from prunebench.variants.provenance import Provenance
 from prunebench.variants.structure import structure_of
 
 SESSION = SessionSettings.of(LatencyConfig())
@@ -60,11 +61,22 @@ def request(checkpoint: Path, image: Path, **changes: Any) -> Request:
 
 
 @pytest.fixture(scope="module")
+def provenance(pruned: Path) -> Provenance | None:
+    root = judge(structure_of(tiny_network("yolov8n"), HW), parent=None, baseline=None)
+    audit = judge(structure_of(load_checkpoint(pruned), HW), parent=root, baseline=root)
+    baseline, variant = (
+        VariantRecord(name=name, parent=None, steps=(), audit=one)
+        for name, one in (("baseline", root), ("pruned", audit))
+    )
+    return Provenance.of(variant, baseline)
+
+
+@pytest.fixture(scope="module")
 def exported(
-    pruned: Path, image: Path, tmp_path_factory: pytest.TempPathFactory
+    pruned: Path, image: Path, provenance: Provenance, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Exported]:
     workdir = tmp_path_factory.mktemp("export")
-    result = run(request(pruned, image), workdir, lambda event: None)
+    result = run(request(pruned, image, provenance=provenance), workdir, lambda event: None)
     return workdir / result.onnx.path, result
 
 
@@ -106,24 +118,29 @@ def test_parity_is_far_below_the_tolerances(exported: tuple[Path, Exported]) -> 
 
 
 def test_the_same_checkpoint_gives_the_same_bytes(
-    exported: tuple[Path, Exported], pruned: Path, image: Path, tmp_path: Path
+    exported: tuple[Path, Exported],
+    pruned: Path,
+    image: Path,
+    provenance: Provenance,
+    tmp_path: Path,
 ) -> None:
-    assert run(request(pruned, image), tmp_path, lambda event: None).onnx == exported[1].onnx
+    asked = request(pruned, image, provenance=provenance)
+    assert run(asked, tmp_path, lambda event: None).onnx == exported[1].onnx
 
 
 def test_an_onnx_file_is_counted_like_its_checkpoint(
-    exported: tuple[Path, Exported], pruned: Path
+    exported: tuple[Path, Exported], pruned: Path, provenance: Provenance
 ) -> None:
-    audit = audit_file(exported[0]).audit
+    finding = audit_file(exported[0])
     network = load_checkpoint(pruned)
     expected = structure_of(network, HW)
-    assert audit is not None
-    assert audit.structure.fused
-    assert audit.structure.parameters == parameters(network)
-    assert audit.structure.parameters_fused == expected.parameters_fused
-    assert audit.structure.macs == expected.macs
-    assert audit.structure.widths == expected.widths
-    assert audit.structure.names == NAMES
+    assert finding.audit is not None
+    assert finding.audit.verdict == "pruned"
+    assert finding.audit.kept_share == parameters(network) / parameters(tiny_network("yolov8n"))
+    assert finding.audit.structure == expected.model_copy(update={"fused": True})
+    assert expected.parameters == parameters(network)
+    assert finding.onnx is not None
+    assert finding.onnx.provenance == provenance
 
 
 @pytest.mark.parametrize("value", [12.0, float("nan")])
@@ -154,7 +171,7 @@ def test_a_failed_parity_leaves_no_file(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["yolo26n", "yolov8n-seg"])
+@pytest.mark.parametrize("name", ["yolo26n", "yolov8n-seg"])  # the first with attention
 def test_other_heads(name: str, image: Path, tmp_path: Path) -> None:
     checkpoint = tmp_path / "source" / "model.pt"
     network = tiny_network(name)
@@ -167,6 +184,9 @@ def test_other_heads(name: str, image: Path, tmp_path: Path) -> None:
     )
     assert outputs[0].shape == (1, 4 + len(NAMES) + masks, 126)
     assert len(outputs) == (2 if masks else 1)
+    counted = audit_file(tmp_path / result.onnx.path).counted
+    assert counted is not None
+    assert counted.macs == structure_of(load_checkpoint(checkpoint), HW).macs
 
 
 def test_bad_input(pruned: Path, image: Path, exported: tuple[Path, Exported]) -> None:

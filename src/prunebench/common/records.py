@@ -123,8 +123,9 @@ class LeftAlone(Record):
 
 class Grounds(Record):
     """What an audit's verdict rests on: whether the count is that of a ``stock`` network or
-    ``unknown``, or how the network differs from its parent (``None``: there is none). ``narrower``
-    counts convolutions; parameters are with BatchNorm apart.
+    ``unknown``, or how the network differs from its parent (``None``: there is none), or from what
+    its own file says of it (``changed_since``). ``narrower`` counts convolutions; parameters are
+    with BatchNorm apart.
     """
 
     kind: Literal[
@@ -135,6 +136,7 @@ class Grounds(Record):
         "narrower",
         "widths_back",
         "other_layers",
+        "changed_since",
     ]
     classes: int
     narrower: int = 0

@@ -31,7 +31,7 @@ from prunebench.measuring.session import SessionSettings
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_variant
 from prunebench.steps.events import Emit, Finished, of_variant
-from prunebench.variants.audit import judge
+from prunebench.variants.audit import judge_sibling
 from prunebench.variants.int8.step import Quantized
 from prunebench.variants.int8.step import Request as QuantizeRequest
 from prunebench.variants.stock_width import Request as SmallerRequest
@@ -138,12 +138,11 @@ def quantize_variant(
     run = run_cached(experiment, "quantize", request, inputs, emit)
     quantized = Quantized.model_validate(run.result)
     onnx = placed(experiment, planned.name, run, quantized.onnx, "model.onnx")
-    audit = judge(parent.audit.structure, parent=parent.audit, baseline=None)
     record = keep(
         experiment,
         planned,
         imgsz=planned.imgsz,
-        audit=audit.model_copy(update={"kept_share": parent.audit.kept_share}),
+        audit=judge_sibling(parent.audit),
         exported=exported.model_copy(update={"onnx": onnx, "parity": None}),
         quantization=Quantization(**quantized.model_dump(exclude={"onnx"})),
     )

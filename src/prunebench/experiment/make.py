@@ -37,10 +37,11 @@ from prunebench.measuring.accuracy import Request as AccuracyRequest
 from prunebench.measuring.session import SessionSettings
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_judgement, tell_variant
-from prunebench.results.run_folder import save_variant
+from prunebench.results.run_folder import read_variant, save_variant
 from prunebench.steps.events import Emit, Finished, Stage, of_variant
 from prunebench.variants.audit import judge
 from prunebench.variants.export import Request as ExportRequest
+from prunebench.variants.provenance import Provenance
 
 
 def make_variant(
@@ -143,6 +144,7 @@ def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emi
         score_tolerance=settings.score_tolerance,
         session=SessionSettings.of(latency),
         thresholds={"conf": latency.confidence, "iou": latency.iou, "max_det": latency.max_det},
+        provenance=Provenance.of(variant, read_variant(experiment.run_folder, "baseline")),
     )
     images = images_digest(experiment, len(request.images))
     inputs = {"checkpoint": sha256_of(checkpoint), "images": images}

@@ -2,27 +2,65 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from prunebench.common.records import Audit, Grounds, LeftAlone, Record, Structure, Verdict
+from prunebench.common.records import (
+    Audit,
+    Grounds,
+    LeftAlone,
+    Quantization,
+    Record,
+    Structure,
+    Verdict,
+)
+from prunebench.measuring.onnx_graph import integer_convolutions
+from prunebench.variants.provenance import Provenance, read_provenance, read_quantization
 from prunebench.variants.stock_catalogue import recognise
-from prunebench.variants.structure import rebuilt, structure_of, structure_of_onnx
+from prunebench.variants.structure import load_onnx, rebuilt, structure_of, structure_of_onnx
 
-DEFAULT_HW = (640, 640)
-"""Input size MACs are counted at where nothing else is known: Ultralytics' default."""
+if TYPE_CHECKING:
+    from prunebench.variants.checkpoint import CheckpointInfo, Network
+
+DEFAULT_SIDE = 640
+"""Side of the square MACs are counted at where nothing else is known: Ultralytics' default."""
+
+
+class OnnxFinding(Record):
+    """What an exported file says of itself; ``None`` where it does not.
+
+    Of ``layers`` convolutions ``integer_layers`` are on 8-bit integers, none in a float file.
+    """
+
+    provenance: Provenance | None
+    quantization: Quantization | None
+    layers: int
+    integer_layers: int
 
 
 class AuditFinding(Record):
     """What ``prunebench audit`` says of a file or a number.
 
-    ``stock`` is the stock network it is, if any; ``audit`` is ``None`` for a bare number.
+    Attributes:
+        stock: The stock network it is, if any.
+        audit: ``None`` for a bare number, and where nothing says what a file was made from.
+        structure: The counts of a file that has no audit.
+        onnx: What only an exported file has.
     """
 
     subject: str
     stock: str | None
     audit: Audit | None = None
+    structure: Structure | None = None
+    onnx: OnnxFinding | None = None
+
+    @property
+    def counted(self) -> Structure | None:
+        """The counts of a file, ``None`` for a bare number."""
+        return self.structure if self.audit is None else self.audit.structure
 
 
 def judge(
@@ -49,6 +87,12 @@ def judge(
     )
 
 
+def judge_sibling(parent: Audit) -> Audit:
+    """The audit of an INT8 file that was made from an exported one."""
+    audit = judge(parent.structure, parent=parent, baseline=None)
+    return audit.model_copy(update={"kept_share": parent.kept_share})
+
+
 def audit(subject: str | PathLike[str] | int) -> AuditFinding:
     """Say what a checkpoint, an ONNX file or a bare number of parameters is.
 
@@ -72,9 +116,8 @@ def audit_file(path: Path, *, trust: bool = False) -> AuditFinding:
         CheckpointError: The file cannot be used.
     """
     if path.suffix == ".onnx":
-        audit = judge(structure_of_onnx(path), parent=None, baseline=None)
-    else:
-        audit = _audit_checkpoint(path, trust)
+        return _audit_onnx(path)
+    audit = _audit_checkpoint(path, trust)
     return AuditFinding(subject=str(path), stock=audit.structure.stock, audit=audit)
 
 
@@ -113,13 +156,50 @@ def _narrower(widths: Mapping[str, int], others: Mapping[str, int]) -> int:
     return sum(widths[name] < others[name] for name in widths)
 
 
+def _audit_onnx(path: Path) -> AuditFinding:
+    model = load_onnx(path)
+    structure, provenance = structure_of_onnx(model, path), read_provenance(model, path)
+    quantization = read_quantization(model, path)
+    audit = None
+    if provenance is not None:
+        audit = provenance.audit(structure)
+        if quantization is not None:
+            audit = judge_sibling(audit)
+    elif structure.stock is not None:
+        audit = judge(structure, parent=None, baseline=None)
+    return AuditFinding(
+        subject=str(path),
+        stock=structure.stock,
+        audit=audit,
+        structure=structure if audit is None else None,
+        onnx=OnnxFinding(
+            provenance=provenance,
+            quantization=quantization,
+            layers=len(structure.widths),
+            integer_layers=len(integer_convolutions(model)),
+        ),
+    )
+
+
 def _audit_checkpoint(path: Path, trust: bool) -> Audit:
     from prunebench.variants.checkpoint import inspect_checkpoint, load_checkpoint
 
-    network = load_checkpoint(path, trust=trust)
-    structure = structure_of(network, DEFAULT_HW)
+    network: Network = load_checkpoint(path, trust=trust)
+    info = inspect_checkpoint(path, trust=trust)
+    imgsz = _own_size(info, int(max(network.stride)))
+    structure = structure_of(network, imgsz)
     if structure.stock is not None:
         return judge(structure, parent=None, baseline=None)
-    stock = judge(structure_of(rebuilt(network), DEFAULT_HW), parent=None, baseline=None)
-    left_alone = inspect_checkpoint(path, trust=trust).provenance.get("left_alone")
+    stock = judge(structure_of(rebuilt(network), imgsz), parent=None, baseline=None)
+    left_alone = info.provenance.get("left_alone")
     return judge(structure, parent=stock, baseline=stock, left_alone=left_alone)
+
+
+def _own_size(info: CheckpointInfo, stride: int) -> tuple[int, int]:
+    """(height, width) a checkpoint was pruned for or trained at, else Ultralytics' default."""
+    deployed = info.provenance.get("imgsz")
+    if isinstance(deployed, list | tuple):
+        height, width = deployed
+        return int(height), int(width)
+    side = math.ceil((info.imgsz or DEFAULT_SIDE) / stride) * stride
+    return side, side

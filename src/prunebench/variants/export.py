@@ -17,6 +17,7 @@ from prunebench.common.records import Exported, FileRef, Parity, Record
 from prunebench.common.text import first_line
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Stage
+from prunebench.variants.provenance import PROVENANCE_KEY, Provenance
 
 if TYPE_CHECKING:
     from prunebench.measuring.inference import FloatArray
@@ -34,6 +35,7 @@ class Request(Record):
         box_tolerance_px: Largest difference of a box edge, in pixels of the letterbox.
         thresholds: What the model is deployed with, by Ultralytics' names of the arguments; kept
             in the file's metadata.
+        provenance: What the checkpoint is and was made from; kept there too.
     """
 
     checkpoint: str
@@ -44,6 +46,7 @@ class Request(Record):
     score_tolerance: float
     thresholds: dict[str, float]
     session: SessionSettings
+    provenance: Provenance | None = None
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Exported:
@@ -53,13 +56,16 @@ def run(request: Request, workdir: Path, emit: Emit) -> Exported:
     emit(Stage(what="exporting to ONNX"))
     checkpoint = Path(request.checkpoint)
     network = load_checkpoint(checkpoint)
+    metadata = {name: f"{value:g}" for name, value in request.thresholds.items()}
+    if request.provenance is not None:
+        metadata[PROVENANCE_KEY] = request.provenance.model_dump_json()
     with tempfile.TemporaryDirectory(dir=workdir, prefix=".export.") as folder:
         exported = export_onnx(
             checkpoint,
             Path(folder),
             request.imgsz,
             opset=request.opset,
-            metadata={name: f"{value:g}" for name, value in request.thresholds.items()},
+            metadata=metadata,
         )
         emit(Stage(what=f"comparing on {len(request.images)} images"))
         parity = compare(network, exported, request)

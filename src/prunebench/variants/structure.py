@@ -19,6 +19,7 @@ from prunebench.steps.events import Emit, Stage
 from prunebench.variants.stock_catalogue import recognise
 
 if TYPE_CHECKING:
+    import onnx
     from torch import Tensor, nn
 
     from prunebench.variants.checkpoint import Network
@@ -73,15 +74,8 @@ def structure_of(network: Network, imgsz: tuple[int, int]) -> Structure:
     )
 
 
-def structure_of_onnx(path: Path) -> Structure:
-    """Count an exported file. Its BatchNorm is folded; the count with it apart is worked out.
-
-    Every convolution Ultralytics wraps (its module's name ends in ``conv``) had a BatchNorm
-    layer, whose scale and shift became one bias.
-
-    Raises:
-        CheckpointError: It is no ONNX file that Ultralytics exported.
-    """
+def load_onnx(path: Path) -> onnx.ModelProto:
+    """A valid ONNX file; CheckpointError else."""
     import onnx
 
     if not path.is_file():
@@ -91,17 +85,40 @@ def structure_of_onnx(path: Path) -> Structure:
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf and the checker raise errors of their own
         raise CheckpointError("it is not a valid ONNX file", where=path) from error
+    return model
+
+
+def structure_of_onnx(model: onnx.ModelProto, path: Path) -> Structure:
+    """Count an exported file. Its BatchNorm is folded; the count with it apart is worked out.
+
+    MACs are those at the size of its input.
+
+    Every convolution Ultralytics wraps (its module's name ends in ``conv``) had a BatchNorm
+    layer, whose scale and shift became one bias.
+
+    Raises:
+        CheckpointError: It is no ONNX file that Ultralytics exported.
+    """
+    import onnx
+
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     if not {"names", "task", "imgsz"} <= metadata.keys():
         raise CheckpointError(
             "it carries no Ultralytics metadata", where=path, fix="give a file Ultralytics exported"
         )
+    graph = onnx.shape_inference.infer_shapes(model).graph
     shapes = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in onnx.shape_inference.infer_shapes(model).graph.value_info
+        for value in (*graph.input, *graph.value_info, *graph.output)
     }
+    height, width = shapes[graph.input[0].name][2:]
+    if not height or not width:
+        raise CheckpointError(
+            "the size of its input is not fixed", where=path, fix="export it with dynamic=False"
+        )
     # What an INT8 file makes of stored integers is not stored, but its shape is inferred.
-    weights = shapes | {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    stored = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    weights = shapes | stored
     fused = norms = macs = 0
     widths = {}
     for node in convolutions(model):
@@ -113,8 +130,11 @@ def structure_of_onnx(path: Path) -> Structure:
         widths[name] = shapes[node.output[0]][1]
         macs += size * math.prod(shapes[swept][2:])
         norms += widths[name] if name.endswith(".conv") and bias else 0
+    # Attention multiplies two results with each other.
+    for node in model.graph.node:
+        if node.op_type == "MatMul" and not stored.keys() & set(node.input):
+            macs += math.prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
     names = {int(index): str(name) for index, name in ast.literal_eval(metadata["names"]).items()}
-    height, width = ast.literal_eval(metadata["imgsz"])
     return Structure(
         task=metadata["task"],
         names=names,

@@ -5,18 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import thop
 import torch
 from pruning_kit import HW, NAMES, parameters, prune_uniformly, stock_network, tiny_network
+from quantize_kit import write_detector
+from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 
+from prunebench.cli.views.audit import audit_view
 from prunebench.common.errors import CheckpointError
-from prunebench.common.records import Audit, Structure, VariantRecord
+from prunebench.common.records import (
+    Audit,
+    LeftAlone,
+    Quantization,
+    Record,
+    Structure,
+    TrainingSummary,
+    VariantRecord,
+)
 from prunebench.results.messages.catalogue import Messages
-from prunebench.results.messages.observations import tell_finding, tell_variant
+from prunebench.results.messages.observations import tell_finding, tell_provenance, tell_variant
 from prunebench.variants.audit import audit_file, audit_number, judge
 from prunebench.variants.checkpoint import save_checkpoint
+from prunebench.variants.provenance import Provenance
 from prunebench.variants.structure import Request, run, structure_of
 
 
@@ -167,6 +180,130 @@ def test_a_checkpoint_is_compared_with_what_its_description_builds(tmp_path: Pat
     assert finding.audit.verdict == "pruned"
     assert finding.audit.left_alone == alone
     assert finding.audit.kept_share == parameters(network) / parameters(tiny_network("yolov8n"))
+
+
+def test_macs_are_counted_at_a_checkpoints_own_size(tmp_path: Path) -> None:
+    network = tiny_network("yolov8n")
+    for file, args, provenance, size in (
+        ("pruned.pt", {"imgsz": 320}, {"imgsz": [64, 96]}, (64, 96)),
+        ("trained.pt", {"imgsz": 100}, {}, (128, 128)),
+        ("bare.pt", {}, {}, (640, 640)),
+    ):
+        network.args = args
+        save_checkpoint(network, tmp_path / file, provenance)
+        counted = audit_file(tmp_path / file).counted
+        assert counted is not None
+        assert counted.macs_imgsz == size
+        assert counted.macs == structure_of(network, size).macs
+
+
+def test_what_pruning_left_alone_is_told_by_reason(tmp_path: Path) -> None:
+    network = tiny_network("yolov8n")
+    prune_uniformly(network, ratio=0.5, round_to=None)
+    left = LeftAlone(reason="narrow_ratio", width=9).model_dump()
+    alone = {f"model.{index}.conv": left for index in range(35)}
+    save_checkpoint(network, tmp_path / "pruned.pt", {"left_alone": alone})
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(audit_view([audit_file(tmp_path / "pruned.pt")]))
+    told = [line for line in captured.get().splitlines() if "left alone" in line]
+    assert told == [
+        "  left alone: model.0.conv, model.1.conv, model.2.conv, model.3.conv and 31 more "
+        "(what was asked for is reached with all its channels)"
+    ]
+
+
+def exported(path: Path, **entries: Record) -> Path:
+    """A small ONNX file with these entries in its metadata."""
+    model = onnx.load(write_detector(path))
+    for key, record in entries.items():
+        model.metadata_props.add(key=key, value=record.model_dump_json())
+    onnx.save(model, path)
+    return path
+
+
+def variant(audit: Audit, training: TrainingSummary | None = None) -> VariantRecord:
+    return VariantRecord(name="a", parent=None, steps=(), audit=audit, training=training)
+
+
+@pytest.fixture
+def provenance(tmp_path: Path) -> Provenance:
+    """Of the small file: narrower than a baseline of twice its parameters and MACs."""
+    counted = audit_file(write_detector(tmp_path / "plain.onnx")).counted
+    assert counted is not None
+    root = counted.model_copy(
+        update={"parameters": 2 * counted.parameters, "macs": 4 * counted.macs}
+    )
+    root = root.model_copy(update={"widths": {n: 2 * w for n, w in counted.widths.items()}})
+    baseline = judge(root, parent=None, baseline=None)
+    training = TrainingSummary(
+        strategy="preserving", round=2, epochs=3, minutes=1.0, transferred=5, tensors=5
+    )
+    pruned = judge(counted, parent=baseline, baseline=baseline)
+    kept = judge(counted, parent=pruned, baseline=baseline)
+    found = Provenance.of(variant(kept, training), variant(baseline))
+    assert found is not None
+    return found
+
+
+QUANTIZED = Quantization(
+    layers=10,
+    quantized=8,
+    left_float={"a": "b"},
+    map50_float=0.8,
+    map50=0.79,
+    activations="u8",
+    calibration_images=64,
+)
+
+
+def test_an_exported_file_says_what_it_was_made_from(
+    tmp_path: Path, provenance: Provenance
+) -> None:
+    path = exported(tmp_path / "kept.onnx", prunebench=provenance)
+    finding = audit_file(path)
+    assert finding.audit is not None
+    assert finding.audit.verdict == "preserved"
+    assert finding.audit.kept_share == 0.5
+    assert finding.audit.structure.macs_imgsz == (64, 96)
+    assert tell_finding(finding, m := Messages()).startswith("preserved: all 10 convolutions are")
+    assert finding.onnx is not None
+    assert tell_provenance(finding.onnx, m) == [
+        f"50.0% of the unpruned network's {provenance.baseline_parameters:,} parameters are left",
+        f"{provenance.macs / 1e6:.1f} M MACs of {4 * provenance.macs / 1e6:.1f} M (25.0%)",
+        "trained last by preserving, round 2",
+    ]
+
+
+def test_an_int8_file_says_it(tmp_path: Path, provenance: Provenance) -> None:
+    entries = {"prunebench": provenance, "prunebench_int8": QUANTIZED}
+    finding = audit_file(exported(tmp_path / "int8.onnx", **entries))
+    assert finding.audit is not None
+    assert finding.audit == audit_file(exported(tmp_path / "f.onnx", prunebench=provenance)).audit
+    assert "8 of 10 convolutions compute in INT8" in tell_finding(finding, m := Messages())
+    assert finding.onnx is not None
+    assert tell_provenance(finding.onnx, m)[-1].startswith("u8 activations, 64 images of calib")
+
+
+def test_a_file_without_provenance_is_of_unknown_making(tmp_path: Path) -> None:
+    finding = audit_file(exported(tmp_path / "plain.onnx"))
+    assert (finding.audit, finding.stock) == (None, None)
+    assert finding.counted is not None
+    count = f"{finding.counted.parameters:,}"
+    assert tell_finding(finding, Messages()) == (
+        f"of unknown making: no stock network has its {count} parameters, and no provenance in "
+        "the file."
+    )
+
+
+def test_a_file_that_is_not_what_its_metadata_says(tmp_path: Path, provenance: Provenance) -> None:
+    other = provenance.model_copy(update={"parameters": provenance.parameters + 1})
+    finding = audit_file(exported(tmp_path / "other.onnx", prunebench=other))
+    assert finding.audit is not None
+    assert finding.audit.verdict == "altered"
+    assert "so it was changed after its export" in tell_finding(finding, Messages())
+    with pytest.raises(CheckpointError, match="its metadata prunebench cannot be read"):
+        audit_file(exported(tmp_path / "odd.onnx", prunebench=QUANTIZED))
 
 
 def test_numbers() -> None:

@@ -8,7 +8,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from prunebench.results.messages.catalogue import Messages
-from prunebench.results.messages.observations import tell_finding, tell_left_alone
+from prunebench.results.messages.observations import (
+    tell_finding,
+    tell_left_alone,
+    tell_provenance,
+)
 from prunebench.variants.audit import AuditFinding
 
 
@@ -17,9 +21,8 @@ def audit_view(findings: Sequence[AuditFinding]) -> RenderableType:
     m, lines = Messages(), list[RenderableType]()
     for finding in findings:
         lines.append(Text(f"{finding.subject}: {tell_finding(finding, m)}"))
-        if finding.audit is None:
+        if (structure := finding.counted) is None:
             continue
-        structure = finding.audit.structure
         height, width = structure.macs_imgsz
         lines.append(
             Text(
@@ -29,8 +32,11 @@ def audit_view(findings: Sequence[AuditFinding]) -> RenderableType:
                 f"{len(structure.names)} classes, {len(structure.widths)} convolutions"
             )
         )
-        lines.extend(
-            Text(f"  left alone: {module} ({tell_left_alone(left, m)})")
-            for module, left in finding.audit.left_alone.items()
-        )
+        if finding.onnx is not None:
+            lines.extend(Text(f"  {told}") for told in tell_provenance(finding.onnx, m))
+        alone: dict[str, list[str]] = {}
+        for module, left in finding.audit.left_alone.items() if finding.audit else ():
+            alone.setdefault(tell_left_alone(left, m), []).append(module)
+        for reason, modules in alone.items():
+            lines.append(Text(f"  left alone: {m.some(modules)} ({reason})"))
     return Group(*lines)

@@ -6,7 +6,7 @@ from prunebench.common import records
 from prunebench.measuring.latency.records import Noise
 from prunebench.results.diagnoses import Explained, Explanation, Sound
 from prunebench.results.messages.catalogue import Messages
-from prunebench.variants.audit import AuditFinding
+from prunebench.variants.audit import AuditFinding, OnnxFinding
 
 
 def tell_noise(noise: Noise, m: Messages) -> str:
@@ -28,11 +28,37 @@ def tell_explanation(explanation: Explanation, m: Messages) -> str:
 
 def tell_finding(finding: AuditFinding, m: Messages) -> str:
     """A sentence about what an audited file or number is."""
+    if finding.structure is not None:
+        unknown = m("audit.unknown", parameters=finding.structure.parameters)
+        return m("audit.file.unknown", unknown=unknown)
     if finding.audit is None:
         stock = finding.stock or m("audit.number.unknown")
         return m("audit.number", number=finding.subject, stock=stock)
-    verdict = m(f"verdict.{finding.audit.verdict}")
-    return m("audit.file", verdict=verdict, found=_audit(finding.audit, m))
+    found = _audit(finding.audit, m)
+    if (onnx := finding.onnx) is not None:
+        if onnx.provenance is None:
+            found = m("audit.no_provenance", found=found)
+        if (int8 := onnx.quantization) is not None:
+            found += ", " + m("made.int8", quantized=int8.quantized, layers=int8.layers)
+    return m("audit.file", verdict=m(f"verdict.{finding.audit.verdict}"), found=found)
+
+
+def tell_provenance(found: OnnxFinding, m: Messages) -> list[str]:
+    """Clauses about what an exported file says of its making, and what is on integers in it."""
+    told = []
+    if (made := found.provenance) is not None:
+        told.append(m("audit.kept", kept=made.kept_share, **made.model_dump()))
+        if made.imgsz == made.baseline_imgsz:
+            macs = {"mmacs": made.macs / 1e6, "baseline_mmacs": made.baseline_macs / 1e6}
+            told.append(m("audit.kept.macs", share=made.macs / made.baseline_macs, **macs))
+        if made.strategy is not None:
+            told.append(m("audit.trained", strategy=made.strategy, round=made.round))
+    if found.quantization is not None:
+        told.append(m("audit.int8", **found.quantization.model_dump()))
+    elif found.integer_layers:
+        layers = {"layers": found.integer_layers, "all_layers": found.layers}
+        told.append(m("audit.int8.unknown", **layers))
+    return told
 
 
 def tell_grounds(grounds: records.Grounds, m: Messages, **values: object) -> str:

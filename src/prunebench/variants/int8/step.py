@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.common.errors import CheckpointError, DatasetError
+from prunebench.common.files import write_atomically
 from prunebench.common.records import Activations, FileRef, Quantization, Record
 from prunebench.measuring.onnx_graph import convolutions, integer_convolutions
 from prunebench.measuring.session import SessionSettings
@@ -14,6 +15,7 @@ from prunebench.steps.events import Emit, Progress, Stage
 from prunebench.variants.export import ONNX_FILE
 from prunebench.variants.int8.float_layers import leave_worst, prediction_error
 from prunebench.variants.int8.quantizer import Quantizer
+from prunebench.variants.provenance import INT8_KEY
 
 if TYPE_CHECKING:
     import onnx
@@ -50,7 +52,7 @@ class Request(Record):
 
 
 class Quantized(Quantization):
-    """An INT8 file (``onnx``; input, outputs and metadata are the float file's) and its making."""
+    """An INT8 file (``onnx``) and its making, which its metadata has beside the float file's."""
 
     onnx: FileRef
 
@@ -87,8 +89,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Quantized:
     written = onnx.load(target)
     integers = integer_convolutions(written)
     left = [node for node in convolutions(written) if node.name not in integers]
-    return Quantized(
-        onnx=FileRef.of(target, workdir),
+    made = Quantization(
         layers=len(integers) + len(left),
         quantized=len(integers),
         left_float={
@@ -99,6 +100,9 @@ def run(request: Request, workdir: Path, emit: Emit) -> Quantized:
         activations=activations,
         calibration_images=len(request.calibration),
     )
+    written.metadata_props.add(key=INT8_KEY, value=made.model_dump_json())
+    write_atomically(target, written.SerializeToString(deterministic=True))
+    return Quantized(onnx=FileRef.of(target, workdir), **made.model_dump())
 
 
 def _errors_alone(quantizer: Quantizer, request: Request, emit: Emit) -> dict[str, float]:
