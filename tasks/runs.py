@@ -84,7 +84,7 @@ def compare_with_earlier(
 @task(task_run_name="log to MLflow", persist_result=False)
 def log(folder: str, settings: MlflowConfig) -> Logged:
     """Log a finished run to an MLflow server, once however often it is called."""
-    return log_to_mlflow(Path(folder), settings)
+    return log_to_mlflow(Path(folder), settings, announce)
 
 
 @retried_task(task_run_name="copy the run to the store")

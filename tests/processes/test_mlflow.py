@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
+import shlex
 import sys
 import time
 import urllib.request
@@ -172,9 +173,34 @@ def test_a_server_that_does_not_answer_is_one_sentence(folder: Path) -> None:
     uri = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(StepError) as failed:
         log_to_mlflow(folder, MlflowConfig(uri=uri))
-    assert str(failed.value) == (
-        f"logging failed: {uri} does not answer; `prunebench mlflow {folder}` logs the run later"
+    again = f"prunebench mlflow {folder} --uri {uri}"
+    assert (
+        str(failed.value) == f"logging failed: {uri} does not answer; `{again}` logs the run later"
     )
+
+
+def test_the_retry_that_is_named_logs_to_the_same_place(folder: Path) -> None:
+    uri = f"http://127.0.0.1:{free_port()}"
+    given = ["mlflow", str(folder), "--uri", uri, "--experiment", "a b", "--models"]
+    first = CliRunner().invoke(app, given).exception
+    named = str(first).split("`")[1]
+    assert shlex.split(named) == ["prunebench", *given]
+    assert str(CliRunner().invoke(app, shlex.split(named)[1:]).exception) == str(first)
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        (["--uri", "localhost:5000"], "--uri: mlflow.uri: it is not the address of a server"),
+        (["--uri", "http://a:b@host"], "--uri: mlflow.uri: every run's folder shows it"),
+        (["--uri", "http://host", "--experiment", ""], "--experiment: mlflow.experiment: "),
+        (["--experiment", "x"], "config.yaml: the run names no server; give --uri"),
+    ],
+)
+def test_a_wrong_option_is_blamed_itself(folder: Path, given: list[str], where: str) -> None:
+    refused = CliRunner().invoke(app, ["mlflow", str(folder), *given]).exception
+    assert isinstance(refused, ConfigError)
+    assert where in str(refused)
 
 
 def test_a_missing_extra_is_told_before_work(

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from prunebench.cli.options import RunArgument, app, config_from, existing_run
+from prunebench.cli.options import RunArgument, app, config_from, existing_run, tell
 from prunebench.common.errors import ConfigError
+from prunebench.steps.events import line
 
 
 @app.command()
@@ -25,8 +26,11 @@ def mlflow(
     from prunebench.operating.mlflow import log_to_mlflow
     from prunebench.results.run_folder import CONFIG_FILE
 
+    file = existing_run(run) / CONFIG_FILE
     flags = {"mlflow.uri": uri, "mlflow.experiment": experiment, "mlflow.models": models}
-    settings = config_from(existing_run(run) / CONFIG_FILE, flags).mlflow
+    # Without a server the other options would make a section that lacks one.
+    known = uri is not None or config_from(file, {}).mlflow is not None
+    settings = config_from(file, flags).mlflow if known else None
     if settings is None:
-        raise ConfigError("the run names no server", where="mlflow.uri", fix="give --uri")
-    typer.echo(log_to_mlflow(run, settings).url)
+        raise ConfigError("the run names no server", where=file, fix="give --uri")
+    typer.echo(log_to_mlflow(run, settings, lambda event: tell(line(event))).url)

@@ -7,6 +7,7 @@ JSON goes to standard output, progress and errors to standard error. Exit codes:
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from rich.console import Console, RenderableType
 
 from prunebench import __version__
 from prunebench.common.errors import InputError, PrunebenchError
-from prunebench.config.loading import Config, load_config, parse_overrides
+from prunebench.config.loading import ENV_PREFIX, Config, load_config, parse_overrides
 from prunebench.steps.events import Event, Stage
 
 INTERRUPTED = 130  # Exit status after Ctrl-C, as a shell gives it: 128 + SIGINT.
@@ -92,7 +93,7 @@ def run_app(application: typer.Typer) -> None:
     try:
         application()
     except PrunebenchError as error:
-        tell(f"prunebench: {error}")
+        tell(f"prunebench: {_variable_of(error)}{error}")
         sys.exit(error.exit_code)
     except SystemExit as ended:
         # Typer makes this of a KeyboardInterrupt.
@@ -100,6 +101,15 @@ def run_app(application: typer.Typer) -> None:
             again = shlex.join(["prunebench", *sys.argv[1:]])
             tell(f"prunebench: interrupted; the same command goes on where it stopped: {again}")
         raise
+
+
+def _variable_of(error: PrunebenchError) -> str:
+    """ "PRUNEBENCH_OUT=" where what an error begins with was said by that variable alone."""
+    where = getattr(error, "where", None)
+    if where is None or any(where in argument for argument in sys.argv):
+        return ""
+    named = (name for name, value in os.environ.items() if value == where)
+    return next((f"{name}=" for name in named if name.startswith(ENV_PREFIX)), "")
 
 
 def tell(sentence: str) -> None:
@@ -112,7 +122,10 @@ def config_from(
 ) -> Config:
     """The configuration of a command: its file, then flags that were given, then ``overrides``."""
     given = {key: value for key, value in flags.items() if value is not None}
-    return load_config(config, overrides={**given, **parse_overrides(overrides or ())})
+    typed = parse_overrides(overrides or ())
+    # Every option is named as the last part of its key; an override wins over it.
+    options = {key: f"--{key.rpartition('.')[2]}" for key in given if key not in typed}
+    return load_config(config, overrides={**given, **typed}, options=options)
 
 
 def show_stage(event: Event) -> None:

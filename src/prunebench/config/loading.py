@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import os
+import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -141,22 +142,29 @@ def load_config(
     *,
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> Config:
     """Load a configuration: overrides win over the environment, that over the file.
 
     ``file`` is YAML, ``None`` for defaults alone, ``overrides`` the value of each dotted key given
-    on the command line. In ``environ`` ``PRUNEBENCH_PRUNE__TARGET=2x`` sets ``prune.target``.
+    on the command line; ``options`` names the option of those that have one of their own. In
+    ``environ`` ``PRUNEBENCH_PRUNE__TARGET=2x`` sets ``prune.target``.
     ConfigError where the file cannot be read, or a key or value is wrong.
     """
     values = {} if file is None else _read_yaml(file)
     environ = os.environ if environ is None else environ
     origins: dict[str, str] = {}
-    for key, variable in _variables(environ).items():
-        _put(values, key, _read_value(environ[variable], where=variable))
-        origins[key] = variable
-    for key, value in (overrides or {}).items():
-        _put(values, key, value)
-        origins[key] = "command line"
+    given = {
+        key: (_read_value(environ[variable], where=variable), variable)
+        for key, variable in _variables(environ).items()
+    }
+    named = options or {}
+    typed = {k: (v, named.get(k, "command line")) for k, v in (overrides or {}).items()}
+    for key, (value, origin) in (*given.items(), *typed.items()):
+        for changed in _put(values, key, value):
+            # What is said last of a key counts, also in the order in which errors look it up.
+            origins.pop(changed, None)
+            origins[changed] = origin
     return parse_config(values, where=None if file is None else str(file), origins=origins)
 
 
@@ -224,14 +232,17 @@ def _read_value(text: str, *, where: str) -> Any:
         raise ConfigError("the value is not valid YAML", where=where) from error
 
 
-def _put(values: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key; what was not a section on the way to it becomes one."""
+def _put(values: dict[str, Any], key: str, value: Any) -> list[str]:
+    """Set a dotted key; what was not a section on the way to it becomes one. Gives what changed."""
     *sections, last = key.split(".")
-    for section in sections:
+    made = []
+    for depth, section in enumerate(sections, start=1):
         if not isinstance(values.get(section), dict):
             values[section] = {}
+            made.append(".".join(sections[:depth]))
         values = values[section]
     values[last] = value
+    return [*made, key]
 
 
 def _config_error(
@@ -240,8 +251,11 @@ def _config_error(
     # A missing key may be there misspelt, and then the misspelling is what to report.
     first = min(error.errors(), key=lambda details: details["type"] == "missing")
     path = ".".join(str(part) for part in first["loc"] if not _is_union_tag(part))
+    words = re.findall(r"\w+", first["msg"])
     for key, origin in origins.items():
-        if f"{path}.".startswith(f"{key}."):
+        # An error about how keys of a section go together names them.
+        together = not path or key.startswith(f"{path}.")
+        if f"{path}.".startswith(f"{key}.") or (together and key.rpartition(".")[2] in words):
             where = origin
     if first["type"] == "extra_forbidden":
         near = _nearest(path)

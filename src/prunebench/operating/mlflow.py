@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from prunebench.results.messages.observations import tell_judgement, tell_varian
 from prunebench.results.messages.sentences import tell
 from prunebench.results.report.stored import ReportedRun, read_stored_run
 from prunebench.steps.child import run_child
-from prunebench.steps.events import Emit
+from prunebench.steps.events import Emit, Progress, Stage
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -67,7 +68,7 @@ class Logged(Record):
     new: bool
 
 
-def log_to_mlflow(folder: Path, settings: MlflowConfig) -> Logged:
+def log_to_mlflow(folder: Path, settings: MlflowConfig, on_event: Emit | None = None) -> Logged:
     """Log a finished run, once however often it is called.
 
     Raises:
@@ -78,7 +79,13 @@ def log_to_mlflow(folder: Path, settings: MlflowConfig) -> Logged:
     request = Request(folder=str(folder.resolve()), settings=settings)
     with tempfile.TemporaryDirectory(prefix="prunebench-mlflow-") as workdir:
         result = run_child(
-            STEP, request, Path(workdir), threads=1, timeout_s=TIMEOUT_S, env=ENVIRONMENT
+            STEP,
+            request,
+            Path(workdir),
+            threads=1,
+            on_event=on_event,
+            timeout_s=TIMEOUT_S,
+            env=ENVIRONMENT,
         )
     return Logged.model_validate(result)
 
@@ -92,10 +99,23 @@ def run(request: Request, workdir: Path, emit: Emit) -> Logged:
     stored = read_stored_run(Path(request.folder))
     settings = request.settings
     try:
-        return _log(MlflowClient(tracking_uri=settings.uri), stored, settings)
+        emit(Stage(what=f"logging the run to {settings.uri}"))
+        return _log(MlflowClient(tracking_uri=settings.uri), stored, settings, emit)
     except (MlflowException, RequestException) as error:
-        again = f"`prunebench mlflow {stored.folder}` logs the run later"
+        again = f"`{_command(stored, settings)}` logs the run later"
         raise StepError("logging", f"{settings.uri} {_reason(error)}; {again}") from error
+
+
+def _command(stored: ReportedRun, settings: MlflowConfig) -> str:
+    """The command that logs the run, with what its own configuration does not say."""
+    command, own = ["prunebench", "mlflow", str(stored.folder)], stored.config.mlflow
+    if own is None or settings.uri != own.uri:
+        command += ["--uri", settings.uri]
+    if settings.experiment != (own or MlflowConfig(uri=settings.uri)).experiment:
+        command += ["--experiment", settings.experiment]
+    if settings.models != (own is not None and own.models):
+        command.append("--models" if settings.models else "--no-models")
+    return shlex.join(command)
 
 
 def _reason(error: BaseException) -> str:
@@ -109,7 +129,7 @@ def _reason(error: BaseException) -> str:
     return f"did not take the run ({str(error).splitlines()[0].rstrip('.')})"
 
 
-def _log(client: MlflowClient, stored: ReportedRun, settings: MlflowConfig) -> Logged:
+def _log(client: MlflowClient, stored: ReportedRun, settings: MlflowConfig, emit: Emit) -> Logged:
     known = client.get_experiment_by_name(settings.experiment)
     number = known.experiment_id if known else client.create_experiment(settings.experiment)
     page = f"{settings.uri}/#/experiments/{number}/runs"
@@ -124,7 +144,7 @@ def _log(client: MlflowClient, stored: ReportedRun, settings: MlflowConfig) -> L
     _write(client, parent, _settings_of(stored), (), _answer_of(stored))
     for file in FILES:
         client.log_artifact(parent, str(stored.folder / file))
-    for variant in stored.variants:
+    for done, variant in enumerate(stored.variants, start=1):
         tags = {RUN_TAG: name, PARENT_TAG: parent}
         nested = client.create_run(number, tags=tags, run_name=variant.name).info.run_id
         points = [*_figures_of(stored, variant), *_curves_of(stored, variant)]
@@ -132,6 +152,7 @@ def _log(client: MlflowClient, stored: ReportedRun, settings: MlflowConfig) -> L
         if settings.models and variant.exported is not None:
             client.log_artifact(nested, str(stored.folder / variant.exported.onnx.path))
         client.set_terminated(nested, FINISHED if variant.failure is None else "FAILED")
+        emit(Progress(done=done, total=len(stored.variants), unit="logged variant"))
     client.set_terminated(parent, FINISHED)
     return Logged(id=parent, url=f"{page}/{parent}", new=True)
 

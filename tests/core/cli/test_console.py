@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -145,3 +146,30 @@ sys.stdin.read()
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     app(["--version"], standalone_mode=False)
     assert capsys.readouterr().out == f"{__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "variable", "value", "begins"),
+    [
+        (["history"], "PRUNEBENCH_HISTORY", "nonsense", "PRUNEBENCH_HISTORY=nonsense: "),
+        (["history", "--url", "nonsense"], "PRUNEBENCH_HISTORY", "nonsense", "nonsense: "),
+        (["run", "-o", "{out}"], "PRUNEBENCH_MODEL", "no.pt", "PRUNEBENCH_MODEL=no.pt: "),
+        (["run", "-o", "{out}", "-m", "no.pt"], "PRUNEBENCH_MODEL", "other.pt", "no.pt: "),
+    ],
+)
+def test_what_a_variable_said_is_told_as_that(
+    given: list[str],
+    variable: str,
+    value: str,
+    begins: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["prunebench", *(part.format(out=tmp_path) for part in given)]
+    monkeypatch.setattr(sys, "argv", command)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit) as ended:
+        run_app(app)
+    assert ended.value.code == 2
+    assert f"prunebench: {begins}" in capsys.readouterr().err

@@ -93,7 +93,9 @@ def test_overrides_are_read_as_yaml(tmp_path: Path) -> None:
             "command line: unknown key retrain.epoch; did you mean retrain.epochs",
         ),
         (["retrain.strategies.standard.depth=3"], "standard.depth; remove it"),
-        (["devices=[pi5]"], "config.yaml: devices take the files from a store: set store"),
+        (["devices=[pi5]"], "command line: devices take the files from a store: set store"),
+        (["prun.target=2x"], "command line: unknown key prun; did you mean prune"),
+        (["mlflow.experiment=x"], "command line: the key mlflow.uri is missing"),
         (["epochs=3"], "command line: unknown key epochs; did you mean retrain.epochs"),
         (["seed.x=3"], "seed: input should be a valid integer"),
         (["prune=2x"], "command line: prune: it is a section of keys, not a value (got '2x')"),
@@ -116,7 +118,14 @@ def test_a_wrong_override_gives_one_sentence(
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("PRUNEBENCH_TYPO", "1"), ("PRUNEBENCH_PRUNE__TARGET", "2")]
+    ("variable", "value"),
+    [
+        ("PRUNEBENCH_TYPO", "1"),
+        ("PRUNEBENCH_TY__PO", "1"),
+        ("PRUNEBENCH_PRUNE__TARGET", "2"),
+        ("PRUNEBENCH_MLFLOW__MODELS", "true"),
+        ("PRUNEBENCH_ENGINE", "dask"),
+    ],
 )
 def test_an_error_names_the_variable_that_made_it(
     tmp_path: Path, variable: str, value: str
