@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import RenderableType
+from rich.text import Text
 
 from flows.console import shown_progress, stderr_console
 from flows.running import result_of, run_shown, set_up_prefect
@@ -26,7 +28,7 @@ from prunebench.cli.options import (
     run_app,
     show,
 )
-from prunebench.common.errors import EXIT_DONE, EXIT_SOME_VARIANTS_FAILED
+from prunebench.common.errors import EXIT_DONE, EXIT_GATE, EXIT_SOME_VARIANTS_FAILED
 from prunebench.config.loading import Config
 from prunebench.steps.events import stage
 
@@ -70,6 +72,9 @@ def demo(out: OutOption = None, quiet: QuietOption = False, as_json: JsonOption 
 def rebenchmark(run: RunArgument, quiet: QuietOption = False, as_json: JsonOption = False) -> None:
     """Measure the exported variants of a run again, train nothing, and compare."""
     folder = existing_run(run)
+    from prunebench.cli.views.comparison import comparison_view
+    from prunebench.results.history.compare import RunComparison
+
     set_up_prefect()
     with shown_progress(stderr_console(), quiet=quiet):
         stage("starting Prefect")
@@ -78,7 +83,11 @@ def rebenchmark(run: RunArgument, quiet: QuietOption = False, as_json: JsonOptio
 
         with prefect_server():
             state = flow(str(folder), return_state=True)
-    _finish(result_of(state)["runs"][0], as_json=as_json)
+    found = result_of(state)
+    measured, regressions = found["runs"][0], found["regressions"]
+    comparison = comparison_view(RunComparison.model_validate(measured["comparison"]))
+    told = [Text(one["sentence"], style="bold red") for one in regressions]
+    _finish(measured | {"regressions": regressions}, comparison, *told, as_json=as_json)
 
 
 @app.command()
@@ -140,15 +149,17 @@ def _estimate(config: Config, *, quiet: bool, as_json: bool) -> None:
     show(plain, plan_view(config, checked.variants), estimate_view(found), as_json=as_json)
 
 
-def _finish(outcome: dict[str, Any], *, as_json: bool) -> None:
-    """Print a run's outcome and leave with its exit code."""
+def _finish(outcome: dict[str, Any], *more: RenderableType, as_json: bool) -> None:
+    """Print a run's outcome, and ``more`` below it, and leave with its exit code."""
     from prunebench.cli.views.ranking import run_ranking_view
     from prunebench.results.outcome import RunRanking
 
     ranking = run_ranking_view(RunRanking.model_validate(outcome["ranking"]))
-    show(outcome, ranking, as_json=as_json)
+    show(outcome, ranking, *more, as_json=as_json)
     if not as_json:
         typer.echo(f"Report: {Path(outcome['folder']) / 'report.html'}")
+    if outcome.get("regressions"):
+        sys.exit(EXIT_GATE)
     sys.exit(EXIT_SOME_VARIANTS_FAILED if outcome["failed"] else EXIT_DONE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -9,9 +10,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
+from report_kit import make_run
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -20,10 +23,15 @@ from flows.console import shown_progress
 from flows.temporary_server import keeping_out_of_ctrl_c
 from prunebench import __version__
 from prunebench.cli import app, run_app
-from prunebench.cli.options import INTERRUPTED
+from prunebench.cli.options import INTERRUPTED, PIPED_WIDTH
+from prunebench.cli.views.comparison import comparison_view
+from prunebench.common.errors import EXIT_DONE, EXIT_GATE
 from prunebench.config.loading import Config
 from prunebench.experiment.duration import TimeLeft, workload
 from prunebench.experiment.plan import plan_variants
+from prunebench.results.history.compare import compare_runs
+from prunebench.results.history.recording import record_run
+from prunebench.results.history.store import Store
 from prunebench.steps.events import Batch, Epoch, Failed, Finished, Stage, announce
 from tests.conftest import ROOT
 
@@ -173,3 +181,34 @@ def test_what_a_variable_said_is_told_as_that(
         run_app(app)
     assert ended.value.code == 2
     assert f"prunebench: {begins}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_a_rebenchmark_prints_old_against_new(
+    confirmed: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = tmp_path / "20260101T000000-abc"
+    outcome = make_run(run, threads=(1,), rounds=4, frames=4)
+    with Store(f"sqlite:///{tmp_path}/history.db") as store:
+        number = str(record_run(store, run).id)
+        comparison = compare_runs(store, number, number)
+    measured = {
+        "folder": str(run),
+        "failed": [],
+        "ranking": outcome.model_dump(mode="json"),
+        "comparison": comparison.model_dump(mode="json"),
+    }
+    sentences = [{"sentence": "pruned is slower, twice."}] if confirmed else []
+    state = SimpleNamespace(
+        is_completed=lambda: True, result=lambda: {"runs": [measured], "regressions": sentences}
+    )
+    monkeypatch.setattr("flows.rebenchmark.rebenchmark", lambda *_, **__: state)
+    monkeypatch.setattr("flows.temporary_server.prefect_server", contextlib.nullcontext)
+    ended = CliRunner().invoke(app, ["rebenchmark", str(run)])
+    assert ended.exit_code == (EXIT_GATE if confirmed else EXIT_DONE)
+    Console(width=PIPED_WIDTH).print(comparison_view(comparison))
+    assert capsys.readouterr().out.strip() in ended.stdout
+    assert ("pruned is slower, twice." in ended.stdout) == confirmed
