@@ -29,8 +29,6 @@ def audit_view(findings: Sequence[AuditFinding]) -> RenderableType:
                 f"{len(structure.names)} classes, {len(structure.widths)} convolutions"
             )
         )
-        lines.extend(
-            Text(f"  left alone: {module} ({tell_left_alone(left, m)})")
-            for module, left in finding.audit.left_alone.items()
-        )
+        if finding.audit.left_alone:
+            lines.append(Text(f"  {tell_left_alone(finding.audit, m)}"))
     return Group(*lines)
