@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,16 +79,20 @@ def test_what_is_off_is_said_of_each_and_what_is_sound_of_all() -> None:
 )
 def test_the_report_shows_the_profiles(tmp_path: Path, lang: str, said: str) -> None:
     folder = tmp_path / "run"
-    outcome = make_run(folder, MIXED, rounds=8)
+    baseline, pruned = MIXED[:2]
+    slow = replace(pruned, ms=baseline.ms)
+    outcome = make_run(folder, (baseline, slow, replace(pruned, name="fast")), rounds=8)
     before = build_report(folder, outcome, lang=lang)
     assert said not in before.with_suffix(".md").read_text()
-    diagnoses = Diagnoses(found={"pruned": diagnosis(1.6, SLOW)}, failures={})
+    found = {"pruned": diagnosis(1.6, SLOW), "fast": diagnosis(1.6)}
+    diagnoses = Diagnoses(found=found, failures={})
     write_atomically(folder / LATENCY_FOLDER / DIAGNOSES_FILE, diagnoses.model_dump_json())
     page = build_report(folder, outcome, lang=lang)
     text = page.with_suffix(".md").read_text()
     assert said in page.read_text()
     assert said in text
-    assert "Conv 80%, Sigmoid 10%, Concat 6%" in text
+    assert text.count("Conv 80%, Sigmoid 10%, Concat 6%") == 2, "the slow one and the baseline"
+    assert "1.60" in text
 
 
 def test_damaged_diagnoses_are_bad_input(tmp_path: Path) -> None:

@@ -110,6 +110,8 @@ def rank_run(
         )
         for threads in latency.threads
     )
+    baseline = next((v.name for v in variants if v.parent is None), None)
+    slow = diagnoses and diagnoses.not_faster(rankings[0], baseline)
     outcome = RunRanking(
         name=config.name,
         run=folder.name,
@@ -117,7 +119,7 @@ def rank_run(
         noise=latency.noise,
         stopped=latency.stopped,
         rounds=latency.rounds,
-        diagnoses=() if diagnoses is None else diagnoses.explanations(),
+        diagnoses=slow.explanations() if slow else (),
     )
     csv = outcome.to_frame().to_csv(index=False, float_format="%.6g", lineterminator="\n")
     write_atomically(folder / RANKING_CSV, csv)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from prunebench.common.records import Record
 from prunebench.measuring.profile import SLOW_PER_MAC, Cause, Diagnosis
+from prunebench.results.ranking.records import Ranking
 from prunebench.results.run_folder import LATENCY_FOLDER, read_record
 
 DIAGNOSES_FILE = "diagnoses.json"
@@ -55,6 +56,15 @@ class Diagnoses(Record):
 
     found: dict[str, Diagnosis]
     failures: dict[str, str]
+
+    def not_faster(self, ranking: Ranking, baseline: str | None) -> Diagnoses:
+        """Those of variants that are not shown to be faster end to end than the baseline."""
+        speeds = (d for d in ranking.differences if d.metric == "speed" and d.significant)
+        faster = {d.first for d in speeds if d.second == baseline}
+        return Diagnoses(
+            found={name: one for name, one in self.found.items() if name not in faster},
+            failures={name: why for name, why in self.failures.items() if name not in faster},
+        )
 
     def explanations(self) -> tuple[Explanation, ...]:
         """What is off with each variant, and with which nothing is."""

@@ -29,7 +29,7 @@ class RunRanking(Record):
         rankings: One ranking per thread count, the first is the one shown first.
         noise: What was seen on the host that may have falsified the measurement.
         stopped: Why measuring stopped: ``settled``, ``rounds`` or ``budget``.
-        diagnoses: Why pruned variants are as fast as they are.
+        diagnoses: Why pruned variants are not faster than the baseline, of those that are not.
     """
 
     name: str

@@ -18,7 +18,9 @@ from prunebench.common.errors import ConfigError, InputError
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import tell
 from prunebench.results.outcome import RunRanking, read_outcome
+from prunebench.results.report import figures
 from prunebench.results.report.build import build_report, compose, report_markdown
+from prunebench.results.report.per_class import class_changes
 from prunebench.results.report.render import to_markdown
 from prunebench.results.report.stored import ReportedRun, read_stored_run
 
@@ -407,7 +409,8 @@ def test_many_variants_stay_readable(crowd: Path) -> None:
 
 def test_class_changes_are_those_of_the_accuracy(run: Path, page: Page) -> None:
     trace = page.figures["figure-class-changes"]["data"][0]
-    changes = dict(zip(trace["y"], trace["z"], strict=True))
+    variants = page.figures["figure-class-changes"]["layout"]["yaxis"]["ticktext"]
+    changes = dict(zip(variants, trace["z"], strict=True))
     found = {}
     for path in run.glob("variants/*/record.json"):
         record = json.loads(path.read_text())
@@ -416,6 +419,43 @@ def test_class_changes_are_those_of_the_accuracy(run: Path, page: Page) -> None:
     assert len(trace["x"]) == len(CLASSES)
     for name, row in changes.items():
         assert np.mean(row) == pytest.approx(found[name] - found["baseline"], abs=1e-9)
+
+
+NAMESAKES = (
+    "",
+    ".",
+    "-",
+    ".",
+    "a name too long for a column, 1",
+    "a name too long for a column, 2",
+)
+
+
+@pytest.mark.parametrize("names", [NAMESAKES, (*NAMESAKES, *map(str, range(20)))])
+def test_classes_are_told_apart_by_id_and_every_shown_change_has_its_star(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("report_kit.CLASSES", names)
+    folder = tmp_path / "run"
+    make_run(folder, MIXED[:4], threads=(1,), rounds=4, frames=4)
+    changes = class_changes(read_stored_run(folder))
+    figure = figures.class_changes(changes, Messages())
+    assert figure is not None
+    (trace,), layout = figure.spec["data"], figure.spec["layout"]
+    many = len(names) > len(NAMESAKES)
+    across, down = ("yaxis", "xaxis") if many else ("xaxis", "yaxis")
+    told = layout[across]["ticktext"]
+    assert told[:4] == ["#0", ". #1", "-", ". #3"]
+    assert len(layout[down]["ticktext"]) == 3
+    assert np.shape(trace["z"]) == ((len(names), 3) if many else (3, len(names)))
+    assert len(set(trace["x"])) == len(trace["x"])
+    assert len(set(trace["y"])) == len(trace["y"])
+    texts = np.array(trace["text"]).T if many else np.array(trace["text"])
+    shown = np.reshape([change.shown for change in changes], (3, len(names)))
+    assert shown.any()
+    assert not shown.all()
+    assert (np.char.find(texts, "*") >= 0).tolist() == shown.tolist()
+    assert (np.char.str_len(texts[~shown]) == 0).all() == many
 
 
 @pytest.mark.parametrize(

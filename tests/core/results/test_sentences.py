@@ -102,13 +102,21 @@ def test_every_explanation_has_its_words() -> None:
 
 
 @pytest.mark.parametrize("kind", get_args(LeftAlone.model_fields["reason"].annotation))
-def test_every_reason_to_leave_a_module_alone_has_its_words(kind: Any) -> None:
+def test_every_reason_to_leave_modules_alone_is_told_once(kind: Any) -> None:
     left = LeftAlone(reason=kind, width=8, block=16)
-    said = both(tell_left_alone(left, ENGLISH), tell_left_alone(left, KOREAN))
-    shared = left.model_copy(update={"shared_with": "model.6.cv1.conv"})
-    assert tell_left_alone(shared, ENGLISH) == (
-        f"it shares its channels with model.6.cv1.conv: {said}"
+    wider = left.model_copy(update={"width": 32})
+    shared = left.model_copy(update={"shared_with": "f"})
+    alone = {**dict.fromkeys("abcd", left), "e": wider, "g": shared}
+    audit = variant("same_widths").audit
+    assert audit is not None
+    assert tell_left_alone(audit, ENGLISH) == ""
+    audit = audit.model_copy(update={"left_alone": alone})
+    said = both(tell_left_alone(audit, ENGLISH), tell_left_alone(audit, KOREAN))
+    found = re.fullmatch(
+        r"Pruning left alone a, b and 3 more \((.+)\); g \(channels shared with f: (.+)\)\.", said
     )
+    assert found
+    assert found[1] == found[2]
 
 
 def variant(kind: Any, **more: Any) -> VariantRecord:

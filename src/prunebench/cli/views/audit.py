@@ -34,9 +34,6 @@ def audit_view(findings: Sequence[AuditFinding]) -> RenderableType:
         )
         if finding.onnx is not None:
             lines.extend(Text(f"  {told}") for told in tell_provenance(finding.onnx, m))
-        alone: dict[str, list[str]] = {}
-        for module, left in finding.audit.left_alone.items() if finding.audit else ():
-            alone.setdefault(tell_left_alone(left, m), []).append(module)
-        for reason, modules in alone.items():
-            lines.append(Text(f"  left alone: {m.some(modules)} ({reason})"))
+        if finding.audit is not None and finding.audit.left_alone:
+            lines.append(Text(f"  {tell_left_alone(finding.audit, m)}"))
     return Group(*lines)

@@ -81,12 +81,13 @@ def tell_variant(variant: records.VariantRecord, m: Messages) -> str:
     return ", ".join(parts)
 
 
-def tell_left_alone(left: records.LeftAlone, m: Messages) -> str:
-    """A clause about why pruning left a module alone."""
-    reason = m(f"left.{left.reason}", **left.model_dump())
-    if left.shared_with is None:
-        return reason
-    return m("left.shared", module=left.shared_with, reason=reason)
+def tell_left_alone(audit: records.Audit, m: Messages) -> str:
+    """A sentence about the modules pruning left alone, by reason; empty where there are none."""
+    modules: dict[str, list[str]] = {}
+    for module, left in audit.left_alone.items():
+        modules.setdefault(_left(left, m), []).append(module)
+    told = (m("left.modules", names=m.some(n, 3), reason=why) for why, n in modules.items())
+    return m("left", modules="; ".join(told)) if modules else ""
 
 
 def tell_judgement(judgement: records.Judgement, m: Messages) -> str:
@@ -98,6 +99,13 @@ def tell_judgement(judgement: records.Judgement, m: Messages) -> str:
         values["overlap"] = m(f"map50.{judgement.metric}")
     found = m(f"judgement.{judgement.finding}", **values)
     return m("judgement", round=judgement.round, found=found)
+
+
+def _left(left: records.LeftAlone, m: Messages) -> str:
+    reason = m(f"left.{left.reason}", **left.model_dump())
+    if left.shared_with is None:
+        return reason
+    return m("left.shared", module=left.shared_with, reason=reason)
 
 
 def _audit(audit: records.Audit, m: Messages) -> str:

@@ -16,6 +16,7 @@ from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_variant
 from prunebench.results.ranking.records import RankedVariant
 from prunebench.results.report.numbers import with_interval
+from prunebench.results.report.per_class import class_labels
 from prunebench.results.report.render import render
 from prunebench.results.report.stored import ReportedRun
 
@@ -55,6 +56,7 @@ def card(run: ReportedRun, variant: VariantRecord, row: RankedVariant) -> str:
         variant=variant,
         exported=variant.exported,
         structure=variant.audit.structure,
+        classes=list(class_labels(variant.audit.structure.names).values()),
         metadata=yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True).rstrip(),
         found=found[:1].upper() + found[1:],
         uses=[advice.use for advice in run.ranking.advice if advice.recommended == row.name],

@@ -28,6 +28,9 @@ MARKED_EPOCHS = 12
 WRITTEN_CLASSES = 14
 """Most classes whose changes are written into the cells."""
 
+CLASS_PX = 18
+"""Height of a class's row where there are more."""
+
 
 def latency_distribution(run: ReportedRun, threads: int, m: Messages) -> Figure | None:
     """Every frame's time as a box from raw samples, and the median of each round as a point."""
@@ -180,19 +183,27 @@ def class_changes(changes: Sequence[ClassChange], m: Messages) -> Figure | None:
     if not changes:
         return None
     variants = list(dict.fromkeys(change.variant for change in changes))
-    classes = list(dict.fromkeys(change.name for change in changes))
-    cells = {(change.variant, change.name): change for change in changes}
-    rows = [[cells[variant, name] for name in classes] for variant in variants]
+    classes = {change.id: change.name for change in changes}
+    cells = {(change.variant, change.id): change for change in changes}
+    rows = [[cells[variant, index] for index in classes] for variant in variants]
+    names, columns = variants, [style.shortened(name, 16) for name in classes.values()]
+    if written := len(classes) <= WRITTEN_CLASSES:
+        figure = style.new_figure(style.rows_height(len(variants)) + 60)
+    else:
+        # A row for each class has room for its name and its star, also on a phone.
+        rows = [list(column) for column in zip(*rows, strict=True)]
+        names, columns = list(classes.values()), [style.shortened(name, 16) for name in variants]
+        figure = style.new_figure(130 + CLASS_PX * len(classes))
+    places = [list(map(str, range(len(one)))) for one in (columns, names)]
     limit = max(SMALLEST_SCALE, *(abs(change.change.estimate) for change in changes))
-    figure = style.new_figure(style.rows_height(len(variants)) + 60)
     figure.add_heatmap(
-        x=[style.shortened(name, 16) for name in classes],
-        y=variants,
+        x=places[0],
+        y=places[1],
         z=[[change.change.estimate for change in row] for row in rows],
-        text=[[_class_text(change) for change in row] for row in rows],
-        texttemplate="%{text}" if len(classes) <= WRITTEN_CLASSES else None,
-        customdata=[[points(change.change, signed=True) for change in row] for row in rows],
-        hovertemplate="%{y}, %{x}: %{customdata}<extra></extra>",
+        text=[[_class_text(change, written) for change in row] for row in rows],
+        texttemplate="%{text}",
+        customdata=[[_class_hover(change) for change in row] for row in rows],
+        hovertemplate="%{customdata}<extra></extra>",
         colorscale=[[0, DIVERGING[0]], [0.5, "rgba(128,128,128,0)"], [1, DIVERGING[1]]],
         zmin=-limit,
         zmax=limit,
@@ -200,12 +211,25 @@ def class_changes(changes: Sequence[ClassChange], m: Messages) -> Figure | None:
         ygap=1,
         showscale=False,
     )
-    figure.update_yaxes(**style.by_rows(variants), showgrid=False)
-    figure.update_xaxes(type="category", showgrid=False)
-    told = {"variants": len(variants), "classes": m.listed(classes)}
+    shown = [style.shortened(name) for name in names]
+    figure.update_yaxes(
+        type="category",
+        autorange="reversed",
+        tickvals=places[1],
+        ticktext=shown,
+        showgrid=False,
+    )
+    figure.update_xaxes(type="category", tickvals=places[0], ticktext=columns, showgrid=False)
+    told = {"variants": len(variants), "classes": m.some(list(classes.values()), WRITTEN_CLASSES)}
     return style.finished(figure, "class-changes", "classes", m, **told)
 
 
-def _class_text(change: ClassChange) -> str:
-    text = f"{change.change.estimate:+.2f}"
+def _class_text(change: ClassChange, written: bool) -> str:
+    """What a cell says: its change where there is room, and always a star where it is shown."""
+    text = f"{change.change.estimate:+.2f}" if written else ""
     return f"<b>{text}*</b>" if change.shown else text
+
+
+def _class_hover(change: ClassChange) -> str:
+    names = f"{style.plain(change.variant)}, {style.plain(change.name)}"
+    return f"{names}: {points(change.change, signed=True)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -18,19 +19,22 @@ RESAMPLES = 500
 
 @dataclass(frozen=True)
 class ClassChange:
-    """The class ``name`` of one variant against the baseline's, in AP50 (0..1).
+    """A class of one variant against the baseline's, in AP50 (0..1).
 
     Attributes:
+        id: Of the class; two classes may have one name.
+        name: What it is called here, and no other class is.
         objects: Labelled objects of it.
         change: ``after - before`` with its interval.
         shown: Whether there is a change, corrected for every class of every variant.
     """
 
     variant: str
+    id: int
     name: str
     objects: int
-    before: float
-    after: float
+    before: Interval
+    after: Interval
     change: Interval
     shown: bool
 
@@ -40,7 +44,7 @@ def class_changes(run: ReportedRun) -> tuple[ClassChange, ...]:
     baseline = run.baseline
     if baseline is None or baseline.audit is None or not (path := run.detections(baseline)):
         return ()
-    names = baseline.audit.structure.names
+    names = class_labels(baseline.audit.structure.names)
     metric = run.config.ranking.metric
     reference = load_detections(path, metric)
     images = reference.images
@@ -56,17 +60,18 @@ def class_changes(run: ReportedRun) -> tuple[ClassChange, ...]:
         after = _by_class(load_detections(path, metric), present, weights)
         for index in present:
             difference = after[index] - before[index]
-            estimate, draws = float(difference[0]), difference[1:]
-            error = Location(estimate, float(np.nanstd(draws)), images - 1, 0)
+            change = _interval(difference, level)
+            error = Location(change.estimate, float(np.nanstd(difference[1:])), images - 1, 0)
             p_values.append(error.p_value() if images >= FEWEST_IMAGES else 1.0)
             changes.append(
                 ClassChange(
                     variant=variant.name,
+                    id=index,
                     name=names[index],
                     objects=int(objects[index]),
-                    before=float(before[index][0]),
-                    after=float(after[index][0]),
-                    change=interval(estimate, draws, level),
+                    before=_interval(before[index], level),
+                    after=_interval(after[index], level),
+                    change=change,
                     shown=False,
                 )
             )
@@ -74,6 +79,20 @@ def class_changes(run: ReportedRun) -> tuple[ClassChange, ...]:
         replace(change, shown=p <= 1 - level)
         for change, p in zip(changes, holm(p_values), strict=True)
     )
+
+
+def class_labels(names: Mapping[int, str]) -> dict[int, str]:
+    """Names of classes, with the number of the class where a name is blank or not the only one."""
+    often = Counter(names.values())
+    return {
+        index: name if name.strip() and often[name] == 1 else f"{name} #{index}".strip()
+        for index, name in names.items()
+    }
+
+
+def _interval(values: Array, level: float) -> Interval:
+    """The interval of an estimate, the first of the values, by its draws, the others."""
+    return interval(float(values[0]), values[1:], level)
 
 
 def _by_class(detections: Detections, present: list[int], weights: Array) -> Mapping[int, Array]:

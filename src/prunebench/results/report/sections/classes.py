@@ -26,8 +26,8 @@ def classes(run: ReportedRun, m: Messages) -> doc.Section | None:
             c.variant,
             c.name,
             f"{c.objects:,}",
-            f"{c.before:.3f}",
-            f"{c.after:.3f}",
+            points(c.before),
+            points(c.after),
             doc.Cell(points(c.change, signed=True), "bad" if c.change.estimate < 0 else "good"),
         )
         for c in shown[:LISTED]

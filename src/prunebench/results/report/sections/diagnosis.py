@@ -1,4 +1,4 @@
-"""Why is it not faster? onnxruntime's own profile of every pruned variant beside the baseline's."""
+"""Why is it not faster? onnxruntime's own profile of what is not, beside the baseline's."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ OPERATORS_SHOWN = 3
 
 
 def diagnosis(run: ReportedRun, m: Messages) -> doc.Section | None:
-    """What the profiles say, ``None`` where there are none."""
-    diagnoses = run.diagnoses
-    if diagnoses is None or not (diagnoses.found or diagnoses.failures):
+    """What the profiles say of pruned variants that are not shown to be faster; else ``None``."""
+    if run.diagnoses is None:
+        return None
+    baseline = None if run.baseline is None else run.baseline.name
+    diagnoses = run.diagnoses.not_faster(run.ranking, baseline)
+    if not (diagnoses.found or diagnoses.failures):
         return None
     return doc.section(
         "diagnosis",

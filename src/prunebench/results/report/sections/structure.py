@@ -47,8 +47,7 @@ def _story(run: ReportedRun, variant: VariantRecord, m: Messages) -> str:
         before = None if parent is None or _is_stock(variant) else parent.audit
         parts.append(_counts(variant.audit, before, m))
         parts.append(m("structure.audit", why=tell_variant(variant, m)))
-        if variant.audit.left_alone:
-            parts.append(_left_alone(variant.audit, m))
+        parts.append(tell_left_alone(variant.audit, m))
         if variant.audit.verdict == "restored":
             already = parent and parent.audit and parent.audit.verdict == "restored"
             lost = "structure.lost_before" if already else "structure.lost"
@@ -56,7 +55,7 @@ def _story(run: ReportedRun, variant: VariantRecord, m: Messages) -> str:
     if variant.failure is not None:
         reason = variant.failure.reason.strip().rstrip(".")
         parts.append(m("structure.failed", step=variant.failure.step, reason=reason))
-    return " ".join(parts)
+    return " ".join(filter(None, parts))
 
 
 def _left_out(judgement: Judgement, m: Messages) -> str:
@@ -99,14 +98,6 @@ def _counts(audit: Audit, before: Audit | None, m: Messages) -> str:
         widths=m(key, changed=changed, total=len(now.widths)),
         **values,
     )
-
-
-def _left_alone(audit: Audit, m: Messages) -> str:
-    reasons: dict[str, list[str]] = {}
-    for module, left in audit.left_alone.items():
-        reasons.setdefault(tell_left_alone(left, m), []).append(module)
-    told = "; ".join(f"{', '.join(modules)}: {reason}" for reason, modules in reasons.items())
-    return m("structure.left_alone", modules=told)
 
 
 def _course(trained: TrainingSummary, judgement: Judgement | None, m: Messages) -> str:

@@ -61,7 +61,10 @@
     const narrow = !printing && node.clientWidth < NARROW;
     const data = spec.data.map((trace) => {
       if (!trace.texttemplate) return trace;
-      return { ...trace, texttemplate: narrow ? "" : trace.texttemplate, textfont: { color: colours.text } };
+      // Without room for numbers, the stars of what is shown remain.
+      const star = (text) => (text.includes("*") ? "<b>*</b>" : "");
+      const text = narrow ? trace.text.map((row) => row.map(star)) : trace.text;
+      return { ...trace, text, textfont: { color: colours.text } };
     });
     const config = {
       responsive: !printing,
