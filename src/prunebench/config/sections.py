@@ -30,6 +30,8 @@ from prunebench.config.targets import EXAMPLES, Goal, parse_goal
 
 Importance = Literal["magnitude", "lamp", "bn_scale", "fpgm", "taylor", "random"]
 Control = Literal["int8", "resolution", "smaller"]
+Alternative = Literal[Control, "trained-size"]
+"""A variant that costs no pruning; the last is measured wherever the letterbox asks for it."""
 
 STRIDE = 32  # Pixels per cell of the coarsest feature map; the sides of images are multiples.
 Allocation = Literal["uniform", "global", "latency-aware"]

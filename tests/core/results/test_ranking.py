@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from prunebench.common.records import Grounds, Interval, Verdict
 from prunebench.common.text import percent, points
-from prunebench.config.sections import Control, RankingConfig
+from prunebench.config.sections import Alternative, RankingConfig
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import Fact, tell
 from prunebench.results.ranking.measured import MeasuredVariant
@@ -63,7 +63,7 @@ class Lab:
         realtime: Mapping[int, Shown] | None = None,
         rounds: Sequence[int] = range(ROUNDS),
         images: int = 100,
-        control: Control | None = None,
+        control: Alternative | None = None,
     ) -> Lab:
         """Add a variant whose frame takes ``ms`` + 2 milliseconds."""
         own = self.rng.normal(0, self.map50_noise, CONFIG.bootstrap)
