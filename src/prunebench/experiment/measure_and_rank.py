@@ -129,19 +129,16 @@ def rank_run(
 
 def _letterbox(experiment: Experiment) -> Letterbox | None:
     """The letterbox, where it is of another size than the baseline's training."""
-    return next(
-        (
-            Letterbox(
+    for variant in experiment.variants:
+        if variant.control == "trained-size" and variant.imgsz and variant.parent:
+            # Not its INT8 sibling, which comes after it.
+            return Letterbox(
                 baseline=variant.parent,
                 control=variant.name,
                 trained=variant.imgsz,
                 deployed=experiment.config.image.hw,
             )
-            for variant in experiment.variants
-            if variant.control == "trained-size" and variant.parent and variant.imgsz
-        ),
-        None,
-    )
+    return None
 
 
 def _set_aside(measured: Path) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from prunebench.common.errors import ConfigError
 from prunebench.common.records import Record
 from prunebench.config.loading import Config
-from prunebench.config.sections import Alternative
+from prunebench.config.sections import Control
 from prunebench.config.targets import Goal
 from prunebench.experiment.controls import lower_letterbox, trained_letterbox
 from prunebench.results.messages.catalogue import Messages
@@ -56,7 +56,7 @@ class PlannedVariant(Record):
     round: int = 0
     goal: Goal | None = None
     judged_by: tuple[str, ...] = ()
-    control: Alternative | None = None
+    control: Control | None = None
     imgsz: tuple[int, int] | None = None
     quantized: bool = False
 
@@ -117,7 +117,7 @@ def size_notes(config: Config, variants: Sequence[PlannedVariant]) -> tuple[str,
     notes = [
         m("size.baseline", trained=max(variant.imgsz), control=variant.name, **deployed)
         for variant in variants
-        if variant.control == "trained-size" and variant.imgsz is not None
+        if variant.control == "trained-size" and variant.imgsz and not variant.quantized
     ]
     side = config.retrain.imgsz
     if side != max(config.image.hw) and any(variant.strategy for variant in variants):
@@ -160,7 +160,7 @@ def _controls(
 
 
 def _at_letterbox(
-    baseline: PlannedVariant, imgsz: tuple[int, int], control: Alternative, verb: str
+    baseline: PlannedVariant, imgsz: tuple[int, int], control: Control, verb: str
 ) -> PlannedVariant:
     size = f"{imgsz[0]}x{imgsz[1]}"
     return PlannedVariant(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from prunebench.common.records import Grounds, Overlap, Verdict
 from prunebench.common.statistics import Array
-from prunebench.config.sections import Alternative
+from prunebench.config.sections import Control
 from prunebench.results.ranking.records import Shown
 
 Rounds = Mapping[int, float]
@@ -53,7 +53,7 @@ class MeasuredVariant:
     end_to_end_ms: Mapping[int, Rounds]
     realtime: Mapping[int, Shown] = field(default_factory=dict)
     failure: str | None = None
-    control: Alternative | None = None
+    control: Control | None = None
     both: Mapping[Overlap, tuple[float, Array]] = field(default_factory=dict)
 
     def is_same_network(self, other: MeasuredVariant) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from prunebench.common.records import Grounds, Interval, Judgement, Overlap, Record, Verdict
-from prunebench.config.sections import Alternative
+from prunebench.config.sections import Control
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,7 +134,7 @@ class RankedVariant(Record):
     keeps_accuracy: Shown | None
     pareto: Pareto
     tied_with: tuple[str, ...]
-    control: Alternative | None = None
+    control: Control | None = None
     box_map50: Interval | None = None
     mask_map50: Interval | None = None
 
