@@ -75,7 +75,7 @@ def tiny_values(out: Path, **changes: Any) -> dict[str, Any]:
         "model": str(ASSET),
         "data": "scenes:train=16,val=8,test=24",
         "out": str(out),
-        "image": {"height": 64, "width": 96},
+        "image": {"height": 96, "width": 160},
         "prune": {"target": 0.3, "allocation": "uniform", "bn_batches": 1},
         "retrain": {
             "rounds": 1,

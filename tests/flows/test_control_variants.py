@@ -14,6 +14,7 @@ from flows.run_experiment import run_experiment
 from prunebench.common.records import VariantRecord
 from prunebench.config.loading import parse_config
 from prunebench.results.outcome import read_latency, read_outcome
+from prunebench.results.ranking.records import Letterbox, LetterboxCosts
 from prunebench.results.run_folder import read_variants
 from tests.conftest import share_steps, tiny_values
 
@@ -23,6 +24,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = tiny_values(
         share_steps(tmp_path_factory.mktemp("runs"), tmp_path_factory),
         name="controls",
+        # The shipped checkpoint was trained at 160 pixels.
+        image={"height": 64, "width": 96},
         retrain={"strategies": {}},
         controls=["int8", "resolution"],
         quantize={"variants": ["pruned"], "calibration_images": 4, "max_map50_loss": 0.99},
@@ -43,6 +46,7 @@ def test_every_control_is_measured_beside_the_pruned_variants(folder: Path) -> N
     assert rows == {
         "baseline": None,
         "pruned": None,
+        "baseline-96x160": "trained-size",
         "baseline-32x64": "resolution",
         "baseline-int8": "int8",
         "pruned-int8": None,
@@ -50,6 +54,32 @@ def test_every_control_is_measured_beside_the_pruned_variants(folder: Path) -> N
     assert set(read_latency(folder).variants) == set(rows)
     page = (folder / "report.md").read_text(encoding="utf-8")
     assert "baseline-32x64 (the unpruned model at a lower resolution)" in page
+
+
+def test_what_the_letterbox_costs_is_measured_and_told(
+    folder: Path, variants: dict[str, VariantRecord]
+) -> None:
+    ranking = read_outcome(folder).rankings[0]
+    costs = next(doubt for doubt in ranking.warnings if doubt.kind == "letterbox")
+    assert isinstance(costs, LetterboxCosts)
+    assert costs.letterbox == Letterbox(
+        baseline="baseline", control="baseline-96x160", trained=(96, 160), deployed=(64, 96)
+    )
+    before, after = (variants[name].accuracy for name in ("baseline-96x160", "baseline"))
+    assert before is not None
+    assert after is not None
+    assert costs.loss is not None
+    assert costs.loss.estimate == pytest.approx(before.map50 - after.map50)
+    # The shipped checkpoint finds little at 96 pixels what it finds at 160.
+    assert costs.shown
+    assert costs.limit == 0.05
+    assert set(costs.unadvised) >= {"baseline", "pruned", "baseline-32x64"}
+    advice = {advice.use: advice.recommended for advice in ranking.advice}
+    assert advice["accuracy"] == "baseline-96x160"
+    page = (folder / "report.md").read_text(encoding="utf-8")
+    assert (
+        "baseline was trained at 160 pixels and is deployed at 64 x 96 (H x W); that costs" in page
+    )
 
 
 def test_the_lower_resolution_is_the_same_checkpoint_at_its_own_letterbox(

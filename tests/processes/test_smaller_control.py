@@ -21,6 +21,7 @@ def test_the_smaller_network_has_the_macs_and_the_budget(tmp_path: Path) -> None
         tmp_path / "runs",
         # Its training is short, unlike that of the shipped checkpoint.
         model="yolov8n.yaml",
+        image={"height": 64, "width": 64},
         baseline={"epochs": EPOCHS, "imgsz": 64, "batch": 8},
         retrain={"strategies": {}},
         controls=["smaller"],

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from prunebench.cli.options import DataDirOption, app, tell
+from prunebench.cli.options import DataDirOption, app, show_stage, tell
 from prunebench.common.errors import InputError
 
 
@@ -26,9 +26,12 @@ def init(
     """Look at a model and its data and write a commented configuration for them."""
     from prunebench.common.files import write_atomically
     from prunebench.experiment.first_config import first_config
+    from prunebench.steps.events import listening
 
     if file.exists():
         raise InputError("the file exists already", where=file, fix="choose another with --file")
-    write_atomically(file, first_config(model, data, file=str(file), cache_dir=data_dir))
+    with listening(show_stage):
+        text = first_config(model, data, file=str(file), cache_dir=data_dir)
+    write_atomically(file, text)
     typer.echo(file)
     tell(f"Next: prunebench run --config {shlex.quote(str(file))} --dry-run")

@@ -26,9 +26,14 @@ def plan(
 ) -> None:
     """Resolve the configuration and list the variants and their steps; run nothing."""
     from prunebench.cli.views.plan import plan_view
-    from prunebench.experiment.plan import plan_variants
+    from prunebench.experiment.plan import checkpoint_named, plan_variants
 
     resolved = config_from(config, {"model": model, "data": data, "out": out}, overrides)
-    variants = plan_variants(resolved)
+    checkpoint, trained_at = checkpoint_named(resolved.model, "model"), None
+    if checkpoint is not None and checkpoint.is_file():
+        from prunebench.variants.checkpoint import inspect_checkpoint
+
+        trained_at = inspect_checkpoint(checkpoint).imgsz
+    variants = plan_variants(resolved, trained_at)
     view = plan_view(resolved, variants)
     show({"config": resolved, "variants": variants}, view, as_json=as_json)

@@ -85,6 +85,7 @@ class Structure(Record):
         fused: Whether the file itself was already fused when it was read.
         stock: Description of the stock network with the same count ("yolov8n, 7 classes"),
             or ``None`` where no stock network has it.
+        trained_imgsz: Square size in pixels of the training, where ``inspect`` found it said.
     """
 
     task: str
@@ -96,6 +97,7 @@ class Structure(Record):
     widths: dict[str, int]
     fused: bool
     stock: str | None = None
+    trained_imgsz: int | None = None
 
 
 class LeftAlone(Record):

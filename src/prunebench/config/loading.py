@@ -20,8 +20,8 @@ from prunebench.common.records import DeviceName
 from prunebench.config.mlflow import MlflowConfig
 from prunebench.config.sections import (
     AccuracyConfig,
+    Alternative,
     BaselineConfig,
-    Control,
     ExportConfig,
     ImageConfig,
     LatencyConfig,
@@ -99,7 +99,7 @@ class Config(Section):
     image: ImageConfig = Field(default_factory=ImageConfig)
     baseline: BaselineConfig = Field(default_factory=BaselineConfig)
     prune: PruneConfig = Field(default_factory=PruneConfig)
-    controls: tuple[Control, ...] = Field(
+    controls: tuple[Alternative, ...] = Field(
         (),
         description="Cheap alternatives measured beside the pruned variants: int8 (the unpruned "
         "model in INT8), resolution (it at the next lower letterbox), smaller (a smaller stock "

@@ -29,7 +29,11 @@ from prunebench.config.strategy_settings import (
 from prunebench.config.targets import EXAMPLES, Goal, parse_goal
 
 Importance = Literal["magnitude", "lamp", "bn_scale", "fpgm", "taylor", "random"]
-Control = Literal["int8", "resolution", "smaller"]
+Alternative = Literal["int8", "resolution", "smaller"]
+"""Controls that are asked for by name; the others follow from what is planned."""
+
+Control = Literal[Alternative, "retrained", "trained-size"]
+"""What an unpruned variant stands for, that pruned ones are held against."""
 
 STRIDE = 32  # Pixels per cell of the coarsest feature map; the sides of images are multiples.
 Allocation = Literal["uniform", "global", "latency-aware"]

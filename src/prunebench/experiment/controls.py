@@ -2,6 +2,7 @@
 
 ``int8``: the unpruned model in INT8. ``resolution``: it at the next lower letterbox. ``smaller``: a
 smaller stock network, trained for as many epochs as baseline and retraining took together.
+``trained-size``: the unpruned model at the size it was trained at, where the letterbox is another.
 """
 
 from __future__ import annotations
@@ -38,6 +39,19 @@ def lower_letterbox(hw: tuple[int, int]) -> tuple[int, int] | None:
         return None
     longest = max(steps)
     height, width = (math.ceil(step * (longest - 1) / longest - 0.5) for step in steps)
+    return STRIDE * height, STRIDE * width
+
+
+def trained_letterbox(hw: tuple[int, int], side: int) -> tuple[int, int] | None:
+    """The letterbox of the aspect of (height, width) whose longer side is the training's ``side``.
+
+    The other side is the nearest multiple of 32, of two the higher one; ``None``: ``hw`` is as
+    long as the training's images.
+    """
+    longest, steps = math.ceil(side / STRIDE), [side // STRIDE for side in hw]
+    if max(steps) == longest:
+        return None
+    height, width = (max(1, math.floor(step * longest / max(steps) + 0.5)) for step in steps)
     return STRIDE * height, STRIDE * width
 
 

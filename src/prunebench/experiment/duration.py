@@ -118,7 +118,10 @@ def estimate(
     epoch_s = train * pace.train_s + validate * pace.validate_s
     training = sum(START_S + count * epoch_s for count in work.epochs.values())
     one_by_one = training / max(1, config.retrain.parallel_trainings)
-    files = len(work.variants) * (EXPORT_S + START_S + evaluate * pace.infer_s)
+    # A letterbox of its own takes as many times as long as it has pixels.
+    deployed = config.image.hw
+    letterboxes = sum(math.prod(v.imgsz or deployed) / math.prod(deployed) for v in plan)
+    files = len(plan) * (EXPORT_S + START_S) + letterboxes * evaluate * pace.infer_s
     layers = 2 * START_S + pace.layers_s if pace.layers_s else 0.0
     search = work.searches * TRY_S
     pruning = work.pruned * PRUNE_S

@@ -16,6 +16,8 @@ from prunebench.config.sections import STRIDE
 from prunebench.data.dataset import Dataset, Split, check_dataset, images_of, resolve_dataset
 from prunebench.experiment.plan import checkpoint_named
 from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
+from prunebench.results.messages.catalogue import Messages
+from prunebench.steps.events import stage
 from prunebench.variants.checkpoint import CheckpointInfo, inspect_checkpoint
 from prunebench.variants.stock_catalogue import recognise
 
@@ -55,6 +57,11 @@ def first_config(model: str, data: str, *, file: str, cache_dir: Path) -> str:
     epochs, epochs_comment = _epochs(seen.info)
     split: Split = "test" if "test" in seen.images else "val"
     obstacle = int8_obstacle(cpu_flags())
+    size_comment = ""
+    if seen.info is not None and seen.info.imgsz is not None:
+        note = Messages()("size.first", trained=side)
+        stage(note)
+        size_comment = f"# {note}\n"
     return f"""\
 # Written by `prunebench init` after looking at the model and the data.
 #   prunebench plan --config {file}           what will be made
@@ -70,8 +77,8 @@ model: {json.dumps(model, ensure_ascii=False)}
 # {_data_comment(seen)}
 data: {json.dumps(data, ensure_ascii=False)}
 
-# {_letterbox_comment(seen, (height, width), side)}
-image: {{height: {height}, width: {width}}}
+# {_letterbox_comment(seen, (height, width))}
+{size_comment}image: {{height: {height}, width: {width}}}
 
 prune:
   # What the pruned network is to reach: times as fast as this model on this host, or 8 ms,
@@ -185,7 +192,7 @@ def _data_comment(seen: _Seen) -> str:
     return f"Images: {counts}; typically {width} x {height} (W x H), {shapes}."
 
 
-def _letterbox_comment(seen: _Seen, hw: tuple[int, int], side: int) -> str:
+def _letterbox_comment(seen: _Seen, hw: tuple[int, int]) -> str:
     width, height = seen.typical
     scale = min(hw[1] / width, hw[0] / height)
     used = width * height * scale**2 / (hw[0] * hw[1])

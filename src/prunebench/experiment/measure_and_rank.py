@@ -19,7 +19,7 @@ from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise
 from prunebench.results.outcome import LATENCY_FILE, RANKING_CSV, RunRanking
 from prunebench.results.ranking.rank import rank
-from prunebench.results.ranking.records import FailedVariant, NotTrained
+from prunebench.results.ranking.records import FailedVariant, Letterbox, NotTrained
 from prunebench.results.report.build import build_report
 from prunebench.results.run_folder import LATENCY_FOLDER, RANKING_FILE, save_variant
 from prunebench.steps.events import Emit
@@ -106,6 +106,7 @@ def rank_run(
             ],
             smallest_difference_percent=config.latency.smallest_difference_percent,
             interim_looks=possible_interim_looks(latency),
+            letterbox=_letterbox(experiment),
             seed=config.seed,
         )
         for threads in latency.threads
@@ -126,6 +127,20 @@ def rank_run(
     build_report(folder, outcome)
     write_atomically(folder / RANKING_FILE, outcome.model_dump_json(indent=2))
     return outcome
+
+
+def _letterbox(experiment: Experiment) -> Letterbox | None:
+    """The letterbox, where it is of another size than the baseline's training."""
+    for variant in experiment.variants:
+        if variant.control == "trained-size" and variant.imgsz and variant.parent:
+            # Not its INT8 sibling, which comes after it.
+            return Letterbox(
+                baseline=variant.parent,
+                control=variant.name,
+                trained=variant.imgsz,
+                deployed=experiment.config.image.hw,
+            )
+    return None
 
 
 def _set_aside(measured: Path) -> Path:

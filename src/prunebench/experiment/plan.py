@@ -11,7 +11,8 @@ from prunebench.common.records import Record
 from prunebench.config.loading import Config
 from prunebench.config.sections import Control
 from prunebench.config.targets import Goal
-from prunebench.experiment.controls import lower_letterbox
+from prunebench.experiment.controls import lower_letterbox, trained_letterbox
+from prunebench.results.messages.catalogue import Messages
 
 NETWORK_SUFFIXES = (".yaml", ".yml")
 INT8 = "-int8"  # Ends the name of a quantized sibling.
@@ -60,8 +61,12 @@ class PlannedVariant(Record):
     quantized: bool = False
 
 
-def plan_variants(config: Config) -> tuple[PlannedVariant, ...]:
-    """Variants of an experiment, each after its parent; ConfigError where one cannot be made."""
+def plan_variants(config: Config, trained_at: int | None = None) -> tuple[PlannedVariant, ...]:
+    """Variants of an experiment, each after its parent; ConfigError where one cannot be made.
+
+    ``trained_at`` is the square size in pixels that the checkpoint was trained at, where it says
+    so; a baseline that is trained has that of its own settings.
+    """
     trained = config.model.endswith(NETWORK_SUFFIXES)
     first = ("train baseline",) if trained else ("load checkpoint",)
     baseline = PlannedVariant(name="baseline", parent=None, steps=first)
@@ -79,7 +84,7 @@ def plan_variants(config: Config) -> tuple[PlannedVariant, ...]:
         )
         variants.append(pruned)
         variants += _retrained(config, pruned, label)
-    variants += _controls(config, variants)
+    variants += _controls(config, variants, config.baseline.imgsz if trained else trained_at)
     return (*variants, *_quantized(config, variants))
 
 
@@ -105,9 +110,32 @@ def _retrained(config: Config, pruned: PlannedVariant, label: str) -> list[Plann
     return variants
 
 
-def _controls(config: Config, variants: Sequence[PlannedVariant]) -> Iterator[PlannedVariant]:
+def size_notes(config: Config, variants: Sequence[PlannedVariant]) -> tuple[str, ...]:
+    """A sentence each where baseline or retrained networks are deployed at another size."""
+    m, (height, width) = Messages(), config.image.hw
+    deployed = {"height": height, "width": width}
+    notes = [
+        m("size.baseline", trained=max(variant.imgsz), control=variant.name, **deployed)
+        for variant in variants
+        if variant.control == "trained-size" and variant.imgsz and not variant.quantized
+    ]
+    side = config.retrain.imgsz
+    if side != max(config.image.hw) and any(variant.strategy for variant in variants):
+        notes.append(m("size.retrained", trained=side, **deployed))
+    return tuple(notes)
+
+
+def _controls(
+    config: Config, variants: Sequence[PlannedVariant], trained_at: int | None
+) -> Iterator[PlannedVariant]:
     """The controls but ``int8``, which is a quantized sibling."""
     baseline = variants[0]
+    as_trained = None if trained_at is None else trained_letterbox(config.image.hw, trained_at)
+    if as_trained is not None:
+        # Without it nobody knows what the size costs, and it is itself a variant one can ship. A
+        # round times it for as many seconds as any other, so its pixels make no round longer;
+        # evaluating it once is less than one epoch's share of them.
+        yield _at_letterbox(baseline, as_trained, "trained-size", "change")
     if "resolution" in config.controls:
         lower = lower_letterbox(config.image.hw)
         if lower is None:
@@ -117,14 +145,8 @@ def _controls(config: Config, variants: Sequence[PlannedVariant]) -> Iterator[Pl
                 where="controls",
                 fix="leave resolution out or enlarge `image`",
             )
-        size = f"{lower[0]}x{lower[1]}"
-        yield PlannedVariant(
-            name=f"baseline-{size}",
-            parent=baseline.name,
-            steps=(*baseline.steps, f"lower the letterbox to {size}"),
-            control="resolution",
-            imgsz=lower,
-        )
+        if lower != as_trained:
+            yield _at_letterbox(baseline, lower, "resolution", "lower")
     if "smaller" in config.controls:
         for pruned in variants:
             if pruned.goal is not None and pruned.parent == baseline.name:
@@ -135,6 +157,19 @@ def _controls(config: Config, variants: Sequence[PlannedVariant]) -> Iterator[Pl
                     goal=pruned.goal,
                     control="smaller",
                 )
+
+
+def _at_letterbox(
+    baseline: PlannedVariant, imgsz: tuple[int, int], control: Control, verb: str
+) -> PlannedVariant:
+    size = f"{imgsz[0]}x{imgsz[1]}"
+    return PlannedVariant(
+        name=f"baseline-{size}",
+        parent=baseline.name,
+        steps=(*baseline.steps, f"{verb} the letterbox to {size}"),
+        control=control,
+        imgsz=imgsz,
+    )
 
 
 def _quantized(config: Config, variants: Sequence[PlannedVariant]) -> Iterator[PlannedVariant]:

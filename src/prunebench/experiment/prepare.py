@@ -32,7 +32,7 @@ from prunebench.data.dataset import (
 )
 from prunebench.data.file_memo import remembering
 from prunebench.experiment.controls import smaller_network
-from prunebench.experiment.plan import PlannedVariant, checkpoint_named, plan_variants
+from prunebench.experiment.plan import PlannedVariant, checkpoint_named, plan_variants, size_notes
 from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
 from prunebench.results.history.store import Store, default_url
 from prunebench.results.run_folder import DATA_FOLDER, STEPS_FOLDER, open_run, read_run_config
@@ -133,7 +133,6 @@ def check(config: Config) -> Checked:
     """
     check_versions()
     check_engine(config)
-    variants = plan_variants(config)
     out = output_folder(config)
     checkpoint = checkpoint_named(config.model, "model")
     if checkpoint is not None:
@@ -151,6 +150,10 @@ def check(config: Config) -> Checked:
         sha256 = sha256_of(checkpoint)
         inspected = InspectRequest(checkpoint=str(checkpoint), imgsz=config.image.hw)
         structure = Structure.model_validate(_in_child("inspect", inspected))
+    variants = plan_variants(config, None if structure is None else structure.trained_imgsz)
+    for note in size_notes(config, variants):
+        stage(note)
+    if checkpoint is not None:
         _probe(checkpoint, config.prune, config.image.hw)
     if "smaller" in config.controls:
         smaller_network(config.model, structure)

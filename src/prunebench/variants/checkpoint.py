@@ -71,14 +71,18 @@ def load_checkpoint(path: Path, *, trust: bool = False) -> nn.Module:
         CheckpointError: The file is missing, damaged, of another kind, of an unsupported task,
             or its BatchNorm layers are folded already.
     """
-    network: nn.Module = _load(path, trust)[0]
-    return network
+    return read_checkpoint(path, trust=trust)[0]
 
 
 def inspect_checkpoint(path: Path, *, trust: bool = False) -> CheckpointInfo:
     """Say what a checkpoint is; ``trust`` and the errors are as in ``load_checkpoint``."""
+    return read_checkpoint(path, trust=trust)[1]
+
+
+def read_checkpoint(path: Path, *, trust: bool = False) -> tuple[nn.Module, CheckpointInfo]:
+    """Both of ``load_checkpoint`` and ``inspect_checkpoint``, reading the file once."""
     network, train_args, provenance = _load(path, trust)
-    return CheckpointInfo(
+    return network, CheckpointInfo(
         task=network.task,
         names=network.names,
         parameters=parameter_count(network),

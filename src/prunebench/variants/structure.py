@@ -40,10 +40,12 @@ class Request(Record):
 
 def run(request: Request, workdir: Path, emit: Emit) -> Structure:
     """Describe a checkpoint."""
-    from prunebench.variants.checkpoint import load_checkpoint
+    from prunebench.variants.checkpoint import read_checkpoint
 
     emit(Stage(what="reading the checkpoint"))
-    return structure_of(load_checkpoint(Path(request.checkpoint)), request.imgsz)
+    network, info = read_checkpoint(Path(request.checkpoint))
+    structure = structure_of(network, request.imgsz)
+    return structure.model_copy(update={"trained_imgsz": info.imgsz})
 
 
 def structure_of(network: Network, imgsz: tuple[int, int]) -> Structure:

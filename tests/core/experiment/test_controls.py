@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from prunebench.common.errors import ConfigError, StepError
 from prunebench.common.records import Structure
-from prunebench.experiment.controls import lower_letterbox, smaller_network
+from prunebench.experiment.controls import lower_letterbox, smaller_network, trained_letterbox
 from prunebench.variants.stock_width import lower_width, macs_of, stock_description
 
 SIDES = st.integers(2, 60).map(lambda steps: 32 * steps)
@@ -52,6 +52,46 @@ def test_a_lower_letterbox_is_one_step_down_and_keeps_the_aspect_best(
 def test_nothing_is_below_a_side_of_32_pixels() -> None:
     assert lower_letterbox((32, 64)) is None
     assert lower_letterbox((640, 32)) is None
+
+
+@pytest.mark.parametrize(
+    ("hw", "side", "letterbox"),
+    [
+        # 10 steps wide become 20, so 6 high become 12.
+        ((192, 320), 640, (384, 640)),
+        ((320, 192), 640, (640, 384)),
+        ((640, 640), 320, (320, 320)),
+        # 3 become 5, so 2 become 3.33.
+        ((64, 96), 160, (96, 160)),
+        # 4 become 2, so 3 become 1.5: the higher one of 1 and 2.
+        ((96, 128), 64, (64, 64)),
+        # 640 wide become 64 wide, so 32 high become 3.2: not below one step.
+        ((32, 640), 64, (32, 64)),
+        # A training rounds its size up to a multiple of 32.
+        ((192, 320), 630, (384, 640)),
+        ((192, 320), 310, None),
+        ((192, 320), 320, None),
+    ],
+)
+def test_the_letterbox_of_the_training_size(
+    hw: tuple[int, int], side: int, letterbox: tuple[int, int] | None
+) -> None:
+    assert trained_letterbox(hw, side) == letterbox
+
+
+@given(SIDES, SIDES, SIDES)
+def test_the_letterbox_of_the_training_keeps_the_aspect_best(
+    height: int, width: int, side: int
+) -> None:
+    found = trained_letterbox((height, width), side)
+    if found is None:
+        assert max(height, width) == side
+        return
+    assert max(found) == side
+    assert all(pixels % 32 == 0 and pixels >= 32 for pixels in found)
+    assert (found[0] >= found[1]) == (height >= width) or min(found) == side
+    ideal = min(height, width) * side / max(height, width)
+    assert abs(min(found) - max(32, ideal)) <= 16
 
 
 def structure(stock: str | None) -> Structure:

@@ -99,6 +99,19 @@ def test_an_estimate_adds_up() -> None:
     assert not found.quantizes
 
 
+def test_a_larger_letterbox_takes_longer_to_evaluate() -> None:
+    settings = config(prune={"target": 0.3, "allocation": "uniform"})
+    pace = Pace(train_s=0.1, validate_s=0.05, infer_s=0.01)
+    parts = (
+        estimate(settings, plan_variants(settings, side), pace, images=(100, 20, 50)).parts[3]
+        for side in (320, 640)
+    )
+    as_trained, larger = parts
+    # Twice the width and the height: four times 50 images of 0.01 s.
+    extra = QUICKER * (EXPORT_S + START_S + 4 * 0.5)
+    assert larger.low_s == pytest.approx(as_trained.low_s + extra)
+
+
 def test_an_estimate_says_what_is_not_in_it() -> None:
     settings = config(prune={"target": "8 ms"}, quantize="int8")
     pace = Pace(train_s=0.1, validate_s=0.05, infer_s=0.01)

@@ -39,13 +39,18 @@ def test_the_letterbox_keeps_the_shape_of_the_images(
     assert letterbox_for(typical, side) == expected
 
 
-def test_the_command_writes_what_it_saw_and_what_runs(scenes: Path, tmp_path: Path) -> None:
+def test_the_command_writes_what_it_saw_and_what_runs(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "mine.yaml"
     command = ["init", "--model", str(ASSET), "--data", str(scenes), "--file", str(file)]
     app(command, standalone_mode=False)
     text = file.read_text(encoding="utf-8")
     assert "detect, 7 classes, 3,012,213 parameters (yolov8n, 7 classes, unpruned)" in text
     assert "trained at 160 pixels for 60 epochs" in text
+    size = "The longer side of `image` is the size the model was trained at, 160 pixels: another "
+    assert f"# {size}size costs accuracy." in text
+    assert f"{size}size costs accuracy." in capsys.readouterr().err
     assert "4 train, 3 val, 2 test; typically 320 x 180 (W x H), all of one shape" in text
     config = load_config(file, environ={})
     assert config.name == "scenes-yolov8n"

@@ -6,7 +6,7 @@ import pytest
 
 from prunebench.common.errors import ConfigError
 from prunebench.config.loading import Config
-from prunebench.experiment.plan import PlannedVariant, plan_variants
+from prunebench.experiment.plan import PlannedVariant, plan_variants, size_notes
 
 
 def test_the_reference_experiment_has_six_variants() -> None:
@@ -97,6 +97,49 @@ def test_the_int8_baseline_exists_once() -> None:
         ("baseline-160x288-int8", None),
     ]
     assert variants["baseline-160x288-int8"].imgsz == (160, 288)
+
+
+def test_the_baseline_at_its_training_size_stands_beside_another_letterbox() -> None:
+    config = Config(model="best.pt", retrain={"rounds": 0}, quantize="int8")
+    variants = plan_variants(config, 640)
+    assert [(v.name, v.parent, v.control, v.imgsz) for v in variants if v.imgsz] == [
+        ("baseline-384x640", "baseline", "trained-size", (384, 640)),
+        ("baseline-384x640-int8", "baseline-384x640", None, (384, 640)),
+    ]
+    assert variants[2].steps == ("load checkpoint", "change the letterbox to 384x640")
+    assert size_notes(config, variants) == (
+        "The baseline's training size is 640 pixels, but it is deployed at 192 x 320 (H x W): "
+        "another size costs accuracy, and baseline-384x640 measures how much.",
+    )
+
+
+def test_the_training_size_of_the_baseline_may_be_its_own_or_not_known() -> None:
+    for config, trained_at in (
+        (Config(model="best.pt"), 320),
+        (Config(model="best.pt"), None),
+        (Config(model="yolov8n.yaml", baseline={"imgsz": 320}), None),
+    ):
+        variants = plan_variants(config, trained_at)
+        assert not any(variant.imgsz for variant in variants)
+        assert size_notes(config, variants) == ()
+    trained = Config(model="yolov8n.yaml", baseline={"imgsz": 160})
+    assert plan_variants(trained)[-1].name == "baseline-96x160"
+
+
+def test_the_training_size_may_be_the_next_lower_letterbox() -> None:
+    config = Config(model="best.pt", controls=["resolution"])
+    controls = [(v.name, v.control) for v in plan_variants(config, 288) if v.control]
+    assert controls == [("baseline-160x288", "trained-size")]
+
+
+def test_retraining_at_another_size_than_the_letterbox_is_told() -> None:
+    config = Config(model="best.pt", retrain={"imgsz": 640})
+    assert size_notes(config, plan_variants(config)) == (
+        "Retraining is at 640 pixels (retrain.imgsz), but the variants are deployed at 192 x 320 "
+        "(H x W): another size costs accuracy.",
+    )
+    pruned_only = Config(model="best.pt", retrain={"imgsz": 640, "rounds": 0})
+    assert size_notes(pruned_only, plan_variants(pruned_only)) == ()
 
 
 @pytest.mark.parametrize(

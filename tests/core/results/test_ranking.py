@@ -25,6 +25,8 @@ from prunebench.results.ranking.records import (
     Altered,
     FailedVariant,
     FewImages,
+    Letterbox,
+    LetterboxCosts,
     MeasuredApart,
     Ranking,
     Restored,
@@ -529,6 +531,98 @@ def test_a_control_that_is_faster_and_more_accurate_beats_a_pruned_variant() -> 
     )
     assert ranking.row("baseline-int8").control == "int8"
     assert ranking.row("pruned").control is None
+
+
+SIZES = Letterbox(
+    baseline="baseline", control="baseline-384x640", trained=(384, 640), deployed=(192, 320)
+)
+
+
+def deployed_small(at_trained: float, retrained: float) -> Ranking:
+    """A baseline of mAP50 0.5 as it is deployed, and what it has at its training size."""
+    return (
+        Lab(9)
+        .add("baseline", ms=12, map50=0.5, parent=None, verdict="unpruned")
+        .add("baseline-384x640", ms=40, map50=at_trained, verdict="unpruned", size_mb=12)
+        .add("preserving-1", ms=6, map50=retrained, size_mb=5, strategy="preserving")
+        .rank(letterbox=SIZES)
+    )
+
+
+def costs_of(ranking: Ranking) -> LetterboxCosts:
+    (found,) = (doubt for doubt in ranking.warnings if isinstance(doubt, LetterboxCosts))
+    return found
+
+
+def recommended(ranking: Ranking, use: str) -> str | None:
+    return next(advice.recommended for advice in ranking.advice if advice.use == use)
+
+
+def test_accuracy_first_is_not_advised_at_a_size_that_costs_more_than_the_limit() -> None:
+    ranking = deployed_small(0.7, 0.6)
+    costs = costs_of(ranking)
+    assert costs.loss is not None
+    assert costs.loss.estimate == pytest.approx(0.2)
+    assert (costs.shown, costs.limit) == (True, 0.05)
+    assert costs.unadvised == ("baseline", "preserving-1")
+    assert recommended(ranking, "accuracy") == "baseline-384x640"
+    assert recommended(ranking, "real-time") == "preserving-1"
+    assert told(costs, ranking) == (
+        "baseline was trained at 640 pixels and is deployed at 192 x 320 (H x W); that costs it "
+        f"{points(costs.loss)} mAP50 (baseline-384x640 has 0.700, baseline 0.500); that is over "
+        "the limit of 0.05, so accuracy first is advised only for baseline-384x640 and what is "
+        "shown to stay within the limit of it."
+    )
+
+
+def test_a_variant_level_with_the_training_size_must_be_shown_to_stay_within_the_limit() -> None:
+    """It would be shipped as the faster one of two that are tied, were the burden not its own."""
+    wide = Lab(9, map50_noise=0.03)
+    wide.add("baseline", ms=12, map50=0.3, parent=None, verdict="unpruned")
+    wide.add("baseline-384x640", ms=40, map50=0.7, verdict="unpruned")
+    wide.add("preserving-1", ms=6, map50=0.69, strategy="preserving")
+    freely, ranking = wide.rank(), wide.rank(letterbox=SIZES)
+    assert recommended(freely, "accuracy") == "preserving-1"
+    assert recommended(ranking, "accuracy") == "baseline-384x640"
+    ranking = deployed_small(0.7, 0.69)
+    assert costs_of(ranking).unadvised == ("baseline",)
+    assert recommended(ranking, "accuracy") == "preserving-1"
+
+
+@pytest.mark.parametrize(
+    ("at_trained", "shown", "sentence"),
+    [
+        (0.54, True, "; that costs it {} mAP50 (baseline-384x640 has 0.540, baseline 0.500)."),
+        (0.5, False, "; that it costs mAP50 is not shown (difference to baseline-384x640 {:+})."),
+        (0.4, True, "; that does it good: {:-} mAP50 more than baseline-384x640."),
+    ],
+)
+def test_a_size_within_the_limit_is_told_and_changes_no_advice(
+    at_trained: float, shown: bool, sentence: str
+) -> None:
+    ranking = deployed_small(at_trained, 0.6)
+    costs = costs_of(ranking)
+    assert costs.loss is not None
+    assert (costs.shown, costs.limit, costs.unadvised) == (shown, None, ())
+    assert recommended(ranking, "accuracy") == "preserving-1"
+    gain = costs.loss.model_copy(
+        update={
+            "estimate": -costs.loss.estimate,
+            "low": -costs.loss.high,
+            "high": -costs.loss.low,
+        }
+    )
+    words = sentence.replace("{:+}", points(costs.loss, signed=True))
+    words = words.replace("{:-}", points(gain)).replace("{}", points(costs.loss))
+    assert told(costs, ranking).endswith(words)
+
+
+def test_a_size_that_could_not_be_measured_is_told_all_the_same() -> None:
+    ranking = Lab().add("baseline", parent=None).add("pruned", ms=6).rank(letterbox=SIZES)
+    assert costs_of(ranking) == LetterboxCosts(letterbox=SIZES)
+    assert told(costs_of(ranking), ranking).endswith(
+        "(H x W); what that costs is not known, baseline-384x640 has no figures."
+    )
 
 
 def test_a_control_that_is_faster_at_an_accuracy_not_told_apart_is_level() -> None:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from prunebench.config.loading import Config
 from prunebench.experiment.duration import Estimate, in_words
-from prunebench.experiment.plan import PlannedVariant
+from prunebench.experiment.plan import PlannedVariant, size_notes
 
 
 def plan_view(config: Config, variants: Sequence[PlannedVariant]) -> RenderableType:
@@ -31,7 +31,7 @@ def plan_view(config: Config, variants: Sequence[PlannedVariant]) -> RenderableT
         f"{config.latency.rounds_min} to {config.latency.rounds_max} rounds of latency, "
         f"out {config.out}"
     )
-    return Group(table, Text(facts))
+    return Group(table, Text(facts), *map(Text, size_notes(config, variants)))
 
 
 def estimate_view(estimate: Estimate) -> RenderableType:

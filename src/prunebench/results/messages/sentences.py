@@ -155,7 +155,33 @@ def _advice(advice: records.Advice, ranking: records.Ranking, m: Messages) -> st
     return m.clauses(parts)
 
 
+def _letterbox(costs: records.LetterboxCosts, ranking: records.Ranking, m: Messages) -> str:
+    """What the letterbox costs the baseline."""
+    found, loss, key = costs.letterbox, costs.loss, "sentence.doubt.letterbox"
+    height, width = found.deployed
+    size = {"trained": max(found.trained), "height": height, "width": width}
+    parts = [m(key, baseline=found.baseline, **size)]
+    if loss is None:
+        return m.clauses([*parts, m(f"{key}.unknown", control=found.control)])
+    names = {"baseline": found.baseline, "control": found.control}
+    values = {**names, "map50": m(f"map50.{ranking.metric}")}
+    before, after = (ranking.row(n).map50.estimate for n in (found.control, found.baseline))
+    values |= {"before": f"{before:.3f}", "after": f"{after:.3f}"}
+    if not costs.shown:
+        parts.append(m(f"{key}.open", loss=points(loss, signed=True), **values))
+    elif loss.estimate > 0:
+        parts.append(m(f"{key}.loss", loss=points(loss), **values))
+    else:
+        ends = {"estimate": -loss.estimate, "low": -loss.high, "high": -loss.low}
+        parts.append(m(f"{key}.gain", gain=points(loss.model_copy(update=ends)), **values))
+    if costs.limit is not None:
+        parts.append(m(f"{key}.limit", limit=f"{costs.limit:g}", **names))
+    return m.clauses(parts)
+
+
 def _doubt(doubt: records.Doubt, ranking: records.Ranking, m: Messages) -> str:
+    if isinstance(doubt, records.LetterboxCosts):
+        return _letterbox(doubt, ranking, m)
     values = doubt.model_dump()
     if isinstance(doubt, records.Restored | records.Altered):
         parameters = ranking.row(doubt.name).parameters or 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from prunebench.results.ranking.records import Advice, Metric, RankedVariant, Use
 from prunebench.results.ranking.ties import Wins
@@ -15,17 +15,24 @@ PREFERENCE: dict[Use, tuple[Metric, Metric]] = {
 """The metric that decides, and the one that decides between ties."""
 
 
-def advise(rows: Sequence[RankedVariant], wins: Wins) -> Iterator[Advice]:
+def advise(
+    rows: Sequence[RankedVariant], wins: Wins, unadvised: Collection[str] = ()
+) -> Iterator[Advice]:
     """Advice for each use.
 
-    Variants shown to lose more accuracy than allowed are no candidates. For real-time use and
+    Variants shown to lose more accuracy than allowed are no candidates, and for accuracy those
+    ``unadvised`` by what the letterbox costs. For real-time use and
     for balance a candidate must be shown to keep the real-time limit. Among those the best in
     the deciding metric is recommended; of several that cannot be told apart from it, one that is
     shown to be better in the second metric.
     """
     accurate = [row for row in rows if row.keeps_accuracy != "no"]
     for use, (decides, breaks_ties) in PREFERENCE.items():
-        candidates = [row for row in accurate if use == "accuracy" or row.realtime == "yes"]
+        candidates = [
+            row
+            for row in accurate
+            if (row.name not in unadvised if use == "accuracy" else row.realtime == "yes")
+        ]
         if not candidates:
             yield Advice(use=use, recommended=None, tied=())
             continue

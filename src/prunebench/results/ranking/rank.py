@@ -23,6 +23,7 @@ from prunebench.results.ranking.compare import (
 )
 from prunebench.results.ranking.controls import against_controls
 from prunebench.results.ranking.effects import effects_of
+from prunebench.results.ranking.letterbox import letterbox_costs
 from prunebench.results.ranking.measured import MeasuredVariant, Rounds
 from prunebench.results.ranking.ties import Wins, decide, ranks_of, tied, wins_of
 
@@ -36,6 +37,7 @@ def rank(
     not_trained: Sequence[records.NotTrained] = (),
     smallest_difference_percent: float = 3.0,
     interim_looks: int = 1,
+    letterbox: records.Letterbox | None = None,
     seed: int = 0,
 ) -> records.Ranking:
     """Rank variants for one thread count.
@@ -48,6 +50,7 @@ def rank(
         not_trained: Variants that were left out on purpose.
         smallest_difference_percent: Smallest difference that matters.
         interim_looks: How often the measuring could have stopped on what it saw.
+        letterbox: Where it is of another size than the baseline's training.
         seed: Seed of the bootstrap over rounds.
 
     Raises:
@@ -64,6 +67,8 @@ def rank(
     differences = tuple(decide(raws, config.level, smallest, interim_looks))
     wins, both = wins_of(differences), in_both_orders(raws)
     rows = _rows(usable, wins, both, config, threads, draw)
+    costs = letterbox and letterbox_costs(letterbox, usable, both, wins, config)
+    unadvised = costs.unadvised if costs else ()
     return records.Ranking(
         threads=threads,
         realtime_fps=config.realtime_fps,
@@ -74,8 +79,8 @@ def rank(
         not_trained=tuple(not_trained),
         differences=differences,
         effects=tuple(effects_of(usable, both, wins, config.level)),
-        advice=tuple(advise(rows, wins)) if rows else (),
-        warnings=tuple(_doubts(usable, differences, config.level)),
+        advice=tuple(advise(rows, wins, unadvised)) if rows else (),
+        warnings=(*([costs] if costs else ()), *_doubts(usable, differences, config.level)),
         against_controls=tuple(against_controls(rows, differences)),
         metric=config.metric,
     )

@@ -209,8 +209,39 @@ class FewImages(Record):
     needed: int
 
 
+class Letterbox(Record):
+    """The ``baseline`` is ``deployed`` at another (height, width) than it was ``trained`` for.
+
+    ``control`` is the baseline at the letterbox of its training size, both in pixels.
+    """
+
+    baseline: str
+    control: str
+    trained: tuple[int, int]
+    deployed: tuple[int, int]
+
+
+class LetterboxCosts(Record):
+    """Doubt: the letterbox is of another size than the baseline's training.
+
+    Attributes:
+        loss: mAP50 that the baseline loses by it, ``None`` where that was not measured.
+        shown: Whether that it loses, or gains, is shown.
+        limit: The allowed loss of mAP50, where the loss is shown to be over it.
+        unadvised: Variants that are then not advised for accuracy first.
+    """
+
+    kind: Literal["letterbox"] = "letterbox"
+    letterbox: Letterbox
+    loss: Interval | None = None
+    shown: bool = False
+    limit: float | None = None
+    unadvised: tuple[str, ...] = ()
+
+
 Doubt = Annotated[
-    Restored | Altered | SameNetwork | MeasuredApart | FewImages, Field(discriminator="kind")
+    LetterboxCosts | Restored | Altered | SameNetwork | MeasuredApart | FewImages,
+    Field(discriminator="kind"),
 ]
 """What the reader must know before trusting a ranking."""
 
