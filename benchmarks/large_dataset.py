@@ -31,7 +31,8 @@ START = """
 import sys, time
 from pathlib import Path
 began = time.monotonic()
-from prunebench.data.dataset import check_dataset, dataset_digest, resolve_dataset
+from prunebench.data.check import check_dataset
+from prunebench.data.dataset import dataset_digest, resolve_dataset
 from prunebench.data.file_memo import remembering
 cache = Path(sys.argv[2])
 dataset = resolve_dataset(sys.argv[1], cache_dir=cache)

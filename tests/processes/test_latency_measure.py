@@ -244,5 +244,5 @@ def test_a_changed_file_is_refused_before_anything_runs(
 def test_an_image_that_cannot_be_decoded_is_named(models: list[Target], tmp_path: Path) -> None:
     image = tmp_path / "text.png"
     image.write_text("no image")
-    with pytest.raises(DatasetError, match=r"text\.png: the image cannot be decoded"):
+    with pytest.raises(DatasetError, match=r"text\.png: the image cannot be read"):
         measure(models[:1], [image], QUICK, **FIXED, folder=tmp_path / "run")

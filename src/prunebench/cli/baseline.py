@@ -28,11 +28,14 @@ def baseline(
 ) -> None:
     """Train a baseline from scratch and write its checkpoint with a JSON that says how."""
     from prunebench.common.cores import usable_cores
-    from prunebench.data.dataset import check_dataset, resolve_dataset
+    from prunebench.data.check import check_dataset
+    from prunebench.data.dataset import resolve_dataset
+    from prunebench.data.file_memo import remembering
     from prunebench.variants.retraining.baseline import Request, train_baseline
 
     dataset = resolve_dataset(data, cache_dir=data_dir)
-    check_dataset(dataset, class_names=None)
+    with remembering(dataset.yaml, data_dir) as memo:
+        check_dataset(dataset, memo=memo)
     request = Request(
         model=model,
         data_yaml=str(dataset.yaml),

@@ -61,6 +61,11 @@ class Config(Section):
         description="Ultralytics data YAML, the name of one Ultralytics downloads, "
         "'scenes' (built in; 'scenes-seg' for segmentation) or 'neontrees' (recipe).",
     )
+    bad_images: Literal["refuse", "skip"] = Field(
+        "refuse",
+        description="Images that cannot be decoded: refuse the data, or skip (leave them out of "
+        "training, validation, measuring and accuracy alike, and say which).",
+    )
     seed: int = Field(0, ge=0, description="Seed of everything random.")
     out: str = Field("runs", description="Folder that runs and cached steps are written to.")
     history: str | None = Field(

@@ -1,15 +1,17 @@
-"""Find a dataset by what the user calls it, and check it before anything runs.
+"""Find a dataset by what the user calls it, and list its images.
 
 The rules for paths, image lists and label files are Ultralytics' own, so that what passes here is
-what its trainer reads; but its trainer skips a bad label with a warning where this refuses it.
+what its trainer reads; but its trainer skips a bad image or label with a warning where this refuses
+it (``data/check.py``).
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -18,7 +20,7 @@ import yaml
 
 from prunebench.common.errors import DatasetError
 from prunebench.data.file_memo import FileMemo
-from prunebench.data.labels import check_labels, label_path
+from prunebench.data.labels import label_path
 from prunebench.data.neontrees import prepare_neontrees
 from prunebench.data.scenes import generate_scenes
 from prunebench.data.ultralytics_sets import datasets_folder, download, find_yaml, yaml_folder
@@ -109,49 +111,11 @@ def read_dataset(path: Path) -> Dataset:
     return Dataset(yaml=path, root=root, names=_names(data, path), **sources)
 
 
-def check_dataset(
-    dataset: Dataset,
-    *,
-    class_names: Mapping[int, str] | None = None,
-    splits: Sequence[Split] = ("train", "val"),
-    task: str | None = None,
-    memo: FileMemo | None = None,
-) -> None:
-    """Check everything a training or an evaluation relies on.
-
-    Every split the YAML names is checked: its paths exist, it has images, every label file parses,
-    every class id is known, every coordinate lies within 0..1 (with Ultralytics' tolerance of
-    0.01).
-
-    Args:
-        class_names: Names of the checkpoint's classes, which must be the dataset's.
-        splits: Splits that must exist and have at least one labelled image.
-        task: Task of the model; for ``segment`` every label must be a polygon.
-
-    Raises:
-        DatasetError: With the first thing that is wrong, its file and line.
-    """
-    if class_names is not None:
-        _check_names(dataset, class_names)
-    memo = memo or FileMemo()
-    classes = len(dataset.names)
-    for split in SPLITS:
-        needed = split in splits
-        if not needed and not dataset.sources(split):
-            continue
-        labelled = 0
-        for image in _images_of(dataset, split):
-            if not (size := memo.size(image)):
-                missing = f"an image of the {split} split does not exist"
-                what = missing if size is None else "the image file is empty"
-                raise DatasetError(what, where=image, fix="restore it")
-            labelled += check_labels(label_path(image), memo, classes=classes, task=task) > 0
-        if needed and not labelled:
-            raise DatasetError(
-                f"the {split} split has no labelled image",
-                where=dataset.yaml,
-                fix="put YOLO label files (.txt) into the labels folder beside images",
-            )
+def splits_of(dataset: Dataset) -> tuple[Split, ...]:
+    """Train, val, and test where it is there: an export may name one that it left out."""
+    with contextlib.suppress(DatasetError):
+        image_names(dataset, "test")
+    return SPLITS if dataset._images.get("test") else ("train", "val")
 
 
 def images_of(dataset: Dataset, split: Split, limit: int | None = None) -> list[Path]:
@@ -160,19 +124,19 @@ def images_of(dataset: Dataset, split: Split, limit: int | None = None) -> list[
     Raises:
         DatasetError: The split is missing, one of its paths is, or it holds no image.
     """
-    return [Path(image) for image in _images_of(dataset, split)[:limit]]
+    return [Path(image) for image in image_names(dataset, split)[:limit]]
 
 
 def dataset_digest(dataset: Dataset, memo: FileMemo | None = None) -> str:
-    """SHA-256 over the YAML and every image and label of every split, in hexadecimal.
+    """SHA-256 over the YAML and every image and label of every split that is there, in hexadecimal.
 
     Where the dataset lies does not matter, unless its YAML holds an absolute path.
     """
     memo = memo or FileMemo()
     root = f"{dataset.root}{os.sep}"
     digest = hashlib.sha256(f"{memo.digest(str(dataset.yaml))}\0".encode())
-    for split in SPLITS:
-        for image in _images_of(dataset, split) if dataset.sources(split) else ():
+    for split in splits_of(dataset):
+        for image in image_names(dataset, split):
             for file in (image, label_path(image)):
                 inside = file.startswith(root)
                 name = file[len(root) :] if inside else os.path.relpath(file, dataset.root)
@@ -180,8 +144,8 @@ def dataset_digest(dataset: Dataset, memo: FileMemo | None = None) -> str:
     return digest.hexdigest()
 
 
-def _images_of(dataset: Dataset, split: Split) -> list[str]:
-    """``images_of`` as text: a large dataset has hundreds of thousands."""
+def image_names(dataset: Dataset, split: Split) -> list[str]:
+    """All of ``images_of`` as text: a large dataset has hundreds of thousands."""
     if split not in dataset._images:
         dataset._images[split] = _listed(dataset, split)
     return dataset._images[split]
@@ -275,10 +239,14 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _names(data: Mapping[str, Any], path: Path) -> dict[int, str]:
     names, count = data.get("names"), data.get("nc")
+    with contextlib.suppress(TypeError, ValueError):
+        count = int(count)  # type: ignore[arg-type]
     if names is None and isinstance(count, int):
         names = [f"class_{index}" for index in range(count)]
     if isinstance(names, list):
         names = dict(enumerate(names))
+    if isinstance(names, dict):  # ids may be text, and tell one class from another
+        names = {int(key) if str(key).isdecimal() else key: names[key] for key in names}
     if not isinstance(names, dict) or not names:
         problem, fix = "the data YAML has no class names", "set names to a list of names"
     elif set(names) != set(range(len(names))):
@@ -315,18 +283,6 @@ def _sources(data: Mapping[str, Any], split: Split, root: Path, path: Path) -> t
             source = (root / entry[3:]).resolve()  # as Ultralytics does for Roboflow's exports
         sources.append(source)
     return tuple(sources)
-
-
-def _check_names(dataset: Dataset, class_names: Mapping[int, str]) -> None:
-    here, there = len(dataset.names), len(class_names)
-    problem = f"the dataset has {here} classes, the checkpoint {there}" if here != there else None
-    for index, name in dataset.names.items():
-        other = class_names.get(index)
-        if problem is None and other != name:
-            problem = f"class {index} is {name!r} here but {other!r} in the checkpoint"
-    if problem is not None:
-        fix = "use the dataset the checkpoint was trained on"
-        raise DatasetError(problem, where=dataset.yaml, fix=fix)
 
 
 def _suggestion(spec: str) -> str | None:

@@ -1,5 +1,7 @@
 """What is known of files that were read before, so that an unchanged file is not read again.
 
+Of an image that is also whether it can be decoded; images are read by all cores.
+
 A file is unchanged while its path, size, modification time and inode are. One that was modified
 shortly before it was read is read again next time, as Git does: a clock of files is coarse, and
 another change within its tick would not show.
@@ -13,16 +15,22 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from prunebench.common.cores import usable_cores
 from prunebench.common.errors import DatasetError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import sha256_of
+from prunebench.data.images import decoding_quietly, flaw_of
 
-VERSION: Final = 1  # Raise it with every change of what a label file may say
+VERSION: Final = 2  # Raise it with every change of what an image or a label file may be
+UNSEEN: Final = "-"  # A file that was not looked at as an image
 TICK_NS: Final = 2 * 10**9  # coarsest clock of a file system in use: FAT's, in nanoseconds
+
+TOLD_SECONDS: Final = 10.0
 
 
 class _Seen(NamedTuple):
@@ -50,6 +58,7 @@ class FileMemo:
         self._known_labels = len(self.labels)
         self._seen: dict[str, _Seen] = {}
         self._digests: dict[str, str] = {}
+        self._flaws: dict[str, str] = {}
         self._read_one = False
 
     def size(self, file: str) -> int | None:
@@ -65,12 +74,46 @@ class FileMemo:
         """
         known = self._digests.get(file)
         if known is None and (seen := self._look(file)) is not None:
-            state, _, known = self._before.get(file, "").rpartition(" ")
-            if state != seen.state:
+            known, _ = self._remembered(file, seen)
+            if not known:
                 known = _digest(file)
                 self._read_one = True
             self._digests[file] = known
         return known
+
+    def flaws(self, images: Iterable[str], tell: Callable[[int], None]) -> dict[str, str]:
+        """Why images cannot be used, by file; those that can be are left out.
+
+        ``tell`` is given how many of them were read since, every ``TOLD_SECONDS``.
+        """
+        found, unknown = {}, []
+        for image in images:
+            seen = self._look(image)
+            if not seen or not seen.size:
+                found[image] = "is empty" if seen else "does not exist"
+                continue
+            digest, flaw = self._remembered(image, seen)
+            if image in self._flaws:
+                digest, flaw = self._digests[image], self._flaws[image]
+            if flaw == UNSEEN:
+                unknown.append(image)
+            else:
+                self._digests[image], self._flaws[image] = digest, flaw
+                if flaw:
+                    found[image] = flaw
+        told = time.monotonic()
+        with decoding_quietly(), ThreadPool(usable_cores()) as pool:
+            looked_at = pool.imap(_look_at, unknown, chunksize=8)
+            for done, (image, (digest, flaw)) in enumerate(zip(unknown, looked_at, strict=True)):
+                if digest:
+                    self._digests[image], self._flaws[image] = digest, flaw
+                    self._read_one = True
+                if flaw:
+                    found[image] = flaw
+                if time.monotonic() > told + TOLD_SECONDS:
+                    told = time.monotonic()
+                    tell(done + 1)
+        return found
 
     def save(self) -> None:
         """Remember what was read; a folder that cannot be written is no error."""
@@ -78,7 +121,7 @@ class FileMemo:
         if self._path is None or not learnt:
             return
         files = {
-            file: f"{self._seen[file].state} {digest}"
+            file: f"{self._seen[file].state} {digest} {self._flaws.get(file, UNSEEN)}"
             for file, digest in self._digests.items()
             if self._seen[file].mtime_ns < self._steady_before
         }
@@ -89,6 +132,14 @@ class FileMemo:
         body = json.dumps({"files": files, "labels": labels}).encode()
         with contextlib.suppress(OSError):
             write_atomically(self._path, _checksum(body) + b"\n" + body)
+
+    def _remembered(self, file: str, seen: _Seen) -> tuple[str, str]:
+        """Digest and flaw of a file that has not changed since, else nothing and ``UNSEEN``."""
+        before = self._before.get(file, "")
+        if not before.startswith(f"{seen.state} "):
+            return "", UNSEEN
+        digest, _, flaw = before[len(seen.state) + 1 :].partition(" ")
+        return digest, flaw
 
     def _look(self, file: str) -> _Seen | None:
         if file not in self._seen:
@@ -112,6 +163,15 @@ def remembering(data_yaml: Path, cache_dir: Path) -> Iterator[FileMemo]:
         yield memo
     finally:
         memo.save()
+
+
+def _look_at(image: str) -> tuple[str, str]:
+    """Digest of an image file, "" where it cannot be read, and its flaw, "" where it has none."""
+    try:
+        content = Path(image).read_bytes()
+    except OSError as error:
+        return "", f"cannot be read ({error.strerror})"
+    return hashlib.sha256(content).hexdigest(), flaw_of(content, image) or ""
 
 
 def _digest(file: str) -> str:

@@ -13,7 +13,10 @@ from prunebench.common.cores import default_threads
 from prunebench.common.errors import CheckpointError
 from prunebench.common.text import counted, slug
 from prunebench.config.sections import STRIDE
-from prunebench.data.dataset import Dataset, Split, check_dataset, images_of, resolve_dataset
+from prunebench.data.check import check_dataset, evaluation_split, flawed_sentence
+from prunebench.data.dataset import Dataset, Split, images_of, resolve_dataset, splits_of
+from prunebench.data.file_memo import remembering
+from prunebench.data.images import usable_image
 from prunebench.experiment.plan import checkpoint_named
 from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
 from prunebench.results.messages.catalogue import Messages
@@ -32,7 +35,9 @@ class _Seen:
     """What was found, beside the model and data as the user gave them.
 
     ``info`` is ``None`` for a network that is trained first, ``images`` by split, ``typical``
-    (width, height) in pixels of the middle image, ``alike`` whether all have one shape.
+    (width, height) in pixels of the middle image, ``alike`` whether all have one shape, ``split``
+    the images accuracy comes from and ``why`` they are not the test split's, ``bad`` what is said
+    of images that cannot be used.
     """
 
     model: str
@@ -42,6 +47,9 @@ class _Seen:
     images: dict[Split, int]
     typical: tuple[int, int]
     alike: bool
+    split: Split
+    why: str | None
+    bad: str | None
 
 
 def first_config(model: str, data: str, *, file: str, cache_dir: Path) -> str:
@@ -55,7 +63,6 @@ def first_config(model: str, data: str, *, file: str, cache_dir: Path) -> str:
     side, side_comment = _training_side(seen)
     height, width = letterbox_for(seen.typical, side)
     epochs, epochs_comment = _epochs(seen.info)
-    split: Split = "test" if "test" in seen.images else "val"
     obstacle = int8_obstacle(cpu_flags())
     size_comment = ""
     if seen.info is not None and seen.info.imgsz is not None:
@@ -76,7 +83,7 @@ model: {json.dumps(model, ensure_ascii=False)}
 
 # {_data_comment(seen)}
 data: {json.dumps(data, ensure_ascii=False)}
-
+{_bad_images(seen)}
 # {_letterbox_comment(seen, (height, width))}
 {size_comment}image: {{height: {height}, width: {width}}}
 
@@ -102,8 +109,9 @@ retrain:
   imgsz: {side}
 
 accuracy:
-  # {counted(seen.images[split], "image")}; fewer than 20 give no interval worth the name.
-  split: {split}
+  # {counted(seen.images[seen.split], "image")}{f" ({seen.why})" if seen.why else ""}; fewer than
+  # 20 give no interval worth the name.
+  split: {seen.split}
 
 latency:
   # Each number of threads is a column of its own: 1 for a busy device, all cores for one alone.
@@ -131,10 +139,15 @@ def _look(model: str, data: str, cache_dir: Path) -> _Seen:
             raise CheckpointError("it names no classes", where=path, fix="train it again")
     dataset = resolve_dataset(data, cache_dir=cache_dir)
     names = None if info is None else info.names
-    check_dataset(dataset, class_names=names, task=None if info is None else info.task)
-    splits: tuple[Split, ...] = ("train", "val", "test")
-    files = {split: images_of(dataset, split) for split in splits if dataset.sources(split)}
+    task = None if info is None else info.task
+    with remembering(dataset.yaml, cache_dir) as memo:
+        found = check_dataset(dataset, class_names=names, task=task, memo=memo, bad_images="skip")
+    files = {
+        split: [image for image in images_of(dataset, split) if str(image) not in found.flawed]
+        for split in splits_of(dataset)
+    }
     sizes = _sizes(files["train"])
+    split, why = evaluation_split(dataset, found)
     middle = statistics.median_low([width / height for width, height in sizes])
     return _Seen(
         model=model,
@@ -144,19 +157,18 @@ def _look(model: str, data: str, cache_dir: Path) -> _Seen:
         images={split: len(found) for split, found in files.items()},
         typical=next(size for size in sizes if size[0] / size[1] == middle),
         alike=len({round(width / height, 2) for width, height in sizes}) == 1,
+        split=split,
+        why=why,
+        bad=flawed_sentence(dataset, found.flawed) if found.flawed else None,
     )
 
 
 def _sizes(images: Sequence[Path]) -> list[tuple[int, int]]:
-    """(width, height) of images spread over the split; only their headers are read."""
-    from PIL import Image
-
+    """(width, height) of images spread over the split, upright: headers say how they lie."""
     step = max(1, len(images) // LOOKED_AT)
-    sizes = []
-    for path in images[::step][:LOOKED_AT]:
-        with Image.open(path) as image:
-            sizes.append(image.size)
-    return sizes
+    return [
+        (image.shape[1], image.shape[0]) for image in map(usable_image, images[::step][:LOOKED_AT])
+    ]
 
 
 def _training_side(seen: _Seen) -> tuple[int, str]:
@@ -190,6 +202,16 @@ def _data_comment(seen: _Seen) -> str:
     width, height = seen.typical
     shapes = "all of one shape" if seen.alike else "of several shapes"
     return f"Images: {counts}; typically {width} x {height} (W x H), {shapes}."
+
+
+def _bad_images(seen: _Seen) -> str:
+    if seen.bad is None:
+        return ""
+    return f"""
+# {" ".join(seen.bad.split())}.
+# Restore or remove what is named, or write skip to leave it out everywhere.
+bad_images: refuse
+"""
 
 
 def _letterbox_comment(seen: _Seen, hw: tuple[int, int]) -> str:

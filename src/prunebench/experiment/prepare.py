@@ -21,10 +21,10 @@ from prunebench.common.versions import check_versions
 from prunebench.config.loading import Config
 from prunebench.config.mlflow import require_mlflow
 from prunebench.config.sections import PruneConfig
+from prunebench.data.check import check_dataset, evaluation_split, flawed_sentence, leave_out
 from prunebench.data.dataset import (
     Dataset,
     Split,
-    check_dataset,
     dataset_digest,
     images_of,
     read_dataset,
@@ -166,13 +166,23 @@ def check(config: Config) -> Checked:
         )
     stage(f"checking the images and labels of {config.data}")
     dataset = resolve_dataset(config.data, cache_dir=out / DATA_FOLDER)
-    split: Split = "val"
-    if config.accuracy.split == "test" or (config.accuracy.split == "auto" and dataset.test):
-        split = "test"
     names = None if structure is None else structure.names
     with remembering(dataset.yaml, out / DATA_FOLDER) as memo:
-        needed: tuple[Split, ...] = ("train", "val", split)
-        check_dataset(dataset, class_names=names, splits=needed, task=task, memo=memo)
+        needed: tuple[Split, ...] = ("train", "val")
+        found = check_dataset(
+            dataset,
+            class_names=names,
+            splits=(*needed, "test") if config.accuracy.split == "test" else needed,
+            task=task,
+            memo=memo,
+            bad_images=config.bad_images,
+        )
+        split, why = evaluation_split(dataset, found, config.accuracy.split)
+        if why:
+            stage(why)
+        if found.flawed:
+            stage(f"{flawed_sentence(dataset, found.flawed)}; left out everywhere")
+            dataset = leave_out(dataset, found.flawed, out / DATA_FOLDER)
         data_digest = dataset_digest(dataset, memo)
     checked = Checked(
         config=config,

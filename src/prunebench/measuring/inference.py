@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from prunebench.common.errors import CheckpointError, DatasetError
+from prunebench.common.errors import CheckpointError
+from prunebench.data.images import usable_image
 from prunebench.measuring.postprocess import letterbox
 from prunebench.measuring.session import SessionSettings, open_session, session_options
 
@@ -47,10 +47,7 @@ def read_letterboxed(
     that take boxes relative to the image (centre x, centre y, width, height in 0..1) to letterbox
     pixels. DatasetError where the image cannot be read.
     """
-    image = cv2.imread(str(path))
-    if image is None:
-        raise DatasetError("the image cannot be read", where=path, fix="replace or remove it")
-    tensor, scale, (left, top) = letterbox(cast(NDArray[np.uint8], image), imgsz)
+    tensor, scale, (left, top) = letterbox(image := usable_image(path), imgsz)
     height, width = image.shape[:2]
     factor = np.array([width, height, width, height], dtype=np.float64) * scale
     return tensor, factor, np.array([left, top, 0, 0], dtype=np.float64)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from prunebench.common.errors import DatasetError
 from prunebench.data import dataset as dataset_module
+from prunebench.data.check import check_dataset, evaluation_split
 from prunebench.data.dataset import (
-    check_dataset,
     dataset_digest,
     images_of,
     read_dataset,
@@ -136,9 +136,37 @@ def test_missing_test_split(tmp_path: Path) -> None:
 
 
 def test_missing_folder(tmp_path: Path) -> None:
-    dataset = read_dataset(make_dataset(tmp_path, test="images/absent"))
-    with pytest.raises(DatasetError, match="path of the test split does not exist"):
+    dataset = read_dataset(make_dataset(tmp_path, val="images/absent"))
+    with pytest.raises(DatasetError, match="path of the val split does not exist"):
         check_dataset(dataset)
+
+
+def test_a_test_split_that_was_not_exported_is_needed_only_where_it_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    path = make_dataset(tmp_path, test="images/absent")
+    dataset = read_dataset(path)
+    found = check_dataset(dataset)
+    why = "no image of the test split is there, so accuracy comes from val"
+    assert evaluation_split(dataset, found) == ("val", why)
+    assert dataset_digest(dataset) == dataset_digest(read_dataset(path))
+    with pytest.raises(DatasetError, match="path of the test split does not exist"):
+        check_dataset(dataset, splits=("train", "val", "test"))
+
+
+def test_a_test_split_without_labels_does_not_serve(tmp_path: Path) -> None:
+    path = make_dataset(tmp_path, test="images/test")
+    (tmp_path / "images" / "test").mkdir()
+    image = tmp_path / "images" / "test" / "0.png"
+    image.write_bytes((tmp_path / "images" / "val" / "0.png").read_bytes())
+    dataset = read_dataset(path)
+    assert evaluation_split(dataset, check_dataset(dataset)) == (
+        "val",
+        "no image of the test split is labelled, so accuracy comes from val",
+    )
+    (tmp_path / "labels" / "test").mkdir()
+    (tmp_path / "labels" / "test" / "0.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    assert evaluation_split(dataset, check_dataset(dataset)) == ("test", None)
 
 
 def test_folder_without_images(tmp_path: Path) -> None:
@@ -151,14 +179,14 @@ def test_folder_without_images(tmp_path: Path) -> None:
 def test_listed_image_that_does_not_exist(tmp_path: Path) -> None:
     path = make_dataset(tmp_path, val="val.txt")
     (tmp_path / "val.txt").write_text("./images/val/9.png\n", encoding="utf-8")
-    with pytest.raises(DatasetError, match=r"9\.png: an image of the val split does not exist"):
+    with pytest.raises(DatasetError, match=r"cannot be used: \S+9\.png does not exist"):
         check_dataset(read_dataset(path))
 
 
 def test_empty_image_file(tmp_path: Path) -> None:
     path = make_dataset(tmp_path)
     (tmp_path / "images" / "val" / "0.png").write_bytes(b"")
-    with pytest.raises(DatasetError, match="image file is empty"):
+    with pytest.raises(DatasetError, match=r"1 image cannot be used: \S+0\.png is empty"):
         check_dataset(read_dataset(path))
 
 
@@ -231,6 +259,7 @@ def test_names_that_disagree(tmp_path: Path, names: dict[int, str], message: str
         ({"names": None}, "no class names"),
         ({"names": []}, "no class names"),
         ({"names": {0: "a", 2: "b"}}, "not 0, 1, 2"),
+        ({"names": {"0": "a", "2": "b"}}, "not 0, 1, 2"),
         ({"nc": 5}, "nc is 5 but names has 2"),
         ({"train": {"a": "b"}}, "neither a path nor a list"),
         ({"train": [1]}, "neither a path nor a list"),

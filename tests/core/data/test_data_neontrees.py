@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from prunebench.common.errors import DatasetError
 from prunebench.common.records import sha256_of
 from prunebench.data import neontrees
+from prunebench.data.check import check_dataset
 from prunebench.data.dataset import (
-    check_dataset,
     images_of,
     resolve_dataset,
 )

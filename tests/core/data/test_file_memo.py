@@ -12,7 +12,8 @@ import pytest
 
 from prunebench.common.errors import DatasetError
 from prunebench.data import dataset as dataset_module
-from prunebench.data.dataset import check_dataset, dataset_digest, images_of, read_dataset
+from prunebench.data.check import check_dataset
+from prunebench.data.dataset import dataset_digest, images_of, read_dataset
 from prunebench.data.file_memo import TICK_NS, remembering
 from prunebench.data.scenes import generate_scenes
 
@@ -22,13 +23,19 @@ LONG_AGO = time.time_ns() - 10 * TICK_NS
 START = """
 import sys
 from pathlib import Path
-from prunebench.data.dataset import check_dataset, dataset_digest, read_dataset
+from prunebench.data.check import check_dataset
+from prunebench.data.dataset import dataset_digest, read_dataset
 from prunebench.data.file_memo import remembering
 dataset = read_dataset(Path(sys.argv[1]))
 with remembering(dataset.yaml, Path(sys.argv[2])) as memo:
     check_dataset(dataset, memo=memo)
     print(dataset_digest(dataset, memo))
 """
+
+
+def picture(pixels: bytes) -> bytes:
+    """An image file that begins with its header and these pixels."""
+    return b"P5 10 10 255\n" + pixels.ljust(100)
 
 
 @pytest.fixture
@@ -38,7 +45,7 @@ def data_yaml(tmp_path: Path) -> Path:
         for kind in ("images", "labels"):
             (root / kind / split).mkdir(parents=True)
         for index in range(IMAGES // 2):
-            (root / "images" / split / f"{index}.jpg").write_bytes(b"image %d" % index)
+            (root / "images" / split / f"{index}.jpg").write_bytes(picture(b"image %d" % index))
             (root / "labels" / split / f"{index}.txt").write_text(f"{index % 2} 0.5 0.5 0.1 0.1\n")
     path = root / "data.yaml"
     path.write_text("train: images/train\nval: images/val\nnames: [cat, dog]\n")
@@ -97,15 +104,15 @@ def test_every_other_change_is_noticed(data_yaml: Path, change: str) -> None:
     first = start(data_yaml)
     file = data_yaml.parent / "images" / "train" / "7.jpg"
     if change == "size":
-        file.write_bytes(b"longer than before")
+        file.write_bytes(picture(b"image 7") + b"longer than before")
     elif change == "inode":
         other = file.with_name("other")
-        other.write_bytes(b"IMAGE 7")
+        other.write_bytes(picture(b"IMAGE 7"))
         other.replace(file)
     elif change == "removed":
         file.unlink()
     else:
-        file.with_name("7b.jpg").write_bytes(b"image 7")
+        file.with_name("7b.jpg").write_bytes(picture(b"image 7"))
     for path in (file, file.with_name("7b.jpg")):
         if path.exists():
             os.utime(path, ns=(LONG_AGO, LONG_AGO))
@@ -115,9 +122,9 @@ def test_every_other_change_is_noticed(data_yaml: Path, change: str) -> None:
 def test_a_file_modified_just_before_it_was_read_is_read_again(data_yaml: Path) -> None:
     """A second change within the tick of the file system's clock leaves its time as it is."""
     file = data_yaml.parent / "images" / "train" / "7.jpg"
-    file.write_bytes(b"first 7")
+    file.write_bytes(picture(b"first 7"))
     first = start(data_yaml)
-    changed_unseen(file, b"other 7")
+    changed_unseen(file, picture(b"other 7"))
     assert start(data_yaml) == dataset_digest(read_dataset(data_yaml)) != first
 
 
@@ -141,6 +148,20 @@ def test_what_was_read_before_a_bad_label_is_remembered(data_yaml: Path) -> None
         with pytest.raises(DatasetError, match="class id 7 is out of range"):
             start(data_yaml)
     assert b"labels/train/0.txt" in memo.read_bytes()
+
+
+def test_what_was_found_of_a_bad_image_is_remembered(data_yaml: Path) -> None:
+    bad = data_yaml.parent / "images" / "train" / "7.jpg"
+    bad.write_bytes(picture(b"image 7")[:50])
+    os.utime(bad, ns=(LONG_AGO, LONG_AGO))
+    for _ in range(2):
+        with pytest.raises(
+            DatasetError, match=r"1 image cannot be used: \S+7\.jpg cannot be decoded"
+        ):
+            start(data_yaml)
+        changed_unseen(bad, b"P")  # its second look is one at the memo
+    bad.write_bytes(picture(b"image 7"))
+    start(data_yaml)
 
 
 def test_remembered_labels_are_checked_for_another_task(data_yaml: Path) -> None:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from prunebench.common.cores import default_threads
-from prunebench.common.errors import DatasetError, StepError
+from prunebench.common.errors import StepError
 from prunebench.common.records import FileRef, sha256_of
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host.fingerprint import fingerprint
@@ -106,7 +106,7 @@ def measure(
         contested: Whether the order of two variants is worth more rounds; ``None``: of all.
 
     Raises:
-        DatasetError: An image cannot be decoded.
+        DatasetError: An image cannot be read.
         StepError: A file is not what its sha256 says.
         ChildFailed: The process of the sentinel or of every variant failed, or one was
             interrupted. A variant that fails alone is listed in ``failures`` instead.
@@ -325,15 +325,12 @@ def _prepare_frames(
     """Decode the images once, so that no child spends time on it, and letterbox the first."""
     if not images:
         return []
-    import cv2
-
+    from prunebench.data.images import usable_image
     from prunebench.measuring.postprocess import letterbox
 
     frames = []
     for index, path in enumerate(images):
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise DatasetError("the image cannot be decoded", where=path, fix="replace the file")
+        image = usable_image(path)
         frames.append(work / f"frame-{index}.npy")
         np.save(frames[-1], image)
         if index == 0:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from prunebench.common.errors import InputError
 from prunebench.common.records import Record
-from prunebench.data.dataset import SPLITS, images_of, read_dataset
+from prunebench.data.dataset import images_of, read_dataset, splits_of
 from prunebench.data.labels import labels_of
 from prunebench.operating.store.files import FileStore, Stored
 
@@ -71,9 +71,7 @@ def _pack(data_yaml: Path, target: Path) -> None:
     values["names"] = dataset.names
     # Images are compressed already.
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as file:
-        for split in SPLITS:
-            if not dataset.sources(split):
-                continue
+        for split in splits_of(dataset):
             values[split] = f"{split}/images"
             for index, image in enumerate(images_of(dataset, split)):
                 _add(file, f"{split}/images/{index:07d}-{image.name}", image)

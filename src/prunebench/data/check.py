@@ -1,0 +1,151 @@
+"""Everything a training or an evaluation relies on in a dataset, checked before anything runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import yaml
+
+from prunebench.common.errors import DatasetError
+from prunebench.common.files import write_atomically
+from prunebench.common.text import counted
+from prunebench.data.dataset import Dataset, Split, image_names, read_dataset, splits_of
+from prunebench.data.file_memo import FileMemo
+from prunebench.data.labels import check_labels, label_path
+from prunebench.steps.events import stage
+
+LISTED: Final = 5  # Images a sentence names
+
+BadImages = Literal["refuse", "skip"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a dataset holds.
+
+    Attributes:
+        flawed: Why images cannot be used, by file.
+        labelled: Images with an object that can be used, by split.
+    """
+
+    flawed: dict[str, str]
+    labelled: dict[Split, int]
+
+
+def check_dataset(
+    dataset: Dataset,
+    *,
+    class_names: Mapping[int, str] | None = None,
+    splits: Sequence[Split] = ("train", "val"),
+    task: str | None = None,
+    memo: FileMemo | None = None,
+    bad_images: BadImages = "refuse",
+) -> Found:
+    """Check a dataset: paths, label files, class ids, coordinates, and that images can be decoded.
+
+    Coordinates lie within 0..1, with Ultralytics' tolerance of 0.01. A test split that is there is
+    checked even where it is not needed.
+
+    Args:
+        class_names: Names of the checkpoint's classes, which must be the dataset's.
+        splits: Splits that must exist and have at least one labelled image.
+        task: Task of the model; for ``segment`` every label must be a polygon.
+        bad_images: Whether an image that cannot be used is an error or only told.
+
+    Raises:
+        DatasetError: With the first thing that is wrong, its file and line, or with all the images
+            that cannot be used.
+    """
+    if class_names is not None:
+        _check_names(dataset, class_names)
+    memo = memo or FileMemo()
+    classes = len(dataset.names)
+    objects = {
+        split: {
+            image: check_labels(label_path(image), memo, classes=classes, task=task)
+            for image in image_names(dataset, split)
+        }
+        for split in dict.fromkeys((*splits, *splits_of(dataset)))
+    }
+    images = {image for found in objects.values() for image in found}
+    flawed = memo.flaws(
+        sorted(images), lambda done: stage(f"read {done:,} of {len(images):,} images")
+    )
+    if flawed and bad_images == "refuse":
+        fix = "restore or remove {}, or let a configuration say bad_images: skip"
+        raise DatasetError(
+            flawed_sentence(dataset, flawed),
+            where=dataset.yaml,
+            fix=fix.format("it" if len(flawed) == 1 else "them"),
+        )
+    labelled = {
+        split: sum(bool(count) and image not in flawed for image, count in found.items())
+        for split, found in objects.items()
+    }
+    for split in splits:
+        if not labelled[split]:
+            raise DatasetError(
+                f"the {split} split has no labelled image",
+                where=dataset.yaml,
+                fix="put YOLO label files (.txt) into the labels folder beside images",
+            )
+    return Found(flawed, labelled)
+
+
+def flawed_sentence(dataset: Dataset, flawed: Mapping[str, str]) -> str:
+    """How many images cannot be used, which and why; of many the first ones."""
+    root = f"{dataset.root}{os.sep}"
+    first = sorted(flawed.items())[:LISTED]
+    listed = "; ".join(f"{image.removeprefix(root)} {flaw}" for image, flaw in first)
+    rest = f"; and {len(flawed) - LISTED} more" if len(flawed) > LISTED else ""
+    return f"{counted(len(flawed), 'image')} cannot be used: {listed}{rest}"
+
+
+def evaluation_split(
+    dataset: Dataset, found: Found, asked: Literal["auto", "val", "test"] = "auto"
+) -> tuple[Split, str | None]:
+    """The split accuracy comes from, and why it is not ``test`` where the data name one."""
+    if asked != "auto":
+        return asked, None
+    if found.labelled.get("test"):
+        return "test", None
+    if not dataset.test:
+        return "val", None
+    lacks = "labelled" if "test" in found.labelled else "there"
+    return "val", f"no image of the test split is {lacks}, so accuracy comes from val"
+
+
+def leave_out(dataset: Dataset, flawed: Mapping[str, str], cache_dir: Path) -> Dataset:
+    """The dataset without some of its images: a data YAML in ``cache_dir`` that lists the rest."""
+    given = yaml.safe_load(dataset.yaml.read_text(encoding="utf-8-sig"))
+    given = {key: given[key] for key in given if key not in ("validation", "test", "download")}
+    given |= {"path": str(dataset.root), "names": dataset.names, "nc": len(dataset.names)}
+    lists = {
+        split: "".join(f"{i}\n" for i in image_names(dataset, split) if i not in flawed)
+        for split in splits_of(dataset)
+    }
+    lists = {split: text for split, text in lists.items() if text}
+    digest = hashlib.sha256(yaml.safe_dump([given, lists]).encode()).hexdigest()[:16]
+    folder = (cache_dir / f"without-bad-images-{digest}").absolute()
+    for split, text in lists.items():
+        write_atomically(folder / f"{split}.txt", text)
+    given |= {split: str(folder / f"{split}.txt") for split in lists}
+    write_atomically(folder / "data.yaml", yaml.safe_dump(given, sort_keys=False))
+    return read_dataset(folder / "data.yaml")
+
+
+def _check_names(dataset: Dataset, class_names: Mapping[int, str]) -> None:
+    here, there = len(dataset.names), len(class_names)
+    problem = f"the dataset has {here} classes, the checkpoint {there}" if here != there else None
+    for index, name in dataset.names.items():
+        other = class_names.get(index)
+        if problem is None and other != name:
+            problem = f"class {index} is {name!r} here but {other!r} in the checkpoint"
+    if problem is not None:
+        fix = "use the dataset the checkpoint was trained on"
+        raise DatasetError(problem, where=dataset.yaml, fix=fix)
