@@ -34,8 +34,11 @@ from prunebench.common.errors import InputError, PrunebenchError
 HOST = "127.0.0.1"
 """The server asks for no password, so it answers this host alone."""
 
-ENDING_S = 15
-"""Time a process has to end by itself before it is killed."""
+ENDING_S = 0.5
+"""Time the workers, and then the server, have to end by themselves before they are killed."""
+
+KILLED_S = 15
+"""Time in which what was killed is gone, where the host is busy."""
 
 TAIL_LINES = 15
 EARLY_S = 10.0
@@ -176,10 +179,14 @@ def _ending(started: Sequence[_Program]) -> Iterator[None]:
         yield
     finally:
         below = psutil.Process().children(recursive=True)
-        for program in reversed(started):
-            program.process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                program.process.wait(timeout=ENDING_S)
+        # The workers tell the server of their end.
+        for together in (started[1:], started[:1]):
+            for program in together:
+                program.process.terminate()
+            deadline = time.monotonic() + ENDING_S
+            for program in together:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    program.process.wait(timeout=max(0, deadline - time.monotonic()))
         _kill([*below, *psutil.Process().children(recursive=True)])
 
 
@@ -208,7 +215,7 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(processes, timeout=ENDING_S)
+    psutil.wait_procs(processes, timeout=KILLED_S)
 
 
 def _check_free(port: int) -> None:

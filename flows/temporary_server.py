@@ -12,6 +12,8 @@ from typing import Any
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL
 
+from prunebench.steps.signals import SIGNALS
+
 STARTUP_S = 180
 """The first start migrates a database: Prefect's own 20 s do not do on a busy host."""
 
@@ -29,12 +31,18 @@ class _WatchedServer(SubprocessASGIServer):
     watcher: subprocess.Popen[str]
 
     def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
-        with keeping_out_of_ctrl_c():
+        with keeping_out_of_signals():
             process = super()._run_uvicorn_command()
         if self.watcher.stdin is not None:
             self.watcher.stdin.write(f"{process.pid}\n")
             self.watcher.stdin.flush()
         return process
+
+    def stop(self) -> None:
+        # It is deaf to the SIGTERM that Prefect would send, and its database loses nothing.
+        if self.server_process is not None:
+            self.server_process.kill()
+        super().stop()
 
 
 @contextlib.contextmanager
@@ -48,7 +56,7 @@ def prefect_server() -> Iterator[None]:
         yield
         return
     server = _WatchedServer()
-    with keeping_out_of_ctrl_c():
+    with keeping_out_of_signals():
         command, quiet = [sys.executable, "-c", WATCH], subprocess.DEVNULL
         server.watcher = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, text=True
@@ -62,13 +70,13 @@ def prefect_server() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def keeping_out_of_ctrl_c() -> Iterator[None]:
-    """Start processes that a Ctrl-C in the terminal, which reaches them all, does not end.
+def keeping_out_of_signals() -> Iterator[None]:
+    """Start processes that no Ctrl-C or SIGTERM to the whole process group ends.
 
     The flow reports its end to the server, and is interrupted itself. A blocked signal stays
     blocked in a new program, whatever handlers that sets.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:

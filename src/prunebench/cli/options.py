@@ -6,6 +6,7 @@ JSON goes to standard output, progress and errors to standard error. Exit codes:
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shlex
@@ -22,8 +23,8 @@ from prunebench import __version__
 from prunebench.common.errors import InputError, PrunebenchError
 from prunebench.config.loading import ENV_PREFIX, Config, load_config, parse_overrides
 from prunebench.steps.events import Event, Stage
+from prunebench.steps.signals import INTERRUPTED, ending_on_signals
 
-INTERRUPTED = 130  # Exit status after Ctrl-C, as a shell gives it: 128 + SIGINT.
 PIPED_WIDTH = 112  # Columns the tables are laid out for, used where standard output is no terminal.
 app = typer.Typer(
     name="prunebench",
@@ -89,18 +90,28 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard
 
 
 def run_app(application: typer.Typer) -> None:
-    """Run a command line and turn every expected error into its sentence and exit code."""
-    try:
-        application()
-    except PrunebenchError as error:
-        tell(f"prunebench: {_variable_of(error)}{error}")
-        sys.exit(error.exit_code)
-    except SystemExit as ended:
-        # Typer makes this of a KeyboardInterrupt.
-        if ended.code == INTERRUPTED:
-            again = shlex.join(["prunebench", *sys.argv[1:]])
-            tell(f"prunebench: interrupted; the same command goes on where it stopped: {again}")
-        raise
+    """Run a command line and turn every expected error into its sentence and exit code.
+
+    Ctrl-C and SIGTERM end it within seconds, with a sentence that says how to go on.
+    """
+    with ending_on_signals(_tell_interrupted):
+        try:
+            application()
+        except PrunebenchError as error:
+            tell(f"prunebench: {_variable_of(error)}{error}")
+            sys.exit(error.exit_code)
+        except SystemExit as ended:
+            # Typer makes this of a KeyboardInterrupt.
+            if ended.code == INTERRUPTED:
+                _tell_interrupted()
+            raise
+
+
+@functools.cache
+def _tell_interrupted() -> None:
+    """Say once how to go on."""
+    again = shlex.join(["prunebench", *sys.argv[1:]])
+    tell(f"prunebench: interrupted; the same command goes on where it stopped: {again}")
 
 
 def _variable_of(error: PrunebenchError) -> str:

@@ -80,16 +80,27 @@ def ending_children() -> Iterator[None]:
     except Exception:
         raise
     except BaseException:
-        with _lock:
-            _ended.set()
-            for process in _alive:
-                process.kill()
+        end_children()
         raise
+
+
+def end_children() -> None:
+    """End every child of this process at once, and start no further one."""
+    with _lock:
+        _ended.set()
+        for process in _alive:
+            process.kill()
 
 
 def was_ended() -> bool:
     """Whether a signal ended the run, so that what fails now is no news."""
     return _ended.is_set()
+
+
+def sleep_unless_ended(seconds: float) -> None:
+    """Sleep; StepError as soon as a signal has ended the run."""
+    if _ended.wait(seconds):
+        raise StepError("waiting", ENDED_REASON)
 
 
 def run_child(

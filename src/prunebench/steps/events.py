@@ -57,7 +57,7 @@ class Progress(_Told):
 
 
 class Batch(_Told):
-    """A batch of a training is done; epochs and batches count from 1."""
+    """A batch of a training, or of its validation, is done; epochs and batches count from 1."""
 
     kind: Literal["batch"] = "batch"
     phase: Literal["train", "val"]
@@ -190,7 +190,8 @@ def text_of(event: Event) -> str:
         case Progress():
             return f"{event.unit} {event.done}/{event.total}"
         case Batch():
-            return f"epoch {event.epoch}/{event.epochs}, batch {event.batch}/{event.batches}"
+            kind = "batch" if event.phase == "train" else "validation batch"
+            return f"epoch {event.epoch}/{event.epochs}, {kind} {event.batch}/{event.batches}"
         case Epoch():
             figures = (
                 ("loss {:.2f}", event.loss),
@@ -216,7 +217,8 @@ def share_done(event: Event) -> float | None:
         case Progress():
             return event.done / event.total if event.total else None
         case Batch():
-            return (event.epoch - 1 + event.batch / event.batches) / event.epochs
+            trained = event.batch / event.batches if event.phase == "train" else 1.0
+            return (event.epoch - 1 + trained) / event.epochs
         case Epoch():
             return event.epoch / event.epochs
         case Timed():

@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 
 from flows import cli
 from flows.console import shown_progress
-from flows.temporary_server import keeping_out_of_ctrl_c
+from flows.temporary_server import keeping_out_of_signals
 from prunebench import __version__
 from prunebench.cli import app, run_app
-from prunebench.cli.options import INTERRUPTED, PIPED_WIDTH
+from prunebench.cli.options import PIPED_WIDTH
 from prunebench.cli.views.comparison import comparison_view
 from prunebench.common.errors import EXIT_DONE, EXIT_GATE
 from prunebench.config.loading import Config
@@ -33,6 +33,7 @@ from prunebench.results.history.compare import compare_runs
 from prunebench.results.history.recording import record_run
 from prunebench.results.history.store import Store
 from prunebench.steps.events import Batch, Epoch, Failed, Finished, Stage, announce
+from prunebench.steps.signals import INTERRUPTED
 from tests.conftest import ROOT
 
 BATCH = Batch(phase="train", epoch=1, epochs=10, batch=1, batches=4)
@@ -131,21 +132,23 @@ def test_ctrl_c_says_how_to_go_on(
     assert "the same command goes on where it stopped: prunebench" in capsys.readouterr().err
 
 
-def test_ctrl_c_leaves_the_server_to_hear_of_the_end() -> None:
+def test_a_signal_leaves_the_server_to_hear_of_the_end() -> None:
     """The server installs handlers of its own, as uvicorn does, and yet hears nothing of it."""
     code = """
 import signal, sys
-signal.signal(signal.SIGINT, lambda *_: sys.exit(3))
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *_: sys.exit(3))
 print("ready", flush=True)
 sys.stdin.read()
 """
-    with keeping_out_of_ctrl_c():
+    with keeping_out_of_signals():
         process = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     process.communicate("")
     assert process.returncode == 0
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

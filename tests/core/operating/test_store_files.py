@@ -12,6 +12,7 @@ from s3_kit import BUCKET, CREDENTIALS, s3_server
 
 from prunebench.common.errors import InputError, StoreError
 from prunebench.operating.store.files import FileStore, Stored
+from prunebench.operating.store.runs import fetch_run
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +121,20 @@ def test_a_url_that_cannot_be_used_and_a_store_out_of_reach(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(OSError, match=r"does not answer|Connect"):
         FileStore(f"s3://{BUCKET}/x", tmp_path / "cache", 1).put(file_of(tmp_path, b"content"))
+
+
+def test_a_run_that_is_not_there_is_told_beside_those_that_are(tmp_path: Path) -> None:
+    store = FileStore(f"file://{tmp_path}/store", tmp_path / "cache", 1)
+    with pytest.raises(InputError, match="the store has no run nosuch; `prunebench push` a run"):
+        fetch_run("nosuch", store, tmp_path)
+    for day in range(1, 8):
+        store.write_document(f"runs/2026010{day}T000000-a", {})
+    with pytest.raises(InputError) as told:
+        fetch_run("20260109T000000-a", store, tmp_path)
+    assert str(told.value) == (
+        f"file://{tmp_path}/store: the store has no run 20260109T000000-a; choose among its last "
+        "ones, 20260103T000000-a, 20260104T000000-a, 20260105T000000-a, 20260106T000000-a and "
+        "20260107T000000-a."
+    )
+    with pytest.raises(InputError, match="it is not the name of a run"):
+        fetch_run("../runs", store, tmp_path)

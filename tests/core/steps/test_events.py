@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from prunebench.steps.events import Epoch, text_of
+from prunebench.steps.events import Batch, Epoch, share_done, text_of
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,12 @@ from prunebench.steps.events import Epoch, text_of
 )
 def test_a_text_of_is_told_with_what_is_known(known: dict[str, Any], text: str) -> None:
     assert text_of(Epoch(epoch=2, epochs=5, **known)) == text
+
+
+def test_a_validation_is_no_training() -> None:
+    train = Batch(phase="train", epoch=2, epochs=4, batch=1, batches=3)
+    assert text_of(train) == "epoch 2/4, batch 1/3"
+    assert share_done(train) == pytest.approx((1 + 1 / 3) / 4)
+    val = train.model_copy(update={"phase": "val"})
+    assert text_of(val) == "epoch 2/4, validation batch 1/3"
+    assert share_done(val) == 0.5

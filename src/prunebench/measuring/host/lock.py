@@ -20,6 +20,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from prunebench.steps.child import sleep_unless_ended
+
 POLL_S = 0.5  # Rare enough that a waiting run does not disturb the one that measures.
 GRACE_S = 1.0  # Signing in takes a moment: only who holds a lock longer is worth a sentence.
 ANYONE_MAY_WRITE = 0o666
@@ -71,11 +73,19 @@ def _acquired(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         lock.acquire(timeout=GRACE_S, poll_interval=GRACE_S / 10)
     except Timeout:
         on_wait()
-        lock.acquire(poll_interval=POLL_S)
+        _acquire_unless_ended(lock)
     try:
         yield
     finally:
         lock.release()
+
+
+def _acquire_unless_ended(lock: FileLock) -> None:
+    while True:
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=0)
+            return
+        sleep_unless_ended(POLL_S)
 
 
 def _wait_for_work(folder: Path, on_wait: OnWait) -> None:

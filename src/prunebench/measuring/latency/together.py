@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
 from prunebench.common.errors import ChildFailed
-from prunebench.steps.child import thread_environment
+from prunebench.steps.child import ENDED_REASON, thread_environment, was_ended
 
 STEP = "latency"
 SLICE_S = 0.1
@@ -74,6 +74,8 @@ def measure_together(
         def turns(command: str, times: int, among: Sequence[_Child]) -> None:
             for _ in range(times):
                 for child in rng.sample(among, len(among)):
+                    if was_ended():
+                        raise ChildFailed(STEP, ENDED_REASON)
                     child.turn(command)
 
         children = []

@@ -103,6 +103,15 @@ class FileStore:
             except FileNotFoundError as error:
                 raise InputError(f"the store has no {name}", where=self.url) from error
 
+    def documents(self, folder: str) -> list[str]:
+        """Names of the documents below ``folder``, without it."""
+        with self._reaching():
+            try:
+                paths = self._fs.ls(f"{self._root}/documents/{folder}", detail=False)
+            except FileNotFoundError:
+                return []
+        return sorted(path.rpartition("/")[2].removesuffix(".json") for path in paths)
+
     def _upload(self, path: Path, target: str, sha256: str) -> None:
         partial = f"{self._root}/incoming/{uuid.uuid4().hex}"
         self._fs.makedirs(self._fs._parent(partial), exist_ok=True)

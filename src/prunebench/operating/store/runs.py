@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from prunebench.common.errors import InputError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import PathInside, Record
+from prunebench.common.text import listed
 from prunebench.experiment.prepare import EXPERIMENT_FILE, read_experiment
 from prunebench.operating.store.files import FileStore, Stored
 from prunebench.results.outcome import read_outcome
@@ -21,6 +22,9 @@ CACHE_GB = 5.0
 """Default of what a host keeps of a store, in 10^9 bytes."""
 
 IMAGES_FOLDER = "images"
+
+MOST_NAMED = 5
+"""Runs of a store that are named where the one that was asked for is not there."""
 
 RunName = Annotated[str, Field(pattern=r"^[0-9]{8}T[0-9A-Za-z.-]+$", max_length=120)]
 
@@ -61,8 +65,11 @@ def push_run(folder: Path, store: FileStore) -> RunDocument:
 def fetch_run(name: str, store: FileStore, out: Path) -> Path:
     """Make a run of a store a run folder of this host; one that is there is left as it is."""
     folder = out / name
+    if Path(name).name != name:
+        _name_of(name)
     if (folder / RANKING_FILE).is_file():
         return folder
+    _check_there(name, store)
     try:
         document = RunDocument.model_validate(store.read_document(_name_of(name)))
     except ValidationError as error:
@@ -88,6 +95,14 @@ def fetch_run(name: str, store: FileStore, out: Path) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)
     return folder
+
+
+def _check_there(name: str, store: FileStore) -> None:
+    names = store.documents("runs")
+    if name not in names:
+        newest = listed(names[-MOST_NAMED:])
+        fix = f"choose among its last ones, {newest}" if names else "`prunebench push` a run to it"
+        raise InputError(f"the store has no run {name}", where=store.url, fix=fix)
 
 
 def _name_of(run: str) -> str:
