@@ -342,5 +342,11 @@ class RankingConfig(Section):
         lt=1,
         description="mAP50 that a recommended variant may lose against the baseline; null: any.",
     )
+    max_class_loss: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="AP50 that a recommended variant may lose in a single class; null: any.",
+    )
     level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of every interval.")
     bootstrap: int = Field(2000, ge=200, description="Bootstrap resamples.")

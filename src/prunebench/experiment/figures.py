@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,8 +17,15 @@ from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.latency.summary import summarise
-from prunebench.measuring.map_bootstrap import Detections, image_weights, load_detections, mean_ap
-from prunebench.results.ranking.measured import MeasuredVariant
+from prunebench.measuring.map_bootstrap import (
+    Detections,
+    class_ap,
+    image_weights,
+    load_detections,
+    mean_of,
+)
+from prunebench.results.ranking.classes import effective_images
+from prunebench.results.ranking.measured import ClassFigures, MeasuredVariant
 from prunebench.results.run_folder import LATENCY_FOLDER
 
 
@@ -54,15 +61,16 @@ def measured_from(
             reason = "it was evaluated on other images or labels than the first variant"
             raise StepError("rank", reason, variant=variant.name)
         plan, audit = planned.get(variant.name), variant.audit
-        scores: dict[Overlap, tuple[float, Array]] = {
-            "box": (variant.accuracy.map50, mean_ap(detections, weights))
+        matches: dict[Overlap, tuple[float, Detections]] = {
+            "box": (variant.accuracy.map50, detections)
         }
         if variant.accuracy.mask_map50 is not None:
-            draws = mean_ap(load_detections(path, "mask"), weights)
-            scores["mask"] = variant.accuracy.mask_map50, draws
-        if config.ranking.metric not in scores:
+            matches["mask"] = variant.accuracy.mask_map50, load_detections(path, "mask")
+        if config.ranking.metric not in matches:
             reason = "ranking.metric is mask, but it is a detection model and predicts no masks"
             raise StepError("rank", reason, variant=variant.name)
+        by_class = {o: class_ap(found, weights) for o, (_, found) in matches.items()}
+        scores = {o: (map50, mean_of(by_class[o])) for o, (map50, _) in matches.items()}
         map50, map50_draws = scores[config.ranking.metric]
         keys = [(variant.name, count) for count in latency.threads]
         measured.append(
@@ -84,9 +92,32 @@ def measured_from(
                 realtime={key[1]: realtime[key] for key in keys if key in realtime},
                 failure=latency.failures.get(variant.name),
                 both=scores if len(scores) == 2 else {},
+                classes=_classes(
+                    matches[config.ranking.metric][1],
+                    by_class[config.ranking.metric],
+                    {} if audit is None else audit.structure.names,
+                ),
             )
         )
     return measured
+
+
+def _classes(
+    detections: Detections, draws: Array, names: Mapping[int, str]
+) -> dict[int, ClassFigures]:
+    """Every labelled class, with its draws of (resamples, classes)."""
+    counts = detections.target_counts
+    exact = class_ap(detections, np.ones((1, detections.images)))[0]
+    return {
+        index: ClassFigures(
+            name=names.get(index, str(index)),
+            objects=int(counts[:, index].sum()),
+            images=effective_images(counts[:, index].astype(float)),
+            ap50=float(exact[index]),
+            draws=draws[:, index],
+        )
+        for index in map(int, np.flatnonzero(counts.sum(axis=0)))
+    }
 
 
 def network_key(structure: Structure, variant: VariantRecord) -> str:

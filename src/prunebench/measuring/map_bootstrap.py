@@ -71,21 +71,35 @@ def mean_ap(detections: Detections, weights: Array, *, threshold: int = 0) -> Ar
     ``weights``, (resamples, images), says how often each image counts; ``threshold`` is a column
     of ``tp``: 0 is IoU 0.50, 9 is IoU 0.95. NaN where a resample holds no labelled object.
     """
-    curves = list(_class_curves(detections, threshold))
-    targets = weights @ detections.target_counts
-    total = np.zeros(len(weights))
-    for start in range(0, len(weights), CHUNK):
-        rows = slice(start, start + CHUNK)
-        for index, image, since_last in curves:
-            total[rows] += _class_ap(image, since_last, weights[rows], targets[rows, index])
-    present = (targets > 0).sum(axis=1)
-    means = np.full(len(weights), np.nan)
-    np.divide(total, present, out=means, where=present > 0)
+    return mean_of(class_ap(detections, weights, threshold=threshold))
+
+
+def mean_of(found: Array) -> Array:
+    """Mean over the classes of ``class_ap`` that a resample holds, NaN where it holds none."""
+    present = np.isfinite(found)
+    means = np.full(len(found), np.nan)
+    counted = present.any(axis=1)
+    means[counted] = np.nansum(found[counted], axis=1) / present[counted].sum(axis=1)
     return means
 
 
+def class_ap(detections: Detections, weights: Array, *, threshold: int = 0) -> Array:
+    """Average precision of each class, 0..1, shape (resamples, classes); as ``mean_ap``.
+
+    NaN where a resample holds no labelled object of the class.
+    """
+    targets = weights @ detections.target_counts
+    found = np.where(targets > 0, 0.0, np.nan)
+    curves = list(_class_curves(detections, threshold))
+    for start in range(0, len(weights), CHUNK):
+        rows = slice(start, start + CHUNK)
+        for index, image, since_last in curves:
+            found[rows, index] = _class_ap(image, since_last, weights[rows], targets[rows, index])
+    return found
+
+
 def _class_ap(image: Indices, since_last: Counts, weights: Array, targets: Array) -> Array:
-    """AP of one class for every row of ``weights`` (rows, images); 0 where ``targets`` are 0.
+    """AP of one class for every row of ``weights`` (rows, images); NaN where ``targets`` are 0.
 
     Its true positives lie in ``image`` (true positives,), by falling confidence; ``since_last``
     (images, true positives) are the detections after the previous one up to and with each.
@@ -100,7 +114,7 @@ def _class_ap(image: Indices, since_last: Counts, weights: Array, targets: Array
     reached = np.stack([row.searchsorted(RECALL_POINTS, side="right") for row in recall])
     curve = np.take_along_axis(heights, reached, axis=1)
     areas = np.trapezoid(curve, RECALL_POINTS, axis=1)
-    return np.where(targets > 0, areas, 0.0)
+    return np.where(targets > 0, areas, np.nan)
 
 
 def _class_curves(detections: Detections, threshold: int) -> Iterator[tuple[int, Indices, Counts]]:

@@ -15,6 +15,21 @@ Rounds = Mapping[int, float]
 
 
 @dataclass(frozen=True)
+class ClassFigures:
+    """AP50 of one class, by its id and not by its ``name``, which another may have too.
+
+    ``objects`` are labelled, in an effective number of ``images``; ``draws`` as
+    ``MeasuredVariant.map50_draws``.
+    """
+
+    name: str
+    objects: int
+    images: float
+    ap50: float
+    draws: Array
+
+
+@dataclass(frozen=True)
 class MeasuredVariant:
     """One variant, measured.
 
@@ -36,6 +51,7 @@ class MeasuredVariant:
         failure: Why its latency could not be measured, where it could not.
         control: Which cheap alternative to pruning it is, ``None`` where it is none.
         both: mAP50 of boxes and of masks, each with its draws; empty for a detection model.
+        classes: Every labelled class by its id.
     """
 
     name: str
@@ -55,6 +71,7 @@ class MeasuredVariant:
     failure: str | None = None
     control: Control | None = None
     both: Mapping[Overlap, tuple[float, Array]] = field(default_factory=dict)
+    classes: Mapping[int, ClassFigures] = field(default_factory=dict)
 
     def is_same_network(self, other: MeasuredVariant) -> bool:
         """Whether both run the same operations, so that speed cannot tell them apart."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -13,6 +13,7 @@ from prunebench.common.statistics import FEWEST_ROUNDS, Array, bootstrap_draws, 
 from prunebench.config.sections import RankingConfig
 from prunebench.results.ranking import records
 from prunebench.results.ranking.advice import advise
+from prunebench.results.ranking.classes import class_changes
 from prunebench.results.ranking.compare import (
     FEWEST_IMAGES,
     Draw,
@@ -66,7 +67,8 @@ def rank(
     smallest = smallest_difference_percent / 100
     differences = tuple(decide(raws, config.level, smallest, interim_looks))
     wins, both = wins_of(differences), in_both_orders(raws)
-    rows = _rows(usable, wins, both, config, threads, draw)
+    classes = class_changes(usable, config)
+    rows = _rows(usable, wins, both, classes, config, threads, draw)
     costs = letterbox and letterbox_costs(letterbox, usable, both, wins, config)
     unadvised = costs.unadvised if costs else ()
     return records.Ranking(
@@ -101,6 +103,7 @@ def _rows(
     measured: Sequence[MeasuredVariant],
     wins: Wins,
     raws: Raws,
+    classes: Mapping[str, tuple[records.ClassChange, ...]],
     config: RankingConfig,
     threads: int,
     draw: Draw,
@@ -116,6 +119,8 @@ def _rows(
         frame_ms, frame_draws = _milliseconds(variant.end_to_end_ms[threads], draw)
         fps, fps_draws = 1000 / frame_ms, 1000 / frame_draws
         per_second = bounds(fps, fps_draws)
+        changes = classes.get(name, ())
+        loses_a_class = any(change.over_limit for change in changes)
         both = {overlap: bounds(*map50) for overlap, map50 in variant.both.items()}
         rows.append(
             records.RankedVariant(
@@ -134,7 +139,9 @@ def _rows(
                 ),
                 map50_per_fps=variant.map50 / fps,
                 realtime=_realtime(variant, threads, per_second, config.realtime_fps),
-                keeps_accuracy=_keeps_accuracy(variant, baseline, raws, config),
+                keeps_accuracy="no"
+                if loses_a_class
+                else _keeps_accuracy(variant, baseline, raws, config),
                 pareto=_pareto(variant, measured, wins),
                 tied_with=tuple(
                     o for o in names if o != name and tied(wins, "efficiency", name, o)
@@ -142,6 +149,7 @@ def _rows(
                 control=variant.control,
                 box_map50=both.get("box"),
                 mask_map50=both.get("mask"),
+                class_changes=changes,
             )
         )
     return tuple(sorted(rows, key=lambda row: (row.rank, -row.efficiency.estimate)))

@@ -96,6 +96,26 @@ class Effect(Record):
     efficiency: RelativeChange
 
 
+class ClassChange(Record):
+    """A change of one class's AP50 (0..1) that is shown, corrected for all classes of all variants.
+
+    Attributes:
+        index: The class's id; another may have the same ``name``.
+        objects: Labelled objects of it.
+        reference: The variant it had ``before`` in.
+        over_limit: Whether it is shown to lose more than allowed in a class.
+    """
+
+    index: int
+    name: str
+    objects: int
+    reference: str
+    before: float
+    after: float
+    change: Interval
+    over_limit: bool = False
+
+
 class RankedVariant(Record):
     """One row of the ranking.
 
@@ -110,13 +130,14 @@ class RankedVariant(Record):
         fps: End-to-end frames per second.
         efficiency: mAP50 x FPS / MB.
         realtime: Whether it keeps the real-time limit.
-        keeps_accuracy: Whether it loses at most the allowed mAP50 against the baseline; ``None``
-            without a limit or a baseline.
+        keeps_accuracy: Whether it loses at most the allowed mAP50 against the baseline, and is not
+            shown to lose more than allowed in a class; ``None`` without a limit or a baseline.
         pareto: Member of the Pareto front of mAP50 and FPS.
         tied_with: Variants it cannot be told apart from in efficiency.
         control: Which cheap alternative to pruning it is, ``None`` where it is none.
         box_map50: mAP50 of a segmentation model's boxes, as ``mask_map50`` of its masks; ``None``
             for a detection model.
+        class_changes: Classes that it is shown to have changed in, the largest loss first.
     """
 
     rank: int
@@ -137,6 +158,7 @@ class RankedVariant(Record):
     control: Control | None = None
     box_map50: Interval | None = None
     mask_map50: Interval | None = None
+    class_changes: tuple[ClassChange, ...] = ()
 
     @property
     def shown_map50(self) -> dict[str, Interval]:

@@ -1,0 +1,163 @@
+"""Simulate how often single classes are told apart, with known truth.
+
+    python benchmarks/class_errors.py [--repetitions 400]
+
+A baseline and variants of the same quality look at the same images, whose objects are hard or easy
+for all of them alike. Classes are as unlike as in real data, the next one always rarer, and objects
+of a class come in clusters. Any class that is shown to have changed is a false alarm, and at most
+5 % of the runs may have one. Then one variant misses half of what it found in one class, the 1st
+to 4th most frequent, or is shown to lose more than a limit that it loses exactly.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy import special
+
+from prunebench.common.statistics import Array
+from prunebench.config.sections import RankingConfig
+from prunebench.measuring.map_bootstrap import Detections, class_ap, image_weights
+from prunebench.results.ranking.classes import class_changes, effective_images
+from prunebench.results.ranking.measured import ClassFigures, MeasuredVariant
+
+SETTINGS = ((20, 3, 1), (20, 7, 5), (60, 20, 5), (100, 7, 1), (200, 40, 3), (500, 147, 5))
+"""Images, classes, variants."""
+
+OBJECTS = 4.0  # Objects in an image, on average.
+CLUSTERING = 0.4  # Shape of the gamma distribution of a class's objects by image; 1: geometric.
+SKILL = 1.0  # Log odds of finding a typical object.
+RESAMPLES = 500
+
+
+def labelled(rng: np.random.Generator, images: int, classes: int) -> Array:
+    """Objects of each class in each image, (images, classes)."""
+    frequency = 1 / np.arange(1, classes + 1)
+    mean = OBJECTS * frequency / frequency.sum()
+    rates = rng.gamma(CLUSTERING, mean / CLUSTERING, (images, classes))
+    return rng.poisson(rates).astype(np.float64)
+
+
+def detected(
+    rng: np.random.Generator, targets: Array, hard: Array, skill: Array, own: float = 1.0
+) -> Detections:
+    """What a detector finds of objects as ``hard`` as given, with ``skill`` by class.
+
+    ``own`` is the spread of what is hard for this detector alone.
+    """
+    image, cls = np.nonzero(targets)
+    repeats = targets[image, cls].astype(int)
+    image, cls = np.repeat(image, repeats), np.repeat(cls, repeats)
+    logit = skill[cls] - hard + rng.normal(0, own, len(hard))
+    found = rng.random(len(hard)) < special.expit(logit)
+    false = rng.poisson(0.5, targets.shape)
+    false_image, false_cls = np.nonzero(false)
+    confidence = np.concatenate(
+        (special.expit(logit[found]), special.expit(rng.normal(-1.5, 1, len(false_image))))
+    )
+    hits = np.repeat([True, False], [int(found.sum()), len(false_image)])
+    return Detections(
+        image=np.concatenate((image[found], false_image)),
+        confidence=confidence,
+        cls=np.concatenate((cls[found], false_cls)),
+        tp=np.repeat(hits[:, None], 10, axis=1),
+        target_counts=targets.astype(np.int64),
+    )
+
+
+def measured(name: str, detections: Detections, weights: Array) -> MeasuredVariant:
+    """A variant whose classes can be compared."""
+    exact = class_ap(detections, np.ones((1, detections.images)))[0]
+    draws = class_ap(detections, weights)
+    counts = detections.target_counts
+    return MeasuredVariant(
+        name=name,
+        parent=None if name == "baseline" else "baseline",
+        strategy=None,
+        parameters=None,
+        verdict=None,
+        grounds=None,
+        network=None,
+        size_mb=1.0,
+        map50=float(np.nanmean(exact)),
+        map50_draws=np.nanmean(draws, axis=1),
+        images=detections.images,
+        latency_ms={},
+        end_to_end_ms={},
+        classes={
+            index: ClassFigures(
+                name=f"class {index}",
+                objects=int(counts[:, index].sum()),
+                images=effective_images(counts[:, index].astype(float)),
+                ap50=float(exact[index]),
+                draws=draws[:, index],
+            )
+            for index in map(int, np.flatnonzero(counts.sum(axis=0)))
+        },
+    )
+
+
+def compared(
+    rng: np.random.Generator, images: int, skills: Sequence[Array], own: float = 1.0
+) -> list[MeasuredVariant]:
+    """The baseline and variants with these skills on the same images."""
+    targets = labelled(rng, images, len(skills[0]))
+    per_image = rng.normal(0, 1, images)
+    repeats = targets.astype(int).sum(axis=1)
+    hard = np.repeat(per_image, repeats) + rng.normal(0, 2, int(repeats.sum()))
+    weights = image_weights(images, RESAMPLES, int(rng.integers(2**31)))
+    names = ["baseline", *(f"variant {number}" for number in range(1, len(skills)))]
+    return [
+        measured(name, detected(rng, targets, hard, skill, own), weights)
+        for name, skill in zip(names, skills, strict=True)
+    ]
+
+
+def false_alarm(
+    rng: np.random.Generator, images: int, classes: int, variants: int, own: float
+) -> bool:
+    """Whether any class of equal variants is shown to have changed."""
+    equal = [np.full(classes, SKILL)] * (1 + variants)
+    return bool(class_changes(compared(rng, images, equal, own), RankingConfig()))
+
+
+def found(rng: np.random.Generator, images: int, classes: int, variants: int, lost: int) -> bool:
+    """Whether the class that one variant finds half of is shown to have lost."""
+    skills = [np.full(classes, SKILL) for _ in range(1 + variants)]
+    skills[-1][lost] -= 2.5
+    changes = class_changes(compared(rng, images, skills), RankingConfig())
+    return any(change.index == lost for change in changes.get(f"variant {variants}", ()))
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repetitions", type=int, default=400)
+    parser.add_argument("--settings", type=int, nargs="*", default=range(len(SETTINGS)))
+    repetitions = parser.parse_args().repetitions
+    rng = np.random.default_rng(0)
+    table = Table(
+        "images", "classes", "variants", "false alarm", "alike twins", "1st", "2nd", "3rd", "4th"
+    )
+    for setting in (SETTINGS[i] for i in parser.parse_args().settings):
+        images, classes, variants = setting
+        alarms = [
+            sum(false_alarm(rng, *setting, own) for _ in range(repetitions)) / repetitions
+            for own in (1.0, 0.1)
+        ]
+        power = [
+            sum(found(rng, *setting, lost) for _ in range(repetitions // 4)) / (repetitions // 4)
+            for lost in range(min(4, classes))
+        ]
+        table.add_row(
+            *map(str, (images, classes, variants)), *(f"{share:.1%}" for share in (*alarms, *power))
+        )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

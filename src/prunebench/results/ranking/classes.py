@@ -1,0 +1,87 @@
+"""What variants gained and lost in single classes, from the resamples of the images.
+
+A class may occur in a handful of images, and of those a bootstrap is too sure: what it never saw
+it cannot draw, and where every image of a class says the same, its draws do not spread at all. So
+their spread is judged by Student's t with the degrees of freedom of the images that hold the class,
+and no p-value is below what a sign test could give over as many. Their number is Kish's effective
+one (Survey Sampling, 1965), as an image with most of a class's objects decides most of the draws:
+1 for a class that lies in one image, of which nothing is ever shown.
+
+The changes of every class of every variant are one family for Holm's correction: at most one run
+in twenty declares any false change. The losses beyond ``max_class_loss`` are a second one.
+``benchmarks/class_errors.py`` simulates both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from prunebench.common.statistics import Array, Location, holm, interval
+from prunebench.config.sections import RankingConfig
+from prunebench.results.ranking.compare import FEWEST_IMAGES
+from prunebench.results.ranking.measured import MeasuredVariant
+from prunebench.results.ranking.records import ClassChange
+
+
+def reference_of(
+    variant: MeasuredVariant, measured: Sequence[MeasuredVariant]
+) -> MeasuredVariant | None:
+    """The unpruned variant whose classes a variant's are compared with; it has none itself."""
+    baseline = next((v for v in measured if v.parent is None), None)
+    return None if variant is baseline else baseline
+
+
+def class_changes(
+    measured: Sequence[MeasuredVariant], config: RankingConfig
+) -> Mapping[str, tuple[ClassChange, ...]]:
+    """The changes that are shown, by variant, the largest loss first."""
+    found: list[tuple[str, ClassChange]] = []
+    changed, over = [], []
+    for variant in measured:
+        reference = reference_of(variant, measured)
+        if reference is None or variant.images < FEWEST_IMAGES:
+            continue
+        for index, now in variant.classes.items():
+            before = reference.classes[index]
+            change, draws = now.ap50 - before.ap50, now.draws - before.draws
+            changed.append(p_value(change, draws, now.images))
+            if config.max_class_loss is not None:
+                excess, beyond = -change - config.max_class_loss, -draws - config.max_class_loss
+                over.append(p_value(excess, beyond, now.images) if excess > 0 else 1.0)
+            record = ClassChange(
+                index=index,
+                name=now.name,
+                objects=now.objects,
+                reference=reference.name,
+                before=before.ap50,
+                after=now.ap50,
+                change=interval(change, draws, config.level),
+            )
+            found.append((variant.name, record))
+    shown: dict[str, list[ClassChange]] = {}
+    limited = holm(over) if over else [1.0] * len(found)
+    for (name, record), p, p_over in zip(found, holm(changed), limited, strict=True):
+        over_limit = p_over <= 1 - config.level
+        if over_limit or p <= 1 - config.level:
+            told = record.model_copy(update={"over_limit": over_limit})
+            shown.setdefault(name, []).append(told)
+    return {
+        name: tuple(sorted(changes, key=lambda c: c.change.estimate))
+        for name, changes in shown.items()
+    }
+
+
+def p_value(change: float, draws: Array, images: float) -> float:
+    """Two-sided p-value of no change, with an effective number of images, at least 1."""
+    if images == 1:
+        return 1.0
+    by_draws = Location(change, float(np.nanstd(draws)), images - 1, 0).p_value()
+    by_sign: float = 2.0 ** (1 - images)
+    return max(by_draws, by_sign)
+
+
+def effective_images(objects: Array) -> float:
+    """Kish's number of images for their ``objects`` of one class, (images,), not all 0."""
+    return float(objects.sum() ** 2 / (objects**2).sum())
