@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from prunebench.common.errors import StepError
 from prunebench.common.records import Overlap, Structure, VariantRecord
-from prunebench.common.statistics import Array
 from prunebench.config.loading import Config
 from prunebench.experiment.prepare import Experiment
 from prunebench.measuring.latency.records import LatencyResult
@@ -24,8 +23,8 @@ from prunebench.measuring.map_bootstrap import (
     load_detections,
     mean_of,
 )
-from prunebench.results.ranking.classes import effective_images
-from prunebench.results.ranking.measured import ClassFigures, MeasuredVariant
+from prunebench.results.ranking.classes import class_figures
+from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.run_folder import LATENCY_FOLDER
 
 
@@ -92,7 +91,7 @@ def measured_from(
                 realtime={key[1]: realtime[key] for key in keys if key in realtime},
                 failure=latency.failures.get(variant.name),
                 both=scores if len(scores) == 2 else {},
-                classes=_classes(
+                classes=class_figures(
                     matches[config.ranking.metric][1],
                     by_class[config.ranking.metric],
                     {} if audit is None else audit.structure.names,
@@ -100,24 +99,6 @@ def measured_from(
             )
         )
     return measured
-
-
-def _classes(
-    detections: Detections, draws: Array, names: Mapping[int, str]
-) -> dict[int, ClassFigures]:
-    """Every labelled class, with its draws of (resamples, classes)."""
-    counts = detections.target_counts
-    exact = class_ap(detections, np.ones((1, detections.images)))[0]
-    return {
-        index: ClassFigures(
-            name=names.get(index, str(index)),
-            objects=int(counts[:, index].sum()),
-            images=effective_images(counts[:, index].astype(float)),
-            ap50=float(exact[index]),
-            draws=draws[:, index],
-        )
-        for index in map(int, np.flatnonzero(counts.sum(axis=0)))
-    }
 
 
 def network_key(structure: Structure, variant: VariantRecord) -> str:

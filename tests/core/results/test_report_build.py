@@ -436,6 +436,8 @@ def test_classes_are_told_apart_by_id_and_every_shown_change_has_its_star(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
 ) -> None:
     monkeypatch.setattr("report_kit.CLASSES", names)
+    # Of a class in ten images nothing is shown among eighty comparisons.
+    monkeypatch.setattr("report_kit.IMAGES", 10 * len(names))
     folder = tmp_path / "run"
     make_run(folder, MIXED[:4], threads=(1,), rounds=4, frames=4)
     changes = class_changes(read_stored_run(folder))

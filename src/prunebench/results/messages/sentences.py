@@ -150,6 +150,10 @@ def _advice(advice: records.Advice, ranking: records.Ranking, m: Messages) -> st
         parts.append(m("sentence.advice.tied", names=m.listed(advice.tied)))
     if chosen.keeps_accuracy == "not shown":
         parts.append(m("sentence.advice.accuracy"))
+    if losses := chosen.class_losses:
+        worst = {"name": losses[0].name, "reference": chosen.classes_against}
+        ends = {"before": f"{losses[0].before:.3f}", "after": f"{losses[0].after:.3f}"}
+        parts.append(m.counted("sentence.advice.classes", len(losses), **worst, **ends))
     if advice.use == "accuracy" and chosen.realtime != "yes":
         parts.append(m(f"sentence.advice.realtime.{chosen.realtime}", fps=fps))
     return m.clauses(parts)

@@ -14,15 +14,44 @@ in twenty declares any false change. The losses beyond ``max_class_loss`` are a 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from prunebench.common.statistics import Array, Location, holm, interval
 from prunebench.config.sections import RankingConfig
+from prunebench.measuring.map_bootstrap import Detections, class_ap
 from prunebench.results.ranking.compare import FEWEST_IMAGES
-from prunebench.results.ranking.measured import MeasuredVariant
+from prunebench.results.ranking.measured import ClassFigures, MeasuredVariant
 from prunebench.results.ranking.records import ClassChange
+
+
+def class_figures(
+    detections: Detections, draws: Array, names: Mapping[int, str]
+) -> dict[int, ClassFigures]:
+    """Every labelled class by its id, with its draws of (resamples, classes)."""
+    counts, labels = detections.target_counts, class_labels(names)
+    exact = class_ap(detections, np.ones((1, detections.images)))[0]
+    return {
+        index: ClassFigures(
+            name=labels.get(index, f"#{index}"),
+            objects=int(counts[:, index].sum()),
+            images=_effective_images(counts[:, index].astype(np.float64)),
+            ap50=float(exact[index]),
+            draws=draws[:, index],
+        )
+        for index in map(int, np.flatnonzero(counts.sum(axis=0)))
+    }
+
+
+def class_labels(names: Mapping[int, str]) -> dict[int, str]:
+    """Names of classes, with the number of the class where a name is blank or not the only one."""
+    often = Counter(names.values())
+    return {
+        index: name if name.strip() and often[name] == 1 else f"{name} #{index}".strip()
+        for index, name in names.items()
+    }
 
 
 def reference_of(
@@ -38,7 +67,7 @@ def class_changes(
 ) -> Mapping[str, tuple[ClassChange, ...]]:
     """The changes that are shown, by variant, the largest loss first."""
     found: list[tuple[str, ClassChange]] = []
-    changed, over = [], []
+    changed, over, limit = [], [], config.max_class_loss
     for variant in measured:
         reference = reference_of(variant, measured)
         if reference is None or variant.images < FEWEST_IMAGES:
@@ -47,25 +76,22 @@ def class_changes(
             before = reference.classes[index]
             change, draws = now.ap50 - before.ap50, now.draws - before.draws
             changed.append(p_value(change, draws, now.images))
-            if config.max_class_loss is not None:
-                excess, beyond = -change - config.max_class_loss, -draws - config.max_class_loss
-                over.append(p_value(excess, beyond, now.images) if excess > 0 else 1.0)
+            beyond = None if limit is None or change >= -limit else change + limit
+            over.append(1.0 if beyond is None else p_value(beyond, draws, now.images))
             record = ClassChange(
-                index=index,
+                id=index,
                 name=now.name,
                 objects=now.objects,
-                reference=reference.name,
                 before=before.ap50,
                 after=now.ap50,
                 change=interval(change, draws, config.level),
             )
             found.append((variant.name, record))
     shown: dict[str, list[ClassChange]] = {}
-    limited = holm(over) if over else [1.0] * len(found)
-    for (name, record), p, p_over in zip(found, holm(changed), limited, strict=True):
-        over_limit = p_over <= 1 - config.level
-        if over_limit or p <= 1 - config.level:
-            told = record.model_copy(update={"over_limit": over_limit})
+    alpha = 1 - config.level
+    for (name, record), p, p_over in zip(found, holm(changed), holm(over), strict=True):
+        if p <= alpha:
+            told = record.model_copy(update={"over_limit": p_over <= alpha})
             shown.setdefault(name, []).append(told)
     return {
         name: tuple(sorted(changes, key=lambda c: c.change.estimate))
@@ -74,7 +100,7 @@ def class_changes(
 
 
 def p_value(change: float, draws: Array, images: float) -> float:
-    """Two-sided p-value of no change, with an effective number of images, at least 1."""
+    """Two-sided p-value of no change, by the spread of its draws over at least 1 image."""
     if images == 1:
         return 1.0
     by_draws = Location(change, float(np.nanstd(draws)), images - 1, 0).p_value()
@@ -82,6 +108,6 @@ def p_value(change: float, draws: Array, images: float) -> float:
     return max(by_draws, by_sign)
 
 
-def effective_images(objects: Array) -> float:
+def _effective_images(objects: Array) -> float:
     """Kish's number of images for their ``objects`` of one class, (images,), not all 0."""
     return float(objects.sum() ** 2 / (objects**2).sum())

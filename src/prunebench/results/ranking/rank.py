@@ -13,7 +13,7 @@ from prunebench.common.statistics import FEWEST_ROUNDS, Array, bootstrap_draws, 
 from prunebench.config.sections import RankingConfig
 from prunebench.results.ranking import records
 from prunebench.results.ranking.advice import advise
-from prunebench.results.ranking.classes import class_changes
+from prunebench.results.ranking.classes import class_changes, reference_of
 from prunebench.results.ranking.compare import (
     FEWEST_IMAGES,
     Draw,
@@ -120,6 +120,7 @@ def _rows(
         fps, fps_draws = 1000 / frame_ms, 1000 / frame_draws
         per_second = bounds(fps, fps_draws)
         changes = classes.get(name, ())
+        reference = reference_of(variant, measured)
         loses_a_class = any(change.over_limit for change in changes)
         both = {overlap: bounds(*map50) for overlap, map50 in variant.both.items()}
         rows.append(
@@ -149,6 +150,7 @@ def _rows(
                 control=variant.control,
                 box_map50=both.get("box"),
                 mask_map50=both.get("mask"),
+                classes_against=None if reference is None else reference.name,
                 class_changes=changes,
             )
         )

@@ -100,16 +100,14 @@ class ClassChange(Record):
     """A change of one class's AP50 (0..1) that is shown, corrected for all classes of all variants.
 
     Attributes:
-        index: The class's id; another may have the same ``name``.
+        id: Of the class; its ``name`` has the id in it where another class is called alike.
         objects: Labelled objects of it.
-        reference: The variant it had ``before`` in.
-        over_limit: Whether it is shown to lose more than allowed in a class.
+        over_limit: Whether the loss is shown to be over ``max_class_loss``.
     """
 
-    index: int
+    id: int
     name: str
     objects: int
-    reference: str
     before: float
     after: float
     change: Interval
@@ -137,6 +135,7 @@ class RankedVariant(Record):
         control: Which cheap alternative to pruning it is, ``None`` where it is none.
         box_map50: mAP50 of a segmentation model's boxes, as ``mask_map50`` of its masks; ``None``
             for a detection model.
+        classes_against: The unpruned variant its classes are compared with, ``None`` for that one.
         class_changes: Classes that it is shown to have changed in, the largest loss first.
     """
 
@@ -158,7 +157,13 @@ class RankedVariant(Record):
     control: Control | None = None
     box_map50: Interval | None = None
     mask_map50: Interval | None = None
+    classes_against: str | None = None
     class_changes: tuple[ClassChange, ...] = ()
+
+    @property
+    def class_losses(self) -> tuple[ClassChange, ...]:
+        """Classes that it is shown to have lost in, the largest loss first."""
+        return tuple(change for change in self.class_changes if change.change.estimate < 0)
 
     @property
     def shown_map50(self) -> dict[str, Interval]:

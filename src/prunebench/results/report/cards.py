@@ -14,9 +14,9 @@ from prunebench.common.files import write_atomically
 from prunebench.common.records import VariantRecord
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_variant
+from prunebench.results.ranking.classes import class_labels
 from prunebench.results.ranking.records import RankedVariant
 from prunebench.results.report.numbers import with_interval
-from prunebench.results.report.per_class import class_labels
 from prunebench.results.report.render import render
 from prunebench.results.report.stored import ReportedRun
 

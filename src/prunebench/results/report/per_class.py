@@ -1,27 +1,24 @@
-"""Changes of each class's AP50 against the baseline, with intervals paired by image."""
+"""Every class's AP50 against its reference's; what is shown of it is the ranking's to say."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-
-import numpy as np
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from prunebench.common.records import Interval
-from prunebench.common.statistics import Array, Location, holm, interval
-from prunebench.measuring.map_bootstrap import Detections, image_weights, load_detections, mean_ap
-from prunebench.results.ranking.compare import FEWEST_IMAGES
+from prunebench.common.statistics import interval
+from prunebench.measuring.map_bootstrap import class_ap, image_weights, load_detections
+from prunebench.results.ranking.classes import class_figures
+from prunebench.results.ranking.measured import ClassFigures
 from prunebench.results.report.stored import ReportedRun
-
-RESAMPLES = 500
 
 
 @dataclass(frozen=True)
 class ClassChange:
-    """A class of one variant against the baseline's, in AP50 (0..1).
+    """A class of one variant against its reference's, in AP50 (0..1).
 
     Attributes:
+        against: The unpruned variant it is compared with.
         id: Of the class; two classes may have one name.
         name: What it is called here, and no other class is.
         objects: Labelled objects of it.
@@ -30,6 +27,7 @@ class ClassChange:
     """
 
     variant: str
+    against: str
     id: int
     name: str
     objects: int
@@ -40,75 +38,41 @@ class ClassChange:
 
 
 def class_changes(run: ReportedRun) -> tuple[ClassChange, ...]:
-    """Every class of every variant; empty without a baseline or without its detections."""
-    baseline = run.baseline
-    if baseline is None or baseline.audit is None or not (path := run.detections(baseline)):
-        return ()
-    names = class_labels(baseline.audit.structure.names)
-    metric = run.config.ranking.metric
-    reference = load_detections(path, metric)
-    images = reference.images
-    weights = np.vstack((np.ones(images), image_weights(images, RESAMPLES, run.config.seed)))
-    objects = reference.target_counts.sum(axis=0)
-    present = [index for index in names if index < len(objects) and objects[index]]
-    before = _by_class(reference, present, weights)
-    level = run.config.ranking.level
-    changes, p_values = [], []
-    for variant in run.variants:
-        if variant is baseline or not (path := run.detections(variant)):
+    """Every class of every ranked variant that has a reference and its detections."""
+    return tuple(_changes(run))
+
+
+def _changes(run: ReportedRun) -> Iterator[ClassChange]:
+    figures, level = _figures(run), run.config.ranking.level
+    for row in (row for name in figures for row in run.ranking.rows if row.name == name):
+        against = row.classes_against
+        if against is None or against not in figures:
             continue
-        after = _by_class(load_detections(path, metric), present, weights)
-        for index in present:
-            difference = after[index] - before[index]
-            change = _interval(difference, level)
-            error = Location(change.estimate, float(np.nanstd(difference[1:])), images - 1, 0)
-            p_values.append(error.p_value() if images >= FEWEST_IMAGES else 1.0)
-            changes.append(
-                ClassChange(
-                    variant=variant.name,
-                    id=index,
-                    name=names[index],
-                    objects=int(objects[index]),
-                    before=_interval(before[index], level),
-                    after=_interval(after[index], level),
-                    change=change,
-                    shown=False,
-                )
+        shown = {change.id for change in row.class_changes}
+        for index, after in figures[row.name].items():
+            before = figures[against][index]
+            yield ClassChange(
+                variant=row.name,
+                against=against,
+                id=index,
+                name=after.name,
+                objects=after.objects,
+                before=interval(before.ap50, before.draws, level),
+                after=interval(after.ap50, after.draws, level),
+                change=interval(after.ap50 - before.ap50, after.draws - before.draws, level),
+                shown=index in shown,
             )
-    return tuple(
-        replace(change, shown=p <= 1 - level)
-        for change, p in zip(changes, holm(p_values), strict=True)
-    )
 
 
-def class_labels(names: Mapping[int, str]) -> dict[int, str]:
-    """Names of classes, with the number of the class where a name is blank or not the only one."""
-    often = Counter(names.values())
-    return {
-        index: name if name.strip() and often[name] == 1 else f"{name} #{index}".strip()
-        for index, name in names.items()
-    }
-
-
-def _interval(values: Array, level: float) -> Interval:
-    """The interval of an estimate, the first of the values, by its draws, the others."""
-    return interval(float(values[0]), values[1:], level)
-
-
-def _by_class(detections: Detections, present: list[int], weights: Array) -> Mapping[int, Array]:
-    """AP50 of each class for every row of weights."""
-    return {index: mean_ap(_only(detections, index), weights) for index in present}
-
-
-def _only(detections: Detections, index: int) -> Detections:
-    """The detections and labels of one class."""
-    kept = detections.cls == index
-    targets = np.zeros_like(detections.target_counts)
-    targets[:, index] = detections.target_counts[:, index]
-    return Detections(
-        image=detections.image[kept],
-        confidence=detections.confidence[kept],
-        cls=detections.cls[kept],
-        tp=detections.tp[kept],
-        target_counts=targets,
-    )
+def _figures(run: ReportedRun) -> dict[str, Mapping[int, ClassFigures]]:
+    """The classes of every variant, with the resamples that ranked."""
+    settings = run.config.ranking
+    found: dict[str, Mapping[int, ClassFigures]] = {}
+    for variant in run.variants:
+        if variant.audit is None or not (path := run.detections(variant)):
+            continue
+        detections = load_detections(path, settings.metric)
+        weights = image_weights(detections.images, settings.bootstrap, run.config.seed)
+        names = variant.audit.structure.names
+        found[variant.name] = class_figures(detections, class_ap(detections, weights), names)
+    return found

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from prunebench.common.text import points
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise
 from prunebench.results.messages.sentences import tell
 from prunebench.results.ranking.advice import PREFERENCE
-from prunebench.results.ranking.records import Advice, Difference, Metric, RankedVariant, Use
+from prunebench.results.ranking.records import (
+    Advice,
+    ClassChange,
+    Difference,
+    Metric,
+    RankedVariant,
+    Use,
+)
 from prunebench.results.report import document as doc
 from prunebench.results.report.numbers import with_interval
 from prunebench.results.report.significant_findings import compared, standing
@@ -125,13 +133,33 @@ def _cons(run: ReportedRun, row: RankedVariant, m: Messages) -> list[str]:
     fps = f"{run.ranking.realtime_fps:g}"
     texts = [] if row.realtime == "yes" else [m(f"guide.realtime.{row.realtime}", fps=fps)]
     texts += [m("guide.accuracy")] if row.keeps_accuracy == "not shown" else []
+    if row.class_losses:
+        classes = m.some([_class(change, m) for change in row.class_losses])
+        texts.append(m("guide.classes", reference=row.classes_against, classes=classes))
     return texts + ([m("guide.restored")] if row.verdict == "restored" else [])
+
+
+def _class(change: ClassChange, m: Messages) -> str:
+    ends = {"before": f"{change.before:.3f}", "after": f"{change.after:.3f}"}
+    shown = points(change.change, signed=True)
+    return m("answer.class.change", name=change.name, change=shown, **ends)
 
 
 def _excluded(run: ReportedRun, use: Use, m: Messages) -> list[str]:
     """Who was no candidate for a use, and why."""
     texts = []
-    inaccurate = [row.name for row in run.ranking.rows if row.keeps_accuracy == "no"]
+    losses = {r.name: [c for c in r.class_losses if c.over_limit] for r in run.ranking.rows}
+    in_a_class = [
+        m("answer.class", name=name, classes=m.some([_class(change, m) for change in over]))
+        for name, over in losses.items()
+        if over
+    ]
+    if in_a_class:
+        limit = f"{run.config.ranking.max_class_loss:g}"
+        texts.append(m("answer.excluded.class", names=m.some(in_a_class), limit=limit))
+    inaccurate = [
+        row.name for row in run.ranking.rows if row.keeps_accuracy == "no" and not losses[row.name]
+    ]
     if inaccurate:
         limit = f"{run.config.ranking.max_map50_loss:g}"
         texts.append(m("answer.excluded.accuracy", names=m.some(inaccurate), limit=limit))

@@ -1,4 +1,4 @@
-"""Which classes gained and lost against the baseline."""
+"""Which classes gained and lost against the unpruned network."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def classes(run: ReportedRun, m: Messages) -> doc.Section | None:
     rows = (
         doc.cells(
             c.variant,
+            c.against,
             c.name,
             f"{c.objects:,}",
             points(c.before),
@@ -32,7 +33,7 @@ def classes(run: ReportedRun, m: Messages) -> doc.Section | None:
         )
         for c in shown[:LISTED]
     )
-    heads = doc.titles(m, "variant", "class", "objects#", "before#", "after#", "change#")
+    heads = doc.titles(m, "variant", "against", "class", "objects#", "before#", "after#", "change#")
     more = len(shown) - LISTED
     return doc.section(
         "classes",
