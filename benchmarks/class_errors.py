@@ -22,8 +22,8 @@ from scipy import special
 from prunebench.common.statistics import Array
 from prunebench.config.sections import RankingConfig
 from prunebench.measuring.map_bootstrap import Detections, class_ap, image_weights
-from prunebench.results.ranking.classes import class_changes, effective_images
-from prunebench.results.ranking.measured import ClassFigures, MeasuredVariant
+from prunebench.results.ranking.classes import class_changes, class_figures
+from prunebench.results.ranking.measured import MeasuredVariant
 
 SETTINGS = ((20, 3, 1), (20, 7, 5), (60, 20, 5), (100, 7, 1), (200, 40, 3), (500, 147, 5))
 """Images, classes, variants."""
@@ -73,7 +73,6 @@ def measured(name: str, detections: Detections, weights: Array) -> MeasuredVaria
     """A variant whose classes can be compared."""
     exact = class_ap(detections, np.ones((1, detections.images)))[0]
     draws = class_ap(detections, weights)
-    counts = detections.target_counts
     return MeasuredVariant(
         name=name,
         parent=None if name == "baseline" else "baseline",
@@ -88,16 +87,7 @@ def measured(name: str, detections: Detections, weights: Array) -> MeasuredVaria
         images=detections.images,
         latency_ms={},
         end_to_end_ms={},
-        classes={
-            index: ClassFigures(
-                name=f"class {index}",
-                objects=int(counts[:, index].sum()),
-                images=effective_images(counts[:, index].astype(float)),
-                ap50=float(exact[index]),
-                draws=draws[:, index],
-            )
-            for index in map(int, np.flatnonzero(counts.sum(axis=0)))
-        },
+        classes=class_figures(detections, draws, {}),
     )
 
 
@@ -130,7 +120,7 @@ def found(rng: np.random.Generator, images: int, classes: int, variants: int, lo
     skills = [np.full(classes, SKILL) for _ in range(1 + variants)]
     skills[-1][lost] -= 2.5
     changes = class_changes(compared(rng, images, skills), RankingConfig())
-    return any(change.index == lost for change in changes.get(f"variant {variants}", ()))
+    return any(change.id == lost for change in changes.get(f"variant {variants}", ()))
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ and naively retrained variants; the samples around them are drawn.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,6 +163,7 @@ def make_run(
     paced: bool = True,
     controls: tuple[str, ...] = (),
     masks: Overlap | None = None,
+    limits: Mapping[str, float] | None = None,
 ) -> RunRanking:
     """Write a run folder as a finished run leaves it, and return its outcome.
 
@@ -177,6 +179,7 @@ def make_run(
                 "realtime_fps": realtime_fps,
                 "bootstrap": 200,
                 "metric": masks or "box",
+                **(limits or {}),
             },
         }
     )

@@ -460,6 +460,39 @@ def test_classes_are_told_apart_by_id_and_every_shown_change_has_its_star(
     assert (np.char.str_len(texts[~shown]) == 0).all() == many
 
 
+def test_what_a_variant_loses_in_single_classes_speaks_against_it(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    tolerant = {"max_map50_loss": 0.9}
+    make_run(folder, MIXED[:2], threads=(1,), limits=tolerant)
+    row = read_outcome(folder).rankings[0].row("pruned")
+    worst = row.class_losses[0]
+    said = f"{worst.name} from {worst.before:.3f} to {worst.after:.3f}"
+    text = report_markdown(folder).replace("\\", "")
+    against = [line for line in text.splitlines() if line.startswith("- **Against it:**")]
+    (told,) = {line for line in against if "single classes" in line}
+    assert "AP50 of single classes is shown to be lower than that of baseline:" in told
+    assert said in told
+    assert f"{worst.name}: {worst.before:.3f} → {worst.after:.3f}" in report_markdown(
+        folder, lang="ko"
+    ).replace("\\", "")
+
+
+def test_a_variant_that_loses_too_much_in_a_class_is_left_out_with_its_class(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "run"
+    limits = {"max_map50_loss": 0.9, "max_class_loss": 0.05}
+    make_run(folder, MIXED[:2], threads=(1,), rounds=4, frames=4, limits=limits)
+    ranking = read_outcome(folder).rankings[0]
+    assert ranking.row("pruned").keeps_accuracy == "no"
+    assert "pruned" not in {advice.recommended for advice in ranking.advice}
+    text = report_markdown(folder).replace("\\", "")
+    over = next(c for c in ranking.row("pruned").class_losses if c.over_limit)
+    left_out = "because they are shown to lose more than 0.05 AP50 in a class: pruned (in "
+    assert f"Left out, {left_out}{over.name} from {over.before:.3f} to {over.after:.3f} (" in text
+    assert "lose more than 0.9 mAP50 against the baseline" not in text
+
+
 @pytest.mark.parametrize(
     ("lang", "said"),
     [
