@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,11 +16,19 @@ from report_kit import MIXED, make_run, many
 
 from prunebench.common.errors import PrunebenchError
 from prunebench.results.report.build import build_report
+from prunebench.results.report.scatter import HEIGHT, LABEL_PX, LEGEND_PX, ROOMY
+from prunebench.results.report.style import WIDTHS
 
 FIGURES = 6
 DRAWN_MS = 60_000
 CROWD = 50
 OPEN_MS = 2000
+CLOSE = (
+    *many(17),
+    *(replace(MIXED[1], name=f"preserving-2x-{n}", ms=9.3 + 0.05 * n) for n in range(3)),
+)
+"""Twenty variants, some of which lie on each other."""
+
 PHONE, DESK, A4 = 390, 1280, 718
 """Widths in CSS pixels; the last is a sheet of A4 within the page's margins."""
 
@@ -29,6 +38,33 @@ TOO_WIDE = (
     ".map(node => node.getAttribute('aria-label'))"
 )
 """What is cut off, or has to be scrolled."""
+
+
+OVERLAPS = """(() => {
+  const plot = document.getElementById("figure-accuracy-latency-1");
+  const {l, t, w, h} = plot._fullLayout._size;
+  const page = plot.getBoundingClientRect();
+  const rects = (kind) => [...plot.querySelectorAll(kind)].map((node) => {
+    const {left, top, right, bottom} = node.getBoundingClientRect();
+    return {left: left - page.left, top: top - page.top, right: right - page.left,
+      bottom: bottom - page.top, name: node.textContent};
+  });
+  const names = rects("text.annotation-text");
+  const points = rects(".scatterlayer path.point");
+  const touch = (a, b) =>
+    a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  const outside = (a) =>
+    a.left < l - 1 || a.right > l + w + 1 || a.top < t - 1 || a.bottom > t + h + 1;
+  return {
+    names: names.map((each) => each.name),
+    points: points.length,
+    over: names.flatMap((a, i) =>
+      [...names.slice(i + 1), ...points].filter((b) => touch(a, b)).map((b) => [a.name, b.name])),
+    outside: names.filter(outside).map((each) => each.name),
+    sized: [w, h],
+  };
+})()"""
+"""What the names in the scatter plot run into, as it is drawn."""
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +77,13 @@ def browser() -> Iterator[Browser]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "run"
     make_run(folder, MIXED[:4], threads=(1,), rounds=4, frames=4)
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "named"
+    make_run(folder, CLOSE, threads=(1,), rounds=4, frames=4)
     return folder / "report.html"
 
 
@@ -103,6 +146,21 @@ def test_nothing_is_cut_off_on_paper(browser: Browser, report: Path, tmp_path: P
     assert printed.stat().st_size > 50_000
     page.emulate_media(media="print")
     assert page.evaluate(TOO_WIDE) == []
+
+
+@pytest.mark.parametrize("width", [360, PHONE, 800, DESK])
+def test_the_names_of_twenty_variants_cover_nothing(
+    browser: Browser, named: Path, width: int
+) -> None:
+    """Each stands free and inside of the plot, which has the pixels that the places are for."""
+    found = opened(browser, named, width).evaluate(OVERLAPS)
+    assert sorted(found["names"]) == sorted(["20 FPS", *(maker.name for maker in CLOSE)])
+    assert found["points"] == len(CLOSE)
+    assert found["over"] == []
+    assert found["outside"] == []
+    height = HEIGHT + LABEL_PX * (len(CLOSE) - ROOMY)
+    margin = next(px for least, px in LEGEND_PX if found["sized"][0] + 80 >= least)
+    assert found["sized"] == [max(w for w in WIDTHS if w <= width - 28) - 80, height - margin - 56]
 
 
 def test_fifty_variants_open_at_once(browser: Browser, tmp_path: Path) -> None:

@@ -116,7 +116,8 @@ class Figure:
     Attributes:
         id: Unique in the report, usable as an HTML id.
         description: What is drawn in words, for those who do not see it.
-        spec: Plotly's JSON: data and layout.
+        spec: Plotly's JSON: data and layout; maybe ``sizes``, what of the layout depends on the
+            width, the narrowest first.
         height: Pixels.
     """
 

@@ -60,7 +60,11 @@ def installed_browser() -> str | None:
 
 def _drawing(figure: Figure, kind: str, folder: Path) -> dict[str, Any]:
     size = {"width": WIDTH, "height": figure.height, "scale": SCALES[kind]}
-    return {"fig": on_paper(figure.spec), "path": folder / f"{figure.id}.{kind}", "opts": size}
+    return {
+        "fig": on_paper(figure.spec, WIDTH),
+        "path": folder / f"{figure.id}.{kind}",
+        "opts": size,
+    }
 
 
 def _draw(drawings: Sequence[dict[str, Any]], browser: str) -> None:

@@ -33,8 +33,8 @@ NEUTRAL = "#7b838a"
 PAPER, INK, GRID, RULE = "#ffffff", "#1c2126", "#d5dbe1", "#56606a"
 """Ground, texts, grids and axes of a figure in a file of its own."""
 
-LABELLED = 12
-"""Most points that get their name written beside them; with more, names are shown on hover."""
+WIDTHS = (290, 330, 360, 480, 660, 820, 1000, 1220)
+"""Widths that a figure with ``sizes`` is drawn at, in pixels: it gets the widest that fits."""
 
 ROW_PX = 30
 
@@ -89,13 +89,23 @@ def plain(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def finished(figure: go.Figure, id: str, texts: str, m: Messages, **values: object) -> Figure:
+def finished(
+    figure: go.Figure,
+    id: str,
+    texts: str,
+    m: Messages,
+    sizes: Sequence[Mapping[str, Any]] = (),
+    **values: object,
+) -> Figure:
     """A figure with its caption and description.
 
-    ``texts`` is their key below ``figure.``, and ``values`` fill their places.
+    ``texts`` is their key below ``figure.``, and ``values`` fill their places. ``sizes`` is what of
+    the layout depends on the width, the narrowest first.
     """
     spec: dict[str, Any] = json.loads(figure.to_json(engine="json"))
     spec["layout"].pop("template", None)
+    if sizes:
+        spec["sizes"] = list(sizes)
     return Figure(
         id=f"figure-{id}",
         caption=m(f"figure.{texts}.caption", **values),
@@ -105,10 +115,17 @@ def finished(figure: go.Figure, id: str, texts: str, m: Messages, **values: obje
     )
 
 
-def on_paper(spec: Mapping[str, Any]) -> dict[str, Any]:
+def on_paper(spec: Mapping[str, Any], width: int) -> dict[str, Any]:
     """A figure for a file of its own: the colours that the page's script gives it in light."""
     font = {"family": "sans-serif", "size": 13, "color": INK}
-    layout = {**spec["layout"], "font": font, "paper_bgcolor": PAPER, "plot_bgcolor": PAPER}
+    sized = [size for size in spec.get("sizes", ()) if size["width"] <= width]
+    layout = {
+        **spec["layout"],
+        **(sized[-1] if sized else {}),
+        "font": font,
+        "paper_bgcolor": PAPER,
+        "plot_bgcolor": PAPER,
+    }
     for name in layout:
         if name.startswith(("xaxis", "yaxis")):
             layout[name] = {**layout[name], "gridcolor": GRID, "linecolor": RULE}

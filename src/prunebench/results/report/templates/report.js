@@ -26,7 +26,7 @@
     return { text: read("--text"), quiet: read("--quiet"), line: read("--line"), ground: read("--ground") };
   }
 
-  function layoutOf(spec, colours, narrow) {
+  function layoutOf(spec, colours, room, narrow) {
     const layout = {
       ...spec.layout,
       font: { family: "system-ui, sans-serif", size: 13, color: colours.text },
@@ -50,7 +50,11 @@
         ...(narrow && name.startsWith("x") && layout[name].type === "category" && { tickangle: -60 }),
       };
     }
-    return printing ? { ...layout, width: PRINTED_WIDTH } : { ...layout, autosize: true };
+    const width = printing ? PRINTED_WIDTH : room;
+    // Names have places for certain widths: the widest that fits.
+    const size = spec.sizes?.findLast((each) => each.width <= width) ?? spec.sizes?.[0];
+    if (size) return { ...layout, ...size };
+    return printing ? { ...layout, width } : { ...layout, autosize: true };
   }
 
   function draw(plot) {
@@ -73,7 +77,7 @@
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
       toImageButtonOptions: { format: "svg", filename: node.id },
     };
-    window.Plotly.react(node, data, layoutOf(spec, colours, narrow), config);
+    window.Plotly.react(node, data, layoutOf(spec, colours, node.clientWidth, narrow), config);
     // The description of the figure stands for its drawing.
     node.querySelectorAll(".main-svg").forEach((svg) => svg.setAttribute("aria-hidden", "true"));
   }
