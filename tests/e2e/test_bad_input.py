@@ -270,6 +270,6 @@ def test_controls_and_siblings_that_cannot_be_made(
     assert_refused(command("run", "--config", config), "no letterbox below 32 x 64")
     config = config_file(tmp_path, quantize={"variants": ["preserving"]})
     assert_refused(command("run", "--config", config), "did you mean preserving-1")
-    config = config_file(tmp_path, model="mine.yaml", controls=["smaller"])
-    assert_refused(command("run", "--config", config), "mine is no stock detection network")
+    config = config_file(tmp_path, model="yolov8n-p2.yaml", controls=["smaller"])
+    assert_refused(command("run", "--config", config), "yolov8n-p2 is no stock detection network")
     assert not (tmp_path / "out" / ".steps").exists()

@@ -17,7 +17,7 @@ def bare_experiment(config: Config, folder: Path, **known: Any) -> Experiment:
         "out": str(folder.parent),
         "checkpoint": None,
         "checkpoint_sha256": None,
-        "structure": None,
+        "audit": None,
         "data_yaml": "data.yaml",
         "data_digest": "0" * 64,
         "class_names": {},

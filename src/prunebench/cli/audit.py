@@ -15,9 +15,6 @@ def audit(
     subjects: Annotated[
         list[str], typer.Argument(help="Checkpoints, ONNX files or bare parameter counts.")
     ],
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Load what a checkpoint imports, which runs its code.")
-    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say what each file, or each number of parameters, is."""
@@ -27,9 +24,6 @@ def audit(
     findings = []
     for subject in subjects:
         digits = subject.replace(",", "").replace("_", "")
-        findings.append(
-            audit_number(int(digits))
-            if digits.isdigit()
-            else audit_file(Path(subject), trust=trust)
-        )
+        is_number = digits.isdigit()
+        findings.append(audit_number(int(digits)) if is_number else audit_file(Path(subject)))
     show(findings, audit_view(findings), as_json=as_json)

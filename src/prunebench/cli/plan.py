@@ -27,13 +27,14 @@ def plan(
     """Resolve the configuration and list the variants and their steps; run nothing."""
     from prunebench.cli.views.plan import plan_view
     from prunebench.experiment.plan import checkpoint_named, plan_variants
+    from prunebench.experiment.prepare import given_request, require_checkpoint
+    from prunebench.variants.given import open_given
 
     resolved = config_from(config, {"model": model, "data": data, "out": out}, overrides)
-    checkpoint, trained_at = checkpoint_named(resolved.model, "model"), None
-    if checkpoint is not None and checkpoint.is_file():
-        from prunebench.variants.checkpoint import inspect_checkpoint
-
-        trained_at = inspect_checkpoint(checkpoint).imgsz
-    variants = plan_variants(resolved, trained_at)
+    checkpoint = checkpoint_named(resolved.model, "model")
+    if checkpoint is not None:
+        require_checkpoint(checkpoint)
+    info = open_given(given_request(resolved)).info
+    variants = plan_variants(resolved, info.imgsz, info.stride)
     view = plan_view(resolved, variants)
     show({"config": resolved, "variants": variants}, view, as_json=as_json)

@@ -85,7 +85,6 @@ class Structure(Record):
         fused: Whether the file itself was already fused when it was read.
         stock: Description of the stock network with the same count ("yolov8n, 7 classes"),
             or ``None`` where no stock network has it.
-        trained_imgsz: Square size in pixels of the training, where ``inspect`` found it said.
     """
 
     task: str
@@ -97,15 +96,15 @@ class Structure(Record):
     widths: dict[str, int]
     fused: bool
     stock: str | None = None
-    trained_imgsz: int | None = None
 
 
 class LeftAlone(Record):
     """Why pruning left a module alone.
 
     Its outputs are the ``prediction``, ``attention`` divides its channels, it is ``untraced``,
-    ``grouped`` or ``ignored`` by name, the ``other_half`` of its C2f is so, or its ``width``
-    is too narrow for the ``block`` or the ratio; or that is true of ``shared_with``.
+    ``grouped`` or ``ignored`` by name, the ``other_half`` of its C2f is so, its channels are
+    ``joined`` from several layers' that hang together, or its ``width`` is too narrow for the
+    ``block`` or the ratio; or that is true of ``shared_with``.
     """
 
     reason: Literal[
@@ -115,6 +114,7 @@ class LeftAlone(Record):
         "grouped",
         "ignored",
         "other_half",
+        "joined",
         "narrow_block",
         "narrow_ratio",
     ]
@@ -127,7 +127,7 @@ class Grounds(Record):
     """What an audit's verdict rests on: whether the count is that of a ``stock`` network or
     ``unknown``, or how the network differs from its parent (``None``: there is none), or from what
     its own file says of it (``changed_since``). ``narrower`` counts convolutions; parameters are
-    with BatchNorm apart.
+    with BatchNorm apart, ``given_parameters`` those of a model that was given pruned.
     """
 
     kind: Literal[
@@ -137,6 +137,7 @@ class Grounds(Record):
         "same_widths",
         "narrower",
         "widths_back",
+        "wider_than_given",
         "other_layers",
         "changed_since",
     ]
@@ -144,6 +145,7 @@ class Grounds(Record):
     narrower: int = 0
     parent_classes: int | None = None
     parent_parameters: int | None = None
+    given_parameters: int | None = None
 
 
 class Audit(Record):

@@ -10,10 +10,17 @@ import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from prunebench.common.errors import ConfigError
 from prunebench.common.records import DeviceName
@@ -30,6 +37,7 @@ from prunebench.config.sections import (
     RankingConfig,
     RetrainConfig,
     Section,
+    each_once,
 )
 from prunebench.config.strategy_settings import BUILT_IN
 
@@ -66,7 +74,7 @@ class Config(Section):
         description="Images that cannot be decoded: refuse the data, or skip (leave them out of "
         "training, validation, measuring and accuracy alike, and say which).",
     )
-    seed: int = Field(0, ge=0, description="Seed of everything random.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of everything random.")
     out: str = Field("runs", description="Folder that runs and cached steps are written to.")
     history: str | None = Field(
         None,
@@ -80,9 +88,9 @@ class Config(Section):
         "run is copied to, for other hosts to take it from; null: nowhere.",
     )
     store_cache_gb: float = Field(
-        5.0, gt=0, description="Largest copy of the store kept below `out`, in 10^9 bytes."
+        5.0, gt=0, le=1e6, description="Largest copy of the store kept below `out`, in 10^9 bytes."
     )
-    devices: tuple[DeviceName, ...] = Field(
+    devices: Annotated[tuple[DeviceName, ...], AfterValidator(each_once)] = Field(
         (),
         description="Other hosts that measure the variants too: names of the work queues "
         "their workers take runs from. Files travel through `store`.",
@@ -104,7 +112,7 @@ class Config(Section):
     image: ImageConfig = Field(default_factory=ImageConfig)
     baseline: BaselineConfig = Field(default_factory=BaselineConfig)
     prune: PruneConfig = Field(default_factory=PruneConfig)
-    controls: tuple[Alternative, ...] = Field(
+    controls: Annotated[tuple[Alternative, ...], AfterValidator(each_once)] = Field(
         (),
         description="Cheap alternatives measured beside the pruned variants: int8 (the unpruned "
         "model in INT8), resolution (it at the next lower letterbox), smaller (a smaller stock "

@@ -35,6 +35,11 @@ Alternative = Literal["int8", "resolution", "smaller"]
 Control = Literal[Alternative, "retrained", "trained-size"]
 """What an unpruned variant stands for, that pruned ones are held against."""
 
+MOST_PIXELS = 4096  # A side of an image.
+MOST_EPOCHS = 10_000
+MOST_THREADS = 1024
+MOST_TARGETS = 20
+MOST_IMAGES = 1_000_000
 STRIDE = 32  # Pixels per cell of the coarsest feature map; the sides of images are multiples.
 Allocation = Literal["uniform", "global", "latency-aware"]
 
@@ -42,17 +47,35 @@ Allocation = Literal["uniform", "global", "latency-aware"]
 class Section(BaseModel):
     """Base of every section: frozen, and unknown keys are an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def off_multiple(value: int, stride: int) -> str | None:
+    """What is wrong with a side in pixels that is no multiple of a stride, ``None`` of others."""
+    if value % stride == 0:
+        return None
+    nearest = max(stride, round(value / stride) * stride)
+    return f"{value} is not a multiple of {stride}, the nearest is {nearest}"
 
 
 def _multiple_of_stride(value: int) -> int:
-    if value % STRIDE:
-        nearest = max(STRIDE, round(value / STRIDE) * STRIDE)
-        raise ValueError(f"{value} is not a multiple of {STRIDE}, the nearest is {nearest}")
+    if problem := off_multiple(value, STRIDE):
+        raise ValueError(problem)
     return value
 
 
-Side = Annotated[int, Field(gt=0), AfterValidator(_multiple_of_stride)]
+def each_once(values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+    """Refuse a list, with a ValueError, that holds something twice."""
+    for value in values or ():
+        if values is not None and values.count(value) > 1:
+            raise ValueError(f"{value} is given twice")
+    return values
+
+
+Side = Annotated[int, Field(gt=0, le=MOST_PIXELS), AfterValidator(_multiple_of_stride)]
+Epochs = Annotated[int, Field(ge=1, le=MOST_EPOCHS)]
+Batch = Annotated[int, Field(ge=1, le=4096)]
+Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
 
 
 class ImageConfig(Section):
@@ -70,10 +93,10 @@ class ImageConfig(Section):
 class BaselineConfig(Section):
     """Training of the baseline, used only where ``model`` is a network description (.yaml)."""
 
-    epochs: int = Field(100, ge=1, description="Training epochs.")
-    imgsz: int = Field(320, gt=0, description="Square training size in pixels.")
-    batch: int = Field(16, ge=1, description="Images per batch.")
-    lr0: float = Field(0.002, gt=0, description="Initial learning rate.")
+    epochs: Epochs = Field(100, description="Training epochs.")
+    imgsz: Side = Field(320, description="Square training size in pixels.")
+    batch: Batch = Field(16, description="Images per batch.")
+    lr0: float = Field(0.002, gt=0, le=1, description="Initial learning rate.")
     optimizer: Literal["SGD", "Adam", "AdamW"] = Field("AdamW", description="Optimizer.")
 
 
@@ -90,10 +113,11 @@ class SparsityConfig(Section):
     weight: float = Field(
         SPARSITY_WEIGHT,
         gt=0,
+        le=1000,
         description="Factor, without unit, of the regulariser's gradient at every optimizer step; "
         "the default is torch-pruning's, for 100 epochs at a learning rate of 0.01.",
     )
-    epochs: int = Field(10, ge=1, description="Training epochs.")
+    epochs: Epochs = Field(10, description="Training epochs.")
 
 
 class PruneConfig(Section):
@@ -105,7 +129,7 @@ class PruneConfig(Section):
         "which gives a pruned variant and its retrained ones. A ratio is the share of the prunable "
         "layers' channels that is removed (of every layer where the allocation is uniform).",
     )
-    round_to: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
+    round_to: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] | None = Field(
         "auto",
         description="Widths are rounded to a multiple of this; auto: the block of the kernels of "
         "`align_for`; null: no alignment.",
@@ -125,10 +149,11 @@ class PruneConfig(Section):
     bn_batches: int = Field(
         16,
         ge=0,
+        le=10_000,
         description="Batches of training images that re-estimate BatchNorm statistics, where that "
         "lowers the loss.",
     )
-    ignore: tuple[str, ...] = Field(
+    ignore: Annotated[tuple[str, ...], AfterValidator(each_once)] = Field(
         (), description="Names of modules that pruning leaves alone ('model.0')."
     )
     stages: int = Field(
@@ -138,7 +163,7 @@ class PruneConfig(Section):
         description="Stages the channels are removed in; between two stages the network is "
         "retrained by the strategy `preserving`.",
     )
-    stage_epochs: int = Field(1, ge=1, description="Epochs of retraining between two stages.")
+    stage_epochs: Epochs = Field(1, description="Epochs of retraining between two stages.")
     sparsity: SparsityConfig | None = Field(
         None,
         description="Training of the baseline with a regulariser that makes channels dispensable, "
@@ -151,6 +176,8 @@ class PruneConfig(Section):
         labels = [parse_goal(str(target)).label for target in _listed(value)]
         if not labels:
             raise ValueError(f"the list is empty, use {EXAMPLES}")
+        if len(labels) > MOST_TARGETS:
+            raise ValueError(f"the list has {len(labels)} targets, at most {MOST_TARGETS} are made")
         for label in labels:
             if labels.count(label) > 1:
                 raise ValueError(f"the target {label} is given twice")
@@ -188,18 +215,19 @@ class RetrainConfig(Section):
     """Retraining after pruning; every strategy gets the same budget."""
 
     rounds: int = Field(2, ge=0, le=10, description="Rounds of retraining per strategy.")
-    epochs: int = Field(10, ge=1, description="Epochs per round.")
+    epochs: Epochs = Field(10, description="Epochs per round.")
     imgsz: Side = Field(320, description="Square training size in pixels.")
-    batch: int = Field(16, ge=1, description="Images per batch.")
-    threads: int | None = Field(
+    batch: Batch = Field(16, description="Images per batch.")
+    threads: Threads | None = Field(
         None,
-        ge=1,
         description="Threads of a training; null: all the process may use, shared by trainings "
         "that run at once.",
     )
-    patience: int = Field(100, ge=0, description="Epochs without gain that end a round early.")
+    patience: int = Field(
+        100, ge=0, le=MOST_EPOCHS, description="Epochs without gain that end a round early."
+    )
     max_minutes: float | None = Field(
-        None, gt=0, description="Longest wall time of one training, in minutes."
+        None, gt=0, le=1e5, description="Longest wall time of one training, in minutes."
     )
     stop_when: Literal["no_gain", "never"] = Field(
         "never",
@@ -207,7 +235,10 @@ class RetrainConfig(Section):
         "ends its chain, and the rounds after it are not trained.",
     )
     parallel_trainings: int = Field(
-        1, ge=1, description="Retrainings at once; each has its share of the cores as threads."
+        1,
+        ge=1,
+        le=64,
+        description="Retrainings at once; each has its share of the cores as threads.",
     )
     strategies: dict[str, SerializeAsAny[StrategySettings]] = Field(
         default_factory=_default_strategies,
@@ -238,11 +269,13 @@ class ExportConfig(Section):
     """ONNX export and its parity check."""
 
     opset: int = Field(17, ge=12, le=21, description="ONNX operator set.")
-    parity_images: int = Field(4, ge=1, description="Real images compared with the checkpoint.")
-    box_tolerance_px: float = Field(
-        0.5, gt=0, description="Largest box coordinate difference in pixels."
+    parity_images: int = Field(
+        4, ge=1, le=1000, description="Real images compared with the checkpoint."
     )
-    score_tolerance: float = Field(0.005, gt=0, description="Largest class score difference.")
+    box_tolerance_px: float = Field(
+        0.5, gt=0, le=100, description="Largest box coordinate difference in pixels."
+    )
+    score_tolerance: float = Field(0.005, gt=0, le=1, description="Largest class score difference.")
 
 
 class AccuracyConfig(Section):
@@ -251,20 +284,22 @@ class AccuracyConfig(Section):
     split: Literal["auto", "val", "test"] = Field(
         "auto", description="Images the figures come from; auto: test where there is one, else val."
     )
-    images: int | None = Field(None, ge=1, description="First N images only; null: all.")
+    images: int | None = Field(
+        None, ge=1, le=MOST_IMAGES, description="First N images only; null: all."
+    )
     confidence: float = Field(0.001, gt=0, lt=1, description="Lowest score that counts.")
     iou: float = Field(0.7, gt=0, lt=1, description="IoU above which NMS drops a box.")
-    max_det: int = Field(300, ge=1, description="Most detections per image.")
+    max_det: int = Field(300, ge=1, le=30_000, description="Most detections per image.")
 
 
 class QuantizeConfig(Section):
     """INT8 versions of the variants; ``quantize: int8`` is short for every default."""
 
-    variants: tuple[str, ...] | None = Field(
+    variants: Annotated[tuple[str, ...] | None, AfterValidator(each_once)] = Field(
         None, min_length=1, description="Names of the variants that get an INT8 version; null: all."
     )
     calibration_images: int = Field(
-        128, ge=1, description="Training images that give the ranges of the activations."
+        128, ge=1, le=10_000, description="Training images that give the ranges of the activations."
     )
     max_map50_loss: float = Field(
         0.01,
@@ -278,29 +313,33 @@ class QuantizeConfig(Section):
 class LatencyConfig(Section):
     """onnxruntime CPU latency: rounds of fresh processes, shuffled and interleaved."""
 
-    threads: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+    threads: Annotated[tuple[Threads, ...] | None, AfterValidator(each_once)] = Field(
         None,
+        min_length=1,
         description="intra_op_num_threads, each its own column; null: 1 and the physical cores "
         "this process may use.",
     )
-    rounds_min: int = Field(8, ge=3, description="Rounds measured in any case.")
-    rounds_max: int = Field(40, ge=3, description="Rounds at most.")
+    rounds_min: int = Field(8, ge=3, le=1000, description="Rounds measured in any case.")
+    rounds_max: int = Field(40, ge=3, le=1000, description="Rounds at most.")
     seconds: float = Field(
-        0.5, gt=0, description="Timed seconds per variant, round and kind of measurement."
+        0.5, gt=0, le=600, description="Timed seconds per variant, round and kind of measurement."
     )
-    warmup: int = Field(5, ge=1, description="Untimed inferences in each fresh process.")
+    warmup: int = Field(5, ge=1, le=10_000, description="Untimed inferences in each fresh process.")
     budget_minutes: float = Field(
         10.0,
         gt=0,
+        le=1e5,
         description="Wall time in minutes after which no round is started, rounds_min apart.",
     )
     smallest_difference_percent: float = Field(
-        3.0, gt=0, description="Smallest latency difference that matters, in percent."
+        3.0, gt=0, lt=100, description="Smallest latency difference that matters, in percent."
     )
     confidence: float = Field(0.25, gt=0, lt=1, description="Deployment score threshold.")
     iou: float = Field(0.7, gt=0, lt=1, description="IoU above which NMS drops a box.")
-    max_det: int = Field(300, ge=1, description="Most detections per image.")
-    images: int = Field(16, ge=1, description="Real images the end-to-end frames cycle through.")
+    max_det: int = Field(300, ge=1, le=30_000, description="Most detections per image.")
+    images: int = Field(
+        16, ge=1, le=10_000, description="Real images the end-to-end frames cycle through."
+    )
     spinning: bool = Field(False, description="Let onnxruntime's threads spin while they wait.")
     graph_level: Literal["all", "extended", "basic", "disabled"] = Field(
         "all", description="onnxruntime graph optimisation level."
@@ -312,7 +351,7 @@ class LatencyConfig(Section):
     flush_denormals: bool = Field(False, description="Set denormals to zero in the session.")
     paced: bool = Field(True, description="Also measure frames arriving at the real-time limit.")
     paced_seconds: float = Field(
-        2.0, gt=0, description="Seconds of paced frames per variant and round."
+        2.0, gt=0, le=600, description="Seconds of paced frames per variant and round."
     )
     strict: bool = Field(False, description="Refuse to rank a run that was noisy.")
 
@@ -332,7 +371,9 @@ class RankingConfig(Section):
     metric: Literal["box", "mask"] = Field(
         "box", description="mAP50 that ranks and limits: of boxes, or of masks (segmentation only)."
     )
-    realtime_fps: float = Field(20.0, gt=0, description="Frames per second called real-time.")
+    realtime_fps: float = Field(
+        20.0, gt=0, le=10_000, description="Frames per second called real-time."
+    )
     size_of: Literal["onnx", "checkpoint"] = Field(
         "onnx", description="File whose size (10^6 bytes) divides the efficiency."
     )
@@ -349,4 +390,4 @@ class RankingConfig(Section):
         description="AP50 that a recommended variant may lose in a single class; null: any.",
     )
     level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of every interval.")
-    bootstrap: int = Field(2000, ge=200, description="Bootstrap resamples.")
+    bootstrap: int = Field(2000, ge=200, le=100_000, description="Bootstrap resamples.")

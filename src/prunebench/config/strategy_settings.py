@@ -28,7 +28,9 @@ def _open_base(schema: dict[str, Any], model: type[BaseModel]) -> None:
 class StrategySettings(BaseModel):
     """Base of a strategy's settings: its section in the configuration."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_open_base)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, json_schema_extra=_open_base
+    )
 
 
 class TrainingSettings(StrategySettings):
@@ -37,13 +39,18 @@ class TrainingSettings(StrategySettings):
     optimizer: Literal["SGD", "Adam", "AdamW"] = Field("SGD", description="Optimizer.")
     lr0: float = Field(0.01, gt=0, le=1, description="Initial learning rate.")
     lrf: float = Field(0.01, gt=0, le=1, description="Final learning rate as a share of lr0.")
-    warmup_epochs: float = Field(3.0, ge=0, description="Warm-up epochs.")
-    close_mosaic: int = Field(10, ge=0, description="Last epochs trained without mosaic.")
+    warmup_epochs: float = Field(3.0, ge=0, le=10_000, description="Warm-up epochs.")
+    close_mosaic: int = Field(
+        10, ge=0, le=10_000, description="Last epochs trained without mosaic."
+    )
     mosaic: float = Field(1.0, ge=0, le=1, description="Probability of mosaic augmentation.")
-    freeze: int = Field(0, ge=0, description="Number of leading layers kept frozen.")
+    freeze: int = Field(0, ge=0, le=1000, description="Number of leading layers kept frozen.")
     weight_decay: float = Field(0.0005, ge=0, le=1, description="Weight decay.")
     nbs: int = Field(
-        64, ge=1, description="Images whose gradients are accumulated for one optimizer step."
+        64,
+        ge=1,
+        le=65_536,
+        description="Images whose gradients are accumulated for one optimizer step.",
     )
 
     def arguments(self) -> dict[str, Any]:
@@ -67,10 +74,10 @@ class PreservingSettings(TrainingSettings):
     lr0: float = Field(0.001, gt=0, le=1, description="Initial learning rate.")
     distill: bool = Field(False, description="The unpruned baseline teaches the pruned network.")
     distill_weight: float = Field(
-        6.0, gt=0, description="Weight of the distillation loss (Ultralytics' dis)."
+        6.0, gt=0, le=1000, description="Weight of the distillation loss (Ultralytics' dis)."
     )
     distill_warmup_epochs: float = Field(
-        0.0, ge=0, description="Epochs over which that weight grows linearly from 0."
+        0.0, ge=0, le=10_000, description="Epochs over which that weight grows linearly from 0."
     )
 
 
@@ -84,7 +91,7 @@ class SparseSettings(TrainingSettings):
 
     lr0: float = Field(0.001, gt=0, le=1, description="Initial learning rate.")
     kind: SparsityKind = Field(description="The regulariser.")
-    weight: float = Field(SPARSITY_WEIGHT, gt=0, description="Factor of its gradient.")
+    weight: float = Field(SPARSITY_WEIGHT, gt=0, le=1000, description="Factor of its gradient.")
     ignore: tuple[str, ...] = Field((), description="Names of modules that it leaves alone.")
 
 

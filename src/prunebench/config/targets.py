@@ -19,6 +19,7 @@ FORMS: tuple[tuple[Kind, str, str], ...] = (
 )
 """Kind, how it is written (a number and a scale), and its label."""
 
+MOST_SPEEDUP = 100
 SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 
 EXAMPLES = "1.5x, 8 ms, 1.7M parameters, 300M MACs or 0.15 (a ratio)"
@@ -53,6 +54,8 @@ def parse_goal(text: str) -> Goal:
             raise ValueError(f"a ratio of {value:g} is not between 0 and 1{hint}")
         if kind == "speedup" and value <= 1:
             raise ValueError(f"{value:g}x is not a speed-up over the baseline, give more than 1x")
+        if kind == "speedup" and value > MOST_SPEEDUP:
+            raise ValueError(f"{value:g}x is more than pruning gives, at most {MOST_SPEEDUP}x")
         if value <= 0:
             raise ValueError(f"a target of {text} cannot be reached")
         return Goal(kind=kind, value=value, label=label.format(f"{float(match[1]):.12g}", match[2]))

@@ -13,6 +13,7 @@ import yaml
 from prunebench.common.errors import DatasetError
 from prunebench.common.files import write_atomically
 from prunebench.common.text import first_line
+from prunebench.common.ultralytics_files import import_offline
 
 
 def yaml_folder() -> Path | None:
@@ -34,6 +35,7 @@ def find_yaml(spec: str) -> Path | None:
 
 def datasets_folder() -> Path:
     """The folder Ultralytics downloads to, from the user's own settings."""
+    import_offline()
     from ultralytics.utils import DATASETS_DIR
 
     return Path(DATASETS_DIR)

@@ -29,30 +29,32 @@ class StockNetwork(Record):
     narrowed: bool
 
 
-def lower_letterbox(hw: tuple[int, int]) -> tuple[int, int] | None:
-    """The next lower (height, width): the longer side 32 pixels shorter, ``None`` where one is 32.
+def lower_letterbox(hw: tuple[int, int], stride: int = STRIDE) -> tuple[int, int] | None:
+    """The next lower (height, width): the longer side a stride shorter, ``None`` where one has one.
 
-    The other side is the multiple of 32 nearest to the same aspect, of two the lower one.
+    The other side is the multiple of the stride nearest to the same aspect, of two the lower one.
     """
-    steps = [side // STRIDE for side in hw]
+    steps = [side // stride for side in hw]
     if min(steps) == 1:
         return None
     longest = max(steps)
     height, width = (math.ceil(step * (longest - 1) / longest - 0.5) for step in steps)
-    return STRIDE * height, STRIDE * width
+    return stride * height, stride * width
 
 
-def trained_letterbox(hw: tuple[int, int], side: int) -> tuple[int, int] | None:
+def trained_letterbox(
+    hw: tuple[int, int], side: int, stride: int = STRIDE
+) -> tuple[int, int] | None:
     """The letterbox of the aspect of (height, width) whose longer side is the training's ``side``.
 
-    The other side is the nearest multiple of 32, of two the higher one; ``None``: ``hw`` is as
+    The other side is the nearest multiple of the stride, of two the higher one; ``None``: ``hw`` is as
     long as the training's images.
     """
-    longest, steps = math.ceil(side / STRIDE), [side // STRIDE for side in hw]
+    longest, steps = math.ceil(side / stride), [side // stride for side in hw]
     if max(steps) == longest:
         return None
     height, width = (max(1, math.floor(step * longest / max(steps) + 0.5)) for step in steps)
-    return STRIDE * height, STRIDE * width
+    return stride * height, stride * width
 
 
 def stock_name(model: str, structure: Structure | None) -> str | None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prunebench.common.cores import default_threads
-from prunebench.common.errors import CheckpointError
 from prunebench.common.text import counted, slug
 from prunebench.config.sections import STRIDE
 from prunebench.data.check import check_dataset, evaluation_split, flawed_sentence
@@ -18,11 +17,13 @@ from prunebench.data.dataset import Dataset, Split, images_of, resolve_dataset, 
 from prunebench.data.file_memo import remembering
 from prunebench.data.images import usable_image
 from prunebench.experiment.plan import checkpoint_named
+from prunebench.experiment.prepare import check_single_cls
 from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
 from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_audit
 from prunebench.steps.events import stage
-from prunebench.variants.checkpoint import CheckpointInfo, inspect_checkpoint
-from prunebench.variants.stock_catalogue import recognise
+from prunebench.variants.checkpoint import CheckpointInfo
+from prunebench.variants.given import Given, Request, open_given
 
 LOOKED_AT = 50  # Images whose sizes are read.
 DEFAULT_SIDE = 640  # Ultralytics' training size, where nothing else is known.
@@ -42,6 +43,7 @@ class _Seen:
 
     model: str
     data: str
+    given: Given
     info: CheckpointInfo | None
     dataset: Dataset
     images: dict[Split, int]
@@ -61,7 +63,7 @@ def first_config(model: str, data: str, *, file: str, cache_dir: Path) -> str:
     """
     seen = _look(model, data, cache_dir)
     side, side_comment = _training_side(seen)
-    height, width = letterbox_for(seen.typical, side)
+    height, width = letterbox_for(seen.typical, side, seen.given.info.stride)
     epochs, epochs_comment = _epochs(seen.info)
     obstacle = int8_obstacle(cpu_flags())
     size_comment = ""
@@ -124,20 +126,23 @@ ranking:
 """
 
 
-def letterbox_for(typical: tuple[int, int], side: int) -> tuple[int, int]:
-    """(height, width), the longer one ``side``, that pads images of (width, height) least."""
+def letterbox_for(typical: tuple[int, int], side: int, stride: int = STRIDE) -> tuple[int, int]:
+    """(height, width), the longer one ``side``, that pads images of (width, height) least.
+
+    ``side`` and the other one are multiples of ``stride``, all in pixels.
+    """
     width, height = typical
-    shorter = STRIDE * max(1, math.ceil(side * min(typical) / max(typical) / STRIDE))
+    shorter = stride * max(1, math.ceil(side * min(typical) / max(typical) / stride))
     return (shorter, side) if width >= height else (side, shorter)
 
 
 def _look(model: str, data: str, cache_dir: Path) -> _Seen:
-    info, path = None, checkpoint_named(model, "--model")
-    if path is not None:
-        info = inspect_checkpoint(path)
-        if not info.names:
-            raise CheckpointError("it names no classes", where=path, fix="train it again")
+    trained = checkpoint_named(model, "--model") is not None
+    given = open_given(Request(model=str(Path(model).expanduser())))
+    info = given.info if trained else None
     dataset = resolve_dataset(data, cache_dir=cache_dir)
+    if info is not None:
+        check_single_cls(info, dataset)
     names = None if info is None else info.names
     task = None if info is None else info.task
     with remembering(dataset.yaml, cache_dir) as memo:
@@ -152,6 +157,7 @@ def _look(model: str, data: str, cache_dir: Path) -> _Seen:
     return _Seen(
         model=model,
         data=data,
+        given=given,
         info=info,
         dataset=dataset,
         images={split: len(found) for split, found in files.items()},
@@ -175,7 +181,8 @@ def _training_side(seen: _Seen) -> tuple[int, str]:
     side, source = min(DEFAULT_SIDE, max(seen.typical)), "by the size of the images"
     if seen.info is not None and seen.info.imgsz is not None:
         side, source = seen.info.imgsz, "as the model was trained"
-    return STRIDE * max(1, math.ceil(side / STRIDE)), source
+    stride = max(STRIDE, seen.given.info.stride)
+    return stride * max(1, math.ceil(side / stride)), source
 
 
 def _epochs(info: CheckpointInfo | None) -> tuple[int, str]:
@@ -189,12 +196,12 @@ def _model_comment(seen: _Seen) -> str:
     info = seen.info
     if info is None:
         return "This network is trained from random weights first; see the key `baseline`."
-    stock = recognise(info.parameters, classes=len(info.names))
-    what = stock or "no stock network has this count, so it may be pruned already"
+    audit = seen.given.audit
+    what = f"{audit.verdict}, {tell_audit(audit, Messages())}"
     trained = f", trained at {info.imgsz} pixels" if info.imgsz else ""
     epochs = f" for {counted(info.epochs, 'epoch')}" if trained and info.epochs else ""
     classes = "1 class" if len(info.names) == 1 else f"{len(info.names)} classes"
-    return f"{info.task}, {classes}, {info.parameters:,} parameters ({what}){trained}{epochs}."
+    return f"{info.task}, {classes}; {what}{trained}{epochs}."
 
 
 def _data_comment(seen: _Seen) -> str:
@@ -218,5 +225,6 @@ def _letterbox_comment(seen: _Seen, hw: tuple[int, int]) -> str:
     width, height = seen.typical
     scale = min(hw[1] / width, hw[0] / height)
     used = width * height * scale**2 / (hw[0] * hw[1])
-    text = f"The fixed letterbox of the exported model, multiples of {STRIDE}: {used:.0%} of it"
+    stride = seen.given.info.stride
+    text = f"The fixed letterbox of the exported model, multiples of {stride}: {used:.0%} of it"
     return f"{text} is image.{'' if seen.alike else ' Check it against your other shapes.'}"

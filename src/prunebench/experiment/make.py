@@ -114,6 +114,8 @@ def make_variant(
         baseline=None if baseline is None else baseline.audit,
         left_alone=left_alone,
     )
+    if parent is None and experiment.audit is not None:
+        audit = experiment.audit
     record = keep(
         experiment,
         planned,

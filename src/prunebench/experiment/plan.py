@@ -9,7 +9,7 @@ from pathlib import Path
 from prunebench.common.errors import ConfigError
 from prunebench.common.records import Record
 from prunebench.config.loading import Config
-from prunebench.config.sections import Control
+from prunebench.config.sections import STRIDE, Control
 from prunebench.config.targets import Goal
 from prunebench.experiment.controls import lower_letterbox, trained_letterbox
 from prunebench.results.messages.catalogue import Messages
@@ -61,11 +61,13 @@ class PlannedVariant(Record):
     quantized: bool = False
 
 
-def plan_variants(config: Config, trained_at: int | None = None) -> tuple[PlannedVariant, ...]:
+def plan_variants(
+    config: Config, trained_at: int | None = None, stride: int = STRIDE
+) -> tuple[PlannedVariant, ...]:
     """Variants of an experiment, each after its parent; ConfigError where one cannot be made.
 
     ``trained_at`` is the square size in pixels that the checkpoint was trained at, where it says
-    so; a baseline that is trained has that of its own settings.
+    so; a baseline that is trained has that of its own settings. ``stride`` is the network's.
     """
     trained = config.model.endswith(NETWORK_SUFFIXES)
     first = ("train baseline",) if trained else ("load checkpoint",)
@@ -84,7 +86,8 @@ def plan_variants(config: Config, trained_at: int | None = None) -> tuple[Planne
         )
         variants.append(pruned)
         variants += _retrained(config, pruned, label)
-    variants += _controls(config, variants, config.baseline.imgsz if trained else trained_at)
+    side = config.baseline.imgsz if trained else trained_at
+    variants += _controls(config, variants, side, stride)
     return (*variants, *_quantized(config, variants))
 
 
@@ -126,22 +129,24 @@ def size_notes(config: Config, variants: Sequence[PlannedVariant]) -> tuple[str,
 
 
 def _controls(
-    config: Config, variants: Sequence[PlannedVariant], trained_at: int | None
+    config: Config, variants: Sequence[PlannedVariant], trained_at: int | None, stride: int
 ) -> Iterator[PlannedVariant]:
     """The controls but ``int8``, which is a quantized sibling."""
     baseline = variants[0]
-    as_trained = None if trained_at is None else trained_letterbox(config.image.hw, trained_at)
+    hw = config.image.hw
+    as_trained = None if trained_at is None else trained_letterbox(hw, trained_at, stride)
     if as_trained is not None:
         # Without it nobody knows what the size costs, and it is itself a variant one can ship. A
         # round times it for as many seconds as any other, so its pixels make no round longer;
         # evaluating it once is less than one epoch's share of them.
         yield _at_letterbox(baseline, as_trained, "trained-size", "change")
     if "resolution" in config.controls:
-        lower = lower_letterbox(config.image.hw)
+        lower = lower_letterbox(hw, stride)
         if lower is None:
-            height, width = config.image.hw
+            height, width = hw
             raise ConfigError(
-                f"there is no letterbox below {height} x {width}, a side has 32 pixels already",
+                f"there is no letterbox below {height} x {width}, a side has {stride} pixels "
+                "already",
                 where="controls",
                 fix="leave resolution out or enlarge `image`",
             )

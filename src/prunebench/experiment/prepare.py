@@ -10,17 +10,21 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import PrivateAttr, ValidationError
 
 from prunebench.common.cores import usable_cores
-from prunebench.common.errors import CheckpointError, ConfigError, EnvironmentMismatch, InputError
+from prunebench.common.errors import (
+    CheckpointError,
+    ConfigError,
+    DatasetError,
+    EnvironmentMismatch,
+    InputError,
+)
 from prunebench.common.files import check_output_folder, write_atomically
-from prunebench.common.records import Record, Structure, sha256_of
+from prunebench.common.records import Audit, Record, Structure, sha256_of
 from prunebench.common.versions import check_versions
 from prunebench.config.loading import Config
 from prunebench.config.mlflow import require_mlflow
-from prunebench.config.sections import PruneConfig
 from prunebench.data.check import check_dataset, evaluation_split, flawed_sentence, leave_out
 from prunebench.data.dataset import (
     Dataset,
@@ -38,10 +42,10 @@ from prunebench.results.history.store import Store, default_url
 from prunebench.results.run_folder import DATA_FOLDER, STEPS_FOLDER, open_run, read_run_config
 from prunebench.steps.child import run_child
 from prunebench.steps.events import stage
-from prunebench.variants.checkpoint import SUPPORTED_HEADS
+from prunebench.variants.checkpoint import CheckpointInfo
+from prunebench.variants.given import Given
+from prunebench.variants.given import Request as GivenRequest
 from prunebench.variants.pruning.alignment import round_to_of
-from prunebench.variants.pruning.probe import Request as ProbeRequest
-from prunebench.variants.structure import Request as InspectRequest
 
 EXPERIMENT_FILE = "experiment.json"
 
@@ -53,7 +57,7 @@ class Checked(Record):
         variants: Each after its parent.
         out: Absolute path of the output folder, as the other paths.
         checkpoint: The given checkpoint, ``None`` where a baseline is trained, and so its digest
-            and its structure.
+            and its audit.
         data_digest: Digest of the dataset's images and labels.
         class_names: Class index to name.
         split: Split the accuracy images come from, ``images`` in order.
@@ -64,13 +68,18 @@ class Checked(Record):
     out: str
     checkpoint: str | None
     checkpoint_sha256: str | None
-    structure: Structure | None
+    audit: Audit | None
     data_yaml: str
     data_digest: str
     class_names: dict[int, str]
     split: str
     images: tuple[str, ...]
     _dataset: Dataset | None = PrivateAttr(default=None)
+
+    @property
+    def structure(self) -> Structure | None:
+        """Structure of the given checkpoint."""
+        return None if self.audit is None else self.audit.structure
 
     @property
     def dataset(self) -> Dataset:
@@ -136,36 +145,32 @@ def check(config: Config) -> Checked:
     out = output_folder(config)
     checkpoint = checkpoint_named(config.model, "model")
     if checkpoint is not None:
-        if not checkpoint.is_file():
-            fix = "check the path of `model`"
-            raise CheckpointError("the checkpoint does not exist", where=checkpoint, fix=fix)
+        require_checkpoint(checkpoint)
         checkpoint = checkpoint.resolve()
     if config.mlflow is not None:
         require_mlflow()
-    check_output_folder(out)
-    Store(config.history or default_url(out)).close()
-    sha256, structure = None, None
-    if checkpoint is not None:
-        stage(f"reading {checkpoint.name}")
-        sha256 = sha256_of(checkpoint)
-        inspected = InspectRequest(checkpoint=str(checkpoint), imgsz=config.image.hw)
-        structure = Structure.model_validate(_in_child("inspect", inspected))
-    variants = plan_variants(config, None if structure is None else structure.trained_imgsz)
+    stage(f"reading {Path(config.model).name}")
+    given = Given.model_validate(_in_child("given", given_request(config)))
+    sha256 = None if checkpoint is None else sha256_of(checkpoint)
+    structure = None if checkpoint is None else given.audit.structure
+    variants = plan_variants(config, given.info.imgsz, given.info.stride)
     for note in size_notes(config, variants):
         stage(note)
-    if checkpoint is not None:
-        _probe(checkpoint, config.prune, config.image.hw)
     if "smaller" in config.controls:
         smaller_network(config.model, structure)
-    task = _task_of_network(config.model) if structure is None else structure.task
+    task = given.info.task
     if config.ranking.metric == "mask" and task == "detect":
         raise ConfigError(
             f"the metric is mask, but {config.model} is a detection model and predicts no masks",
             where="ranking.metric",
             fix="set it to box, or give a segmentation model",
         )
+    check_output_folder(out)
+    Store(config.history or default_url(out)).close()
     stage(f"checking the images and labels of {config.data}")
     dataset = resolve_dataset(config.data, cache_dir=out / DATA_FOLDER)
+    if checkpoint is not None:
+        check_single_cls(given.info, dataset)
     names = None if structure is None else structure.names
     with remembering(dataset.yaml, out / DATA_FOLDER) as memo:
         needed: tuple[Split, ...] = ("train", "val")
@@ -190,7 +195,7 @@ def check(config: Config) -> Checked:
         out=str(out),
         checkpoint=None if checkpoint is None else str(checkpoint),
         checkpoint_sha256=sha256,
-        structure=structure,
+        audit=None if checkpoint is None else given.audit,
         data_yaml=str(dataset.yaml),
         data_digest=data_digest,
         class_names=dict(dataset.names),
@@ -235,42 +240,41 @@ def read_experiment(folder: Path) -> Experiment:
         ) from error
 
 
-def _task_of_network(model: str) -> str | None:
-    """Task of a network that is trained first: by its head, or by the name Ultralytics knows.
-
-    ``None`` where it cannot be told before the network is built.
-    """
-    path = Path(model).expanduser()
-    if not path.is_file():
-        return "segment" if "-seg" in path.stem else "detect"
-    try:
-        return SUPPORTED_HEADS.get(yaml.safe_load(path.read_text(encoding="utf-8"))["head"][-1][2])
-    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
-        return None
-
-
 def _in_child(step: str, request: Record) -> dict[str, Any]:
     """Run a step in a child because it imports torch, and keep only its result."""
     with tempfile.TemporaryDirectory() as folder:
         return run_child(step, request, Path(folder), threads=usable_cores())
 
 
-def _probe(checkpoint: Path, prune: PruneConfig, hw: tuple[int, int]) -> None:
-    """Check what only the traced network can tell: names to ignore, and targets that are counted.
-
-    A ratio alone is always between nothing and everything, so it is not worth the seconds.
-    """
-    if not prune.ignore and all(goal.is_measured or goal.kind == "ratio" for goal in prune.goals):
-        return
-    stage("checking the targets of pruning")
-    request = ProbeRequest(
-        checkpoint=str(checkpoint),
-        goals=tuple(goal for goal in prune.goals if goal.kind != "ratio"),
-        round_to=round_to_of(prune),
-        ignore=prune.ignore,
-        imgsz=hw,
+def given_request(config: Config) -> GivenRequest:
+    """What is asked of the model before anything is made of it."""
+    height, width = config.image.hw
+    return GivenRequest(
+        model=str(Path(config.model).expanduser()),
+        hw=config.image.hw,
+        sides={"image.height": height, "image.width": width, "retrain.imgsz": config.retrain.imgsz},
+        goals=config.prune.goals,
+        round_to=round_to_of(config.prune),
+        ignore=config.prune.ignore,
     )
-    _in_child("probe", request)
+
+
+def check_single_cls(info: CheckpointInfo, dataset: Dataset) -> None:
+    """Refuse, with a DatasetError, several classes where training made one of them."""
+    if info.single_cls and len(dataset.names) > len(info.names):
+        raise DatasetError(
+            f"the checkpoint was trained with single_cls, every object as one class "
+            f"({info.names[0]!r}), and the dataset has {len(dataset.names)}",
+            where=dataset.yaml,
+            fix=f"give the data with names: [{info.names[0]}] and class 0 in every label",
+        )
+
+
+def require_checkpoint(path: Path) -> None:
+    """Refuse, with a CheckpointError, a checkpoint that is not there."""
+    if not path.is_file():
+        fix = "check the path of `model`"
+        raise CheckpointError("the checkpoint does not exist", where=path, fix=fix)
 
 
 def check_engine(config: Config) -> None:

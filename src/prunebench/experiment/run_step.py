@@ -10,7 +10,14 @@ from typing import Any
 
 from prunebench.common.errors import StepError
 from prunebench.common.files import place
-from prunebench.common.records import FileRef, Record, Structure, TrainingSummary, VariantRecord
+from prunebench.common.records import (
+    FileRef,
+    Record,
+    Structure,
+    TrainingSummary,
+    VariantRecord,
+    sha256_of,
+)
 from prunebench.config.strategy_settings import StrategySettings
 from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import Experiment
@@ -91,7 +98,10 @@ def trained_stock(
         **config.baseline.model_dump(include={"lr0", "optimizer"}),
         **own,
     )
-    run = run_cached(experiment, "baseline", request, {"data_yaml": experiment.data_digest}, emit)
+    inputs = {"data_yaml": experiment.data_digest}
+    if (description := Path(model).expanduser()).is_file():
+        inputs["model"] = sha256_of(description)
+    run = run_cached(experiment, "baseline", request, inputs, emit)
     checkpoint, training = trained_files(experiment, variant, run)
     return checkpoint, Structure.model_validate(run.result["structure"]), training
 

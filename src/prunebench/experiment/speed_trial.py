@@ -109,11 +109,6 @@ def _network(model: str, classes: int) -> Any:
         from prunebench.variants.checkpoint import load_checkpoint
 
         return load_checkpoint(Path(model))
-    from ultralytics.models import YOLO
+    from prunebench.variants.described import described_network
 
-    # Built by its description alone it would have the 80 classes of COCO.
-    described: Any = YOLO(model).model
-    network = type(described)(described.yaml, nc=classes, verbose=False)
-    network.names = dict(enumerate(map(str, range(classes))))
-    network.task = described.task
-    return network
+    return described_network(model, {index: str(index) for index in range(classes)})

@@ -30,10 +30,10 @@ from prunebench.common.text import first_line
 from prunebench.steps.events import EVENT, Emit, Event
 
 STEP_MODULES: Mapping[str, str] = {
+    "given": "prunebench.variants.given",
     "inspect": "prunebench.variants.structure",
     "baseline": "prunebench.variants.retraining.baseline",
     "pace": "prunebench.experiment.speed_trial",
-    "probe": "prunebench.variants.pruning.probe",
     "costs": "prunebench.variants.pruning.costs",
     "sensitivity": "prunebench.variants.pruning.sensitivity",
     "smaller": "prunebench.variants.stock_width",

@@ -8,6 +8,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter, ValidationError
+
 from prunebench.common.records import (
     Audit,
     Grounds,
@@ -17,16 +19,20 @@ from prunebench.common.records import (
     Structure,
     Verdict,
 )
+from prunebench.config.sections import MOST_PIXELS
 from prunebench.measuring.onnx_graph import integer_convolutions
+from prunebench.variants.opening import Opened, open_network
 from prunebench.variants.provenance import Provenance, read_provenance, read_quantization
 from prunebench.variants.stock_catalogue import recognise
-from prunebench.variants.structure import load_onnx, rebuilt, structure_of, structure_of_onnx
+from prunebench.variants.structure import load_onnx, structure_of, structure_of_onnx
 
 if TYPE_CHECKING:
-    from prunebench.variants.checkpoint import CheckpointInfo, Network
+    from prunebench.variants.checkpoint import CheckpointInfo
 
 DEFAULT_SIDE = 640
 """Side of the square MACs are counted at where nothing else is known: Ultralytics' default."""
+
+_LEFT_ALONE: TypeAdapter[dict[str, LeftAlone]] = TypeAdapter(dict[str, LeftAlone])
 
 
 class OnnxFinding(Record):
@@ -107,17 +113,15 @@ def audit_number(parameters: int) -> AuditFinding:
     return AuditFinding(subject=f"{parameters:,}", stock=recognise(parameters))
 
 
-def audit_file(path: Path, *, trust: bool = False) -> AuditFinding:
+def audit_file(path: Path) -> AuditFinding:
     """Say what a checkpoint, compared with its own description, or an ONNX file is.
-
-    ``trust`` loads a checkpoint whatever it holds, which runs its code.
 
     Raises:
         CheckpointError: The file cannot be used.
     """
     if path.suffix == ".onnx":
         return _audit_onnx(path)
-    audit = _audit_checkpoint(path, trust)
+    audit = audit_opened(open_network(str(path)))
     return AuditFinding(subject=str(path), stock=audit.structure.stock, audit=audit)
 
 
@@ -145,6 +149,9 @@ def _verdict(
         return "pruned", known.model_copy(update={"kind": "narrower"})
     back = baseline is not None and structure.widths == baseline.structure.widths
     if back or (structure.stock is not None and _narrower(before.widths, structure.widths)):
+        if baseline is not None and structure.parameters > baseline.structure.parameters:
+            given = {"kind": "wider_than_given", "given_parameters": baseline.structure.parameters}
+            return "restored", known.model_copy(update=given)
         return "restored", known.model_copy(update={"kind": "widths_back"})
     return "altered", known.model_copy(update={"kind": "other_layers"})
 
@@ -181,25 +188,29 @@ def _audit_onnx(path: Path) -> AuditFinding:
     )
 
 
-def _audit_checkpoint(path: Path, trust: bool) -> Audit:
-    from prunebench.variants.checkpoint import inspect_checkpoint, load_checkpoint
+def audit_opened(opened: Opened, imgsz: tuple[int, int] | None = None) -> Audit:
+    """Say what a network that was given is, compared with what its own description builds.
 
-    network: Network = load_checkpoint(path, trust=trust)
-    info = inspect_checkpoint(path, trust=trust)
-    imgsz = _own_size(info, int(max(network.stride)))
-    structure = structure_of(network, imgsz)
+    MACs are counted at ``imgsz``, (height, width) in pixels; ``None``: at its own size.
+    """
+    hw = imgsz or _own_size(opened.info)
+    structure = structure_of(opened.network, hw)
     if structure.stock is not None:
         return judge(structure, parent=None, baseline=None)
-    stock = judge(structure_of(rebuilt(network), imgsz), parent=None, baseline=None)
-    left_alone = info.provenance.get("left_alone")
-    return judge(structure, parent=stock, baseline=stock, left_alone=left_alone)
+    stock = judge(structure_of(opened.described, hw), parent=None, baseline=None)
+    try:
+        alone = _LEFT_ALONE.validate_python(opened.info.provenance.get("left_alone", {}))
+    except ValidationError:  # anybody can write such an entry
+        alone = {}
+    return judge(structure, parent=stock, baseline=stock, left_alone=alone)
 
 
-def _own_size(info: CheckpointInfo, stride: int) -> tuple[int, int]:
+def _own_size(info: CheckpointInfo) -> tuple[int, int]:
     """(height, width) a checkpoint was pruned for or trained at, else Ultralytics' default."""
-    deployed = info.provenance.get("imgsz")
-    if isinstance(deployed, list | tuple):
-        height, width = deployed
-        return int(height), int(width)
-    side = math.ceil((info.imgsz or DEFAULT_SIDE) / stride) * stride
-    return side, side
+    match info.provenance.get("imgsz"):
+        case (int(height), int(width)) if 0 < height <= MOST_PIXELS and 0 < width <= MOST_PIXELS:
+            deployed = height, width
+        case _:
+            deployed = (info.imgsz or DEFAULT_SIDE,) * 2
+    height, width = (math.ceil(side / info.stride) * info.stride for side in deployed)
+    return height, width

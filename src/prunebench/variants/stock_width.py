@@ -15,6 +15,7 @@ from prunebench.common.errors import StepError
 from prunebench.common.records import Record
 from prunebench.steps.events import Emit, Stage
 from prunebench.variants.checkpoint import inspect_checkpoint
+from prunebench.variants.described import build_network, stock_description
 from prunebench.variants.structure import structure_of
 
 STEP: Final = "smaller"
@@ -81,33 +82,7 @@ def lower_width(description: str, macs: int, classes: int, imgsz: tuple[int, int
     return fitting * step
 
 
-def stock_description(name: str, width: float | None = None) -> dict[str, Any]:
-    """A network description as Ultralytics' networks are built from.
-
-    ``name`` is Ultralytics' name of one or a path, ``width`` a multiplier of every layer's channels
-    in place of that of its size.
-    """
-    from ultralytics.nn import tasks
-
-    ultralytics_tasks: Any = tasks
-    description: dict[str, Any] = ultralytics_tasks.yaml_model_load(name)
-    path = Path(name)
-    # Ultralytics keeps the whole path; a checkpoint holds no path of the machine it was made on.
-    description["yaml_file"] = path.name
-    if width is not None:
-        scale = description["scale"]
-        depth, _, most = description["scales"][scale]
-        description["scales"] = {scale: [depth, width, most]}
-        description["yaml_file"] = f"{path.stem}-width-{width:g}{path.suffix}"
-    return description
-
-
 def macs_of(description: dict[str, Any], classes: int, imgsz: tuple[int, int]) -> int:
     """MACs at (height, width) pixels of the network that a ``stock_description`` builds."""
-    from ultralytics.nn.tasks import DetectionModel
-
-    build: Any = DetectionModel
-    network = build(description, nc=classes, verbose=False)
-    network.task = "detect"
-    network.names = {index: str(index) for index in range(classes)}
+    network = build_network(description, {index: str(index) for index in range(classes)})
     return structure_of(network, imgsz).macs

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from prunebench.variants.checkpoint import Network
 
-SMALL_HW = (64, 64)
-"""Input size in pixels that shows the order and the dependencies of layers as well as any."""
+SMALL = 64
+"""Side in pixels of an input that shows the order and the dependencies of layers."""
 
 
 class Request(Record):
@@ -40,12 +40,10 @@ class Request(Record):
 
 def run(request: Request, workdir: Path, emit: Emit) -> Structure:
     """Describe a checkpoint."""
-    from prunebench.variants.checkpoint import read_checkpoint
+    from prunebench.variants.checkpoint import load_checkpoint
 
     emit(Stage(what="reading the checkpoint"))
-    network, info = read_checkpoint(Path(request.checkpoint))
-    structure = structure_of(network, request.imgsz)
-    return structure.model_copy(update={"trained_imgsz": info.imgsz})
+    return structure_of(load_checkpoint(Path(request.checkpoint)), request.imgsz)
 
 
 def structure_of(network: Network, imgsz: tuple[int, int]) -> Structure:
@@ -158,20 +156,21 @@ def rebuilt(network: Network) -> Network:
     return built.eval()
 
 
-def blank_image(network: Network, imgsz: tuple[int, int] = SMALL_HW) -> Tensor:
-    """An input of zeros, shape (1, channels, height, width)."""
+def blank_image(network: Network, imgsz: tuple[int, int] | None = None) -> Tensor:
+    """An input of zeros, shape (1, channels, height, width); by default a small square."""
     import torch
 
-    return torch.zeros(1, network.yaml.get("channels", 3), *imgsz)
+    side = max(SMALL, int(network.model[-1].stride.max()))
+    return torch.zeros(1, network.yaml.get("channels", 3), *(imgsz or (side, side)))
 
 
 def run_watched(
     network: Network,
-    imgsz: tuple[int, int],
+    imgsz: tuple[int, int] | None,
     kinds: tuple[type[nn.Module], ...],
     note: Callable[[str, Any, Tensor, Tensor], None],
 ) -> None:
-    """Run a network in eval mode on a blank image of (height, width) pixels.
+    """Run a network in eval mode on a ``blank_image``.
 
     ``note`` receives the name, module, input and output of each module of ``kinds`` as it runs.
     """
@@ -199,7 +198,7 @@ def _widths(network: Network) -> dict[str, int]:
 
     kinds = (nn.Conv2d, nn.ConvTranspose2d)
     widths: dict[str, int] = {}
-    run_watched(network, SMALL_HW, kinds, lambda n, m, *_: widths.update({n: m.out_channels}))
+    run_watched(network, None, kinds, lambda n, m, *_: widths.update({n: m.out_channels}))
     every = {n: m.out_channels for n, m in network.named_modules() if isinstance(m, kinds)}
     # Branches that only training runs come last.
     return widths | every

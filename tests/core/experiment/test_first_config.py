@@ -46,7 +46,7 @@ def test_the_command_writes_what_it_saw_and_what_runs(
     command = ["init", "--model", str(ASSET), "--data", str(scenes), "--file", str(file)]
     app(command, standalone_mode=False)
     text = file.read_text(encoding="utf-8")
-    assert "detect, 7 classes, 3,012,213 parameters (yolov8n, 7 classes, unpruned)" in text
+    assert "detect, 7 classes; unpruned, yolov8n, 7 classes, 3,012,213 parameters" in text
     assert "trained at 160 pixels for 60 epochs" in text
     size = "The longer side of `image` is the size the model was trained at, 160 pixels: another "
     assert f"# {size}size costs accuracy." in text

@@ -131,7 +131,14 @@ def variant(kind: Any, **more: Any) -> VariantRecord:
         fused=False,
         stock="yolov8n, 1 classes",
     )
-    grounds = Grounds(kind=kind, classes=1, narrower=1, parent_classes=7, parent_parameters=4_800)
+    grounds = Grounds(
+        kind=kind,
+        classes=1,
+        narrower=1,
+        parent_classes=7,
+        parent_parameters=4_800,
+        given_parameters=4_000,
+    )
     audit = Audit(structure=structure, verdict="pruned", grounds=grounds, kept_share=0.5)
     return VariantRecord(name="a", parent=None, steps=(), audit=audit, **more)
 

@@ -34,7 +34,7 @@ def tell_finding(finding: AuditFinding, m: Messages) -> str:
     if finding.audit is None:
         stock = finding.stock or m("audit.number.unknown")
         return m("audit.number", number=finding.subject, stock=stock)
-    found = _audit(finding.audit, m)
+    found = tell_audit(finding.audit, m)
     if (onnx := finding.onnx) is not None:
         if onnx.provenance is None:
             found = m("audit.no_provenance", found=found)
@@ -71,7 +71,7 @@ def tell_variant(variant: records.VariantRecord, m: Messages) -> str:
     audit, reached = variant.audit, variant.reached
     if audit is None:
         return ""
-    parts = [_audit(audit, m)]
+    parts = [tell_audit(audit, m)]
     if reached is not None and reached.goal is not None:
         parts.append(m("made.target", goal=reached.goal, reached=_reached(reached, m)))
     if variant.budget is not None:
@@ -108,7 +108,8 @@ def _left(left: records.LeftAlone, m: Messages) -> str:
     return m("left.shared", module=left.shared_with, reason=reason)
 
 
-def _audit(audit: records.Audit, m: Messages) -> str:
+def tell_audit(audit: records.Audit, m: Messages) -> str:
+    """A clause about what an audit found a network to be, beside its verdict."""
     structure, before = audit.structure, audit.grounds.parent_parameters
     return tell_grounds(
         audit.grounds,

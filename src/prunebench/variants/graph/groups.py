@@ -31,6 +31,7 @@ IS_UNTRACED = LeftAlone(reason="untraced")
 IS_GROUPED = LeftAlone(reason="grouped")
 IS_IGNORED = LeftAlone(reason="ignored")
 IS_OTHER_HALF = LeftAlone(reason="other_half")
+IS_JOINED = LeftAlone(reason="joined")
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,10 @@ class PruningGraph:
                 worst = torch.argsort(scores[group.root], stable=True)[:excess]
                 layers = _group_of(self._dependencies, self.network, group.root, worst.tolist())
                 layers.prune(record_history=False)
+                module: Any = self.network.get_submodule(group.root)
+                if module.out_channels != kept[group.root]:
+                    what = f"{group.root} ended {module.out_channels} channels wide"
+                    raise StepError("prune", f"{what} instead of {kept[group.root]}")
 
 
 def trace(network: Network, ignore: Sequence[str] = ()) -> PruningGraph:
@@ -237,6 +242,9 @@ def _refusal(
         if member in fixed:
             other = _stock_name(network, member)
             return fixed[member].model_copy(update={"shared_with": other})
+        if network.get_submodule(member).out_channels != group.width:
+            # Some of its channels hang together, so removing one removes others of the same layer.
+            return IS_JOINED
     for dependency, _ in group.layers:
         module = dependency.target.module
         if isinstance(module, OpaqueAttention):

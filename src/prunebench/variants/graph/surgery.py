@@ -1,9 +1,9 @@
 """Swap the modules a dependency graph cannot follow, and swap stock ones back afterwards.
 
-``C2f`` computes both halves of its input with one convolution and cuts the result in two; that
-cut couples the halves in a way DepGraph cannot express. Two convolutions say the same and can be
-pruned; folding them back is exact. Attention reshapes its channels into heads; it is replaced by
-a convolution of the same widths while the graph is built, and is left untouched.
+``C2f`` (and ``C2``) computes both halves of its input with one convolution and cuts the result in
+two; that cut couples the halves in a way DepGraph cannot express. Two convolutions say the same and
+can be pruned; folding them back is exact. Attention reshapes its channels into heads; it is
+replaced by a convolution of the same widths while the graph is built, and is left untouched.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
-from ultralytics.nn.modules.block import AAttn, Attention, C2f
+from ultralytics.nn.modules.block import C2, AAttn, Attention, C2f
 
 from prunebench.common.errors import StepError
 from prunebench.variants.checkpoint import parameter_count
@@ -26,11 +26,11 @@ class SplitC2f(nn.Module):
     """Stands in for a ``C2f`` or a subclass of it while the network is pruned.
 
     Attributes:
-        cv0: 1x1 convolution of the half that goes straight to the concatenation.
-        cv1: 1x1 convolution of the half that also enters the inner blocks.
+        cv0: 1x1 convolution of the first half, which goes straight to the concatenation.
+        cv1: 1x1 convolution of the other half, which also enters the inner blocks.
     """
 
-    def __init__(self, stock: C2f) -> None:
+    def __init__(self, stock: C2f | C2) -> None:
         super().__init__()
         self.cv0 = _without(stock.cv1, range(stock.c, 2 * stock.c))
         self.cv1 = _without(stock.cv1, range(stock.c))
@@ -67,17 +67,30 @@ class SplitC2f(nn.Module):
         return folded
 
 
+class SplitC2(SplitC2f):
+    """Stands in for a ``C2``, whose first half goes through the inner blocks alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same as ``C2.forward``, x (batch, channels, height, width)."""
+        output: Tensor = self.cv2(torch.cat((self.m(self.cv0(x)), self.cv1(x)), 1))
+        return output
+
+
 class OpaqueAttention(nn.Conv2d):
     """Stands in for attention while the network is traced: same widths in and out."""
 
 
+STAND_INS: dict[type[Any], type[SplitC2f]] = {C2f: SplitC2f, C2: SplitC2}
+
+
 def split_c2f(network: nn.Module) -> dict[str, SplitC2f]:
-    """Replace every ``C2f`` with an inherited forward by a ``SplitC2f``; names to stand-ins."""
+    """Replace every ``C2f`` and ``C2`` with its forward by a stand-in; names to stand-ins."""
     split = {}
     for name, module in list(network.named_modules()):
-        if isinstance(module, C2f) and type(module).forward is C2f.forward:
-            split[name] = SplitC2f(module)
-            network.set_submodule(name, split[name])
+        for stock, stand_in in STAND_INS.items():
+            if isinstance(module, stock) and type(module).forward is stock.forward:
+                split[name] = stand_in(module)
+                network.set_submodule(name, split[name])
     return split
 
 

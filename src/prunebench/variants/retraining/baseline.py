@@ -20,9 +20,9 @@ from prunebench.common.records import sha256_of
 from prunebench.data.dataset import read_dataset
 from prunebench.steps.events import Emit
 from prunebench.variants.checkpoint import save_checkpoint
+from prunebench.variants.described import described_network
 from prunebench.variants.retraining.fit import fit
 from prunebench.variants.retraining.job import Budget, Job, Result, Trained
-from prunebench.variants.stock_width import stock_description
 
 LIBRARIES: Final = ("ultralytics", "torch", "torchvision", "numpy")
 
@@ -103,22 +103,10 @@ def _train(request: Request, folder: Path, emit: Emit) -> Trained:
 def _write_untrained(request: Request, path: Path) -> None:
     """Write the network with the dataset's classes and random weights; the same seed, the same."""
     import torch
-    from ultralytics.nn.tasks import DetectionModel
 
     names = read_dataset(Path(request.data_yaml)).names
     torch.manual_seed(request.seed)
-    try:
-        description = stock_description(request.model, request.width)
-        build: Any = DetectionModel
-        network = build(description, nc=len(names), verbose=False)
-    except Exception as error:
-        # Ultralytics' parser raises whatever a wrong description makes it stumble over.
-        raise ConfigError(
-            "the model is no description of a detection network",
-            where=request.model,
-            fix="use one of Ultralytics', such as yolov8n.yaml",
-        ) from error
-    network.names = names
+    network = described_network(request.model, names, request.width)
     save_checkpoint(network, path, {"step": "untrained", "model": Path(request.model).name})
 
 

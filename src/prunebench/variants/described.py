@@ -1,0 +1,94 @@
+"""Networks built from a description (``yolov8n.yaml``): Ultralytics' own, or a user's file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prunebench.common.errors import ConfigError
+from prunebench.common.text import first_line
+from prunebench.common.ultralytics_files import open_as_named
+from prunebench.variants.checkpoint import Network
+from prunebench.variants.checkpoint_faults import SUPPORTED_HEADS, running_fault
+
+FIX = "use one of Ultralytics', such as yolov8n.yaml"
+
+
+def stock_description(name: str, width: float | None = None) -> dict[str, Any]:
+    """A network description as Ultralytics' networks are built from.
+
+    ``name`` is Ultralytics' name of one or a path, ``width`` a multiplier of every layer's channels
+    in place of that of its size.
+    """
+    open_as_named()
+    from ultralytics.nn import tasks
+    from ultralytics.utils import YAML
+
+    ultralytics_tasks: Any = tasks
+    reader: Any = YAML
+    path = Path(name).expanduser()
+    description: dict[str, Any]
+    if path.is_file():
+        # Read here, as Ultralytics renames some files and takes others of a like name.
+        description = reader.load(path)
+        description["scale"] = ultralytics_tasks.guess_model_scale(path)
+    else:
+        description = ultralytics_tasks.yaml_model_load(name)
+    # Ultralytics keeps the whole path; a checkpoint holds no path of the machine it was made on.
+    description["yaml_file"] = path.name
+    if width is not None:
+        scale = description["scale"]
+        depth, _, most = description["scales"][scale]
+        description["scales"] = {scale: [depth, width, most]}
+        description["yaml_file"] = f"{path.stem}-width-{width:g}{path.suffix}"
+    return description
+
+
+def build_network(description: dict[str, Any], names: Mapping[int, str] | None = None) -> Network:
+    """The network of a ``stock_description`` with random weights, in eval mode.
+
+    ``names`` are its classes; ``None``: as many as the description says, numbered.
+    """
+    from ultralytics.nn import tasks
+
+    ultralytics_tasks: Any = tasks
+    task = ultralytics_tasks.guess_model_task(description)
+    builders = {
+        "detect": ultralytics_tasks.DetectionModel,
+        "segment": ultralytics_tasks.SegmentationModel,
+    }
+    if task not in builders:
+        raise ValueError(f"it is one for {task}")
+    network = builders[task](description, nc=None if names is None else len(names), verbose=False)
+    if (head := type(network.model[-1]).__name__) not in SUPPORTED_HEADS:
+        raise ValueError(f"it ends in {head}")
+    network.task = task
+    network.names = dict(names or {index: str(index) for index in range(network.model[-1].nc)})
+    return network.eval()
+
+
+def described_network(
+    name: str, names: Mapping[int, str] | None = None, width: float | None = None
+) -> Network:
+    """The network that ``name`` describes; the other arguments are as above.
+
+    Raises:
+        ConfigError: There is no such description, or none of a network for a supported task.
+    """
+    try:
+        network = build_network(stock_description(name, width), names)
+    except FileNotFoundError:
+        what = "there is no such network description"
+        raise ConfigError(what, where=name, fix=FIX) from None
+    except Exception as error:
+        # Ultralytics' parser raises whatever a wrong description makes it stumble over.
+        raise ConfigError(
+            "the model is no description of a detection or segmentation network "
+            f"({first_line(error)})",
+            where=name,
+            fix=FIX,
+        ) from error
+    if (fault := running_fault(network)) is not None:
+        raise ConfigError(fault[0], where=name, fix=FIX)
+    return network

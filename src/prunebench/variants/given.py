@@ -1,0 +1,82 @@
+"""Step ``given``: what the model of an experiment is, and whether what is asked of it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from prunebench.common.errors import ConfigError
+from prunebench.common.records import Audit, Record
+from prunebench.common.ultralytics_files import open_as_named
+from prunebench.config.sections import off_multiple
+from prunebench.config.targets import Goal
+from prunebench.steps.events import Emit, Stage
+from prunebench.variants.audit import audit_opened
+from prunebench.variants.checkpoint import CheckpointInfo
+from prunebench.variants.opening import open_network
+
+
+class Request(Record):
+    """Input of the step.
+
+    Attributes:
+        model: Path of a checkpoint, or a network's description as Ultralytics names it.
+        hw: (height, width) of the letterbox in pixels; ``None``: the model's own.
+        sides: Keys of the configuration that hold sides in pixels of what the network is given.
+        goals: Those that are counted have to lie within what pruning can reach.
+        round_to: Widths become multiples of it; ``None``: no alignment.
+        ignore: Names of modules whose output widths stay.
+    """
+
+    model: str
+    hw: tuple[int, int] | None = None
+    sides: dict[str, int] = Field(default_factory=dict)
+    goals: tuple[Goal, ...] = ()
+    round_to: int | None = None
+    ignore: tuple[str, ...] = ()
+
+
+class Given(Record):
+    """What a model says about itself, and what it is found to be."""
+
+    info: CheckpointInfo
+    audit: Audit
+
+
+def run(request: Request, workdir: Path, emit: Emit) -> Given:
+    """Open the model; the errors are those of ``open_given``."""
+    emit(Stage(what=f"reading {Path(request.model).name}"))
+    return open_given(request)
+
+
+def open_given(request: Request) -> Given:
+    """Open a model and check what is asked of it.
+
+    Raises:
+        CheckpointError: It cannot be read, pruned or trained.
+        ConfigError: There is no such network, or what is asked does not fit it.
+    """
+    open_as_named()
+    from prunebench.variants.pruning.allocation import check_goal
+    from prunebench.variants.pruning.paths import bundles_of, uniform_path
+    from prunebench.variants.pruning.shapes import shapes_of
+
+    opened = open_network(request.model, request.ignore)
+    check_sides(opened.info.stride, request.sides)
+    counted = [goal for goal in request.goals if not goal.is_measured and goal.kind != "ratio"]
+    if counted and request.hw is not None:
+        path = uniform_path(bundles_of(opened.graph.groups, request.round_to))
+        shapes = shapes_of(opened.graph, request.hw)
+        for goal in counted:
+            check_goal(path, shapes, goal)
+    return Given(info=opened.info, audit=audit_opened(opened, request.hw))
+
+
+def check_sides(stride: int, sides: Mapping[str, int]) -> None:
+    """Refuse, with a ConfigError, sides in pixels that are no multiples of a network's stride."""
+    for key, side in sides.items():
+        if problem := off_multiple(side, stride):
+            what = f"{problem}; the stride of this network is {stride} pixels"
+            raise ConfigError(what, where=key, fix="correct the value")
