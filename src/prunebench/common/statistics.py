@@ -1,45 +1,57 @@
-"""Estimates over rounds, paired ratios, and tests that are corrected for their number.
+"""Estimates over rounds on one footing, and tests that are corrected for their number.
 
-A round measures every variant once, so one number per variant and round enters here, never a
+A round measures variants side by side, so one number per variant and round enters here, never a
 single inference: those of one process are autocorrelated. Everything is computed on logarithms,
 where a slowdown by a factor is a shift.
 
-The estimator is the mean over rounds with one sixth of them trimmed at each end, because on a
-shared machine single rounds are off by tens of percent. Its standard error is Tukey and
-McLaughlin's (Sankhya A 25, 1963; Yuen, Biometrika 61, 1974) from the Winsorised variance, times
-n / (n - 1), with Student's t and h - 1 degrees of freedom, h being the rounds left after trimming.
-The factor holds the error at small n to its nominal size: ``benchmarks/ranking_errors.py``.
+Variants are measured in different numbers of rounds, and the host's speed changes from round to
+round, so means over their own rounds cannot be compared. All of them go into one model,
 
-A plain bootstrap over 8 rounds is too sure of itself: its 95 % interval, percentile or BCa, covers
-80 to 90 % (same script). So the bootstrap gives the shape and Student's t the width: the draws are
-stretched on either side of their centre until their percentiles are the ends of the t interval.
-An interval over rounds then agrees with its p-value, and the draws carry it into the efficiency.
+    log ms of a variant in a round = effect of the variant + effect of the round + error,
+
+fitted robustly (``two_way``). A ratio of two variants is the difference of their effects, a row is
+the variant's effect in a typical round: the ratio of two rows is their paired ratio, exactly.
+
+Standard errors are the jackknife's over rounds (Tukey; Miller, Biometrika 61, 1974) with Student's
+t, times n / (n - 1) for the robust scale of few values. Errors of successive rounds are correlated:
+a neighbour on the host stays for minutes and slows one network more than another. So the variance
+of a mean is that of a first-order autoregression (Bartlett, JRSS Supplement 8, 1946) whose
+autocorrelation is corrected for its bias in few values (Marriott and Pope, Biometrika 41, 1954) and
+taken to be between none and ``MOST_CORRELATED``. ``benchmarks/coverage.py`` simulates what the
+intervals cover.
 """
 
 from __future__ import annotations
 
 import bisect
-import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from prunebench.common.records import Interval
+from prunebench.common.two_way import LeftOut, locations, row_effects
 
 Array = npt.NDArray[np.float64]
+
+Rounds = Mapping[int, float]
+"""Round number to the milliseconds measured in it."""
+
+Key = TypeVar("Key", bound=Hashable)
 
 FEWEST_ROUNDS = 3  # Rounds below which nothing is said about a difference.
 POWER = 0.9  # Chance to find a difference that is called detectable.
 MOST_ROUNDS = 10_000  # Longest measurement that is still proposed to settle a difference.
+MOST_CORRELATED = 0.7  # Between successive rounds; more cannot be told from a trend.
 
 
 @dataclass(frozen=True)
 class Location:
-    """A trimmed mean of ``n`` values, its standard error and that error's degrees of freedom."""
+    """An estimate from ``n`` rounds, its standard error and that error's degrees of freedom."""
 
     centre: float
     se: float
@@ -51,44 +63,87 @@ class Location:
 
     def half_width(self, level: float) -> float:
         """Half the width of the confidence interval."""
-        return float(stats.t.ppf(0.5 + level / 2, self.df)) * self.se
+        return float(special.stdtrit(self.df, 0.5 + level / 2)) * self.se
 
-    def ratio(self, level: float) -> Interval:
-        """The confidence interval of the ratio whose logarithm this is."""
+    def ratio(self, level: float, *, unit: float = 1.0) -> Interval:
+        """The confidence interval of the ratio whose logarithm this is, times ``unit``."""
         half = self.half_width(level)
-        low, high = math.exp(self.centre - half), math.exp(self.centre + half)
-        return Interval(estimate=math.exp(self.centre), low=low, high=high, level=level)
+        low, middle, high = (unit * math.exp(self.centre + off) for off in (-half, 0.0, half))
+        return Interval(estimate=middle, low=low, high=high, level=level)
 
     def detectable(self, rounds: int, level: float) -> float:
         """True value that ``rounds`` as noisy find with ``POWER``, at one test's ``level``."""
-        df = rounds - 2 * trimmed_at_each_end(rounds) - 1
-        quantiles = stats.t.ppf(0.5 + level / 2, df) + stats.t.ppf(POWER, df)
+        quantiles = special.stdtrit(rounds - 1, [0.5 + level / 2, POWER]).sum()
         return float(quantiles) * self.se * math.sqrt(self.n / rounds)
 
     def p_value(self) -> float:
         """Two-sided p-value of the true value being 0."""
         if self.se == 0:
             return 1.0 if self.centre == 0 else 0.0
-        return float(2 * stats.t.sf(abs(self.centre / self.se), self.df))
+        return float(2 * special.stdtr(self.df, -abs(self.centre / self.se)))
 
 
-def trimmed_at_each_end(n: int) -> int:
-    """Values trimmed at each end of ``n``: one sixth, rounded down."""
-    return n // 6
+class Footing(Generic[Key]):
+    """Variants in rounds, whichever each was measured in: the fit of all of them together."""
+
+    def __init__(self, rounds: Mapping[Key, Rounds]) -> None:
+        self._index = {key: index for index, key in enumerate(rounds)}
+        numbers = sorted({number for each in rounds.values() for number in each})
+        values = [[each.get(number, math.nan) for number in numbers] for each in rounds.values()]
+        table = np.log(np.array(values, dtype=float).reshape(len(rounds), len(numbers)))
+        self._known = ~np.isnan(table)
+        self._effects = row_effects(table) if rounds else LeftOut(table, table)
+
+    def shared(self, a: Key, b: Key) -> int:
+        """Rounds that both were measured in."""
+        return int((self._known[self._index[a]] & self._known[self._index[b]]).sum())
+
+    def ratio(self, a: Key, b: Key) -> Location:
+        """Logarithm of the ratio of two variants, with at least ``FEWEST_ROUNDS`` shared."""
+        first, second = self._index[a], self._index[b]
+        whole, without = self._effects
+        effect = LeftOut(whole[first] - whole[second], without[:, first] - without[:, second])
+        return _jackknifed(effect, self._known[first] & self._known[second])
+
+    def level(self, key: Key) -> Location:
+        """Logarithm of a variant's milliseconds in a typical round; two rounds are enough."""
+        index = self._index[key]
+        whole, without = self._effects
+        return _jackknifed(LeftOut(whole[index], without[:, index]), self._known[index], fewest=2)
 
 
 def locate(values: Array) -> Location:
-    """Trimmed mean of one value per round, (rounds,), at least ``FEWEST_ROUNDS``."""
-    n = len(values)
-    if n < FEWEST_ROUNDS:
-        raise ValueError(f"{n} rounds, at least {FEWEST_ROUNDS} are needed")
-    cut = trimmed_at_each_end(n)
-    ordered = np.sort(values)
-    kept = ordered[cut : n - cut]
-    winsorised = np.clip(ordered, kept[0], kept[-1])
-    spread = float(winsorised.std(ddof=1)) * n / (n - 1)
-    se = spread * math.sqrt(n) / len(kept)
-    return Location(centre=float(kept.mean()), se=se, df=len(kept) - 1, n=n)
+    """Location of one value per round, (rounds,), at least ``FEWEST_ROUNDS``.
+
+    Of the log ratios of two variants it is what a ``Footing`` of the two says.
+    """
+    return _jackknifed(locations(values), np.ones(len(values), dtype=bool))
+
+
+def _jackknifed(
+    effect: LeftOut, measured: npt.NDArray[np.bool_], *, fewest: int = FEWEST_ROUNDS
+) -> Location:
+    """The estimate with its error; ``measured`` are the rounds that tell of it, (rounds,)."""
+    n = int(measured.sum())
+    if n < fewest:
+        raise ValueError(f"{n} rounds, at least {fewest} are needed")
+    off = effect.without - effect.whole
+    variance = (off**2).sum() * (n - 1) / n * _inflation(off[measured] - off[measured].mean())
+    se = math.sqrt(variance) * n / (n - 1)
+    return Location(centre=float(effect.whole), se=se, df=n - 1, n=n)
+
+
+def _inflation(off: Array) -> float:
+    """Variance of the mean of n successive values by what it were if none were correlated."""
+    n, total = len(off), float((off**2).sum())
+    if n < 6 or total == 0:
+        return 1.0
+    correlation = (n * float(off[1:] @ off[:-1]) / total + 1) / (n - 4)
+    correlation = min(max(correlation, 0.0), MOST_CORRELATED)
+    lags = np.arange(1, n)
+    of_mean = 1 + 2 * float(((1 - lags / n) * correlation**lags).sum())
+    # Correlated values also vary less around their own mean than around the true one.
+    return of_mean * (n - 1) / (n - of_mean)
 
 
 def add(first: Location, second: Location) -> Location:
@@ -100,26 +155,10 @@ def add(first: Location, second: Location) -> Location:
     return Location(centre, math.sqrt(variance), df, min(first.n, second.n))
 
 
-def bootstrap_draws(
-    values: Array, *, level: float, resamples: int, rng: np.random.Generator
-) -> Array:
-    """Bootstrap draws, (resamples,), of ``locate``'s centre for ``values``, (rounds,).
-
-    Their percentiles at ``level`` are the ends of Student's t interval.
-    """
-    location = locate(values)
-    centre = functools.partial(stats.trim_mean, proportiontocut=1 / 6)
-    result = stats.bootstrap((values,), centre, n_resamples=resamples, method="percentile", rng=rng)
-    deviations: Array = result.bootstrap_distribution - location.centre
-    tail = (1 - level) / 2
-    below, above = (float(abs(np.quantile(deviations, q))) for q in (tail, 1 - tail))
-    if below == 0 or above == 0:
-        # Too few distinct values to have a shape: take that of the normal distribution.
-        deviations = rng.standard_normal(resamples)
-        below = above = float(stats.norm.ppf(1 - tail))
-    half_width = location.half_width(level)
-    stretch = np.where(deviations < 0, half_width / below, half_width / above)
-    return location.centre + deviations * stretch
+def draws_of(location: Location, count: int, rng: np.random.Generator) -> Array:
+    """Values, (count,), spread as the estimate may be off: quantiles of Student's t, shuffled."""
+    steps = (np.arange(count) + 0.5) / count
+    return location.centre + location.se * rng.permutation(special.stdtrit(location.df, steps))
 
 
 def interval(estimate: float, draws: Array, level: float) -> Interval:

@@ -185,9 +185,10 @@ def resampled_alarms(
         logs = shift + drawn
         for done in range(config.rounds_min, config.rounds_max + 1):
             look = is_interim_look(done, config.rounds_min)
-            settled = look and judge(logs[:done], percent)[1] != "open"
-            if settled or done == config.rounds_max:
-                location = locate(logs[:done])
+            if not look and done < config.rounds_max:
+                continue
+            location = locate(logs[:done])
+            if (look and judge(location, percent) != "open") or done == config.rounds_max:
                 significant = looks * location.p_value() <= 1 - LEVEL
                 yield significant and (shift == 0 or location.centre > 0)
                 break

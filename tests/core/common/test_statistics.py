@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
-from scipy.stats import mstats
+from scipy import optimize, stats
 
 from prunebench.common.statistics import (
+    Footing,
     Location,
-    bootstrap_draws,
+    draws_of,
     holm,
     interval,
     locate,
     log_ratios,
     rounds_to_settle,
 )
+from prunebench.common.two_way import CLIP, two_way_fit
 
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 
@@ -57,23 +58,113 @@ def test_holm_of_nothing_is_nothing() -> None:
     assert holm([]) == []
 
 
-def test_locate_trims_like_scipy_and_widens_the_winsorised_error() -> None:
-    values = np.random.default_rng(1).normal(0, 1, 12)
-    location = locate(values)
-    cut = 2
-    assert location.centre == pytest.approx(stats.trim_mean(values, cut / 12))
-    winsorised = np.asarray(mstats.winsorize(np.sort(values), limits=(cut / 12, cut / 12)))
-    yuen = winsorised.std(ddof=1) / ((1 - 2 * cut / 12) * math.sqrt(12))
-    assert location.se == pytest.approx(yuen * 12 / 11)
-    assert location.df == 12 - 2 * cut - 1
-
-
-def test_locate_of_five_values_is_the_plain_t_test_but_for_its_small_sample_factor() -> None:
-    values = np.array([0.1, -0.2, 0.4, 0.3, 0.0])
+def test_locate_without_outliers_is_the_t_test_but_for_its_small_sample_factor() -> None:
+    """Deviations of one size are beyond no clip; alternating, they are not correlated either."""
+    values = 0.3 + 0.1 * np.array([1.0, -1.0] * 6)
     location = locate(values)
     expected = stats.ttest_1samp(values, 0.0)
-    assert location.centre / location.se == pytest.approx(expected.statistic * 4 / 5)
-    assert location.df == expected.df
+    assert location.centre / location.se == pytest.approx(expected.statistic * 11 / 12)
+    assert (location.df, location.n) == (expected.df, 12)
+
+
+def test_errors_that_stay_for_some_rounds_widen_the_interval_by_the_textbook_factor() -> None:
+    """Bartlett's variance of a mean under a first-order autoregression, by its covariances."""
+    values = 0.1 * np.array([1.0, 1.0, -1.0, -1.0] * 3)
+    plain = locate(0.1 * np.array([1.0, -1.0] * 6))
+    n, products = 12, values[1:] @ values[:-1] / (values @ values)
+    correlation = (n * products + 1) / (n - 4)
+    assert 0 < correlation < 0.7
+    covariances = correlation ** np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
+    of_mean = covariances.sum() / n
+    of_spread = (n - of_mean) / (n - 1)
+    assert locate(values).se / plain.se == pytest.approx(math.sqrt(of_mean / of_spread))
+
+
+def incomplete(seed: int, *, wild: float = 0.0) -> np.ndarray:
+    """Log milliseconds of four variants, two of which stop after 8 of 20 rounds."""
+    rng = np.random.default_rng(seed)
+    table = rng.normal(0, 0.01, (4, 20)) + np.array([[0.0], [0.3], [0.7], [0.8]])
+    table += np.cumsum(rng.normal(0, 0.05, 20))
+    table += wild * (rng.random(table.shape) < 0.1)
+    table[2:, 8:] = np.nan
+    return table
+
+
+def design(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Dummy variables of a two-way table's cells, and the cells."""
+    rows, columns = np.nonzero(~np.isnan(table))
+    dummies = np.zeros((len(rows), sum(table.shape)))
+    dummies[np.arange(len(rows)), rows] = 1
+    dummies[np.arange(len(rows)), table.shape[0] + columns] = 1
+    return dummies, table[rows, columns]
+
+
+@pytest.mark.parametrize("wild", [0.0, 0.4])
+def test_the_two_way_fit_is_the_one_of_scipy(wild: float) -> None:
+    """scipy minimises Huber's loss over dummy variables, by another algorithm."""
+    table, scale = incomplete(4, wild=wild), 0.012
+    dummies, cells = design(table)
+    found = optimize.least_squares(
+        lambda effects: dummies @ effects - cells,
+        np.zeros(dummies.shape[1]),
+        loss="huber",
+        f_scale=CLIP * scale,
+        xtol=1e-14,
+        ftol=1e-14,
+        gtol=1e-14,
+        max_nfev=2000,
+    )
+    known = ~np.isnan(table)
+    rows, _ = two_way_fit(np.where(known, table, 0.0), known.astype(float), scale)
+    expected = found.x[:4]
+    assert rows - rows[0] == pytest.approx(expected - expected[0], abs=2e-6)
+
+
+def footing(table: np.ndarray) -> Footing[int]:
+    return Footing(
+        {
+            index: {number: math.exp(log) for number, log in enumerate(row) if not math.isnan(log)}
+            for index, row in enumerate(table)
+        }
+    )
+
+
+def test_two_variants_alone_have_the_location_of_their_log_ratios() -> None:
+    table = incomplete(5, wild=0.3)[:2]
+    found, expected = footing(table).ratio(0, 1), locate(table[0] - table[1])
+    assert (found.centre, found.se) == pytest.approx((expected.centre, expected.se))
+    assert (found.n, found.df) == (expected.n, expected.df)
+
+
+@pytest.mark.parametrize("wild", [0.0, 0.3])
+def test_rows_of_different_rounds_keep_their_true_ratio_while_the_host_drifts(wild: float) -> None:
+    """Means over own rounds are off by what the host did in the rounds that one of them lacks."""
+    apart = []
+    for seed in range(20):
+        table = incomplete(seed, wild=wild)
+        found = footing(table).ratio(2, 0)
+        assert found.centre == pytest.approx(0.7, abs=4 * found.se)
+        apart.append(abs(np.nanmean(table[2]) - table[0].mean() - 0.7) / abs(found.centre - 0.7))
+    assert np.median(apart) > 5
+
+
+def test_a_round_that_hits_every_variant_moves_no_ratio_and_a_row_only_a_little() -> None:
+    table = incomplete(6)
+    hit = table.copy()
+    hit[:, 3] += 0.5
+    quiet, loud = footing(table), footing(hit)
+    assert loud.ratio(0, 3).centre == pytest.approx(quiet.ratio(0, 3).centre, abs=1e-7)
+    assert abs(loud.level(3).centre - quiet.level(3).centre) < 0.05
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000), st.floats(0.0, 0.5))
+def test_ratios_of_rows_are_the_ratios_of_pairs(seed: int, wild: float) -> None:
+    found = footing(incomplete(seed, wild=wild))
+    for a, b in itertools.combinations(range(4), 2):
+        apart = found.level(a).centre - found.level(b).centre
+        assert found.ratio(a, b).centre == pytest.approx(apart, abs=1e-12)
+        assert (-found.ratio(b, a)).centre == pytest.approx(apart, abs=1e-12)
 
 
 def test_one_disturbed_round_moves_the_centre_by_less_than_the_noise() -> None:
@@ -98,17 +189,16 @@ def test_p_value_without_any_noise(centre: float, expected: float) -> None:
 @pytest.mark.parametrize("level", [0.8, 0.95])
 def test_draws_have_the_t_interval_as_percentiles(n: int, level: float) -> None:
     rng = np.random.default_rng(n)
-    values = rng.exponential(1, n)
-    location = locate(values)
-    draws = bootstrap_draws(values, level=level, resamples=2000, rng=rng)
-    found = interval(location.centre, draws, level)
-    assert found.low == pytest.approx(location.centre - location.half_width(level), rel=1e-6)
-    assert found.high == pytest.approx(location.centre + location.half_width(level), rel=1e-6)
+    location = locate(rng.exponential(1, n))
+    draws = draws_of(location, 2000, rng)
+    found, half = interval(location.centre, draws, level), location.half_width(level)
+    assert found.low == pytest.approx(location.centre - half, abs=0.02 * half)
+    assert found.high == pytest.approx(location.centre + half, abs=0.02 * half)
 
 
 def test_draws_of_equal_values_are_that_value() -> None:
     rng = np.random.default_rng(0)
-    assert np.all(bootstrap_draws(np.full(8, 2.5), level=0.95, resamples=300, rng=rng) == 2.5)
+    assert np.all(draws_of(locate(np.full(8, 2.5)), 300, rng) == 2.5)
 
 
 @pytest.mark.parametrize("n", [8, 12, 20])
@@ -176,7 +266,8 @@ def test_rounds_to_settle_finds_the_difference_as_often_as_it_says() -> None:
     assert more is not None
     values = rng.normal(math.log(1.01), true_sd, (1000, 8 + more))
     found = np.mean([locate(row).p_value() < 0.05 for row in values])
-    assert 0.82 < found < 0.97
+    # What is set aside for correlated rounds costs some of the 0.9.
+    assert 0.78 < found < 0.97
 
 
 def test_rounds_to_settle_at_its_ends() -> None:

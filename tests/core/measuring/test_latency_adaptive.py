@@ -83,11 +83,13 @@ def test_clear_differences_stop_after_the_minimum(run: Any) -> None:
     assert {pair.state for pair in result.pairs} == {"told apart"}
 
 
-def test_only_contested_variants_and_the_sentinel_go_on(run: Any) -> None:
-    result, runs = run({"a": 10.0, "twin": 10.0, "slow": 20.0}, spread=0.02)
+def test_only_contested_variants_go_on_and_in_every_fourth_round_all(
+    run: Any,
+) -> None:
+    result, runs = run({"a": 10.0, "twin": 10.0, "slow": 20.0}, spread=0.018)
     assert result.stopped == "settled"
     assert result.rounds > 8
-    assert runs["slow"] == 8
+    assert runs["slow"] == 8 + (result.rounds - 8) // 4
     assert runs["a"] == runs["twin"] == runs[SENTINEL] == result.rounds
     states = {(pair.first, pair.second): pair.state for pair in result.pairs}
     assert states == {

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from prunebench.common.statistics import Array
+from prunebench.common.statistics import Array, locate
 from prunebench.operating.gate.decision import (
     GateFinding,
     GateLimits,
@@ -105,7 +105,7 @@ def test_faster_is_no_regression() -> None:
 def test_what_is_not_measured_well_enough_is_not_shown() -> None:
     rng = np.random.default_rng(11)
     noisy = rng.normal(0.02, 0.1, ROUNDS)
-    check = stored_check("candidate", 2, noisy, np.zeros(ROUNDS), LIMITS)
+    check = stored_check("candidate", 2, locate(noisy), locate(np.zeros(ROUNDS)), LIMITS)
     (finding,) = judge([check], LIMITS)
     assert finding.standing == "not shown"
     assert finding.subject == "candidate, 2 threads"
@@ -123,7 +123,7 @@ def test_a_stored_baseline_is_compared_by_the_reference_model() -> None:
     rng = np.random.default_rng(13)
     stored = rng.normal(math.log(3), 0.01, 20)
     now = rng.normal(math.log(3 * 1.1), 0.01, 12)
-    (finding,) = judge([stored_check("candidate", 1, now, stored, LIMITS)], LIMITS)
+    (finding,) = judge([stored_check("candidate", 1, locate(now), locate(stored), LIMITS)], LIMITS)
     assert finding.standing == "suspected"
     assert finding.change.estimate == pytest.approx(10, abs=1.5)
 

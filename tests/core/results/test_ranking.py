@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prunebench.common.records import Grounds, Interval, Verdict
+from prunebench.common.statistics import locate
 from prunebench.common.text import percent, points
 from prunebench.config.sections import Control, RankingConfig
 from prunebench.results.messages.catalogue import Messages
@@ -125,7 +126,7 @@ def test_efficiency_ratio_and_fps_are_the_formulas_of_their_columns() -> None:
     lab = Lab(noise=0.0).add("only", ms=38, map50=0.86, size_mb=5.8, parent=None)
     row = lab.rank().row("only")
     frames = np.log(list(lab.measured[0].end_to_end_ms[1].values()))
-    fps = 1000 / np.exp(np.sort(frames)[2:-2].mean())
+    fps = 1000 / np.exp(locate(frames).centre)
     assert row.fps.estimate == pytest.approx(fps)
     assert row.efficiency.estimate == pytest.approx(0.86 * fps / 5.8)
     assert row.map50_per_fps == pytest.approx(0.86 / fps)

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import special
 
 from prunebench.common.records import Interval
-from prunebench.common.statistics import FEWEST_ROUNDS, Location, locate, log_ratios
+from prunebench.common.statistics import locate, log_ratios
 from prunebench.measuring.latency.records import RealTime
 
 PERCENTILES = (50, 90, 95, 99)
@@ -18,23 +18,8 @@ RESAMPLES = 2000
 
 
 def ratio_interval(a: Mapping[int, float], b: Mapping[int, float], level: float) -> Interval:
-    """``geometric_interval`` of a / b, round to milliseconds, over the rounds that both have."""
-    return geometric_interval(np.exp(log_ratios(a, b)), level)
-
-
-def geometric_interval(values: ArrayLike, level: float) -> Interval:
-    """Trimmed mean of positive values, one per round, at least 2, on the logarithmic scale.
-
-    Durations vary by factors, and a ratio's interval must not depend on which is on top. The
-    estimator is the ranking's own (``statistics.locate``): measuring stops on what it will say.
-    """
-    logs = np.log(np.asarray(values, dtype=float))
-    if len(logs) >= FEWEST_ROUNDS:
-        location = locate(logs)
-    else:
-        # Student's t of the only two rounds there are: wide, but told.
-        location = Location(centre=float(logs.mean()), se=float(np.ptp(logs)) / 2, df=1, n=2)
-    return location.ratio(level)
+    """The ratio a / b of two alone, round to milliseconds, over the rounds that both have."""
+    return locate(log_ratios(a, b)).ratio(level)
 
 
 def supported_percentiles(n: int, level: float = 0.95) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
 """Measure variants side by side: rounds of fresh processes, shuffled, until nothing is contested.
 
-In every round each (variant, threads) still of interest is measured once, beside the sentinel;
-``together`` lets the processes take turns, so that ratios paired by round and turn are free of
-what the host does to all of them alike.
+In every round each (variant, threads) still of interest is measured once, beside the sentinel, and
+in every fourth round the settled ones too. ``together`` lets the processes take turns, so that
+ratios paired by round and turn are free of what the host does to all of them alike.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Timed, Waiting
 
 SENTINEL_FILE = "sentinel.onnx"
+REVISITED_EVERY = 4  # Rounds after which settled variants are measured again, too.
 SENTINEL_SECONDS = 0.25  # Timed seconds of the sentinel in a round: some 70 inferences.
 STOPPING_SETTINGS = (
     "rounds_min",
@@ -202,7 +203,8 @@ class _Rounds:
 
     def run(self, contested: Contested | None) -> StopReason:
         """Measure round after round; says why it stopped."""
-        wanted = frozenset(itertools.product(self.variants, self.threads))
+        everything = frozenset(itertools.product(self.variants, self.threads))
+        wanted = everything
         for index in range(self.config.rounds_max):
             if is_interim_look(index, self.config.rounds_min):
                 wanted = still_open(self.judge(contested, before=index))
@@ -214,7 +216,10 @@ class _Rounds:
             over = spent > self.config.budget_minutes * 60
             if over and index >= self.config.rounds_min:
                 return "budget"
-            self._measure_round(index, wanted)
+            # The host's state lasts for minutes and slows one network more than another: rounds
+            # from the beginning alone would hold a settled variant to the state of that time.
+            revisited = (index + 1) % REVISITED_EVERY == 0
+            self._measure_round(index, everything if revisited else wanted)
         return "rounds" if still_open(self.judge(contested)) else "settled"
 
     def judge(self, contested: Contested | None, before: int | None = None) -> tuple[Pair, ...]:

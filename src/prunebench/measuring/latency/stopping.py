@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from prunebench.common.records import Interval
-from prunebench.common.statistics import FEWEST_ROUNDS, Array, locate, log_ratios
+from prunebench.common.statistics import FEWEST_ROUNDS, Array, Footing, Location, Rounds
 from prunebench.measuring.latency.records import Kind, LatencyResult, Pair, PairState, Sample
 
 LEVEL = 0.99
@@ -73,8 +73,19 @@ def polished_rows(table: Array) -> Array:
     return rows + np.median(columns)
 
 
+def on_one_footing(
+    medians: Mapping[tuple[str, int], Rounds], names: Sequence[str]
+) -> dict[int, Footing[str]]:
+    """The variants of ``names`` that were measured, by thread count."""
+    by_threads: dict[int, dict[str, Rounds]] = {}
+    for (name, threads), rounds in medians.items():
+        if name in names:
+            by_threads.setdefault(threads, {})[name] = rounds
+    return {threads: Footing(rounds) for threads, rounds in by_threads.items()}
+
+
 def judge_pairs(
-    medians: Mapping[tuple[str, int], Mapping[int, float]],
+    medians: Mapping[tuple[str, int], Rounds],
     variants: Sequence[str],
     threads: Sequence[int],
     smallest_difference_percent: float,
@@ -82,26 +93,28 @@ def judge_pairs(
 ) -> tuple[Pair, ...]:
     """Judge every pair by ``round_medians``; ``contested``: worth more rounds (``None``: all)."""
     pairs = []
+    footings = on_one_footing(medians, variants)
     for count in threads:
         for first, second in itertools.combinations(variants, 2):
-            logs = log_ratios(medians.get((first, count), {}), medians.get((second, count), {}))
-            ratio, state = judge(logs, smallest_difference_percent)
+            rounds = footings[count].shared(first, second) if count in footings else 0
+            ratio: Interval | None = None
+            state: PairState = "open"
+            if rounds >= FEWEST_ROUNDS:
+                found = footings[count].ratio(first, second)
+                ratio, state = found.ratio(LEVEL), judge(found, smallest_difference_percent)
             if state == "open" and contested is not None and not contested(first, second):
                 state = "not asked"
             names = {"first": first, "second": second}
-            pairs.append(Pair(threads=count, **names, ratio=ratio, rounds=len(logs), state=state))
+            pairs.append(Pair(threads=count, **names, ratio=ratio, rounds=rounds, state=state))
     return tuple(pairs)
 
 
-def judge(logs: Array, smallest_difference_percent: float) -> tuple[Interval | None, PairState]:
-    """The ratio of two variants, by their log ratios (rounds,), and whether it is settled."""
-    if len(logs) < FEWEST_ROUNDS:
-        return None, "open"
-    ratio = locate(logs).ratio(LEVEL)
-    if ratio.low > 1 or ratio.high < 1:
-        return ratio, "told apart"
-    narrow = math.log1p(smallest_difference_percent / 100) / 2
-    return ratio, "tie" if math.log(ratio.high / ratio.low) / 2 <= narrow else "open"
+def judge(found: Location, smallest_difference_percent: float) -> PairState:
+    """Whether two variants are settled, by the logarithm of their ratio."""
+    half = found.half_width(LEVEL)
+    if abs(found.centre) > half:
+        return "told apart"
+    return "tie" if half <= math.log1p(smallest_difference_percent / 100) / 2 else "open"
 
 
 def is_interim_look(rounds_done: int, rounds_min: int) -> bool:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from prunebench.common.records import Interval, Record
+from prunebench.common.statistics import Footing
 from prunebench.measuring.latency import intervals
 from prunebench.measuring.latency.records import LatencyResult, RealTime, Sample
 from prunebench.measuring.latency.samples import read_samples
-from prunebench.measuring.latency.stopping import round_medians
+from prunebench.measuring.latency.stopping import on_one_footing, round_medians
 
 
 class FrameSummary(Record):
@@ -45,9 +46,9 @@ class PacedSummary(Record):
 class LatencySummary(Record):
     """What a variant costs at one thread count; times in milliseconds, memory in 10^6 bytes.
 
-    ``model_ms`` is the trimmed geometric mean of the rounds' back-to-back inferences; ``load_ms``,
-    ``first_ms`` and memory are medians, ``rss_model_mb`` the part of the peak that came with the
-    session. ``frames`` and ``paced`` are ``None`` where none were measured.
+    ``model_ms`` of back-to-back inferences is on one footing with the other variants' (as the
+    frames'); ``load_ms``, ``first_ms`` and memory are medians, ``rss_model_mb`` the part of the
+    peak that came with the session. ``frames`` and ``paced`` are ``None`` where none were measured.
     """
 
     variant: str
@@ -68,38 +69,37 @@ def summarise(
 ) -> tuple[LatencySummary, ...]:
     """Summaries of a measurement in ``folder``, in the order asked for, without failed variants."""
     samples = read_samples(folder / result.samples.path)
-    model, frames = round_medians(samples, "model"), round_medians(samples, "end_to_end")
+    names = [name for name in result.variants if name not in result.failures]
+    model, frames = (
+        on_one_footing(round_medians(samples, kind), names) for kind in ("model", "end_to_end")
+    )
     return tuple(
         LatencySummary(
             variant=name,
             threads=threads,
-            rounds=len(model[name, threads]),
-            model_ms=intervals.geometric_interval(list(model[name, threads].values()), level),
+            rounds=len(chosen),
+            model_ms=model[threads].level(name).ratio(level),
             model_percentiles_ms=_percentiles([s.model_ms for s in chosen]),
             load_ms=_typical(chosen, lambda s: s.load_ms),
             first_ms=_typical(chosen, lambda s: s.first_ms),
             rss_peak_mb=_typical(chosen, lambda s: s.rss_peak_mb),
             rss_model_mb=_typical(chosen, lambda s: s.rss_peak_mb - s.rss_base_mb),
-            frames=_frames(chosen, frames.get((name, threads), {}), level),
+            frames=_frames(chosen, frames.get(threads), level),
             paced=_paced(chosen, result, level),
         )
-        for name in result.variants
-        if name not in result.failures
+        for name in names
         for threads in result.threads
         if (chosen := [s for s in samples if (s.variant, s.threads) == (name, threads)])
     )
 
 
 def _frames(
-    samples: Sequence[Sample], rounds: Mapping[int, float], level: float
+    timed: Sequence[Sample], footing: Footing[str] | None, level: float
 ) -> FrameSummary | None:
-    timed = [s for s in samples if s.inference_ms]
-    if not timed:
+    if footing is None:
         return None
-    typical = intervals.geometric_interval(list(rounds.values()), level)
-    estimate, low, high = (1000 / ms for ms in (typical.estimate, typical.high, typical.low))
     return FrameSummary(
-        fps=Interval(estimate=estimate, low=low, high=high, level=level),
+        fps=(-footing.level(timed[0].variant)).ratio(level, unit=1000),
         percentiles_ms=_percentiles([s.frame_ms for s in timed]),
         letterbox_ms=_typical(timed, lambda s: float(np.median(s.letterbox_ms))),
         inference_ms=_typical(timed, lambda s: float(np.median(s.inference_ms))),

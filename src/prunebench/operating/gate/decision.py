@@ -17,14 +17,13 @@ from prunebench.common.records import Interval, Record
 from prunebench.common.statistics import (
     FEWEST_ROUNDS,
     Array,
+    Footing,
     Location,
+    Rounds,
     add,
     holm,
-    locate,
-    log_ratios,
 )
 from prunebench.common.text import counted, listed, percent, points
-from prunebench.results.ranking.measured import Rounds
 
 GateMetric = Literal["latency", "accuracy"]
 Standing = Literal["holds", "not shown", "suspected"]
@@ -103,10 +102,10 @@ def paired_latency(
     name: str, threads: int, candidate: Rounds, baseline: Rounds, limits: GateLimits
 ) -> list[Check]:
     """Check of model-only milliseconds by round, measured in turns; none in too few rounds."""
-    ratios = log_ratios(candidate, baseline)
-    if len(ratios) < FEWEST_ROUNDS:
+    footing = Footing({"candidate": candidate, "baseline": baseline})
+    if footing.shared("candidate", "baseline") < FEWEST_ROUNDS:
         return []
-    return [_latency_check(name, threads, locate(ratios), limits)]
+    return [_latency_check(name, threads, footing.ratio("candidate", "baseline"), limits)]
 
 
 def paired_accuracy(name: str, candidate: Scores, baseline: Scores, limits: GateLimits) -> Check:
@@ -118,13 +117,13 @@ def paired_accuracy(name: str, candidate: Scores, baseline: Scores, limits: Gate
 
 
 def stored_check(
-    name: str, threads: int, candidate: Array, baseline: Array, limits: GateLimits
+    name: str, threads: int, candidate: Location, baseline: Location, limits: GateLimits
 ) -> Check:
     """Check against a stored baseline whose file is gone, on the same fingerprint.
 
-    Both are log(variant / sentinel) of each round, shape (rounds,): ``reading.log_to_sentinel``.
+    Both are log(variant / sentinel): ``reading.to_sentinel``.
     """
-    return _latency_check(name, threads, add(locate(candidate), -locate(baseline)), limits)
+    return _latency_check(name, threads, add(candidate, -baseline), limits)
 
 
 def judge(checks: Sequence[Check], limits: GateLimits) -> tuple[GateFinding, ...]:

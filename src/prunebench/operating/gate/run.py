@@ -18,12 +18,11 @@ import numpy as np
 from prunebench.common.cores import default_threads
 from prunebench.common.errors import InputError, StepError
 from prunebench.common.records import Overlap, Record
-from prunebench.common.statistics import Array, log_ratios
+from prunebench.common.statistics import Array
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.records import Noise
 from prunebench.measuring.latency.samples import read_samples
-from prunebench.measuring.latency.sentinel import SENTINEL
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.map_bootstrap import image_weights, load_detections, mean_ap
 from prunebench.operating.gate.decision import (
@@ -39,13 +38,13 @@ from prunebench.operating.gate.decision import (
     stored_check,
 )
 from prunebench.operating.gate.subjects import StoredBaseline, Subject, find_stored, find_subject
+from prunebench.results.history.reading import to_sentinel
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise
 from prunebench.results.ranking.compare import FEWEST_IMAGES
 from prunebench.steps.events import Emit, Event, Stage, Timed, Waiting
 
 CANDIDATE, BASELINE = "candidate", "baseline"
-SENTINEL_THREADS = 1
 
 
 Unchecked = Literal["no detections", "other images", "other settings", "few images", "no masks"]
@@ -114,7 +113,7 @@ def run_gate(
     stored = None
     if second is None or second.onnx is None:
         stored = find_stored(baseline, first, settings, second)
-        settings = settings.model_copy(update={"threads": tuple(sorted(stored.logs))})
+        settings = settings.model_copy(update={"threads": tuple(sorted(stored.ratios))})
     gate = _Gate(first, second, stored, settings, limits, work, on_event)
     findings = judge(gate.checks(0), limits)
     confirmation = judge(gate.checks(1), limits) if needs_confirmation(findings) else ()
@@ -184,9 +183,8 @@ class _Gate:
                 baseline = medians[BASELINE, count]
                 checks += paired_latency(name, count, candidate, baseline, self.limits)
             else:
-                ratios = log_ratios(candidate, medians[SENTINEL, SENTINEL_THREADS])
-                logs = self.stored.logs[count]
-                checks.append(stored_check(name, count, ratios, logs, self.limits))
+                ratios = to_sentinel(medians)[CANDIDATE, count], self.stored.ratios[count]
+                checks.append(stored_check(name, count, *ratios, self.limits))
         first = self.candidate.detections
         second = None if self.baseline is None else self.baseline.detections
         if self.unchecked is None and first is not None and second is not None:

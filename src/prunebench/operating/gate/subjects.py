@@ -10,12 +10,12 @@ from sqlalchemy import select
 
 from prunebench.common.errors import InputError
 from prunebench.common.records import FileRef, VariantRecord
-from prunebench.common.statistics import Array
+from prunebench.common.statistics import Location
 from prunebench.config.sections import LatencyConfig
 from prunebench.experiment.prepare import Experiment, read_experiment
 from prunebench.measuring.host.fingerprint import fingerprint
 from prunebench.results.history.lookup import history_url, is_run_folder, recorded
-from prunebench.results.history.reading import find_run, fingerprint_of, log_to_sentinel
+from prunebench.results.history.reading import find_run, fingerprint_of, stored_to_sentinel
 from prunebench.results.history.store import Store
 from prunebench.results.history.tables import ResultRow
 from prunebench.results.outcome import read_outcome
@@ -46,10 +46,10 @@ class Subject(NamedTuple):
 
 
 class StoredBaseline(NamedTuple):
-    """A variant of a run in the history; log(variant / sentinel) by threads, shape (rounds,)."""
+    """A variant of a run in the history; log(variant / sentinel) by threads."""
 
     title: str
-    logs: dict[int, Array]
+    ratios: dict[int, Location]
 
 
 def find_subject(given: str) -> Subject | None:
@@ -86,7 +86,7 @@ def find_stored(
             query = select(ResultRow.variant).where(ResultRow.run_id == row.id)
             ranked = session.scalars(query.order_by(ResultRow.threads, ResultRow.rank)).all()
             host = fingerprint_of(session, row)
-            logs = log_to_sentinel(session, row.id)
+            ratios = stored_to_sentinel(session, row.id)
     if subject is None:
         chosen, title = _choose(name, ranked, row.name)
     else:
@@ -99,7 +99,7 @@ def find_stored(
             fix="run the baseline again on this host",
         )
     wanted = settings.threads or ()
-    found = {count: logs[chosen, count] for count in wanted if (chosen, count) in logs}
+    found = {count: ratios[chosen, count] for count in wanted if (chosen, count) in ratios}
     if not found:
         raise InputError(
             f"the ONNX file of {title} is gone, and the history has no rounds of it at "

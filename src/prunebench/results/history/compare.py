@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 
 from prunebench.common.errors import InputError
 from prunebench.common.records import Interval, Record
-from prunebench.common.statistics import Location, add, holm, locate
+from prunebench.common.statistics import Location, add, holm
 from prunebench.common.text import counted, percent
-from prunebench.results.history.reading import find_run, fingerprint_of, log_to_sentinel
+from prunebench.results.history.reading import find_run, fingerprint_of, stored_to_sentinel
 from prunebench.results.history.store import Store
 from prunebench.results.history.tables import ResultRow, RunRow
 
@@ -83,9 +83,9 @@ def compare_runs(
                 fix="compare runs of one fingerprint, or ask for a comparison across hosts",
             )
         results = _results(session, first), _results(session, second)
-        logs = log_to_sentinel(session, first.id), log_to_sentinel(session, second.id)
-    shared = [k for k in results[1] if k in results[0] and k in logs[0] and k in logs[1]]
-    located = [add(locate(logs[1][key]), -locate(logs[0][key])) for key in shared]
+        ratios = [stored_to_sentinel(session, run.id) for run in (first, second)]
+    shared = [k for k in results[1] if k in results[0] and k in ratios[0] and k in ratios[1]]
+    located = [add(ratios[1][key], -ratios[0][key]) for key in shared]
     corrected = holm([location.p_value() for location in located])
     return RunComparison(
         before=first.name,

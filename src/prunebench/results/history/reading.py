@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from prunebench.common.errors import InputError
 from prunebench.common.records import Interval, Record
-from prunebench.common.statistics import FEWEST_ROUNDS, Array, locate
+from prunebench.common.statistics import FEWEST_ROUNDS, Footing, Location, Rounds
 from prunebench.measuring.host.fingerprint import Fingerprint
 from prunebench.measuring.latency.sentinel import SENTINEL
 from prunebench.results.history.store import Store
@@ -32,7 +32,7 @@ class Point(Record):
         threads: ``intra_op_num_threads``.
         size_mb: Size of the measured file in 10^6 bytes, or that of the configured file.
         latency_ms: Model-only milliseconds.
-        to_sentinel: Model-only milliseconds divided by the reference model's, paired by round,
+        to_sentinel: Model-only milliseconds divided by the reference model's, on one footing,
             which takes out the host's speed of that day; ``None`` where too few are shared.
         fps: End-to-end frames per second.
         map50: mAP50, 0..1.
@@ -77,9 +77,9 @@ def history(
     )
     with store.reading() as session:
         found = [(result, run) for result, run in session.execute(query)]
-        logs = {run.id: log_to_sentinel(session, run.id) for _, run in found}
+        ratios = {run.id: stored_to_sentinel(session, run.id) for _, run in found}
         return tuple(
-            _point(result, run, logs[run.id].get((result.variant, result.threads)))
+            _point(result, run, ratios[run.id].get((result.variant, result.threads)))
             for result, run in found
         )
 
@@ -111,29 +111,33 @@ def fingerprint_of(session: Session, run: RunRow) -> Fingerprint:
     return Fingerprint.model_validate(row.fields)
 
 
-def log_to_sentinel(session: Session, run_id: int) -> Mapping[tuple[str, int], Array]:
-    """log(variant / sentinel) of every round both have, by (variant, threads)."""
+def stored_to_sentinel(session: Session, run_id: int) -> Mapping[tuple[str, int], Location]:
+    """``to_sentinel`` of a run in the history."""
     rounds: dict[tuple[str, int], dict[int, float]] = {}
     for row in session.scalars(select(RoundRow).where(RoundRow.run_id == run_id)):
         rounds.setdefault((row.variant, row.threads), {})[row.round] = row.model_ms
-    return logs_to_sentinel(rounds)
+    return to_sentinel(rounds)
 
 
-def logs_to_sentinel(
-    rounds: Mapping[tuple[str, int], Mapping[int, float]],
-) -> Mapping[tuple[str, int], Array]:
-    """log(variant / sentinel) of model-only milliseconds by round, by (variant, threads)."""
-    sentinel = [values for (variant, _), values in rounds.items() if variant == SENTINEL]
-    reference = sentinel[0] if sentinel else {}
-    ratios = {}
-    for (variant, threads), values in rounds.items():
-        shared = sorted(values.keys() & reference.keys())
-        if variant != SENTINEL and len(shared) >= FEWEST_ROUNDS:
-            ratios[variant, threads] = np.log([values[r] / reference[r] for r in shared])
-    return ratios
+def to_sentinel(
+    rounds: Mapping[tuple[str, int], Rounds],
+) -> Mapping[tuple[str, int], Location]:
+    """log(variant / sentinel) of model-only milliseconds, by (variant, threads).
+
+    Variants of one thread count and the sentinel are on one footing.
+    """
+    reference = next((v for (name, _), v in rounds.items() if name == SENTINEL), {})
+    found: dict[tuple[str, int], Location] = {}
+    for count in {threads for _, threads in rounds if reference}:
+        together = {name: v for (name, threads), v in rounds.items() if threads == count}
+        footing = Footing({**together, SENTINEL: reference})
+        for name in together:
+            if name != SENTINEL and footing.shared(name, SENTINEL) >= FEWEST_ROUNDS:
+                found[name, count] = footing.ratio(name, SENTINEL)
+    return found
 
 
-def _point(result: ResultRow, run: RunRow, logs: Array | None) -> Point:
+def _point(result: ResultRow, run: RunRow, ratio: Location | None) -> Point:
     def figure(name: str) -> Any:
         low, high = getattr(result, f"{name}_low"), getattr(result, f"{name}_high")
         return Interval(estimate=getattr(result, name), low=low, high=high, level=result.level)
@@ -149,7 +153,7 @@ def _point(result: ResultRow, run: RunRow, logs: Array | None) -> Point:
         onnx_sha256=result.onnx_sha256,
         size_mb=result.size_mb,
         latency_ms=figure("latency_ms"),
-        to_sentinel=None if logs is None else float(np.exp(locate(logs).centre)),
+        to_sentinel=None if ratio is None else math.exp(ratio.centre),
         fps=figure("fps"),
         map50=figure("map50"),
         efficiency=figure("efficiency"),

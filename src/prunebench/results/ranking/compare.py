@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,13 +14,12 @@ from prunebench.common.records import Interval
 from prunebench.common.statistics import (
     FEWEST_ROUNDS,
     Array,
+    Footing,
     Location,
     add,
     interval,
-    locate,
-    log_ratios,
 )
-from prunebench.results.ranking.measured import MeasuredVariant, Rounds
+from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.ranking.records import Metric
 
 SMALLEST_MAP50 = 1e-3
@@ -60,19 +60,34 @@ class Raw:
 Raws = Mapping[tuple[Metric, str, str], Raw]
 """Comparisons by metric and pair, in both orders."""
 
-Draw = Callable[[Array], Array]
-"""Bootstrap draws of the centre of values, shape (rounds,) -> (resamples,)."""
+Draw = Callable[[Location], Array]
+"""Draws, shape (resamples,), that are spread as an estimate may be off."""
 
 
-def compare_all(measured: Sequence[MeasuredVariant], threads: int, draw: Draw) -> list[Raw]:
+class Footings(NamedTuple):
+    """Whole frames and model-only inferences of all variants at one thread count."""
+
+    speed: Footing[str]
+    latency: Footing[str]
+
+
+def on_one_footing(measured: Sequence[MeasuredVariant], threads: int) -> Footings:
+    """The footings that every row and every comparison comes from."""
+    return Footings(
+        Footing({v.name: v.end_to_end_ms[threads] for v in measured}),
+        Footing({v.name: v.latency_ms[threads] for v in measured}),
+    )
+
+
+def compare_all(measured: Sequence[MeasuredVariant], footings: Footings, draw: Draw) -> list[Raw]:
     """Compare every pair in every metric, each pair in one order.
 
     Every variant has at least ``FEWEST_ROUNDS`` rounds.
     """
     raws: list[Raw] = []
     for a, b in itertools.combinations(measured, 2):
-        speed = _by_rounds("speed", a, b, a.end_to_end_ms[threads], b.end_to_end_ms[threads], draw)
-        latency = _by_rounds("latency", a, b, a.latency_ms[threads], b.latency_ms[threads], draw)
+        speed = _by_rounds("speed", a, b, footings.speed, draw)
+        latency = _by_rounds("latency", a, b, footings.latency, draw)
         raws += [speed, latency, _accuracy(a, b), _efficiency(a, b, speed)]
     return raws
 
@@ -84,16 +99,14 @@ def in_both_orders(raws: Sequence[Raw]) -> Raws:
 
 
 def _by_rounds(
-    metric: Metric, a: MeasuredVariant, b: MeasuredVariant, a_ms: Rounds, b_ms: Rounds, draw: Draw
+    metric: Metric, a: MeasuredVariant, b: MeasuredVariant, footing: Footing[str], draw: Draw
 ) -> Raw:
-    ratios = log_ratios(b_ms, a_ms)
     same = a.is_same_network(b)
-    if len(ratios) < FEWEST_ROUNDS:
+    if footing.shared(a.name, b.name) < FEWEST_ROUNDS:
         unknown = np.full_like(a.map50_draws, math.nan)
         return Raw(metric, a.name, b.name, math.nan, unknown, 1.0, same)
-    location = locate(ratios)
-    p = location.p_value()
-    return Raw(metric, a.name, b.name, location.centre, draw(ratios), p, same, location)
+    found = footing.ratio(b.name, a.name)
+    return Raw(metric, a.name, b.name, found.centre, draw(found), found.p_value(), same, found)
 
 
 def _accuracy(a: MeasuredVariant, b: MeasuredVariant) -> Raw:
@@ -142,6 +155,10 @@ def display_interval(raw: Raw, level: float) -> Interval:
     """Interval of a comparison in percent, or in mAP50 for accuracy."""
     if raw.metric == "accuracy":
         return interval(raw.estimate, raw.draws, level)
+    if raw.metric != "efficiency" and raw.location is not None:
+        found = raw.location.ratio(level)
+        ends = {name: 100 * (getattr(found, name) - 1) for name in ("estimate", "low", "high")}
+        return Interval(level=level, **ends)
     return _in_percent(raw.estimate, raw.draws, level)
 
 

@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from prunebench.common.records import Grounds, Overlap, Verdict
-from prunebench.common.statistics import Array
+from prunebench.common.statistics import Array, Rounds
 from prunebench.config.sections import Control
 from prunebench.results.ranking.records import Shown
-
-Rounds = Mapping[int, float]
-"""Round number to the milliseconds measured in it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,8 @@ class MeasuredVariant:
         images: Images behind it.
         latency_ms: Thread count to model-only milliseconds by round.
         end_to_end_ms: Thread count to milliseconds of a whole frame by round.
+        cpu_ms: Thread count to CPU milliseconds, of all threads, of a model-only inference by
+            round; empty where unknown.
         realtime: Thread count to the verdict of the paced measurement.
         failure: Why its latency could not be measured, where it could not.
         control: Which cheap alternative to pruning it is, ``None`` where it is none.
@@ -67,6 +66,7 @@ class MeasuredVariant:
     images: int
     latency_ms: Mapping[int, Rounds]
     end_to_end_ms: Mapping[int, Rounds]
+    cpu_ms: Mapping[int, Rounds] = field(default_factory=dict)
     realtime: Mapping[int, Shown] = field(default_factory=dict)
     failure: str | None = None
     control: Control | None = None

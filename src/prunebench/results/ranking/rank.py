@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from prunebench.common.records import Interval
-from prunebench.common.statistics import FEWEST_ROUNDS, Array, bootstrap_draws, interval, locate
+from prunebench.common.statistics import FEWEST_ROUNDS, draws_of, interval
 from prunebench.config.sections import RankingConfig
 from prunebench.results.ranking import records
 from prunebench.results.ranking.advice import advise
@@ -17,15 +17,17 @@ from prunebench.results.ranking.classes import class_changes, reference_of
 from prunebench.results.ranking.compare import (
     FEWEST_IMAGES,
     Draw,
+    Footings,
     Raws,
     compare_all,
     display_interval,
     in_both_orders,
+    on_one_footing,
 )
 from prunebench.results.ranking.controls import against_controls
 from prunebench.results.ranking.effects import effects_of
 from prunebench.results.ranking.letterbox import letterbox_costs
-from prunebench.results.ranking.measured import MeasuredVariant, Rounds
+from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.ranking.ties import Wins, decide, ranks_of, tied, wins_of
 
 
@@ -61,14 +63,14 @@ def rank(
         raise ValueError("the variants were evaluated on different images")
     usable = [m for m in measured if _rounds_of(m, threads) >= FEWEST_ROUNDS]
     failed = [*failures, *(_unmeasured(m, threads) for m in measured if m not in usable)]
-    rng = np.random.default_rng(seed)
-    draw = partial(bootstrap_draws, level=config.level, resamples=config.bootstrap, rng=rng)
-    raws = compare_all(usable, threads, draw)
+    draw = partial(draws_of, count=config.bootstrap, rng=np.random.default_rng(seed))
+    footings = on_one_footing(usable, threads)
+    raws = compare_all(usable, footings, draw)
     smallest = smallest_difference_percent / 100
     differences = tuple(decide(raws, config.level, smallest, interim_looks))
     wins, both = wins_of(differences), in_both_orders(raws)
     classes = class_changes(usable, config)
-    rows = _rows(usable, wins, both, classes, config, threads, draw)
+    rows = _rows(usable, wins, both, classes, config, threads, footings, draw)
     costs = letterbox and letterbox_costs(letterbox, usable, both, wins, config)
     unadvised = costs.unadvised if costs else ()
     return records.Ranking(
@@ -106,6 +108,7 @@ def _rows(
     classes: Mapping[str, tuple[records.ClassChange, ...]],
     config: RankingConfig,
     threads: int,
+    footings: Footings,
     draw: Draw,
 ) -> tuple[records.RankedVariant, ...]:
     names = [variant.name for variant in measured]
@@ -116,9 +119,9 @@ def _rows(
     rows = []
     for variant in measured:
         name, number = variant.name, ranks[variant.name]
-        frame_ms, frame_draws = _milliseconds(variant.end_to_end_ms[threads], draw)
-        fps, fps_draws = 1000 / frame_ms, 1000 / frame_draws
-        per_second = bounds(fps, fps_draws)
+        log_fps = -footings.speed.level(name)
+        per_second = log_fps.ratio(config.level, unit=1000)
+        fps, fps_draws = per_second.estimate, 1000 * np.exp(draw(log_fps))
         changes = classes.get(name, ())
         reference = reference_of(variant, measured)
         loses_a_class = any(change.over_limit for change in changes)
@@ -132,7 +135,7 @@ def _rows(
                 verdict=variant.verdict,
                 size_mb=variant.size_mb,
                 map50=bounds(variant.map50, variant.map50_draws),
-                latency_ms=bounds(*_milliseconds(variant.latency_ms[threads], draw)),
+                latency_ms=footings.latency.level(name).ratio(config.level),
                 fps=per_second,
                 efficiency=bounds(
                     variant.map50 * fps / variant.size_mb,
@@ -155,11 +158,6 @@ def _rows(
             )
         )
     return tuple(sorted(rows, key=lambda row: (row.rank, -row.efficiency.estimate)))
-
-
-def _milliseconds(rounds: Rounds, draw: Draw) -> tuple[float, Array]:
-    logs = np.log(np.array([rounds[number] for number in sorted(rounds)]))
-    return float(np.exp(locate(logs).centre)), np.exp(draw(logs))
 
 
 def _realtime(variant: MeasuredVariant, threads: int, fps: Interval, limit: float) -> records.Shown:

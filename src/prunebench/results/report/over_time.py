@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import numpy as np
 from sqlalchemy.exc import SQLAlchemyError
 
 from prunebench.common.errors import InputError
-from prunebench.common.statistics import locate
 from prunebench.measuring.host.fingerprint import Fingerprint
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.results.report.stored import ReportedRun
@@ -80,13 +79,13 @@ def _earlier(
 
 def _own_points(run: ReportedRun) -> tuple[Point, ...]:
     """The run's own figures, which the history does not hold yet when its report is first made."""
-    from prunebench.results.history.reading import Point, logs_to_sentinel
+    from prunebench.results.history.reading import Point, to_sentinel
 
     if not run.ranking.rows or not run.samples:
         return ()
     threads = run.ranking.threads
-    logs = logs_to_sentinel(round_medians(run.samples, "model"))
-    to_sentinel = {key: float(np.exp(locate(values).centre)) for key, values in logs.items()}
+    found = to_sentinel(round_medians(run.samples, "model"))
+    ratios = {key: math.exp(ratio.centre) for key, ratio in found.items()}
     began = datetime.fromtimestamp(min(sample.started_s for sample in run.samples), UTC)
     return tuple(
         Point(
@@ -100,7 +99,7 @@ def _own_points(run: ReportedRun) -> tuple[Point, ...]:
             onnx_sha256=run.latency.variants[row.name],
             size_mb=row.size_mb,
             latency_ms=row.latency_ms,
-            to_sentinel=to_sentinel.get((row.name, threads)),
+            to_sentinel=ratios.get((row.name, threads)),
             fps=row.fps,
             map50=row.map50,
             efficiency=row.efficiency,
