@@ -16,7 +16,7 @@ from typing import Any
 
 from PIL import Image
 from ultralytics.data.dataset import YOLODataset
-from ultralytics.utils import NUM_THREADS, colorstr
+from ultralytics.utils import NUM_THREADS
 from ultralytics.utils.patches import imread
 from ultralytics.utils.torch_utils import unwrap_model
 
@@ -27,7 +27,7 @@ from prunebench.data.dataset import Dataset, Split, image_names, read_dataset
 LISTED = 5  # Images a sentence names.
 
 
-class EveryImage(YOLODataset):  # type: ignore[misc]
+class EveryImage(YOLODataset):
     """``YOLODataset`` of the given image files; a DatasetError where it cannot use one."""
 
     def __init__(self, images: Sequence[str], **arguments: Any) -> None:
@@ -89,18 +89,19 @@ class _OnEveryImage:
         """What Ultralytics wants to know of a dataset, found without its checks and downloads."""
         dataset = self._dataset = read_dataset(Path(self.args.data))
         names = {0: "item"} if self.args.single_cls else dataset.names
-        sources = {split: [str(path) for path in dataset.sources(split)] for split in _SPLITS}
         return {
             "yaml_file": str(dataset.yaml),
             "path": dataset.root,
             "names": names,
             "nc": len(names),
             "channels": 3,
-            **sources,
+            "train": [str(path) for path in dataset.train],
+            "val": [str(path) for path in dataset.val],
         }
 
     def build_dataset(self, img_path: Any, mode: Split = "train", batch: int | None = None) -> Any:
         """What Ultralytics' ``build_yolo_dataset`` builds, of every image of the split."""
+        network: Any = unwrap_model(self.model)
         return EveryImage(
             image_names(self._dataset, mode),
             imgsz=self.args.imgsz,
@@ -110,16 +111,13 @@ class _OnEveryImage:
             rect=self.args.rect or mode == "val",
             cache=self.args.cache or None,
             single_cls=self.args.single_cls or False,
-            stride=max(int(unwrap_model(self.model).stride.max()), 32),
+            stride=max(int(network.stride.max()), 32),
             pad=0.0 if mode == "train" else 0.5,
-            prefix=colorstr(f"{mode}: "),
+            prefix=f"{mode}: ",
             task=self.args.task,
             classes=self.args.classes,
             data=self.data,
         )
-
-
-_SPLITS: tuple[Split, ...] = ("train", "val")
 
 
 def on_every_image(trainer: type[Any]) -> type[Any]:

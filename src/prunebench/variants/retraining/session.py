@@ -55,7 +55,7 @@ class Session:
         whole = f"continuing after epoch {done} of {self._budget.epochs}"
         self._progress.tell(Stage(what=whole if done else "reading the images"))
         try:
-            trainer = on_every_image(trainer or model.task_map[model.task]["trainer"])
+            trainer = on_every_image(trainer or model.task_map[str(model.task)]["trainer"])
             model.train(trainer=trainer, resume=last is not None, **self._arguments())
         finally:
             self._store.update(seconds=self._seconds())
