@@ -15,7 +15,7 @@ BOX = "0 0.5 0.5 0.2 0.2\n"
 
 
 def make_images(root: Path, *, turned: bool = False, suffix: str = "png", **keys: object) -> Path:
-    """Write three images of 64x36 pixels per split, one box each, and return the data YAML.
+    """Write three images of 96x36 pixels per split, one box each, and return the data YAML.
 
     ``turned`` stores them as a phone held upright does; ``keys`` go into the YAML, ``None`` leaves
     one out.
@@ -25,7 +25,7 @@ def make_images(root: Path, *, turned: bool = False, suffix: str = "png", **keys
         for kind in ("images", "labels"):
             (root / kind / split).mkdir(parents=True)
         for index in range(3):
-            pixels = rng.integers(0, 255, (36, 64, 3), dtype=np.uint8)
+            pixels = rng.integers(0, 255, (36, 96, 3), dtype=np.uint8)
             exif = Image.Exif()
             if turned:
                 exif[274] = TURNED

@@ -64,7 +64,7 @@ def test_nothing_is_written_beside_the_images(tmp_path: Path) -> None:
     dataset = on_dataset(data_yaml, cache="ram")
     assert state_of(tmp_path) == before
     assert [Path(file).name for file in dataset.im_files] == ["0.jpg", "1.jpg", "2.jpg"]
-    assert dataset.im_hw0 == [(64, 36)] * 3
+    assert dataset.im_hw0 == [(96, 36)] * 3
     assert [len(label["cls"]) for label in dataset.labels] == [1, 1, 1]
 
 
