@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile_kit import append, cut, make_images, state_of
+from dataset_kit import append, cut, make_images, state_of
 from PIL import Image, ImageOps
 
 from prunebench.common.errors import DatasetError

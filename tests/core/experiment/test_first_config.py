@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from hostile_kit import cut, make_images
+from dataset_kit import cut, make_images
 
 from prunebench.cli import app
 from prunebench.common.errors import DatasetError, InputError

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hostile_kit import BOX, NAMES, append, make_images, state_of
+from dataset_kit import BOX, NAMES, append, make_images, state_of
 from retraining_kit import make_dataset, make_network, request
 
 from prunebench.common.errors import DatasetError
