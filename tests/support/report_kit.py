@@ -318,8 +318,8 @@ def _accuracy(folder: Path, home: Path, maker: Maker, masks: bool) -> Accuracy:
     return Accuracy(
         map50=map50,
         map50_95=0.6 * map50,
-        per_class=dict.fromkeys(CLASSES, map50),
-        per_class_50_95=dict.fromkeys(CLASSES, 0.6 * map50),
+        per_class=dict.fromkeys(range(len(CLASSES)), map50),
+        per_class_50_95=dict.fromkeys(range(len(CLASSES)), 0.6 * map50),
         images=IMAGES,
         instances=count,
         imgsz=(192, 320),

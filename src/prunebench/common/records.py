@@ -171,7 +171,7 @@ class Accuracy(Record):
 
     Attributes:
         map50: Mean over classes of AP at IoU 0.50, 0..1; ``map50_95`` over IoU 0.50:0.95 too.
-        per_class: Class name to its AP50, for the classes that occur in the labels.
+        per_class: Class id to its AP50, for the classes that occur in the labels.
         instances: Labelled objects in the images.
         imgsz: (height, width) of the letterbox.
         detections: Raw per-image matches, an ``.npz`` (see ``prunebench.measuring.accuracy``).
@@ -181,16 +181,16 @@ class Accuracy(Record):
 
     map50: float
     map50_95: float
-    per_class: dict[str, float]
-    per_class_50_95: dict[str, float]
+    per_class: dict[int, float]
+    per_class_50_95: dict[int, float]
     images: int
     instances: int
     imgsz: tuple[int, int]
     detections: FileRef
     mask_map50: float | None = None
     mask_map50_95: float | None = None
-    mask_per_class: dict[str, float] | None = None
-    mask_per_class_50_95: dict[str, float] | None = None
+    mask_per_class: dict[int, float] | None = None
+    mask_per_class_50_95: dict[int, float] | None = None
 
 
 class Parity(Record):

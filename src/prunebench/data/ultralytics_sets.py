@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ def datasets_folder() -> Path:
 def download(named: Path, cache_dir: Path) -> Path:
     """Let Ultralytics load one of its datasets, from the network unless it already has it.
 
-    Returns a YAML with the absolute paths, written into ``cache_dir``.
+    Returns a YAML with the absolute paths, written into ``cache_dir``. What a failed download began
+    in Ultralytics' folder of datasets is removed, and so is that folder where it was made for it.
 
     Raises:
         DatasetError: Ultralytics could not load it.
@@ -53,10 +55,18 @@ def download(named: Path, cache_dir: Path) -> Path:
     with contextlib.redirect_stdout(sys.stderr):
         from ultralytics.data.utils import check_det_dataset
 
+        home = datasets_folder()
+        folder = home / yaml.safe_load(named.read_text(encoding="utf-8"))["path"]
+        begun = [path for path in (folder, *folder.parents) if not path.exists()]
         try:
             data = check_det_dataset(named.name)
         except Exception as error:
             # Ultralytics and its download helpers raise many kinds, bare Exception among them.
+            for path in begun:
+                if path == folder:
+                    shutil.rmtree(path, ignore_errors=True)
+                elif path.is_dir() and not any(path.iterdir()):
+                    path.rmdir()
             raise DatasetError(
                 f"Ultralytics could not load the dataset ({first_line(error)})",
                 where=named.name,

@@ -88,8 +88,8 @@ def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
     target = workdir / "detections.npz"
     write_atomically(target, buffer.getvalue())
     return Accuracy(
-        **figures(boxes, request.names),
-        **({} if masks is None else figures(masks, request.names, "mask_")),
+        **figures(boxes),
+        **({} if masks is None else figures(masks, "mask_")),
         images=total,
         instances=int(boxes.target_counts.sum()),
         imgsz=request.imgsz,
@@ -97,14 +97,14 @@ def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
     )
 
 
-def figures(matches: Detections, names: dict[int, str], prefix: str = "") -> dict[str, Any]:
+def figures(matches: Detections, prefix: str = "") -> dict[str, Any]:
     """The figures of ``records.Accuracy`` that follow from matches, their names prefixed."""
     ap = average_precision(matches)
     return {
         f"{prefix}map50": float(np.mean([values[0] for values in ap.values()])),
         f"{prefix}map50_95": float(np.mean(list(ap.values()))),
-        f"{prefix}per_class": {names[i]: float(values[0]) for i, values in ap.items()},
-        f"{prefix}per_class_50_95": {names[i]: float(values.mean()) for i, values in ap.items()},
+        f"{prefix}per_class": {i: float(values[0]) for i, values in ap.items()},
+        f"{prefix}per_class_50_95": {i: float(values.mean()) for i, values in ap.items()},
     }
 
 

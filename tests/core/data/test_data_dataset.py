@@ -79,8 +79,16 @@ def test_ultralytics_agrees_on_paths_and_names(tmp_path: Path) -> None:
 
 def test_names_may_be_a_list_or_a_count(tmp_path: Path) -> None:
     assert read_dataset(make_dataset(tmp_path / "a", names=["x", "y"])).names == {0: "x", 1: "y"}
-    counted = read_dataset(make_dataset(tmp_path / "b", names=None, nc=2))
-    assert counted.names == {0: "class_0", 1: "class_1"}
+    for number, nc in enumerate((2, "2")):
+        counted = read_dataset(make_dataset(tmp_path / f"b{number}", names=None, nc=nc))
+        assert counted.names == {0: "class_0", 1: "class_1"}
+
+
+def test_ids_may_be_text_and_names_need_not_differ(tmp_path: Path) -> None:
+    text = read_dataset(make_dataset(tmp_path / "a", names={"1": "ball", "0": "ball"}))
+    assert text.names == {0: "ball", 1: "ball"}
+    blank = read_dataset(make_dataset(tmp_path / "b", names=["", ".", "-"]))
+    check_dataset(blank, class_names={0: "", 1: ".", 2: "-"})
 
 
 def test_an_image_list_and_a_path_key_work(tmp_path: Path) -> None:
@@ -349,12 +357,18 @@ def test_a_dataset_ultralytics_knows_is_loaded_by_its_code(
 def test_a_failing_download_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import ultralytics.utils
     from ultralytics.data import utils
 
+    home = tmp_path / "made for it" / "datasets"
+
     def offline(*_: object, **__: object) -> None:
+        (home / "coco8" / "images").mkdir(parents=True)
+        (home / "coco8" / "half.zip").write_bytes(b"half")
         raise ConnectionError("Download failure\nwith a second line")
 
-    monkeypatch.setattr(utils, "DATASETS_DIR", tmp_path / "datasets")
+    for module in (utils, ultralytics.utils):
+        monkeypatch.setattr(module, "DATASETS_DIR", home)
     monkeypatch.setattr(utils, "safe_download", offline)
     with pytest.raises(DatasetError) as caught:
         resolve_dataset("coco8.yaml", cache_dir=tmp_path / "cache")
@@ -362,7 +376,7 @@ def test_a_failing_download_is_one_sentence(
         "coco8.yaml: Ultralytics could not load the dataset (Download failure); "
         "check the network, or give the path of a data YAML."
     )
-    assert not (tmp_path / "cache").exists()
+    assert not any(tmp_path.iterdir())
 
 
 def test_digest_follows_content_not_place(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from dataset_kit import cut, make_images
 
 from prunebench.cli import app
 from prunebench.common.errors import DatasetError, InputError
@@ -91,3 +92,24 @@ def test_data_of_other_classes_are_refused(scenes: Path, tmp_path: Path) -> None
     file.write_text(yaml.safe_dump(other))
     with pytest.raises(DatasetError, match="'something else' here"):
         first_config(str(ASSET), str(file), file="mine.yaml", cache_dir=tmp_path)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_letterbox_follows_the_images_as_they_are_shown(turned: bool, tmp_path: Path) -> None:
+    data = make_images(tmp_path / "data", turned=turned, suffix="jpg")
+    text = first_config("yolov8n.yaml", str(data), file="mine.yaml", cache_dir=tmp_path)
+    sides = yaml.safe_load(text)["image"]
+    assert (sides["height"], sides["width"]) == ((96, 64) if turned else (64, 96))
+    assert f"typically {'36 x 96' if turned else '96 x 36'} (W x H)" in text
+
+
+def test_what_cannot_be_used_is_written_down(tmp_path: Path) -> None:
+    data = make_images(tmp_path / "data", suffix="jpg", test="images/nowhere")
+    cut(tmp_path / "data" / "images" / "train" / "1.jpg", 400)
+    text = first_config("yolov8n.yaml", str(data), file="mine.yaml", cache_dir=tmp_path)
+    assert "# 1 image cannot be used: images/train/1.jpg cannot be decoded." in text
+    assert "no image of the test split is there, so accuracy comes from val" in text
+    values = yaml.safe_load(text)
+    assert values["bad_images"] == "refuse"
+    assert values["accuracy"]["split"] == "val"
+    assert "Images: 2 train, 3 val" in text

@@ -81,7 +81,7 @@ def test_figures_are_those_of_ultralytics_validator(
     assert accuracy.map50 == pytest.approx(metrics.box.map50, abs=1e-4)
     assert accuracy.map50_95 == pytest.approx(metrics.box.map, abs=1e-4)
     per_class = {
-        NAMES[int(index)]: float(value)
+        int(index): float(value)
         for index, value in zip(metrics.box.ap_class_index, metrics.box.ap50, strict=True)
     }
     assert accuracy.per_class == pytest.approx(per_class, abs=1e-4)

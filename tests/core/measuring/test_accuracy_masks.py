@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from accuracy_kit import export_spread_out, request, write_labelled
-from pruning_kit import NAMES, tiny_network
+from pruning_kit import tiny_network
 from ultralytics.models import YOLO
 
 from prunebench.common.errors import DatasetError
@@ -82,7 +82,7 @@ def test_both_figures_are_those_of_ultralytics_validator(
     assert accuracy.mask_map50 == pytest.approx(metrics.seg.map50, abs=1e-4)
     assert accuracy.mask_map50_95 == pytest.approx(metrics.seg.map, abs=1e-4)
     per_class = {
-        NAMES[int(index)]: float(value)
+        int(index): float(value)
         for index, value in zip(metrics.seg.ap_class_index, metrics.seg.ap50, strict=True)
     }
     assert accuracy.mask_per_class == pytest.approx(per_class, abs=1e-4)

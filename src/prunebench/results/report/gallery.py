@@ -21,6 +21,7 @@ from prunebench.common.files import write_atomically
 from prunebench.common.records import Exported, Record, VariantRecord
 from prunebench.measuring.map_bootstrap import load_detections
 from prunebench.measuring.session import SessionSettings
+from prunebench.results.report.per_class import class_labels
 from prunebench.results.report.stored import ReportedRun
 
 if TYPE_CHECKING:
@@ -138,7 +139,8 @@ def _scene(run: ReportedRun, path: Path, variants: Sequence[VariantRecord]) -> S
     from prunebench.measuring.inference import read_letterboxed
 
     imgsz = run.config.image.hw
-    names = next(v.audit.structure.names for v in variants if v.audit is not None)
+    known = next(v.audit.structure.names for v in variants if v.audit is not None)
+    names = class_labels(known)
     tensor, factor, offset = read_letterboxed(path, imgsz)
     labels = np.zeros((0, 5))
     if labels_of(path).is_file():

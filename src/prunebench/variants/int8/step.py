@@ -137,7 +137,7 @@ def _map50(onnx_file: Path, request: Request, emit: Emit) -> float:
     # A mask is cut out by its box, so masks suffer from whatever boxes do.
     matches = boxes if masks is None else masks
     accuracy.check_labelled(matches, request.images)
-    map50: float = accuracy.figures(matches, request.names)["map50"]
+    map50: float = accuracy.figures(matches)["map50"]
     return map50
 
 

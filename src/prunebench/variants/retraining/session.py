@@ -45,6 +45,8 @@ class Session:
         """Train until the last epoch, a limit, or an error; ``callbacks`` come after our own."""
         from ultralytics.models.yolo.model import YOLO
 
+        from prunebench.variants.retraining.every_image import on_every_image
+
         last = self._store.begin()
         model = YOLO(self._job.checkpoint if last is None else last)
         for event, callback in (*self._callbacks().items(), *callbacks.items()):
@@ -53,6 +55,7 @@ class Session:
         whole = f"continuing after epoch {done} of {self._budget.epochs}"
         self._progress.tell(Stage(what=whole if done else "reading the images"))
         try:
+            trainer = on_every_image(trainer or model.task_map[str(model.task)]["trainer"])
             model.train(trainer=trainer, resume=last is not None, **self._arguments())
         finally:
             self._store.update(seconds=self._seconds())
@@ -78,6 +81,8 @@ class Session:
             "plots": False,
             "val": True,
             "exist_ok": True,
+            # Ids say which class is which; by their names two of one name would become one.
+            "cls_remap": False,
         }
 
     def _callbacks(self) -> dict[str, Any]:
