@@ -21,7 +21,7 @@ from prunebench.common.files import write_atomically
 from prunebench.common.records import Exported, Record, VariantRecord
 from prunebench.measuring.map_bootstrap import load_detections
 from prunebench.measuring.session import SessionSettings
-from prunebench.results.report.per_class import class_labels
+from prunebench.results.ranking.classes import class_labels
 from prunebench.results.report.stored import ReportedRun
 
 if TYPE_CHECKING:
