@@ -108,7 +108,7 @@ def test_the_baseline_at_its_training_size_stands_beside_another_letterbox() -> 
     variants = plan_variants(config, 640)
     assert [(v.name, v.parent, v.control, v.imgsz) for v in variants if v.imgsz] == [
         ("baseline-384x640", "baseline", "trained-size", (384, 640)),
-        ("baseline-384x640-int8", "baseline-384x640", None, (384, 640)),
+        ("baseline-384x640-int8", "baseline-384x640", "trained-size", (384, 640)),
     ]
     assert variants[2].steps == ("load checkpoint", "change the letterbox to 384x640")
     assert size_notes(config, variants) == (
