@@ -18,7 +18,7 @@ $(READY): $(PINNED)
 $(DEV): $(PINNED)
 	@scripts/setup dev
 
-demo: $(READY) ## Compare six variants of the shipped model on the built-in scenes (6 minutes)
+demo: $(READY) ## Compare eight variants of the shipped model on the built-in scenes (6 minutes)
 	@$(BIN)/prunebench run --config configs/quickstart.yaml
 
 serve: $(READY) ## Run a Prefect server, the deployments and a worker until Ctrl-C

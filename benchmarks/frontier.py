@@ -96,6 +96,7 @@ def _config(
             "prune": {"target": targets, **prune},
             "retrain": {
                 "rounds": 1,
+                "control": False,
                 "epochs": options.epochs,
                 "imgsz": options.imgsz,
                 "batch": options.batch,

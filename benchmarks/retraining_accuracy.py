@@ -111,6 +111,7 @@ def configuration(options: argparse.Namespace, arm: Arm, seed: int) -> Config:
     values["retrain"] |= {
         "rounds": 1,
         "epochs": options.epochs,
+        "control": False,
         "strategies": {arm.strategy: chosen},
     }
     values |= {"data": options.data, "seed": seed, "out": str(options.out)}

@@ -62,7 +62,7 @@ def run(
 
 @app.command()
 def demo(out: OutOption = None, quiet: QuietOption = False, as_json: JsonOption = False) -> None:
-    """Compare six variants of the shipped model on built-in data (about 6 minutes)."""
+    """Compare eight variants of the shipped model on built-in data (about 6 minutes)."""
     from prunebench.config.demo import demo_config
 
     _run(demo_config(out), quiet=quiet, as_json=as_json)

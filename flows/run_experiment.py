@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
+from prefect import allow_failure, flow
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed, State
 
@@ -58,7 +58,10 @@ def run_experiment(config: Config) -> State[Any]:
                 else:
                     parent = None if planned.parent is None else made[planned.parent]
                     baseline = None if parent is None else made["baseline"]
-                    rounds = [finished[other]["accuracy"] for other in planned.judged_by]
+                    rounds: list[Any] = [finished[n]["accuracy"] for n in planned.judged_by]
+                    if planned.control is not None:
+                        # Whoever of the others failed, the rest need their control.
+                        rounds = [allow_failure(future) for future in rounds]
                     made[name] = make.submit(experiment, planned, parent, baseline, rounds)
                     exported[name] = export.submit(experiment, made[name])
                     finished[name] = {"make": made[name], "export": exported[name]}

@@ -17,7 +17,7 @@ from prunebench.experiment.make import evaluate_variant, export_variant, make_va
 from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import Experiment
 from prunebench.experiment.prune import needs_measuring
-from prunebench.experiment.stop_rule import judge_round
+from prunebench.experiment.stop_rule import judge_control, judge_round
 from prunebench.steps.child import was_ended
 from prunebench.steps.events import Epoch, Event, Failed, announce, line
 from tasks.cores import cores, retraining
@@ -31,12 +31,15 @@ def make(
     planned: PlannedVariant,
     parent: VariantRecord | None,
     baseline: VariantRecord | None,
-    rounds: Sequence[VariantRecord],
+    rounds: Sequence[Any],
 ) -> VariantRecord:
-    """Make and audit a checkpoint; ``rounds`` are the two that decide whether it is trained."""
+    """Make and audit a checkpoint; ``rounds`` are those that decide whether it is trained."""
     name = planned.name
     with _share(experiment, planned), _failure_announced(name), _progress_in_ui(name) as emit:
-        judgement = judge_round(experiment, *rounds) if rounds else None
+        if planned.control is not None:
+            judgement = judge_control(rounds)
+        else:
+            judgement = judge_round(experiment, *rounds) if rounds else None
         return make_variant(experiment, planned, parent, baseline, emit, judgement)
 
 

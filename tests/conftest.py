@@ -68,7 +68,8 @@ def share_steps(out: Path, factory: pytest.TempPathFactory) -> Path:
 def tiny_values(out: Path, **changes: Any) -> dict[str, Any]:
     """A configuration that runs the whole chain in about a minute.
 
-    It has just enough test images for a difference in accuracy to be declared.
+    It has just enough test images for a difference in accuracy to be declared, and no control
+    `retrained`, which is one more training.
     """
     values: dict[str, Any] = {
         "name": "tiny",
@@ -82,6 +83,7 @@ def tiny_values(out: Path, **changes: Any) -> dict[str, Any]:
             "epochs": 1,
             "imgsz": 64,
             "batch": 8,
+            "control": False,
             "strategies": {"standard": {}, "preserving": {"lr0": 0.001}},
         },
         "export": {"parity_images": 2},

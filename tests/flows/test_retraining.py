@@ -31,7 +31,7 @@ STILL = {"preserving": {"lr0": 1e-6, "warmup_epochs": 0, "freeze": 22}}
 
 def run(out: Path, listener: Any, **retrain: Any) -> Any:
     """State of one run of the flow."""
-    values = tiny_values(out, retrain=retrain)
+    values = tiny_values(out, retrain={"control": True, **retrain})
     with listening(listener):
         return run_experiment(parse_config(values), return_state=True)
 
@@ -51,7 +51,7 @@ def stopped(out: Path) -> tuple[Any, list[dict[str, Any]]]:
 def test_a_chain_without_a_gain_is_stopped_and_neither_failed_nor_ranked(stopped: Any) -> None:
     state, events = stopped
     assert state.is_completed()
-    assert state.message.startswith("4 of 6 variants ranked")
+    assert state.message.startswith("6 of 10 variants ranked")
     assert "preserving-3, preserving-4" in state.message
     outcome = state.result()
     assert outcome["failed"] == [], "so the command ends with 0"
@@ -61,9 +61,15 @@ def test_a_chain_without_a_gain_is_stopped_and_neither_failed_nor_ranked(stopped
     assert reason is not None
     assert (reason.round, reason.finding) == (2, "no_gain")
     assert variants["preserving-4"].not_trained == reason
+    for name in ("retrained-3", "retrained-4"):
+        beside = variants[name].not_trained
+        assert beside is not None
+        assert beside.finding == "chains_ended", "nobody is left to be held against it"
     assert {event.variant for event in events if event.kind == "epoch"} == {
         "preserving-1",
         "preserving-2",
+        "retrained-1",
+        "retrained-2",
     }
     ranking = read_outcome(folder).rankings[0]
     assert {row.name for row in ranking.rows} == {
@@ -71,9 +77,14 @@ def test_a_chain_without_a_gain_is_stopped_and_neither_failed_nor_ranked(stopped
         "pruned",
         "preserving-1",
         "preserving-2",
+        "retrained-1",
+        "retrained-2",
     }
     assert ranking.failures == ()
-    assert [left_out.name for left_out in ranking.not_trained] == ["preserving-3", "preserving-4"]
+    assert [left_out.name for left_out in ranking.not_trained] == [
+        *("preserving-3", "preserving-4"),
+        *("retrained-3", "retrained-4"),
+    ]
 
 
 def test_the_reason_is_told_wherever_the_run_is_shown(stopped: Any) -> None:

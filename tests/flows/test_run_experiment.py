@@ -45,12 +45,14 @@ from prunebench.steps.events import Event, listening, text_of
 from tasks.regression_events import REGRESSION_EVENT
 from tests.conftest import share_steps, tiny_values
 
-NAMES = ("baseline", "pruned", "standard-1", "preserving-1")
+NAMES = ("baseline", "pruned", "standard-1", "preserving-1", "retrained-1")
+TRAINED = {"standard-1", "preserving-1", "retrained-1"}
 
 
 def values(out: Path, retrain: Any = None, **changes: Any) -> dict[str, Any]:
-    """A configuration that trains two variants at once."""
-    return tiny_values(out, retrain={"parallel_trainings": 2, **(retrain or {})}, **changes)
+    """A configuration that trains two variants at once, and the control that is on by default."""
+    settings = {"parallel_trainings": 2, "control": True, **(retrain or {})}
+    return tiny_values(out, retrain=settings, **changes)
 
 
 def ended(out: Path, **changes: Any) -> tuple[Any, list[dict[str, Any]]]:
@@ -142,7 +144,7 @@ def test_every_variant_is_made_measured_and_ranked(first: Any) -> None:
     outcome, events = first
     folder = Path(outcome["folder"])
     assert outcome["failed"] == []
-    assert trained(events) == {"standard-1", "preserving-1"}
+    assert trained(events) == TRAINED
     ranking = read_outcome(folder).rankings[0]
     assert {row.name for row in ranking.rows} == set(NAMES)
     for name in NAMES:
@@ -175,9 +177,10 @@ def test_the_audit_says_what_each_variant_is(first: Any) -> None:
         "pruned": "pruned",
         "standard-1": "restored",
         "preserving-1": "preserved",
+        "retrained-1": "unpruned",
     }
     counts = {name: variants[name].audit.structure.parameters for name in NAMES}
-    assert counts["baseline"] == counts["standard-1"] == 3_012_213
+    assert counts["baseline"] == counts["standard-1"] == counts["retrained-1"] == 3_012_213
     assert counts["pruned"] == counts["preserving-1"] < counts["baseline"]
 
 
@@ -271,7 +274,7 @@ def test_an_mlflow_server_out_of_reach_loses_no_run(second: Any) -> None:
 def test_a_changed_hyper_parameter_runs_only_its_strategy_again(out: Path, first: Any) -> None:
     strategies = {"standard": {}, "preserving": {"lr0": 0.0005}}
     _, events = run(out, retrain={"strategies": strategies})
-    assert trained(events) == {"preserving-1"}
+    assert trained(events) == {"preserving-1", "retrained-1"}, "which follows its recipe"
 
 
 def test_a_file_that_changed_is_not_trusted(out: Path, first: Any) -> None:
@@ -295,7 +298,8 @@ def test_a_failed_variant_takes_down_only_what_depends_on_it(out: Path, first: A
     outcome = state.result()
     assert outcome["failed"] == ["standard-1", "standard-2"]
     ranking = read_outcome(Path(outcome["folder"])).rankings[0]
-    assert {row.name for row in ranking.rows} == {"baseline", "pruned"}
+    ranked = {row.name for row in ranking.rows}
+    assert ranked == {"baseline", "pruned", "retrained-1", "retrained-2"}
     failed = [text for level, text in log_of(state, "ranked at") if level == logging.ERROR]
     assert any(text.startswith("standard-1: failed: ") for text in failed), failed
     reasons = {failed.name: failed.reason for failed in ranking.failures}

@@ -263,11 +263,12 @@ class Judgement(Record):
 
     ``finding``: whether a ``gain`` in mAP50 (0..1, of ``metric``) is shown (``no_gain``: the rounds
     after it are left out), or why that cannot be judged: it is an ``other_network`` than the round
-    before, or there are ``few_images``, fewer than ``needed``.
+    before, or there are ``few_images``, fewer than ``needed``. For the control ``retrained``:
+    ``chains_ended``, every chain beside it.
     """
 
     round: int
-    finding: Literal["gain", "no_gain", "other_network", "few_images"]
+    finding: Literal["gain", "no_gain", "other_network", "few_images", "chains_ended"]
     gain: Interval | None = None
     metric: Overlap = "box"
     images: int | None = None
@@ -276,7 +277,7 @@ class Judgement(Record):
     @property
     def stops(self) -> bool:
         """Whether the rounds after it are left out."""
-        return self.finding == "no_gain"
+        return self.finding in ("no_gain", "chains_ended")
 
 
 class Reached(Record):

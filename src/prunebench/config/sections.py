@@ -198,6 +198,12 @@ class PruneConfig(Section):
         return self
 
     @property
+    def training_epochs(self) -> int:
+        """Epochs that are trained before and between the removals of channels."""
+        sparse = 0 if self.sparsity is None else self.sparsity.epochs
+        return sparse + (self.stages - 1) * self.stage_epochs
+
+    @property
     def goals(self) -> tuple[Goal, ...]:
         """What each pruned variant is to reach."""
         return tuple(parse_goal(str(target)) for target in _listed(self.target))
@@ -233,6 +239,11 @@ class RetrainConfig(Section):
         "never",
         description="no_gain: from round 2 on, a round that shows no gain over the one before "
         "ends its chain, and the rounds after it are not trained.",
+    )
+    control: bool = Field(
+        True,
+        description="Retrain the unpruned network too, by `preserving` with the same budget: "
+        "without it, what pruning costs cannot be told from what retraining gives.",
     )
     parallel_trainings: int = Field(
         1,
@@ -381,7 +392,8 @@ class RankingConfig(Section):
         0.05,
         ge=0,
         lt=1,
-        description="mAP50 that a recommended variant may lose against the baseline; null: any.",
+        description="mAP50 that a recommended variant may lose against the baseline, and a "
+        "retrained one against the unpruned network retrained alike; null: any.",
     )
     max_class_loss: float | None = Field(
         None,

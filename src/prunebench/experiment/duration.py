@@ -88,12 +88,12 @@ def workload(config: Config, plan: Sequence[PlannedVariant]) -> Workload:
         for v in plan
         if v.goal is not None and v.strategy is None and v.control is None and not v.quantized
     ]
-    epochs = {v.name: config.retrain.epochs for v in plan if v.strategy is not None}
+    before = config.prune.training_epochs
+    epochs = {
+        v.name: config.retrain.epochs if v.round else before for v in plan if v.strategy is not None
+    }
     if config.model.endswith(NETWORK_SUFFIXES):
         epochs["baseline"] = config.baseline.epochs
-    before = (config.prune.stages - 1) * config.prune.stage_epochs
-    if config.prune.sparsity is not None:
-        before += config.prune.sparsity.epochs
     if before:
         epochs |= {v.name: before for v in pruned}
     stock = config.retrain.rounds * config.retrain.epochs + epochs.get("baseline", 0)

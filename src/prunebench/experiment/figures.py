@@ -78,6 +78,8 @@ def measured_from(
                 parent=variant.parent,
                 strategy=None if plan is None else plan.strategy,
                 control=None if plan is None else plan.control,
+                epochs=0 if plan is None else plan.epochs,
+                quantized=variant.quantization is not None,
                 parameters=None if audit is None else audit.structure.parameters,
                 verdict=None if audit is None else audit.verdict,
                 grounds=None if audit is None else audit.grounds,

@@ -21,7 +21,7 @@ from prunebench.common.records import (
 from prunebench.experiment.alternatives import at_letterbox, smaller_stock
 from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import Experiment
-from prunebench.experiment.prune import prune
+from prunebench.experiment.prune import preserving_settings, prune
 from prunebench.experiment.run_step import (
     checkpoint_of,
     images_digest,
@@ -94,15 +94,18 @@ def make_variant(
         else:
             teacher = checkpoint_of(experiment, baseline or parent)
             inputs["teacher"] = sha256_of(teacher)
-            settings, threads = experiment.config.retrain, experiment.retraining_threads
+            config, threads = experiment.config, experiment.retraining_threads
+            preserving = planned.strategy == "preserving"
             request = training_request(
                 experiment,
                 planned.strategy,
-                settings.strategies[planned.strategy],
+                preserving_settings(config)
+                if preserving
+                else config.retrain.strategies[planned.strategy],
                 checkpoint=str(checkpoint_of(experiment, parent)),
                 teacher=str(teacher),
                 round=planned.round,
-                epochs=settings.epochs,
+                epochs=config.retrain.epochs if planned.round else config.prune.training_epochs,
                 threads=threads,
             )
             run = run_cached(experiment, "train", request, inputs, emit, threads=threads)

@@ -38,13 +38,15 @@ class PlannedVariant(Record):
     Attributes:
         name: ``baseline``, ``pruned``, ``<strategy>-<round>``; with several targets
             ``pruned-<target>``, ``<strategy>-<target>-<round>``; of controls
-            ``baseline-<height>x<width>``, ``smaller``, ``smaller-<target>``; of a quantized
-            sibling its parent's with ``-int8``.
+            ``baseline-<height>x<width>``, ``smaller``, ``smaller-<target>``, ``retrained-<round>``;
+            of a quantized sibling its parent's with ``-int8``.
         parent: ``None`` for the baseline, the pruned variant for a smaller stock network.
         steps: The chain of steps that makes it, ``strategy`` and ``round`` those of the last one.
+        epochs: Most epochs that the network was trained for since the baseline.
         goal: What the pruning it comes from is to reach, ``None`` for the baseline.
-        judged_by: The two rounds before it, where their comparison decides whether it is trained.
-        control: Which cheap alternative to pruning it is, ``None`` where it is none.
+        judged_by: The two rounds before it, where their comparison decides whether it is trained;
+            for the control ``retrained`` the same round of every chain, where these may end.
+        control: Which control it is, its INT8 sibling too; ``None`` where it is none.
         imgsz: (height, width) of a letterbox of its own in pixels, ``None``: the experiment's.
         quantized: Whether it is its parent's ONNX file in INT8.
     """
@@ -54,6 +56,7 @@ class PlannedVariant(Record):
     steps: tuple[str, ...]
     strategy: str | None = None
     round: int = 0
+    epochs: int = 0
     goal: Goal | None = None
     judged_by: tuple[str, ...] = ()
     control: Control | None = None
@@ -82,10 +85,12 @@ def plan_variants(
             name=f"pruned-{label}".removesuffix("-"),
             parent="baseline",
             steps=(*first, *before, step),
+            epochs=config.prune.training_epochs,
             goal=goal,
         )
         variants.append(pruned)
         variants += _retrained(config, pruned, label)
+    variants += list(_retrained_unpruned(config, variants))
     side = config.baseline.imgsz if trained else trained_at
     variants += _controls(config, variants, side, stride)
     return (*variants, *_quantized(config, variants))
@@ -106,6 +111,7 @@ def _retrained(config: Config, pruned: PlannedVariant, label: str) -> list[Plann
                 steps=(*parent.steps, f"retrain {strategy} round {number}"),
                 strategy=strategy,
                 round=number,
+                epochs=parent.epochs + config.retrain.epochs,
                 goal=pruned.goal,
                 judged_by=judged_by,
             )
@@ -126,6 +132,35 @@ def size_notes(config: Config, variants: Sequence[PlannedVariant]) -> tuple[str,
     if side != max(config.image.hw) and any(variant.strategy for variant in variants):
         notes.append(m("size.retrained", trained=side, **deployed))
     return tuple(notes)
+
+
+def _retrained_unpruned(
+    config: Config, variants: Sequence[PlannedVariant]
+) -> Iterator[PlannedVariant]:
+    """The control ``retrained``: the unpruned network after each round of the same training.
+
+    One chain serves every target and strategy. It follows the recipe of ``preserving``, whatever
+    else is compared: distilled by the same teacher, the baseline. Where pruning trains as well,
+    with a regulariser or between its stages, a round 0 gives the control as many epochs, but no
+    regulariser, which only makes channels dispensable.
+    """
+    before, shared = config.prune.training_epochs, config.retrain
+    if not shared.control:
+        return
+    parent = variants[0]
+    for number in range(0 if before else 1, (shared.rounds if shared.strategies else 0) + 1):
+        beside = tuple(v.name for v in variants if v.judged_by and v.round == number)
+        parent = PlannedVariant(
+            name=f"retrained-{number}",
+            parent=parent.name,
+            steps=(*parent.steps, f"retrain preserving round {number}"),
+            strategy="preserving",
+            round=number,
+            epochs=parent.epochs + (shared.epochs if number else before),
+            judged_by=beside,
+            control="retrained",
+        )
+        yield parent
 
 
 def _controls(
@@ -197,14 +232,15 @@ def _quantized(config: Config, variants: Sequence[PlannedVariant]) -> Iterator[P
             fix="set it to onnx",
         )
     for variant in variants:
-        unpruned = is_control and variant.parent is None
-        if variant.name in wanted or unpruned:
+        is_baseline = variant.parent is None
+        if variant.name in wanted or (is_control and is_baseline):
             yield PlannedVariant(
                 name=f"{variant.name}{INT8}",
                 parent=variant.name,
                 steps=(*variant.steps, "quantize to int8"),
+                epochs=variant.epochs,
                 goal=variant.goal,
-                control="int8" if unpruned else None,
+                control="int8" if is_baseline else variant.control,
                 imgsz=variant.imgsz,
                 quantized=True,
             )

@@ -94,7 +94,9 @@ def _sparse(
 ) -> tuple[str, str]:
     """The unpruned network after its training with a regulariser."""
     settings = SparseSettings(
-        **_preserving(experiment).model_dump(include=set(TrainingSettings.model_fields)),
+        **preserving_settings(experiment.config).model_dump(
+            include=set(TrainingSettings.model_fields)
+        ),
         kind=sparsity.kind,
         weight=sparsity.weight,
         ignore=experiment.config.prune.ignore,
@@ -159,7 +161,7 @@ def _stage_training(experiment: Experiment) -> TrainRequest:
     return training_request(
         experiment,
         "preserving",
-        _preserving(experiment),
+        preserving_settings(experiment.config),
         checkpoint="",
         data_yaml="",
         round=1,
@@ -167,6 +169,6 @@ def _stage_training(experiment: Experiment) -> TrainRequest:
     )
 
 
-def _preserving(experiment: Experiment) -> StrategySettings:
+def preserving_settings(config: Config) -> StrategySettings:
     """Settings of ``preserving``, its defaults where the configuration has none."""
-    return experiment.config.retrain.strategies.get("preserving") or PreservingSettings()
+    return config.retrain.strategies.get("preserving") or PreservingSettings()

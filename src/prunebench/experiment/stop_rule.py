@@ -8,6 +8,7 @@ of the boxes or the masks, whichever rank.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,18 @@ from prunebench.experiment.figures import network_key
 from prunebench.experiment.prepare import Experiment
 from prunebench.measuring.map_bootstrap import image_weights, load_detections, mean_ap
 from prunebench.results.ranking.compare import FEWEST_IMAGES
+
+
+def judge_control(rounds: Sequence[object]) -> Judgement | None:
+    """Stop the chain of the control ``retrained`` where every chain beside it was stopped.
+
+    What has failed in ``rounds``, the same round of these chains, is no record and does not count.
+    """
+    ended = [record.not_trained for record in rounds if isinstance(record, VariantRecord)]
+    if not ended or None in ended:
+        return None
+    last = max(judgement.round for judgement in ended if judgement is not None)
+    return Judgement(round=last, finding="chains_ended")
 
 
 def judge_round(experiment: Experiment, before: VariantRecord, after: VariantRecord) -> Judgement:

@@ -32,7 +32,8 @@ LATENCY = {
 
 
 def config(**changes: object) -> Config:
-    values = {"model": "best.pt", "retrain": {"rounds": 1, "epochs": 3}, "latency": LATENCY}
+    retrain = {"rounds": 1, "epochs": 3, "control": False}
+    values = {"model": "best.pt", "retrain": retrain, "latency": LATENCY}
     return Config.model_validate({**values, **changes})
 
 
@@ -72,12 +73,15 @@ def test_everything_that_trains_is_counted() -> None:
         baseline={"epochs": 20},
         prune={"stages": 3, "stage_epochs": 2, "sparsity": {"kind": "bn_l1", "epochs": 5}},
         controls=["smaller"],
+        retrain={"rounds": 1, "epochs": 3},
     )
     assert workload(settings, plan_variants(settings)).epochs == {
         "baseline": 20,
         "pruned": 9,
         "standard-1": 3,
         "preserving-1": 3,
+        "retrained-0": 9,
+        "retrained-1": 3,
         "smaller": 23,
     }
 
@@ -170,7 +174,7 @@ def test_what_is_left_falls_as_the_run_goes_on() -> None:
 
 
 def test_what_failed_takes_its_children_with_it() -> None:
-    left = time_left(config(retrain={"rounds": 2}), Clock())
+    left = time_left(config(retrain={"rounds": 2, "control": False}), Clock())
     left.on_event(Failed(variant="pruned", reason="no"))
     left.on_event(Finished(step="make", found="", variant="baseline"))
     expected = EXPORT_S + START_S + 4 * left._work.round_s

@@ -59,7 +59,7 @@ def test_the_command_writes_what_it_saw_and_what_runs(
     assert config.image.hw == (96, 160)
     assert (config.retrain.epochs, config.retrain.imgsz) == (12, 160)
     assert config.accuracy.split == "test"
-    assert len(plan_variants(config)) == 6
+    assert len(plan_variants(config)) == 8
     with pytest.raises(InputError, match=r"exists already; choose another with --file"):
         app(command, standalone_mode=False)
     assert file.read_text(encoding="utf-8") == text

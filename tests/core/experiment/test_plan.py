@@ -9,7 +9,7 @@ from prunebench.config.loading import Config
 from prunebench.experiment.plan import PlannedVariant, plan_variants, size_notes
 
 
-def test_the_reference_experiment_has_six_variants() -> None:
+def test_the_reference_experiment_has_six_variants_and_a_control_of_each_round() -> None:
     variants = plan_variants(Config(model="best.pt"))
     assert [v.name for v in variants] == [
         "baseline",
@@ -18,6 +18,8 @@ def test_the_reference_experiment_has_six_variants() -> None:
         "standard-2",
         "preserving-1",
         "preserving-2",
+        "retrained-1",
+        "retrained-2",
     ]
 
 
@@ -28,7 +30,7 @@ def test_every_parent_comes_first_and_its_steps_are_the_start_of_its_childs() ->
             parent = seen[variant.parent]
             assert variant.steps[:-1] == parent.steps
         seen[variant.name] = variant
-    assert len(seen) == 2 + 2 * 4
+    assert len(seen) == 2 + 3 * 4
 
 
 def test_no_rounds_leave_the_pruned_network_alone() -> None:
@@ -53,6 +55,7 @@ def test_several_targets_each_have_their_own_chain() -> None:
         ("preserving-1.5x-1", "pruned-1.5x"),
         ("pruned-8ms", "baseline"),
         ("preserving-8ms-1", "pruned-8ms"),
+        ("retrained-1", "baseline"),
     ]
 
 
@@ -71,6 +74,7 @@ def test_controls_and_quantized_siblings_follow_what_they_are_made_from() -> Non
         ("baseline", None, None, False),
         ("pruned", "baseline", None, False),
         ("preserving-1", "pruned", None, False),
+        ("retrained-1", "baseline", "retrained", False),
         ("baseline-160x288", "baseline", "resolution", False),
         ("smaller", "pruned", "smaller", False),
         ("baseline-int8", "baseline", "int8", True),
@@ -94,7 +98,7 @@ def test_the_int8_baseline_exists_once() -> None:
     assert [(v.name, v.control) for v in variants.values() if v.quantized] == [
         ("baseline-int8", "int8"),
         ("pruned-int8", None),
-        ("baseline-160x288-int8", None),
+        ("baseline-160x288-int8", "resolution"),
     ]
     assert variants["baseline-160x288-int8"].imgsz == (160, 288)
 
@@ -104,7 +108,7 @@ def test_the_baseline_at_its_training_size_stands_beside_another_letterbox() -> 
     variants = plan_variants(config, 640)
     assert [(v.name, v.parent, v.control, v.imgsz) for v in variants if v.imgsz] == [
         ("baseline-384x640", "baseline", "trained-size", (384, 640)),
-        ("baseline-384x640-int8", "baseline-384x640", None, (384, 640)),
+        ("baseline-384x640-int8", "baseline-384x640", "trained-size", (384, 640)),
     ]
     assert variants[2].steps == ("load checkpoint", "change the letterbox to 384x640")
     assert size_notes(config, variants) == (
@@ -140,6 +144,64 @@ def test_retraining_at_another_size_than_the_letterbox_is_told() -> None:
     )
     pruned_only = Config(model="best.pt", retrain={"imgsz": 640, "rounds": 0})
     assert size_notes(pruned_only, plan_variants(pruned_only)) == ()
+
+
+def test_the_unpruned_network_is_retrained_in_one_chain_whatever_is_compared() -> None:
+    variants = planned(
+        prune={"target": ["1.5x", "2x"]}, retrain={"rounds": 3, "strategies": {"standard": {}}}
+    )
+    chain = [v for v in variants.values() if v.control == "retrained"]
+    assert [(v.name, v.parent, v.round) for v in chain] == [
+        ("retrained-1", "baseline", 1),
+        ("retrained-2", "retrained-1", 2),
+        ("retrained-3", "retrained-2", 3),
+    ]
+    assert {v.strategy for v in chain} == {"preserving"}
+    assert {v.goal for v in chain} == {None}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"retrain": {"rounds": 0}},
+        {"retrain": {"strategies": {}}},
+        {"retrain": {"control": False}},
+        {"retrain": {"control": False}, "prune": {"stages": 3}},
+    ],
+)
+def test_without_retraining_there_is_no_such_control_nor_where_it_is_off(
+    values: dict[str, Any],
+) -> None:
+    assert not [v for v in planned(**values).values() if v.control == "retrained"]
+
+
+@pytest.mark.parametrize("strategies", [{}, {"standard": {}, "preserving": {}}])
+@pytest.mark.parametrize(
+    "prune",
+    [{}, {"stages": 3, "stage_epochs": 2}, {"sparsity": {"kind": "bn_l1", "epochs": 7}}],
+)
+def test_every_trained_variant_has_a_control_of_as_many_epochs(
+    prune: dict[str, Any], strategies: dict[str, Any]
+) -> None:
+    variants = planned(
+        prune=prune, retrain={"epochs": 5, "strategies": strategies}, quantize="int8"
+    )
+    budgets = {v.epochs for v in variants.values() if v.control is None and v.epochs}
+    found = [v for v in variants.values() if v.control == "retrained" and not v.quantized]
+    assert sorted(budgets) == [v.epochs for v in found]
+    for variant in variants.values():
+        if variant.quantized and variant.parent is not None:
+            assert variant.epochs == variants[variant.parent].epochs
+
+
+def test_the_control_ends_with_the_chains_it_is_held_against() -> None:
+    variants = planned(retrain={"rounds": 4, "stop_when": "no_gain"})
+    assert {n: v.judged_by for n, v in variants.items() if v.control} == {
+        "retrained-1": (),
+        "retrained-2": (),
+        "retrained-3": ("standard-3", "preserving-3"),
+        "retrained-4": ("standard-4", "preserving-4"),
+    }
 
 
 @pytest.mark.parametrize(

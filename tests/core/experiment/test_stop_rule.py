@@ -23,7 +23,7 @@ from prunebench.common.records import (
 from prunebench.config.loading import Config
 from prunebench.experiment.plan import plan_variants
 from prunebench.experiment.prepare import Experiment
-from prunebench.experiment.stop_rule import judge_round
+from prunebench.experiment.stop_rule import judge_control, judge_round
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_judgement
 
@@ -182,6 +182,21 @@ def test_a_stopped_chain_stays_stopped(experiment: Experiment) -> None:
     assert judge_round(experiment, before, left_out) == judgement
 
 
+def test_the_control_goes_on_as_long_as_a_chain_beside_it_does() -> None:
+    def record(round: int | None) -> VariantRecord:
+        judgement = None if round is None else Judgement(round=round, finding="no_gain")
+        return VariantRecord(name="x", parent="y", steps=(), judgement=judgement)
+
+    ended, trained, failed = record(2), record(None), ValueError("out of memory")
+    assert judge_control([]) is None
+    assert judge_control([ended, trained]) is None
+    assert judge_control([failed, trained]) is None
+    assert judge_control([failed, None]) is None
+    stopped = Judgement(round=3, finding="chains_ended")
+    assert judge_control([ended, record(3), failed]) == stopped
+    assert stopped.stops
+
+
 @pytest.mark.parametrize(
     ("figures", "sentence"),
     [
@@ -209,7 +224,7 @@ def test_the_reason_is_one_sentence(figures: tuple[float, ...], sentence: str) -
 def test_a_round_is_judged_from_the_third_on_where_that_is_asked_for() -> None:
     retrain = {"rounds": 4, "strategies": {"preserving": {}}}
     asked = plan_variants(Config(model="best.pt", retrain={**retrain, "stop_when": "no_gain"}))
-    assert {v.name: v.judged_by for v in asked if v.judged_by} == {
+    assert {v.name: v.judged_by for v in asked if v.judged_by and v.control is None} == {
         "preserving-3": ("preserving-1", "preserving-2"),
         "preserving-4": ("preserving-2", "preserving-3"),
     }

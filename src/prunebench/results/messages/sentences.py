@@ -123,6 +123,10 @@ def _worded(metric: records.Metric, measured: Interval, *, signed: bool = False)
 def _advice(advice: records.Advice, ranking: records.Ranking, m: Messages) -> str:
     use, fps = m(f"sentence.use.{advice.use}"), f"{ranking.realtime_fps:g}"
     if advice.recommended is None:
+        if advice.confounded:
+            names = m.some(advice.confounded)
+            key = "sentence.advice.confounded"
+            return m.clauses([m(key, use=use, names=names, leader=advice.leader)])
         if advice.use == "accuracy":
             return m.clauses([m("sentence.advice.none.accuracy", use=use)])
         parts = [m("sentence.advice.none", use=use, fps=fps)]
@@ -148,6 +152,10 @@ def _advice(advice: records.Advice, ranking: records.Ranking, m: Messages) -> st
         parts = [m("sentence.advice.instead", leader=advice.leader, **values)]
     if advice.tied:
         parts.append(m("sentence.advice.tied", names=m.listed(advice.tied)))
+    if chosen.control is not None:
+        parts.append(m("sentence.advice.control"))
+    if advice.confounded:
+        parts.append(m("sentence.advice.rivals", names=m.some(advice.confounded)))
     if chosen.keeps_accuracy == "not shown":
         parts.append(m("sentence.advice.accuracy"))
     if losses := chosen.class_losses:
@@ -194,6 +202,12 @@ def _doubt(doubt: records.Doubt, ranking: records.Ranking, m: Messages) -> str:
             values["why"] = tell_grounds(doubt.grounds, m, parameters=parameters)
     elif isinstance(doubt, records.SameNetwork):
         values["names"] = m.listed(doubt.names)
+    elif isinstance(doubt, records.Confounded | records.OneTraining):
+        values["names"] = m.some(doubt.names)
+    elif isinstance(doubt, records.RetrainingHarmed):
+        change = doubt.change
+        values = {"name": change.after, "reference": change.before}
+        values["change"] = points(change.gain, signed=True)
     elif isinstance(doubt, records.MeasuredApart):
         values["difference"] = percent(doubt.difference)
     return m(f"sentence.doubt.{doubt.kind}", **values)

@@ -22,6 +22,7 @@ import numpy as np
 from prunebench.common.statistics import Array, Location, holm, interval
 from prunebench.config.sections import RankingConfig
 from prunebench.measuring.map_bootstrap import Detections, class_ap
+from prunebench.results.ranking.changes import Origins
 from prunebench.results.ranking.compare import FEWEST_IMAGES
 from prunebench.results.ranking.measured import ClassFigures, MeasuredVariant
 from prunebench.results.ranking.records import ClassChange
@@ -57,9 +58,16 @@ def class_labels(names: Mapping[int, str]) -> dict[int, str]:
 def reference_of(
     variant: MeasuredVariant, measured: Sequence[MeasuredVariant]
 ) -> MeasuredVariant | None:
-    """The unpruned variant whose classes a variant's are compared with; it has none itself."""
-    baseline = next((v for v in measured if v.parent is None), None)
-    return None if variant is baseline else baseline
+    """The unpruned variant whose classes a variant's are compared with; the baseline has none.
+
+    Of a retrained variant it is the unpruned network retrained alike, where there is one.
+    """
+    origins = Origins(measured)
+    return (
+        None
+        if variant is origins.baseline
+        else origins.retrained_alike(variant) or origins.baseline
+    )
 
 
 def class_changes(

@@ -17,9 +17,12 @@ Kind = Literal["strategy", "round"]
 def effects_of(
     measured: Sequence[MeasuredVariant], raws: Raws, wins: Wins, level: float
 ) -> Iterator[Effect]:
-    """Effects of every retrained variant whose reference was measured in the same rounds."""
+    """Effects of every retrained variant whose reference was measured in the same rounds.
+
+    A control is none: what retraining did to the unpruned network is a part of ``changes``.
+    """
     by_name = {variant.name: variant for variant in measured}
-    for variant in (v for v in measured if v.strategy is not None):
+    for variant in (v for v in measured if v.strategy is not None and v.control is None):
         for kind, reference in _references(variant, by_name):
             if not math.isnan(raws["speed", variant.name, reference.name].estimate):
                 yield _effect(kind, variant, reference, raws, wins, level)

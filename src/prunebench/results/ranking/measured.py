@@ -48,7 +48,9 @@ class MeasuredVariant:
             round; empty where unknown.
         realtime: Thread count to the verdict of the paced measurement.
         failure: Why its latency could not be measured, where it could not.
-        control: Which cheap alternative to pruning it is, ``None`` where it is none.
+        control: Which control it is, ``None`` where it is none.
+        epochs: Most epochs that the network was trained for since the baseline.
+        quantized: Whether it is its parent's file in INT8.
         both: mAP50 of boxes and of masks, each with its draws; empty for a detection model.
         classes: Every labelled class by its id.
     """
@@ -70,6 +72,8 @@ class MeasuredVariant:
     realtime: Mapping[int, Shown] = field(default_factory=dict)
     failure: str | None = None
     control: Control | None = None
+    epochs: int = 0
+    quantized: bool = False
     both: Mapping[Overlap, tuple[float, Array]] = field(default_factory=dict)
     classes: Mapping[int, ClassFigures] = field(default_factory=dict)
 

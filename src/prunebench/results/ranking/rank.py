@@ -13,6 +13,7 @@ from prunebench.common.statistics import FEWEST_ROUNDS, draws_of, interval
 from prunebench.config.sections import RankingConfig
 from prunebench.results.ranking import records
 from prunebench.results.ranking.advice import advise
+from prunebench.results.ranking.changes import Origins, changes_of, doubts_of_retraining
 from prunebench.results.ranking.classes import class_changes, reference_of
 from prunebench.results.ranking.compare import (
     FEWEST_IMAGES,
@@ -29,6 +30,8 @@ from prunebench.results.ranking.effects import effects_of
 from prunebench.results.ranking.letterbox import letterbox_costs
 from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.ranking.ties import Wins, decide, ranks_of, tied, wins_of
+
+LEAST_FIRST: tuple[records.Shown, ...] = ("no", "not shown", "yes")
 
 
 def rank(
@@ -70,9 +73,12 @@ def rank(
     differences = tuple(decide(raws, config.level, smallest, interim_looks))
     wins, both = wins_of(differences), in_both_orders(raws)
     classes = class_changes(usable, config)
-    rows = _rows(usable, wins, both, classes, config, threads, footings, draw)
+    origins = Origins(usable)
+    rows = _rows(usable, origins, wins, both, classes, config, threads, footings, draw)
     costs = letterbox and letterbox_costs(letterbox, usable, both, wins, config)
     unadvised = costs.unadvised if costs else ()
+    baseline = None if origins.baseline is None else origins.baseline.name
+    changes = tuple(changes_of(usable, origins, differences))
     return records.Ranking(
         threads=threads,
         realtime_fps=config.realtime_fps,
@@ -83,8 +89,13 @@ def rank(
         not_trained=tuple(not_trained),
         differences=differences,
         effects=tuple(effects_of(usable, both, wins, config.level)),
-        advice=tuple(advise(rows, wins, unadvised)) if rows else (),
-        warnings=(*([costs] if costs else ()), *_doubts(usable, differences, config.level)),
+        advice=tuple(advise(rows, wins, unadvised, baseline)) if rows else (),
+        warnings=(
+            *([costs] if costs else ()),
+            *_doubts(usable, differences, config.level),
+            *doubts_of_retraining(usable, origins, changes),
+        ),
+        changes=changes,
         against_controls=tuple(against_controls(rows, differences)),
         metric=config.metric,
     )
@@ -103,6 +114,7 @@ def _unmeasured(variant: MeasuredVariant, threads: int) -> records.FailedVariant
 
 def _rows(
     measured: Sequence[MeasuredVariant],
+    origins: Origins,
     wins: Wins,
     raws: Raws,
     classes: Mapping[str, tuple[records.ClassChange, ...]],
@@ -114,7 +126,6 @@ def _rows(
     names = [variant.name for variant in measured]
     ranks = ranks_of(names, wins)
     shared = Counter(ranks.values())
-    baseline = next((v for v in measured if v.parent is None), None)
     bounds = partial(interval, level=config.level)
     rows = []
     for variant in measured:
@@ -126,6 +137,7 @@ def _rows(
         reference = reference_of(variant, measured)
         loses_a_class = any(change.over_limit for change in changes)
         both = {overlap: bounds(*map50) for overlap, map50 in variant.both.items()}
+        keeps_accuracy, judged_against = _keeps_accuracy(variant, origins, raws, config)
         rows.append(
             records.RankedVariant(
                 rank=number,
@@ -143,9 +155,9 @@ def _rows(
                 ),
                 map50_per_fps=variant.map50 / fps,
                 realtime=_realtime(variant, threads, per_second, config.realtime_fps),
-                keeps_accuracy="no"
-                if loses_a_class
-                else _keeps_accuracy(variant, baseline, raws, config),
+                keeps_accuracy="no" if loses_a_class else keeps_accuracy,
+                judged_against=judged_against,
+                confounded=origins.is_confounded(variant),
                 pareto=_pareto(variant, measured, wins),
                 tied_with=tuple(
                     o for o in names if o != name and tied(wins, "efficiency", name, o)
@@ -172,15 +184,26 @@ def _reaches(found: Interval, limit: float) -> records.Shown:
 
 
 def _keeps_accuracy(
-    variant: MeasuredVariant, baseline: MeasuredVariant | None, raws: Raws, config: RankingConfig
-) -> records.Shown | None:
-    allowed = config.max_map50_loss
+    variant: MeasuredVariant, origins: Origins, raws: Raws, config: RankingConfig
+) -> tuple[records.Shown | None, str | None]:
+    """Whether the allowed accuracy is kept, and against whom it is kept least.
+
+    Pruning may cost no more than allowed, which is seen beside the unpruned network retrained
+    alike. Nor may what is shipped lose more against the baseline, be it by pruning or by a
+    retraining that harmed. Without that control the cost of pruning is not shown to be anything.
+    """
+    allowed, baseline = config.max_map50_loss, origins.baseline
     if allowed is None or baseline is None:
-        return None
+        return None, None
     if variant is baseline:
-        return "yes"
-    gain = display_interval(raws["accuracy", variant.name, baseline.name], config.level)
-    return _reaches(gain, -allowed)
+        return "yes", None
+    alike = origins.retrained_alike(variant)
+    judged = []
+    for other in (baseline,) if alike is None else (alike, baseline):
+        gain = display_interval(raws["accuracy", variant.name, other.name], config.level)
+        judged.append((_reaches(gain, -allowed), gain.estimate, other.name))
+    keeps, _, against = min(judged, key=lambda one: (LEAST_FIRST.index(one[0]), one[1]))
+    return "not shown" if keeps == "yes" and origins.is_confounded(variant) else keeps, against
 
 
 def _pareto(

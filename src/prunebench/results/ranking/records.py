@@ -18,6 +18,8 @@ Shown = Literal["yes", "no", "not shown"]
 Pareto = Literal["certain", "possible", "no"]
 Metric = Literal["speed", "latency", "accuracy", "efficiency"]
 Use = Literal["real-time", "balance", "accuracy"]
+Part = Literal["letterbox", "retraining", "pruning", "undivided", "int8"]
+"""What changed an accuracy; ``undivided``: pruning and retraining, which are not told apart."""
 
 
 class Difference(Record):
@@ -128,11 +130,14 @@ class RankedVariant(Record):
         fps: End-to-end frames per second.
         efficiency: mAP50 x FPS / MB.
         realtime: Whether it keeps the real-time limit.
-        keeps_accuracy: Whether it loses at most the allowed mAP50 against the baseline, and is not
-            shown to lose more than allowed in a class; ``None`` without a limit or a baseline.
+        keeps_accuracy: Whether it loses at most the allowed mAP50, and is not shown to lose more
+            than allowed in a class; ``None`` without a limit or a baseline.
+        judged_against: The variant that says so of the mAP50: the baseline, or for a retrained one
+            the unpruned network retrained alike, where it loses more against that.
+        confounded: Whether it was retrained and no unpruned network was retrained alike.
         pareto: Member of the Pareto front of mAP50 and FPS.
         tied_with: Variants it cannot be told apart from in efficiency.
-        control: Which cheap alternative to pruning it is, ``None`` where it is none.
+        control: Which control it is, ``None`` where it is none.
         box_map50: mAP50 of a segmentation model's boxes, as ``mask_map50`` of its masks; ``None``
             for a detection model.
         classes_against: The unpruned variant its classes are compared with, ``None`` for that one.
@@ -155,6 +160,8 @@ class RankedVariant(Record):
     pareto: Pareto
     tied_with: tuple[str, ...]
     control: Control | None = None
+    judged_against: str | None = None
+    confounded: bool = False
     box_map50: Interval | None = None
     mask_map50: Interval | None = None
     classes_against: str | None = None
@@ -180,6 +187,23 @@ class RankedVariant(Record):
             "latency": -self.latency_ms.estimate,
             "efficiency": self.efficiency.estimate,
         }[metric]
+
+
+class Change(Record):
+    """A part of what changed a variant's accuracy: ``after`` against ``before``, in mAP50."""
+
+    part: Part
+    before: str
+    after: str
+    gain: Interval
+    shown: bool
+
+
+class Changes(Record):
+    """What changed a variant's accuracy, in order; each part goes on where the last one ended."""
+
+    variant: str
+    parts: tuple[Change, ...]
 
 
 class AgainstControl(Record):
@@ -266,8 +290,38 @@ class LetterboxCosts(Record):
     unadvised: tuple[str, ...] = ()
 
 
+class Confounded(Record):
+    """Doubt: variants were retrained, the baseline was not, nor an unpruned network beside them."""
+
+    kind: Literal["confounded"] = "confounded"
+    names: tuple[str, ...]
+    baseline: str
+
+
+class RetrainingHarmed(Record):
+    """Doubt: the unpruned network lost accuracy by retraining, so do not blame pruning for it."""
+
+    kind: Literal["retraining_harmed"] = "retraining_harmed"
+    change: Change
+
+
+class OneTraining(Record):
+    """Note: variants are one training each, so no interval holds what another seed would give."""
+
+    kind: Literal["one_training"] = "one_training"
+    names: tuple[str, ...]
+
+
 Doubt = Annotated[
-    LetterboxCosts | Restored | Altered | SameNetwork | MeasuredApart | FewImages,
+    LetterboxCosts
+    | Restored
+    | Altered
+    | SameNetwork
+    | MeasuredApart
+    | FewImages
+    | Confounded
+    | RetrainingHarmed
+    | OneTraining,
     Field(discriminator="kind"),
 ]
 """What the reader must know before trusting a ranking."""
@@ -296,12 +350,16 @@ class Advice(Record):
         tied: Variants that cannot be told apart from it for this use.
         leader: The candidate with the best estimate in the metric that decides, where that is
             another one: the recommended one is tied with it and better in the second metric.
+            Where none is recommended, who would be without those that are ``confounded``.
+        confounded: Retrained variants that are not shown to be less accurate, and that no winner
+            is made of because no unpruned network was retrained alike.
     """
 
     use: Use
     recommended: str | None
     tied: tuple[str, ...]
     leader: str | None = None
+    confounded: tuple[str, ...] = ()
 
 
 class Ranking(Record):
@@ -315,6 +373,7 @@ class Ranking(Record):
         rows: Ranked variants, best first.
         differences: Every pair, in every metric.
         not_trained: Variants that were left out because a round before showed no gain.
+        changes: What changed the accuracy of each variant.
         metric: What the mAP50 that ranks is taken of.
     """
 
@@ -330,6 +389,7 @@ class Ranking(Record):
     warnings: tuple[Doubt, ...]
     not_trained: tuple[NotTrained, ...] = ()
     against_controls: tuple[AgainstControl, ...] = ()
+    changes: tuple[Changes, ...] = ()
     metric: Overlap = "box"
 
     @property

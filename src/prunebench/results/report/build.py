@@ -12,6 +12,7 @@ from prunebench.results.report.document import Document, Section
 from prunebench.results.report.figure_files import write_figures
 from prunebench.results.report.render import to_html, to_markdown
 from prunebench.results.report.sections.answer import answer, guide
+from prunebench.results.report.sections.changes import changes
 from prunebench.results.report.sections.classes import classes
 from prunebench.results.report.sections.conclusions import conclusions, findings
 from prunebench.results.report.sections.controls import controls
@@ -81,6 +82,7 @@ def compose(run: ReportedRun, m: Messages) -> Document:
     sections: tuple[Section | None, ...] = (
         answer(run, m),
         comparison(run, m),
+        changes(run, m),
         findings(run, m),
         controls(run, m),
         real_time(run, m),

@@ -88,7 +88,7 @@ class ReportedRun:
     def retrainings(self, name: str) -> Iterator[TrainingSummary]:
         """A variant's own retraining and those it goes on from, the last first."""
         variant = self.variant(name)
-        while variant is not None and variant.training is not None and variant.training.round:
+        while variant is not None and variant.training and variant.training.strategy != "baseline":
             yield variant.training
             variant = self.variant(variant.parent)
 

@@ -84,9 +84,11 @@ def _pruning(run: ReportedRun, m: Messages) -> list[doc.Item]:
 def _strategies(run: ReportedRun, m: Messages) -> list[doc.Item]:
     """Which strategy kept the pruning."""
     verdicts: dict[str, list[str]] = {}
+    controls = {row.name for row in run.ranking.rows if row.control is not None}
     for variant in run.variants:
-        if variant.training is not None and variant.training.round and variant.audit is not None:
-            verdicts.setdefault(variant.training.strategy, []).append(variant.audit.verdict)
+        trained = variant.training if variant.name not in controls else None
+        if trained is not None and trained.round and variant.audit is not None:
+            verdicts.setdefault(trained.strategy, []).append(variant.audit.verdict)
     items = []
     for strategy, found in verdicts.items():
         lost = found.count("restored")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import tell
+from prunebench.results.ranking.controls import shippable
 from prunebench.results.report import document as doc
 from prunebench.results.report.stored import ReportedRun
 
@@ -16,4 +17,5 @@ def controls(run: ReportedRun, m: Messages) -> doc.Section | None:
         return None
     how = m("controls.how", controls=m.listed(known))
     found = doc.items(tell(pair, ranking, m) for pair in ranking.against_controls)
-    return doc.section("controls", m, how, found or m("controls.none"))
+    none = "controls.none" if shippable(ranking.rows) else "controls.nobody"
+    return doc.section("controls", m, how, found or m(none))

@@ -75,8 +75,8 @@ def _made(variant: VariantRecord, parent: VariantRecord | None, m: Messages) -> 
 
 
 def _is_stock(variant: VariantRecord) -> bool:
-    """Whether it was trained from random weights: round 0 is a training but no retraining."""
-    return variant.training is not None and variant.training.round == 0
+    """Whether it was trained from random weights."""
+    return variant.training is not None and variant.training.strategy == "baseline"
 
 
 def _counts(audit: Audit, before: Audit | None, m: Messages) -> str:
