@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -118,11 +117,7 @@ def serve(
 
     operations = read_operations(folder)
     typer.echo("Starting the Prefect server", err=True)
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        ending_on_signals(),
-        serving(operations, port) as running,
-    ):
+    with ending_on_signals(), serving(operations, port) as running:
         for change in running.changes:
             typer.echo(change, err=True)
         logs = ", ".join(str(program.log) for program in running.programs)

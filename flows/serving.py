@@ -34,7 +34,7 @@ from prunebench.common.errors import InputError, PrunebenchError
 HOST = "127.0.0.1"
 """The server asks for no password, so it answers this host alone."""
 
-ENDING_S = 0.5
+ENDING_S = 0.3
 """Time the workers, and then the server, have to end by themselves before they are killed."""
 
 KILLED_S = 15

@@ -27,6 +27,7 @@ from prunebench.results.history.reading import history
 from prunebench.results.history.store import Store, default_url
 from prunebench.results.outcome import read_latency, read_outcome
 from prunebench.results.run_folder import read_variants
+from prunebench.steps.signals import INTERRUPTED
 from tests.conftest import ROOT, share_steps, tiny_values
 
 CANCEL_S = 10
@@ -314,7 +315,7 @@ def test_ctrl_c_ends_everything_and_nothing_was_told_to_anyone(server: Served, o
         assert time.monotonic() < deadline, server.log()
         time.sleep(0.2)
     assert end(server.process) == []
-    assert server.process.returncode == 0
+    assert server.process.returncode == INTERRUPTED
     assert [process for process in alive if process.is_running()] == []
 
     seen = [

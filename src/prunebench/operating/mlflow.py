@@ -142,7 +142,10 @@ def _log(client: MlflowClient, stored: ReportedRun, settings: MlflowConfig, emit
         client.delete_run(half.info.run_id)
     parent = client.create_run(number, tags={RUN_TAG: name}, run_name=name).info.run_id
     _write(client, parent, _settings_of(stored), (), _answer_of(stored))
-    for file in FILES:
+    there = [file for file in FILES if (stored.folder / file).is_file()]
+    if missing := [*(set(FILES) - set(there)), *stored.missing]:
+        emit(Stage(what=f"logged without what is missing: {', '.join(sorted(missing))}"))
+    for file in there:
         client.log_artifact(parent, str(stored.folder / file))
     for done, variant in enumerate(stored.variants, start=1):
         tags = {RUN_TAG: name, PARENT_TAG: parent}

@@ -68,6 +68,10 @@ def open_rebenchmark(
     """
     earlier = read_experiment(source)
     variants = tuple(v for v in read_variants(source) if names is None or v.name in names)
+    for variant in variants:
+        if variant.exported is not None and not variant.exported.onnx.holds(source):
+            what, file = "the ONNX file is gone, or not the run's", variant.exported.onnx.path
+            raise InputError(what, where=source / file, fix="put it back, or run again")
     kind = REBENCHMARK
     if names is not None:
         # An interrupted run is continued only by one of the same variants.
@@ -77,7 +81,8 @@ def open_rebenchmark(
     write_atomically(folder / EXPERIMENT_FILE, experiment.model_dump_json(indent=2))
     for variant in variants:
         for ref in _files_of(variant):
-            place(source / ref.path, folder / ref.path)
+            if ref.holds(source):
+                place(source / ref.path, folder / ref.path)
         save_variant(folder, variant)
     return experiment, variants
 

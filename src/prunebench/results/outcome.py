@@ -5,11 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunebench.common.records import Record
-from prunebench.measuring.latency.records import LatencyResult, Noise
+from prunebench.common.errors import InputError
+from prunebench.common.records import Record, VariantRecord
+from prunebench.measuring.latency.records import LatencyResult, Noise, Sample
+from prunebench.measuring.latency.samples import read_samples
 from prunebench.results.diagnoses import Explanation
 from prunebench.results.ranking.records import Ranking
-from prunebench.results.run_folder import LATENCY_FOLDER, RANKING_FILE, read_record, read_run_config
+from prunebench.results.run_folder import (
+    LATENCY_FOLDER,
+    RANKING_FILE,
+    read_record,
+    read_run_config,
+    read_variants,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +58,26 @@ class RunRanking(Record):
 def read_latency(folder: Path) -> LatencyResult:
     """The latency of a run; ``InputError`` where it has none, or one that cannot be read."""
     return read_record(folder / LATENCY_FOLDER / LATENCY_FILE, LatencyResult, **UNFINISHED)
+
+
+def read_ranked_variants(folder: Path, outcome: RunRanking) -> tuple[VariantRecord, ...]:
+    """Every variant of a run, parents first; ``InputError`` where one that is ranked is gone."""
+    variants = read_variants(folder)
+    ranked = {row.name for ranking in outcome.rankings for row in ranking.rows}
+    for name in sorted(ranked - {variant.name for variant in variants}):
+        fix = "put it back, or run again"
+        raise InputError("the variant is gone", where=folder / "variants" / name, fix=fix)
+    return variants
+
+
+def read_run_samples(folder: Path, latency: LatencyResult) -> list[Sample]:
+    """The raw samples of a run; ``InputError`` where they are not those it was ranked by."""
+    home = folder / LATENCY_FOLDER
+    if not latency.samples.holds(home):
+        what = "the latency samples are gone, or not those the run was ranked by"
+        fix = "put the file back, or run again"
+        raise InputError(what, where=home / latency.samples.path, fix=fix)
+    return read_samples(home / latency.samples.path)
 
 
 def read_outcome(folder: Path) -> RunRanking:

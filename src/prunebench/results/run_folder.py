@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
 
 from prunebench.common.errors import InputError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Record, VariantRecord
 from prunebench.common.versions import version_of
-from prunebench.config.loading import Config, parse_config
+from prunebench.config.loading import Config, load_config
 from prunebench.steps.source_digest import LIBRARIES
 
 R = TypeVar("R", bound=Record)
@@ -33,6 +32,8 @@ RANKING_FILE = "ranking.json"
 VARIANT_FILE = "record.json"
 LATENCY_FOLDER = "latency"
 REBENCHMARK = "rebenchmark"
+LAST_KEY = next(reversed(Config.model_fields))
+UNREADABLE = {"what": "the record of a variant cannot be read", "fix": "run again"}
 
 
 def open_run(config: Config, out: Path, *, kind: str | None = None) -> Path:
@@ -71,15 +72,31 @@ def read_run_config(folder: Path) -> Config:
     if not path.is_file():
         what = f"no {CONFIG_FILE} there, so this is not a run folder"
         raise InputError(what, where=folder, fix="give the folder that `prunebench run` printed")
-    return parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), where=str(path))
+    config = load_config(path, environ={})
+    text = path.read_text(encoding="utf-8")
+    # Every run writes every key, so that a file that lacks the last one was cut short.
+    if not text.endswith("\n") or f"\n{LAST_KEY}:" not in text:
+        raise InputError("the file is cut short", where=path, fix="put it back, or run again")
+    return config
 
 
 def read_record(path: Path, kind: type[R], *, what: str, fix: str) -> R:
     """A record from its JSON file; where it cannot be read, an ``InputError`` says ``what``."""
     try:
         return kind.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
+    except (OSError, ValueError) as error:  # pydantic's and Unicode's errors are ValueErrors
         raise InputError(what, where=path, fix=fix) from error
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """Versions and platform a run was made with; ``InputError`` where they cannot be read."""
+    path = folder / ENVIRONMENT_FILE
+    try:
+        read: dict[str, Any] = {"versions": {}, **json.loads(path.read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError) as error:
+        what, fix = "the environment of the run cannot be read", "put the file back, or run again"
+        raise InputError(what, where=path, fix=fix) from error
+    return read
 
 
 def save_variant(folder: Path, variant: VariantRecord) -> None:
@@ -90,10 +107,10 @@ def save_variant(folder: Path, variant: VariantRecord) -> None:
 
 def read_variants(folder: Path) -> tuple[VariantRecord, ...]:
     """Every variant of a run, parents first; ``InputError`` if none or one cannot be read."""
-    what = "the record of a variant cannot be read"
     records = [
-        read_record(path, VariantRecord, what=what, fix="run again")
-        for path in folder.glob(f"variants/*/{VARIANT_FILE}")
+        read_record(path / VARIANT_FILE, VariantRecord, **UNREADABLE)
+        for path in folder.glob("variants/*")
+        if path.is_dir()
     ]
     if not records:
         fix = "finish it with `prunebench run`"
@@ -103,11 +120,11 @@ def read_variants(folder: Path) -> tuple[VariantRecord, ...]:
 
 def read_variant(folder: Path, name: str) -> VariantRecord:
     """One variant of a run; ``InputError`` where there is none of that name."""
-    variants = {variant.name: variant for variant in read_variants(folder)}
-    if name not in variants:
-        fix = f"choose among {', '.join(variants)}"
-        raise InputError(f"the run has no variant {name}", where=folder, fix=fix)
-    return variants[name]
+    path = folder / "variants" / name / VARIANT_FILE
+    if path.parent.is_dir():
+        return read_record(path, VariantRecord, **UNREADABLE)
+    names = ", ".join(variant.name for variant in read_variants(folder))
+    raise InputError(f"the run has no variant {name}", where=folder, fix=f"choose among {names}")
 
 
 def latest_run(out: Path) -> Path:

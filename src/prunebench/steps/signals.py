@@ -18,7 +18,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 INTERRUPTED = 130
 """Exit status, as a shell gives it after Ctrl-C: 128 + SIGINT."""
 
-GRACE_S = 2.0
+GRACE_S = 1.0
 """Time to end in order: to leave locks and temporary files, and to tell a server. What a run keeps
 is whole after SIGKILL too."""
 

@@ -74,9 +74,14 @@ def run(tmp_path: Path) -> ReportedRun:
         np.savez(home / "detections.npz", **values, paths=np.array([str(p) for p in paths]))
         write_network(home / "model.onnx", [HIT] if variant.parent is None else [MISS])
         assert variant.exported is not None
+        assert variant.accuracy is not None
         onnx_file = FileRef.of(home / "model.onnx", folder)
-        exported = variant.exported.model_copy(update={"onnx": onnx_file})
-        save_variant(folder, variant.model_copy(update={"exported": exported}))
+        found = FileRef.of(home / "detections.npz", folder)
+        known = {
+            "exported": variant.exported.model_copy(update={"onnx": onnx_file}),
+            "accuracy": variant.accuracy.model_copy(update={"detections": found}),
+        }
+        save_variant(folder, variant.model_copy(update=known))
     return read_stored_run(folder)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,6 @@ from sqlalchemy.orm import Session
 
 from prunebench.common.records import Record, VariantRecord
 from prunebench.measuring.latency.records import LatencyResult, Sample
-from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.results.history.store import SQLITE, Store
 from prunebench.results.history.tables import (
@@ -25,13 +23,14 @@ from prunebench.results.history.tables import (
     RoundRow,
     RunRow,
 )
-from prunebench.results.outcome import RunRanking, read_latency, read_outcome
-from prunebench.results.run_folder import (
-    ENVIRONMENT_FILE,
-    LATENCY_FOLDER,
-    read_run_config,
-    read_variants,
+from prunebench.results.outcome import (
+    RunRanking,
+    read_latency,
+    read_outcome,
+    read_ranked_variants,
+    read_run_samples,
 )
+from prunebench.results.run_folder import read_environment, read_run_config
 
 
 class Recorded(Record):
@@ -49,9 +48,9 @@ def record_run(store: Store, folder: Path) -> Recorded:
     it again adds nothing, and several processes may record at once.
     """
     outcome, latency = read_outcome(folder), read_latency(folder)
-    samples = read_samples(folder / LATENCY_FOLDER / latency.samples.path)
-    config, variants = read_run_config(folder), read_variants(folder)
-    environment = json.loads((folder / ENVIRONMENT_FILE).read_text(encoding="utf-8"))
+    samples = read_run_samples(folder, latency)
+    config, variants = read_run_config(folder), read_ranked_variants(folder, outcome)
+    environment = read_environment(folder)
     key = hashlib.sha256(f"{folder.name} {latency.samples.sha256}".encode()).hexdigest()
     with store.writing() as session:
         digest, fields = latency.fingerprint.digest(), latency.fingerprint.model_dump(mode="json")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.common.files import write_atomically
 from prunebench.results.messages.catalogue import ENGLISH, Messages
 from prunebench.results.report.cards import write_cards
-from prunebench.results.report.document import Document, Section
+from prunebench.results.report.document import Document, Section, section
 from prunebench.results.report.figure_files import write_figures
 from prunebench.results.report.render import to_html, to_markdown
 from prunebench.results.report.sections.answer import answer, guide
@@ -105,5 +106,14 @@ def compose(run: ReportedRun, m: Messages) -> Document:
         lang=m.lang,
         title=m("title", name=run.config.name),
         subtitle=m("subtitle", run=run.outcome.run, model=run.config.model, data=run.config.data),
-        sections=tuple(section for section in sections if section is not None),
+        sections=(
+            *_what_is_missing(run, m),
+            *(section for section in sections if section is not None),
+        ),
     )
+
+
+def _what_is_missing(run: ReportedRun, m: Messages) -> Iterator[Section]:
+    """Before all else, what this report could not be made from."""
+    if run.missing:
+        yield section("missing", m, m("missing.text", files=m.listed(run.missing)))

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from prunebench.common.errors import InputError
-from prunebench.common.records import TrainingSummary, VariantRecord
+from prunebench.common.records import FileRef, TrainingSummary, VariantRecord
 from prunebench.config.loading import Config
 from prunebench.measuring.latency.records import LatencyResult, Sample
-from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.summary import LatencySummary, summarise
-from prunebench.results.diagnoses import Diagnoses, read_diagnoses
+from prunebench.results.diagnoses import DIAGNOSES_FILE, Diagnoses, read_diagnoses
 from prunebench.results.ranking.records import Ranking
 from prunebench.results.run_folder import (
     ENVIRONMENT_FILE,
     LATENCY_FOLDER,
+    read_environment,
     read_run_config,
-    read_variants,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +40,8 @@ class ReportedRun:
         summaries: (variant, threads) to the figures derived from them.
         diagnoses: Profiles of the pruned variants, ``None`` where there are none.
         curves: Training curves by variant, for those that have them.
+        missing: Files that are gone or damaged, by their path in the folder: the report is made
+            without what they hold.
     """
 
     folder: Path
@@ -56,6 +54,7 @@ class ReportedRun:
     outcome: RunRanking
     diagnoses: Diagnoses | None
     curves: Mapping[str, Curves]
+    missing: tuple[str, ...]
 
     @property
     def ranking(self) -> Ranking:
@@ -79,11 +78,10 @@ class ReportedRun:
         return next((v for v in self.variants if v.name == name), None)
 
     def detections(self, variant: VariantRecord) -> Path | None:
-        """Its raw matches, ``None`` where it has none or they are gone."""
-        if variant.accuracy is None:
+        """Its raw matches, ``None`` where it has none or they are missing."""
+        if variant.accuracy is None or variant.accuracy.detections.path in self.missing:
             return None
-        path = self.folder / variant.accuracy.detections.path
-        return path if path.is_file() else None
+        return self.folder / variant.accuracy.detections.path
 
     def retrainings(self, name: str) -> Iterator[TrainingSummary]:
         """A variant's own retraining and those it goes on from, the last first."""
@@ -97,50 +95,68 @@ def read_stored_run(folder: Path, outcome: RunRanking | None = None) -> Reported
     """Read a run; without ``outcome``, its rankings come from ``ranking.json``.
 
     Raises:
-        InputError: The run is not finished, or something in it cannot be read.
+        InputError: The run is not finished, or what its figures rest on cannot be read.
     """
     # prunebench.results.outcome imports the report, to write it.
-    from prunebench.results.outcome import read_latency, read_outcome
+    from prunebench.results.outcome import (
+        read_latency,
+        read_outcome,
+        read_ranked_variants,
+        read_run_samples,
+    )
 
     config = read_run_config(folder)
     outcome = read_outcome(folder) if outcome is None else outcome
-    variants = read_variants(folder)
+    variants = read_ranked_variants(folder, outcome)
     latency = read_latency(folder)
-    measured = folder / LATENCY_FOLDER
-    file = measured / latency.samples.path
+    diagnoses = read_diagnoses(folder)
+    missing = [ref.path for ref in _files_of(variants) if not ref.holds(folder)]
+    environment: Mapping[str, Any] = {}
+    samples: Sequence[Sample] = ()
+    summaries: Sequence[LatencySummary] = ()
     try:
-        samples = read_samples(file)
-    except ValidationError as error:
-        what = "the latency samples cannot be read"
-        raise InputError(what, where=file, fix="run it again") from error
-    summaries = summarise(latency, measured, level=config.ranking.level)
+        environment = read_environment(folder)
+    except InputError:
+        missing.append(ENVIRONMENT_FILE)
+    try:
+        samples = read_run_samples(folder, latency)
+        summaries = summarise(latency, folder / LATENCY_FOLDER, level=config.ranking.level)
+    except InputError:
+        missing.append(f"{LATENCY_FOLDER}/{latency.samples.path}")
+    if diagnoses is None and outcome.diagnoses:
+        missing.append(f"{LATENCY_FOLDER}/{DIAGNOSES_FILE}")
+    curves = {
+        variant.name: _curves(folder / training.curves.path)
+        for variant in variants
+        if (training := variant.training) and training.curves
+        if training.curves.path not in missing
+    }
     return ReportedRun(
         folder=folder,
         config=config,
-        environment=_environment(folder),
+        environment=environment,
         variants=variants,
         latency=latency,
         samples=tuple(samples),
         summaries={(s.variant, s.threads): s for s in summaries},
         outcome=outcome,
-        diagnoses=read_diagnoses(folder),
-        curves={v.name: c for v in variants if v.training and (c := _curves(folder, v.training))},
+        diagnoses=diagnoses,
+        curves=curves,
+        missing=tuple(missing),
     )
 
 
-def _environment(folder: Path) -> Mapping[str, Any]:
-    path = folder / ENVIRONMENT_FILE
-    try:
-        environment: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError("the environment cannot be read", where=path) from error
-    return environment
+def _files_of(variants: Sequence[VariantRecord]) -> Iterator[FileRef]:
+    """What the report reads of each variant."""
+    for variant in variants:
+        if variant.accuracy is not None:
+            yield variant.accuracy.detections
+        if variant.training is not None and variant.training.curves is not None:
+            yield variant.training.curves
 
 
-def _curves(folder: Path, training: TrainingSummary) -> Curves:
-    if training.curves is None or not (folder / training.curves.path).is_file():
-        return {}
-    with (folder / training.curves.path).open(encoding="utf-8", newline="") as stream:
+def _curves(path: Path) -> Curves:
+    with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream, skipinitialspace=True))
     columns = rows[0] if rows else ()
     return {name.strip(): tuple(float(row[name] or "nan") for row in rows) for name in columns}
