@@ -47,8 +47,8 @@ def trained_letterbox(
 ) -> tuple[int, int] | None:
     """The letterbox of the aspect of (height, width) whose longer side is the training's ``side``.
 
-    The other side is the nearest multiple of the stride, of two the higher one; ``None``: ``hw`` is
-    as long as the training's images.
+    The other side is the nearest multiple of the stride, of two the higher one; ``None``: ``hw``
+    is as long as the training's images.
     """
     longest, steps = math.ceil(side / stride), [side // stride for side in hw]
     if max(steps) == longest:

@@ -176,9 +176,8 @@ def save_checkpoint(network: Network, path: Path, provenance: Mapping[str, Any])
 def _side(imgsz: Any) -> int | None:
     """The square's side: Ultralytics keeps what was asked for, a number or a list."""
     sides = imgsz if isinstance(imgsz, list | tuple) else [imgsz]
-    return max(
-        (side for side in sides if isinstance(side, int) and 0 < side <= MOST_PIXELS), default=None
-    )
+    numbers = [side for side in sides if isinstance(side, int) and 0 < side <= MOST_PIXELS]
+    return max(numbers, default=None)
 
 
 def _unpickled(path: Path) -> Mapping[Any, Any]:

@@ -34,7 +34,7 @@ from prunebench.results.history.recording import record_run
 from prunebench.results.history.store import Store
 from prunebench.steps.events import Batch, Epoch, Failed, Finished, Stage, announce
 from prunebench.steps.signals import INTERRUPTED
-from tests.conftest import ROOT
+from tests.conftest import ASSET, ROOT
 
 BATCH = Batch(phase="train", epoch=1, epochs=10, batch=1, batches=4)
 
@@ -95,10 +95,10 @@ def test_a_shell_completes_options() -> None:
 
 
 def test_overrides_win_over_options_and_need_no_file(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["plan", "seed=3", "-m", "best.pt", "--json", "model=other.pt", "prune.target=0.3"]
+    arguments = ["plan", "seed=3", "-m", "best.pt", "--json", f"model={ASSET}", "prune.target=0.3"]
     app(arguments, standalone_mode=False)
     config = json.loads(capsys.readouterr().out)["config"]
-    assert (config["model"], config["seed"], config["prune"]["target"]) == ("other.pt", 3, 0.3)
+    assert (config["model"], config["seed"], config["prune"]["target"]) == (str(ASSET), 3, 0.3)
 
 
 def test_the_help_shows_overrides() -> None:

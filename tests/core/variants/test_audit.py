@@ -209,7 +209,7 @@ def test_what_pruning_left_alone_is_told_by_reason(tmp_path: Path) -> None:
     told = [line for line in captured.get().splitlines() if "left alone" in line]
     assert told == [
         "  left alone: model.0.conv, model.1.conv, model.2.conv, model.3.conv and 31 more "
-        "(what was asked for is reached with all its channels)"
+        "(no channel had to go)"
     ]
 
 
