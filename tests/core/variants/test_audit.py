@@ -208,8 +208,7 @@ def test_what_pruning_left_alone_is_told_by_reason(tmp_path: Path) -> None:
         console.print(audit_view([audit_file(tmp_path / "pruned.pt")]))
     told = [line for line in captured.get().splitlines() if "left alone" in line]
     assert told == [
-        "  left alone: model.0.conv, model.1.conv, model.2.conv, model.3.conv and 31 more "
-        "(no channel had to go)"
+        "  Pruning left alone model.0.conv, model.1.conv and 33 more (no channel had to go)."
     ]
 
 
