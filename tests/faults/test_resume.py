@@ -73,6 +73,11 @@ def samples(out: Path) -> list[dict[str, object]]:
     return [line for line in lines if "model_ms" in line]
 
 
+def files_of(folder: Path) -> set[str]:
+    """Every path below a run's folder, hidden ones too."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
 def serves_prefect(process: psutil.Process) -> bool:
     """Whether it is Prefect's server; a process may end while it is asked."""
     try:
@@ -122,3 +127,8 @@ def test_a_killed_run_continues(config: Path) -> None:
     training = json.loads((folder / "variants/preserving-1/record.json").read_text())["training"]
     assert training["resumed"] == 1
     assert training["epochs"] == 4
+
+    undisturbed = start(config)
+    stdout, stderr = undisturbed.communicate(timeout=300)
+    assert undisturbed.returncode == 0, stderr
+    assert files_of(folder) == files_of(Path(json.loads(stdout)["folder"]))

@@ -20,7 +20,7 @@ from pydantic_core import to_jsonable_python
 from rich.console import Console, RenderableType
 
 from prunebench import __version__
-from prunebench.common.errors import InputError, PrunebenchError
+from prunebench.common.errors import EXIT_FAILED, InputError, PrunebenchError
 from prunebench.config.loading import ENV_PREFIX, Config, load_config, parse_overrides
 from prunebench.steps.events import Event, Stage
 from prunebench.steps.signals import INTERRUPTED, ending_on_signals
@@ -100,6 +100,10 @@ def run_app(application: typer.Typer) -> None:
         except PrunebenchError as error:
             tell(f"prunebench: {_variable_of(error)}{error}")
             sys.exit(error.exit_code)
+        except OSError as error:
+            # A disk, a network or a permission; it says of which file.
+            tell(f"prunebench: {error}")
+            sys.exit(EXIT_FAILED)
         except SystemExit as ended:
             # Typer makes this of a KeyboardInterrupt.
             if ended.code == INTERRUPTED:

@@ -338,6 +338,18 @@ class VariantRecord(Record):
     judgement: Judgement | None = None
 
     @property
+    def files(self) -> tuple[FileRef, ...]:
+        """Its files, by their paths in the run's folder."""
+        found = [self.checkpoint]
+        if self.exported is not None:
+            found.append(self.exported.onnx)
+        if self.accuracy is not None:
+            found.append(self.accuracy.detections)
+        if self.training is not None:
+            found.append(self.training.curves)
+        return tuple(ref for ref in found if ref is not None)
+
+    @property
     def not_trained(self) -> Judgement | None:
         """What left it out on purpose; ``None`` where it was made or failed."""
         return self.judgement if self.judgement and self.judgement.stops else None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 from prunebench.common.errors import InputError
 from prunebench.common.files import place, write_atomically
-from prunebench.common.records import FileRef, Record, VariantRecord
+from prunebench.common.records import Record, VariantRecord
 from prunebench.experiment.prepare import EXPERIMENT_FILE, Experiment, read_experiment
 from prunebench.operating.registry import read_registry
 from prunebench.results.history.compare import RunComparison, compare_runs
@@ -80,7 +80,7 @@ def open_rebenchmark(
     experiment = earlier.model_copy(update={"folder": str(folder), "out": str(source.parent)})
     write_atomically(folder / EXPERIMENT_FILE, experiment.model_dump_json(indent=2))
     for variant in variants:
-        for ref in _files_of(variant):
+        for ref in variant.files:
             if ref.holds(source):
                 place(source / ref.path, folder / ref.path)
         save_variant(folder, variant)
@@ -93,13 +93,3 @@ def compare_recorded(experiment: Experiment, before: Recorded, after: Recorded) 
         comparison = compare_runs(store, str(before.id), str(after.id), across_hosts=True)
     write_atomically(experiment.run_folder / COMPARISON_FILE, comparison.model_dump_json(indent=2))
     return comparison
-
-
-def _files_of(variant: VariantRecord) -> Sequence[FileRef]:
-    found = [
-        variant.checkpoint,
-        variant.exported.onnx if variant.exported else None,
-        variant.accuracy.detections if variant.accuracy else None,
-        variant.training.curves if variant.training else None,
-    ]
-    return [ref for ref in found if ref is not None]

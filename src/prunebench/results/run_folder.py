@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import platform
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,7 +45,10 @@ def open_run(config: Config, out: Path, *, kind: str | None = None) -> Path:
     ending = config.digest() if kind is None else f"{config.digest()}-{kind}"
     for folder in sorted(out.glob(f"*-{ending}"), reverse=True):
         if (folder / CONFIG_FILE).is_file() and not (folder / RANKING_FILE).exists():
+            _sweep(folder)
             return folder
+        if all(path.name.startswith(".") for path in folder.iterdir()):
+            shutil.rmtree(folder)  # Of a run that was killed before it had a configuration.
     started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     starts = itertools.chain([started], (f"{started}.{n}" for n in itertools.count(2)))
     folders = (out / f"{start}-{ending}" for start in starts)
@@ -54,6 +58,15 @@ def open_run(config: Config, out: Path, *, kind: str | None = None) -> Path:
     write_atomically(folder / CONFIG_FILE, values)
     write_atomically(folder / ENVIRONMENT_FILE, json.dumps(environment(), indent=2))
     return folder
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed run was just writing: temporary files and folders, which are hidden."""
+    for path in [*folder.rglob(".*")]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def environment() -> dict[str, Any]:

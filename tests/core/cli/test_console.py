@@ -132,6 +132,23 @@ def test_ctrl_c_says_how_to_go_on(
     assert "the same command goes on where it stopped: prunebench" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_written_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    application = typer.Typer()
+
+    @application.command()
+    def refused() -> None:
+        raise PermissionError(13, "Permission denied", "/read-only/file")
+
+    monkeypatch.setattr(sys, "argv", ["prunebench"])
+    with pytest.raises(SystemExit) as ended:
+        run_app(application)
+    assert ended.value.code == 1
+    told = capsys.readouterr().err
+    assert told == "prunebench: [Errno 13] Permission denied: '/read-only/file'\n"
+
+
 def test_a_signal_leaves_the_server_to_hear_of_the_end() -> None:
     """The server installs handlers of its own, as uvicorn does, and yet hears nothing of it."""
     code = """

@@ -40,6 +40,8 @@ DIAGNOSES, SAMPLES = f"latency/{DIAGNOSES_FILE}", "latency/samples.jsonl"
 NAMED = ("environment.json", SAMPLES, f"{OWN}/detections.npz", f"{OWN}/curves.csv")
 """What the report says is missing, and is made without."""
 
+PUSHED_AS_IT_IS = (ONNX, f"{OWN}/detections.npz", f"{OWN}/curves.csv")
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "missing": Path.unlink,
     "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
@@ -58,7 +60,7 @@ COMMANDS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     ),
     "push": (
         ["push", "{run}", "--store", "file://{home}/store"],
-        (CONFIG, RANKING, EXPERIMENT_FILE),
+        (CONFIG, RANKING, EXPERIMENT_FILE, RECORD),
     ),
     "rank": (["rank", "{run}/ranking.csv"], ("ranking.csv",)),
 }
@@ -91,7 +93,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
             onnx = folder / variant.exported.onnx.path
             onnx.write_bytes(f"the model of {variant.name}".encode())
             exported = variant.exported.model_copy(update={"onnx": FileRef.of(onnx, folder)})
-            save_variant(folder, variant.model_copy(update={"exported": exported}))
+            known = {"exported": exported, "checkpoint": None}
+            save_variant(folder, variant.model_copy(update=known))
         experiment = bare_experiment(read_run_config(folder), folder)
         (folder / EXPERIMENT_FILE).write_text(experiment.model_dump_json())
     devices = Devices(devices=(Device(name="pi5", ranking=read_outcome(home / RUN)),))
@@ -148,6 +151,8 @@ def test_a_damaged_run_is_told_and_never_a_traceback(
     for name, (command, needed) in COMMANDS.items():
         given = [part.format(run=run, other=home / OTHER, home=home) for part in command]
         done = CliRunner().invoke(app, given)
+        if name == "push" and done.exception is None:
+            assert (f"copied as it is: {file}." in done.stderr) == (file in PUSHED_AS_IT_IS)
         _check(name, done.exception, file, damage, needed)
     for name, (read, needed) in READERS.items():
         error = None

@@ -10,6 +10,8 @@ from report_kit import MIXED, make_run
 
 from prunebench import load_run, rank
 from prunebench.common.errors import InputError
+from prunebench.config.loading import Config
+from prunebench.results.run_folder import open_run
 
 
 def test_the_table_of_a_run_has_every_variant_of_every_thread_count(tmp_path: Path) -> None:
@@ -38,3 +40,18 @@ def test_the_table_of_a_run_has_every_variant_of_every_thread_count(tmp_path: Pa
 def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a run folder"):
         load_run(tmp_path)
+
+
+def test_an_unfinished_run_is_continued_without_what_its_kill_left(tmp_path: Path) -> None:
+    config = Config(model="best.pt")
+    (tmp_path / f"20260101T000000-{config.digest()}").mkdir()
+    folder = open_run(config, tmp_path)
+    whole = {path.name for path in folder.iterdir()}
+    home = folder / "variants" / "pruned"
+    (home / ".export.abc").mkdir(parents=True)
+    for left in (folder / ".ranking.csv.x1", home / ".model.onnx.placing", home / ".export.abc/f"):
+        left.write_text("half")
+    assert open_run(config, tmp_path) == folder
+    assert list(tmp_path.iterdir()) == [folder]
+    assert {path.name for path in folder.iterdir()} == {*whole, "variants"}
+    assert list(home.iterdir()) == []

@@ -16,7 +16,7 @@ from prunebench.common.text import listed
 from prunebench.experiment.prepare import EXPERIMENT_FILE, read_experiment
 from prunebench.operating.store.files import FileStore, Stored
 from prunebench.results.outcome import read_outcome
-from prunebench.results.run_folder import RANKING_FILE, STORE_FOLDER
+from prunebench.results.run_folder import RANKING_FILE, STORE_FOLDER, read_variants
 
 CACHE_GB = 5.0
 """Default of what a host keeps of a store, in 10^9 bytes."""
@@ -49,17 +49,27 @@ def push_run(folder: Path, store: FileStore) -> RunDocument:
     """Copy a finished run into a store; what is there already is not sent again."""
     read_outcome(folder)
     experiment = read_experiment(folder)
+    images = [Path(image) for image in experiment.images[: experiment.config.latency.images]]
+    for image in images:
+        if not image.is_file():
+            what = "an image that latency is measured on is gone"
+            raise InputError(what, where=image, fix="put it back, or run again")
     files = {
         path.relative_to(folder).as_posix(): store.put(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.is_symlink() and not path.name.startswith(".")
     }
-    images = [Path(image) for image in experiment.images[: experiment.config.latency.images]]
     names = tuple(f"{IMAGES_FOLDER}/{index}{image.suffix}" for index, image in enumerate(images))
     files |= {name: store.put(image) for name, image in zip(names, images, strict=True)}
     document = RunDocument(name=folder.name, files=files, images=names)
     store.write_document(_name_of(folder.name), document.model_dump(mode="json"))
     return document
+
+
+def damaged_files(folder: Path) -> list[str]:
+    """Files of a run's variants that are gone, or not those it made."""
+    refs = (ref for variant in read_variants(folder) for ref in variant.files)
+    return [ref.path for ref in refs if not ref.holds(folder)]
 
 
 def fetch_run(name: str, store: FileStore, out: Path) -> Path:
