@@ -140,6 +140,8 @@ def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emi
         return variant
     settings, latency = experiment.config.export, experiment.config.latency
     checkpoint = checkpoint_of(experiment, variant)
+    own = variant.parent is None
+    baseline = variant if own else read_variant(experiment.run_folder, "baseline")
     request = ExportRequest(
         checkpoint=str(checkpoint),
         imgsz=variant.imgsz or experiment.config.image.hw,
@@ -149,7 +151,7 @@ def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emi
         score_tolerance=settings.score_tolerance,
         session=SessionSettings.of(latency),
         thresholds={"conf": latency.confidence, "iou": latency.iou, "max_det": latency.max_det},
-        provenance=Provenance.of(variant, read_variant(experiment.run_folder, "baseline")),
+        provenance=Provenance.of(variant, baseline),
     )
     images = images_digest(experiment, len(request.images))
     inputs = {"checkpoint": sha256_of(checkpoint), "images": images}

@@ -190,7 +190,11 @@ def test_a_step_is_asked_for_the_options_of_the_configuration(
     config = parse_config({"model": "best.pt", "latency": {"graph_level": "basic"}})
     done = bare_experiment(config, detector.parent, data_yaml=str(data_yaml), class_names=kit.NAMES)
     variant: Any = VariantRecord.model_construct(
-        name="baseline", audit=object(), exported=exported(detector), checkpoint=None
+        name="baseline",
+        parent=None,
+        audit=None if step == "export" else object(),
+        exported=exported(detector),
+        checkpoint=None,
     )
     planned: Any = SimpleNamespace(name="int8", parent="baseline", steps=())
     caller = {
