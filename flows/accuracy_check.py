@@ -11,6 +11,7 @@ from prefect.states import Completed, Failed, State
 from flows.run_log import progress_logged
 from prunebench.operating.accuracy_check import accuracy_sentence
 from prunebench.operating.registry import read_registry
+from prunebench.steps.child import ending_children
 from tasks.accuracy_check import evaluate_entry, publish_accuracy
 from tasks.parameters import confine
 from tasks.regression_events import mark_regressed
@@ -29,7 +30,7 @@ def accuracy_check(registry: str = "registry") -> State[Any]:
     """
     confine(registry=registry)
     checks, failures = [], []
-    with progress_logged():
+    with progress_logged(), ending_children():
         for entry in read_registry(Path(registry)):
             state = evaluate_entry(entry, registry, return_state=True)
             if not state.is_completed():

@@ -21,6 +21,7 @@ from prunebench.operating.regressions import (
     suspected,
 )
 from prunebench.results.history.compare import RunComparison
+from prunebench.steps.child import ending_children
 from tasks.crashed_runs import settle_last_run
 from tasks.devices import answer_as
 from tasks.parameters import confine
@@ -105,7 +106,7 @@ def _source(
 ) -> tuple[dict[str, Any], RunComparison, tuple[Regression, ...]]:
     """Measure a run's variants, and once more those that are slower; confirmed is raised."""
     folder = Path(source.folder)
-    with progress_logged(), sole_user(folder.parent):
+    with progress_logged(), sole_user(folder.parent), ending_children():
         settle_last_run(folder.parent)
         data, first = _measure(folder, source.variants, device)
         suspects = suspected(first)
