@@ -393,7 +393,8 @@ class RankingConfig(Section):
         ge=0,
         lt=1,
         description="mAP50 that a recommended variant may lose against the baseline, and a "
-        "retrained one against the unpruned network retrained alike; null: any.",
+        "retrained one against the unpruned network retrained alike, and never more than half of "
+        "theirs; null: any.",
     )
     max_class_loss: float | None = Field(
         None,

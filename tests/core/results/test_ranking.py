@@ -293,6 +293,48 @@ def test_a_useless_variant_has_efficiency_zero_and_the_last_rank() -> None:
     assert labels(ranking) == {"a": "1", "dead": "2"}
 
 
+def finding(map50: Mapping[str, float]) -> Ranking:
+    """A family of one network where each variant finds that much in every resample."""
+    lab = Lab()
+    for name, found in map50.items():
+        parent, strategy = (None if name == "a" else "a"), ("standard" if name == "c" else None)
+        lab.add(name, ms=20 - 4 * len(lab.measured), map50=found, parent=parent, strategy=strategy)
+        object.__setattr__(lab.measured[-1], "map50_draws", np.full(CONFIG.bootstrap, found))
+    return lab.rank()
+
+
+def test_beside_a_baseline_that_finds_nothing_nothing_is_recommended() -> None:
+    ranking = finding({"a": 0.0, "b": 0.0, "c": 0.0})
+    assert ranking.advice == ()
+    assert told(ranking.warnings[0], ranking).startswith(
+        "a finds next to nothing (mAP50 0.000, below 0.05), so nothing is recommended"
+    )
+    for pair in (("a", "b"), ("a", "c"), ("b", "c")):
+        efficiency = ranking.difference("efficiency", *pair)
+        assert (efficiency.interval, efficiency.significant) == (None, False)
+        assert ranking.difference("speed", *pair).interval is not None
+        assert "an mAP50 of theirs may be 0" in told(efficiency, ranking)
+    assert labels(ranking) == {"a": "1=", "b": "1=", "c": "1="}
+    effect = ranking.effects[0]
+    assert (effect.accuracy.percent, effect.efficiency.percent) == (None, None)
+    assert "efficiency without a ratio, as an mAP50 may be 0" in told(effect, ranking)
+
+
+def test_a_ratio_needs_both_ends() -> None:
+    ranking = finding({"a": 0.8, "b": 0.7, "c": 0.0})
+    assert ranking.difference("efficiency", "a", "b").interval is not None
+    dead = ranking.difference("efficiency", "b", "c")
+    assert (dead.interval, dead.significant, dead.first) == (None, True, "b")
+    assert told(dead, ranking) == "b is better than c in efficiency, whose mAP50 may be 0."
+    assert {advice.recommended for advice in ranking.advice} <= {"a", "b"}
+
+
+def test_no_variant_may_lose_more_than_half_of_what_the_baseline_finds() -> None:
+    ranking = finding({"a": 0.08, "b": 0.05, "c": 0.035})
+    kept = {row.name: row.keeps_accuracy for row in ranking.rows}
+    assert (kept["b"], kept["c"]) == ("yes", "no")
+
+
 def test_pareto_front_knows_certain_possible_and_no() -> None:
     ranking = (
         Lab(10)

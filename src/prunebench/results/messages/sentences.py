@@ -42,8 +42,12 @@ def neighbours(ranking: records.Ranking) -> list[records.Difference]:
 def _difference(difference: records.Difference, ranking: records.Ranking, m: Messages) -> str:
     metric, measured = difference.metric, difference.interval
     values = {"first": difference.first, "second": difference.second}
+    speed = ranking.difference("speed", *values.values())
     values["noun"] = m(f"sentence.noun.{metric}")
     if measured is None:
+        if metric == "efficiency" and speed.interval:
+            shown = ".significant" if difference.significant else ""
+            return m.clauses([m(f"sentence.no_ratio{shown}", **values)])
         rounds = m.counted("rounds", difference.rounds)
         return m.clauses([m("sentence.incomparable", rounds=rounds, **values)])
     if difference.significant:
@@ -72,6 +76,9 @@ def _effect(effect: records.Effect, m: Messages) -> str:
         changes.append(m("sentence.effect.parameters", change=change))
     for name in ("accuracy", "speed", "efficiency"):
         found: records.RelativeChange = getattr(effect, name)
+        if found.percent is None:
+            changes.append(m("sentence.effect.no_ratio", metric=m(f"sentence.noun.{name}")))
+            continue
         change = percent(found.percent, signed=True)
         if not found.shown:
             change = m("change.not_shown", change=change)

@@ -25,6 +25,9 @@ from prunebench.results.ranking.records import Metric
 SMALLEST_MAP50 = 1e-3
 """A lower mAP50 counts as this in a relative comparison, where 0 would have no logarithm."""
 
+FLOOR = 0.05
+"""mAP50 of a baseline below which it finds nothing that a loss could be told by."""
+
 FEWEST_IMAGES = 20
 """Images below which nothing is said about a difference in accuracy."""
 
@@ -39,6 +42,7 @@ class Raw:
         p: 1 where it cannot be told.
         same_network: Both run the same operations.
         location: Log ratios by round, for the metrics that have them.
+        has_ratio: Whether the estimate means something as a ratio.
     """
 
     metric: Metric
@@ -49,6 +53,7 @@ class Raw:
     p: float
     same_network: bool
     location: Location | None = None
+    has_ratio: bool = True
 
     def swapped(self) -> Raw:
         """The same, ``b`` against ``a``."""
@@ -131,14 +136,24 @@ def _efficiency(a: MeasuredVariant, b: MeasuredVariant, speed: Raw) -> Raw:
     estimate, draws = estimate + size, draws + size
     without_speed = _of_draws(estimate, draws, a.images)
     p = 1.0
-    if speed.location is not None and a.images >= FEWEST_IMAGES:
+    ratios = has_ratio(a), has_ratio(b)
+    if speed.location is not None and a.images >= FEWEST_IMAGES and any(ratios):
         both = add(without_speed, speed.location)
         p = both.p_value()
         if speed.same_network:
             agree = both.centre * without_speed.centre > 0
             p = max(p, without_speed.p_value()) if agree else 1.0
     estimate, draws = estimate + speed.estimate, draws + speed.draws
-    return replace(speed, metric="efficiency", estimate=estimate, draws=draws, p=p)
+    efficiency = replace(speed, metric="efficiency", estimate=estimate, draws=draws, p=p)
+    return replace(efficiency, has_ratio=all(ratios))
+
+
+def has_ratio(variant: MeasuredVariant) -> bool:
+    """Whether a variant's mAP50 is more than 0 beyond doubt, so that ratios with it mean something.
+
+    Of its resamples less than one in forty may be next to 0: the lower end of a 95 % interval.
+    """
+    return float(np.nanquantile(variant.map50_draws, 0.025)) > SMALLEST_MAP50
 
 
 def _relative_map(a: MeasuredVariant, b: MeasuredVariant) -> tuple[float, Array]:

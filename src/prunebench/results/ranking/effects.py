@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
-from prunebench.results.ranking.compare import Raws, display_interval, relative_accuracy
+from prunebench.results.ranking.compare import Raws, display_interval, has_ratio, relative_accuracy
 from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.ranking.records import Effect, Metric, RelativeChange
 from prunebench.results.ranking.ties import Wins, tied
@@ -50,11 +50,13 @@ def _effect(
     level: float,
 ) -> Effect:
     def change(metric: Metric) -> RelativeChange:
-        percent = (
-            relative_accuracy(variant, reference, level)
-            if metric == "accuracy"
-            else display_interval(raws[metric, variant.name, reference.name], level)
-        )
+        raw, percent = raws[metric, variant.name, reference.name], None
+        if metric == "speed" or (has_ratio(variant) and has_ratio(reference)):
+            percent = (
+                relative_accuracy(variant, reference, level)
+                if metric == "accuracy"
+                else display_interval(raw, level)
+            )
         shown = not tied(wins, metric, variant.name, reference.name)
         return RelativeChange(percent=percent, shown=shown)
 

@@ -17,6 +17,7 @@ from prunebench.results.ranking.changes import Origins, changes_of, doubts_of_re
 from prunebench.results.ranking.classes import class_changes, reference_of
 from prunebench.results.ranking.compare import (
     FEWEST_IMAGES,
+    FLOOR,
     Draw,
     Footings,
     Raws,
@@ -32,6 +33,9 @@ from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.ranking.ties import Wins, decide, ranks_of, tied, wins_of
 
 LEAST_FIRST: tuple[records.Shown, ...] = ("no", "not shown", "yes")
+
+MOST_LOST = 0.5
+"""Share of the baseline's mAP50 that a variant may not lose, whatever the limit allows."""
 
 
 def rank(
@@ -79,6 +83,7 @@ def rank(
     unadvised = costs.unadvised if costs else ()
     baseline = None if origins.baseline is None else origins.baseline.name
     changes = tuple(changes_of(usable, origins, differences))
+    nothing = tuple(_finds_nothing(usable))
     return records.Ranking(
         threads=threads,
         realtime_fps=config.realtime_fps,
@@ -89,8 +94,9 @@ def rank(
         not_trained=tuple(not_trained),
         differences=differences,
         effects=tuple(effects_of(usable, both, wins, config.level)),
-        advice=tuple(advise(rows, wins, unadvised, baseline)) if rows else (),
+        advice=() if nothing or not rows else tuple(advise(rows, wins, unadvised, baseline)),
         warnings=(
+            *nothing,
             *([costs] if costs else ()),
             *_doubts(usable, differences, config.level),
             *doubts_of_retraining(usable, origins, changes),
@@ -201,7 +207,8 @@ def _keeps_accuracy(
     judged = []
     for other in (baseline,) if alike is None else (alike, baseline):
         gain = display_interval(raws["accuracy", variant.name, other.name], config.level)
-        judged.append((_reaches(gain, -allowed), gain.estimate, other.name))
+        most = min(allowed, MOST_LOST * other.map50)
+        judged.append((_reaches(gain, -most), gain.estimate, other.name))
     keeps, _, against = min(judged, key=lambda one: (LEAST_FIRST.index(one[0]), one[1]))
     return "not shown" if keeps == "yes" and origins.is_confounded(variant) else keeps, against
 
@@ -224,6 +231,12 @@ def _pareto(
             return "no"
         certain = certain and any((m, variant.name, other.name) in wins for m in metrics)
     return "certain" if certain else "possible"
+
+
+def _finds_nothing(measured: Sequence[MeasuredVariant]) -> Iterator[records.FindsNothing]:
+    for variant in measured:
+        if variant.parent is None and variant.map50 < FLOOR:
+            yield records.FindsNothing(name=variant.name, map50=variant.map50, floor=FLOOR)
 
 
 def _doubts(

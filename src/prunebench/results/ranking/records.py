@@ -30,7 +30,7 @@ class Difference(Record):
             ``efficiency``.
         first: The variant with the better estimate.
         interval: How much better it is: percent, or mAP50 (0..1) for accuracy. ``None`` where
-            too few rounds are shared.
+            too few rounds are shared, and of efficiencies of which one may be 0.
         p: Two-sided p-value of the single comparison.
         p_corrected: After Holm's correction over the metric's comparisons.
         significant: Whether the difference is shown; else the two are tied.
@@ -71,9 +71,12 @@ class Difference(Record):
 
 
 class RelativeChange(Record):
-    """A relative change in percent, and whether it is shown to be one."""
+    """A relative change, and whether it is shown to be one.
 
-    percent: Interval
+    ``percent`` is ``None`` where an mAP50 may be 0, which nothing is a percentage of.
+    """
+
+    percent: Interval | None
     shown: bool
 
 
@@ -252,6 +255,15 @@ class MeasuredApart(Record):
     difference: Interval
 
 
+class FindsNothing(Record):
+    """Doubt: the baseline's mAP50 is below ``floor``, so nothing is told by what others lose."""
+
+    kind: Literal["finds_nothing"] = "finds_nothing"
+    name: str
+    map50: float
+    floor: float
+
+
 class FewImages(Record):
     """Doubt: too few images to declare a difference in accuracy or efficiency."""
 
@@ -319,6 +331,7 @@ Doubt = Annotated[
     | SameNetwork
     | MeasuredApart
     | FewImages
+    | FindsNothing
     | Confounded
     | RetrainingHarmed
     | OneTraining,

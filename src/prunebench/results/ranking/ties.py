@@ -83,7 +83,9 @@ def _difference(
         metric=raw.metric,
         first=raw.a,
         second=raw.b,
-        interval=None if math.isnan(raw.estimate) else display_interval(raw, level),
+        interval=display_interval(raw, level)
+        if raw.has_ratio and not math.isnan(raw.estimate)
+        else None,
         p=raw.p,
         p_corrected=p_corrected,
         significant=significant,

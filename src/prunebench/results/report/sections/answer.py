@@ -29,7 +29,7 @@ MOST_DOUBTS = 12
 def answer(run: ReportedRun, m: Messages) -> doc.Section:
     """Which variant to ship, by use, and what to know before trusting that."""
     ranking, noise, cards = run.ranking, run.outcome.noise, None
-    if ranking.rows:
+    if ranking.advice:
         cards = doc.Cards(tuple(_card(run, advice, m) for advice in ranking.advice))
     doubts = []
     for key, left_out in (("failed", ranking.failures), ("not_trained", ranking.not_trained)):
@@ -44,7 +44,9 @@ def answer(run: ReportedRun, m: Messages) -> doc.Section:
         m,
         _notice(m("answer.noisy"), [tell_noise(seen, m) for seen in noise]),
         cards,
-        m("answer.nothing") if cards is None else _basis(run, m),
+        m("answer.no_advice" if ranking.rows else "answer.nothing")
+        if cards is None
+        else _basis(run, m),
         _notice(m("answer.doubts"), told),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+from prunebench.common.records import Interval
 from prunebench.common.text import percent, points
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import tell
@@ -48,7 +49,7 @@ def rounds(run: ReportedRun, m: Messages) -> doc.Section | None:
         doc.cells(
             effect.variant,
             effect.reference,
-            _cell(_points(run, effect), effect.accuracy, m),
+            _points_cell(run, effect, m),
             _change(effect.speed, m),
             _change(effect.efficiency, m),
         )
@@ -65,10 +66,11 @@ def rounds(run: ReportedRun, m: Messages) -> doc.Section | None:
 
 def round_verdict(run: ReportedRun, effect: Effect, m: Messages) -> str:
     """Whether a further round was worth it, as far as that is shown."""
-    change = _points(run, effect)
+    gain = _gain(run, effect)
+    change = _points(gain)
     if not effect.accuracy.shown:
         return m("rounds.not_shown", change=change, reference=effect.reference)
-    key = "rounds.gain" if effect.accuracy.percent.estimate > 0 else "rounds.loss"
+    key = "rounds.gain" if gain is not None and gain.estimate > 0 else "rounds.loss"
     return m(key, change=change, reference=effect.reference)
 
 
@@ -77,37 +79,51 @@ def _strategy_row(run: ReportedRun, effect: Effect, m: Messages) -> tuple[doc.Ce
     grown, speed = effect.parameters_percent, effect.speed.percent
     # Its own training and those it goes on from.
     minutes = sum(training.minutes for training in run.retrainings(effect.variant))
-    retention = speed.model_copy(
-        update={name: 100 + getattr(speed, name) for name in ("estimate", "low", "high")}
+    retention = (
+        None
+        if speed is None
+        else speed.model_copy(
+            update={name: 100 + getattr(speed, name) for name in ("estimate", "low", "high")}
+        )
     )
     return doc.cells(
         effect.variant,
         effect.reference,
         None if grown is None else f"{grown:+.1f} %",
-        _cell(_points(run, effect), effect.accuracy, m),
+        _points_cell(run, effect, m),
         _change(effect.speed, m),
-        percent(retention),
+        None if retention is None else percent(retention),
         _change(effect.efficiency, m),
         m(f"verdict.{verdict}") if verdict else None,
         f"{minutes:.1f}" if minutes else None,
     )
 
 
-def _points(run: ReportedRun, effect: Effect) -> str:
+def _gain(run: ReportedRun, effect: Effect) -> Interval | None:
     """The change in mAP50: a percentage would explode where the reference finds nothing."""
     pair = run.ranking.difference("accuracy", effect.variant, effect.reference)
-    change = pair.seen_from(effect.variant)
-    return BLANK if change is None else points(change, signed=True)
+    return pair.seen_from(effect.variant)
+
+
+def _points(gain: Interval | None) -> str:
+    return BLANK if gain is None else points(gain, signed=True)
+
+
+def _points_cell(run: ReportedRun, effect: Effect, m: Messages) -> doc.Cell:
+    gain = _gain(run, effect)
+    return _cell(_points(gain), gain, effect.accuracy.shown, m)
 
 
 def _change(change: RelativeChange, m: Messages) -> doc.Cell:
-    return _cell(percent(change.percent, signed=True), change, m)
+    if change.percent is None:
+        return doc.Cell(m("change.no_ratio"), "open")
+    return _cell(percent(change.percent, signed=True), change.percent, change.shown, m)
 
 
-def _cell(text: str, change: RelativeChange, m: Messages) -> doc.Cell:
-    if not change.shown:
+def _cell(text: str, change: Interval | None, shown: bool, m: Messages) -> doc.Cell:
+    if not shown or change is None:
         return doc.Cell(m("change.not_shown", change=text), "open")
-    return doc.Cell(text, "good" if change.percent.estimate > 0 else "bad")
+    return doc.Cell(text, "good" if change.estimate > 0 else "bad")
 
 
 def _head_to_head(run: ReportedRun, effects: list[Effect]) -> Iterator[Difference]:
