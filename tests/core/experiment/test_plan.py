@@ -131,7 +131,7 @@ def test_the_training_size_of_the_baseline_may_be_its_own_or_not_known() -> None
 
 
 def test_the_training_size_may_be_the_next_lower_letterbox() -> None:
-    config = Config(model="best.pt", controls=["resolution"])
+    config = Config(model="best.pt", controls=["resolution"], retrain={"rounds": 0})
     controls = [(v.name, v.control) for v in plan_variants(config, 288) if v.control]
     assert controls == [("baseline-160x288", "trained-size")]
 

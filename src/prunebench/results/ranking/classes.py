@@ -63,11 +63,9 @@ def reference_of(
     Of a retrained variant it is the unpruned network retrained alike, where there is one.
     """
     origins = Origins(measured)
-    return (
-        None
-        if variant is origins.baseline
-        else origins.retrained_alike(variant) or origins.baseline
-    )
+    if variant is origins.baseline:
+        return None
+    return origins.retrained_alike(variant) or origins.baseline
 
 
 def class_changes(
