@@ -21,9 +21,16 @@ def percent(interval: Interval, *, signed: bool = False) -> str:
 
 
 def _factor(interval: Interval) -> str:
-    times, low, high = (1 + p / 100 for p in (interval.estimate, interval.low, interval.high))
+    factor, low, high = (1 + p / 100 for p in (interval.estimate, interval.low, interval.high))
     digits = 1 if high - low < 10 else 0
-    return f"\N{MULTIPLICATION SIGN}{times:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"\N{MULTIPLICATION SIGN}{factor:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def times(interval: Interval) -> str:
+    """A factor: "2.06\N{MULTIPLICATION SIGN} [2.00, 2.15]", with one digit from 10 on."""
+    digits = 2 if interval.high < 10 else 1
+    low, high = f"{interval.low:.{digits}f}", f"{interval.high:.{digits}f}"
+    return f"{interval.estimate:.{digits}f}\N{MULTIPLICATION SIGN} [{low}, {high}]"
 
 
 def points(interval: Interval, *, signed: bool = False) -> str:

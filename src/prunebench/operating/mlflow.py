@@ -243,8 +243,10 @@ def _figures_of(stored: ReportedRun, variant: VariantRecord) -> Iterator[MetricV
                 yield from _with_interval("map50", row.map50)
             by_threads = f"threads_{ranking.threads}"
             yield f"{by_threads}/rank", row.rank, 0
-            for name in ("latency_ms", "fps", "efficiency"):
-                yield from _with_interval(f"{by_threads}/{name}", getattr(row, name))
+            yield f"{by_threads}/rounds", row.rounds, 0
+            for name in ("latency_ms", "fps", "efficiency", "times_baseline"):
+                if (interval := getattr(row, name)) is not None:
+                    yield from _with_interval(f"{by_threads}/{name}", interval)
 
 
 def _with_interval(name: str, interval: Interval) -> list[MetricValue]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.common.records import DeviceName, Record
-from prunebench.common.text import compact
+from prunebench.common.text import compact, times
 from prunebench.measuring.host.fingerprint import Fingerprint
 from prunebench.results.outcome import RunRanking
 from prunebench.results.run_folder import read_record
@@ -46,12 +46,13 @@ def read_devices(folder: Path) -> tuple[Device, ...]:
 
 def device_rows(here: RunRanking, devices: Sequence[Device]) -> list[dict[str, Any]]:
     """A row per variant of this host's first thread count, and a column per device, as plain
-    values: rank, milliseconds of the network alone, and frames per second.
+    values: rank, milliseconds of the network alone, frames per second, and those by the baseline's.
     """
     columns = {HERE: here} | {d.name: d.ranking for d in devices if d.ranking is not None}
     cells = {
         name: {
             row.name: f"{row.label}: {compact(row.latency_ms)} ms, {compact(row.fps)} FPS"
+            + (f", {times(row.times_baseline)} baseline" if row.times_baseline else "")
             for row in ranking.rankings[0].rows
         }
         for name, ranking in columns.items()

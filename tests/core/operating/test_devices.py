@@ -51,7 +51,8 @@ def test_the_report_has_columns_of_the_devices(tmp_path: Path) -> None:
     shown = (folder / "report.md").read_text()
     section = shown.split("## On other devices")[1].split("\n## ")[0]
     [head] = [line for line in section.splitlines() if line.startswith("| Variant")]
-    assert head.split(" | ")[4:] == ["Rank, pi5", "FPS, pi5", "Model ms, pi5 |"]
+    pi5_columns = ["Rank, pi5", "FPS, pi5", "x baseline, pi5", "Model ms, pi5 |"]
+    assert head.split(" | ")[5:] == pi5_columns
     [baseline] = [line for line in section.splitlines() if line.startswith("| baseline")]
     row = there.rankings[0].row("baseline")
     assert f"{row.label} | {with_interval(row.fps)}" in baseline

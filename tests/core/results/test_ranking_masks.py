@@ -103,11 +103,12 @@ def figures(row: RankedVariant) -> tuple[str, str]:
 
 def test_the_terminal_and_the_artifact_show_both(runs: Runs) -> None:
     lines = shown(runs["mask"][1])
-    assert "efficiency is that of mask mAP50" in lines[0]
+    assert any("efficiency is that of mask mAP50" in line for line in lines)
     for row in ranking(runs, "mask").rows:
         box, mask = figures(row)
-        assert any(f"box {box}" in line for line in lines)
-        assert any(f"mask {mask}" in line for line in lines)
+        at = next(n for n, line in enumerate(lines) if f"  {row.name}  " in line)
+        assert f" {box} [" in lines[at + 1]
+        assert f" {mask} [" in lines[at + 2]
     assert not any("mask" in line for line in shown(runs["detect"][1]))
     cells = ranking_rows(ranking(runs, "mask"))[0]
     assert {"box mAP50", "mask mAP50"} < set(cells)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,7 @@ from rich.console import Console
 from prunebench.cli.views.ranking import table_ranking_view
 from prunebench.common.errors import TableError
 from prunebench.results.table.ranked import TableRanking, effect_sentence, rank
-from prunebench.results.table.reader import read_table
+from prunebench.results.table.reader import checked, read_cells
 
 REPORT = Path(__file__).parent / "data" / "report-table.csv"
 HEADER = "variant,params,size_mb,map50,fps"
@@ -147,7 +148,7 @@ def test_strategy_round_and_parent_columns_go_before_the_description(table: Path
 )
 def test_rounds_are_read_from_descriptions(table: Path, description: str) -> None:
     table.write_text(f'{HEADER},description\nr,1002,5,0.6,9,"{description}"\n', encoding="utf-8")
-    (row,) = read_table(table).rows.itertuples()
+    (row,) = checked(read_cells(table)).rows.itertuples()
     assert (row.strategy, row.round) == ("distil", 2)
 
 
@@ -155,7 +156,7 @@ def test_rounds_are_read_from_this_programs_own_names(table: Path) -> None:
     table.write_text(
         f"{HEADER}\npruned,1000,5,0.5,20\npreserving-1,1000,5,0.5,20\npreserving-2,1000,5,0.6,20\n"
     )
-    pruned, _, retrained = read_table(table).rows.itertuples()
+    pruned, _, retrained = checked(read_cells(table)).rows.itertuples()
     assert (pruned.strategy, pruned.round) == ("", 0)
     assert (retrained.strategy, retrained.round) == ("preserving", 2)
     assert [one.reference for one in rank(table).effects] == ["pruned", "preserving-1"]
@@ -176,6 +177,70 @@ def test_a_table_from_a_spreadsheet_is_read(table: Path) -> None:
     assert rank(table).rows[0].efficiency == pytest.approx(1.0)
 
 
+def test_an_int8_file_is_another_network_than_the_float_one(table: Path) -> None:
+    table.write_text(
+        f"{HEADER},description\n"
+        "a,3012213,12,0.85,20,\n"
+        "a-int8,3012213,3.2,0.84,40,\n"
+        "b,3012213,3.2,0.84,41,in INT8\n"
+    )
+    ranking = rank(table)
+    assert isinstance(ranking, TableRanking)
+    assert [(row.label, row.variant, row.int8) for row in ranking.rows] == [
+        ("1=", "b", True),
+        ("1=", "a-int8", True),
+        ("3", "a", False),
+    ]
+    assert ranking.noise_factor == pytest.approx(41 / 40)
+    assert (
+        "a-int8 and b are the same network, yolov8n, 7 classes, unpruned, INT8:"
+        in (ranking.notes[0])
+    )
+    table.write_text(f"{HEADER},int8\na,3012213,12,0.85,20,False\nb,3012213,3.2,0.84,40,True\n")
+    assert [row.label for row in rank(table).rows] == ["1", "2"]
+
+
+def test_intervals_decide_ties_where_the_table_has_them(table: Path) -> None:
+    """``b`` and ``c`` overlap; a real speed-up is none of the noise of one network."""
+    table.write_text(
+        f"{HEADER},fps_low,fps_high,map50_low,map50_high,parent,strategy,round\n"
+        "a,1000,5,0.5,30,29,31,0.49,0.51,,,\n"
+        "b,1001,5,0.5,20,19,21,0.49,0.51,a,tune,1\n"
+        "c,1002,5,0.5,20.5,19.5,21.5,0.49,0.51,b,tune,2\n"
+        "d,1002,5,0.3,20.5,19.5,21.5,0.29,0.31,,,\n"
+    )
+    ranking = rank(table)
+    assert isinstance(ranking, TableRanking)
+    labels = {row.variant: row.label for row in ranking.rows}
+    assert labels == {"a": "1", "b": "2=", "c": "2=", "d": "4"}
+    assert [effect.within_noise for effect in ranking.effects] == [False, True]
+    assert not any("no intervals" in note for note in ranking.notes)
+    assert {row.variant: row.realtime for row in ranking.rows} == {
+        "a": "yes",
+        "b": "not shown",
+        "c": "not shown",
+        "d": "not shown",
+    }
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [f"v{i},3012213,5,0.5,{10 + i / 100},pruned" for i in range(3000)],
+        [f"v{i},{1000 + i},5,0.5,{10 + i / 100},pruned + code round {i + 1}" for i in range(3000)],
+    ],
+    ids=["one network", "3000 rounds"],
+)
+def test_3000_rows_take_seconds(table: Path, rows: list[str]) -> None:
+    table.write_text("\n".join([f"{HEADER},description", *rows]))
+    begun = time.process_time()
+    ranking = rank(table)
+    assert isinstance(ranking, TableRanking)
+    Console(width=112, file=io.StringIO()).print(table_ranking_view(ranking))
+    assert time.process_time() - begun < 10
+    assert len(ranking.rows) == 3000
+
+
 BAD = {
     "empty": ("", "the table is empty"),
     "blank": (" \n\n", "the table is empty"),
@@ -190,6 +255,10 @@ BAD = {
         "line 2, column fps: 'quick' is not a finite number",
     ),
     "missing": (f"{HEADER}\na,1000,5,,10\n", "line 2, column map50: the value is empty"),
+    "wrong ends": (
+        f"{HEADER},fps_low,fps_high\na,1000,5,0.5,10,11,12\n",
+        "line 2, column fps_low: '11' is above fps",
+    ),
     "zero size": (f"{HEADER}\na,1000,0,0.5,10\n", "line 2, column size_mb: '0' is not above 0"),
     "negative fps": (f"{HEADER}\na,1000,5,0.5,-3\n", "line 2, column fps: '-3' is not above 0"),
     "zero latency": (

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -14,12 +13,23 @@ from prunebench.common.records import Interval
 from prunebench.common.text import counted
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_explanation, tell_judgement, tell_noise
-from prunebench.results.messages.sentences import Fact, neighbours, tell
+from prunebench.results.messages.sentences import Fact, headline, neighbours, tell
 from prunebench.results.outcome import RunRanking
-from prunebench.results.ranking.records import RankedVariant, Ranking
-from prunebench.results.table.ranked import TableRanking
+from prunebench.results.ranking.records import NOT_TRAINED, RankedVariant, Ranking
+from prunebench.results.report.numbers import BLANK, with_interval
+from prunebench.results.table.doubts import TableNoise
+from prunebench.results.table.ranked import TableRanking, TableRow
+from prunebench.results.table.run_table import RunTable
 
 STYLE_OF = {"yes": "green", "no": "red", "not shown": "yellow"}
+MOST_SENTENCES = 100
+WIDEST_NETWORK = 20
+
+Layout = tuple[tuple[str, ...], ...]
+"""Columns, each by the names of what is stacked in it."""
+
+Cells = Mapping[str, tuple[Text, Text]]
+"""What a row shows by name: a figure or word, and an interval where it has one."""
 
 
 def run_ranking_view(outcome: RunRanking) -> RenderableType:
@@ -35,32 +45,41 @@ def run_ranking_view(outcome: RunRanking) -> RenderableType:
     )
 
 
-def ranking_view(ranking: Ranking) -> RenderableType:
-    """A ranking for one thread count with its advice, warnings and telling comparisons."""
-    threads = counted(ranking.threads, "thread")
-    table = _table(
-        f"{threads}; intervals at {100 * ranking.level:g} %, ranks share what is not told apart"
-        + (f"; efficiency is that of {ranking.metric} mAP50" if ranking.segmentation else ""),
-        ("rank", "variant", "efficiency", "mAP50", "FPS", "model ms", "MB"),
-        (f"{ranking.realtime_fps:g} FPS", "Pareto"),
-    )
-    for row in ranking.rows:
-        table.add_row(
-            row.label,
-            Text.assemble(row.name, (f"\n{_kind(row)}", "dim")),
-            _two_lines(row.efficiency, 2),
-            _map50(row),
-            _two_lines(row.fps, 1),
-            _two_lines(row.latency_ms, 2),
-            f"{row.size_mb:.2f}",
-            Text(row.realtime, style=STYLE_OF[row.realtime]),
-            row.pareto,
+class Fitting:
+    """The first of some renderables, widest first, that fits; the last where none does."""
+
+    def __init__(self, *widest_first: RenderableType) -> None:
+        self.widest_first = widest_first
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        unlimited = options.update(max_width=10_000)
+        fitting = (
+            one
+            for one in self.widest_first
+            if console.measure(one, options=unlimited).maximum <= options.max_width
         )
-    for failed in ranking.failures:
-        table.add_row("-", Text.assemble(failed.name, ("\nfailed", "red")))
-    for left_out in ranking.not_trained:
-        table.add_row("-", Text.assemble(left_out.name, ("\nnot trained", "dim")))
-    m = Messages()
+        yield next(fitting, self.widest_first[-1])
+
+
+def ranking_view(ranking: Ranking) -> RenderableType:
+    """A ranking for one thread count: what to ship, the table, advice, warnings, comparisons."""
+    threads, m = counted(ranking.threads, "thread"), Messages()
+    title = f"{threads}; intervals at {100 * ranking.level:g} %, ranks share what is not told apart"
+    if ranking.segmentation:
+        title += f"; efficiency is that of {ranking.metric} mAP50"
+    map50 = ("box mAP50", "mask mAP50") if ranking.segmentation else ("mAP50",)
+    shown = (_limit(ranking), "Pareto")
+    layouts: tuple[Layout, ...] = (
+        (
+            *(("rank",), ("variant", "structure"), ("efficiency",), map50, ("FPS",)),
+            *(("x baseline",), ("model ms",), ("MB", "rounds"), shown),
+        ),
+        (
+            *(("rank",), ("variant", "structure", "MB"), ("efficiency", *map50, "x baseline")),
+            *(("FPS", "model ms"), (*shown, "rounds")),
+        ),
+    )
+    tables = (_ranks(ranking, title, layout) for layout in layouts)
 
     def told(facts: Sequence[Fact]) -> list[str]:
         return [tell(fact, ranking, m) for fact in facts]
@@ -75,74 +94,135 @@ def ranking_view(ranking: Ranking) -> RenderableType:
         ("What retraining did", told(ranking.effects), "cyan"),
         ("Neighbours in the table", told(neighbours(ranking)), "cyan"),
     )
-    return Group(table, *(_sentences(*section) for section in sections))
+    first = Text(headline(ranking, m) or "", style="bold green")
+    return Group(
+        *[first] * bool(first), Fitting(*tables), *(_sentences(*section) for section in sections)
+    )
+
+
+def _ranks(ranking: Ranking, title: str, layout: Layout) -> Table:
+    table = _stacked(title, layout, (_cells(row, ranking) for row in ranking.rows))
+    for failed in ranking.failures:
+        label = NOT_TRAINED if failed.step == NOT_TRAINED else "failed"
+        table.add_row("-", Text.assemble(failed.name, (f"\n{label}", "red")))
+    for left_out in ranking.not_trained:
+        table.add_row("-", Text.assemble(left_out.name, (f"\n{NOT_TRAINED}", "dim")))
+    return table
+
+
+def _cells(row: RankedVariant, ranking: Ranking) -> Cells:
+    words = {
+        "rank": Text(row.label),
+        "variant": Text(row.name),
+        "structure": Text(_kind(row), style="dim"),
+        "MB": Text(f"{row.size_mb:.2f}"),
+        "rounds": Text(str(row.rounds), style="dim"),
+        _limit(ranking): Text(row.realtime, style=STYLE_OF[row.realtime]),
+        "Pareto": Text(row.pareto),
+    }
+    figures: dict[str, tuple[Interval | None, int | None]] = {
+        "efficiency": (row.efficiency, None),
+        **{name: (interval, 3) for name, interval in row.shown_map50.items()},
+        "FPS": (row.fps, None),
+        "x baseline": (row.times_baseline, 2),
+        "model ms": (row.latency_ms, 2),
+    }
+    cells = {name: (word, Text()) for name, word in words.items()}
+    for name, (interval, digits) in figures.items():
+        told = BLANK if interval is None else with_interval(interval, digits=digits)
+        figure, _, ends = told.partition(" ")
+        cells[name] = (Text(figure), Text(ends, style="dim"))
+    return cells
 
 
 def _kind(row: RankedVariant) -> str:
-    """What the audit says a variant is, and whether it is a control."""
-    told = (row.verdict, None if row.control is None else "control")
+    """What the audit says a variant is, and whether it is INT8, and a control."""
+    told = (row.verdict, row.int8 and "INT8", row.control and "control")
     return ", ".join(part for part in told if part)
+
+
+def run_table_view(table: RunTable) -> RenderableType:
+    """A run's own table, as the run ranked it."""
+    said = Text(f"{table.source}: ranks, ties and advice are those of the run.", style="dim")
+    return Group(said, *map(ranking_view, table.rankings))
 
 
 def table_ranking_view(ranking: TableRanking) -> RenderableType:
     """A ranked table of measurements taken elsewhere."""
     from prunebench.results.table.ranked import effect_sentence
 
-    table = _table(
-        f"{ranking.source}: figures as given, without intervals",
-        ("rank", "variant", "efficiency", "mAP50", "FPS", "mAP50/FPS", "MB", "parameters"),
-        (f"{ranking.realtime_fps:g} FPS", "network"),
+    given = "figures as given"
+    if any(isinstance(doubt, TableNoise) for doubt in ranking.doubts):
+        given += ", without intervals"
+    layouts: tuple[Layout, ...] = (
+        (
+            *(("rank",), ("variant",), ("efficiency",), ("mAP50",), ("FPS",), ("mAP50/FPS",)),
+            *(("MB",), ("parameters",), (_limit(ranking),), ("network",)),
+        ),
+        (
+            *(("rank",), ("variant", "network"), ("efficiency", "mAP50/FPS"), ("mAP50", "FPS")),
+            *(("MB", "parameters"), (_limit(ranking),)),
+        ),
     )
-    for row in ranking.rows:
-        table.add_row(
-            row.label,
-            Text(row.variant),
-            f"{row.efficiency:.2f}",
-            f"{row.map50:.3f}",
-            f"{row.fps:.1f}",
-            f"{row.map50_per_fps:.3f}",
-            f"{row.size_mb:.1f}",
-            f"{row.parameters:,}",
-            Text(row.realtime, style=STYLE_OF[row.realtime]),
-            row.network or "no stock network",
-        )
+    rows = [_cells_as_given(row, ranking) for row in ranking.rows]
+    tables = (_stacked(f"{ranking.source}: {given}", layout, rows) for layout in layouts)
     failures = [f"{failed.name}: {failed.reason}" for failed in ranking.failures]
     return Group(
-        table,
+        Fitting(*tables),
         _sentences("Failed", failures, "red"),
         _sentences("What the table does not say", ranking.notes, "yellow"),
         _sentences("What retraining did", [effect_sentence(e) for e in ranking.effects], "cyan"),
     )
 
 
-def _table(title: str, figures: Sequence[str], words: Sequence[str]) -> Table:
+def _cells_as_given(row: TableRow, ranking: TableRanking) -> Cells:
+    words = {
+        "rank": Text(row.label),
+        "variant": Text(row.variant),
+        "efficiency": Text(f"{row.efficiency:.2f}"),
+        "mAP50": Text(f"{row.map50:.3f}"),
+        "FPS": Text(f"{row.fps:.1f}"),
+        "mAP50/FPS": Text(f"{row.map50_per_fps:.3f}"),
+        "MB": Text(f"{row.size_mb:.1f}"),
+        "parameters": Text(f"{row.parameters:,}"),
+        _limit(ranking): Text(row.realtime, style=STYLE_OF[row.realtime]),
+        "network": Text(row.network or "no stock network", style="dim"),
+    }
+    return {name: (word, Text()) for name, word in words.items()}
+
+
+def _limit(ranking: Ranking | TableRanking) -> str:
+    return f"{ranking.realtime_fps:g} FPS"
+
+
+def _stacked(title: str, layout: Layout, rows: Iterable[Cells]) -> Table:
+    """Rows in columns of stacked figures; one that stands alone is above its interval."""
     table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, padding=(0, 1))
-    for name in figures:
-        justify: Literal["left", "right"] = "left" if name == "variant" else "right"
-        table.add_column(name, justify=justify, no_wrap=True)
-    for name in words:
-        # Wide enough for "possible", the longest word of a narrow column.
-        table.add_column(name, overflow="fold", min_width=8)
+    height = max(map(len, layout))
+    for names in layout:
+        words = names[0] == "variant" or names[0].endswith(" FPS") or names == ("network",)
+        table.add_column(
+            "\n".join((*names, *[""] * (height - len(names)))),
+            justify="left" if words else "right",
+            no_wrap=not words,
+            overflow="fold",
+            max_width=None if names[0] != "network" else WIDEST_NETWORK,
+        )
+    for cells in rows:
+        columns = []
+        for names in layout:
+            between = "\n" if len(names) == 1 else " "
+            lines = (Text(between).join(part for part in cells[name] if part) for name in names)
+            columns.append(Text("\n").join(lines))
+        table.add_row(*columns)
     return table
-
-
-def _two_lines(interval: Interval, digits: int) -> Text:
-    """The estimate above its interval."""
-    bounds = f"[{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
-    return Text.assemble(f"{interval.estimate:.{digits}f}\n", (bounds, "dim"))
-
-
-def _map50(row: RankedVariant) -> Text:
-    """mAP50; for segmentation that of boxes above that of masks, as two columns are too wide."""
-    parts = []
-    for name, interval in row.shown_map50.items():
-        kind = Text(f"{name.removesuffix('mAP50')}", style="dim")
-        parts.append(Text.assemble(kind, _two_lines(interval, 3)))
-    return Text("\n").join(parts)
 
 
 def _sentences(heading: str, sentences: Sequence[str], style: str) -> RenderableType:
     if not sentences:
         return Group()
+    more = len(sentences) - MOST_SENTENCES
+    if more > 0:
+        sentences = [*sentences[:MOST_SENTENCES], f"And {more:,} more; --json has them all."]
     lines = [Padding(Text(sentence), (0, 0, 0, 2)) for sentence in sentences]
     return Group(Text(f"\n{heading}", style=f"bold {style}"), *lines)

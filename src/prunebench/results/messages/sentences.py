@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from prunebench.common.records import Interval
-from prunebench.common.text import percent, points
+from prunebench.common.text import percent, points, times
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_grounds
 from prunebench.results.ranking import records
@@ -29,9 +29,34 @@ def tell(fact: Fact, ranking: records.Ranking, m: Messages) -> str:
             return _doubt(fact, ranking, m)
 
 
+def headline(ranking: records.Ranking, m: Messages) -> str | None:
+    """What to ship, against the baseline: for balance, or for every use where they agree."""
+    balance = next((advice for advice in ranking.advice if advice.use == "balance"), None)
+    if balance is None or balance.recommended is None:
+        return None if balance is None else _advice(balance, ranking, m)
+    chosen = ranking.row(balance.recommended)
+    if chosen.times_baseline is None or chosen.map50_change is None:
+        return _advice(balance, ranking, m)
+    agreed = all(advice.recommended == chosen.name for advice in ranking.advice)
+    said = m(
+        f"sentence.headline.{'every' if agreed else 'balance'}",
+        name=chosen.name,
+        times=times(chosen.times_baseline),
+        map50=m(f"map50.{ranking.metric}"),
+        change=points(chosen.map50_change, signed=True),
+    )
+    open_question = chosen.keeps_accuracy == "not shown"
+    return m.clauses([said, m("sentence.advice.accuracy")] if open_question else [said])
+
+
 def neighbours(ranking: records.Ranking) -> list[records.Difference]:
-    """Each row against the next: in efficiency, and in speed where they are two networks."""
-    pairs = []
+    """Each row against the next: in efficiency, and in speed where they are two networks.
+
+    None of a table that was read back: it does not have the differences.
+    """
+    pairs = list[records.Difference]()
+    if not ranking.differences:
+        return pairs
     for upper, lower in itertools.pairwise(row.name for row in ranking.rows):
         speed = ranking.difference("speed", upper, lower)
         pairs.append(ranking.difference("efficiency", upper, lower))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
@@ -30,7 +29,7 @@ from prunebench.results.ranking.controls import against_controls
 from prunebench.results.ranking.effects import effects_of
 from prunebench.results.ranking.letterbox import letterbox_costs
 from prunebench.results.ranking.measured import MeasuredVariant
-from prunebench.results.ranking.ties import Wins, decide, ranks_of, tied, wins_of
+from prunebench.results.ranking.ties import Wins, decide, labels_of, ranks_of, tied, wins_of
 
 LEAST_FIRST: tuple[records.Shown, ...] = ("no", "not shown", "yes")
 
@@ -131,7 +130,7 @@ def _rows(
 ) -> tuple[records.RankedVariant, ...]:
     names = [variant.name for variant in measured]
     ranks = ranks_of(names, wins)
-    shared = Counter(ranks.values())
+    labels = labels_of(ranks)
     bounds = partial(interval, level=config.level)
     rows = []
     for variant in measured:
@@ -142,12 +141,13 @@ def _rows(
         changes = classes.get(name, ())
         reference = reference_of(variant, measured)
         loses_a_class = any(change.over_limit for change in changes)
+        times, gain = _against(variant, origins.baseline, raws, config.level)
         both = {overlap: bounds(*map50) for overlap, map50 in variant.both.items()}
         keeps_accuracy, judged_against = _keeps_accuracy(variant, origins, raws, config)
         rows.append(
             records.RankedVariant(
                 rank=number,
-                label=f"{number}=" if shared[number] > 1 else str(number),
+                label=labels[name],
                 name=name,
                 parameters=variant.parameters,
                 verdict=variant.verdict,
@@ -168,7 +168,12 @@ def _rows(
                 tied_with=tuple(
                     o for o in names if o != name and tied(wins, "efficiency", name, o)
                 ),
+                less_efficient_than=tuple(o for o in names if ("efficiency", o, name) in wins),
+                rounds=_rounds_of(variant, threads),
                 control=variant.control,
+                int8=variant.quantized,
+                times_baseline=times,
+                map50_change=gain,
                 box_map50=both.get("box"),
                 mask_map50=both.get("mask"),
                 classes_against=None if reference is None else reference.name,
@@ -187,6 +192,17 @@ def _reaches(found: Interval, limit: float) -> records.Shown:
     if found.low >= limit:
         return "yes"
     return "no" if found.high < limit else "not shown"
+
+
+def _against(
+    variant: MeasuredVariant, baseline: MeasuredVariant | None, raws: Raws, level: float
+) -> tuple[Interval | None, Interval | None]:
+    """FPS by the baseline's, and mAP50 less the baseline's, where there is another baseline."""
+    if baseline is None or variant is baseline:
+        return None, None
+    speed = raws["speed", variant.name, baseline.name].location
+    gain = display_interval(raws["accuracy", variant.name, baseline.name], level)
+    return None if speed is None else speed.ratio(level), gain
 
 
 def _keeps_accuracy(

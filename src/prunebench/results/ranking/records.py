@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from prunebench.common.records import Grounds, Interval, Judgement, Overlap, Record, Verdict
 from prunebench.config.sections import Control
+from prunebench.results.ranking.frame import as_json, frame_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +21,12 @@ Metric = Literal["speed", "latency", "accuracy", "efficiency"]
 Use = Literal["real-time", "balance", "accuracy"]
 Part = Literal["letterbox", "retraining", "pruning", "undivided", "int8"]
 """What changed an accuracy; ``undivided``: pruning and retraining, which are not told apart."""
+
+OF_THE_RANKING = ("threads", "metric", "level", "realtime_fps", "smallest_difference_percent")
+TOLD = ("advice", "warnings")
+"""Fields of a ranking that every row of its table has; those that are told are JSON."""
+
+NOT_TRAINED = "not trained"
 
 
 class Difference(Record):
@@ -140,7 +147,13 @@ class RankedVariant(Record):
         confounded: Whether it was retrained and no unpruned network was retrained alike.
         pareto: Member of the Pareto front of mAP50 and FPS.
         tied_with: Variants it cannot be told apart from in efficiency.
+        less_efficient_than: Variants shown to be more efficient.
+        rounds: Rounds its latency rests on.
         control: Which control it is, ``None`` where it is none.
+        int8: Whether its file computes in INT8.
+        times_baseline: Its end-to-end FPS by the baseline's, paired by round; ``None`` for the
+            baseline itself, without one, or where the two share too few rounds.
+        map50_change: Its mAP50 less the baseline's, on the same images; ``None`` as before.
         box_map50: mAP50 of a segmentation model's boxes, as ``mask_map50`` of its masks; ``None``
             for a detection model.
         classes_against: The unpruned variant its classes are compared with, ``None`` for that one.
@@ -162,9 +175,14 @@ class RankedVariant(Record):
     keeps_accuracy: Shown | None
     pareto: Pareto
     tied_with: tuple[str, ...]
+    rounds: int
     control: Control | None = None
     judged_against: str | None = None
     confounded: bool = False
+    less_efficient_than: tuple[str, ...] = ()
+    int8: bool = False
+    times_baseline: Interval | None = None
+    map50_change: Interval | None = None
     box_map50: Interval | None = None
     mask_map50: Interval | None = None
     classes_against: str | None = None
@@ -415,32 +433,15 @@ class Ranking(Record):
 
         Failed variants and those not trained follow the ranked ones, with the reason in
         ``failure`` and without figures. An interval is three columns, as ``fps``, ``fps_low`` and
-        ``fps_high``; segmentation has the mAP50 of boxes and of masks too.
+        ``fps_high``; segmentation has the mAP50 of boxes and of masks too. What to
+        ship and what to doubt are JSON.
         """
-        # Only what makes a table needs pandas, and a command must start without it.
-        import pandas as pd
-
-        masks = ["box_map50", "mask_map50"] if self.segmentation else []
-        columns = ["variant", "rank", "params", "size_mb"]
-        columns += _ends("map50", "latency_ms", "fps", "efficiency")
-        columns += ["map50_per_fps", "threads", "verdict", "realtime", "keeps_accuracy", "pareto"]
-        columns += ["failure", *_ends(*masks)]
-        rows: list[dict[str, Any]] = []
-        for row in self.rows:
-            values = row.model_dump(include=set(columns))
-            values |= {"variant": row.name, "rank": row.label, "params": row.parameters}
-            for name in ("map50", "latency_ms", "fps", "efficiency", *masks):
-                interval: Interval = getattr(row, name)
-                ends = (interval.estimate, interval.low, interval.high)
-                values |= dict(zip(_ends(name), ends, strict=True))
-            rows.append(values)
-        rows += [{"variant": f.name, "failure": f"{f.step}: {f.reason}"} for f in self.failures]
-        for left_out in self.not_trained:
-            why = f"not trained: no gain in round {left_out.judgement.round}"
-            rows.append({"variant": left_out.name, "failure": why})
-        frame = pd.DataFrame(rows, columns=columns)
-        frame["threads"] = self.threads
-        return frame.astype({"params": "Int64"})
+        failures = {one.name: f"{one.step}: {one.reason}" for one in self.failures}
+        for one in self.not_trained:
+            failures[one.name] = f"{NOT_TRAINED}: no gain in round {one.judgement.round}"
+        of_all = {name: getattr(self, name) for name in OF_THE_RANKING}
+        of_all |= {name: as_json(getattr(self, name)) for name in TOLD}
+        return frame_of(RankedVariant, self.rows, failures, of_all)
 
     def row(self, name: str) -> RankedVariant:
         """The row of a variant.
@@ -460,8 +461,3 @@ class Ranking(Record):
             if found.metric == metric and {found.first, found.second} == {a, b}:
                 return found
         raise KeyError((metric, a, b))
-
-
-def _ends(*names: str) -> list[str]:
-    """Columns of intervals."""
-    return [f"{name}{end}" for name in names for end in ("", "_low", "_high")]

@@ -13,7 +13,8 @@ say which differences are shown.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from prunebench.common.statistics import Location, holm, rounds_to_settle
 from prunebench.results.ranking.compare import Raw, display_interval
@@ -65,7 +66,14 @@ def tied(wins: Wins, metric: Metric, a: str, b: str) -> bool:
 
 def ranks_of(names: Sequence[str], wins: Wins) -> dict[str, int]:
     """1 + the number of variants shown to be more efficient."""
-    return {name: 1 + sum(("efficiency", other, name) in wins for other in names) for name in names}
+    above = Counter(loser for metric, _, loser in wins if metric == "efficiency")
+    return {name: 1 + above[name] for name in names}
+
+
+def labels_of(ranks: Mapping[str, int]) -> dict[str, str]:
+    """The ranks as printed, with ``=`` where one is shared."""
+    shared = Counter(ranks.values())
+    return {name: f"{rank}{'=' if shared[rank] > 1 else ''}" for name, rank in ranks.items()}
 
 
 def _difference(

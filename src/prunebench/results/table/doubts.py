@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from prunebench.common.records import Record
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 ROUNDED_PERCENT = 1.5
 """A printed efficiency may differ this much from its own columns, rounded before printing."""
+
+
+MOST_NAMES = 12
 
 
 class OtherThreads(Record):
@@ -71,7 +74,8 @@ def doubts_of(rows: pd.DataFrame, noise: float | None) -> Iterator[TableDoubt]:
                 parameters=(int(alike["params"].min()), int(alike["params"].max())),
                 fps=(float(alike["fps"].min()), float(alike["fps"].max())),
             )
-    yield TableNoise(factor=noise)
+    if rows["fps_low"].isna().any():
+        yield TableNoise(factor=noise)
     is_stock = rows["stock"] != ""
     restored = tuple(rows["variant"][is_stock & rows["called_pruned"]])
     if restored:
@@ -81,8 +85,13 @@ def doubts_of(rows: pd.DataFrame, noise: float | None) -> Iterator[TableDoubt]:
     for row in rows[rows["printed"].notna()].to_dict("records"):
         printed, own = row["printed"], row["efficiency"]
         off = 100 * (printed / own - 1) if own > 0 else math.inf
-        if abs(off) > ROUNDED_PERCENT:
+        if printed != own and abs(off) > ROUNDED_PERCENT:
             yield Misprint(variant=row["variant"], printed=printed, computed=own, off_percent=off)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NAMES
+    return listed([*names[:MOST_NAMES], f"{more:,} more"] if more > 0 else list(names))
 
 
 def doubt_sentence(doubt: TableDoubt) -> str:
@@ -99,7 +108,7 @@ def doubt_sentence(doubt: TableDoubt) -> str:
                 if few < many:
                     what += f" ({many:,} parameters, or {few:,} with BatchNorm folded)"
             return (
-                f"{listed(doubt.variants)} {what}: their speed differences "
+                f"{_some(doubt.variants)} {what}: their speed differences "
                 f"({doubt.fps[0]:g} to {doubt.fps[1]:g} FPS) cannot come from the models."
             )
         case TableNoise(factor=None):
@@ -116,14 +125,14 @@ def doubt_sentence(doubt: TableDoubt) -> str:
         case Restored():
             verb = "is" if len(doubt.variants) == 1 else "are"
             text = (
-                f"{listed(doubt.variants)} {verb} described as pruned, but {verb} the unpruned "
+                f"{_some(doubt.variants)} {verb} described as pruned, but {verb} the unpruned "
                 "network: retraining restored it and the pruning is lost."
             )
             kept = [
                 f"{n} ({count:,} parameters, no stock network)" for n, count in doubt.pruned.items()
             ]
             if kept:
-                text += f" Only {listed(kept)} {'is' if len(kept) == 1 else 'are'} still pruned."
+                text += f" Only {_some(kept)} {'is' if len(kept) == 1 else 'are'} still pruned."
             return text
         case Misprint():
             return (

@@ -3,44 +3,71 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prunebench.common.errors import TableError
+from prunebench.results.ranking.frame import ends_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NEEDED_COLUMNS = ("variant", "params", "size_mb", "map50", "fps")
-OPTIONAL_FIGURES = ("efficiency", "latency_ms", "round")
-OPTIONAL_COLUMNS = (*OPTIONAL_FIGURES, "description", "strategy", "parent", "threads", "failure")
-COUNTS = ("params", "round")
+INTERVALS = ("map50", "fps", "efficiency")
+OPTIONAL_FIGURES = (
+    *("efficiency", "latency_ms", "round"),
+    *(name for one in INTERVALS for name in ends_of(one)[1:]),
+)
+WORDS = ("description", "strategy", "parent", "threads", "failure", "int8")
+COUNTS = ("params", "round", "rounds")
+SHARES = ends_of("map50", "box_map50", "mask_map50")
+MAY_BE_ZERO = ("round", "map50_per_fps", *ends_of("efficiency"))
+MAY_BE_NEGATIVE = ends_of("map50_change")
 
 _ROUND_IN_TEXT = re.compile(r"\bround\s*(\d+)\b|\b(\d+)(?:st|nd|rd|th)\s+round\b|(\d+)차", re.I)
 _ROUND_IN_NAME = re.compile(r"(.+)-(\d{1,2})")
 
 
+class Cells(NamedTuple):
+    """The cells of a table as text, by column and place; ``source`` is its path, or "the table"."""
+
+    source: str
+    cells: pd.DataFrame
+
+
 class Table(NamedTuple):
-    """A table as it was given.
+    """A table of measurements taken elsewhere, as it was given.
 
     Attributes:
-        source: Path of the file, or "the table" for a DataFrame.
         rows: Rows with figures, in order: numbers (NaN where an optional one is empty), and text.
             ``strategy`` is empty and ``round`` 0 where none was recognised.
         failures: Variants that have a ``failure`` instead.
         left_out: Thread counts other than the first row's; their rows are not read.
     """
 
-    source: str
     rows: pd.DataFrame
     failures: dict[str, str]
     left_out: list[str]
 
 
-def read_table(given: pd.DataFrame | str | PathLike[str]) -> Table:
-    """Read and check a DataFrame or a CSV file.
+def read_cells(given: pd.DataFrame | str | PathLike[str]) -> Cells:
+    """Read a DataFrame or a CSV file; its header has ``NEEDED_COLUMNS``.
+
+    Raises:
+        TableError: It cannot be read, or its header is bad.
+    """
+    if isinstance(given, str | PathLike):
+        source, cells = str(given), _read_csv(Path(given))
+    else:
+        source, cells = "the table", _read_frame(given)
+    _check_header(list(cells.columns), source)
+    return Cells(source, cells)
+
+
+def checked(given: Cells) -> Table:
+    """Check measurements taken elsewhere.
 
     Needed are ``NEEDED_COLUMNS``, the others are used where they are; of several thread counts
     the first row's is read.
@@ -53,25 +80,58 @@ def read_table(given: pd.DataFrame | str | PathLike[str]) -> Table:
     Raises:
         TableError: With the line and column of a bad value.
     """
-    if isinstance(given, str | PathLike):
-        source, cells = str(given), _read_csv(Path(given))
-    else:
-        source, cells = "the table", _read_frame(given)
-    _check_header(list(cells.columns), source)
-    cells = cells.reindex(columns=[*NEEDED_COLUMNS, *OPTIONAL_COLUMNS], fill_value="")
-    own_threads = cells["threads"] == next(iter(cells["threads"]), "")
+    source = given.source
+    columns = dict.fromkeys((*NEEDED_COLUMNS, *OPTIONAL_FIGURES, *WORDS))
+    cells = given.cells.reindex(columns=list(columns), fill_value="")
+    own_threads = cells["threads"].isin(("", next(iter(cells["threads"]), "")))
     left_out = sorted(set(cells["threads"][~own_threads]))
     cells = cells[own_threads]
-    _refuse(cells["variant"] == "", cells["variant"], source, "")
-    _refuse(cells["variant"].duplicated(), cells["variant"], source, "occurs a second time")
-    failed = cells[cells["failure"] != ""]
-    rows = _with_figures(cells[cells["failure"] == ""], source)
-    if rows.empty:
-        raise TableError("the table has no rows with figures", where=source, fix="add measurements")
+    rows, failures = with_figures(cells, NEEDED_COLUMNS[1:], OPTIONAL_FIGURES, source)
     rounds = [_strategy_and_round(row) for row in rows.to_dict("records")]
     rows["strategy"], rows["round"] = zip(*rounds, strict=True)
-    failures = dict(zip(failed["variant"], failed["failure"], strict=True))
-    return Table(source, rows, failures, left_out)
+    return Table(rows, failures, left_out)
+
+
+def with_figures(
+    cells: pd.DataFrame, needed: Sequence[str], optional: Sequence[str], source: str
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The rows with numbers in place of their texts, NaN where an optional one is empty.
+
+    And the variants that have a ``failure`` instead.
+
+    Raises:
+        TableError: With the place of a bad value.
+    """
+    import numpy as np
+    import pandas as pd
+
+    _refuse(cells["variant"] == "", cells["variant"], source, "")
+    _refuse(cells["variant"].duplicated(), cells["variant"], source, "occurs a second time")
+    failed = cells["failure"] != ""
+    failures = dict(zip(cells["variant"][failed], cells["failure"][failed], strict=True))
+    rows = cells[~failed]
+    numbers: dict[str, pd.Series] = {}
+    for column in (*needed, *optional):
+        texts = rows[column]
+        found = numbers[column] = pd.to_numeric(texts, errors="coerce").astype(float)
+        asked = (texts != "") | (column in needed)
+        _refuse(asked & ~np.isfinite(found), texts, source, "is not a finite number")
+        if column in SHARES:
+            what = "is outside 0..1 (write 85.2 % as 0.852)"
+            _refuse(asked & ~found.between(0, 1), texts, source, what)
+        elif column in MAY_BE_ZERO:
+            _refuse(asked & (found < 0), texts, source, "is below 0")
+        elif column not in MAY_BE_NEGATIVE:
+            _refuse(asked & ~(found > 0), texts, source, "is not above 0")
+        if column in COUNTS:
+            _refuse(asked & (found % 1 != 0), texts, source, "is not a whole number")
+    for name in (name for name in numbers if f"{name}_low" in numbers):
+        _, low, high = ends_of(name)
+        _refuse(numbers[low] > numbers[name], rows[low], source, f"is above {name}")
+        _refuse(numbers[high] < numbers[name], rows[high], source, f"is below {name}")
+    if rows.empty:
+        raise TableError("the table has no rows with figures", where=source, fix="add measurements")
+    return rows.assign(**numbers), failures
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -133,27 +193,6 @@ def _check_header(columns: list[str], source: str) -> None:
     repeated = sorted({name for name in columns if columns.count(name) > 1})
     if repeated:
         raise TableError(f"the column {repeated[0]} occurs twice", where=source, fix="keep one")
-
-
-def _with_figures(rows: pd.DataFrame, source: str) -> pd.DataFrame:
-    """The rows with numbers in place of their texts, NaN where an optional one is empty."""
-    import numpy as np
-    import pandas as pd
-
-    numbers = {}
-    for column in (*NEEDED_COLUMNS[1:], *OPTIONAL_FIGURES):
-        texts = rows[column]
-        found = numbers[column] = pd.to_numeric(texts, errors="coerce").astype(float)
-        asked = (texts != "") | (column in NEEDED_COLUMNS)
-        _refuse(asked & ~np.isfinite(found), texts, source, "is not a finite number")
-        if column == "map50":
-            what = "is outside 0..1 (write 85.2 % as 0.852)"
-            _refuse(asked & ~found.between(0, 1), texts, source, what)
-        elif column != "round":
-            _refuse(asked & ~(found > 0), texts, source, "is not above 0")
-        if column in COUNTS:
-            _refuse(asked & (found % 1 != 0), texts, source, "is not a whole number")
-    return rows.assign(**numbers)
 
 
 def _refuse(bad: pd.Series, texts: pd.Series, source: str, what: str) -> None:

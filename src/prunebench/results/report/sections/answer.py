@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from prunebench.common.text import points
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise
-from prunebench.results.messages.sentences import tell
+from prunebench.results.messages.sentences import headline, tell
 from prunebench.results.ranking.advice import PREFERENCE
 from prunebench.results.ranking.records import (
     Advice,
@@ -42,6 +42,7 @@ def answer(run: ReportedRun, m: Messages) -> doc.Section:
     return doc.section(
         "answer",
         m,
+        headline(ranking, m),
         _notice(m("answer.noisy"), [tell_noise(seen, m) for seen in noise]),
         cards,
         m("answer.no_advice" if ranking.rows else "answer.nothing")

@@ -95,30 +95,36 @@ def pareto(run: ReportedRun, m: Messages) -> doc.Section:
 def beside(
     caption: str, where: str, names: Iterable[str], rankings: Mapping[str, Ranking], m: Messages
 ) -> doc.Table:
-    """Rank, FPS and model milliseconds of every variant, three columns for each ranking.
+    """Rank, FPS, its ratio to the baseline's and model ms of every variant, for each ranking.
 
     The keys of ``rankings`` are told in the titles, and ``where`` ends the titles' own keys:
     ``at`` a number of threads, ``on`` a device.
     """
     heads, rows = [*doc.titles(m, "variant")], {name: list[str | None]([name]) for name in names}
     for title, ranking in rankings.items():
-        keys = (f"rank_{where}", f"fps_{where}#", f"ms_{where}#")
+        keys = (f"rank_{where}", f"fps_{where}#", f"x_baseline_{where}#", f"ms_{where}#")
         heads += doc.titles(m, *keys, threads=title, device=title)
         ranked = {row.name: row for row in ranking.rows}
         for name, line in rows.items():
             if (row := ranked.get(name)) is None:
-                line += (None, None, None)
+                line += (None,) * len(keys)
             else:
-                line += (row.label, with_interval(row.fps), with_interval(row.latency_ms))
+                figures = with_interval(row.fps), times_baseline(row), with_interval(row.latency_ms)
+                line += (row.label, *figures)
     return doc.table(caption, heads, (doc.cells(*line) for line in rows.values()))
+
+
+def times_baseline(row: RankedVariant) -> str | None:
+    """FPS by the baseline's; ``None`` where there is nothing to compare."""
+    return None if row.times_baseline is None else with_interval(row.times_baseline, digits=2)
 
 
 def _ranks(ranking: Ranking, m: Messages) -> doc.Table:
     map50 = doc.titles(m, "box_map50#", "mask_map50#") if ranking.segmentation else ("mAP50#",)
     heads = (
         *doc.titles(m, "variant", "rank", "efficiency#"),
-        *(*map50, "FPS#", *doc.titles(m, "model_ms#"), "MB#"),
-        *doc.titles(m, "parameters#", "verdict", "realtime", fps=f"{ranking.realtime_fps:g}"),
+        *(*map50, "FPS#", *doc.titles(m, "x_baseline#", "model_ms#"), "MB#"),
+        *doc.titles(m, "rounds#", "verdict", "realtime", fps=f"{ranking.realtime_fps:g}"),
         *doc.titles(m, "keeps_accuracy", "tied"),
     )
     rows = [
@@ -128,9 +134,10 @@ def _ranks(ranking: Ranking, m: Messages) -> doc.Table:
             with_interval(row.efficiency),
             *(with_interval(one, digits=3) for one in row.shown_map50.values()),
             with_interval(row.fps),
+            times_baseline(row),
             with_interval(row.latency_ms),
             f"{row.size_mb:.2f}",
-            None if row.parameters is None else f"{row.parameters:,}",
+            f"{row.rounds:,}",
             _verdict(row, m),
             _shown(row.realtime, m),
             None if row.keeps_accuracy is None else _shown(row.keeps_accuracy, m),
