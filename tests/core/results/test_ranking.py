@@ -400,7 +400,7 @@ def test_advice_puts_limits_before_efficiency() -> None:
 
 def test_advice_says_ties_and_breaks_them_by_the_second_figure() -> None:
     lab = (
-        Lab(2, map50_noise=0.02)
+        Lab(2, map50_noise=0.01)
         .add("baseline", ms=20, map50=0.88, size_mb=12, parent=None)
         .add("quick", ms=8, map50=0.878)
         .add("quick-twin", ms=8, map50=0.877)

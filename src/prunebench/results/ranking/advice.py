@@ -27,7 +27,8 @@ def advise(
     ``unadvised`` by what the letterbox costs. For real-time use and
     for balance a candidate must be shown to keep the real-time limit. Among those the best in
     the deciding metric is recommended; of several that cannot be told apart from it, one that is
-    shown to be better in the second metric.
+    shown to be better in the second metric. Whose loss may be over the limit replaces nobody where
+    accuracy decides: that it cannot be told apart from the most accurate is not enough there.
 
     A retrained variant beside which no unpruned network was retrained alike wins nothing over an
     unpruned one by its accuracy: neither the use ``accuracy`` nor a tie.
@@ -63,7 +64,8 @@ def _best(use: Use, candidates: Collection[RankedVariant], wins: Wins) -> Advice
         return Advice(use=use, recommended=None, tied=())
     leader = max(candidates, key=lambda row: row.estimate(decides))
     level = [row for row in candidates if (decides, leader.name, row.name) not in wins]
-    by_second = sorted(level, key=lambda row: row.estimate(breaks_ties), reverse=True)
+    may_replace = [row for row in level if use != "accuracy" or row.keeps_accuracy != "not shown"]
+    by_second = sorted(may_replace, key=lambda row: row.estimate(breaks_ties), reverse=True)
     chosen = next(
         (row for row in by_second if (breaks_ties, row.name, leader.name) in wins), leader
     )

@@ -136,6 +136,12 @@ def _cons(run: ReportedRun, row: RankedVariant, m: Messages) -> list[str]:
     fps = f"{run.ranking.realtime_fps:g}"
     texts = [] if row.realtime == "yes" else [m(f"guide.realtime.{row.realtime}", fps=fps)]
     texts += [m("guide.accuracy")] if row.keeps_accuracy == "not shown" else []
+    stories = (story.parts for story in run.ranking.changes if story.variant == row.name)
+    for change in next(stories, ()):
+        if change.shown and change.gain.estimate < 0 and change.part != "undivided":
+            part, lost = m(f"column.change_{change.part}"), points(change.gain, signed=True)
+            texts.append(m("guide.lost", part=part, change=lost, reference=change.before))
+    texts += [m("guide.confounded")] if row.confounded else []
     if row.class_losses:
         classes = m.some([_class(change, m) for change in row.class_losses])
         texts.append(m("guide.classes", reference=row.classes_against, classes=classes))
