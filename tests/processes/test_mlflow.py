@@ -131,9 +131,13 @@ def test_figures_are_those_of_the_table(logged: dict[str, Run], folder: Path) ->
         found = logged[row["variant"]].data.metrics
         for name in ("map50", "map50_low", "map50_high", "size_mb"):
             assert found[name] == pytest.approx(float(row[name]), rel=1e-3), name
-        for name in ("latency_ms", "fps", "fps_low", "efficiency", "efficiency_high"):
+        for name in ("latency_ms", "fps", "fps_low", "efficiency", "efficiency_high", "rounds"):
             figure = found[f"threads_{row['threads']}/{name}"]
             assert figure == pytest.approx(float(row[name]), rel=1e-3), name
+        times = f"threads_{row['threads']}/times_baseline"
+        assert (times in found) == bool(row["times_baseline"])
+        if row["times_baseline"]:
+            assert found[times] == pytest.approx(float(row["times_baseline"]), rel=1e-3)
         assert logged[row["variant"]].data.params["parameters"] == row["params"]
         assert logged[row["variant"]].data.params["verdict"] == row["verdict"]
 

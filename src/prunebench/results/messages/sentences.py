@@ -45,8 +45,12 @@ def headline(ranking: records.Ranking, m: Messages) -> str | None:
         map50=m(f"map50.{ranking.metric}"),
         change=points(chosen.map50_change, signed=True),
     )
-    open_question = chosen.keeps_accuracy == "not shown"
-    return m.clauses([said, m("sentence.advice.accuracy")] if open_question else [said])
+    notes = {
+        "sentence.advice.control": chosen.control is not None,
+        "sentence.headline.confounded": chosen.confounded,
+        "sentence.advice.accuracy": chosen.keeps_accuracy == "not shown",
+    }
+    return m.clauses([said, *(m(key) for key, holds in notes.items() if holds)])
 
 
 def neighbours(ranking: records.Ranking) -> list[records.Difference]:
