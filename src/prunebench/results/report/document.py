@@ -21,10 +21,11 @@ NUMERIC = "#"
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Running text."""
+    """Running text; the ``lead`` is the verdict."""
 
     kind: ClassVar[str] = "paragraph"
     text: str
+    lead: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,16 @@ class Items:
 
 @dataclass(frozen=True)
 class Card:
-    """The answer for one use: the ``choice`` to ship, or that none was ``found``.
+    """The answer for some uses: the ``choice`` to ship, or that none was ``found``.
 
-    ``points`` are (heading, sentences): why, and how sure.
+    ``facts`` say what it gives and costs, and ``against`` what else speaks against it.
     """
 
     title: str
     choice: str
     found: bool
-    sentence: str
-    points: tuple[tuple[str, tuple[str, ...]], ...]
+    facts: tuple[str, ...]
+    against: Item | None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The answer first: what to ship for each use, why, and how sure that is; and a guide by use."""
+"""The answer first: what to ship, with the table; and the guide by use: why, and how sure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from prunebench.common.text import points
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise
-from prunebench.results.messages.sentences import headline, tell
+from prunebench.results.messages.sentences import Fact, headline, tell
 from prunebench.results.ranking.advice import PREFERENCE
 from prunebench.results.ranking.records import (
     Advice,
@@ -15,10 +15,13 @@ from prunebench.results.ranking.records import (
     Difference,
     Metric,
     RankedVariant,
+    Ranking,
     Use,
 )
 from prunebench.results.report import document as doc
-from prunebench.results.report.numbers import with_interval
+from prunebench.results.report.numbers import relative, with_interval
+from prunebench.results.report.scatter import accuracy_against_latency
+from prunebench.results.report.sections.tables import ranks
 from prunebench.results.report.significant_findings import compared, standing
 from prunebench.results.report.stored import ReportedRun
 
@@ -27,10 +30,8 @@ MOST_DOUBTS = 12
 
 
 def answer(run: ReportedRun, m: Messages) -> doc.Section:
-    """Which variant to ship, by use, and what to know before trusting that."""
-    ranking, noise, cards = run.ranking, run.outcome.noise, None
-    if ranking.advice:
-        cards = doc.Cards(tuple(_card(run, advice, m) for advice in ranking.advice))
+    """Which variant to ship, the table, and what to know before trusting them."""
+    ranking, noise, verdict = run.ranking, run.outcome.noise, headline(run.ranking, m)
     doubts = []
     for key, left_out in (("failed", ranking.failures), ("not_trained", ranking.not_trained)):
         if left_out:
@@ -39,16 +40,17 @@ def answer(run: ReportedRun, m: Messages) -> doc.Section:
     doubts += [tell(doubt, ranking, m) for doubt in ranking.warnings]
     more = len(doubts) - MOST_DOUBTS
     told = doubts if more <= 0 else [*doubts[:MOST_DOUBTS], m("answer.more", n=more)]
+    cards = tuple(_card(run, group, m) for group in _by_choice(ranking))
     return doc.section(
         "answer",
         m,
-        headline(ranking, m),
         _notice(m("answer.noisy"), [tell_noise(seen, m) for seen in noise]),
-        cards,
-        m("answer.no_advice" if ranking.rows else "answer.nothing")
-        if cards is None
-        else _basis(run, m),
+        None if verdict is None else doc.Paragraph(verdict, lead=True),
+        doc.Cards(cards) if cards else m(f"answer.{'no_advice' if ranking.rows else 'nothing'}"),
+        ranks(ranking, m),
         _notice(m("answer.doubts"), told),
+        accuracy_against_latency(ranking, m),
+        _basis(run, m) if cards else None,
     )
 
 
@@ -57,39 +59,85 @@ def _notice(title: str, texts: Sequence[str]) -> doc.Notice | None:
 
 
 def guide(run: ReportedRun, m: Messages) -> doc.Section:
-    """For each use the recommendation, its grounds, what speaks for it and what against."""
+    """For each choice the uses, its grounds, what speaks for it and against, and how sure it is."""
     blocks: list[doc.Block | str] = []
-    for advice in run.ranking.advice:
-        blocks.append(doc.Heading(m(f"use.{advice.use}")))
-        blocks.append(tell(advice, run.ranking, m))
-        if advice.recommended is None:
+    for group in _by_choice(run.ranking):
+        blocks.append(doc.Heading(_uses(group, m)))
+        blocks += [tell(advice, run.ranking, m) for advice in group]
+        if (name := group[0].recommended) is None:
             continue
-        row = run.ranking.row(advice.recommended)
+        row = run.ranking.row(name)
         shown = [pair for pair in _compared(run, row, METRICS) if pair.significant]
         pros, cons = (
             [tell(pair, run.ranking, m) for pair in shown if (pair.first == row.name) == better]
             for better in (True, False)
         )
-        told = {"grounds": [_grounds(row, m)], "pros": pros, "cons": cons + _cons(run, row, m)}
+        certain = [text for one in group for text in _certainty(run, one.use, row, m)]
+        told = {
+            "grounds": [_grounds(row, m)],
+            "pros": pros,
+            "cons": cons + _cons(run, row, m),
+            "others": [text for one in group for text in _excluded(run, one.use, m)],
+            "sure": certain,
+        }
         nothing = m("guide.nothing")
         items = (
-            doc.Item(" ".join(texts) or nothing, m(f"guide.{key}")) for key, texts in told.items()
+            doc.Item(" ".join(dict.fromkeys(texts)) or nothing, m(f"guide.{key}"))
+            for key, texts in told.items()
         )
         blocks.append(doc.Items(tuple(items)))
     return doc.section("guide", m, *blocks)
 
 
-def _card(run: ReportedRun, advice: Advice, m: Messages) -> doc.Card:
-    title, sentence = m(f"use.{advice.use}"), tell(advice, run.ranking, m)
-    if advice.recommended is None:
-        return doc.Card(title, m("answer.none"), False, sentence, ())
-    row = run.ranking.row(advice.recommended)
-    against = (tell(d, run.ranking, m) for d in _compared(run, row, ("speed", "accuracy")))
-    points = (
-        (m("answer.why"), (_grounds(row, m), *_excluded(run, advice.use, m), *against)),
-        (m("answer.sure"), _certainty(run, advice.use, row, m)),
+def _by_choice(ranking: Ranking) -> list[list[Advice]]:
+    """The advice, what recommends one variant together; what recommends none by itself."""
+    groups: dict[str, list[Advice]] = {}
+    for advice in ranking.advice:
+        groups.setdefault(advice.recommended or f"none for {advice.use}", []).append(advice)
+    return list(groups.values())
+
+
+def _uses(group: Sequence[Advice], m: Messages) -> str:
+    """What a choice is for: its uses, or that it is for every one."""
+    if len(group) == len(PREFERENCE):
+        return m("use.every")
+    first, *others = (m(f"use.{advice.use}") for advice in group)
+    return m.listed([first, *(other.lower() for other in others)])
+
+
+def _card(run: ReportedRun, group: Sequence[Advice], m: Messages) -> doc.Card:
+    title, name = _uses(group, m), group[0].recommended
+    if name is None:
+        return doc.Card(title, m("answer.none"), False, (tell(group[0], run.ranking, m),), None)
+    row = run.ranking.row(name)
+    unpruned = run.baseline is not None and row.name == run.baseline.name
+    # The headline says how a choice for balance compares with the baseline.
+    told = any(advice.use == "balance" for advice in group) and row.times_baseline is not None
+    pairs = () if told else _compared(run, row, ("speed", "accuracy"))
+    facts = _excluded(run, group[0].use, m) if unpruned else []
+    facts += [tell(pair, run.ranking, m) for pair in pairs]
+    facts.append(_size(run, row, m))
+    against = " ".join(_against(run, row, m)) or m("guide.nothing")
+    return doc.Card(title, row.name, True, tuple(facts), doc.Item(against, m("guide.cons")))
+
+
+def _size(run: ReportedRun, row: RankedVariant, m: Messages) -> str:
+    baseline = run.baseline and next(
+        (r for r in run.ranking.rows if r.name == run.baseline.name), None
     )
-    return doc.Card(title, row.name, True, sentence, points)
+    if baseline is None or baseline is row:
+        return m("answer.size", size=f"{row.size_mb:.2f}")
+    change = relative(row.size_mb, baseline.size_mb)
+    return m("answer.size.changed", size=f"{row.size_mb:.2f}", change=change)
+
+
+def _against(run: ReportedRun, row: RankedVariant, m: Messages) -> list[str]:
+    """What speaks against a choice, besides its speed and accuracy by the baseline's."""
+    ranking = run.ranking
+    controls = [pair for pair in ranking.against_controls if pair.variant == row.name]
+    efficiency = (d for d in _compared(run, row, ("efficiency",)) if d.second == row.name)
+    facts: list[Fact] = [*(d for d in efficiency if d.significant), *controls]
+    return [*_cons(run, row, m), *(tell(fact, ranking, m) for fact in facts)]
 
 
 def _basis(run: ReportedRun, m: Messages) -> str:

@@ -26,16 +26,15 @@ NEIGHBOURS = 12
 
 
 def comparison(run: ReportedRun, m: Messages) -> doc.Section:
-    """Every variant with its rank, ties and intervals."""
+    """How to read the table; the other numbers of threads, and neighbours in words."""
     ranking, blocks = run.ranking, list[doc.Block | str | None]()
     if ranking.segmentation:
         overlap = m(f"overlap.{ranking.metric}")
         blocks.append(m("comparison.both", overlap=overlap))
-    blocks.append(_ranks(ranking, m))
     if len(run.outcome.rankings) > 1:
         by_threads = {m.counted("threads", one.threads): one for one in run.outcome.rankings}
         blocks.append(beside(m("comparison.threads"), "at", run.names, by_threads, m))
-    blocks += [accuracy_against_latency(each, m) for each in run.outcome.rankings]
+    blocks += [accuracy_against_latency(each, m) for each in run.outcome.rankings[1:]]
     # Each row against the next one in efficiency, as far as the list stays readable.
     pairs = itertools.pairwise(row.name for row in ranking.rows[: NEIGHBOURS + 1])
     found = (compared(ranking, "efficiency", upper, lower) for upper, lower in pairs)
@@ -119,7 +118,8 @@ def times_baseline(row: RankedVariant) -> str | None:
     return None if row.times_baseline is None else with_interval(row.times_baseline, digits=2)
 
 
-def _ranks(ranking: Ranking, m: Messages) -> doc.Table:
+def ranks(ranking: Ranking, m: Messages) -> doc.Table:
+    """Every variant with its rank, ties and intervals."""
     map50 = doc.titles(m, "box_map50#", "mask_map50#") if ranking.segmentation else ("mAP50#",)
     heads = (
         *doc.titles(m, "variant", "rank", "efficiency#"),

@@ -9,7 +9,7 @@
   }));
   const paper = matchMedia("print");
   const touched = matchMedia("(pointer: coarse)");
-  let printing = paper.matches;
+  let printing = false;
 
   // Plotly is text until the page has been painted, so that reading need not wait for it.
   function load() {
@@ -57,6 +57,8 @@
     return printing ? { ...layout, width } : { ...layout, autosize: true };
   }
 
+  const shown = ({ node }) => printing || node.clientWidth > 0;
+
   function draw(plot) {
     load();
     plot.drawn = true;
@@ -85,7 +87,7 @@
   // Figures in view come first, the others when the browser has time.
   const idle = window.requestIdleCallback ?? ((run) => setTimeout(run, 1));
   function drawRest() {
-    const next = plots.find((plot) => !plot.drawn);
+    const next = plots.find((plot) => !plot.drawn && shown(plot));
     if (next) {
       draw(next);
       idle(drawRest, { timeout: 300 });
@@ -103,12 +105,52 @@
   }
   requestAnimationFrame(() => setTimeout(start));
 
-  function redraw(onPaper) {
-    printing = onPaper;
-    plots.forEach(draw);
+  // What is folded is drawn when it is unfolded.
+  function redraw() {
+    for (const plot of plots) {
+      if (shown(plot)) draw(plot);
+      else plot.drawn = false;
+    }
   }
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw(printing));
-  paper.addEventListener("change", () => redraw(paper.matches));
-  addEventListener("beforeprint", () => redraw(true));
-  addEventListener("afterprint", () => redraw(false));
+
+  const folds = [...document.querySelectorAll("details")];
+  let folded = [];
+  function print(onPaper) {
+    if (onPaper === printing) return;
+    printing = onPaper;
+    if (onPaper) folded = folds.filter((fold) => !fold.open);
+    for (const fold of folded) fold.open = onPaper;
+    redraw();
+  }
+
+  const all = document.querySelector(".tools button");
+  if (all) {
+    all.hidden = false;
+    all.addEventListener("click", () => {
+      const open = folds.some((fold) => !fold.open);
+      for (const fold of folds) fold.open = open;
+      [all.textContent, all.dataset.other] = [all.dataset.other, all.textContent];
+    });
+  }
+  // A link to a section opens it.
+  function reveal() {
+    const target = location.hash && document.getElementById(location.hash.slice(1));
+    const fold = target && (target.querySelector(":scope > details") ?? target.closest("details"));
+    if (fold && !fold.open) {
+      fold.open = true;
+      target.scrollIntoView();
+    }
+  }
+  reveal();
+  addEventListener("hashchange", reveal);
+
+  let width = innerWidth;
+  addEventListener("resize", () => {
+    if (innerWidth !== width) requestAnimationFrame(redraw);
+    width = innerWidth;
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  paper.addEventListener("change", () => print(paper.matches));
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(false));
 })();
