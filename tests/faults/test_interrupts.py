@@ -88,12 +88,13 @@ def test_a_run_ends(phase: str, number: signal.Signals, group: bool, config: Pat
         (os.killpg if group else os.kill)(process.pid, number)
         _, told = process.communicate(timeout=60)
         took = time.monotonic() - began
-        _, alive = psutil.wait_procs(below, timeout=1)
+        _, left = psutil.wait_procs(below, timeout=1)
     finally:
         release.set()
         process.kill()
     assert took < ENDED_S, told
-    assert alive == []
+    # An orphan that ended may wait for a slow init to take note.
+    assert [one for one in left if one.status() != psutil.STATUS_ZOMBIE] == []
     assert process.returncode == 130
     assert "Traceback" not in told
     assert told.count("prunebench: interrupted; the same command goes on where it stopped") == 1

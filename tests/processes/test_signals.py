@@ -107,10 +107,11 @@ def test_every_phase_ends(phase: str, number: signal.Signals, group: bool, tmp_p
         (os.killpg if group else os.kill)(process.pid, number)
         _, told = process.communicate(timeout=30)
         took = time.monotonic() - began
-    _, alive = psutil.wait_procs(below, timeout=1)
+    _, left = psutil.wait_procs(below, timeout=1)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    assert alive == []
+    # An orphan that ended may wait for a slow init to take note.
+    assert [one for one in left if one.status() != psutil.STATUS_ZOMBIE] == []
     assert took < ENDED_S
     assert process.returncode == 130
     assert told.count("interrupted; the same command goes on where it stopped: prunebench") == 1
