@@ -109,6 +109,7 @@ STOCK = structure(16, 32, stock="yolov8n, 7 classes")
 BASELINE = judge(STOCK, parent=None, baseline=None)
 PRUNED = judge(structure(8, 24), parent=BASELINE, baseline=BASELINE)
 RESTORED = judge(STOCK, parent=PRUNED, baseline=BASELINE)
+AGAIN = judge(structure(8, 16), parent=PRUNED, baseline=PRUNED)
 PRESERVED = judge(structure(8, 24), parent=PRUNED, baseline=BASELINE)
 
 
@@ -134,6 +135,12 @@ PRESERVED = judge(structure(8, 24), parent=PRUNED, baseline=BASELINE)
         (judge(structure(8, 24), parent=PRESERVED, baseline=BASELINE), "preserved", "all 2"),
         (judge(STOCK, parent=RESTORED, baseline=BASELINE), "restored", "all 2"),
         (judge(STOCK, parent=BASELINE, baseline=BASELINE), "unpruned", "all 2"),
+        (
+            judge(STOCK, parent=AGAIN, baseline=PRUNED),
+            "restored",
+            "its pruned parent had 2,400; it is wider than the model given, which was pruned "
+            "before and had 3,200",
+        ),
         (judge(structure(8, 16), parent=PRUNED, baseline=BASELINE), "pruned", "1 of 2"),
         (judge(structure(4, 40), parent=PRUNED, baseline=BASELINE), "altered", "other layers"),
         (judge(structure(8), parent=PRUNED, baseline=BASELINE), "altered", "other layers"),
