@@ -228,7 +228,11 @@ def test_code_changes_the_keys_of_what_it_is_part_of(
 
 
 def test_the_settings_of_a_strategy_belong_to_its_trainings(copied: Path, changed: Changed) -> None:
-    edited(copied / "config" / "strategy_settings.py", "6.0, gt=0, le=1000, description", "6.0, description")
+    edited(
+        copied / "config" / "strategy_settings.py",
+        "6.0, gt=0, le=1000, description",
+        "6.0, description",
+    )
     assert changed() - {"mlflow"} == {"train preserving", "prune staged preserving"}
 
 

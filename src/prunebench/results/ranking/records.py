@@ -126,7 +126,8 @@ class RankedVariant(Record):
         verdict: Of the audit.
         size_mb: Size of the deployed file in 10^6 bytes.
         map50: Of the ranking's metric, 0..1.
-        latency_ms: Model-only milliseconds.
+        latency_ms: Model-only milliseconds, of all variants on one footing, as ``fps``.
+        cpu_ms: CPU milliseconds, of all threads, of the same inferences; ``None`` where unknown.
         fps: End-to-end frames per second.
         efficiency: mAP50 x FPS / MB.
         realtime: Whether it keeps the real-time limit.
@@ -159,6 +160,7 @@ class RankedVariant(Record):
     keeps_accuracy: Shown | None
     pareto: Pareto
     tied_with: tuple[str, ...]
+    cpu_ms: Interval | None = None
     control: Control | None = None
     judged_against: str | None = None
     confounded: bool = False

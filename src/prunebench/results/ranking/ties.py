@@ -12,7 +12,6 @@ say which differences are shown.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Sequence
 
 from prunebench.common.statistics import Location, holm, rounds_to_settle
@@ -83,12 +82,12 @@ def _difference(
         metric=raw.metric,
         first=raw.a,
         second=raw.b,
-        interval=None if math.isnan(raw.estimate) else display_interval(raw, level),
+        interval=None if raw.location is None else display_interval(raw, level),
         p=raw.p,
         p_corrected=p_corrected,
         significant=significant,
         same_network=raw.same_network,
-        rounds=0 if raw.location is None else raw.location.n,
+        rounds=raw.rounds,
         settles_percent=settles,
         more_rounds=more,
     )
