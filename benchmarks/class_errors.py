@@ -22,7 +22,7 @@ from scipy import special
 
 from prunebench.common.statistics import Array, Location, holm
 from prunebench.config.sections import RankingConfig
-from prunebench.measuring.map_bootstrap import Detections, class_ap, image_weights
+from prunebench.measuring.map_bootstrap import Detections, Resamples
 from prunebench.results.ranking.classes import class_changes, class_figures
 from prunebench.results.ranking.measured import MeasuredVariant
 
@@ -70,10 +70,9 @@ def detected(
     )
 
 
-def measured(name: str, detections: Detections, weights: Array) -> MeasuredVariant:
+def measured(name: str, detections: Detections, resamples: Resamples) -> MeasuredVariant:
     """A variant whose classes can be compared."""
-    exact = class_ap(detections, np.ones((1, detections.images)))[0]
-    draws = class_ap(detections, weights)
+    scores = resamples.scores(detections)
     return MeasuredVariant(
         name=name,
         parent=None if name == "baseline" else "baseline",
@@ -83,12 +82,12 @@ def measured(name: str, detections: Detections, weights: Array) -> MeasuredVaria
         grounds=None,
         network=None,
         size_mb=1.0,
-        map50=float(np.nanmean(exact)),
-        map50_draws=np.nanmean(draws, axis=1),
+        map50=scores.map50,
+        map50_draws=scores.draws,
         images=detections.images,
         latency_ms={},
         end_to_end_ms={},
-        classes=class_figures(detections, draws, {}),
+        classes=class_figures(detections.target_counts, scores, {}),
     )
 
 
@@ -100,10 +99,10 @@ def compared(
     per_image = rng.normal(0, 1, images)
     repeats = targets.astype(int).sum(axis=1)
     hard = np.repeat(per_image, repeats) + rng.normal(0, 2, int(repeats.sum()))
-    weights = image_weights(images, RESAMPLES, int(rng.integers(2**31)))
+    resamples = Resamples(targets.astype(np.int64), RESAMPLES, int(rng.integers(2**31)))
     names = ["baseline", *(f"variant {number}" for number in range(1, len(skills)))]
     return [
-        measured(name, detected(rng, targets, hard, skill, own), weights)
+        measured(name, detected(rng, targets, hard, skill, own), resamples)
         for name, skill in zip(names, skills, strict=True)
     ]
 

@@ -44,7 +44,7 @@ from prunebench.measuring.latency.intervals import ratio_interval
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
-from prunebench.measuring.map_bootstrap import image_weights, load_detections, mean_ap
+from prunebench.measuring.map_bootstrap import Resamples, load_detections
 
 mpl.use("Agg")
 
@@ -246,7 +246,7 @@ def _mean_draws(trained: Trained) -> np.ndarray:
 def _draws(experiment: Experiment, variant: VariantRecord) -> np.ndarray:
     """mAP50 on resamples of the images, the same for every variant."""
     detections = load_detections(experiment.run_folder / variant.accuracy.detections.path)
-    return mean_ap(detections, image_weights(detections.images, RESAMPLES, 0))
+    return Resamples(detections.target_counts, RESAMPLES, 0).scores(detections).draws
 
 
 def _print(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:

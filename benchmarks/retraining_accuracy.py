@@ -46,7 +46,7 @@ from prunebench.experiment.prepare import Experiment, output_folder, prepare
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
-from prunebench.measuring.map_bootstrap import image_weights, load_detections, mean_ap
+from prunebench.measuring.map_bootstrap import Resamples, load_detections
 from prunebench.steps.events import Event, line
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -97,7 +97,7 @@ class Made:
         if self.record.accuracy is None:
             sys.exit(f"{self.record.name} has no accuracy")
         found = load_detections(self.folder / self.record.accuracy.detections.path)
-        return mean_ap(found, image_weights(found.images, resamples, seed=0))
+        return Resamples(found.target_counts, resamples, seed=0).scores(found).draws
 
 
 def configuration(options: argparse.Namespace, arm: Arm, seed: int) -> Config:

@@ -71,6 +71,12 @@ class Location:
         low, middle, high = (unit * math.exp(self.centre + off) for off in (-half, 0.0, half))
         return Interval(estimate=middle, low=low, high=high, level=level)
 
+    def interval(self, level: float) -> Interval:
+        """The confidence interval."""
+        half = self.half_width(level)
+        ends = self.centre - half, self.centre + half
+        return Interval(estimate=self.centre, low=ends[0], high=ends[1], level=level)
+
     def detectable(self, rounds: int, level: float) -> float:
         """True value that ``rounds`` as noisy find with ``POWER``, at one test's ``level``."""
         quantiles = special.stdtrit(rounds - 1, [0.5 + level / 2, POWER]).sum()
@@ -155,10 +161,9 @@ def add(first: Location, second: Location) -> Location:
     return Location(centre, math.sqrt(variance), df, min(first.n, second.n))
 
 
-def draws_of(location: Location, count: int, rng: np.random.Generator) -> Array:
-    """Values, (count,), spread as the estimate may be off: quantiles of Student's t, shuffled."""
-    steps = (np.arange(count) + 0.5) / count
-    return location.centre + location.se * rng.permutation(special.stdtrit(location.df, steps))
+def of_draws(estimate: float, draws: Array, images: int) -> Location:
+    """An estimate whose error is that of draws over as many images."""
+    return Location(estimate, float(np.nanstd(draws)), max(images - 1, 1), images)
 
 
 def interval(estimate: float, draws: Array, level: float) -> Interval:

@@ -14,15 +14,9 @@ from prunebench.config.loading import Config
 from prunebench.experiment.prepare import Experiment
 from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.samples import read_samples
-from prunebench.measuring.latency.stopping import round_medians
+from prunebench.measuring.latency.stopping import cpu_rounds, round_medians
 from prunebench.measuring.latency.summary import summarise
-from prunebench.measuring.map_bootstrap import (
-    Detections,
-    class_ap,
-    image_weights,
-    load_detections,
-    mean_of,
-)
+from prunebench.measuring.map_bootstrap import Detections, Resamples, load_detections
 from prunebench.results.ranking.classes import class_figures
 from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.run_folder import LATENCY_FOLDER
@@ -40,6 +34,7 @@ def measured_from(
     folder = root / LATENCY_FOLDER
     samples = read_samples(folder / latency.samples.path)
     model, frames = round_medians(samples, "model"), round_medians(samples, "end_to_end")
+    cpu = cpu_rounds(samples)
     realtime = {
         (summary.variant, summary.threads): summary.paced.realtime
         for summary in summarise(latency, folder, level=config.ranking.level)
@@ -55,7 +50,8 @@ def measured_from(
         detections = load_detections(path)
         if first is None:
             first = detections
-            weights = image_weights(first.images, config.ranking.bootstrap, config.seed)
+            counts = first.target_counts
+            resamples = Resamples(counts, config.ranking.bootstrap, config.seed)
         if not np.array_equal(detections.target_counts, first.target_counts):
             reason = "it was evaluated on other images or labels than the first variant"
             raise StepError("rank", reason, variant=variant.name)
@@ -68,8 +64,8 @@ def measured_from(
         if config.ranking.metric not in matches:
             reason = "ranking.metric is mask, but it is a detection model and predicts no masks"
             raise StepError("rank", reason, variant=variant.name)
-        by_class = {o: class_ap(found, weights) for o, (_, found) in matches.items()}
-        scores = {o: (map50, mean_of(by_class[o])) for o, (map50, _) in matches.items()}
+        found = {o: resamples.scores(one) for o, (_, one) in matches.items()}
+        scores = {o: (map50, found[o].draws) for o, (map50, _) in matches.items()}
         map50, map50_draws = scores[config.ranking.metric]
         keys = [(variant.name, count) for count in latency.threads]
         measured.append(
@@ -90,12 +86,13 @@ def measured_from(
                 images=detections.images,
                 latency_ms={key[1]: model.get(key, {}) for key in keys},
                 end_to_end_ms={key[1]: frames.get(key, {}) for key in keys},
+                cpu_ms={key[1]: cpu.get(key, {}) for key in keys},
                 realtime={key[1]: realtime[key] for key in keys if key in realtime},
                 failure=latency.failures.get(variant.name),
                 both=scores if len(scores) == 2 else {},
                 classes=class_figures(
-                    matches[config.ranking.metric][1],
-                    by_class[config.ranking.metric],
+                    detections.target_counts,
+                    found[config.ranking.metric],
                     {} if audit is None else audit.structure.names,
                 ),
             )

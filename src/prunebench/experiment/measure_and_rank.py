@@ -107,7 +107,6 @@ def rank_run(
             smallest_difference_percent=config.latency.smallest_difference_percent,
             interim_looks=possible_interim_looks(latency),
             letterbox=_letterbox(experiment),
-            seed=config.seed,
         )
         for threads in latency.threads
     )

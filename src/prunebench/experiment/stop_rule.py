@@ -15,10 +15,10 @@ import numpy as np
 
 from prunebench.common.errors import StepError
 from prunebench.common.records import Accuracy, Audit, Judgement, VariantRecord
-from prunebench.common.statistics import interval
+from prunebench.common.statistics import of_draws
 from prunebench.experiment.figures import network_key
 from prunebench.experiment.prepare import Experiment
-from prunebench.measuring.map_bootstrap import image_weights, load_detections, mean_ap
+from prunebench.measuring.map_bootstrap import Resamples, load_detections
 from prunebench.results.ranking.compare import FEWEST_IMAGES
 
 
@@ -57,12 +57,11 @@ def judge_round(experiment: Experiment, before: VariantRecord, after: VariantRec
     if not np.array_equal(found.target_counts, reference.target_counts):
         reason = f"it was evaluated on other images or labels than {before.name}"
         raise StepError("compare rounds", reason, variant=after.name)
-    weights = image_weights(found.images, ranking.bootstrap, experiment.config.seed)
-    every_image_once = np.ones((1, found.images))
-    [estimate], draws = (
-        mean_ap(found, each) - mean_ap(reference, each) for each in (every_image_once, weights)
-    )
-    gain = interval(float(estimate), draws, ranking.level)
+    resamples = Resamples(found.target_counts, ranking.bootstrap, experiment.config.seed)
+    after_scores, before_scores = (resamples.scores(one) for one in (found, reference))
+    change = after_scores.map50 - before_scores.map50
+    draws = after_scores.draws - before_scores.draws
+    gain = of_draws(change, draws, found.images).interval(ranking.level)
     finding: Literal["gain", "no_gain"] = "gain" if gain.low > 0 else "no_gain"
     return Judgement(round=number, finding=finding, gain=gain, metric=ranking.metric)
 

@@ -1,19 +1,38 @@
 """mAP50 with a bootstrap over images, paired between variants.
 
-Every variant is resampled with the same images, so that an image all of them find hard cancels in
-a difference. A resample only changes how often an image counts, so the cumulative sums of the
-detections, sorted once, are weighted. The precision-recall curve is Ultralytics' ``compute_ap``
-(101 points, precision envelope): only at true positives does its envelope change.
+The precision-recall curve is Ultralytics' ``compute_ap`` (101 points, precision envelope): only at
+true positives does its envelope change. A resample changes how much each image counts, so the
+cumulative sums of the detections, sorted once, are weighted.
+
+The bootstrap is Rubin's Bayesian one (Annals of Statistics 9, 1981): weights are exponential, so a
+class never vanishes from a resample. Where it may, as with Efron's, the mean is over other classes
+each time and its interval lopsided. But what few images tell of a class varies less around their
+own mean than around the truth, and one image does not vary at all. So, by Kish's effective number n
+of the images that hold a class (Survey Sampling, 1965),
+
+- its deviations from its own mean are stretched by the root of (n + 1) / (n - 1), and
+- in the mean over classes they are mixed with those of others, scaled to n images: a share of
+  ``PRIOR`` / (n - 1 + ``PRIOR``) of its resamples borrows from another class. That is the moderated
+  variance of empirical Bayes (Smyth, Statistical Applications in Genetics and Molecular Biology 3,
+  2004); who lends and with which sign is drawn, once for all variants.
+
+What the loan is worth is known from as many classes as lend: Welch and Satterthwaite's degrees of
+freedom, by which the deviations of the mean are stretched once more. They are centred on the mAP50
+of all images; ``benchmarks/coverage.py`` simulates what the intervals cover. Every variant has the
+same resamples, so that an image all of them find hard cancels in a difference.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from prunebench.common.records import Overlap
 
@@ -23,6 +42,9 @@ Counts = npt.NDArray[np.float32]
 
 RECALL_POINTS: Array = np.linspace(0, 1, 101)
 EPSILON = 1e-16
+PRIOR = 4.0  # Images for which the other classes speak in the spread of one.
+MOST_LENT = 9.0  # Degrees of freedom beyond which a class lends no more often.
+USUAL_LEVEL = 0.95  # Confidence level that few lending classes are allowed for at.
 CHUNK = 250  # Resamples computed at once; bounds the memory to CHUNK x true positives of a class.
 
 
@@ -58,24 +80,80 @@ def load_detections(path: Path, overlap: Overlap = "box") -> Detections:
         )
 
 
-def image_weights(images: int, resamples: int, seed: int) -> Array:
-    """How often each image occurs in each resample, shape (resamples, images)."""
-    rng = np.random.default_rng(seed)
-    counts = rng.multinomial(images, np.full(images, 1 / images), size=resamples)
-    return counts.astype(np.float64)
+class Scores(NamedTuple):
+    """mAP50 of a variant, 0..1, and of its classes (classes,), NaN for those without an object.
+
+    ``draws``, (resamples,), and ``class_draws``, (resamples, classes), are spread around them as
+    they may be off.
+    """
+
+    map50: float
+    draws: Array
+    classes: Array
+    class_draws: Array
+
+
+class Resamples:
+    """The same resamples of the images for every variant, by their ``target_counts``."""
+
+    def __init__(self, target_counts: Indices, count: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        images = len(target_counts)
+        weights = rng.exponential(size=(count, images))
+        self.weights: Array = weights * (images / weights.sum(axis=1, keepdims=True))
+        self._present = np.flatnonzero(target_counts.sum(axis=0))
+        objects = target_counts[:, self._present].astype(np.float64)
+        self._held = effective_images(objects)
+        freedom = self._held - 1
+        lends = np.where(self._held >= 2, np.minimum(freedom, MOST_LENT), 0.0)
+        shape = count, len(self._present)
+        self._lender = np.tile(np.arange(shape[1]), (count, 1))
+        self._sign, self._stretch = np.ones(shape), 1.0
+        if lends.any():
+            lends /= lends.sum()
+            borrowed = PRIOR / (np.where(self._held >= 2, freedom, 0.0) + PRIOR)
+            borrows = rng.random(shape) < borrowed
+            self._lender[borrows] = rng.choice(shape[1], size=borrows.sum(), p=lends)
+            self._sign[borrows] = rng.choice((-1.0, 1.0), size=borrows.sum())
+            share = float((borrowed / self._held).sum() / (1 / self._held).sum())
+            self._stretch = _allowance(share, max(1.0, 1 / float((lends**2).sum()) - 1), images)
+
+    def scores(self, detections: Detections) -> Scores:
+        """Scores of a variant on these images."""
+        (classes,) = class_ap(detections, np.ones((1, detections.images)))
+        draws = class_ap(detections, self.weights)
+        if not len(self._present):
+            return Scores(math.nan, np.full(len(draws), math.nan), classes, draws)
+        found = draws[:, self._present]
+        n = self._held
+        off = (found - found.mean(axis=0)) * np.sqrt((n + 1) / np.maximum(n - 1, 1))
+        draws[:, self._present] = classes[self._present] + off
+        lent = np.take_along_axis(off * np.sqrt(n), self._lender, axis=1) * self._sign / np.sqrt(n)
+        map50 = float(classes[self._present].mean())
+        return Scores(map50, map50 + self._stretch * lent.mean(axis=1), classes, draws)
+
+
+def effective_images(objects: Array) -> Array:
+    """Kish's number of images for the ``objects`` of each class, (images, classes), none of 0."""
+    number: Array = objects.sum(axis=0) ** 2 / (objects**2).sum(axis=0)
+    return number
+
+
+def _allowance(borrowed: float, of_lenders: float, images: int) -> float:
+    """Student's t of the spread's own degrees of freedom by that of ``images`` - 1."""
+    usual = max(images - 1, 1)
+    own = 1 / ((1 - borrowed) ** 2 / usual + borrowed**2 / of_lenders)
+    few, many = special.stdtrit([min(own, usual), usual], 0.5 + USUAL_LEVEL / 2)
+    return float(few / many)
 
 
 def mean_ap(detections: Detections, weights: Array, *, threshold: int = 0) -> Array:
     """Mean average precision over the classes that occur, 0..1, for every row of weights.
 
-    ``weights``, (resamples, images), says how often each image counts; ``threshold`` is a column
+    ``weights``, (resamples, images), says how much each image counts; ``threshold`` is a column
     of ``tp``: 0 is IoU 0.50, 9 is IoU 0.95. NaN where a resample holds no labelled object.
     """
-    return mean_of(class_ap(detections, weights, threshold=threshold))
-
-
-def mean_of(found: Array) -> Array:
-    """Mean over the classes of ``class_ap`` that a resample holds, NaN where it holds none."""
+    found = class_ap(detections, weights, threshold=threshold)
     present = np.isfinite(found)
     means = np.full(len(found), np.nan)
     counted = present.any(axis=1)
@@ -105,12 +183,13 @@ def _class_ap(image: Indices, since_last: Counts, weights: Array, targets: Array
     (images, true positives) are the detections after the previous one up to and with each.
     """
     found = np.cumsum(weights[:, image], axis=1)
-    # Whole numbers below 2**24 are exact in single precision, which halves the work.
+    # Single precision halves the work; whole numbers below 2**24 are exact in it.
     seen = np.cumsum(weights.astype(np.float32) @ since_last, axis=1, dtype=np.float64)
     precision = np.divide(found, seen, out=np.zeros_like(found), where=seen > 0)
     heights = np.zeros((len(weights), found.shape[1] + 1))
     heights[:, :-1] = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    recall = found / (targets[:, None] + EPSILON)
+    # Above 1 by rounding alone, where a curve is 0 at 1 itself.
+    recall = np.minimum(found / (targets[:, None] + EPSILON), 1.0)
     reached = np.stack([row.searchsorted(RECALL_POINTS, side="right") for row in recall])
     curve = np.take_along_axis(heights, reached, axis=1)
     areas = np.trapezoid(curve, RECALL_POINTS, axis=1)

@@ -14,11 +14,11 @@ from scipy import optimize, stats
 from prunebench.common.statistics import (
     Footing,
     Location,
-    draws_of,
     holm,
     interval,
     locate,
     log_ratios,
+    of_draws,
     rounds_to_settle,
 )
 from prunebench.common.two_way import CLIP, two_way_fit
@@ -185,20 +185,14 @@ def test_p_value_without_any_noise(centre: float, expected: float) -> None:
     assert Location(centre, 0.0, 5, 8).p_value() == expected
 
 
-@pytest.mark.parametrize("n", [3, 5, 8, 20])
-@pytest.mark.parametrize("level", [0.8, 0.95])
-def test_draws_have_the_t_interval_as_percentiles(n: int, level: float) -> None:
-    rng = np.random.default_rng(n)
-    location = locate(rng.exponential(1, n))
-    draws = draws_of(location, 2000, rng)
-    found, half = interval(location.centre, draws, level), location.half_width(level)
-    assert found.low == pytest.approx(location.centre - half, abs=0.02 * half)
-    assert found.high == pytest.approx(location.centre + half, abs=0.02 * half)
-
-
-def test_draws_of_equal_values_are_that_value() -> None:
-    rng = np.random.default_rng(0)
-    assert np.all(draws_of(locate(np.full(8, 2.5)), 300, rng) == 2.5)
+def test_an_error_of_draws_is_their_spread_over_the_images() -> None:
+    draws = np.array([np.nan, 0.1, 0.2, 0.3])
+    found = of_draws(0.25, draws, 30)
+    assert (found.centre, found.se, found.df) == (0.25, pytest.approx(np.std(draws[1:])), 29)
+    level, half = 0.9, found.half_width(0.9)
+    expected = stats.t.interval(level, 29, loc=0.25, scale=found.se)
+    assert (found.interval(level).low, found.interval(level).high) == pytest.approx(expected)
+    assert half == pytest.approx(expected[1] - 0.25)
 
 
 @pytest.mark.parametrize("n", [8, 12, 20])

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from prunebench.common.statistics import Array, locate
+from prunebench.measuring.map_bootstrap import Scores
 from prunebench.operating.gate.decision import (
     GateFinding,
     GateLimits,
     GateResult,
-    Scores,
     decide,
     decision_sentence,
     finding_sentence,
@@ -34,7 +34,8 @@ def variant(
     """Milliseconds by round, and accuracy."""
     noise = rng.normal(0, 0.007, ROUNDS)
     rounds = {r: float(10 * slower * np.exp(drift[r] + noise[r])) for r in range(ROUNDS)}
-    return rounds, Scores(map50, rng.normal(map50, 0.006, 400), IMAGES)
+    draws = rng.normal(map50, 0.006, 400)
+    return rounds, Scores(map50, draws, np.array([map50]), draws[:, None])
 
 
 def measure(seed: int, *, slower: float = 1.0, map50: float = 0.85) -> tuple[GateFinding, ...]:
@@ -43,7 +44,7 @@ def measure(seed: int, *, slower: float = 1.0, map50: float = 0.85) -> tuple[Gat
     before, recorded = variant(rng, drift)
     now, scores = variant(rng, drift, slower=slower, map50=map50)
     checks = paired_latency("candidate", 1, now, before, LIMITS)
-    checks.append(paired_accuracy("candidate", scores, recorded, LIMITS))
+    checks.append(paired_accuracy("candidate", scores, recorded, IMAGES, LIMITS))
     return judge(checks, LIMITS)
 
 

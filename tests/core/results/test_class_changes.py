@@ -9,7 +9,7 @@ from scipy import special, stats
 
 from prunebench.common.statistics import Array
 from prunebench.config.sections import RankingConfig
-from prunebench.measuring.map_bootstrap import Detections, class_ap, image_weights, mean_ap
+from prunebench.measuring.map_bootstrap import Detections, Resamples
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import tell
 from prunebench.results.ranking.classes import (
@@ -43,7 +43,8 @@ def detections_of(targets: npt.NDArray[np.int64], found: npt.NDArray[np.bool_]) 
 def variant(
     name: str, detections: Detections, seed: int = 0, resamples: int = RESAMPLES
 ) -> MeasuredVariant:
-    weights = image_weights(detections.images, resamples, seed)
+    counts = detections.target_counts
+    scores = Resamples(counts, resamples, seed).scores(detections)
     rounds = {1: dict.fromkeys(range(8), 10.0 if name == "baseline" else 5.0)}
     return MeasuredVariant(
         name=name,
@@ -54,13 +55,13 @@ def variant(
         grounds=None,
         network=name,
         size_mb=1.0,
-        map50=float(mean_ap(detections, np.ones((1, detections.images)))[0]),
-        map50_draws=mean_ap(detections, weights),
+        map50=scores.map50,
+        map50_draws=scores.draws,
         images=detections.images,
         latency_ms=rounds,
         end_to_end_ms=rounds,
         realtime={1: "yes"},
-        classes=class_figures(detections, class_ap(detections, weights), NAMES),
+        classes=class_figures(counts, scores, NAMES),
     )
 
 

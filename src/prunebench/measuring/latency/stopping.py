@@ -57,6 +57,15 @@ def round_medians(samples: Iterable[Sample], kind: Kind) -> dict[tuple[str, int]
     return medians
 
 
+def cpu_rounds(samples: Iterable[Sample]) -> dict[tuple[str, int], dict[int, float]]:
+    """CPU milliseconds, of all threads, of an inference in each round, by (variant, threads)."""
+    found: dict[tuple[str, int], dict[int, float]] = {}
+    for sample in samples:
+        spent = 1000 * sample.model_cpu_s / len(sample.model_ms)
+        found.setdefault((sample.variant, sample.threads), {})[sample.round] = spent
+    return found
+
+
 def polished_rows(table: Array) -> Array:
     """Common level plus each row's effect, (rows,), of a two-way table, by median polish."""
     rest = table.copy()

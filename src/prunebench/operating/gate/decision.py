@@ -9,21 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
-
-import numpy as np
+from typing import Literal
 
 from prunebench.common.records import Interval, Record
 from prunebench.common.statistics import (
     FEWEST_ROUNDS,
-    Array,
     Footing,
     Location,
     Rounds,
     add,
     holm,
+    of_draws,
 )
 from prunebench.common.text import counted, listed, percent, points
+from prunebench.measuring.map_bootstrap import Scores
 
 GateMetric = Literal["latency", "accuracy"]
 Standing = Literal["holds", "not shown", "suspected"]
@@ -90,14 +89,6 @@ class GateResult(Record):
     confirmation: tuple[GateFinding, ...]
 
 
-class Scores(NamedTuple):
-    """mAP50 (0..1), and that of images resampled alike on both sides, shape (draws,)."""
-
-    map50: float
-    draws: Array
-    images: int
-
-
 def paired_latency(
     name: str, threads: int, candidate: Rounds, baseline: Rounds, limits: GateLimits
 ) -> list[Check]:
@@ -108,11 +99,12 @@ def paired_latency(
     return [_latency_check(name, threads, footing.ratio("candidate", "baseline"), limits)]
 
 
-def paired_accuracy(name: str, candidate: Scores, baseline: Scores, limits: GateLimits) -> Check:
-    """Check of two accuracies on the same images."""
-    spread = float(np.nanstd(baseline.draws - candidate.draws))
-    images = candidate.images
-    loss = Location(baseline.map50 - candidate.map50, spread, images - 1, images)
+def paired_accuracy(
+    name: str, candidate: Scores, baseline: Scores, images: int, limits: GateLimits
+) -> Check:
+    """Check of two accuracies on the same images, resampled alike."""
+    draws = baseline.draws - candidate.draws
+    loss = of_draws(baseline.map50 - candidate.map50, draws, images)
     return Check(name, "accuracy", loss, limits.map50_loss)
 
 

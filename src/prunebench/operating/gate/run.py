@@ -13,23 +13,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from prunebench.common.cores import default_threads
 from prunebench.common.errors import InputError, StepError
-from prunebench.common.records import Overlap, Record
-from prunebench.common.statistics import Array
+from prunebench.common.records import Record
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.records import Noise
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
-from prunebench.measuring.map_bootstrap import image_weights, load_detections, mean_ap
+from prunebench.measuring.map_bootstrap import Resamples, load_detections
 from prunebench.operating.gate.decision import (
     Check,
     GateLimits,
     GateResult,
-    Scores,
     decide,
     judge,
     needs_confirmation,
@@ -190,9 +186,10 @@ class _Gate:
         if self.unchecked is None and first is not None and second is not None:
             experiment = self.candidate.experiment
             ranking, seed = experiment.config.ranking, experiment.config.seed + attempt
-            weights = image_weights(len(experiment.images), ranking.bootstrap, seed)
-            now, recorded = (_scores(one, ranking.metric, weights) for one in (first, second))
-            checks.append(paired_accuracy(name, now, recorded, self.limits))
+            now, recorded = (load_detections(one, ranking.metric) for one in (first, second))
+            resamples = Resamples(now.target_counts, ranking.bootstrap, seed)
+            scores = resamples.scores(now), resamples.scores(recorded)
+            checks.append(paired_accuracy(name, *scores, now.images, self.limits))
         return checks
 
     def _measure(self, attempt: int) -> dict[tuple[str, int], dict[int, float]]:
@@ -260,9 +257,3 @@ def _unchecked(candidate: Subject, baseline: Subject | None) -> Unchecked | None
     if both[0].config.ranking.metric == "mask" and no_masks:
         return "no masks"
     return None
-
-
-def _scores(detections: Path, metric: Overlap, weights: Array) -> Scores:
-    loaded = load_detections(detections, metric)
-    (whole,) = mean_ap(loaded, np.ones((1, loaded.images)))
-    return Scores(float(whole), mean_ap(loaded, weights), loaded.images)

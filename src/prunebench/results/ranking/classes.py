@@ -1,11 +1,11 @@
 """What variants gained and lost in single classes, from the resamples of the images.
 
-A class may occur in a handful of images, and of those a bootstrap is too sure: what it never saw
-it cannot draw, and where every image of a class says the same, its draws do not spread at all. So
-their spread is judged by Student's t with the degrees of freedom of the images that hold the class,
-and no p-value is below what a sign test could give over as many. Their number is Kish's effective
-one (Survey Sampling, 1965), as an image with most of a class's objects decides most of the draws:
-1 for a class that lies in one image, of which nothing is ever shown.
+A class may occur in a handful of images, and of those a bootstrap is too sure: where every image of
+a class says the same, its draws do not spread at all. So their spread is judged by Student's t with
+the degrees of freedom of the images that hold the class, and no p-value is below what a sign test
+could give over as many. Their number is Kish's effective one (Survey Sampling, 1965), as an image
+with most of a class's objects decides most of the draws: 1 for a class that lies in one image, of
+which nothing is ever shown.
 
 The changes of every class of every variant are one family for Holm's correction: at most one run
 in twenty declares any false change. The losses beyond ``max_class_loss`` are a second one.
@@ -21,7 +21,7 @@ import numpy as np
 
 from prunebench.common.statistics import Array, Location, holm, interval
 from prunebench.config.sections import RankingConfig
-from prunebench.measuring.map_bootstrap import Detections, class_ap
+from prunebench.measuring.map_bootstrap import Indices, Scores, effective_images
 from prunebench.results.ranking.changes import Origins
 from prunebench.results.ranking.compare import FEWEST_IMAGES
 from prunebench.results.ranking.measured import ClassFigures, MeasuredVariant
@@ -29,20 +29,19 @@ from prunebench.results.ranking.records import ClassChange
 
 
 def class_figures(
-    detections: Detections, draws: Array, names: Mapping[int, str]
+    target_counts: Indices, scores: Scores, names: Mapping[int, str]
 ) -> dict[int, ClassFigures]:
-    """Every labelled class by its id, with its draws of (resamples, classes)."""
-    counts, labels = detections.target_counts, class_labels(names)
-    exact = class_ap(detections, np.ones((1, detections.images)))[0]
+    """Every class labelled in ``target_counts``, (images, classes), by its id."""
+    labels = class_labels(names)
     return {
         index: ClassFigures(
             name=labels.get(index, f"#{index}"),
-            objects=int(counts[:, index].sum()),
-            images=_effective_images(counts[:, index].astype(np.float64)),
-            ap50=float(exact[index]),
-            draws=draws[:, index],
+            objects=int(target_counts[:, index].sum()),
+            images=float(effective_images(target_counts[:, index].astype(np.float64))),
+            ap50=float(scores.classes[index]),
+            draws=scores.class_draws[:, index],
         )
-        for index in map(int, np.flatnonzero(counts.sum(axis=0)))
+        for index in map(int, np.flatnonzero(target_counts.sum(axis=0)))
     }
 
 
@@ -112,8 +111,3 @@ def p_value(change: float, draws: Array, images: float) -> float:
     by_draws = Location(change, float(np.nanstd(draws)), images - 1, 0).p_value()
     by_sign: float = 2.0 ** (1 - images)
     return max(by_draws, by_sign)
-
-
-def _effective_images(objects: Array) -> float:
-    """Kish's number of images for their ``objects`` of one class, (images,), not all 0."""
-    return float(objects.sum() ** 2 / (objects**2).sum())

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from prunebench.common.records import Interval
-from prunebench.common.statistics import (
-    FEWEST_ROUNDS,
-    Array,
-    Footing,
-    Location,
-    add,
-    interval,
-)
+from prunebench.common.statistics import FEWEST_ROUNDS, Array, Footing, Location, add, of_draws
 from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.ranking.records import Metric
 
@@ -37,36 +30,35 @@ class Raw:
     """A comparison before its correction, ``a`` against ``b``; positive where ``a`` is better.
 
     Attributes:
-        estimate: Log ratio, or mAP50 for accuracy; NaN where too few rounds are shared.
-        draws: Bootstrap draws of it, shape (resamples,).
+        location: Log ratio, or mAP50 for accuracy; ``None`` where too few rounds are shared.
         p: 1 where it cannot be told.
         same_network: Both run the same operations.
-        location: Log ratios by round, for the metrics that have them.
+        rounds: Rounds that both were measured in, 0 for accuracy.
         has_ratio: Whether the estimate means something as a ratio.
     """
 
     metric: Metric
     a: str
     b: str
-    estimate: float
-    draws: Array
+    location: Location | None
     p: float
     same_network: bool
-    location: Location | None = None
+    rounds: int = 0
     has_ratio: bool = True
+
+    @property
+    def estimate(self) -> float:
+        """NaN where it cannot be told."""
+        return math.nan if self.location is None else self.location.centre
 
     def swapped(self) -> Raw:
         """The same, ``b`` against ``a``."""
         location = None if self.location is None else -self.location
-        turned = replace(self, a=self.b, b=self.a, location=location)
-        return replace(turned, estimate=-self.estimate, draws=-self.draws)
+        return replace(self, a=self.b, b=self.a, location=location)
 
 
 Raws = Mapping[tuple[Metric, str, str], Raw]
 """Comparisons by metric and pair, in both orders."""
-
-Draw = Callable[[Location], Array]
-"""Draws, shape (resamples,), that are spread as an estimate may be off."""
 
 
 class Footings(NamedTuple):
@@ -84,15 +76,15 @@ def on_one_footing(measured: Sequence[MeasuredVariant], threads: int) -> Footing
     )
 
 
-def compare_all(measured: Sequence[MeasuredVariant], footings: Footings, draw: Draw) -> list[Raw]:
+def compare_all(measured: Sequence[MeasuredVariant], footings: Footings) -> list[Raw]:
     """Compare every pair in every metric, each pair in one order.
 
     Every variant has at least ``FEWEST_ROUNDS`` rounds.
     """
     raws: list[Raw] = []
     for a, b in itertools.combinations(measured, 2):
-        speed = _by_rounds("speed", a, b, footings.speed, draw)
-        latency = _by_rounds("latency", a, b, footings.latency, draw)
+        speed = _by_rounds("speed", a, b, footings.speed)
+        latency = _by_rounds("latency", a, b, footings.latency)
         raws += [speed, latency, _accuracy(a, b), _efficiency(a, b, speed)]
     return raws
 
@@ -104,25 +96,19 @@ def in_both_orders(raws: Sequence[Raw]) -> Raws:
 
 
 def _by_rounds(
-    metric: Metric, a: MeasuredVariant, b: MeasuredVariant, footing: Footing[str], draw: Draw
+    metric: Metric, a: MeasuredVariant, b: MeasuredVariant, footing: Footing[str]
 ) -> Raw:
-    same = a.is_same_network(b)
-    if footing.shared(a.name, b.name) < FEWEST_ROUNDS:
-        unknown = np.full_like(a.map50_draws, math.nan)
-        return Raw(metric, a.name, b.name, math.nan, unknown, 1.0, same)
+    same, rounds = a.is_same_network(b), footing.shared(a.name, b.name)
+    if rounds < FEWEST_ROUNDS:
+        return Raw(metric, a.name, b.name, None, 1.0, same, rounds)
     found = footing.ratio(b.name, a.name)
-    return Raw(metric, a.name, b.name, found.centre, draw(found), found.p_value(), same, found)
+    return Raw(metric, a.name, b.name, found, found.p_value(), same, rounds)
 
 
 def _accuracy(a: MeasuredVariant, b: MeasuredVariant) -> Raw:
-    draws = a.map50_draws - b.map50_draws
-    location = _of_draws(a.map50 - b.map50, draws, a.images)
-    p = location.p_value() if a.images >= FEWEST_IMAGES else 1.0
-    return Raw("accuracy", a.name, b.name, location.centre, draws, p, a.is_same_network(b))
-
-
-def _of_draws(estimate: float, draws: Array, n: int) -> Location:
-    return Location(estimate, float(np.nanstd(draws)), max(n - 1, 1), n)
+    found = of_draws(a.map50 - b.map50, a.map50_draws - b.map50_draws, a.images)
+    p = found.p_value() if a.images >= FEWEST_IMAGES else 1.0
+    return Raw("accuracy", a.name, b.name, found, p, a.is_same_network(b))
 
 
 def _efficiency(a: MeasuredVariant, b: MeasuredVariant, speed: Raw) -> Raw:
@@ -131,21 +117,19 @@ def _efficiency(a: MeasuredVariant, b: MeasuredVariant, speed: Raw) -> Raw:
     Between variants of one network the speed difference is known to be none, so a difference is
     shown only where accuracy and size alone show it as well, in the same direction.
     """
+    accuracy = _relative_map(a, b)
     size = math.log(b.size_mb / a.size_mb)
-    estimate, draws = _relative_map(a, b)
-    estimate, draws = estimate + size, draws + size
-    without_speed = _of_draws(estimate, draws, a.images)
-    p = 1.0
+    without_speed = replace(accuracy, centre=accuracy.centre + size)
+    if speed.location is None:
+        return replace(speed, metric="efficiency")
+    both, p = add(without_speed, speed.location), 1.0
     ratios = has_ratio(a), has_ratio(b)
-    if speed.location is not None and a.images >= FEWEST_IMAGES and any(ratios):
-        both = add(without_speed, speed.location)
+    if a.images >= FEWEST_IMAGES and any(ratios):
         p = both.p_value()
         if speed.same_network:
             agree = both.centre * without_speed.centre > 0
             p = max(p, without_speed.p_value()) if agree else 1.0
-    estimate, draws = estimate + speed.estimate, draws + speed.draws
-    efficiency = replace(speed, metric="efficiency", estimate=estimate, draws=draws, p=p)
-    return replace(efficiency, has_ratio=all(ratios))
+    return replace(speed, metric="efficiency", location=both, p=p, has_ratio=all(ratios))
 
 
 def has_ratio(variant: MeasuredVariant) -> bool:
@@ -156,31 +140,39 @@ def has_ratio(variant: MeasuredVariant) -> bool:
     return float(np.nanquantile(variant.map50_draws, 0.025)) > SMALLEST_MAP50
 
 
-def _relative_map(a: MeasuredVariant, b: MeasuredVariant) -> tuple[float, Array]:
-    """Log ratio of two mAP50, and its draws."""
-    estimate = _log_map(np.array(a.map50)) - _log_map(np.array(b.map50))
-    return float(estimate), _log_map(a.map50_draws) - _log_map(b.map50_draws)
+def log_map50(variant: MeasuredVariant) -> Location:
+    """Logarithm of a variant's mAP50."""
+    logs = _logs(variant)
+    return of_draws(float(logs[0]), logs[1:], variant.images)
 
 
-def _log_map(values: Array) -> Array:
-    return np.log(np.maximum(values, SMALLEST_MAP50))
+def _relative_map(a: MeasuredVariant, b: MeasuredVariant) -> Location:
+    """Log ratio of two mAP50."""
+    logs = _logs(a) - _logs(b)
+    return of_draws(float(logs[0]), logs[1:], a.images)
+
+
+def _logs(variant: MeasuredVariant) -> Array:
+    """Of its mAP50, then of its draws."""
+    found: Array = np.log(np.maximum(np.append(variant.map50, variant.map50_draws), SMALLEST_MAP50))
+    return found
 
 
 def display_interval(raw: Raw, level: float) -> Interval:
-    """Interval of a comparison in percent, or in mAP50 for accuracy."""
-    if raw.metric == "accuracy":
-        return interval(raw.estimate, raw.draws, level)
-    if raw.metric != "efficiency" and raw.location is not None:
-        found = raw.location.ratio(level)
-        ends = {name: 100 * (getattr(found, name) - 1) for name in ("estimate", "low", "high")}
-        return Interval(level=level, **ends)
-    return _in_percent(raw.estimate, raw.draws, level)
+    """Interval of a comparison that can be told, in percent, or in mAP50 for accuracy."""
+    if raw.location is None:
+        raise ValueError(f"{raw.a} and {raw.b} share too few rounds")
+    return (
+        raw.location.interval(level) if raw.metric == "accuracy" else _percent(raw.location, level)
+    )
 
 
 def relative_accuracy(a: MeasuredVariant, b: MeasuredVariant, level: float) -> Interval:
     """Change of mAP50 from ``b`` to ``a`` in percent of ``b``'s."""
-    return _in_percent(*_relative_map(a, b), level)
+    return _percent(_relative_map(a, b), level)
 
 
-def _in_percent(estimate: float, draws: Array, level: float) -> Interval:
-    return interval(100 * math.expm1(estimate), 100 * np.expm1(draws), level)
+def _percent(log_ratio: Location, level: float) -> Interval:
+    found = log_ratio.ratio(level)
+    estimate, low, high = (100 * (end - 1) for end in (found.estimate, found.low, found.high))
+    return Interval(estimate=estimate, low=low, high=high, level=level)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -24,7 +23,7 @@ def effects_of(
     by_name = {variant.name: variant for variant in measured}
     for variant in (v for v in measured if v.strategy is not None and v.control is None):
         for kind, reference in _references(variant, by_name):
-            if not math.isnan(raws["speed", variant.name, reference.name].estimate):
+            if raws["speed", variant.name, reference.name].location is not None:
                 yield _effect(kind, variant, reference, raws, wins, level)
 
 

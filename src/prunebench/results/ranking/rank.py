@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-
-import numpy as np
 
 from prunebench.common.records import Interval
-from prunebench.common.statistics import FEWEST_ROUNDS, draws_of, interval
+from prunebench.common.statistics import FEWEST_ROUNDS, Array, Footing, add, of_draws
 from prunebench.config.sections import RankingConfig
 from prunebench.results.ranking import records
 from prunebench.results.ranking.advice import advise
@@ -17,12 +14,12 @@ from prunebench.results.ranking.classes import class_changes, reference_of
 from prunebench.results.ranking.compare import (
     FEWEST_IMAGES,
     FLOOR,
-    Draw,
     Footings,
     Raws,
     compare_all,
     display_interval,
     in_both_orders,
+    log_map50,
     on_one_footing,
 )
 from prunebench.results.ranking.controls import against_controls
@@ -47,7 +44,6 @@ def rank(
     smallest_difference_percent: float = 3.0,
     interim_looks: int = 1,
     letterbox: records.Letterbox | None = None,
-    seed: int = 0,
 ) -> records.Ranking:
     """Rank variants for one thread count.
 
@@ -60,7 +56,6 @@ def rank(
         smallest_difference_percent: Smallest difference that matters.
         interim_looks: How often the measuring could have stopped on what it saw.
         letterbox: Where it is of another size than the baseline's training.
-        seed: Seed of the bootstrap over rounds.
 
     Raises:
         ValueError: Variants were evaluated on different images or with different resamples.
@@ -69,15 +64,14 @@ def rank(
         raise ValueError("the variants were evaluated on different images")
     usable = [m for m in measured if _rounds_of(m, threads) >= FEWEST_ROUNDS]
     failed = [*failures, *(_unmeasured(m, threads) for m in measured if m not in usable)]
-    draw = partial(draws_of, count=config.bootstrap, rng=np.random.default_rng(seed))
     footings = on_one_footing(usable, threads)
-    raws = compare_all(usable, footings, draw)
+    raws = compare_all(usable, footings)
     smallest = smallest_difference_percent / 100
     differences = tuple(decide(raws, config.level, smallest, interim_looks))
     wins, both = wins_of(differences), in_both_orders(raws)
     classes = class_changes(usable, config)
     origins = Origins(usable)
-    rows = _rows(usable, origins, wins, both, classes, config, threads, footings, draw)
+    rows = _rows(usable, origins, wins, both, classes, config, threads, footings)
     costs = letterbox and letterbox_costs(letterbox, usable, both, wins, config)
     unadvised = costs.unadvised if costs else ()
     baseline = None if origins.baseline is None else origins.baseline.name
@@ -126,23 +120,26 @@ def _rows(
     config: RankingConfig,
     threads: int,
     footings: Footings,
-    draw: Draw,
 ) -> tuple[records.RankedVariant, ...]:
     names = [variant.name for variant in measured]
     ranks = ranks_of(names, wins)
     labels = labels_of(ranks)
-    bounds = partial(interval, level=config.level)
+    cpu = _cpu_footing(measured, threads)
     rows = []
     for variant in measured:
         name, number = variant.name, ranks[variant.name]
         log_fps = -footings.speed.level(name)
         per_second = log_fps.ratio(config.level, unit=1000)
-        fps, fps_draws = per_second.estimate, 1000 * np.exp(draw(log_fps))
+        efficiency = add(log_map50(variant), log_fps)
+        efficient = variant.map50 * per_second.estimate / variant.size_mb
         changes = classes.get(name, ())
         reference = reference_of(variant, measured)
         loses_a_class = any(change.over_limit for change in changes)
         times, gain = _against(variant, origins.baseline, raws, config.level)
-        both = {overlap: bounds(*map50) for overlap, map50 in variant.both.items()}
+        both = {
+            overlap: _map50(*map50, variant.images, config.level)
+            for overlap, map50 in variant.both.items()
+        }
         keeps_accuracy, judged_against = _keeps_accuracy(variant, origins, raws, config)
         rows.append(
             records.RankedVariant(
@@ -152,14 +149,14 @@ def _rows(
                 parameters=variant.parameters,
                 verdict=variant.verdict,
                 size_mb=variant.size_mb,
-                map50=bounds(variant.map50, variant.map50_draws),
+                map50=_map50(variant.map50, variant.map50_draws, variant.images, config.level),
                 latency_ms=footings.latency.level(name).ratio(config.level),
                 fps=per_second,
-                efficiency=bounds(
-                    variant.map50 * fps / variant.size_mb,
-                    variant.map50_draws * fps_draws / variant.size_mb,
+                cpu_ms=None if cpu is None else cpu.level(name).ratio(config.level),
+                efficiency=_holding(
+                    efficient, efficiency.ratio(config.level, unit=1000 / variant.size_mb)
                 ),
-                map50_per_fps=variant.map50 / fps,
+                map50_per_fps=variant.map50 / per_second.estimate,
                 realtime=_realtime(variant, threads, per_second, config.realtime_fps),
                 keeps_accuracy="no" if loses_a_class else keeps_accuracy,
                 judged_against=judged_against,
@@ -181,6 +178,23 @@ def _rows(
             )
         )
     return tuple(sorted(rows, key=lambda row: (row.rank, -row.efficiency.estimate)))
+
+
+def _cpu_footing(measured: Sequence[MeasuredVariant], threads: int) -> Footing[str] | None:
+    """CPU milliseconds, where they are known of every variant."""
+    rounds = {variant.name: variant.cpu_ms.get(threads, {}) for variant in measured}
+    return Footing(rounds) if all(rounds.values()) else None
+
+
+def _map50(map50: float, draws: Array, images: int, level: float) -> Interval:
+    found = of_draws(map50, draws, images).interval(level)
+    return Interval(estimate=map50, low=max(found.low, 0.0), high=min(found.high, 1.0), level=level)
+
+
+def _holding(estimate: float, found: Interval) -> Interval:
+    """The interval of an estimate that may be too small for a logarithm."""
+    low, high = min(found.low, estimate), max(found.high, estimate)
+    return Interval(estimate=estimate, low=low, high=high, level=found.level)
 
 
 def _realtime(variant: MeasuredVariant, threads: int, fps: Interval, limit: float) -> records.Shown:

@@ -136,7 +136,8 @@ class RankedVariant(Record):
         verdict: Of the audit.
         size_mb: Size of the deployed file in 10^6 bytes.
         map50: Of the ranking's metric, 0..1.
-        latency_ms: Model-only milliseconds.
+        latency_ms: Model-only milliseconds, of all variants on one footing, as ``fps``.
+        cpu_ms: CPU milliseconds, of all threads, of the same inferences; ``None`` where unknown.
         fps: End-to-end frames per second.
         efficiency: mAP50 x FPS / MB.
         realtime: Whether it keeps the real-time limit.
@@ -176,6 +177,7 @@ class RankedVariant(Record):
     pareto: Pareto
     tied_with: tuple[str, ...]
     rounds: int
+    cpu_ms: Interval | None = None
     control: Control | None = None
     judged_against: str | None = None
     confounded: bool = False

@@ -12,7 +12,6 @@ say which differences are shown.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -92,13 +91,13 @@ def _difference(
         first=raw.a,
         second=raw.b,
         interval=display_interval(raw, level)
-        if raw.has_ratio and not math.isnan(raw.estimate)
+        if raw.has_ratio and raw.location is not None
         else None,
         p=raw.p,
         p_corrected=p_corrected,
         significant=significant,
         same_network=raw.same_network,
-        rounds=0 if raw.location is None else raw.location.n,
+        rounds=raw.rounds,
         settles_percent=settles,
         more_rounds=more,
     )

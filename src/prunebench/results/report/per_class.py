@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prunebench.common.records import Interval
 from prunebench.common.statistics import interval
-from prunebench.measuring.map_bootstrap import class_ap, image_weights, load_detections
+from prunebench.measuring.map_bootstrap import Resamples, load_detections
 from prunebench.results.ranking.classes import class_figures
 from prunebench.results.ranking.measured import ClassFigures
 from prunebench.results.report.stored import ReportedRun
@@ -72,7 +72,7 @@ def _figures(run: ReportedRun) -> dict[str, Mapping[int, ClassFigures]]:
         if variant.audit is None or not (path := run.detections(variant)):
             continue
         detections = load_detections(path, settings.metric)
-        weights = image_weights(detections.images, settings.bootstrap, run.config.seed)
-        names = variant.audit.structure.names
-        found[variant.name] = class_figures(detections, class_ap(detections, weights), names)
+        counts, names = detections.target_counts, variant.audit.structure.names
+        scores = Resamples(counts, settings.bootstrap, run.config.seed).scores(detections)
+        found[variant.name] = class_figures(counts, scores, names)
     return found
