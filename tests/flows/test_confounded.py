@@ -1,0 +1,100 @@
+"""Deployed at less than half the size it was trained at, and retrained at that: does pruning pay?
+
+Retraining at the new size gains what pruning loses, so beside the baseline the pruned variant looks
+at least as good. The unpruned network retrained alike shows what pruning costs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.run_experiment import run_experiment
+from prunebench.config.loading import parse_config
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.sentences import tell
+from prunebench.results.outcome import read_outcome
+from prunebench.results.ranking.records import Confounded, OneTraining, Ranking
+from prunebench.steps.events import Event, listening
+from tests.conftest import share_steps, tiny_values
+
+RECIPE = {"optimizer": "AdamW", "lr0": 0.001, "warmup_epochs": 0, "mosaic": 0, "nbs": 16}
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[Path, list[Event]]]:
+    """Folder and events of the run without the control, and of the same run with it."""
+    out = share_steps(tmp_path_factory.mktemp("runs"), tmp_path_factory)
+    found = {}
+    for control in (False, True):
+        values = tiny_values(
+            out,
+            name="confounded",
+            data="scenes:train=128,val=8,test=60",
+            image={"height": 32, "width": 64},
+            prune={"target": 0.06, "round_to": None},
+            retrain={
+                "epochs": 4,
+                "batch": 16,
+                "control": control,
+                "strategies": {"preserving": RECIPE},
+            },
+        )
+        events: list[Event] = []
+        with listening(events.append):
+            state = run_experiment(parse_config(values), return_state=True)
+        outcome: dict[str, Any] = state.result()
+        assert outcome["failed"] == []
+        found[control] = Path(outcome["folder"]), events
+    return found
+
+
+def ranking(folder: Path) -> Ranking:
+    return read_outcome(folder).rankings[0]
+
+
+def test_without_the_control_it_looks_like_a_gain_and_is_called_confounded(ran: Any) -> None:
+    folder, _ = ran[False]
+    found = ranking(folder)
+    row = found.row("preserving-1")
+    gain = found.difference("accuracy", "preserving-1", "baseline")
+    assert gain.first == "preserving-1"
+    # It lost nothing against the baseline, yet that is not shown to be what pruning costs.
+    assert (row.keeps_accuracy, row.confounded) == ("not shown", True)
+    assert Confounded(names=("preserving-1",), baseline="baseline") in found.warnings
+    sentence = "preserving-1: the comparison with baseline is confounded"
+    assert sentence in (folder / "report.md").read_text(encoding="utf-8").replace("\\", "")
+
+
+def test_the_control_changes_the_verdict(ran: Any) -> None:
+    folder, events = ran[True]
+    assert {e.variant for e in events if e.kind == "epoch"} == {"retrained-1"}, "the rest is kept"
+    found = ranking(folder)
+    row = found.row("preserving-1")
+    assert (row.keeps_accuracy, row.judged_against) == ("no", "retrained-1")
+    assert not row.confounded
+    assert not [doubt for doubt in found.warnings if isinstance(doubt, Confounded)]
+    assert OneTraining(names=("preserving-1", "retrained-1")) in found.warnings
+    assert "preserving-1" not in {advice.recommended for advice in found.advice}
+    before = {advice.use: advice.recommended for advice in ranking(ran[False][0]).advice}
+    assert before["real-time"] == "preserving-1"
+
+
+def test_the_change_is_told_in_parts_that_add_up(ran: Any) -> None:
+    found = ranking(ran[True][0])
+    (story,) = [story for story in found.changes if story.variant == "preserving-1"]
+    assert [(c.part, c.before, c.after) for c in story.parts] == [
+        ("letterbox", "baseline-96x160", "baseline"),
+        ("retraining", "baseline", "retrained-1"),
+        ("pruning", "retrained-1", "preserving-1"),
+    ]
+    letterbox, retraining, pruning = (change.gain.estimate for change in story.parts)
+    assert letterbox < 0 < retraining
+    assert pruning < 0
+    rows = {row.name: row.map50.estimate for row in found.rows}
+    whole = rows["preserving-1"] - rows["baseline-96x160"]
+    assert letterbox + retraining + pruning == pytest.approx(whole)
+    (harmless,) = [a for a in found.advice if a.use == "accuracy"]
+    assert tell(harmless, found, Messages()).startswith("Accuracy first: ship baseline-96x160")
