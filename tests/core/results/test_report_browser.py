@@ -32,6 +32,8 @@ CLOSE = (
 PHONE, DESK, A4 = 390, 1280, 718
 """Widths in CSS pixels; the last is a sheet of A4 within the page's margins."""
 
+UNFOLD = "document.querySelectorAll('details').forEach(fold => { fold.open = true; })"
+
 TOO_WIDE = (
     "[...document.querySelectorAll('.scroll, .plot')]"
     ".filter(node => node.scrollWidth > node.clientWidth)"
@@ -99,6 +101,7 @@ def opened(
     page.on("pageerror", lambda error: met.append(str(error)))
     page.on("request", lambda request: met.append(request.url))
     page.goto(report.as_uri())
+    page.evaluate(UNFOLD)
     # A figure is drawn when it comes near the window, or when the page has nothing else to do.
     page.wait_for_function(
         "[...document.querySelectorAll('.plot')].every(p => p.querySelector('.main-svg'))",
@@ -136,6 +139,51 @@ def test_it_is_used_with_keys_alone(browser: Browser, report: Path) -> None:
     assert page.evaluate("document.activeElement.getAttribute('role')") == "region"
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.activeElement.scrollLeft > 0")
+
+
+def test_the_first_screen_answers_and_the_rest_unfolds(browser: Browser, report: Path) -> None:
+    """What to ship and the table are seen at once; the rest by a click, a key or a link."""
+    page = browser.new_page(viewport={"width": DESK, "height": 900})
+    page.goto(report.as_uri())
+    for seen in (".lead", ".card", "table tbody tr:last-child"):
+        box = page.locator(seen).first.bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] < 900, seen
+    folds = page.locator("details")
+    count = folds.count()
+    assert count > 8
+    assert page.locator("details[open]").count() == 0
+    assert page.evaluate("document.documentElement.scrollHeight") < 3500
+    page.locator("#memory summary").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("details[open]").count() == 1
+    assert page.locator("#memory table").is_visible()
+    page.evaluate("location.hash = '#training'")
+    page.wait_for_function("document.querySelector('#training details').open")
+    page.wait_for_function("document.querySelector('#figure-training .main-svg')")
+    assert page.evaluate("document.getElementById('figure-training')._fullLayout.width") > 900
+    page.locator(".tools button").click()
+    assert page.locator("details[open]").count() == count
+    page.locator(".tools button").click()
+    assert page.locator("details[open]").count() == 0
+    page.emulate_media(media="print")
+    page.wait_for_function(f"document.querySelectorAll('details[open]').length === {count}")
+    assert page.locator(".plot .main-svg").count() >= FIGURES
+    page.emulate_media(media="screen")
+    page.wait_for_function("document.querySelectorAll('details[open]').length === 0")
+    page.context.close()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_paper_shows_what_is_folded(browser: Browser, report: Path, scripts: bool) -> None:
+    page = browser.new_page(java_script_enabled=scripts)
+    page.goto(report.as_uri())
+    page.emulate_media(media="print")
+    if not scripts:
+        assert page.locator("#settings td").last.is_visible()
+    folded = browser.new_page().pdf()
+    assert len(page.pdf(format="A4")) > 100_000 > len(folded)
+    page.context.close()
 
 
 def test_nothing_is_cut_off_on_paper(browser: Browser, report: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from report_kit import CLASSES, CONTROLLED, MIXED, STOLEN, make_run, many
 from prunebench.cli import app
 from prunebench.common.errors import ConfigError, InputError
 from prunebench.results.messages.catalogue import Messages
-from prunebench.results.messages.sentences import tell
+from prunebench.results.messages.sentences import headline, tell
 from prunebench.results.outcome import RunRanking, read_outcome
+from prunebench.results.ranking.records import Advice, Ranking, Use
 from prunebench.results.report import figures
 from prunebench.results.report.build import build_report, compose, report_markdown
+from prunebench.results.report.document import Cards
 from prunebench.results.report.per_class import class_changes
 from prunebench.results.report.render import to_markdown
 from prunebench.results.report.stored import ReportedRun, read_stored_run
@@ -137,8 +140,34 @@ def test_answer_names_the_advice_of_the_ranking(page: Page, outcome: RunRanking)
     ranking = outcome.rankings[0]
     for advice in ranking.advice:
         assert tell(advice, ranking, Messages()) in page.text
-    first = page.text.index("The answer", page.text.index("Settings and environment"))
-    assert "preserving-1" in page.text[first : first + 200]
+    verdict = headline(ranking, Messages())
+    assert verdict
+    assert "preserving-1" in verdict
+    assert page.text.index(verdict.partition(" [")[0]) < page.text.index("Tied with")
+
+
+def test_one_card_says_that_one_variant_wins_every_use(stored: ReportedRun) -> None:
+    def cards(ranking: Ranking) -> list[tuple[str, str]]:
+        outcome = stored.outcome.model_copy(update={"rankings": (ranking,)})
+        document = compose(replace(stored, outcome=outcome), Messages())
+        (found,) = (b for b in document.sections[0].blocks if isinstance(b, Cards))
+        return [(card.title, card.choice) for card in found.cards]
+
+    def advised(*names: str | None) -> Ranking:
+        uses: tuple[Use, ...] = ("real-time", "balance", "accuracy")
+        advice = (Advice(use=u, recommended=n, tied=()) for u, n in zip(uses, names, strict=True))
+        return stored.ranking.model_copy(update={"advice": tuple(advice)})
+
+    assert cards(advised(*["preserving-1"] * 3)) == [("Every use", "preserving-1")]
+    assert cards(advised("preserving-1", "preserving-1", "baseline")) == [
+        ("Real-time and balance", "preserving-1"),
+        ("Accuracy", "baseline"),
+    ]
+    assert cards(advised(None, None, "baseline")) == [
+        ("Real-time", "None shown to do"),
+        ("Balance", "None shown to do"),
+        ("Accuracy", "baseline"),
+    ]
 
 
 def test_every_variant_and_the_reason_of_the_failed_one_are_told(page: Page) -> None:
@@ -474,9 +503,11 @@ def test_what_a_variant_loses_in_single_classes_speaks_against_it(tmp_path: Path
     said = f"{worst.name} from {worst.before:.3f} to {worst.after:.3f}"
     text = report_markdown(folder).replace("\\", "")
     against = [line for line in text.splitlines() if line.startswith("- **Against it:**")]
-    (told,) = {line for line in against if "single classes" in line}
-    assert "AP50 of single classes is shown to be lower than that of baseline:" in told
-    assert said in told
+    told = [line for line in against if "single classes" in line]
+    assert len(told) == 2, "the card and the guide"
+    for line in told:
+        assert "AP50 of single classes is shown to be lower than that of baseline:" in line
+        assert said in line
     assert f"{worst.name}: {worst.before:.3f} → {worst.after:.3f}" in report_markdown(
         folder, lang="ko"
     ).replace("\\", "")

@@ -35,9 +35,11 @@ def headline(ranking: records.Ranking, m: Messages) -> str | None:
     if balance is None or balance.recommended is None:
         return None if balance is None else _advice(balance, ranking, m)
     chosen = ranking.row(balance.recommended)
+    agreed = all(advice.recommended == chosen.name for advice in ranking.advice)
+    if agreed and chosen.verdict == "unpruned" and chosen.control is None:
+        return m.clauses([m("sentence.headline.unpruned", name=chosen.name)])
     if chosen.times_baseline is None or chosen.map50_change is None:
         return _advice(balance, ranking, m)
-    agreed = all(advice.recommended == chosen.name for advice in ranking.advice)
     said = m(
         f"sentence.headline.{'every' if agreed else 'balance'}",
         name=chosen.name,

@@ -116,9 +116,18 @@ def _card(run: ReportedRun, group: Sequence[Advice], m: Messages) -> doc.Card:
     pairs = () if told else _compared(run, row, ("speed", "accuracy"))
     facts = _excluded(run, group[0].use, m) if unpruned else []
     facts += [tell(pair, run.ranking, m) for pair in pairs]
-    facts.append(_size(run, row, m))
+    facts += [*_parts(run, row, m), _size(run, row, m)]
     against = " ".join(_against(run, row, m)) or m("guide.nothing")
     return doc.Card(title, row.name, True, tuple(facts), doc.Item(against, m("guide.cons")))
+
+
+def _parts(run: ReportedRun, row: RankedVariant, m: Messages) -> list[str]:
+    """What the letterbox, retraining, pruning and INT8 each did to its accuracy."""
+    parts = [c for story in run.ranking.changes if story.variant == row.name for c in story.parts]
+    if len(parts) < 2:
+        return []
+    told = [f"{m(f'part.{c.part}')} {points(c.gain, signed=True)}" for c in parts]
+    return [m("answer.parts", parts=m.listed(told))]
 
 
 def _size(run: ReportedRun, row: RankedVariant, m: Messages) -> str:
