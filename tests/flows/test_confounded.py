@@ -16,7 +16,8 @@ from prunebench.config.loading import parse_config
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import tell
 from prunebench.results.outcome import read_outcome
-from prunebench.results.ranking.records import Confounded, OneTraining, Ranking
+from prunebench.results.ranking.doubts import Confounded, OneTraining
+from prunebench.results.ranking.records import Ranking
 from prunebench.steps.events import Event, listening
 from tests.conftest import share_steps, tiny_values
 

@@ -14,7 +14,7 @@ from flows.run_experiment import run_experiment
 from prunebench.common.records import VariantRecord
 from prunebench.config.loading import parse_config
 from prunebench.results.outcome import read_latency, read_outcome
-from prunebench.results.ranking.records import Letterbox, LetterboxCosts
+from prunebench.results.ranking.doubts import Letterbox, LetterboxCosts
 from prunebench.results.run_folder import read_variants
 from tests.conftest import share_steps, tiny_values
 

@@ -18,8 +18,9 @@ from prunebench.results.diagnoses import Diagnoses
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise
 from prunebench.results.outcome import LATENCY_FILE, RANKING_CSV, RunRanking
+from prunebench.results.ranking.doubts import Letterbox
 from prunebench.results.ranking.rank import rank
-from prunebench.results.ranking.records import FailedVariant, Letterbox, NotTrained
+from prunebench.results.ranking.records import FailedVariant, NotTrained
 from prunebench.results.report.build import build_report
 from prunebench.results.run_folder import LATENCY_FOLDER, RANKING_FILE, save_variant
 from prunebench.steps.events import Emit

@@ -16,15 +16,10 @@ from prunebench.config.sections import Control, RankingConfig
 from prunebench.results.messages.catalogue import Messages, languages
 from prunebench.results.messages.sentences import tell
 from prunebench.results.ranking.controls import shippable
+from prunebench.results.ranking.doubts import Confounded, OneTraining, RetrainingHarmed
 from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.ranking.rank import rank
-from prunebench.results.ranking.records import (
-    Change,
-    Confounded,
-    OneTraining,
-    Ranking,
-    RetrainingHarmed,
-)
+from prunebench.results.ranking.records import Change, Ranking
 from prunebench.results.report.build import report_markdown
 
 CONFIG = RankingConfig(bootstrap=200)
@@ -158,8 +153,8 @@ def test_a_retraining_that_harmed_is_said_and_its_loss_is_not_allowed_either() -
     row = ranking.row("preserving-1")
     assert (row.keeps_accuracy, row.judged_against) == ("no", "baseline")
     (harmed,) = [w for w in ranking.warnings if isinstance(w, RetrainingHarmed)]
-    assert (harmed.change.before, harmed.change.after) == ("baseline", "retrained-1")
-    assert harmed.change.gain.estimate == pytest.approx(-0.14)
+    assert (harmed.reference, harmed.name) == ("baseline", "retrained-1")
+    assert harmed.change.estimate == pytest.approx(-0.14)
     assert "retrained-1 against baseline -0.140 [" in tell(harmed, ranking, Messages())
     assert recommended(ranking)["accuracy"] == "baseline"
 

@@ -20,20 +20,18 @@ from prunebench.common.text import percent, points
 from prunebench.config.sections import Control, RankingConfig
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import Fact, tell
-from prunebench.results.ranking.measured import MeasuredVariant
-from prunebench.results.ranking.rank import rank
-from prunebench.results.ranking.records import (
+from prunebench.results.ranking.doubts import (
     Altered,
-    FailedVariant,
     FewImages,
     Letterbox,
     LetterboxCosts,
     MeasuredApart,
-    Ranking,
     Restored,
     SameNetwork,
-    Shown,
 )
+from prunebench.results.ranking.measured import MeasuredVariant
+from prunebench.results.ranking.rank import rank
+from prunebench.results.ranking.records import FailedVariant, Ranking, Shown
 from prunebench.results.table.ranked import rank as rank_table
 from prunebench.results.table.run_table import RunTable
 

@@ -8,10 +8,10 @@ from prunebench.common.records import Interval
 from prunebench.common.text import percent, points, times
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_grounds
-from prunebench.results.ranking import records
+from prunebench.results.ranking import doubts, records
 from prunebench.results.ranking.advice import PREFERENCE
 
-Fact = records.Advice | records.Difference | records.Effect | records.AgainstControl | records.Doubt
+Fact = records.Advice | records.Difference | records.Effect | records.AgainstControl | doubts.Doubt
 
 
 def tell(fact: Fact, ranking: records.Ranking, m: Messages) -> str:
@@ -205,7 +205,7 @@ def _advice(advice: records.Advice, ranking: records.Ranking, m: Messages) -> st
     return m.clauses(parts)
 
 
-def _letterbox(costs: records.LetterboxCosts, ranking: records.Ranking, m: Messages) -> str:
+def _letterbox(costs: doubts.LetterboxCosts, ranking: records.Ranking, m: Messages) -> str:
     """What the letterbox costs the baseline."""
     found, loss, key = costs.letterbox, costs.loss, "sentence.doubt.letterbox"
     height, width = found.deployed
@@ -229,23 +229,21 @@ def _letterbox(costs: records.LetterboxCosts, ranking: records.Ranking, m: Messa
     return m.clauses(parts)
 
 
-def _doubt(doubt: records.Doubt, ranking: records.Ranking, m: Messages) -> str:
-    if isinstance(doubt, records.LetterboxCosts):
+def _doubt(doubt: doubts.Doubt, ranking: records.Ranking, m: Messages) -> str:
+    if isinstance(doubt, doubts.LetterboxCosts):
         return _letterbox(doubt, ranking, m)
     values = doubt.model_dump()
-    if isinstance(doubt, records.Restored | records.Altered):
+    if isinstance(doubt, doubts.Restored | doubts.Altered):
         parameters = ranking.row(doubt.name).parameters or 0
         values["count"] = f"{parameters:,}"
-        if isinstance(doubt, records.Altered):
+        if isinstance(doubt, doubts.Altered):
             values["why"] = tell_grounds(doubt.grounds, m, parameters=parameters)
-    elif isinstance(doubt, records.SameNetwork):
+    elif isinstance(doubt, doubts.SameNetwork):
         values["names"] = m.listed(doubt.names)
-    elif isinstance(doubt, records.Confounded | records.OneTraining):
+    elif isinstance(doubt, doubts.Confounded | doubts.OneTraining):
         values["names"] = m.some(doubt.names)
-    elif isinstance(doubt, records.RetrainingHarmed):
-        change = doubt.change
-        values = {"name": change.after, "reference": change.before}
-        values["change"] = points(change.gain, signed=True)
-    elif isinstance(doubt, records.MeasuredApart):
+    elif isinstance(doubt, doubts.RetrainingHarmed):
+        values["change"] = points(doubt.change, signed=True)
+    elif isinstance(doubt, doubts.MeasuredApart):
         values["difference"] = percent(doubt.difference)
     return m(f"sentence.doubt.{doubt.kind}", **values)

@@ -10,17 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from prunebench.results.ranking.doubts import Confounded, Doubt, OneTraining, RetrainingHarmed
 from prunebench.results.ranking.measured import MeasuredVariant
-from prunebench.results.ranking.records import (
-    Change,
-    Changes,
-    Confounded,
-    Difference,
-    Doubt,
-    OneTraining,
-    Part,
-    RetrainingHarmed,
-)
+from prunebench.results.ranking.records import Change, Changes, Difference, Part
 
 
 class Origins:
@@ -100,7 +92,8 @@ def doubts_of_retraining(
     for story in changes:
         for change in story.parts if longest and story.variant == longest.name else ():
             if change.part == "retraining" and change.shown and change.gain.estimate < 0:
-                yield RetrainingHarmed(change=change)
+                ends = {"name": change.after, "reference": change.before}
+                yield RetrainingHarmed(change=change.gain, **ends)
     if trained:
         yield OneTraining(names=tuple(v.name for v in trained))
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from prunebench.common.records import Interval
 from prunebench.config.sections import RankingConfig
 from prunebench.results.ranking.compare import Raws, display_interval
+from prunebench.results.ranking.doubts import Letterbox, LetterboxCosts
 from prunebench.results.ranking.measured import MeasuredVariant
-from prunebench.results.ranking.records import Letterbox, LetterboxCosts
 from prunebench.results.ranking.ties import Wins, tied
 
 

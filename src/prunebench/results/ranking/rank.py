@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from prunebench.common.records import Interval
 from prunebench.common.statistics import FEWEST_ROUNDS, Array, Footing, add, of_draws
 from prunebench.config.sections import RankingConfig
-from prunebench.results.ranking import records
+from prunebench.results.ranking import doubts, records
 from prunebench.results.ranking.advice import advise
 from prunebench.results.ranking.changes import Origins, changes_of, doubts_of_retraining
 from prunebench.results.ranking.classes import class_changes, reference_of
@@ -43,7 +43,7 @@ def rank(
     not_trained: Sequence[records.NotTrained] = (),
     smallest_difference_percent: float = 3.0,
     interim_looks: int = 1,
-    letterbox: records.Letterbox | None = None,
+    letterbox: doubts.Letterbox | None = None,
 ) -> records.Ranking:
     """Rank variants for one thread count.
 
@@ -263,30 +263,30 @@ def _pareto(
     return "certain" if certain else "possible"
 
 
-def _finds_nothing(measured: Sequence[MeasuredVariant]) -> Iterator[records.FindsNothing]:
+def _finds_nothing(measured: Sequence[MeasuredVariant]) -> Iterator[doubts.FindsNothing]:
     for variant in measured:
         if variant.parent is None and variant.map50 < FLOOR:
-            yield records.FindsNothing(name=variant.name, map50=variant.map50, floor=FLOOR)
+            yield doubts.FindsNothing(name=variant.name, map50=variant.map50, floor=FLOOR)
 
 
 def _doubts(
     measured: Sequence[MeasuredVariant], differences: Sequence[records.Difference], level: float
-) -> Iterator[records.Doubt]:
+) -> Iterator[doubts.Doubt]:
     for variant in measured:
         if variant.verdict == "restored":
-            yield records.Restored(name=variant.name)
+            yield doubts.Restored(name=variant.name)
         elif variant.verdict == "altered" and variant.grounds is not None:
-            yield records.Altered(name=variant.name, grounds=variant.grounds)
+            yield doubts.Altered(name=variant.name, grounds=variant.grounds)
     by_network: dict[str, list[str]] = {}
     for variant in measured:
         if variant.network is not None:
             by_network.setdefault(variant.network, []).append(variant.name)
-    yield from (records.SameNetwork(names=tuple(n)) for n in by_network.values() if len(n) > 1)
+    yield from (doubts.SameNetwork(names=tuple(n)) for n in by_network.values() if len(n) > 1)
     same = [d for d in differences if d.same_network and d.metric == "latency"]
     for d in same:
         # Measured apart all the same: something that the intervals do not hold.
         if d.interval is not None and d.p * len(same) <= 1 - level:
-            yield records.MeasuredApart(faster=d.first, other=d.second, difference=d.interval)
+            yield doubts.MeasuredApart(faster=d.first, other=d.second, difference=d.interval)
     images = min((v.images for v in measured), default=FEWEST_IMAGES)
     if images < FEWEST_IMAGES:
-        yield records.FewImages(images=images, needed=FEWEST_IMAGES)
+        yield doubts.FewImages(images=images, needed=FEWEST_IMAGES)
