@@ -103,6 +103,7 @@ def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
             "FPS": compact(row.fps),
             "x baseline": row.times_baseline and compact(row.times_baseline),
             "latency ms": compact(row.latency_ms),
+            "CPU ms": row.cpu_ms and compact(row.cpu_ms),
             "size MB": round(row.size_mb, 2),
             "rounds": row.rounds,
             "parameters": row.parameters,

@@ -244,7 +244,7 @@ def _figures_of(stored: ReportedRun, variant: VariantRecord) -> Iterator[MetricV
             by_threads = f"threads_{ranking.threads}"
             yield f"{by_threads}/rank", row.rank, 0
             yield f"{by_threads}/rounds", row.rounds, 0
-            for name in ("latency_ms", "fps", "efficiency", "times_baseline"):
+            for name in ("latency_ms", "fps", "cpu_ms", "efficiency", "times_baseline"):
                 if (interval := getattr(row, name)) is not None:
                     yield from _with_interval(f"{by_threads}/{name}", interval)
 

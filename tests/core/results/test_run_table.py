@@ -67,6 +67,7 @@ def ranked(variants: list[dict[str, Any]], seed: int = 0, **options: Any) -> Ran
                 images=100,
                 latency_ms={1: rounds(ms)},
                 end_to_end_ms={1: rounds(ms + 2)},
+                cpu_ms={1: rounds(ms)} if seed % 2 else {},
                 **given,
             )
         )
@@ -222,7 +223,7 @@ def shown(view: Any, width: int = 112) -> str:
 
 @pytest.mark.parametrize("width", [80, 112])
 def test_the_table_fits_the_terminal(width: int) -> None:
-    told = ranked(SHIPPED)
+    told = ranked(SHIPPED, seed=1)
     text = shown(ranking_view(told), width)
     assert "…" not in text
     for row in told.rows[:1]:
@@ -231,6 +232,9 @@ def test_the_table_fits_the_terminal(width: int) -> None:
     times = told.rows[0].times_baseline
     assert times is not None
     assert f"[{times.low:.2f}, {times.high:.2f}]" in text
+    cpu = told.rows[0].cpu_ms
+    assert cpu is not None
+    assert f"{cpu.estimate:.2f} [{cpu.low:.2f}, {cpu.high:.2f}]" in text
 
 
 def test_the_first_sentence_is_the_shipped_file_against_the_baseline() -> None:

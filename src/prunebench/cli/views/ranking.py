@@ -69,14 +69,17 @@ def ranking_view(ranking: Ranking) -> RenderableType:
         title += f"; efficiency is that of {ranking.metric} mAP50"
     map50 = ("box mAP50", "mask mAP50") if ranking.segmentation else ("mAP50",)
     shown = (_limit(ranking), "Pareto")
+    latency: tuple[str, ...] = ("model ms", "CPU ms")
+    if all(row.cpu_ms is None for row in ranking.rows):
+        latency = latency[:1]
     layouts: tuple[Layout, ...] = (
         (
-            *(("rank",), ("variant", "structure"), ("efficiency",), map50, ("FPS",)),
-            *(("x baseline",), ("model ms",), ("MB", "rounds"), shown),
+            *(("rank",), ("variant", "structure"), ("efficiency",), map50),
+            *(("FPS", "x baseline"), latency, ("MB", "rounds"), shown),
         ),
         (
             *(("rank",), ("variant", "structure", "MB"), ("efficiency", *map50, "x baseline")),
-            *(("FPS", "model ms"), (*shown, "rounds")),
+            *(("FPS", *latency), (*shown, "rounds")),
         ),
     )
     tables = (_ranks(ranking, title, layout) for layout in layouts)
@@ -126,6 +129,7 @@ def _cells(row: RankedVariant, ranking: Ranking) -> Cells:
         "FPS": (row.fps, None),
         "x baseline": (row.times_baseline, 2),
         "model ms": (row.latency_ms, 2),
+        "CPU ms": (row.cpu_ms, 2),
     }
     cells = {name: (word, Text()) for name, word in words.items()}
     for name, (interval, digits) in figures.items():

@@ -161,7 +161,7 @@ def _paced(run: ReportedRun, ranking: Ranking, m: Messages) -> doc.Table:
     heads = doc.titles(
         m,
         *("variant", "realtime", "p95#", "missed#", "frames#", "fps_back_to_back#"),
-        *("first_ms#", "load_ms#"),
+        *("model_ms#", "cpu_ms#", "first_ms#", "load_ms#"),
         fps=f"{ranking.realtime_fps:g}",
     )
     threads = ranking.threads
@@ -182,6 +182,8 @@ def _paced_row(
         with_interval(paced.missed, factor=100, digits=1) if paced else None,
         f"{paced.frames:,}" if paced else None,
         with_interval(row.fps),
+        with_interval(row.latency_ms),
+        row.cpu_ms and with_interval(row.cpu_ms),
         f"{summary.first_ms:.1f}" if summary else None,
         f"{summary.load_ms:.0f}" if summary else None,
     )
