@@ -54,7 +54,7 @@ def state_of(folder: Path) -> dict[str, tuple[int, str]]:
     """Time in nanoseconds and digest of the content of everything in and below a folder."""
     return {
         str(path): (
-            path.stat().st_mtime_ns,
+            path.lstat().st_mtime_ns,
             hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
         )
         for path in (folder, *folder.rglob("*"))

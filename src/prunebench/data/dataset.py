@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 import yaml
 
 from prunebench.common.errors import DatasetError
+from prunebench.common.text import first_line
 from prunebench.data.file_memo import FileMemo
 from prunebench.data.labels import label_path
 from prunebench.data.neontrees import prepare_neontrees
@@ -26,6 +27,7 @@ from prunebench.data.scenes import generate_scenes
 from prunebench.data.ultralytics_sets import datasets_folder, download, find_yaml, yaml_folder
 
 Split = Literal["train", "val", "test"]
+MOST_CLASSES: Final = 100_000  # that are counted and not named
 SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
 
 IMAGE_SUFFIXES: Final = frozenset(
@@ -106,8 +108,12 @@ def read_dataset(path: Path) -> Dataset:
             raise DatasetError(
                 f"the data YAML has no {split} split", where=path, fix=f"add the key {split}"
             )
-    root = _root(data, path)
-    sources = {split: _sources(data, split, root, path) for split in SPLITS}
+    try:
+        root = _root(data, path)
+        sources = {split: _sources(data, split, root, path) for split in SPLITS}
+    except (OSError, RuntimeError, ValueError) as error:
+        what = f"a path in the data YAML cannot be followed ({first_line(error)})"
+        raise DatasetError(what, where=path, fix="correct path, train, val and test") from error
     return Dataset(yaml=path, root=root, names=_names(data, path), **sources)
 
 
@@ -193,7 +199,12 @@ def _is_image(name: str) -> bool:
 
 def _lines_of(file: Path) -> Iterator[str]:
     """Paths in an image list, those after ``./`` relative to it."""
-    for line in map(str.strip, file.read_text(encoding="utf-8-sig").split("\n")):
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        what = "the list of images cannot be read"
+        raise DatasetError(what, where=file, fix="write one path a line, in UTF-8") from error
+    for line in map(str.strip, text.split("\n")):
         if line:
             yield str(file.parent / line[2:] if line.startswith("./") else Path(line).absolute())
 
@@ -224,13 +235,13 @@ def _scenes(kind: str, arguments: str, cache_dir: Path) -> Path:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = "" if mark is None else f" at line {mark.line + 1}"
-        raise DatasetError(f"the data YAML is no valid YAML{line}", where=path) from error
     except (OSError, UnicodeDecodeError) as error:
         what = "the data YAML cannot be read"
         raise DatasetError(what, where=path, fix="check the path") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # 2026-99-99 is no date
+        mark = getattr(error, "problem_mark", None)
+        line = "" if mark is None else f" at line {mark.line + 1}"
+        raise DatasetError(f"the data YAML is no valid YAML{line}", where=path) from error
     if not isinstance(data, dict):
         fix = "set train, val and names"
         raise DatasetError("the data YAML holds no keys", where=path, fix=fix)
@@ -239,9 +250,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _names(data: Mapping[str, Any], path: Path) -> dict[int, str]:
     names, count = data.get("names"), data.get("nc")
-    with contextlib.suppress(TypeError, ValueError):
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
         count = int(count)  # type: ignore[arg-type]
-    if names is None and isinstance(count, int):
+    if names is None and isinstance(count, int) and count <= MOST_CLASSES:
         names = [f"class_{index}" for index in range(count)]
     if isinstance(names, list):
         names = dict(enumerate(names))

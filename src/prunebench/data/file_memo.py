@@ -145,7 +145,7 @@ class FileMemo:
         if file not in self._seen:
             try:
                 status = os.stat(file)  # noqa: PTH116 - a path object costs more than the call
-            except (FileNotFoundError, NotADirectoryError):
+            except (OSError, ValueError):  # nor can be: too long a name, a circle of links
                 return None
             if not stat.S_ISREG(status.st_mode):
                 return None
