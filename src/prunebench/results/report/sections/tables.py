@@ -183,7 +183,7 @@ def _paced_row(
         f"{paced.frames:,}" if paced else None,
         with_interval(row.fps),
         with_interval(row.latency_ms),
-        row.cpu_ms and with_interval(row.cpu_ms),
+        None if row.cpu_ms is None else with_interval(row.cpu_ms),
         f"{summary.first_ms:.1f}" if summary else None,
         f"{summary.load_ms:.0f}" if summary else None,
     )
