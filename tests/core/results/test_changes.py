@@ -303,3 +303,6 @@ def test_the_report_splits_the_change_where_it_can(tmp_path: Path, lang: str) ->
     assert m("sentence.doubt.one_training", names="")[2:] in beside
     assert m("controls.retrained", name="retrained-1") in beside
     assert m("conclusions.kept", total=1) in beside
+    less = m("conclusions.pruning.less_accurate", names=m.listed(["preserving-1", "pruned"]))
+    assert less in beside, "by what pruning costs, whatever retraining gave"
+    assert less not in without

@@ -59,23 +59,26 @@ def _leader(ranking: Ranking, metric: Metric, m: Messages) -> doc.Item:
 
 
 def _pruning(run: ReportedRun, m: Messages) -> list[doc.Item]:
-    """Whether the narrower networks are faster than the unpruned one, and what they cost."""
+    """Whether the narrower networks are faster than the baseline, and what pruning cost them."""
     baseline = run.baseline
     narrow = [row.name for row in run.ranking.rows if row.verdict in ("pruned", "preserved")]
     if baseline is None or not narrow:
         return []
     texts = []
+    changes = (change for story in run.ranking.changes for change in story.parts)
+    costs = {change.after: change.before for change in changes if change.part == "pruning"}
     for metric, gain, loss in WORDS:
-        found = [compared(run.ranking, metric, name, baseline.name) for name in narrow]
+        against = costs if metric == "accuracy" else dict.fromkeys(narrow, baseline.name)
+        found = [compared(run.ranking, metric, n, against[n]) for n in narrow if n in against]
         pairs = [pair for pair in found if pair is not None]
         groups = {
-            gain: [p for p in pairs if p.significant and p.second == baseline.name],
-            loss: [p for p in pairs if p.significant and p.first == baseline.name],
+            gain: [p for p in pairs if p.significant and p.first in narrow],
+            loss: [p for p in pairs if p.significant and p.second in narrow],
             f"{metric}.open": [p for p in pairs if not p.significant],
         }
         for group, members in groups.items():
             if members:
-                names = m.some([pair.other(baseline.name) for pair in members])
+                names = m.some([p.first if p.first in narrow else p.second for p in members])
                 texts.append(m(f"conclusions.pruning.{group}", names=names))
                 texts.append(tell(members[0], run.ranking, m))
     return [doc.Item(" ".join(texts), m("conclusions.pruning"))]
