@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV := $(VENV)/.ready-dev
 
-.PHONY: help demo serve test test-faults test-pythons lint format docs package clean
+.PHONY: help demo serve test test-faults test-pythons fuzz lint format docs package clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -32,6 +32,9 @@ test-faults: $(DEV) ## Run the tests of servers and faults: kills, outages, full
 
 test-pythons: $(DEV) ## Run the core's tests with every Python from 3.11 to 3.14 found here
 	@scripts/test-pythons
+
+fuzz: $(DEV) ## Damage inputs at random for a minute, SECONDS=600 for ten, SEED=1 for others
+	@$(BIN)/python -m tests.hostile.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),0)
 
 lint: $(DEV) ## Check style, types, the direction of imports and the locked versions
 	@scripts/lint

@@ -165,6 +165,12 @@ def _listed(dataset: Dataset, split: Split) -> list[str]:
         )
     images: list[str] = []
     for source in sources:
+        if source == source.parent:
+            raise DatasetError(
+                f"the path of the {split} split is all of the file system",
+                where=dataset.yaml,
+                fix=f"correct the keys path and {split}",
+            )
         if source.is_dir():
             images += _images_below(source)
         elif source.is_file():
@@ -186,10 +192,19 @@ def _listed(dataset: Dataset, split: Split) -> list[str]:
 def _images_below(source: Path) -> Iterator[str]:
     """Images in a folder and those below it: not hidden ones, which Ultralytics does not see."""
     for folder, folders, names in os.walk(source, followlinks=True):
-        folders[:] = (name for name in folders if not name.startswith("."))
+        folders[:] = (
+            name
+            for name in folders
+            if not name.startswith(".") and not _leads_back(Path(folder, name))
+        )
         for name in names:
             if _is_image(name) and not name.startswith("."):
                 yield f"{folder}{os.sep}{name}"
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether a folder is a link to one that it lies in."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def _is_image(name: str) -> bool:

@@ -177,6 +177,40 @@ def test_a_test_split_without_labels_does_not_serve(tmp_path: Path) -> None:
     assert evaluation_split(dataset, check_dataset(dataset)) == ("test", None)
 
 
+def test_the_whole_file_system_is_no_split(tmp_path: Path) -> None:
+    dataset = read_dataset(make_dataset(tmp_path, val="/"))
+    with pytest.raises(DatasetError, match="path of the val split is all of the file system"):
+        check_dataset(dataset)
+
+
+def test_a_link_that_leads_back_is_not_followed(tmp_path: Path) -> None:
+    path = make_dataset(tmp_path)
+    (tmp_path / "images" / "train" / "back").symlink_to(tmp_path / "images")
+    assert len(images_of(read_dataset(path), "train")) == 2
+
+
+@pytest.mark.parametrize("entry", ["a\0b", "x" * 5000, "~nobody/x"])
+def test_a_path_that_cannot_be_followed(tmp_path: Path, entry: str) -> None:
+    with pytest.raises(DatasetError, match=r"cannot be followed|does not exist"):
+        check_dataset(read_dataset(make_dataset(tmp_path, val=entry)))
+
+
+def test_a_list_of_images_that_is_no_text(tmp_path: Path) -> None:
+    path = make_dataset(tmp_path, val="val.txt")
+    (tmp_path / "val.txt").write_bytes(b"\xff\xfe\x00\xd8")
+    with pytest.raises(DatasetError, match=r"val\.txt: the list of images cannot be read"):
+        check_dataset(read_dataset(path))
+    (tmp_path / "val.txt").write_bytes(b"images/val/\0.png\n" + b"x" * 5000 + b".png\n")
+    with pytest.raises(DatasetError, match="2 images cannot be used"):
+        check_dataset(read_dataset(path))
+
+
+@pytest.mark.parametrize("nc", [10**20, float("inf"), "many"])
+def test_a_count_of_classes_that_is_none(tmp_path: Path, nc: object) -> None:
+    with pytest.raises(DatasetError, match="no class names"):
+        read_dataset(make_dataset(tmp_path, names=None, nc=nc))
+
+
 def test_folder_without_images(tmp_path: Path) -> None:
     path = make_dataset(tmp_path)
     (tmp_path / "images" / "val" / "0.png").rename(tmp_path / "images" / "val" / "0.doc")
