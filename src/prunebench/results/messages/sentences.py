@@ -246,4 +246,6 @@ def _doubt(doubt: doubts.Doubt, ranking: records.Ranking, m: Messages) -> str:
         values["change"] = points(doubt.change, signed=True)
     elif isinstance(doubt, doubts.MeasuredApart):
         values["difference"] = percent(doubt.difference)
+    elif isinstance(doubt, doubts.CpuDisagrees):
+        values |= {way: times(getattr(doubt, way)) for way in ("by_wall", "by_cpu")}
     return m(f"sentence.doubt.{doubt.kind}", **values)

@@ -43,6 +43,16 @@ class MeasuredApart(Record):
     difference: Interval
 
 
+class CpuDisagrees(Record):
+    """Doubt: how many times as fast as the baseline depends on which time is taken."""
+
+    kind: Literal["cpu_disagrees"] = "cpu_disagrees"
+    name: str
+    baseline: str
+    by_wall: Interval
+    by_cpu: Interval
+
+
 class FindsNothing(Record):
     """Doubt: the baseline's mAP50 is below ``floor``, so nothing is told by what others lose."""
 
@@ -120,6 +130,7 @@ Doubt = Annotated[
     | Altered
     | SameNetwork
     | MeasuredApart
+    | CpuDisagrees
     | FewImages
     | FindsNothing
     | Confounded

@@ -23,6 +23,7 @@ from prunebench.results.ranking.compare import (
     on_one_footing,
 )
 from prunebench.results.ranking.controls import against_controls
+from prunebench.results.ranking.cpu_time import doubts_of_cpu_time
 from prunebench.results.ranking.effects import effects_of
 from prunebench.results.ranking.letterbox import letterbox_costs
 from prunebench.results.ranking.measured import MeasuredVariant
@@ -75,6 +76,9 @@ def rank(
     costs = letterbox and letterbox_costs(letterbox, usable, both, wins, config)
     unadvised = costs.unadvised if costs else ()
     baseline = None if origins.baseline is None else origins.baseline.name
+    cpu_doubts = (
+        doubts_of_cpu_time(usable, origins.baseline, smallest, config.level) if threads == 1 else ()
+    )
     changes = tuple(changes_of(usable, origins, differences))
     nothing = tuple(_finds_nothing(usable))
     return records.Ranking(
@@ -92,6 +96,7 @@ def rank(
             *nothing,
             *([costs] if costs else ()),
             *_doubts(usable, differences, config.level),
+            *cpu_doubts,
             *doubts_of_retraining(usable, origins, changes),
         ),
         changes=changes,
