@@ -2,8 +2,8 @@
 
     python benchmarks/ranking_errors.py [--repetitions 2000]
 
-Three tables: false alarms and detection for six variants, coverage of one ratio's interval with
-and without the correction for few rounds, and false alarms when measuring stops on what it sees.
+Two tables: false alarms and detection for six variants, and false alarms when measuring stops on
+what it sees. What intervals cover is simulated by ``benchmarks/coverage.py``.
 Two kinds of noise on every variant and round: normal with 1 % standard deviation, and the same with
 15 % of the values slowed down by 5 % on average, as other processes do.
 """
@@ -17,9 +17,8 @@ from collections.abc import Callable
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from scipy import stats
 
-from prunebench.common.statistics import Array, bootstrap_draws, holm, interval, locate, log_ratios
+from prunebench.common.statistics import Array, Footing, holm
 
 VARIANTS = 6
 LEVEL = 0.95
@@ -44,9 +43,9 @@ Noise = Callable[[np.random.Generator, tuple[int, ...]], Array]
 
 def told_apart(logs: Array, looks: int = 1) -> set[tuple[int, int]]:
     """Pairs the ranking tells apart; ``logs`` is (variants, rounds)."""
-    rounds = [dict(enumerate(np.exp(row))) for row in logs]
+    footing = Footing({index: dict(enumerate(np.exp(row))) for index, row in enumerate(logs)})
     pairs = list(itertools.combinations(range(len(logs)), 2))
-    p = [min(1, looks * locate(log_ratios(rounds[a], rounds[b])).p_value()) for a, b in pairs]
+    p = [min(1, looks * footing.ratio(a, b).p_value()) for a, b in pairs]
     return {pair for pair, q in zip(pairs, holm(p), strict=True) if q <= 1 - LEVEL}
 
 
@@ -67,26 +66,6 @@ def ranking_table(repetitions: int, rng: np.random.Generator) -> Table:
     return table
 
 
-def coverage_table(repetitions: int, rng: np.random.Generator) -> Table:
-    """How often an interval of the ratio of two equal variants holds 1."""
-    table = Table("noise", "rounds", "this project", "percentile bootstrap", "BCa bootstrap")
-    for (name, noise), rounds in itertools.product(NOISES.items(), (8, 12, 20, 40)):
-        covered = np.zeros(3)
-        for _ in range(repetitions):
-            ratios = noise(rng, (rounds,)) - noise(rng, (rounds,))
-            draws = bootstrap_draws(ratios, level=LEVEL, resamples=500, rng=rng)
-            ours = interval(locate(ratios).centre, draws, LEVEL)
-            bounds = [(ours.low, ours.high)]
-            for method in ("percentile", "bca"):
-                result = stats.bootstrap(
-                    (ratios,), np.mean, n_resamples=500, method=method, rng=rng
-                )
-                bounds.append(result.confidence_interval)
-            covered += [low <= 0 <= high for low, high in bounds]
-        table.add_row(name, str(rounds), *(f"{share:.1%}" for share in covered / repetitions))
-    return table
-
-
 def stopping_table(repetitions: int, rng: np.random.Generator) -> Table:
     """False alarms of two equal variants that are looked at after every few rounds."""
     table = Table("noise", "looks", "one look's level", "corrected for looks")
@@ -102,15 +81,13 @@ def stopping_table(repetitions: int, rng: np.random.Generator) -> Table:
 
 
 def main() -> None:
-    """Print the three tables."""
+    """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=2000)
     repetitions = parser.parse_args().repetitions
     console, rng = Console(), np.random.default_rng(20240229)
     console.print(f"Six variants, Holm, level {LEVEL:.0%}, {repetitions} repetitions")
     console.print(ranking_table(repetitions, rng))
-    console.print("Coverage of a 95 % interval")
-    console.print(coverage_table(repetitions // 2, rng))
     console.print("Two equal variants, measured until told apart or 40 rounds")
     console.print(stopping_table(repetitions, rng))
 
