@@ -44,6 +44,10 @@ def of_head(name: str, value: object) -> Change:
     return lambda network, content: setattr(network.model[-1], name, value)
 
 
+def of_layer(name: str, value: object) -> Change:
+    return lambda network, content: setattr(network.model[1].conv, name, value)
+
+
 def weight(value: float, name: str = "model.1.conv.weight") -> Change:
     return lambda network, content: network.state_dict()[name][0].fill_(value)
 
@@ -109,6 +113,7 @@ NOT_READ = {
     "no description": (attribute("yaml", None), "description of its network (yaml) is missing"),
     "a description without layers": (attribute("yaml", {"nc": 7}), "(yaml) is missing"),
     "a description that cannot be built": (described(backbone=7), "(yaml) cannot be built"),
+    "a description of something else": (described(head=[]), "(yaml) cannot be built"),
     "a description with code": (described(activation="exit(7)"), "(yaml) cannot be built"),
     "no stride": (of_head("stride", None), "stride of its head is missing"),
     "a stride of 0": (of_head("stride", torch.zeros(3)), "stride of its head is missing"),
@@ -119,6 +124,7 @@ NOT_READ = {
         weight(float("inf"), "model.3.bn.running_var"),
         "model.3.bn.running_var is not finite",
     ),
+    "a layer of another width": (of_layer("out_channels", 3), "is said to have 3 channels"),
     "one input channel": (grey, "it takes 1 input channel, but images are read with 3"),
     "masks": (masks, "masks of torch.nn.utils.prune are still on it"),
     "no network": (entry("model", None), "holds weights but no network"),
@@ -149,6 +155,7 @@ READ = {
         entry("prunebench", {"left_alone": 3, "imgsz": ["a", 7]}),
         "unpruned",
     ),
+    "an entry of ours that is no JSON": (entry("prunebench", {0: {1, 2}}), "unpruned"),
     "another task": (attribute("task", "obb"), "unpruned"),
     "an old loss": (old_loss("v8DetectionLoss"), "unpruned"),
     "a network that was pruned before": (pruned_before, "pruned"),

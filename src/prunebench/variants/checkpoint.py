@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -102,8 +103,7 @@ def load_parts(path: Path) -> tuple[Network, dict[str, Any], dict[str, Any]]:
             where=path,
             fix="give a checkpoint that Ultralytics wrote, made of its own classes only",
         ) from error
-    provenance = content.get(PROVENANCE_KEY)
-    return network, train_args, dict(provenance) if isinstance(provenance, Mapping) else {}
+    return network, train_args, _own_entry(content)
 
 
 def inspect_checkpoint(path: Path) -> CheckpointInfo:
@@ -197,6 +197,16 @@ def _train_args(content: Mapping[Any, Any]) -> dict[str, Any]:
     given = content.get("train_args")
     pairs = given if isinstance(given, Mapping) else getattr(given, "__dict__", {})
     return {name: value for name, value in pairs.items() if isinstance(name, str)}
+
+
+def _own_entry(content: Mapping[Any, Any]) -> dict[str, Any]:
+    """What ``save_checkpoint`` was given; what is no JSON was not written by it."""
+    given = content.get(PROVENANCE_KEY)
+    try:
+        plain = json.loads(json.dumps(given))
+    except (TypeError, ValueError):
+        return {}
+    return plain if isinstance(plain, dict) else {}
 
 
 def _refuse(fault: Fault | None, path: Path) -> None:

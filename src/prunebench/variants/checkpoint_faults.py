@@ -112,6 +112,10 @@ def network_fault(network: Any, content: Mapping[Any, Any]) -> Fault | None:
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         what = "its BatchNorm layers are folded already (a fused model)"
         return what, "give the checkpoint as training wrote it"
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d) and module.out_channels != len(module.weight):
+            what = f"{name} is said to have {module.out_channels} channels"
+            return f"{what}, and has {len(module.weight)}", TRAIN_AGAIN
     if (name := unstorable(network)) is not None:
         what = f"its weights are broken: {name} is not finite in the 16 bits they are stored in"
         return what, "train it again, with a lower learning rate (lr0)"

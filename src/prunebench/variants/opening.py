@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from prunebench.common.errors import CheckpointError, StepError
+from prunebench.common.errors import CheckpointError, InputError, StepError
 from prunebench.common.text import first_line
 from prunebench.variants.checkpoint import CheckpointInfo, Network, info_of, load_parts
 from prunebench.variants.described import described_network
@@ -40,6 +40,8 @@ def open_network(model: str, ignore: Sequence[str] = ()) -> Opened:
     network, train_args, provenance = _parts(model)
     try:
         described = rebuilt(network)
+        if type(described.model[-1]) is not type(network.model[-1]):
+            raise ValueError("it ends in another layer")
     except Exception as error:  # the parser raises whatever a wrong description makes it stumble on
         raise CheckpointError(
             f"the description of its network (yaml) cannot be built ({first_line(error)})",
@@ -64,8 +66,11 @@ def _traced(network: Network, model: str, ignore: Sequence[str]) -> PruningGraph
     split_c2f(network)
     try:
         graph = trace(network, ignore)
-    except StepError as error:
-        what = f"it cannot be pruned: {error.reason}"
+    except InputError:
+        raise
+    except Exception as error:  # a layer may say of itself what does not hold
+        reason = error.reason if isinstance(error, StepError) else first_line(error)
+        what = f"it cannot be pruned: {reason}"
         raise CheckpointError(what, where=model, fix="give another network") from error
     if not graph.groups:
         what = "it cannot be pruned: every layer is left alone"
