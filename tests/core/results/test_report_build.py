@@ -136,10 +136,12 @@ def test_sections_come_in_order_and_the_answer_first(page: Page) -> None:
     assert ids == SECTIONS
 
 
-def test_answer_names_the_advice_of_the_ranking(page: Page, outcome: RunRanking) -> None:
+def test_answer_names_the_advice_of_the_ranking(
+    page: Page, markdown: str, outcome: RunRanking
+) -> None:
     ranking = outcome.rankings[0]
     for advice in ranking.advice:
-        assert tell(advice, ranking, Messages()) in page.text
+        assert tell(advice, ranking, Messages()) in section(markdown, "Guide by use")
     verdict = headline(ranking, Messages())
     assert verdict
     assert "preserving-1" in verdict

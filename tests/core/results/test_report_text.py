@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from string import Formatter
@@ -14,7 +15,7 @@ from markdown_it import MarkdownIt
 import prunebench.results
 from prunebench.common.records import Interval
 from prunebench.results.messages.catalogue import Messages, catalogue, languages
-from prunebench.results.report.numbers import relative, with_interval
+from prunebench.results.report.numbers import quotient, relative, with_interval
 from prunebench.results.report.render import escape_markdown, script_json
 
 PACKAGE = Path(prunebench.results.__file__).parent
@@ -72,6 +73,28 @@ def test_lists_of_names() -> None:
 def test_decimals_follow_the_interval(interval: tuple[float, float, float], text: str) -> None:
     estimate, low, high = interval
     assert with_interval(Interval(estimate=estimate, low=low, high=high)) == text
+
+
+def lognormal(estimate: float, sigma: float) -> Interval:
+    ends = (estimate * math.exp(sign * 1.96 * sigma) for sign in (-1, 1))
+    low, high = ends
+    return Interval(estimate=estimate, low=low, high=high)
+
+
+@given(st.floats(0.01, 1), st.floats(1, 900), st.floats(0, 0.3), st.floats(0, 0.3))
+def test_the_errors_of_a_quotient_of_lognormals_add_as_squares(
+    a: float, b: float, of_a: float, of_b: float
+) -> None:
+    found = quotient(lognormal(a, of_a), lognormal(b, of_b))
+    expected = lognormal(a / b, math.hypot(of_a, of_b))
+    for end in ("estimate", "low", "high"):
+        assert getattr(found, end) == pytest.approx(getattr(expected, end))
+
+
+def test_a_quotient_of_what_may_be_nothing_may_be_nothing() -> None:
+    found = quotient(Interval(estimate=0.1, low=0, high=0.2), Interval(estimate=10, low=9, high=11))
+    assert found.low == 0
+    assert found.estimate == pytest.approx(0.01)
 
 
 def test_relative_change() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from prunebench.common.records import Interval
-from prunebench.common.text import percent, points, times
+from prunebench.common.text import compact, percent, points, times
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_grounds
 from prunebench.results.ranking import doubts, records
@@ -176,8 +176,8 @@ def _advice(advice: records.Advice, ranking: records.Ranking, m: Messages) -> st
     figures = m(
         "sentence.advice.figures",
         overlap=m(f"map50.{ranking.metric}"),
-        map50=f"{chosen.map50.estimate:.3f}",
-        fps=f"{chosen.fps.estimate:.1f}",
+        map50=points(chosen.map50),
+        fps=compact(chosen.fps),
         size=f"{chosen.size_mb:.1f}",
     )
     values = {"use": use, "name": chosen.name, "figures": figures}

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prunebench.common.statistics import Array
 
@@ -115,7 +116,7 @@ def _candidates(point: Array, half: Array, size: Array) -> Array:
     return centres[inside]
 
 
-def _touch(a: Array, b: Array) -> Array:
+def _touch(a: Array, b: Array) -> NDArray[np.bool_]:
     """Which boxes of ``a`` overlap which of ``b``, shape (a, b)."""
     return (
         (a[:, None, 0] < b[:, 2])

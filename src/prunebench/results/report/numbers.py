@@ -25,6 +25,23 @@ def with_interval(interval: Interval, *, factor: float = 1.0, digits: int | None
     return f"{estimate} [{low}, {high}]"
 
 
+def quotient(a: Interval, b: Interval) -> Interval:
+    """a / b of two independent positive estimates, its interval made of theirs.
+
+    MOVER on the logarithmic scale (Zou and Donner 2008, Statistics in Medicine 27, 1693).
+    """
+
+    def reach(end: float, estimate: float) -> float:
+        return math.log(end / estimate) if end > 0 else -math.inf
+
+    down = math.hypot(reach(a.low, a.estimate), reach(b.high, b.estimate))
+    up = math.hypot(reach(a.high, a.estimate), reach(b.low, b.estimate))
+    ratio = a.estimate / b.estimate
+    return Interval(
+        estimate=ratio, low=ratio * math.exp(-down), high=ratio * math.exp(up), level=a.level
+    )
+
+
 def relative(value: float, reference: float) -> str:
     """Change in percent: "-36.6 %"."""
     return f"{100 * (value / reference - 1):+.1f} %"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -81,16 +82,16 @@ def accuracy_against_latency(ranking: Ranking, m: Messages) -> Figure | None:
     )
     figure.update_yaxes(title={"text": "mAP50", "standoff": 8, "font": TITLE}, automargin=False)
     sizes = [_sized(figure, width, rows, frames, deadline, limit) for width in style.WIDTHS]
-    return style.finished(
+    told = style.finished(
         figure,
         f"accuracy-latency-{ranking.threads}",
         "pareto",
         m,
-        sizes,
         threads=m.counted("threads", ranking.threads),
         front=m.listed([row.name for row in front]),
         count=len(rows),
     )
+    return replace(told, spec={**told.spec, "sizes": sizes})
 
 
 def _frame_ms(fps: Interval) -> Interval:

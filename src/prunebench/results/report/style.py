@@ -89,23 +89,13 @@ def plain(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def finished(
-    figure: go.Figure,
-    id: str,
-    texts: str,
-    m: Messages,
-    sizes: Sequence[Mapping[str, Any]] = (),
-    **values: object,
-) -> Figure:
+def finished(figure: go.Figure, id: str, texts: str, m: Messages, **values: object) -> Figure:
     """A figure with its caption and description.
 
-    ``texts`` is their key below ``figure.``, and ``values`` fill their places. ``sizes`` is what of
-    the layout depends on the width, the narrowest first.
+    ``texts`` is their key below ``figure.``, and ``values`` fill their places.
     """
     spec: dict[str, Any] = json.loads(figure.to_json(engine="json"))
     spec["layout"].pop("template", None)
-    if sizes:
-        spec["sizes"] = list(sizes)
     return Figure(
         id=f"figure-{id}",
         caption=m(f"figure.{texts}.caption", **values),

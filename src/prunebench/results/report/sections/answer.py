@@ -131,10 +131,9 @@ def _parts(run: ReportedRun, row: RankedVariant, m: Messages) -> list[str]:
 
 
 def _size(run: ReportedRun, row: RankedVariant, m: Messages) -> str:
-    baseline = run.baseline and next(
-        (r for r in run.ranking.rows if r.name == run.baseline.name), None
-    )
-    if baseline is None or baseline is row:
+    rows = (r for r in run.ranking.rows if run.baseline is not None and r.name == run.baseline.name)
+    baseline = next(rows, row)
+    if baseline is row:
         return m("answer.size", size=f"{row.size_mb:.2f}")
     change = relative(row.size_mb, baseline.size_mb)
     return m("answer.size.changed", size=f"{row.size_mb:.2f}", change=change)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
 
 from prunebench.common.records import VariantRecord
-from prunebench.measuring.latency.summary import LatencySummary
+from prunebench.common.statistics import FEWEST_ROUNDS, locate
+from prunebench.measuring.latency.records import Sample
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_judgement
 from prunebench.results.messages.sentences import tell
 from prunebench.results.ranking.records import RankedVariant, Ranking, Shown
 from prunebench.results.report import document as doc
 from prunebench.results.report import figures
-from prunebench.results.report.numbers import relative, with_interval
+from prunebench.results.report.numbers import quotient, relative, with_interval
 from prunebench.results.report.scatter import accuracy_against_latency
 from prunebench.results.report.significant_findings import compared, dominators, pareto_ranks
 from prunebench.results.report.stored import ReportedRun
@@ -79,7 +82,7 @@ def pareto(run: ReportedRun, m: Messages) -> doc.Section:
         doc.cells(
             row.name,
             row.label,
-            f"{row.map50_per_fps:.4f}",
+            _ratio(row),
             doc.Cell(m(f"pareto.{row.pareto}"), FRONT_TONE[row.pareto]),
             str(ranks[row.name]),
             m.some(dominators(ranking, row.name)),
@@ -111,6 +114,13 @@ def beside(
                 figures = with_interval(row.fps), times_baseline(row), with_interval(row.latency_ms)
                 line += (row.label, *figures)
     return doc.table(caption, heads, (doc.cells(*line) for line in rows.values()))
+
+
+def _ratio(row: RankedVariant) -> str:
+    """mAP50 by FPS, in thousandths."""
+    if row.map50.estimate <= 0:
+        return with_interval(row.map50, digits=3)
+    return with_interval(quotient(row.map50, row.fps), factor=1000)
 
 
 def times_baseline(row: RankedVariant) -> str | None:
@@ -165,14 +175,15 @@ def _paced(run: ReportedRun, ranking: Ranking, m: Messages) -> doc.Table:
         fps=f"{ranking.realtime_fps:g}",
     )
     threads = ranking.threads
-    rows = (_paced_row(run.summaries.get((row.name, threads)), row, m) for row in ranking.rows)
+    rows = (_paced_row(run, threads, row, m) for row in ranking.rows)
     caption = m("realtime.caption", threads=m.counted("threads", threads))
     return doc.table(caption, heads, rows)
 
 
 def _paced_row(
-    summary: LatencySummary | None, row: RankedVariant, m: Messages
+    run: ReportedRun, threads: int, row: RankedVariant, m: Messages
 ) -> tuple[doc.Cell, ...]:
+    summary = run.summaries.get((row.name, threads))
     paced = summary.paced if summary else None
     p95 = paced.p95_ms if paced else None
     return doc.cells(
@@ -184,16 +195,15 @@ def _paced_row(
         with_interval(row.fps),
         with_interval(row.latency_ms),
         None if row.cpu_ms is None else with_interval(row.cpu_ms),
-        f"{summary.first_ms:.1f}" if summary else None,
-        f"{summary.load_ms:.0f}" if summary else None,
+        _over_rounds(run, row.name, threads, lambda sample: sample.first_ms),
+        _over_rounds(run, row.name, threads, lambda sample: sample.load_ms),
     )
 
 
 def _memory_row(run: ReportedRun, variant: VariantRecord) -> tuple[doc.Cell, ...]:
     structure = variant.audit.structure if variant.audit else None
     baseline = run.baseline.audit if run.baseline else None
-    summary = run.summaries.get((variant.name, run.ranking.threads))
-    against = None
+    threads, against = run.ranking.threads, None
     if structure and baseline and variant is not run.baseline:
         against = relative(structure.parameters, baseline.structure.parameters)
     return doc.cells(
@@ -204,8 +214,18 @@ def _memory_row(run: ReportedRun, variant: VariantRecord) -> tuple[doc.Cell, ...
         f"{structure.parameters_fused:,}" if structure else None,
         f"{structure.macs / MEGA:,.0f}" if structure else None,
         against,
-        f"{summary.rss_peak_mb:.0f} ({summary.rss_model_mb:+.0f})" if summary else None,
+        _over_rounds(run, variant.name, threads, lambda sample: sample.rss_peak_mb),
     )
+
+
+def _over_rounds(
+    run: ReportedRun, name: str, threads: int, read: Callable[[Sample], float]
+) -> str | None:
+    """What each round's process has one figure of, with its interval."""
+    values = [read(s) for s in run.samples if (s.variant, s.threads) == (name, threads)]
+    if len(values) < FEWEST_ROUNDS:
+        return None
+    return with_interval(locate(np.log(values)).ratio(run.ranking.level))
 
 
 def _verdict(row: RankedVariant, m: Messages) -> doc.Cell | None:
