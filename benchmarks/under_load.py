@@ -152,8 +152,8 @@ def claims_of(found: list[Compared]) -> list[Claim]:
     held = sum(one.paired.low <= one.true <= one.paired.high for one in found)
     return [
         (
-            "ratios of rows are the paired ones within rounding",
-            f"{apart:.2%} at most",
+            "ratios of rows, printed with three digits, are the paired ones",
+            f"{apart:.2%} apart at most",
             apart < 0.01,
         ),
         (
