@@ -7,8 +7,9 @@ The selftest's copies of the shipped network are measured while one core is kept
 noisy. A ranking is false where equal copies are called different, or a slowed copy is called
 faster. Then copies that are slowed by 1 to 2.2 times are measured in bursts of load, some seconds
 each, for as many rounds as each needs: the ratio of two rows, as the table prints them, has to be
-the paired one, which has to hold the true one. Beside them stands the ratio of means over the
-rounds each copy happened to have. About half an hour; exit status 1 where a claim does not hold.
+the paired one. Beside them stand the ratio of means over the rounds each copy happened to have, and
+that of the slowdowns, which a load brings nearer to 1: the waiting that slows a copy goes on while
+others have the core. About half an hour; exit status 1 where a claim does not hold.
 """
 
 from __future__ import annotations
@@ -146,20 +147,14 @@ def table_of(found: list[Compared]) -> Table:
 
 
 def claims_of(found: list[Compared]) -> list[Claim]:
-    """Whether rows and pairs agree, and hold the truth."""
+    """Whether rows and pairs agree."""
     # Three digits each: half a unit of the third is at most half a percent, twice.
     apart = max(abs(one.rows / one.paired.estimate - 1) for one in found)
-    held = sum(one.paired.low <= one.true <= one.paired.high for one in found)
     return [
         (
             "ratios of rows, printed with three digits, are the paired ones",
             f"{apart:.2%} apart at most",
             apart < 0.01,
-        ),
-        (
-            "paired ratios hold the true ones",
-            f"{held} of {len(found)}",
-            held >= len(found) - 1,
         ),
     ]
 

@@ -42,7 +42,7 @@ Counts = npt.NDArray[np.float32]
 
 RECALL_POINTS: Array = np.linspace(0, 1, 101)
 EPSILON = 1e-16
-PRIOR = 4.0  # Images for which the other classes speak in the spread of one.
+PRIOR = 10.0  # Images for which the other classes speak in the spread of one.
 MOST_LENT = 9.0  # Degrees of freedom beyond which a class lends no more often.
 USUAL_LEVEL = 0.95  # Confidence level that few lending classes are allowed for at.
 CHUNK = 250  # Resamples computed at once; bounds the memory to CHUNK x true positives of a class.
@@ -112,6 +112,7 @@ class Resamples:
         if lends.any():
             lends /= lends.sum()
             borrowed = PRIOR / (np.where(self._held >= 2, freedom, 0.0) + PRIOR)
+            borrowed[lends == 1] = 0.0  # It is the only one that lends.
             borrows = rng.random(shape) < borrowed
             self._lender[borrows] = rng.choice(shape[1], size=borrows.sum(), p=lends)
             self._sign[borrows] = rng.choice((-1.0, 1.0), size=borrows.sum())

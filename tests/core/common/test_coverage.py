@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "coverage.py"
-# 40 repetitions of 15 pairs that share variants: some two standard errors below 93 %.
+# 40 repetitions of 15 pairs that share variants, or 100 of one: two standard errors below 95 %.
 LEAST = 0.90
 
 
@@ -38,8 +38,8 @@ def test_ratios_of_latency_after_eight_rounds(coverage: ModuleType) -> None:
 
 
 def test_map50_and_its_differences_where_classes_are_rare(coverage: ModuleType) -> None:
-    truth = coverage.true_aps(samples=1, images=3000)
-    found = coverage.map_coverage(truth, 50, 60, np.random.default_rng(5))
+    truth = coverage.true_aps(samples=2)
+    found = coverage.map_coverage(truth, 50, 100, np.random.default_rng(5))
     for _, covered, _, _, off_the_middle in found:
         assert covered >= LEAST
         assert off_the_middle < 0.05
