@@ -7,32 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from experiment_kit import bare_experiment
-from report_kit import MIXED, make_run
 from typer.testing import CliRunner
+from whole_run_kit import OTHER, OWN, RUN, make_whole_runs
 
 from prunebench.cli import app
 from prunebench.common.errors import InputError
-from prunebench.common.records import FileRef
 from prunebench.experiment.prepare import EXPERIMENT_FILE
-from prunebench.measuring.profile import Diagnosis, NetworkProfile
 from prunebench.operating.gate.subjects import find_subject
 from prunebench.operating.rebenchmark import open_rebenchmark
-from prunebench.results.devices import DEVICES_FILE, Device, Devices
-from prunebench.results.diagnoses import DIAGNOSES_FILE, Diagnoses
-from prunebench.results.outcome import read_outcome
+from prunebench.results.devices import DEVICES_FILE
+from prunebench.results.diagnoses import DIAGNOSES_FILE
 from prunebench.results.run import load_run
-from prunebench.results.run_folder import (
-    LATENCY_FOLDER,
-    RANKING_FILE,
-    read_run_config,
-    read_variants,
-    save_variant,
-)
-
-RUN, OTHER = "20260102T000000-abc", "20260101T000000-abc"
-OWN = "variants/preserving-1"
-"""The files of one variant stand for those of every other."""
 
 CONFIG, RANKING, RESULT = "config.yaml", "ranking.json", "latency/result.json"
 RECORD, ONNX = f"{OWN}/record.json", f"{OWN}/model.onnx"
@@ -82,47 +67,7 @@ def _gated(run: Path) -> None:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two runs side by side, the later one with every file a run can have."""
-    home = tmp_path_factory.mktemp("whole")
-    makers = (*MIXED[:2], next(maker for maker in MIXED if maker.name == "preserving-1"))
-    for name in (OTHER, RUN):
-        folder = home / name
-        make_run(folder, makers, threads=(1,), rounds=4, frames=4)
-        for variant in read_variants(folder):
-            assert variant.exported is not None
-            onnx = folder / variant.exported.onnx.path
-            onnx.write_bytes(f"the model of {variant.name}".encode())
-            exported = variant.exported.model_copy(update={"onnx": FileRef.of(onnx, folder)})
-            known = {"exported": exported, "checkpoint": None}
-            save_variant(folder, variant.model_copy(update=known))
-        experiment = bare_experiment(read_run_config(folder), folder)
-        (folder / EXPERIMENT_FILE).write_text(experiment.model_dump_json())
-    devices = Devices(devices=(Device(name="pi5", ranking=read_outcome(home / RUN)),))
-    (home / RUN / DEVICES_FILE).write_text(devices.model_dump_json())
-    _diagnose(home / RUN)
-    return home
-
-
-def _diagnose(folder: Path) -> None:
-    profile = NetworkProfile(
-        convolutions=9,
-        blocked=9,
-        quantized=0,
-        reorders=0,
-        off_block={},
-        weights=100,
-        denormal_weights=0,
-        mmacs=100.0,
-        kernel_ms=2.0,
-        time_shares={"Conv": 1.0},
-    )
-    found = Diagnosis(
-        block=16, threads=1, variant=profile, baseline=profile, times_baseline=1.0, causes=()
-    )
-    diagnoses = Diagnoses(found={"pruned": found}, failures={})
-    (folder / LATENCY_FOLDER / DIAGNOSES_FILE).write_text(diagnoses.model_dump_json())
-    outcome = read_outcome(folder).model_copy(update={"diagnoses": diagnoses.explanations()})
-    (folder / RANKING_FILE).write_text(outcome.model_dump_json())
+    return make_whole_runs(tmp_path_factory.mktemp("whole"))
 
 
 FILES = (
