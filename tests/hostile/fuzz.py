@@ -42,7 +42,7 @@ MEANT = (0, 1, 2, 3, 4)
 KEPT_WITH_AN_ERROR = "runs"  # What was read of good files is remembered.
 
 HISTORY = "history.db"  # Beside the runs it tells of.
-MADE_AGAIN = ("report.html", "report.md")
+MADE_AGAIN = ("report.html", "report.md", "report.ko.html", "report.ko.md", "README.md")
 
 
 def label(rng: Random) -> str:
@@ -197,8 +197,7 @@ def faults(
 def may_change(path: Path, arguments: list[str], code: int) -> bool:
     """Whether a command writes there: a report that is made again, and the history of runs."""
     if arguments[0] == "report":
-        home = Path(arguments[1])
-        return not code and (path == home or (path.parent == home and path.name in MADE_AGAIN))
+        return not code and (path.is_dir() or path.name in MADE_AGAIN)
     runs = arguments[0] in ("compare", "gate") and "runs" in path.parts
     return runs and (path.name == "runs" or path.name.startswith(HISTORY))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from prunebench.common.errors import InputError
 from prunebench.common.records import Record, VariantRecord
@@ -42,7 +44,7 @@ class RunRanking(Record):
 
     name: str
     run: str
-    rankings: tuple[Ranking, ...]
+    rankings: Annotated[tuple[Ranking, ...], Field(min_length=1)]
     noise: tuple[Noise, ...]
     stopped: str
     rounds: int
@@ -73,11 +75,15 @@ def read_ranked_variants(folder: Path, outcome: RunRanking) -> tuple[VariantReco
 def read_run_samples(folder: Path, latency: LatencyResult) -> list[Sample]:
     """The raw samples of a run; ``InputError`` where they are not those it was ranked by."""
     home = folder / LATENCY_FOLDER
-    if not latency.samples.holds(home):
+    path = home / latency.samples.path
+    try:
+        samples = read_samples(path) if latency.samples.holds(home) else []
+    except ValueError:  # pydantic's and Unicode's errors are ValueErrors
+        samples = []
+    if not samples:
         what = "the latency samples are gone, or not those the run was ranked by"
-        fix = "put the file back, or run again"
-        raise InputError(what, where=home / latency.samples.path, fix=fix)
-    return read_samples(home / latency.samples.path)
+        raise InputError(what, where=path, fix="put the file back, or run again")
+    return samples
 
 
 def read_outcome(folder: Path) -> RunRanking:

@@ -9,15 +9,18 @@ import itertools
 import json
 import platform
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
-from prunebench.common.errors import InputError
+from prunebench.common.errors import InputError, PrunebenchError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Record, VariantRecord
+from prunebench.common.text import first_line
 from prunebench.common.versions import version_of
 from prunebench.config.loading import Config, load_config
 from prunebench.steps.source_digest import LIBRARIES
@@ -99,6 +102,22 @@ def read_record(path: Path, kind: type[R], *, what: str, fix: str) -> R:
         return kind.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # pydantic's and Unicode's errors are ValueErrors
         raise InputError(what, where=path, fix=fix) from error
+
+
+@contextmanager
+def fitting_together(folder: Path) -> Iterator[None]:
+    """Tell, as an ``InputError``, of whatever records of a run that contradict each other cause.
+
+    Each of them may be as it should be: a ranking of variants that another file does not know.
+    """
+    try:
+        yield
+    except (PrunebenchError, OSError):
+        raise
+    except Exception as error:
+        what = f"its files do not fit together ({type(error).__name__}: {first_line(error)})"
+        fix = "put back what was changed, or run again"
+        raise InputError(what, where=folder, fix=fix) from error
 
 
 def read_environment(folder: Path) -> dict[str, Any]:

@@ -63,8 +63,8 @@ def _traced(network: Network, model: str, ignore: Sequence[str]) -> PruningGraph
     from prunebench.variants.graph.surgery import split_c2f
 
     network = copy.deepcopy(network)
-    split_c2f(network)
     try:
+        split_c2f(network)
         graph = trace(network, ignore)
     except InputError:
         raise

@@ -8,12 +8,13 @@ from __future__ import annotations
 import ast
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunebench.common.errors import CheckpointError
 from prunebench.common.records import Record, Structure
+from prunebench.common.text import first_line
 from prunebench.measuring.onnx_graph import convolutions, module_of
 from prunebench.steps.events import Emit, Stage
 from prunebench.variants.stock_catalogue import recognise
@@ -99,13 +100,23 @@ def structure_of_onnx(model: onnx.ModelProto, path: Path) -> Structure:
     Raises:
         CheckpointError: It is no ONNX file that Ultralytics exported.
     """
-    import onnx
-
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     if not {"names", "task", "imgsz"} <= metadata.keys():
         raise CheckpointError(
             "it carries no Ultralytics metadata", where=path, fix="give a file Ultralytics exported"
         )
+    try:
+        return _counted(model, metadata, path)
+    except CheckpointError:
+        raise
+    except Exception as error:  # a graph and what is said of it may be anything
+        what = f"its graph or its metadata is not as Ultralytics exports it ({first_line(error)})"
+        raise CheckpointError(what, where=path, fix="export it again") from error
+
+
+def _counted(model: onnx.ModelProto, metadata: Mapping[str, str], path: Path) -> Structure:
+    import onnx
+
     graph = onnx.shape_inference.infer_shapes(model).graph
     shapes = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
@@ -135,6 +146,8 @@ def structure_of_onnx(model: onnx.ModelProto, path: Path) -> Structure:
         if node.op_type == "MatMul" and not stored.keys() & set(node.input):
             macs += math.prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
     names = {int(index): str(name) for index, name in ast.literal_eval(metadata["names"]).items()}
+    if set(names) != set(range(len(names))):
+        raise ValueError("its classes are not numbered from 0 on")
     return Structure(
         task=metadata["task"],
         names=names,

@@ -30,7 +30,7 @@ from prunebench.results.outcome import (
     read_ranked_variants,
     read_run_samples,
 )
-from prunebench.results.run_folder import read_environment, read_run_config
+from prunebench.results.run_folder import fitting_together, read_environment, read_run_config
 
 
 class Recorded(Record):
@@ -47,6 +47,11 @@ def record_run(store: Store, folder: Path) -> Recorded:
     All of it is one transaction. A run is known by its name and its raw samples, so recording
     it again adds nothing, and several processes may record at once.
     """
+    with fitting_together(folder):
+        return _record(store, folder)
+
+
+def _record(store: Store, folder: Path) -> Recorded:
     outcome, latency = read_outcome(folder), read_latency(folder)
     samples = read_run_samples(folder, latency)
     config, variants = read_run_config(folder), read_ranked_variants(folder, outcome)

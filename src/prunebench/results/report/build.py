@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from prunebench.common.files import write_atomically
 from prunebench.results.messages.catalogue import ENGLISH, Messages
-from prunebench.results.report.cards import write_cards
+from prunebench.results.report.cards import cards
 from prunebench.results.report.document import Document, Section, section
 from prunebench.results.report.figure_files import write_figures
 from prunebench.results.report.render import to_html, to_markdown
@@ -26,6 +26,7 @@ from prunebench.results.report.sections.strategies import rounds, strategies
 from prunebench.results.report.sections.structure import structure, training
 from prunebench.results.report.sections.tables import comparison, memory, pareto, real_time
 from prunebench.results.report.stored import ReportedRun, read_stored_run
+from prunebench.results.run_folder import fitting_together
 
 if TYPE_CHECKING:
     from prunebench.results.outcome import RunRanking
@@ -56,13 +57,17 @@ def build_report(
             that language, or figures are asked for where no browser can draw them.
     """
     messages = Messages(lang)
-    run = read_stored_run(folder, outcome)
-    document = compose(run, messages)
+    with fitting_together(folder):
+        run = read_stored_run(folder, outcome)
+        document = compose(run, messages)
+        markdown, html = to_markdown(document, messages), to_html(document, messages)
+        beside_models = cards(run)
     other = "" if lang == ENGLISH else f".{lang}"
     path = (folder / REPORT_HTML).with_suffix(f"{other}.html")
-    write_atomically(path.with_suffix(".md"), to_markdown(document, messages))
-    write_atomically(path, to_html(document, messages))
-    write_cards(run)
+    write_atomically(path.with_suffix(".md"), markdown)
+    write_atomically(path, html)
+    for file, text in beside_models.items():
+        write_atomically(file, text)
     if figures:
         write_figures(document, folder / f"figures{other}")
     return path

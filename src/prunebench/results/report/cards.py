@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-from prunebench.common.files import write_atomically
 from prunebench.common.records import VariantRecord
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_variant
@@ -27,13 +26,15 @@ LICENCE = "agpl-3.0"
 HUB_TASKS = {"detect": "object-detection", "segment": "image-segmentation"}
 
 
-def write_cards(run: ReportedRun) -> None:
-    """Write the card of every ranked variant into its folder."""
+def cards(run: ReportedRun) -> dict[Path, str]:
+    """The card of every ranked variant, by its file in the variant's folder."""
+    found = {}
     for row in run.ranking.rows:
         variant = run.variant(row.name)
         if variant is not None and variant.exported is not None and variant.audit is not None:
             onnx = run.folder / variant.exported.onnx.path
-            write_atomically(onnx.with_name(CARD), card(run, variant, row))
+            found[onnx.with_name(CARD)] = card(run, variant, row)
+    return found
 
 
 def card(run: ReportedRun, variant: VariantRecord, row: RankedVariant) -> str:
