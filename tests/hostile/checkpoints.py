@@ -117,6 +117,10 @@ NOT_READ = {
     "a description with code": (described(activation="exit(7)"), "(yaml) cannot be built"),
     "no stride": (of_head("stride", None), "stride of its head is missing"),
     "a stride of 0": (of_head("stride", torch.zeros(3)), "stride of its head is missing"),
+    "a layer that is not split": (
+        lambda network, content: delattr(network.model[2], "c"),
+        "'C2f' object has no attribute 'c'",
+    ),
     "a layer without its widths": (of_head("cv2", None), "its network does not run"),
     "weights that are not numbers": (weight(float("nan")), "model.1.conv.weight is not finite"),
     "weights without end": (weight(float("inf")), "model.1.conv.weight is not finite"),

@@ -16,6 +16,8 @@ import numpy as np
 import yaml
 from whole_run_kit import OTHER, RUN, make_whole_runs
 
+from prunebench.results.history.recording import record_run
+from prunebench.results.history.store import Store, default_url
 from tests.hostile.damage import damaged, mutated, odd_value
 
 COMMANDS = (
@@ -29,6 +31,8 @@ COMMANDS = (
     ("rank", "{run}/ranking.csv"),
     ("rank", "{run}/latency/result.json"),
     ("history", "--out", "{runs}"),
+    ("history", "--out", "{runs}", "--json"),
+    ("compare", "1", "2", "--out", "{runs}"),
     ("gate", "{run}:preserving-1", "{other}:preserving-1"),
     ("gate", "{other}", "{run}"),
     ("audit", "{run}/variants/preserving-1/model.onnx"),
@@ -41,7 +45,12 @@ DIGESTS = ("latency/result.json", "variants/*/record.json")
 
 @functools.cache
 def whole() -> Path:
-    return make_whole_runs(Path(tempfile.mkdtemp(prefix="prunebench-fuzz-runs-")))
+    """Both runs and the history of them."""
+    home = make_whole_runs(Path(tempfile.mkdtemp(prefix="prunebench-fuzz-runs-")))
+    with Store(default_url(home), create=True) as store:
+        for name in (OTHER, RUN):
+            record_run(store, home / name)
+    return home
 
 
 def run(rng: Random, folder: Path) -> list[str]:
@@ -50,6 +59,8 @@ def run(rng: Random, folder: Path) -> list[str]:
     shutil.copytree(whole(), runs)
     for _ in range(rng.choice([1, 1, 1, 2])):
         files = sorted(path for path in (runs / RUN).rglob("*") if path.is_file())
+        if rng.random() < 0.1:
+            files = sorted(path for path in runs.glob("history.db") if path.is_file())
         if files:
             damage_file(rng, rng.choice(files), runs / RUN)
     given = {"run": runs / RUN, "other": runs / OTHER, "runs": runs, "work": folder.parent / "work"}

@@ -198,7 +198,7 @@ def may_change(path: Path, arguments: list[str], code: int) -> bool:
     """Whether a command writes there: a report that is made again, and the history of runs."""
     if arguments[0] == "report":
         return not code and (path.is_dir() or path.name in MADE_AGAIN)
-    runs = arguments[0] in ("compare", "gate") and "runs" in path.parts
+    runs = arguments[0] in ("compare", "gate", "history") and "runs" in path.parts
     return runs and (path.name == "runs" or path.name.startswith(HISTORY))
 
 

@@ -145,9 +145,7 @@ def _counted(model: onnx.ModelProto, metadata: Mapping[str, str], path: Path) ->
     for node in model.graph.node:
         if node.op_type == "MatMul" and not stored.keys() & set(node.input):
             macs += math.prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
-    names = {int(index): str(name) for index, name in ast.literal_eval(metadata["names"]).items()}
-    if set(names) != set(range(len(names))):
-        raise ValueError("its classes are not numbered from 0 on")
+    names = _names(metadata["names"], path)
     return Structure(
         task=metadata["task"],
         names=names,
@@ -159,6 +157,18 @@ def _counted(model: onnx.ModelProto, metadata: Mapping[str, str], path: Path) ->
         fused=True,
         stock=_stock(fused, len(names)),
     )
+
+
+def _names(text: str, path: Path) -> dict[int, str]:
+    """Class index to name, as Ultralytics writes a dictionary of Python."""
+    try:
+        names = {int(index): str(name) for index, name in ast.literal_eval(text).items()}
+    except Exception:  # text is no Python, or not of a dictionary of numbers
+        names = {}
+    if not names or set(names) != set(range(len(names))):
+        what = "its class names (metadata names) are not numbered from 0 on"
+        raise CheckpointError(what, where=path, fix="export it again")
+    return names
 
 
 def rebuilt(network: Network) -> Network:

@@ -56,14 +56,8 @@ class Store:
             raise InputError("there is no history yet", where=self.shown_url, fix=fix)
         self.engine = _engine(parsed, self.shown_url)
         try:
-            self._migrate()
-        except DBAPIError as error:
-            self.close()
-            raise InputError(
-                f"the history store cannot be opened ({first_line(error.orig or error)})",
-                where=self.shown_url,
-                fix="check the URL and that it can be written",
-            ) from error
+            with self._told("opened"):
+                self._migrate()
         except BaseException:
             self.close()
             raise
@@ -81,15 +75,29 @@ class Store:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
         """A session that reads one consistent state; its rows can be used after it."""
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+        session = Session(self.engine, expire_on_commit=False)
+        with self._told("read"), session, session.begin():
             yield session
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Session]:
         """A session that writes; committed at the end, undone by an exception."""
         engine = self.engine.execution_options(**{BEGIN_OPTION: "BEGIN IMMEDIATE"})
-        with Session(engine) as session, session.begin():
+        with self._told("written"), Session(engine) as session, session.begin():
             yield session
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Tell, as an ``InputError``, what its database says, and of damaged text in it."""
+        try:
+            yield
+        except (DBAPIError, ValueError) as error:
+            told = first_line(getattr(error, "orig", None) or error)
+            raise InputError(
+                f"the history store cannot be {what} ({told})",
+                where=self.shown_url,
+                fix="check the URL and that it can be written",
+            ) from error
 
     def _migrate(self) -> None:
         config = AlembicConfig()
