@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import yaml
+
+
+def shared_folder() -> Path:
+    """A folder for what many inputs begin with, removed at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="prunebench-fuzz-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def odd_value(rng: Random) -> Any:

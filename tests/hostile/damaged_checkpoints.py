@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import io
-import tempfile
 import zipfile
 from pathlib import Path
 from random import Random
@@ -16,7 +15,7 @@ from hostile_kit import good_data
 from pruning_kit import prune_uniformly, tiny_network
 from torch import nn
 
-from tests.hostile.damage import damaged, mutated, odd_value
+from tests.hostile.damage import damaged, mutated, odd_value, shared_folder
 
 COMMANDS = (
     ("audit", "{model}"),
@@ -46,7 +45,7 @@ OF_A_LAYER = (
 
 @functools.cache
 def data() -> Path:
-    return good_data(Path(tempfile.mkdtemp(prefix="prunebench-fuzz-data-")))
+    return good_data(shared_folder())
 
 
 @functools.cache

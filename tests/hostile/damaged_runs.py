@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,7 +17,7 @@ from whole_run_kit import OTHER, RUN, make_whole_runs
 
 from prunebench.results.history.recording import record_run
 from prunebench.results.history.store import Store, default_url
-from tests.hostile.damage import damaged, mutated, odd_value
+from tests.hostile.damage import damaged, mutated, odd_value, shared_folder
 
 COMMANDS = (
     ("report", "{run}"),
@@ -46,7 +45,7 @@ DIGESTS = ("latency/result.json", "variants/*/record.json")
 @functools.cache
 def whole() -> Path:
     """Both runs and the history of them."""
-    home = make_whole_runs(Path(tempfile.mkdtemp(prefix="prunebench-fuzz-runs-")))
+    home = make_whole_runs(shared_folder())
     with Store(default_url(home), create=True) as store:
         for name in (OTHER, RUN):
             record_run(store, home / name)
