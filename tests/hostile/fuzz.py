@@ -149,6 +149,8 @@ def called(arguments: list[str], work: Path) -> tuple[int, str]:
             os.dup2(file, 1)
             os.dup2(file, 2)
             os.chdir(work)
+            # The lock of the host lies there: no input waits for a measurement.
+            tempfile.tempdir = str(work.parent)
             os.setpgid(0, 0)
             sys.argv = ["prunebench", *arguments]
             try:
@@ -166,7 +168,7 @@ def called(arguments: list[str], work: Path) -> tuple[int, str]:
         if ended:
             return os.waitstatus_to_exitcode(status), said.read_text(errors="replace")
         time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
+    os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return -1, said.read_text(errors="replace")
 
