@@ -147,6 +147,7 @@ def bookkeeping(out: Path, count: int) -> float:
         data_yaml="",
         data_digest="",
         class_names={},
+        recipe={},
         split="val",
         images=(),
     )

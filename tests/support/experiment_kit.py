@@ -21,6 +21,7 @@ def bare_experiment(config: Config, folder: Path, **known: Any) -> Experiment:
         "data_yaml": "data.yaml",
         "data_digest": "0" * 64,
         "class_names": {},
+        "recipe": {},
         "split": "val",
         "images": (),
     }

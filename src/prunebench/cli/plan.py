@@ -34,7 +34,8 @@ def plan(
     checkpoint = checkpoint_named(resolved.model, "model")
     if checkpoint is not None:
         require_checkpoint(checkpoint)
-    info = open_given(given_request(resolved)).info
+    given = open_given(given_request(resolved))
+    info = given.info
     variants = plan_variants(resolved, info.imgsz, info.stride)
-    view = plan_view(resolved, variants)
-    show({"config": resolved, "variants": variants}, view, as_json=as_json)
+    view = plan_view(resolved, variants, given.recipe.notes)
+    show({"config": resolved, "variants": variants, "recipe": given.recipe}, view, as_json=as_json)

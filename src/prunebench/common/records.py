@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -244,7 +244,8 @@ class TrainingSummary(Record):
 
     ``round`` is 0 before pruning, 1 for the first retraining; ``minutes`` are wall time of all
     attempts; ``transferred`` of ``tensors`` were taken over from the parent; ``curves`` is
-    Ultralytics' CSV; ``resumed`` counts continuations; ``stopped``: why before the last epoch.
+    Ultralytics' CSV; ``resumed`` counts continuations; ``stopped``: why before the last epoch;
+    ``arguments`` are the training arguments that Ultralytics was given, paths apart.
     """
 
     strategy: str
@@ -256,6 +257,7 @@ class TrainingSummary(Record):
     curves: FileRef | None = None
     resumed: int = 0
     stopped: str | None = None
+    arguments: dict[str, Any] = Field(default_factory=dict)
 
 
 class Judgement(Record):

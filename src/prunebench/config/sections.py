@@ -35,6 +35,8 @@ Alternative = Literal["int8", "resolution", "smaller"]
 Control = Literal[Alternative, "retrained", "trained-size"]
 """What an unpruned variant stands for, that pruned ones are held against."""
 
+Logger = Literal["clearml", "comet", "tensorboard", "wandb"]
+
 MOST_PIXELS = 4096  # A side of an image.
 MOST_EPOCHS = 10_000
 MOST_THREADS = 1024
@@ -250,6 +252,15 @@ class RetrainConfig(Section):
         ge=1,
         le=64,
         description="Retrainings at once; each has its share of the cores as threads.",
+    )
+    recipe: str = Field(
+        "checkpoint",
+        min_length=1,
+        description="How images and losses are treated in every retraining: checkpoint (as in the "
+        "training of the given one), defaults (Ultralytics'), or a YAML file of arguments.",
+    )
+    loggers: Annotated[tuple[Logger, ...], AfterValidator(each_once)] = Field(
+        (), description="Experiment trackers of Ultralytics' that follow every retraining."
     )
     strategies: dict[str, SerializeAsAny[StrategySettings]] = Field(
         default_factory=_default_strategies,

@@ -40,10 +40,12 @@ class TrainingSettings(StrategySettings):
     lr0: float = Field(0.01, gt=0, le=1, description="Initial learning rate.")
     lrf: float = Field(0.01, gt=0, le=1, description="Final learning rate as a share of lr0.")
     warmup_epochs: float = Field(3.0, ge=0, le=10_000, description="Warm-up epochs.")
-    close_mosaic: int = Field(
-        10, ge=0, le=10_000, description="Last epochs trained without mosaic."
+    close_mosaic: int | None = Field(
+        None, ge=0, le=10_000, description="Last epochs trained without mosaic; null: the recipe's."
     )
-    mosaic: float = Field(1.0, ge=0, le=1, description="Probability of mosaic augmentation.")
+    mosaic: float | None = Field(
+        None, ge=0, le=1, description="Probability of mosaic augmentation; null: the recipe's."
+    )
     freeze: int = Field(0, ge=0, le=1000, description="Number of leading layers kept frozen.")
     weight_decay: float = Field(0.0005, ge=0, le=1, description="Weight decay.")
     nbs: int = Field(
@@ -53,9 +55,14 @@ class TrainingSettings(StrategySettings):
         description="Images whose gradients are accumulated for one optimizer step.",
     )
 
-    def arguments(self) -> dict[str, Any]:
-        """The settings that are Ultralytics training arguments."""
-        return self.model_dump(include=set(TrainingSettings.model_fields))
+    args: dict[str, Any] = Field(
+        default_factory=dict, description="Further arguments of `yolo train`, over the recipe's."
+    )
+
+    def arguments(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
+        """Ultralytics training arguments: those of the recipe, and these settings over them."""
+        own = set(TrainingSettings.model_fields) - {"args"}
+        return {**recipe, **self.model_dump(include=own, exclude_none=True), **self.args}
 
 
 class StandardSettings(TrainingSettings):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from prunebench.common.records import Audit, Record, Structure, sha256_of
 from prunebench.common.versions import check_versions
 from prunebench.config.loading import Config
 from prunebench.config.mlflow import require_mlflow
+from prunebench.config.strategy_settings import TrainingSettings
 from prunebench.data.check import check_dataset, evaluation_split, flawed_sentence, leave_out
 from prunebench.data.dataset import (
     Dataset,
@@ -60,6 +61,7 @@ class Checked(Record):
             and its audit.
         data_digest: Digest of the dataset's images and labels.
         class_names: Class index to name.
+        recipe: Arguments that every retraining is given, its strategy's settings over them.
         split: Split the accuracy images come from, ``images`` in order.
     """
 
@@ -72,6 +74,7 @@ class Checked(Record):
     data_yaml: str
     data_digest: str
     class_names: dict[int, str]
+    recipe: dict[str, Any]
     split: str
     images: tuple[str, ...]
     _dataset: Dataset | None = PrivateAttr(default=None)
@@ -149,12 +152,13 @@ def check(config: Config) -> Checked:
         checkpoint = checkpoint.resolve()
     if config.mlflow is not None:
         require_mlflow()
+    require_loggers(config.retrain.loggers)
     stage(f"reading {Path(config.model).name}")
     given = Given.model_validate(_in_child("given", given_request(config)))
     sha256 = None if checkpoint is None else sha256_of(checkpoint)
     structure = None if checkpoint is None else given.audit.structure
     variants = plan_variants(config, given.info.imgsz, given.info.stride)
-    for note in size_notes(config, variants):
+    for note in (*given.recipe.notes, *size_notes(config, variants)):
         stage(note)
     if "smaller" in config.controls:
         smaller_network(config.model, structure)
@@ -199,6 +203,7 @@ def check(config: Config) -> Checked:
         data_yaml=str(dataset.yaml),
         data_digest=data_digest,
         class_names=dict(dataset.names),
+        recipe=given.recipe.arguments,
         split=split,
         images=tuple(str(p) for p in images_of(dataset, split, limit=config.accuracy.images)),
     )
@@ -256,6 +261,12 @@ def given_request(config: Config) -> GivenRequest:
         goals=config.prune.goals,
         round_to=round_to_of(config.prune),
         ignore=config.prune.ignore,
+        recipe=config.retrain.recipe,
+        args={
+            name: settings.args
+            for name, settings in config.retrain.strategies.items()
+            if isinstance(settings, TrainingSettings)
+        },
     )
 
 
@@ -268,6 +279,18 @@ def check_single_cls(info: CheckpointInfo, dataset: Dataset) -> None:
             where=dataset.yaml,
             fix=f"give the data with names: [{info.names[0]}] and class 0 in every label",
         )
+
+
+def require_loggers(loggers: Sequence[str]) -> None:
+    """Refuse, with a ConfigError, a tracker that is not installed: nothing would be logged."""
+    for logger in loggers:
+        package = {"comet": "comet_ml"}.get(logger, logger)
+        if importlib.util.find_spec(package) is None:
+            raise ConfigError(
+                f"{logger} is not installed",
+                where="retrain.loggers",
+                fix=f"install it (pip install {package}) or leave it out",
+            )
 
 
 def require_checkpoint(path: Path) -> None:

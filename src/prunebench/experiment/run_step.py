@@ -71,8 +71,9 @@ def training_request(
     """A training with ``retrain``'s budget; ``own``: ``checkpoint``, ``round``, ``epochs`` ..."""
     config, shared = experiment.config, experiment.config.retrain
     values = {
-        **shared.model_dump(include={"imgsz", "batch", "patience", "max_minutes"}),
+        **shared.model_dump(include={"imgsz", "batch", "patience", "max_minutes", "loggers"}),
         "data_yaml": experiment.data_yaml,
+        "recipe": experiment.recipe,
         "threads": experiment.threads,
         "seed": config.seed,
         "image_hw": config.image.hw,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -16,6 +17,7 @@ from prunebench.steps.events import Emit, Stage
 from prunebench.variants.audit import audit_opened
 from prunebench.variants.checkpoint import CheckpointInfo
 from prunebench.variants.opening import open_network
+from prunebench.variants.retraining.recipe import Recipe, check_arguments, find_recipe
 
 
 class Request(Record):
@@ -28,6 +30,8 @@ class Request(Record):
         goals: Those that are counted have to lie within what pruning can reach.
         round_to: Widths become multiples of it; ``None``: no alignment.
         ignore: Names of modules whose output widths stay.
+        recipe: ``retrain.recipe``.
+        args: Further training arguments, by the strategy that sets them.
     """
 
     model: str
@@ -36,6 +40,8 @@ class Request(Record):
     goals: tuple[Goal, ...] = ()
     round_to: int | None = None
     ignore: tuple[str, ...] = ()
+    recipe: str = "defaults"
+    args: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 class Given(Record):
@@ -43,6 +49,7 @@ class Given(Record):
 
     info: CheckpointInfo
     audit: Audit
+    recipe: Recipe = Recipe()
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Given:
@@ -63,7 +70,9 @@ def open_given(request: Request) -> Given:
     from prunebench.variants.pruning.paths import bundles_of, uniform_path
     from prunebench.variants.pruning.shapes import shapes_of
 
+    check_arguments(request.args)
     opened = open_network(request.model, request.ignore)
+    recipe = find_recipe(request.recipe, request.model, opened.train_args)
     check_sides(opened.info.stride, request.sides)
     counted = [goal for goal in request.goals if not goal.is_measured and goal.kind != "ratio"]
     if counted and request.hw is not None:
@@ -71,7 +80,7 @@ def open_given(request: Request) -> Given:
         shapes = shapes_of(opened.graph, request.hw)
         for goal in counted:
             check_goal(path, shapes, goal)
-    return Given(info=opened.info, audit=audit_opened(opened, request.hw))
+    return Given(info=opened.info, audit=audit_opened(opened, request.hw), recipe=recipe)
 
 
 def check_sides(stride: int, sides: Mapping[str, int]) -> None:

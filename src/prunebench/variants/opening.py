@@ -26,6 +26,7 @@ class Opened(NamedTuple):
     described: Network
     graph: PruningGraph
     info: CheckpointInfo
+    train_args: Mapping[str, Any]
 
 
 def open_network(model: str, ignore: Sequence[str] = ()) -> Opened:
@@ -49,7 +50,8 @@ def open_network(model: str, ignore: Sequence[str] = ()) -> Opened:
             fix="train it again",
         ) from error
     graph = _traced(network, model, ignore)
-    return Opened(network, described, graph, info_of(network, train_args, provenance))
+    info = info_of(network, train_args, provenance)
+    return Opened(network, described, graph, info, train_args)
 
 
 def _parts(model: str) -> tuple[Network, Mapping[str, Any], Mapping[str, Any]]:

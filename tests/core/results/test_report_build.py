@@ -22,9 +22,11 @@ from prunebench.results.outcome import RunRanking, read_outcome
 from prunebench.results.ranking.records import Advice, Ranking, Use
 from prunebench.results.report import figures
 from prunebench.results.report.build import build_report, compose, report_markdown
-from prunebench.results.report.document import Cards
+from prunebench.results.report.document import Cards, Table
+from prunebench.results.report.numbers import BLANK
 from prunebench.results.report.per_class import class_changes
 from prunebench.results.report.render import to_markdown
+from prunebench.results.report.sections.strategies import strategies
 from prunebench.results.report.stored import ReportedRun, read_stored_run
 
 SECTIONS = [
@@ -566,3 +568,35 @@ def test_figures_into_files_need_a_browser(run: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PATH", "")
     with pytest.raises(InputError, match=r"needs Chromium or Chrome.*camera button"):
         build_report(run, figures=True)
+
+
+def test_what_strategies_were_trained_with_is_listed_what_differs_first(
+    stored: ReportedRun,
+) -> None:
+    used = {
+        "standard": {"lr0": 0.01, "mixup": 0.1, "box": 6.0},
+        "preserving": {"lr0": 0.001, "mixup": 0.2, "box": 6.0, "mosaic": 0.5},
+    }
+    variants = tuple(
+        variant.model_copy(
+            update={
+                "training": variant.training.model_copy(
+                    update={"arguments": used[variant.training.strategy]}
+                )
+            }
+        )
+        if variant.training is not None and variant.training.strategy in used
+        else variant
+        for variant in stored.variants
+    )
+    section = strategies(replace(stored, variants=variants), Messages())
+    assert section is not None
+    table = section.blocks[-1]
+    assert isinstance(table, Table)
+    rows = [[cell.text for cell in row] for row in table.rows]
+    keys = [row[0] for row in rows]
+    assert ["mixup", "0.1", "0.2"] in rows
+    assert ["mosaic", BLANK, "0.5"] in rows
+    assert ["box", "6.0", "6.0"] in rows
+    assert max(map(keys.index, ("lr0", "mixup", "mosaic"))) < keys.index("box")
+    assert "args" not in keys

@@ -108,3 +108,20 @@ def test_what_a_training_would_leave_out_is_an_error(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DatasetError, match=rf"1 image of 6 would be left out.*2\.png \({why}"):
         on_dataset(data_yaml)
+
+
+@pytest.mark.parametrize(("fraction", "used"), [(0.5, 3), (2, 2), (1.0, 6), (0.01, 1)])
+def test_a_share_of_the_images_is_that_of_ultralytics(
+    fraction: float, used: int, tmp_path: Path
+) -> None:
+    from ultralytics.data.dataset import YOLODataset
+
+    mine = on_dataset(make_dataset(tmp_path), fraction=fraction)
+    stock = YOLODataset(
+        img_path=str(tmp_path / "images" / "train"),
+        data={"names": NAMES, "channels": 3},
+        fraction=fraction,
+        **ARGUMENTS,
+    )
+    assert mine.im_files == stock.im_files
+    assert len(mine) == used

@@ -13,7 +13,9 @@ from prunebench.experiment.duration import Estimate, in_words
 from prunebench.experiment.plan import PlannedVariant, size_notes
 
 
-def plan_view(config: Config, variants: Sequence[PlannedVariant]) -> RenderableType:
+def plan_view(
+    config: Config, variants: Sequence[PlannedVariant], notes: Sequence[str] = ()
+) -> RenderableType:
     """The variants of an experiment with the chain of steps that makes each."""
     title = f"{config.name}: {len(variants)} variants"
     table = Table("variant", "steps", title=title, title_justify="left")
@@ -31,7 +33,7 @@ def plan_view(config: Config, variants: Sequence[PlannedVariant]) -> RenderableT
         f"{config.latency.rounds_min} to {config.latency.rounds_max} rounds of latency, "
         f"out {config.out}"
     )
-    return Group(table, Text(facts), *map(Text, size_notes(config, variants)))
+    return Group(table, Text(facts), *map(Text, (*notes, *size_notes(config, variants))))
 
 
 def estimate_view(estimate: Estimate) -> RenderableType:

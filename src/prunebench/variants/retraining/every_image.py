@@ -16,6 +16,7 @@ from typing import Any
 
 from PIL import Image
 from ultralytics.data.dataset import YOLODataset
+from ultralytics.data.utils import get_split_fraction
 from ultralytics.utils import NUM_THREADS
 from ultralytics.utils.patches import imread
 from ultralytics.utils.torch_utils import unwrap_model
@@ -35,8 +36,10 @@ class EveryImage(YOLODataset):
         super().__init__(img_path=self._given, **arguments)
 
     def get_img_files(self, img_path: Any) -> list[str]:
-        """The given files, in Ultralytics' order."""
-        return list(self._given)
+        """The given files, or the first of them with ``fraction``, in Ultralytics' order."""
+        share = self.fraction  # A number of images where it is whole.
+        count = share if isinstance(share, int) else max(1, round(len(self._given) * share))
+        return self._given[:count]
 
     def get_labels(self) -> list[dict[str, Any]]:
         """Labels as Ultralytics reads them, and sizes as the images are shown."""
@@ -117,6 +120,7 @@ class _OnEveryImage:
             task=self.args.task,
             classes=self.args.classes,
             data=self.data,
+            fraction=get_split_fraction(self.args.fraction, mode),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from prunebench.variants.checkpoint import load_checkpoint
 from prunebench.variants.retraining.events import Progress
 from prunebench.variants.retraining.job import Job, Trained
 from prunebench.variants.retraining.saved import (
+    PATH_ARGUMENTS,
     STEP,
     check_structure,
     finish_checkpoint,
@@ -59,7 +60,7 @@ def fit(
         StructureChanged: See ``keep_structure``.
         StepError: The training failed for another reason, told in one sentence.
     """
-    isolate_ultralytics()
+    isolate_ultralytics(job.budget.loggers)
     job.folder.mkdir(parents=True, exist_ok=True)
     progress = Progress(job.emit, job.budget.epochs)
     progress.tell(Stage(what="loading the checkpoint"))
@@ -79,8 +80,8 @@ def fit(
     return trained
 
 
-def isolate_ultralytics() -> None:
-    """Switch off analytics, experiment trackers and fonts for this process.
+def isolate_ultralytics(loggers: Collection[str] = ()) -> None:
+    """Switch off analytics, fonts and experiment trackers but ``loggers`` for this process.
 
     The user's own Ultralytics settings file is left as it is.
     """
@@ -89,7 +90,7 @@ def isolate_ultralytics() -> None:
     from ultralytics.utils.events import events
 
     # SETTINGS.update and SETTINGS[...] = ... would write the file.
-    dict.update(SETTINGS, {"sync": False, **dict.fromkeys(INTEGRATIONS, False)})
+    dict.update(SETTINGS, {"sync": False, **{name: name in loggers for name in INTEGRATIONS}})
     events.enabled = False
     # It fetches one wherever a dataset is read, for plots that are not drawn.
     reading: Any = data_utils
@@ -109,11 +110,14 @@ def _finish(job: Job, store: StateStore, *, last_epoch: bool) -> Trained:
     if chosen.path != MODEL_FILE:
         metrics = finish_checkpoint(job.folder / chosen.path, model, job.provenance)
         write_atomically(curves, store.curves.read_bytes())
+        for log in store.fit.glob("events.out.tfevents.*"):  # TensorBoard's
+            log.replace(job.folder / log.name)
         store.finish(FileRef.of(model, job.folder), metrics)
     return Trained(
         checkpoint=FileRef.of(model, job.folder),
         curves=FileRef.of(curves, job.folder),
         state=store.state,
+        arguments={k: v for k, v in job.arguments.items() if k not in PATH_ARGUMENTS},
     )
 
 

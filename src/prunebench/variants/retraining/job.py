@@ -23,6 +23,7 @@ class Budget(Record):
         imgsz: Square training size in pixels.
         patience: Epochs without gain that end the training, 0 for never.
         max_minutes: Longest wall time over all attempts, or ``None``.
+        loggers: Ultralytics' experiment trackers that follow the training.
         image_hw: (height, width) in pixels the MACs of the result are counted at.
     """
 
@@ -34,6 +35,7 @@ class Budget(Record):
     seed: int = 0
     patience: int = 0
     max_minutes: float | None = None
+    loggers: tuple[str, ...] = ()
     image_hw: tuple[int, int]
 
 
@@ -44,7 +46,7 @@ class Job:
     Attributes:
         checkpoint: Checkpoint to start from; never written to.
         folder: The training's own folder; an interrupted training is continued from it.
-        arguments: Hyper-parameters as Ultralytics training arguments.
+        arguments: Ultralytics training arguments: the recipe, to which a strategy adds its own.
         provenance: What is done, settings included; kept in the final file (``save_checkpoint``).
         teacher: Checkpoint of the unpruned baseline, where there is one.
     """
@@ -91,6 +93,7 @@ class Trained:
     checkpoint: FileRef
     curves: FileRef
     state: TrainingState
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def result(self, folder: Path, strategy: str, number: int, image_hw: tuple[int, int]) -> Result:
         """Describe the trained network in the training's ``folder``; ``number`` is the round's."""
@@ -108,6 +111,7 @@ class Trained:
                 curves=self.curves,
                 resumed=state.resumed,
                 stopped=state.stopped,
+                arguments=dict(self.arguments),
             ),
             metrics=state.metrics,
         )

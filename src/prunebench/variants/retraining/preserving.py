@@ -23,7 +23,7 @@ class Preserving:
         """Train with a trainer that keeps the structure, checked after every saved epoch."""
         from prunebench.variants.retraining.trainers import preserving_trainer
 
-        arguments, callbacks = settings.arguments(), {}
+        arguments, callbacks = settings.arguments(job.arguments), {}
         if settings.distill:
             if job.teacher is None:
                 raise ConfigError(

@@ -24,7 +24,7 @@ class Sparse:
 
         network: Any = load_checkpoint(job.checkpoint)
         return fit(
-            replace(job, arguments=settings.arguments()),
+            replace(job, arguments=settings.arguments(job.arguments)),
             trainer=preserving_trainer(network.task),
             keep_structure=True,
             last_epoch=True,

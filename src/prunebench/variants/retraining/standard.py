@@ -21,5 +21,5 @@ class Standard:
 
     def train(self, job: Job, settings: StandardSettings) -> Trained:
         """Train with Ultralytics' stock trainer; ``StructureChanged`` with ``on_restore: fail``."""
-        job = replace(job, arguments=settings.arguments())
+        job = replace(job, arguments=settings.arguments(job.arguments))
         return fit(job, keep_structure=settings.on_restore == "fail")

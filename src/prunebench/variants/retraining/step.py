@@ -21,6 +21,7 @@ class Request(Budget):
     Attributes:
         checkpoint: The pruned checkpoint, or the previous round's.
         round: 1 for the first retraining after pruning, 0 for a training before it.
+        recipe: Ultralytics training arguments that the strategy's settings are put over.
         teacher: The unpruned baseline, for strategies that learn from it.
         source: Digest of the strategy's source where another package brings it.
     """
@@ -30,6 +31,7 @@ class Request(Budget):
     checkpoint: str
     round: int
     patience: int = 100
+    recipe: dict[str, Any] = Field(default_factory=dict)
     teacher: str | None = None
     source: str = Field(default_factory=lambda data: plugin_digest(data["strategy"]))
 
@@ -56,13 +58,14 @@ def run(request: Request, workdir: Path, emit: Emit) -> Result:
         Job(
             checkpoint=Path(request.checkpoint),
             folder=workdir,
-            arguments={},
+            arguments=request.recipe,
             budget=request,
             provenance={
                 "step": "train",
                 "strategy": request.strategy,
                 "round": request.round,
                 "settings": request.settings.model_dump(mode="json"),
+                "recipe": request.recipe,
             },
             emit=emit,
             teacher=None if request.teacher is None else Path(request.teacher),

@@ -136,8 +136,13 @@ def _head_to_head(run: ReportedRun, effects: list[Effect]) -> Iterator[Differenc
 
 
 def _settings(run: ReportedRun, m: Messages) -> doc.Table | None:
-    """Hyper-parameters of the strategies, those that differ first."""
-    chosen = {name: one.model_dump() for name, one in run.config.retrain.strategies.items()}
+    """Hyper-parameters of the strategies, those of their recipe too; those that differ first."""
+    trainings = [v.training for v in run.variants if v.training is not None and v.training.round]
+    used = {training.strategy: training.arguments for training in trainings}
+    chosen = {
+        name: one.model_dump(exclude={"args"}, exclude_none=True) | used.get(name, {})
+        for name, one in run.config.retrain.strategies.items()
+    }
     if not chosen:
         return None
     keys = dict.fromkeys(key for settings in chosen.values() for key in settings)
