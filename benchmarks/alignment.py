@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from prunebench.common.records import sha256_of
-from prunebench.config.sections import Allocation, LatencyConfig
+from prunebench.config.pruning import Allocation
+from prunebench.config.sections import LatencyConfig
 from prunebench.config.targets import parse_goal
 from prunebench.data.dataset import resolve_dataset
 from prunebench.measuring.host.fingerprint import fingerprint, kernel_block

@@ -26,7 +26,7 @@ from ultralytics.nn.modules.block import C2f
 
 from prunebench.common.errors import ConfigError, DatasetError, StepError
 from prunebench.common.records import LeftAlone
-from prunebench.config.sections import Importance
+from prunebench.config.pruning import Importance
 from prunebench.config.targets import parse_goal
 from prunebench.data.scenes import generate_scenes
 from prunebench.steps.events import Event, Progress

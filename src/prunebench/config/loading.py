@@ -25,6 +25,7 @@ from pydantic import (
 from prunebench.common.errors import ConfigError
 from prunebench.common.records import DeviceName
 from prunebench.config.mlflow import MlflowConfig
+from prunebench.config.pruning import PruneConfig
 from prunebench.config.sections import (
     AccuracyConfig,
     Alternative,
@@ -32,7 +33,6 @@ from prunebench.config.sections import (
     ExportConfig,
     ImageConfig,
     LatencyConfig,
-    PruneConfig,
     QuantizeConfig,
     RankingConfig,
     RetrainConfig,

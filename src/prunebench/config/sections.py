@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -18,17 +18,13 @@ from pydantic import (
 
 from prunebench.config.strategy_settings import (
     BEFORE_PRUNING,
-    SPARSITY_WEIGHT,
     PreservingSettings,
-    SparsityKind,
     StandardSettings,
     StrategySettings,
     settings_model,
     strategy_names,
 )
-from prunebench.config.targets import EXAMPLES, Goal, parse_goal
 
-Importance = Literal["magnitude", "lamp", "bn_scale", "fpgm", "taylor", "random"]
 Alternative = Literal["int8", "resolution", "smaller"]
 """Controls that are asked for by name; the others follow from what is planned."""
 
@@ -40,10 +36,8 @@ Logger = Literal["clearml", "comet", "tensorboard", "wandb"]
 MOST_PIXELS = 4096  # A side of an image.
 MOST_EPOCHS = 10_000
 MOST_THREADS = 1024
-MOST_TARGETS = 20
 MOST_IMAGES = 1_000_000
 STRIDE = 32  # Pixels per cell of the coarsest feature map; the sides of images are multiples.
-Allocation = Literal["uniform", "global", "latency-aware"]
 
 
 class Section(BaseModel):
@@ -100,119 +94,6 @@ class BaselineConfig(Section):
     batch: Batch = Field(16, description="Images per batch.")
     lr0: float = Field(0.002, gt=0, le=1, description="Initial learning rate.")
     optimizer: Literal["SGD", "Adam", "AdamW"] = Field("AdamW", description="Optimizer.")
-
-
-class SparsityConfig(Section):
-    """Training of the baseline with a regulariser, before pruning.
-
-    Image size and batch are those of ``retrain``, hyper-parameters those of ``preserving``.
-    """
-
-    kind: SparsityKind = Field(
-        description="group_lasso shrinks the weights of whole channels, the least important most; "
-        "bn_l1 moves every BatchNorm scale towards 0."
-    )
-    weight: float = Field(
-        SPARSITY_WEIGHT,
-        gt=0,
-        le=1000,
-        description="Factor, without unit, of the regulariser's gradient at every optimizer step; "
-        "the default is torch-pruning's, for 100 epochs at a learning rate of 0.01.",
-    )
-    epochs: Epochs = Field(10, description="Training epochs.")
-
-
-class PruneConfig(Section):
-    """Structured pruning."""
-
-    target: float | str | tuple[float | str, ...] = Field(
-        "1.5x",
-        description=f"What the pruned network is to reach: {EXAMPLES}; or a list of these, each of "
-        "which gives a pruned variant and its retrained ones. A ratio is the share of the prunable "
-        "layers' channels that is removed (of every layer where the allocation is uniform).",
-    )
-    round_to: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] | None = Field(
-        "auto",
-        description="Widths are rounded to a multiple of this; auto: the block of the kernels of "
-        "`align_for`; null: no alignment.",
-    )
-    align_for: Literal["host", "avx512", "avx2", "arm"] = Field(
-        "host",
-        description="CPU whose kernels' block of channels the widths are aligned to: 16 for "
-        "avx512, 8 for avx2 and arm; host: this one's.",
-    )
-    allocation: Allocation = Field(
-        "latency-aware",
-        description="How narrowing is spread over the layers: uniform (the same share), global "
-        "(the least important channels, wherever they are), latency-aware (by importance lost per "
-        "microsecond saved, both measured).",
-    )
-    importance: Importance = Field("magnitude", description="How a channel's worth is judged.")
-    bn_batches: int = Field(
-        16,
-        ge=0,
-        le=10_000,
-        description="Batches of training images that re-estimate BatchNorm statistics, where that "
-        "lowers the loss.",
-    )
-    ignore: Annotated[tuple[str, ...], AfterValidator(each_once)] = Field(
-        (), description="Names of modules that pruning leaves alone ('model.0')."
-    )
-    stages: int = Field(
-        1,
-        ge=1,
-        le=10,
-        description="Stages the channels are removed in; between two stages the network is "
-        "retrained by the strategy `preserving`.",
-    )
-    stage_epochs: Epochs = Field(1, description="Epochs of retraining between two stages.")
-    sparsity: SparsityConfig | None = Field(
-        None,
-        description="Training of the baseline with a regulariser that makes channels dispensable, "
-        "before pruning; null: none.",
-    )
-
-    @field_validator("target", mode="before")
-    @classmethod
-    def _readable(cls, value: Any) -> Any:
-        labels = [parse_goal(str(target)).label for target in _listed(value)]
-        if not labels:
-            raise ValueError(f"the list is empty, use {EXAMPLES}")
-        if len(labels) > MOST_TARGETS:
-            raise ValueError(f"the list has {len(labels)} targets, at most {MOST_TARGETS} are made")
-        for label in labels:
-            if labels.count(label) > 1:
-                raise ValueError(f"the target {label} is given twice")
-        return value
-
-    @model_validator(mode="after")
-    def _without_contradiction(self) -> PruneConfig:
-        if self.align_for != "host" and self.round_to != "auto":
-            raise ValueError(
-                f"align_for {self.align_for} and round_to {self.round_to} contradict each other, "
-                "set one of them"
-            )
-        if self.allocation == "latency-aware" and self.round_to is None:
-            raise ValueError(
-                "latency-aware allocation removes blocks of channels, set round_to to auto or "
-                "allocation to uniform"
-            )
-        return self
-
-    @property
-    def training_epochs(self) -> int:
-        """Epochs that are trained before and between the removals of channels."""
-        sparse = 0 if self.sparsity is None else self.sparsity.epochs
-        return sparse + (self.stages - 1) * self.stage_epochs
-
-    @property
-    def goals(self) -> tuple[Goal, ...]:
-        """What each pruned variant is to reach."""
-        return tuple(parse_goal(str(target)) for target in _listed(self.target))
-
-
-def _listed(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list | tuple) else (value,)
 
 
 def _default_strategies() -> dict[str, StrategySettings]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prunebench.common.records import FileRef, Record
 from prunebench.config.loading import Config
-from prunebench.config.sections import SparsityConfig
+from prunebench.config.pruning import SparsityConfig
 from prunebench.config.strategy_settings import (
     PreservingSettings,
     SparseSettings,

@@ -12,7 +12,7 @@ import torch
 from pruning_kit import HW, parameters, tiny_network
 
 from prunebench.common.errors import ConfigError
-from prunebench.config.sections import Allocation
+from prunebench.config.pruning import Allocation
 from prunebench.config.targets import parse_goal
 from prunebench.data.scenes import generate_scenes
 from prunebench.variants.pruning.allocation import Measurements, allocate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from prunebench.config.sections import PruneConfig
+from prunebench.config.pruning import PruneConfig
 from prunebench.measuring.host.fingerprint import kernel_block
 
 BLOCKS: Mapping[str, int] = {"avx512": 16, "avx2": 8, "arm": 8}

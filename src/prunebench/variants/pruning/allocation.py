@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from prunebench.common.errors import ConfigError, StepError
 from prunebench.common.records import Reached
-from prunebench.config.sections import Allocation
+from prunebench.config.pruning import Allocation
 from prunebench.config.targets import Goal
 from prunebench.variants.pruning.alignment import aligned_width
 from prunebench.variants.pruning.costs import CostModel, LayerCost

@@ -9,7 +9,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from prunebench.config.sections import Importance
+from prunebench.config.pruning import Importance
 from prunebench.variants.checkpoint import Network
 from prunebench.variants.graph.groups import ChannelGroup
 from prunebench.variants.pruning.batches import Batch

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from prunebench.common.errors import StepError
 from prunebench.common.records import LeftAlone
-from prunebench.config.sections import Importance
+from prunebench.config.pruning import Importance
 from prunebench.variants.checkpoint import Network, parameter_count
 from prunebench.variants.graph.groups import PruningGraph, forward_to_predictions, trace
 from prunebench.variants.graph.surgery import fold_c2f, split_c2f

@@ -17,7 +17,7 @@ import numpy as np
 
 from prunebench.common.files import write_atomically
 from prunebench.common.records import FileRef, Record
-from prunebench.config.sections import Importance
+from prunebench.config.pruning import Importance
 from prunebench.steps.events import Emit, Progress, Stage
 
 if TYPE_CHECKING:

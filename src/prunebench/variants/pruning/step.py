@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.common.records import FileRef, LeftAlone, Reached, Record, Structure, sha256_of
-from prunebench.config.sections import Allocation, Importance, LatencyConfig
+from prunebench.config.pruning import Allocation, Importance
+from prunebench.config.sections import LatencyConfig
 from prunebench.config.targets import Goal
 from prunebench.steps.events import Emit, Progress, Stage
 from prunebench.variants.retraining.step import Request as TrainRequest
