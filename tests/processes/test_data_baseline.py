@@ -64,7 +64,7 @@ def test_the_step_returns_what_a_training_does(data_yaml: Path, tmp_path: Path) 
 
 
 def test_a_model_that_is_no_network_description(data_yaml: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no description of a detection network"):
+    with pytest.raises(ConfigError, match="there is no such network description"):
         run(request_for(data_yaml, "absent.yaml"), tmp_path, lambda event: None)
 
 

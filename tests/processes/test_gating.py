@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from experiment_kit import bare_experiment
 from latency_kit import IMGSZ, NC, write_detector, write_images
 from report_kit import IMAGES, MIXED, make_run
@@ -73,7 +74,8 @@ def make_real_run(folder: Path, image: Path) -> Path:
         class_names={index: f"class {index}" for index in range(NC)},
         images=(str(image),) * IMAGES,
     )
-    (folder / "config.yaml").write_text(config.model_dump_json())
+    values = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    (folder / "config.yaml").write_text(values)
     (folder / EXPERIMENT_FILE).write_text(experiment.model_dump_json())
     shutil.rmtree(folder / LATENCY_FOLDER)
     latency = measure_latency(experiment, variants, lambda event: None)

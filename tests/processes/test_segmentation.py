@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pruning_kit import tiny_network
+from ultralytics.nn.tasks import yaml_model_load
+from ultralytics.utils import YAML
 
 from prunebench.common.errors import ConfigError, DatasetError
 from prunebench.common.records import VariantRecord
@@ -104,8 +106,9 @@ def test_a_network_that_is_trained_first_is_judged_by_name_or_head(
     tmp_path: Path, model: str, head: str | None, kind: type[Exception]
 ) -> None:
     if head is not None:
-        (tmp_path / model).write_text(f"head:\n  - [[15, 18, 21], 1, {head}, [nc]]\n")
+        stock = "yolov8n.yaml" if head == "Detect" else "yolov8n-seg.yaml"
         model = str(tmp_path / model)
+        YAML.save(model, yaml_model_load(stock))
     values = tiny_values(tmp_path / "out", model=model, data="scenes:train=1,val=1,test=1")
     given = parse_config({**values, "ranking": {"metric": "mask"}})
     with pytest.raises(kind, match=r"detection model|needs polygons"):
