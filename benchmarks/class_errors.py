@@ -76,11 +76,6 @@ def measured(name: str, detections: Detections, resamples: Resamples) -> Measure
     return MeasuredVariant(
         name=name,
         parent=None if name == "baseline" else "baseline",
-        strategy=None,
-        parameters=None,
-        verdict=None,
-        grounds=None,
-        network=None,
         size_mb=1.0,
         map50=scores.map50,
         map50_draws=scores.draws,

@@ -49,10 +49,6 @@ def variant(
     return MeasuredVariant(
         name=name,
         parent=None if name == "baseline" else "baseline",
-        strategy=None,
-        parameters=None,
-        verdict=None,
-        grounds=None,
         network=name,
         size_mb=1.0,
         map50=scores.map50,

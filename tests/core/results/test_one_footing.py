@@ -46,10 +46,6 @@ def variant(name: str, wall: Rounds, cpu: Rounds | None = None) -> MeasuredVaria
     return MeasuredVariant(
         name=name,
         parent=None if name == "baseline" else "baseline",
-        strategy=None,
-        parameters=None,
-        verdict=None,
-        grounds=None,
         network=name,
         size_mb=1.0,
         map50=0.8,

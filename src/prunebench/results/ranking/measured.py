@@ -26,7 +26,7 @@ class ClassFigures:
     draws: Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MeasuredVariant:
     """One variant, measured.
 
@@ -57,11 +57,11 @@ class MeasuredVariant:
 
     name: str
     parent: str | None
-    strategy: str | None
-    parameters: int | None
-    verdict: Verdict | None
-    grounds: Grounds | None
-    network: str | None
+    strategy: str | None = None
+    parameters: int | None = None
+    verdict: Verdict | None = None
+    grounds: Grounds | None = None
+    network: str | None = None
     size_mb: float
     map50: float
     map50_draws: Array
