@@ -24,7 +24,7 @@ demo: $(READY) ## Compare eight variants of the shipped model on the built-in sc
 serve: $(READY) ## Run a Prefect server, the deployments and a worker until Ctrl-C
 	@$(BIN)/prunebench serve
 
-test: $(DEV) ## Run every test but those of servers and faults (6 minutes on two cores)
+test: $(DEV) ## Run every test but those of servers and faults (12 minutes on two cores)
 	@$(BIN)/python -m pytest
 
 test-faults: $(DEV) ## Run the tests of servers and faults: kills, outages, full disks (11 minutes on two cores)
