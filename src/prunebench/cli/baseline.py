@@ -31,6 +31,7 @@ def baseline(
     from prunebench.data.check import check_dataset
     from prunebench.data.dataset import resolve_dataset
     from prunebench.data.file_memo import remembering
+    from prunebench.measuring.host.fingerprint import cpu_flags, training_precision
     from prunebench.variants.retraining.baseline import Request, train_baseline
 
     dataset = resolve_dataset(data, cache_dir=data_dir)
@@ -43,6 +44,7 @@ def baseline(
         imgsz=imgsz,
         batch=batch,
         seed=seed,
+        precision=training_precision(cpu_flags()),
         threads=usable_cores(),
         image_hw=(imgsz, imgsz),
     )

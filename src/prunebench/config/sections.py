@@ -25,6 +25,7 @@ from prunebench.config.strategy_settings import (
     strategy_names,
 )
 
+Precision = Literal["float32", "bfloat16"]
 Alternative = Literal["int8", "resolution", "smaller"]
 """Controls that are asked for by name; the others follow from what is planned."""
 
@@ -107,6 +108,11 @@ class RetrainConfig(Section):
     epochs: Epochs = Field(10, description="Epochs per round.")
     imgsz: Side = Field(320, description="Square training size in pixels.")
     batch: Batch = Field(16, description="Images per batch.")
+    precision: Precision | Literal["auto"] = Field(
+        "auto",
+        description="What a training multiplies in; auto: bfloat16 where this CPU has instructions "
+        "for it, else float32. Weights, loss and validation are float32 in either.",
+    )
     threads: Threads | None = Field(
         None,
         description="Threads of a training; null: all the process may use, shared by trainings "

@@ -18,9 +18,11 @@ from prunebench.common.records import (
     VariantRecord,
     sha256_of,
 )
+from prunebench.config.sections import Precision, RetrainConfig
 from prunebench.config.strategy_settings import StrategySettings
 from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import Experiment
+from prunebench.measuring.host.fingerprint import cpu_flags, training_precision
 from prunebench.results.run_folder import save_variant
 from prunebench.steps.cache import Elsewhere, StepRun, run_step
 from prunebench.steps.events import Emit, StepBegun
@@ -74,11 +76,19 @@ def training_request(
         **shared.model_dump(include={"imgsz", "batch", "patience", "max_minutes", "loggers"}),
         "data_yaml": experiment.data_yaml,
         "recipe": experiment.recipe,
+        "precision": precision_of(shared),
         "threads": experiment.threads,
         "seed": config.seed,
         "image_hw": config.image.hw,
     }
     return TrainRequest(strategy=strategy, settings=settings, **{**values, **own})
+
+
+def precision_of(settings: RetrainConfig) -> Precision:
+    """What trainings multiply in, once this CPU is known."""
+    if settings.precision == "auto":
+        return training_precision(cpu_flags())
+    return settings.precision
 
 
 def trained_stock(
@@ -94,6 +104,7 @@ def trained_stock(
         model=model,
         data_yaml=experiment.data_yaml,
         seed=config.seed,
+        precision=precision_of(config.retrain),
         threads=experiment.threads,
         image_hw=config.image.hw,
         **config.baseline.model_dump(include={"lr0", "optimizer"}),

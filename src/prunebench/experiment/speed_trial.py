@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.common.records import Record
+from prunebench.config.sections import Precision
 from prunebench.steps.events import Emit, Stage
 
 MOST_TRIES = 3  # Batches that are timed at most, after one that warms up.
@@ -19,7 +20,8 @@ NARROWED = 0.4  # Time of all layers, averaged over the grid they are timed at, 
 class Request(Record):
     """Input of the step; ``model`` and ``images`` are absolute paths (or Ultralytics' name).
 
-    ``imgsz`` is the side trained at, ``hw`` (height, width) of the letterbox, in pixels.
+    ``imgsz`` is the side trained at, ``hw`` (height, width) of the letterbox, in pixels,
+    ``precision`` what a training multiplies in.
     """
 
     model: str
@@ -27,6 +29,7 @@ class Request(Record):
     images: tuple[str, ...]
     imgsz: int
     hw: tuple[int, int]
+    precision: Precision = "float32"
     layers: bool = False
     ignore: tuple[str, ...] = ()
 
@@ -57,17 +60,18 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pace:
     endless = itertools.cycle(map(Path, request.images))
     enough = list(itertools.islice(endless, BATCH * (MOST_TRIES + 1)))
     square = (request.imgsz, request.imgsz)
-    network.train().requires_grad_(True)
+    network.train().requires_grad_(True).to(memory_format=torch.channels_last)
     batches = batches_for(network, enough, MOST_TRIES + 1, imgsz=square, seed=0)
     started, trained = time.perf_counter(), 0
-    for index, loss in enumerate(training_losses(network, batches)):
-        loss.backward()
-        if index == 0:
-            started = time.perf_counter()
-            continue
-        trained += BATCH
-        if time.perf_counter() - started > ENOUGH_S:
-            break
+    with torch.autocast("cpu", torch.bfloat16, enabled=request.precision == "bfloat16"):
+        for index, loss in enumerate(training_losses(network, batches)):
+            loss.backward()
+            if index == 0:
+                started = time.perf_counter()
+                continue
+            trained += BATCH
+            if time.perf_counter() - started > ENOUGH_S:
+                break
     train_s = (time.perf_counter() - started) / trained
     network.eval()
 

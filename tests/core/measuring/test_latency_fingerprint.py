@@ -9,7 +9,12 @@ import pytest
 
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host import fingerprint as module
-from prunebench.measuring.host.fingerprint import fingerprint, int8_obstacle, kernel_block
+from prunebench.measuring.host.fingerprint import (
+    fingerprint,
+    int8_obstacle,
+    kernel_block,
+    training_precision,
+)
 
 
 def test_it_is_stable_and_says_what_it_should() -> None:
@@ -54,3 +59,18 @@ def test_kernel_block_is_the_one_of_the_widest_vectors(monkeypatch: pytest.Monke
 )
 def test_int8_pays_where_integers_have_a_dot_product(flags: set[str], said: str | None) -> None:
     assert int8_obstacle(frozenset(flags)) == said
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision"),
+    [
+        ({"avx512f", "avx512_bf16"}, "bfloat16"),
+        ({"amx_tile", "amx_bf16"}, "bfloat16"),
+        ({"asimd", "bf16"}, "bfloat16"),
+        ({"asimd", "sve"}, "float32"),
+        ({"avx2", "avx512f", "avx512_vnni"}, "float32"),
+        (set(), "float32"),
+    ],
+)
+def test_trainings_multiply_in_bfloat16_where_the_cpu_does(flags: set[str], precision: str) -> None:
+    assert training_precision(frozenset(flags)) == precision

@@ -16,7 +16,7 @@ from prunebench.common import cores
 from prunebench.common.cores import affinity, read_kernel_file
 from prunebench.common.records import Record
 from prunebench.common.versions import version_of
-from prunebench.config.sections import LatencyConfig
+from prunebench.config.sections import LatencyConfig, Precision
 from prunebench.measuring.session import SessionSettings
 
 ISA_FLAGS = {
@@ -100,6 +100,12 @@ def fingerprint(config: LatencyConfig) -> Fingerprint:
 def kernel_block() -> Literal[8, 16]:
     """Channels in a block of onnxruntime's convolution kernels (MLAS): 16 with AVX-512, else 8."""
     return 16 if "avx512f" in cpu_flags() else 8
+
+
+def training_precision(flags: frozenset[str]) -> Precision:
+    """What a CPU with these ``cpu_flags`` trains fastest in."""
+    multiplies = flags & {"avx512_bf16", "amx_bf16", "bf16"}  # The last is ARM's.
+    return "bfloat16" if multiplies else "float32"
 
 
 def int8_obstacle(flags: frozenset[str]) -> str | None:

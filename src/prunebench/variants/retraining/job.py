@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.common.records import FileRef, Record, Structure, TrainingSummary, sha256_of
+from prunebench.config.sections import Precision
 from prunebench.steps.events import Emit
 from prunebench.variants.checkpoint import load_checkpoint
 from prunebench.variants.retraining.state import TrainingState
@@ -21,6 +22,7 @@ class Budget(Record):
 
     Attributes:
         imgsz: Square training size in pixels.
+        precision: What layers multiply in.
         patience: Epochs without gain that end the training, 0 for never.
         max_minutes: Longest wall time over all attempts, or ``None``.
         loggers: Ultralytics' experiment trackers that follow the training.
@@ -31,6 +33,7 @@ class Budget(Record):
     epochs: int
     imgsz: int
     batch: int
+    precision: Precision = "float32"
     threads: int = 1
     seed: int = 0
     patience: int = 0
@@ -61,7 +64,7 @@ class Job:
 
     def digest(self) -> str:
         """Digest of all that decides the result; an interrupted training of it may continue."""
-        deciding = {"epochs", "imgsz", "batch", "seed", "patience", "max_minutes"}
+        deciding = {"epochs", "imgsz", "batch", "precision", "seed", "patience", "max_minutes"}
         parts = {
             "checkpoint": sha256_of(self.checkpoint),
             "data": sha256_of(Path(self.budget.data_yaml)),

@@ -88,7 +88,7 @@ class Session:
     def _callbacks(self) -> dict[str, Any]:
         return {
             "on_pretrain_routine_start": self._set_threads,
-            "on_pretrain_routine_end": self._compare_with_parent,
+            "on_pretrain_routine_end": self._set_up,
             "on_train_start": lambda trainer: self._progress.start(trainer.start_epoch),
             "on_train_epoch_start": self._seed_epoch,
             "on_train_batch_start": self._check_batch_size,
@@ -104,6 +104,12 @@ class Session:
         import torch
 
         torch.set_num_threads(self._budget.threads)
+
+    def _set_up(self, trainer: Any) -> None:
+        from prunebench.variants.retraining.arithmetic import train_in
+
+        self._compare_with_parent(trainer)
+        train_in(self._budget.precision, trainer)
 
     def _compare_with_parent(self, trainer: Any) -> None:
         """Count what was taken over from the checkpoint, before the first epoch."""

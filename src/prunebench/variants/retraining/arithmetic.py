@@ -1,0 +1,55 @@
+"""How a training on a CPU multiplies: layers in channels_last and in bfloat16, the loss in float32.
+
+oneDNN's convolutions work on channels_last without copying their input to and fro. Weights,
+gradients, BatchNorm's statistics, the optimizer and the EMA are float32 in either precision.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from ultralytics.utils.torch_utils import unwrap_model
+
+from prunebench.config.sections import Precision
+
+
+def train_in(precision: Precision, trainer: Any) -> None:
+    """Set up a trainer that is about to train, in place; it validates in float32."""
+    for network in (trainer.model, trainer.ema.ema):
+        network.to(memory_format=torch.channels_last)
+    if precision == "bfloat16":
+        # The trainer's own autocast, which is bfloat16 on a CPU. It refuses to be asked for that.
+        trainer.amp = True
+        keep_loss_in_float32(unwrap_model(trainer.model))
+
+
+def keep_loss_in_float32(network: Any) -> None:
+    """Let a network under autocast compute its loss in float32.
+
+    torch's list of what a CPU's autocast leaves in float32 lacks the losses of classes and boxes:
+    eight bits decide neither which anchor is nearest nor add up thousands of them.
+    """
+    criterion = network.init_criterion()
+    kind = type(criterion)
+    criterion.__class__ = type(kind.__name__, (_InFloat32, kind), {})
+    network.criterion = criterion
+
+
+class _InFloat32:
+    """What a criterion does differently, put before its class."""
+
+    def __call__(self, preds: Any, batch: Any) -> Any:
+        with torch.autocast("cpu", enabled=False):
+            return super().__call__(_as_float32(preds), batch)  # type: ignore[misc]
+
+
+def _as_float32(value: Any) -> Any:
+    """Every tensor of nested predictions in float32."""
+    if isinstance(value, torch.Tensor):
+        return value.float()
+    if isinstance(value, dict):
+        return {key: _as_float32(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_as_float32, value))
+    return value
