@@ -42,6 +42,7 @@ IN_ITS_PLACE: Final = {
     "name": "name",
     "time": "retrain.max_minutes",
     "cfg": "retrain.recipe",
+    "amp": "retrain.precision",
     "distill_model": "retrain.strategies.preserving.distill",
     "dis": "retrain.strategies.preserving.distill_weight",
 }
