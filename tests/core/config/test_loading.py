@@ -37,6 +37,7 @@ def test_report_configuration_is_the_reference_experiment() -> None:
     assert config.image.hw == (192, 320)
     assert config.accuracy.images == 100
     assert config.ranking.realtime_fps == 20
+    assert config.retrain.precision == "float32"
     preserving = config.retrain.strategies["preserving"]
     assert (preserving.freeze, preserving.lr0) == (0, 0.001)
     assert (preserving.warmup_epochs, preserving.close_mosaic) == (3, 10)
