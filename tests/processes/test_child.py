@@ -15,10 +15,17 @@ from pathlib import Path
 import psutil
 import pytest
 
+from prunebench.common.cores import physical_cores
 from prunebench.common.errors import CheckpointError, ChildFailed, StepError
 from prunebench.config.strategy_settings import PreservingSettings
 from prunebench.data.scenes import generate_scenes
-from prunebench.steps.child import ending_children, run_child, thread_environment
+from prunebench.steps.child import (
+    ONE_CORE_EACH,
+    binding,
+    ending_children,
+    run_child,
+    thread_environment,
+)
 from prunebench.steps.events import Event
 from prunebench.variants.retraining.step import Request as TrainRequest
 from prunebench.variants.structure import Request
@@ -117,3 +124,11 @@ def test_a_signal_ends_the_children_that_threads_wait_for(tmp_path: Path) -> Non
 def test_the_libraries_of_a_child_are_held_to_its_threads() -> None:
     environment = thread_environment(3)
     assert environment["OMP_NUM_THREADS"] == environment["MKL_NUM_THREADS"] == "3"
+
+
+@pytest.mark.parametrize("step", ["train", "baseline"])
+def test_a_training_on_every_core_has_a_core_for_each_thread(step: str) -> None:
+    every = physical_cores()
+    assert binding(step, every) == ONE_CORE_EACH
+    assert binding(step, every + 1) == binding(step, every - 1) == {}, "two may share the cores"
+    assert binding("accuracy", every) == {}, "what it starts would inherit one core"

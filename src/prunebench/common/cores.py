@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,27 @@ def affinity() -> tuple[int, ...]:
     if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0)))
     return tuple(range(os.cpu_count() or 1))
+
+
+ALLOWED = affinity()
+"""The CPUs of this process before torch is imported: OpenMP may then bind its threads to one each."""
+
+
+@contextlib.contextmanager
+def threads_anywhere() -> Iterator[None]:
+    """Let threads that are started in the block run on every CPU, though this one is bound to one.
+
+    A thread inherits the CPUs of the one that starts it.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    bound = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, ALLOWED)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, bound)
 
 
 def physical_cores(root: Path = Path("/sys/devices/system/cpu")) -> int:

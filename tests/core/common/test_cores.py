@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from prunebench.common import cores as module
 from prunebench.common.cores import (
+    affinity,
     cpu_quota,
     default_threads,
     memory_bytes,
     physical_cores,
+    threads_anywhere,
     usable_cores,
 )
 
@@ -89,3 +93,24 @@ def test_affinity_narrows_the_cores() -> None:
         assert usable_cores() == 1
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux binds a thread to a CPU")
+def test_a_thread_that_is_bound_starts_others_that_are_not() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def note() -> None:
+        seen.append(affinity())
+
+    def bound_to_one() -> None:
+        os.sched_setaffinity(0, affinity()[:1])
+        with threads_anywhere():
+            inner = threading.Thread(target=note)
+            inner.start()
+            inner.join()
+        note()
+
+    outer = threading.Thread(target=bound_to_one)
+    outer.start()
+    outer.join()
+    assert seen == [affinity(), affinity()[:1]]

@@ -45,6 +45,23 @@ def test_only_the_newest_copies_are_kept(interrupted: Path) -> None:
     assert sorted(p.name for p in (interrupted / "good").iterdir()) == ["best-2.pt", "last-2.pt"]
 
 
+def test_an_epoch_that_is_the_best_is_copied_once(tmp_path: Path) -> None:
+    store = StateStore(tmp_path, "request")
+    store.begin()
+    store.weights.mkdir(parents=True)
+    store.curves.write_text("epoch,loss\n")
+    for epoch, best in ((1, 1), (2, 1), (3, 3)):
+        (store.weights / "last.pt").write_bytes(b"epoch %d" % epoch)
+        (store.weights / "best.pt").write_bytes(b"epoch %d" % best)
+        store.save_epoch(epoch, finished=False, stopped=None)
+        copies = {f"last-{epoch}.pt", f"last-{best}.pt"}
+        assert {path.name for path in (tmp_path / "good").iterdir()} == copies
+        again = StateStore(tmp_path, "request")
+        again.begin()
+        assert (again.weights / "last.pt").read_bytes() == b"epoch %d" % epoch
+        assert (again.weights / "best.pt").read_bytes() == b"epoch %d" % best
+
+
 @pytest.mark.parametrize("name", ["last-2.pt", "best-2.pt"])
 @pytest.mark.parametrize("damage", [b"", b"last 3"])
 def test_starts_again_where_a_copy_is_damaged(interrupted: Path, name: str, damage: bytes) -> None:

@@ -21,6 +21,7 @@ from ultralytics.utils import NUM_THREADS
 from ultralytics.utils.patches import imread
 from ultralytics.utils.torch_utils import unwrap_model
 
+from prunebench.common.cores import threads_anywhere
 from prunebench.common.errors import DatasetError
 from prunebench.common.text import counted
 from prunebench.data.dataset import Dataset, Split, image_names, read_dataset
@@ -105,6 +106,10 @@ class _OnEveryImage:
     def build_dataset(self, img_path: Any, mode: Split = "train", batch: int | None = None) -> Any:
         """What Ultralytics' ``build_yolo_dataset`` builds, of every image of the split."""
         network: Any = unwrap_model(self.model)
+        with threads_anywhere():
+            return self._every_image(network, mode, batch)
+
+    def _every_image(self, network: Any, mode: Split, batch: int | None) -> EveryImage:
         return EveryImage(
             image_names(self._dataset, mode),
             imgsz=self.args.imgsz,

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from prunebench.common.files import write_atomically
-from prunebench.common.records import FileRef, Record
+from prunebench.common.records import FileRef, Record, sha256_of
 
 STATE_FILE = "state.json"
 GOOD_FOLDER = "good"
@@ -77,7 +77,11 @@ class StateStore:
         """
         last = self._keep(self.weights / "last.pt", f"last-{epochs}.pt")
         best_source = self.weights / "best.pt"
-        best = self._keep(best_source, f"best-{epochs}.pt") if best_source.is_file() else None
+        best = None
+        if best_source.is_file():
+            digest = sha256_of(best_source)
+            copies = [ref for ref in (last, self.state.best) if ref and ref.sha256 == digest]
+            best = copies[0] if copies else self._keep(best_source, f"best-{epochs}.pt")
         self.update(epochs=epochs, last=last, best=best, finished=finished, stopped=stopped)
         named = {Path(ref.path).name for ref in (last, best) if ref is not None}
         for path in (self.folder / GOOD_FOLDER).iterdir():
