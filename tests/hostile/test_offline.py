@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hostile_kit import good_data
 
-from prunebench.variants.retraining.fit import isolate_ultralytics
 from tests.conftest import ASSET, ROOT
 
 WATCHED = """
@@ -23,20 +21,6 @@ socket.getaddrinfo = socket.socket.connect = asked
 from flows import cli
 cli.main()
 """
-
-
-def test_a_training_fetches_no_font(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from ultralytics.data import utils as data_utils
-    from ultralytics.utils import checks
-
-    asked: list[str] = []
-    monkeypatch.setattr(data_utils, "check_font", checks.check_font)
-    monkeypatch.setattr(checks, "USER_CONFIG_DIR", tmp_path)
-    monkeypatch.setattr(checks.downloads, "is_url", lambda url, check: asked.append(url))
-    isolate_ultralytics()
-    data = data_utils.check_det_dataset(str(good_data(tmp_path / "scenes")))
-    assert len(data["names"]) == 7
-    assert asked == []
 
 
 @pytest.mark.parametrize(

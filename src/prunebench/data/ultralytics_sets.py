@@ -55,11 +55,13 @@ def download(named: Path, cache_dir: Path) -> Path:
     with contextlib.redirect_stdout(sys.stderr):
         from ultralytics.data.utils import check_det_dataset
 
-        home = datasets_folder()
-        folder = home / yaml.safe_load(named.read_text(encoding="utf-8"))["path"]
+        data: dict[str, Any] = yaml.safe_load(named.read_text(encoding="utf-8"))
+        folder = data["path"] = datasets_folder() / data["path"]
         begun = [path for path in (folder, *folder.parents) if not path.exists()]
+        wanted = data["val"] if isinstance(data["val"], list) else [data["val"]]
         try:
-            data = check_det_dataset(named.name)
+            if not all((folder / part).exists() for part in wanted):  # or it would fetch a font
+                data = check_det_dataset(named.name)
         except Exception as error:
             # Ultralytics and its download helpers raise many kinds, bare Exception among them.
             for path in begun:

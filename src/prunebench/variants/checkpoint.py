@@ -7,6 +7,7 @@ and refuses a file that would import anything else.
 from __future__ import annotations
 
 import copy
+import importlib
 import io
 import json
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from prunebench.common.errors import CheckpointError, StepError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Record
 from prunebench.common.text import first_line
-from prunebench.common.ultralytics_files import open_as_named
+from prunebench.common.ultralytics_files import import_offline, plainly_named
 from prunebench.config.sections import MOST_PIXELS
 from prunebench.variants.checkpoint_faults import (
     SUPPORTED_HEADS,
@@ -38,6 +39,12 @@ Network: TypeAlias = Any
 
 PROVENANCE_KEY = "prunebench"
 """Key of our own entry in a checkpoint; Ultralytics keeps to its own keys and ignores it."""
+
+OLD_MODULES = {
+    "loss": ("BboxLoss", "v8DetectionLoss", "v8SegmentationLoss"),
+    "tal": ("TaskAlignedAssigner",),
+}
+"""Classes that Ultralytics 8.0.100 to 8.0.135 pickled with a network, below ``yolo.utils`` then."""
 
 TRANSIENT = ("args", "criterion", "pt_path")
 TRANSIENT_IN_HEAD = ("shape", "anchors", "strides")
@@ -78,7 +85,7 @@ def load_checkpoint(path: Path) -> nn.Module:
 def load_parts(path: Path) -> tuple[Network, dict[str, Any], dict[str, Any]]:
     """The network as ``load_checkpoint`` does, the arguments of its training, and our own entry."""
     _refuse(container_fault(path), path)
-    open_as_named()
+    import_offline()
     from ultralytics.utils import DEFAULT_CFG_DICT
 
     try:
@@ -181,11 +188,21 @@ def _side(imgsz: Any) -> int | None:
 
 
 def _unpickled(path: Path) -> Mapping[Any, Any]:
+    import torch
     from ultralytics.nn import tasks
 
+    torch.serialization.add_safe_globals(
+        [
+            (getattr(importlib.import_module(f"ultralytics.utils.{module}"), name), f"{old}.{name}")
+            for module, names in OLD_MODULES.items()
+            for name in names
+            for old in [f"ultralytics.yolo.utils.{module}"]
+        ]
+    )
     ultralytics_tasks: Any = tasks
     try:
-        content: Mapping[Any, Any] = ultralytics_tasks.torch_safe_load(path, safe_only=True)[0]
+        with plainly_named(path) as (plain,):
+            content: Mapping[Any, Any] = ultralytics_tasks.torch_safe_load(plain, safe_only=True)[0]
     except Exception:  # a damaged pickle can raise anything
         _refuse(import_fault(path), path)
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import codecs
 import itertools
 import pickletools
@@ -161,6 +162,8 @@ def _description_fault(network: Any) -> Fault | None:
     description = getattr(network, "yaml", None)
     if not (isinstance(description, dict) and {"backbone", "head"} <= description.keys()):
         return "the description of its network (yaml) is missing", TRAIN_AGAIN
+    if (fault := layers_fault(description)) is not None:
+        return f"the description of its network (yaml) cannot be built ({fault})", TRAIN_AGAIN
     stride = getattr(network.model[-1], "stride", None)
     if not (isinstance(stride, torch.Tensor) and stride.numel() and int(stride.min()) > 0):
         return "the stride of its head is missing", TRAIN_AGAIN
@@ -169,6 +172,51 @@ def _description_fault(network: Any) -> Fault | None:
         counted = f"{first.in_channels} input channel{'' if first.in_channels == 1 else 's'}"
         return f"it takes {counted}, but images are read with {CHANNELS}", "train it on such images"
     return None
+
+
+def layers_fault(description: Mapping[str, Any]) -> str | None:
+    """Why a network's description is none of layers alone, of which Ultralytics calls each.
+
+    It evaluates an activation, too.
+    """
+    import torchvision
+    from torch import nn
+    from ultralytics.nn import tasks
+
+    try:
+        kinds = [kind for _, _, kind, _ in [*description["backbone"], *description["head"]]]
+    except (KeyError, TypeError, ValueError):
+        return "its backbone and head are no lists of layers"
+    for kind in kinds:
+        where, _, name = str(kind).rpartition(".")
+        known = {"nn": nn, "torchvision.ops": torchvision.ops, "": tasks}.get(where)
+        if not _is_layer(getattr(known, name, None)):
+            return f"it knows no layer {kind!r:.40}"
+    activation = description.get("activation")
+    if not activation or _is_activation(activation):
+        return None
+    return f"its activation, {activation!r:.40}, is no layer of torch.nn"
+
+
+def _is_layer(kind: Any) -> bool:
+    from torch import nn
+
+    return isinstance(kind, type) and issubclass(kind, nn.Module)
+
+
+def _is_activation(text: Any) -> bool:
+    """Whether it is written ``nn.ReLU()`` or ``torch.nn.LeakyReLU(0.1)``, with plain values."""
+    from torch import nn
+
+    try:
+        call: Any = ast.parse(text.strip(), mode="eval").body
+        values = [*call.args, *(keyword.value for keyword in call.keywords)]
+        for value in values:
+            ast.literal_eval(value)
+        where, _, name = ast.unparse(call.func).rpartition(".")
+    except (AttributeError, SyntaxError, TypeError, ValueError, RecursionError, MemoryError):
+        return False
+    return where in ("nn", "torch.nn") and _is_layer(getattr(nn, name, None))
 
 
 def running_fault(network: Any) -> Fault | None:

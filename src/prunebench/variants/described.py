@@ -8,9 +8,9 @@ from typing import Any
 
 from prunebench.common.errors import ConfigError
 from prunebench.common.text import first_line
-from prunebench.common.ultralytics_files import open_as_named
+from prunebench.common.ultralytics_files import import_offline
 from prunebench.variants.checkpoint import Network
-from prunebench.variants.checkpoint_faults import SUPPORTED_HEADS, running_fault
+from prunebench.variants.checkpoint_faults import SUPPORTED_HEADS, layers_fault, running_fault
 
 FIX = "use one of Ultralytics', such as yolov8n.yaml"
 
@@ -21,7 +21,7 @@ def stock_description(name: str, width: float | None = None) -> dict[str, Any]:
     ``name`` is Ultralytics' name of one or a path, ``width`` a multiplier of every layer's channels
     in place of that of its size.
     """
-    open_as_named()
+    import_offline()
     from ultralytics.nn import tasks
     from ultralytics.utils import YAML
 
@@ -52,6 +52,8 @@ def build_network(description: dict[str, Any], names: Mapping[int, str] | None =
     """
     from ultralytics.nn import tasks
 
+    if (fault := layers_fault(description)) is not None:
+        raise ValueError(fault)
     ultralytics_tasks: Any = tasks
     task = ultralytics_tasks.guess_model_task(description)
     builders = {

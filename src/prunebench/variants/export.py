@@ -15,6 +15,7 @@ from prunebench.common.errors import ParityError, StepError
 from prunebench.common.files import place, write_atomically
 from prunebench.common.records import Exported, FileRef, Parity, Record
 from prunebench.common.text import first_line
+from prunebench.common.ultralytics_files import plainly_named
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Stage
 from prunebench.variants.provenance import PROVENANCE_KEY, Provenance
@@ -99,14 +100,15 @@ def export_onnx(
     copy = folder / "model.pt"
     place(checkpoint, copy)
     try:
-        written = YOLO(copy).export(
-            format="onnx", imgsz=list(imgsz), opset=opset, simplify=True, dynamic=False, batch=1
-        )
+        with plainly_named(folder) as (plain,):
+            written = YOLO(plain / copy.name).export(
+                format="onnx", imgsz=list(imgsz), opset=opset, simplify=True, dynamic=False, batch=1
+            )
+            model = onnx.load(written)
     except Exception as error:  # torch, onnx and Ultralytics' asserts each raise their own
         raise StepError(
             "export", f"Ultralytics could not export it: {first_line(error)}"
         ) from error
-    model = onnx.load(written)
     entries = {entry.key: entry.value for entry in model.metadata_props if entry.key != "date"}
     onnx.helper.set_model_props(model, entries | dict(metadata or {}))
     target = folder / ONNX_FILE

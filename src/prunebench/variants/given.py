@@ -10,7 +10,7 @@ from pydantic import Field
 
 from prunebench.common.errors import ConfigError
 from prunebench.common.records import Audit, Record
-from prunebench.common.ultralytics_files import open_as_named
+from prunebench.common.ultralytics_files import import_offline
 from prunebench.config.sections import off_multiple
 from prunebench.config.targets import Goal
 from prunebench.steps.events import Emit, Stage
@@ -65,7 +65,7 @@ def open_given(request: Request) -> Given:
         CheckpointError: It cannot be read, pruned or trained.
         ConfigError: There is no such network, or what is asked does not fit it.
     """
-    open_as_named()
+    import_offline()
     from prunebench.variants.pruning.allocation import check_goal
     from prunebench.variants.pruning.paths import bundles_of, uniform_path
     from prunebench.variants.pruning.shapes import shapes_of

@@ -377,10 +377,16 @@ def test_a_dataset_ultralytics_knows_is_loaded_by_its_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The download itself needs the network; here its result lies on the disk already."""
-    from ultralytics.data import utils
+    import ultralytics.utils
+    from ultralytics.utils import checks
 
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("it asked the network for a font")
+
+    monkeypatch.setattr(checks, "USER_CONFIG_DIR", tmp_path)
+    monkeypatch.setattr(checks.downloads, "is_url", asked)
     make_dataset(tmp_path / "datasets" / "coco8")
-    monkeypatch.setattr(utils, "DATASETS_DIR", tmp_path / "datasets")
+    monkeypatch.setattr(ultralytics.utils, "DATASETS_DIR", tmp_path / "datasets")
     dataset = resolve_dataset("coco8", cache_dir=tmp_path / "cache")
     assert len(dataset.names) == 80
     assert dataset.root == tmp_path / "datasets" / "coco8"

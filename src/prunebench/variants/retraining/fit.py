@@ -81,24 +81,14 @@ def fit(
 
 
 def isolate_ultralytics(loggers: Collection[str] = ()) -> None:
-    """Switch off analytics, fonts and experiment trackers but ``loggers`` for this process.
+    """Switch off analytics and experiment trackers but ``loggers`` for this process.
 
     The user's own Ultralytics settings file is left as it is.
     """
-    from ultralytics.data import utils as data_utils
     from ultralytics.utils import SETTINGS
-    from ultralytics.utils.events import events
 
     # SETTINGS.update and SETTINGS[...] = ... would write the file.
     dict.update(SETTINGS, {"sync": False, **{name: name in loggers for name in INTEGRATIONS}})
-    events.enabled = False
-    # It fetches one wherever a dataset is read, for plots that are not drawn.
-    reading: Any = data_utils
-    reading.check_font = _no_font
-
-
-def _no_font(*_: Any) -> None:
-    pass
 
 
 def _finish(job: Job, store: StateStore, *, last_epoch: bool) -> Trained:

@@ -6,9 +6,11 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from prunebench.common.errors import StepError
+from prunebench.common.ultralytics_files import plainly_named
 from prunebench.steps.events import Restored, Stage
 from prunebench.variants.checkpoint import parameter_count
 from prunebench.variants.retraining.events import Progress
@@ -48,15 +50,22 @@ class Session:
         from prunebench.variants.retraining.every_image import on_every_image
 
         last = self._store.begin()
-        model = YOLO(self._job.checkpoint if last is None else last)
-        for event, callback in (*self._callbacks().items(), *callbacks.items()):
-            model.add_callback(event, callback)
+        self._store.fit.mkdir(parents=True, exist_ok=True)
         done = self._store.state.epochs
         whole = f"continuing after epoch {done} of {self._budget.epochs}"
         self._progress.tell(Stage(what=whole if done else "reading the images"))
+        arguments = self._arguments()
+        teachers = [Path(path) for path in [arguments.get("distill_model")] if path]
+        start = last or self._job.checkpoint
         try:
-            trainer = on_every_image(trainer or model.task_map[str(model.task)]["trainer"])
-            model.train(trainer=trainer, resume=last is not None, **self._arguments())
+            with plainly_named(start, self._store.fit, *teachers) as (start, folder, *teachers):
+                arguments |= [("distill_model", str(path)) for path in teachers]
+                model = YOLO(start)
+                model.add_callback("on_pretrain_routine_start", _read_back_from(folder))
+                for event, callback in (*self._callbacks().items(), *callbacks.items()):
+                    model.add_callback(event, callback)
+                trainer = on_every_image(trainer or model.task_map[str(model.task)]["trainer"])
+                model.train(trainer=trainer, resume=last is not None, **arguments)
         finally:
             self._store.update(seconds=self._seconds())
 
@@ -72,9 +81,9 @@ class Session:
             "imgsz": budget.imgsz,
             "batch": budget.batch,
             "workers": 0,
+            "save_dir": str(self._store.fit),
             "seed": budget.seed,
             "patience": budget.patience,
-            "save_dir": str(self._store.fit),
             "device": "cpu",
             "cache": "ram",
             "deterministic": True,
@@ -205,6 +214,16 @@ class Session:
 
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._started
+
+
+def _read_back_from(folder: Path) -> Callable[[Any], None]:
+    """Callback for what Ultralytics saves: it follows the links in ``save_dir``."""
+
+    def name_plainly(trainer: Any) -> None:
+        trainer.wdir = folder / "weights"
+        trainer.last, trainer.best = trainer.wdir / "last.pt", trainer.wdir / "best.pt"
+
+    return name_plainly
 
 
 def _loss(trainer: Any) -> float | None:
