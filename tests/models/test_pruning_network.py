@@ -68,7 +68,9 @@ def test_yolov8n_ends_where_torch_prunings_own_pruner_ends(
 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    name=st.sampled_from(["yolov8n", "yolo11n", "yolo26n", "yolov8n-seg", "yolo11n-seg"]),
+    name=st.sampled_from(
+        ["yolov8n", "yolo11n", "yolo12n", "yolo26n", "yolov8n-seg", "yolo11n-seg"]
+    ),
     ratio=st.floats(0.1, 0.9),
     round_to=st.sampled_from([None, 4, 8]),
 )

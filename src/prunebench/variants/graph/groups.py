@@ -201,7 +201,9 @@ def _candidates(network: nn.Module, dependencies: tp.DependencyGraph) -> Iterato
         width = module.out_channels
         layers = _group_of(dependencies, network, name, list(range(width)))
         if not _is_consistent(layers, dependencies):
-            raise _untraceable(network, name, "they are divided where no graph edge shows it")
+            block = ".".join(name.split(".")[:2])
+            what = f"it divides those of {name} where no graph edge shows it"
+            raise _untraceable(network, block, what)
         members = dict.fromkeys(
             names[dep.target.module]
             for dep, _ in layers
