@@ -93,6 +93,15 @@ def test_laws_hold_for_every_family_size_and_task(family: str, size: str, kind: 
     assert parameters(stock) / 4 < parameters(network) < 3 / 4 * parameters(stock)
 
 
+@pytest.mark.parametrize("ratio", [0.3, 0.9])
+@pytest.mark.parametrize("round_to", [None, 8])
+def test_no_layer_is_left_without_a_channel(ratio: float, round_to: int | None) -> None:
+    """The ghost network has layers of which depthwise ones take half, down to a single channel."""
+    network = assert_laws(tiny_network("yolov8n-ghost"), ratio, round_to)
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    assert min(min(module.weight.shape[:2]) for module in convolutions) >= 1
+
+
 def assert_laws(stock: Any, ratio: float, round_to: int | None) -> Any:
     """Prune a copy of a network, check what holds for every network, and hand it back."""
     network = copy.deepcopy(stock)

@@ -106,7 +106,7 @@ def network_fault(network: Any, content: Mapping[Any, Any]) -> Fault | None:
         if head is None:
             return "it is not a YOLO network", fix
         return (
-            f"its network ends in model.{len(network.model) - 1} ({kind}), which cannot be pruned",
+            f"its network ends in model.{len(layers) - 1} ({kind}), which cannot be pruned",
             fix,
         )
     if content.get("modelopt"):
@@ -233,7 +233,7 @@ def running_fault(network: Any) -> Fault | None:
         with torch.no_grad():
             copy.deepcopy(network).float().eval()(torch.zeros(1, CHANNELS, side, side))
     except Exception as error:  # whatever a layer stumbles over
-        return f"its network does not run ({first_line(error)})", TRAIN_AGAIN
+        return f"its network does not run ({first_line(error, 100)})", TRAIN_AGAIN
     return None
 
 

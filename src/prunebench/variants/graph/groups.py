@@ -336,6 +336,7 @@ def _nearest(node: tp.dependency.Node, side: str, names: Mapping[nn.Module, str]
 
 
 def _untraceable(network: nn.Module, name: str, why: str) -> StepError:
-    kind = type(network.get_submodule(name)).__name__
+    module: Any = network.get_submodule(name)
+    kind = type(module.stock if isinstance(module, SplitC2f) else module).__name__
     subject = f"{name} ({kind})" if name else kind
     return StepError("prune", f"the channels of {subject} cannot be followed: {why}")
