@@ -97,7 +97,7 @@ def network_fault(network: Any, content: Mapping[Any, Any]) -> Fault | None:
     if not isinstance(network, nn.Module):
         fix = "save it with Ultralytics, which stores the whole network"
         return "it holds weights but no network", fix
-    layers = getattr(network, "model", None)
+    layers: Any = getattr(network, "model", None)
     is_yolo = isinstance(network, BaseModel) and isinstance(layers, nn.Sequential)
     head: Any = layers[-1] if is_yolo and layers else None
     kind = type(head).__name__
