@@ -215,6 +215,22 @@ CASES = (
         "image.height: 96 is not a multiple of 64, the nearest is 128; the stride of this network",
     ),
     Case("a stride of 64", checkpoint(description="yolov8n-p6"), INIT, 0, "prunebench.yaml"),
+    Case("YOLO12", checkpoint(description="yolo12n"), INIT, 0, "prunebench.yaml"),
+    Case("YOLO12", checkpoint(description="yolo12n"), AUDIT, 0, "unpruned"),
+    *(
+        Case(
+            f"{name}, which cannot be pruned",
+            lambda folder: None,
+            f"init --model {name}.yaml --data {{scenes}}",
+            2,
+            says,
+        )
+        for name, says in {
+            "yolov10n": "it ends in model.23 (v10Detect)",
+            "yolov8s-world": "it ends in model.23 (WorldDetect)",
+            "rtdetr-l": "it ends in model.28 (RTDETRDecoder)",
+        }.items()
+    ),
     Case(
         "a class for all objects",
         checkpoint(single_class),
@@ -246,21 +262,21 @@ CASES = (
         lambda folder: None,
         "init --model coco8.yaml --data {scenes}",
         2,
-        "the model is no description of a detection or segmentation network",
+        "it describes no network that can be pruned (its backbone and head are no lists of layers)",
     ),
     Case(
         "a classifier",
         lambda folder: None,
         "plan --model yolov8n-cls.yaml --data {scenes}",
         2,
-        "it is one for classify",
+        "it describes no network that can be pruned (it ends in model.9 (Classify))",
     ),
     Case(
         "a network whose channels cannot be followed",
         lambda folder: None,
         "plan --model yolov9t.yaml --data {scenes}",
         2,
-        "it cannot be pruned: the channels of model.2.cv1.conv (Conv2d) cannot be followed",
+        "it cannot be pruned: the channels of model.2 (ELAN1) cannot be followed",
     ),
     Case(
         "a target out of reach",

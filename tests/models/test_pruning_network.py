@@ -68,7 +68,9 @@ def test_yolov8n_ends_where_torch_prunings_own_pruner_ends(
 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    name=st.sampled_from(["yolov8n", "yolo11n", "yolo26n", "yolov8n-seg", "yolo11n-seg"]),
+    name=st.sampled_from(
+        ["yolov8n", "yolo11n", "yolo12n", "yolo26n", "yolov8n-seg", "yolo11n-seg"]
+    ),
     ratio=st.floats(0.1, 0.9),
     round_to=st.sampled_from([None, 4, 8]),
 )
@@ -89,6 +91,15 @@ def test_laws_hold_for_every_family_size_and_task(family: str, size: str, kind: 
     network = assert_laws(stock, 0.5, 8)
     # A layer halved on both sides keeps a quarter of its weights, one left alone keeps more.
     assert parameters(stock) / 4 < parameters(network) < 3 / 4 * parameters(stock)
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.9])
+@pytest.mark.parametrize("round_to", [None, 8])
+def test_no_layer_is_left_without_a_channel(ratio: float, round_to: int | None) -> None:
+    """The ghost network has layers of which depthwise ones take half, down to a single channel."""
+    network = assert_laws(tiny_network("yolov8n-ghost"), ratio, round_to)
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    assert min(min(module.weight.shape[:2]) for module in convolutions) >= 1
 
 
 def assert_laws(stock: Any, ratio: float, round_to: int | None) -> Any:

@@ -14,7 +14,7 @@ from prunebench.variants.pruning.importance import score_groups
 from prunebench.variants.pruning.shapes import shapes_of
 from prunebench.variants.structure import structure_of
 
-MODELS = ("yolov8n", "yolo11n", "yolo26n", "yolov8n-seg", "yolo11n-seg")
+MODELS = ("yolov8n", "yolo11n", "yolo12n", "yolo26n", "yolov8n-seg", "yolo11n-seg")
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -23,14 +23,18 @@ def stock_network(name: str, *, names: dict[int, str] = NAMES) -> Any:
 
 
 def tiny_network(name: str) -> Any:
-    """The same layers at width 0.125, with random weights and BatchNorm statistics."""
+    """The same layers at width 0.125, with random weights and BatchNorm statistics.
+
+    YOLO12 has its own width of 0.25: its attention takes multiples of 32 channels.
+    """
     return copy.deepcopy(_tiny_network(name))
 
 
 @functools.cache
 def _tiny_network(name: str) -> Any:
     description = yaml_model_load(f"{name}.yaml")
-    description["scales"] = {"t": [0.33, 0.125, 1024]}
+    width = 0.25 if name.startswith("yolo12") else 0.125
+    description["scales"] = {"t": [0.33, width, 1024]}
     description["scale"] = "t"
     description["yaml_file"] = f"tiny-{name}.yaml"
     torch.manual_seed(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
 from prunebench.common.records import Interval
 
@@ -57,9 +58,13 @@ def compact(interval: Interval) -> str:
     return f"{interval.estimate:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, the name of its class where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def first_line(error: BaseException, width: int | None = None) -> str:
+    """The first line of an error's message, the name of its class where it has none.
+
+    Words beyond ``width`` characters are left out.
+    """
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if width is None else textwrap.shorten(line, width, placeholder=" ...")
 
 
 def slug(text: str) -> str:

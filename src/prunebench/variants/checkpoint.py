@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from prunebench.common.errors import CheckpointError, StepError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Record
-from prunebench.common.text import first_line
 from prunebench.common.ultralytics_files import import_offline, plainly_named
 from prunebench.config.sections import MOST_PIXELS
 from prunebench.variants.checkpoint_faults import (
@@ -106,9 +105,9 @@ def load_parts(path: Path) -> tuple[Network, dict[str, Any], dict[str, Any]]:
         raise
     except Exception as error:  # a damaged pickle can raise anything, and hold anything
         raise CheckpointError(
-            f"it cannot be read as an Ultralytics checkpoint ({first_line(error)})",
+            "it cannot be read as an Ultralytics checkpoint: it is damaged, or none",
             where=path,
-            fix="give a checkpoint that Ultralytics wrote, made of its own classes only",
+            fix="copy it again, or give one that Ultralytics wrote, of its own classes only",
         ) from error
     return network, train_args, _own_entry(content)
 

@@ -97,15 +97,18 @@ def network_fault(network: Any, content: Mapping[Any, Any]) -> Fault | None:
     if not isinstance(network, nn.Module):
         fix = "save it with Ultralytics, which stores the whole network"
         return "it holds weights but no network", fix
-    layers = getattr(network, "model", None)
+    layers: Any = getattr(network, "model", None)
     is_yolo = isinstance(network, BaseModel) and isinstance(layers, nn.Sequential)
-    head: Any = layers[-1] if is_yolo and layers is not None and len(layers) else None
-    if type(head).__name__ not in SUPPORTED_HEADS:
-        tasks = " or ".join(sorted(set(SUPPORTED_HEADS.values())))
-        ending = f"its network ends in {type(head).__name__}"
-        what = "it is not a YOLO network" if head is None else ending
-        fix = "give a YOLOv8, YOLO11 or YOLO26 checkpoint of such a task"
-        return f"{what}, but only {tasks} models are supported", fix
+    head: Any = layers[-1] if is_yolo and layers else None
+    kind = type(head).__name__
+    if kind not in SUPPORTED_HEADS:
+        fix = "give a detection or segmentation checkpoint of YOLOv8, YOLO11, 12 or 26"
+        if head is None:
+            return "it is not a YOLO network", fix
+        return (
+            f"its network ends in model.{len(layers) - 1} ({kind}), which cannot be pruned",
+            fix,
+        )
     if content.get("modelopt"):
         return "it is quantized", "give the float checkpoint it was made from"
     if any(name.endswith("_mask") for name, _ in network.named_buffers()):
@@ -230,7 +233,7 @@ def running_fault(network: Any) -> Fault | None:
         with torch.no_grad():
             copy.deepcopy(network).float().eval()(torch.zeros(1, CHANNELS, side, side))
     except Exception as error:  # whatever a layer stumbles over
-        return f"its network does not run ({first_line(error)})", TRAIN_AGAIN
+        return f"its network does not run ({first_line(error, 100)})", TRAIN_AGAIN
     return None
 
 

@@ -54,17 +54,12 @@ def build_network(description: dict[str, Any], names: Mapping[int, str] | None =
 
     if (fault := layers_fault(description)) is not None:
         raise ValueError(fault)
-    ultralytics_tasks: Any = tasks
-    task = ultralytics_tasks.guess_model_task(description)
-    builders = {
-        "detect": ultralytics_tasks.DetectionModel,
-        "segment": ultralytics_tasks.SegmentationModel,
-    }
-    if task not in builders:
-        raise ValueError(f"it is one for {task}")
+    kinds = [row[2] for row in [*description["backbone"], *description["head"]]]
+    if kinds[-1] not in SUPPORTED_HEADS:
+        raise ValueError(f"it ends in model.{len(kinds) - 1} ({kinds[-1]})")
+    task = SUPPORTED_HEADS[kinds[-1]]
+    builders: Any = {"detect": tasks.DetectionModel, "segment": tasks.SegmentationModel}
     network = builders[task](description, nc=None if names is None else len(names), verbose=False)
-    if (head := type(network.model[-1]).__name__) not in SUPPORTED_HEADS:
-        raise ValueError(f"it ends in {head}")
     network.task = task
     network.names = dict(names or {index: str(index) for index in range(network.model[-1].nc)})
     return network.eval()
@@ -86,8 +81,7 @@ def described_network(
     except Exception as error:
         # Ultralytics' parser raises whatever a wrong description makes it stumble over.
         raise ConfigError(
-            "the model is no description of a detection or segmentation network "
-            f"({first_line(error)})",
+            f"it describes no network that can be pruned ({first_line(error)})",
             where=name,
             fix=FIX,
         ) from error

@@ -45,7 +45,7 @@ def open_network(model: str, ignore: Sequence[str] = ()) -> Opened:
             raise ValueError("it ends in another layer")
     except Exception as error:  # the parser raises whatever a wrong description makes it stumble on
         raise CheckpointError(
-            f"the description of its network (yaml) cannot be built ({first_line(error)})",
+            f"the description of its network (yaml) cannot be built ({first_line(error, 100)})",
             where=model,
             fix="train it again",
         ) from error

@@ -230,19 +230,20 @@ def _widths(network: Network) -> dict[str, int]:
 def _macs(network: Network, imgsz: tuple[int, int]) -> int:
     """Multiply-accumulates of every convolution and of attention's two matrix products."""
     from torch import nn
-    from ultralytics.nn.modules.block import Attention
+    from ultralytics.nn.modules.block import AAttn, Attention
 
     total = 0
 
     def count(_: str, module: Any, given: Tensor, output: Tensor) -> None:
         nonlocal total
-        if isinstance(module, Attention):
-            positions = given.shape[-2] * given.shape[-1]
-            total += module.num_heads * positions**2 * (module.key_dim + module.head_dim)
+        if isinstance(module, Attention | AAttn):
+            pairs = (given.shape[-2] * given.shape[-1]) ** 2 // getattr(module, "area", 1)
+            keys = getattr(module, "key_dim", module.head_dim)
+            total += module.num_heads * pairs * (keys + module.head_dim)
             return
         # Every weight meets each output pixel, in a transposed convolution each input pixel.
         swept = given if isinstance(module, nn.ConvTranspose2d) else output
         total += module.weight.numel() * swept.shape[-2] * swept.shape[-1]
 
-    run_watched(network, imgsz, (nn.Conv2d, nn.ConvTranspose2d, Attention), count)
+    run_watched(network, imgsz, (nn.Conv2d, nn.ConvTranspose2d, Attention, AAttn), count)
     return total

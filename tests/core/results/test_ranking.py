@@ -319,6 +319,13 @@ def test_beside_a_baseline_that_finds_nothing_nothing_is_recommended() -> None:
     assert "efficiency without a ratio, as an mAP50 may be 0" in told(effect, ranking)
 
 
+@pytest.mark.parametrize(("map50", "nothing"), [(0.049, True), (0.05, False), (0.051, False)])
+def test_the_floor_of_a_baseline_is_five_points(map50: float, nothing: bool) -> None:
+    ranking = finding({"a": map50, "b": map50})
+    kinds = [warning.kind for warning in ranking.warnings]
+    assert ("finds_nothing" in kinds, ranking.advice == ()) == (nothing, nothing)
+
+
 def test_a_ratio_needs_both_ends() -> None:
     ranking = finding({"a": 0.8, "b": 0.7, "c": 0.0})
     assert ranking.difference("efficiency", "a", "b").interval is not None

@@ -45,7 +45,7 @@ def test_yolov8n_with_seven_classes(yolov8n: Structure) -> None:
     assert yolov8n.macs_imgsz == (192, 320)
 
 
-@pytest.mark.parametrize("name", ["yolov8n-seg", "yolo11n"])
+@pytest.mark.parametrize("name", ["yolov8n-seg", "yolo11n", "yolo12n"])
 def test_macs_agree_with_torchs_counter(name: str) -> None:
     """Transposed convolutions and attention are counted too."""
     fused = tiny_network(name).fuse(verbose=False)

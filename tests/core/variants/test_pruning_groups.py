@@ -120,7 +120,7 @@ def test_a_module_that_reshapes_its_channels_is_named(monkeypatch: pytest.Monkey
 
 
 def test_a_module_that_divides_its_channels_is_named() -> None:
-    with pytest.raises(StepError, match=r"model\.2\.cv1\.conv \(Conv2d\).*divided"):
+    with pytest.raises(StepError, match=r"model\.2 \(C2f\).*divides those of model\.2\.cv1\.conv"):
         trace(tiny_network("yolov8n"))
 
 

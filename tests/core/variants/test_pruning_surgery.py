@@ -21,7 +21,7 @@ from prunebench.variants.graph.surgery import (
 )
 
 
-@pytest.fixture(params=["yolov8n", "yolo11n", "yolo26n"])
+@pytest.fixture(params=["yolov8n", "yolo11n", "yolo12n", "yolo26n"])
 def network(request: pytest.FixtureRequest) -> Any:
     return tiny_network(request.param)
 

@@ -201,7 +201,9 @@ def _candidates(network: nn.Module, dependencies: tp.DependencyGraph) -> Iterato
         width = module.out_channels
         layers = _group_of(dependencies, network, name, list(range(width)))
         if not _is_consistent(layers, dependencies):
-            raise _untraceable(network, name, "they are divided where no graph edge shows it")
+            block = ".".join(name.split(".")[:2])
+            what = f"it divides those of {name} where no graph edge shows it"
+            raise _untraceable(network, block, what)
         members = dict.fromkeys(
             names[dep.target.module]
             for dep, _ in layers
@@ -334,6 +336,7 @@ def _nearest(node: tp.dependency.Node, side: str, names: Mapping[nn.Module, str]
 
 
 def _untraceable(network: nn.Module, name: str, why: str) -> StepError:
-    kind = type(network.get_submodule(name)).__name__
+    module: Any = network.get_submodule(name)
+    kind = type(module.stock if isinstance(module, SplitC2f) else module).__name__
     subject = f"{name} ({kind})" if name else kind
     return StepError("prune", f"the channels of {subject} cannot be followed: {why}")

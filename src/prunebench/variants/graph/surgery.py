@@ -42,6 +42,11 @@ class SplitC2f(nn.Module):
                 setattr(self, name, getattr(stock, name))
         self.train(stock.training)
 
+    @property
+    def stock(self) -> Any:
+        """The module it stands in for."""
+        return self._stock[0]
+
     def forward(self, x: Tensor) -> Tensor:
         """Same as ``C2f.forward``, x (batch, channels, height, width)."""
         halves = [self.cv0(x), self.cv1(x)]
@@ -51,7 +56,7 @@ class SplitC2f(nn.Module):
 
     def fold(self) -> nn.Module:
         """The stock module with the present weights; both halves must be equally wide."""
-        stock: Any = self._stock[0]
+        stock = self.stock
         width = self.cv0.conv.out_channels
         if self.cv1.conv.out_channels != width:
             raise StepError(
