@@ -135,9 +135,11 @@ def _estimate(config: Config, *, quiet: bool, as_json: bool) -> None:
     """Check the inputs, try how fast this host is, and print the plan with its time."""
     from prunebench.cli.views.plan import estimate_view, plan_view
     from prunebench.experiment.dry_run import dry_run
-    from prunebench.experiment.prepare import check
+    from prunebench.experiment.prepare import check, output_folder
+    from prunebench.operating.destinations import check_destinations
 
     with shown_progress(stderr_console(), quiet=quiet):
+        check_destinations(config.store, config.mlflow, output_folder(config))
         checked = check(config)
         found = dry_run(checked)
     plain = found.model_dump(mode="json") | {"low_s": found.low_s, "high_s": found.high_s}

@@ -38,8 +38,10 @@ def run_shown(config: Config, console: Console, *, quiet: bool) -> Any:
     """Check the inputs, run the flow with its progress shown, and return its state."""
     with shown_progress(console, quiet=quiet) as clock:
         stage("checking the model, the data and the output folder")
-        from prunebench.experiment.prepare import check, checked_already
+        from prunebench.experiment.prepare import check, checked_already, output_folder
+        from prunebench.operating.destinations import check_destinations
 
+        check_destinations(config.store, config.mlflow, output_folder(config))
         checked = check(config)
         parents = {variant.name: variant.parent for variant in checked.variants}
         parallel = config.retrain.parallel_trainings
