@@ -24,6 +24,9 @@ UNUSABLE = {
     f"run --model {ASSET} --data nosuch.yaml store=nonsense://b": "store: nonsense://b: it cannot",
     f"run --model {ASSET} --data nosuch.yaml {MLFLOW}": "mlflow.uri: http://127.0.0.1:9 does not "
     "answer; start the server, correct the address, or leave the section out",
+    f"run --model {ASSET} --data nosuch.yaml 'devices=[pi5]' store=memory://s": (
+        "devices: devices take their work from a Prefect server, and there is none; start"
+    ),
     f"run --model {ASSET} --data nosuch.yaml --out {{inputs}}/file": "the output path is a file",
     f"init --model {ASSET} --data nosuch.yaml --file {{inputs}}/file/c.yaml": "it cannot be "
     "written (Not a directory); choose another file with --file",
