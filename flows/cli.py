@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from flows.console import shown_progress, stderr_console
-from flows.running import result_of, run_shown, set_up_prefect
+from flows.running import check_other_hosts, result_of, run_shown, set_up_prefect
 from prunebench.cli import app
 from prunebench.cli.options import (
     ConfigOption,
@@ -138,6 +138,7 @@ def _estimate(config: Config, *, quiet: bool, as_json: bool) -> None:
     from prunebench.experiment.prepare import check
 
     with shown_progress(stderr_console(), quiet=quiet):
+        check_other_hosts(config)
         checked = check(config)
         found = dry_run(checked)
     plain = found.model_dump(mode="json") | {"low_s": found.low_s, "high_s": found.high_s}

@@ -12,6 +12,8 @@ from prefect.states import Completed, Failed, State
 from flows.run_log import log_ranking, progress_logged
 from prunebench.common.errors import PrunebenchError
 from prunebench.common.files import sole_user
+from prunebench.common.records import DeviceName
+from prunebench.operating.destinations import check_destinations
 from prunebench.operating.rebenchmark import Source, find_sources
 from prunebench.operating.regressions import (
     Regression,
@@ -46,7 +48,7 @@ def rebenchmark(
     registry: str | None = None,
     store: str | None = None,
     store_cache_gb: float = 5.0,
-    device: str | None = None,
+    device: DeviceName | None = None,
 ) -> State[Any]:
     """Measure finished variants again on this host; what is slower is measured a second time.
 
@@ -64,6 +66,7 @@ def rebenchmark(
         that a second measurement confirmed; failed where a promoted variant could not be measured.
     """
     confine(run=None if store else run, out=out, registry=registry, store=store)
+    check_destinations(store, None, Path(out))
     asked = run
     if store is not None and run is not None:
         run = fetch(run, store, out, store_cache_gb)

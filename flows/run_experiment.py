@@ -13,7 +13,8 @@ from prunebench.common.files import sole_user
 from prunebench.common.records import Failure, VariantRecord
 from prunebench.config.loading import Config
 from prunebench.experiment.plan import PlannedVariant
-from prunebench.experiment.prepare import output_folder
+from prunebench.experiment.prepare import output_folder, was_checked
+from prunebench.operating.destinations import check_destinations
 from prunebench.steps.child import ending_children
 from prunebench.steps.events import stage
 from tasks.crashed_runs import settle_last_run
@@ -42,6 +43,8 @@ def run_experiment(config: Config) -> State[Any]:
     check_devices(config)
     check_cluster(config)
     out = output_folder(config)
+    if not was_checked(config):
+        check_destinations(config.store, config.mlflow, out)
     with progress_logged(), sole_user(out), ending_children():
         settle_last_run(out)
         experiment = prepare_experiment(config)

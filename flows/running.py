@@ -34,12 +34,27 @@ def set_up_prefect() -> None:
     os.environ.setdefault("PREFECT_CLIENT_RETRY_EXTRA_CODES", "500")
 
 
+def check_other_hosts(config: Config) -> None:
+    """Refuse what a run needs of other hosts and will not get, before it looks at the data."""
+    from prunebench.experiment.prepare import output_folder
+    from prunebench.operating.destinations import check_destinations
+
+    check_destinations(config.store, config.mlflow, output_folder(config))
+    if config.devices or config.engine != "local":
+        from tasks.dask_cluster import check_cluster
+        from tasks.devices import check_devices
+
+        check_devices(config)
+        check_cluster(config)
+
+
 def run_shown(config: Config, console: Console, *, quiet: bool) -> Any:
     """Check the inputs, run the flow with its progress shown, and return its state."""
     with shown_progress(console, quiet=quiet) as clock:
         stage("checking the model, the data and the output folder")
         from prunebench.experiment.prepare import check, checked_already
 
+        check_other_hosts(config)
         checked = check(config)
         parents = {variant.name: variant.parent for variant in checked.variants}
         parallel = config.retrain.parallel_trainings

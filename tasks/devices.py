@@ -13,6 +13,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Cancelling, Pending, State
 
 from prunebench.common.errors import ConfigError, InputError, StepError
@@ -39,6 +40,10 @@ def check_devices(config: Config) -> None:
     """Refuse devices, before anything is trained, if the server has no deployment for them."""
     if not config.devices:
         return
+    fix = "start the server with `make serve`, and set PREFECT_API_URL to it"
+    if not PREFECT_API_URL.value():
+        what = "devices take their work from a Prefect server, and there is none"
+        raise ConfigError(what, where="devices", fix=fix)
     try:
         with get_client(sync_client=True) as client:
             client.read_deployment_by_name(DEPLOYMENT)
@@ -46,7 +51,7 @@ def check_devices(config: Config) -> None:
         raise ConfigError(
             f"the Prefect server has no deployment {DEPLOYMENT}",
             where="devices",
-            fix="start the server with `make serve`, and set PREFECT_API_URL to it",
+            fix=fix,
         ) from error
 
 

@@ -75,7 +75,8 @@ def test_a_run_outlasts_a_database_that_is_gone(rig: Rig) -> None:
 
 def test_a_run_outlasts_a_store_that_is_gone(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     out = rig.new_out("store")
-    flow_run = rig.start_at(out, "rank", store=STORE)
+    with s3_server(rig.s3_port):
+        flow_run = rig.start_at(out, "rank", store=STORE)
     release(out, "rank")
     time.sleep(GONE_S)
     assert rig.serve.call(flow_run)["state"]["type"] == "RUNNING"

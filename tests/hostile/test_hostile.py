@@ -10,9 +10,15 @@ import pytest
 from hostile_kit import INPUTS, Case, content_of
 
 from prunebench.config.loading import Config
-from tests.hostile import checkpoints, configurations, exported, runs
+from tests.hostile import checkpoints, configurations, destinations, exported, runs
 
-CASES = (*checkpoints.CASES, *configurations.CASES, *exported.CASES, *runs.CASES)
+CASES = (
+    *checkpoints.CASES,
+    *configurations.CASES,
+    *destinations.CASES,
+    *exported.CASES,
+    *runs.CASES,
+)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}: {case.command.split()[0]}")

@@ -68,17 +68,6 @@ def test_a_model_that_is_no_network_description(data_yaml: Path, tmp_path: Path)
         run(request_for(data_yaml, "absent.yaml"), tmp_path, lambda event: None)
 
 
-def test_a_checkpoint_must_end_in_pt(data_yaml: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"ends in \.pt; use base\.pt"):
-        train_baseline(
-            request_for(data_yaml, "yolov8n.yaml"),
-            tmp_path / "base.onnx",
-            command="",
-            emit=lambda event: None,
-        )
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_the_shipped_checkpoint_is_the_described_one() -> None:
     said = json.loads(ASSET.with_suffix(".json").read_text(encoding="utf-8"))
     assert said["file"] == ASSET.name

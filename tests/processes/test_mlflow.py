@@ -25,11 +25,10 @@ from prunebench.cli import app
 from prunebench.common.errors import ConfigError, StepError
 from prunebench.config.loading import parse_config
 from prunebench.config.mlflow import MlflowConfig
-from prunebench.experiment.prepare import check
+from prunebench.operating.destinations import check_destinations
 from prunebench.operating.mlflow import PARENT_TAG, RUN_TAG, log_to_mlflow
 from prunebench.results.outcome import read_outcome
 from prunebench.results.run_folder import read_variants
-from tests.conftest import tiny_values
 
 STARTUP_S = 180
 EXPERIMENT = "pruned"
@@ -211,9 +210,9 @@ def test_a_missing_extra_is_told_before_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
-    values = tiny_values(tmp_path / "out", mlflow={"uri": "http://127.0.0.1:5000"})
+    settings = MlflowConfig(uri="http://127.0.0.1:5000")
     with pytest.raises(ConfigError) as refused:
-        check(parse_config(values))
+        check_destinations(None, settings, tmp_path / "out")
     assert refused.value.exit_code == 2
     assert "pip install 'prunebench[mlflow]'" in str(refused.value)
     assert not (tmp_path / "out").exists()

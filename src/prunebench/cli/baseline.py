@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from prunebench.cli.options import DataDirOption, app, tell
+from prunebench.common.errors import ConfigError
 from prunebench.steps.events import Epoch, Event, text_of
 
 
@@ -28,12 +29,16 @@ def baseline(
 ) -> None:
     """Train a baseline from scratch and write its checkpoint with a JSON that says how."""
     from prunebench.common.cores import usable_cores
+    from prunebench.common.files import check_output_file
     from prunebench.data.check import check_dataset
     from prunebench.data.dataset import resolve_dataset
     from prunebench.data.file_memo import remembering
     from prunebench.measuring.host.fingerprint import cpu_flags, training_precision
     from prunebench.variants.retraining.baseline import Request, train_baseline
 
+    if out.suffix != ".pt":
+        raise ConfigError("a checkpoint ends in .pt", where=out, fix=f"use {out.stem}.pt")
+    check_output_file(out, "--out")
     dataset = resolve_dataset(data, cache_dir=data_dir)
     with remembering(dataset.yaml, data_dir) as memo:
         check_dataset(dataset, memo=memo)

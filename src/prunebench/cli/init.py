@@ -24,12 +24,13 @@ def init(
     data_dir: DataDirOption = Path("runs/.data"),
 ) -> None:
     """Look at a model and its data and write a commented configuration for them."""
-    from prunebench.common.files import write_atomically
+    from prunebench.common.files import check_output_file, write_atomically
     from prunebench.experiment.first_config import first_config
     from prunebench.steps.events import listening
 
     if file.exists():
         raise InputError("the file exists already", where=file, fix="choose another with --file")
+    check_output_file(file, "--file")
     with listening(show_stage):
         text = first_config(model, data, file=str(file), cache_dir=data_dir)
     write_atomically(file, text)

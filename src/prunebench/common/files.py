@@ -89,6 +89,19 @@ def check_output_folder(folder: Path, *, needed_bytes: int = NEEDED_BYTES) -> No
         raise OutputError(why, where=folder, fix="choose another folder with --out") from error
 
 
+def check_output_file(file: Path, option: str) -> None:
+    """Prove that ``file`` can be written, without a trace; OutputError where not."""
+    parent = next(folder for folder in file.absolute().parents if folder.exists())
+    obstacle = "it is a folder" if file.is_dir() else None
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        obstacle = f"it cannot be written ({error.strerror})"
+    if obstacle is not None:
+        raise OutputError(obstacle, where=file, fix=f"choose another file with {option}")
+
+
 def full_disk(folder: Path, error: Exception | None = None) -> str | None:
     """Why a write failed if the disk of ``folder`` is full, by ``error`` or what is left."""
     free = shutil.disk_usage(folder).free

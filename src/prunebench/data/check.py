@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -17,7 +17,7 @@ from prunebench.common.text import counted
 from prunebench.data.dataset import Dataset, Split, image_names, read_dataset, splits_of
 from prunebench.data.file_memo import FileMemo
 from prunebench.data.labels import check_labels, label_path
-from prunebench.steps.events import stage
+from prunebench.steps.events import counting
 
 LISTED: Final = 5  # Images a sentence names
 
@@ -68,15 +68,18 @@ def check_dataset(
     objects = {
         split: {
             image: check_labels(label_path(image), memo, classes=classes, task=task)
-            for image in image_names(dataset, split)
+            for image in _counted(dataset, split)
         }
         for split in dict.fromkeys((*splits, *splits_of(dataset)))
     }
+    for split in splits:
+        # What need not be decoded to be known; an image that is not there is told as that.
+        known = (bool(count) or not memo.size(image) for image, count in objects[split].items())
+        _require_labelled(dataset, split, any(known))
     images = {image for found in objects.values() for image in found}
-    flawed = memo.flaws(
-        sorted(images), lambda done: stage(f"read {done:,} of {len(images):,} images")
-    )
-    if flawed and bad_images == "refuse":
+    refused = bad_images == "refuse"
+    flawed = memo.flaws(sorted(images), soon=refused)
+    if flawed and refused:
         fix = "restore or remove {}, or let a configuration say bad_images: skip"
         raise DatasetError(
             flawed_sentence(dataset, flawed),
@@ -88,13 +91,23 @@ def check_dataset(
         for split, found in objects.items()
     }
     for split in splits:
-        if not labelled[split]:
-            raise DatasetError(
-                f"the {split} split has no labelled image",
-                where=dataset.yaml,
-                fix="put YOLO label files (.txt) into the labels folder beside images",
-            )
+        _require_labelled(dataset, split, labelled[split] > 0)
     return Found(flawed, labelled)
+
+
+def _counted(dataset: Dataset, split: Split) -> Iterator[str]:
+    """The images of a split, whose label files take a while if there are many."""
+    images = image_names(dataset, split)
+    return counting(images, len(images), f"label files of the {split} split")
+
+
+def _require_labelled(dataset: Dataset, split: Split, there: bool) -> None:
+    if not there:
+        raise DatasetError(
+            f"the {split} split has no labelled image",
+            where=dataset.yaml,
+            fix="put YOLO label files (.txt) into the labels folder beside images",
+        )
 
 
 def flawed_sentence(dataset: Dataset, flawed: Mapping[str, str]) -> str:

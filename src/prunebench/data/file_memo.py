@@ -15,7 +15,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -23,14 +23,12 @@ from typing import Any, Final, NamedTuple
 from prunebench.common.cores import usable_cores
 from prunebench.common.errors import DatasetError
 from prunebench.common.files import write_atomically
-from prunebench.common.records import sha256_of
 from prunebench.data.images import decoding_quietly, flaw_of
+from prunebench.steps.events import counting
 
 VERSION: Final = 2  # Raise it with every change of what an image or a label file may be
 UNSEEN: Final = "-"  # A file that was not looked at as an image
 TICK_NS: Final = 2 * 10**9  # coarsest clock of a file system in use: FAT's, in nanoseconds
-
-TOLD_SECONDS: Final = 10.0
 
 
 class _Seen(NamedTuple):
@@ -81,10 +79,10 @@ class FileMemo:
             self._digests[file] = known
         return known
 
-    def flaws(self, images: Iterable[str], tell: Callable[[int], None]) -> dict[str, str]:
+    def flaws(self, images: Iterable[str], *, soon: bool = False) -> dict[str, str]:
         """Why images cannot be used, by file; those that can be are left out.
 
-        ``tell`` is given how many of them were read since, every ``TOLD_SECONDS``.
+        ``soon``: where some are known without reading any, those alone.
         """
         found, unknown = {}, []
         for image in images:
@@ -101,18 +99,16 @@ class FileMemo:
                 self._digests[image], self._flaws[image] = digest, flaw
                 if flaw:
                     found[image] = flaw
-        told = time.monotonic()
+        if found and soon:
+            return found
         with decoding_quietly(), ThreadPool(usable_cores()) as pool:
-            looked_at = pool.imap(_look_at, unknown, chunksize=8)
-            for done, (image, (digest, flaw)) in enumerate(zip(unknown, looked_at, strict=True)):
+            looked_at = zip(unknown, pool.imap(_look_at, unknown, chunksize=16), strict=True)
+            for image, (digest, flaw) in counting(looked_at, len(unknown), "images"):
                 if digest:
                     self._digests[image], self._flaws[image] = digest, flaw
                     self._read_one = True
                 if flaw:
                     found[image] = flaw
-                if time.monotonic() > told + TOLD_SECONDS:
-                    told = time.monotonic()
-                    tell(done + 1)
         return found
 
     def save(self) -> None:
@@ -168,15 +164,21 @@ def remembering(data_yaml: Path, cache_dir: Path) -> Iterator[FileMemo]:
 def _look_at(image: str) -> tuple[str, str]:
     """Digest of an image file, "" where it cannot be read, and its flaw, "" where it has none."""
     try:
-        content = Path(image).read_bytes()
+        content = _content(image)
     except OSError as error:
         return "", f"cannot be read ({error.strerror})"
     return hashlib.sha256(content).hexdigest(), flaw_of(content, image) or ""
 
 
+def _content(file: str) -> bytes:
+    # Half the time of a path object's: there may be hundreds of thousands.
+    with open(file, "rb", buffering=0) as stream:  # noqa: PTH123
+        return stream.read()
+
+
 def _digest(file: str) -> str:
     try:
-        return sha256_of(Path(file))
+        return hashlib.sha256(_content(file)).hexdigest()
     except OSError as error:
         raise DatasetError(
             f"the file cannot be read ({error.strerror})", where=file, fix="check its permissions"

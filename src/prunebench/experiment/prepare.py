@@ -24,7 +24,6 @@ from prunebench.common.files import check_output_folder, write_atomically
 from prunebench.common.records import Audit, Record, Structure, sha256_of
 from prunebench.common.versions import check_versions
 from prunebench.config.loading import Config
-from prunebench.config.mlflow import require_mlflow
 from prunebench.config.strategy_settings import TrainingSettings
 from prunebench.data.check import check_dataset, evaluation_split, flawed_sentence, leave_out
 from prunebench.data.dataset import (
@@ -150,8 +149,6 @@ def check(config: Config) -> Checked:
     if checkpoint is not None:
         require_checkpoint(checkpoint)
         checkpoint = checkpoint.resolve()
-    if config.mlflow is not None:
-        require_mlflow()
     require_loggers(config.retrain.loggers)
     stage(f"reading {Path(config.model).name}")
     given = Given.model_validate(_in_child("given", given_request(config)))
@@ -209,6 +206,12 @@ def check(config: Config) -> Checked:
     )
     checked._dataset = dataset
     return checked
+
+
+def was_checked(config: Config) -> bool:
+    """Whether ``prepare`` takes over what was checked before."""
+    checked = _checked.get()
+    return checked is not None and checked.config == config
 
 
 def prepare(config: Config) -> Experiment:

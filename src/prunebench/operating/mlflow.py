@@ -103,7 +103,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Logged:
         return _log(MlflowClient(tracking_uri=settings.uri), stored, settings, emit)
     except (MlflowException, RequestException) as error:
         again = f"`{_command(stored, settings)}` logs the run later"
-        raise StepError("logging", f"{settings.uri} {_reason(error)}; {again}") from error
+        raise StepError("logging", f"{settings.uri} {reason_of(error)}; {again}") from error
 
 
 def _command(stored: ReportedRun, settings: MlflowConfig) -> str:
@@ -118,7 +118,8 @@ def _command(stored: ReportedRun, settings: MlflowConfig) -> str:
     return shlex.join(command)
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException, refused: str = "did not take the run") -> str:
+    """What became of a request: no answer, or ``refused`` and what the server says."""
     from requests.exceptions import ConnectionError, Timeout
 
     cause: BaseException | None = error
@@ -126,7 +127,7 @@ def _reason(error: BaseException) -> str:
         if isinstance(cause, ConnectionError | Timeout):
             return "does not answer"
         cause = cause.__context__
-    return f"did not take the run ({str(error).splitlines()[0].rstrip('.')})"
+    return f"{refused} ({str(error).splitlines()[0].rstrip('.')})"
 
 
 def _log(client: MlflowClient, stored: ReportedRun, settings: MlflowConfig, emit: Emit) -> Logged:

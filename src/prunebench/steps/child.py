@@ -44,6 +44,7 @@ STEP_MODULES: Mapping[str, str] = {
     "quantize": "prunebench.variants.int8.step",
     "accuracy": "prunebench.measuring.accuracy",
     "diagnose": "prunebench.measuring.profile",
+    "destinations": "prunebench.operating.destinations",
     "mlflow": "prunebench.operating.mlflow",
 }
 """Step name to the module that holds its ``Request`` record and its ``run`` function."""

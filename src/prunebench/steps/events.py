@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
-from typing import Annotated, Literal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter
 
 from prunebench.common.records import Record
 from prunebench.common.text import counted
+
+T = TypeVar("T")
+TOLD_S: Final = 10.0  # Longest silence of what counts
 
 
 class _Told(Record):
@@ -156,6 +160,17 @@ def announce(event: Event) -> None:
         listeners = tuple(_listeners)
     for listener in listeners:
         listener(event)
+
+
+def counting(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """The items; how many were taken is told after 1, 2, 4 ... seconds, then every ``TOLD_S``."""
+    began = told = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - told >= min(TOLD_S, max(1, told - began)):
+            told = now
+            stage(f"read {done:,} of {total:,} {what}")
 
 
 def stage(what: str, variant: str | None = None) -> None:

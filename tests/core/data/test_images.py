@@ -11,6 +11,7 @@ from dataset_kit import append, cut, make_images, state_of
 from PIL import Image, ImageOps
 
 from prunebench.common.errors import DatasetError
+from prunebench.data import file_memo
 from prunebench.data.check import check_dataset, flawed_sentence, leave_out
 from prunebench.data.dataset import dataset_digest, images_of, read_dataset
 from prunebench.data.images import flaw_of, usable_image
@@ -101,7 +102,8 @@ def test_bad_images_are_listed_and_can_be_left_out(tmp_path: Path) -> None:
     said = (
         "2 images cannot be used: images/train/1.jpg cannot be decoded; images/train/2.jpg is empty"
     )
-    with pytest.raises(DatasetError, match=f"{said}; restore or remove them"):
+    empty = r"1 image cannot be used: images/train/2\.jpg is empty; restore or remove it"
+    with pytest.raises(DatasetError, match=empty):  # known before any is decoded
         check_dataset(dataset)
     found = check_dataset(dataset, bad_images="skip")
     assert flawed_sentence(dataset, found.flawed) == said
@@ -115,6 +117,19 @@ def test_bad_images_are_listed_and_can_be_left_out(tmp_path: Path) -> None:
     assert (again.yaml, dataset_digest(again)) == (kept.yaml, dataset_digest(kept))
     assert dataset_digest(kept) == dataset_digest(read_dataset(kept.yaml))
     assert state_of(tmp_path / "data") == before
+
+
+def test_what_is_known_without_decoding_is_told_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = read_dataset(make_images(tmp_path, suffix="jpg"))
+    decoded: list[str] = []
+    monkeypatch.setattr(file_memo, "flaw_of", lambda content, name: decoded.append(name))
+    for label in (tmp_path / "labels" / "val").iterdir():
+        label.unlink()
+    with pytest.raises(DatasetError, match="val split has no labelled image"):
+        check_dataset(dataset)
+    assert decoded == []
 
 
 def test_a_split_of_bad_images_alone_is_an_error(tmp_path: Path) -> None:

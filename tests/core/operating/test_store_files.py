@@ -51,6 +51,12 @@ def test_what_is_put_is_got_and_put_once(url: str, tmp_path: Path) -> None:
     assert (tmp_path / "got" / "a.bin").read_bytes() == source.read_bytes()
 
 
+def test_trying_it_leaves_no_file(url: str, tmp_path: Path) -> None:
+    store = FileStore(url, tmp_path / "cache", 1)
+    store.try_writing()
+    assert store._fs.find(store._root) == []
+
+
 def test_documents(url: str, tmp_path: Path) -> None:
     store = FileStore(url, tmp_path / "cache", 1)
     store.write_document("runs/a", {"b": [1]})
@@ -121,6 +127,8 @@ def test_a_url_that_cannot_be_used_and_a_store_out_of_reach(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(OSError, match=r"does not answer|Connect"):
         FileStore(f"s3://{BUCKET}/x", tmp_path / "cache", 1).put(file_of(tmp_path, b"content"))
+    with pytest.raises(OSError, match="does not answer"):
+        FileStore(f"s3://{BUCKET}/x", tmp_path / "cache", 1).try_writing()
 
 
 def test_a_run_that_is_not_there_is_told_beside_those_that_are(tmp_path: Path) -> None:

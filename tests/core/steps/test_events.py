@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from prunebench.steps.events import Batch, Epoch, share_done, text_of
+from prunebench.steps import events
+from prunebench.steps.events import Batch, Epoch, counting, listening, share_done, text_of
 
 
 @pytest.mark.parametrize(
@@ -29,3 +32,12 @@ def test_a_validation_is_no_training() -> None:
     val = train.model_copy(update={"phase": "val"})
     assert text_of(val) == "epoch 2/4, validation batch 1/3"
     assert share_done(val) == 0.5
+
+
+def test_what_counts_is_never_silent_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that goes on a second per look: after 1, 2, 4 ... seconds, then every ten."""
+    monkeypatch.setattr(events, "time", SimpleNamespace(monotonic=itertools.count().__next__))
+    told: list[str] = []
+    with listening(lambda event: told.append(text_of(event))):
+        assert list(counting(range(40), 40, "images")) == list(range(40))
+    assert told == [f"read {done} of 40 images" for done in (1, 2, 4, 8, 16, 26, 36)]

@@ -60,6 +60,15 @@ class FileStore:
         self._cache = cache
         self.cache_gb = cache_gb
 
+    def try_writing(self) -> None:
+        """Write a small file, read it and remove it."""
+        probe = f"{self._root}/incoming/{uuid.uuid4().hex}"
+        with self._reaching():
+            self._fs.makedirs(self._fs._parent(probe), exist_ok=True)
+            self._fs.pipe_file(probe, b"prunebench")
+            self._fs.cat_file(probe)
+            self._fs.rm_file(probe)
+
     def put(self, path: Path) -> Stored:
         """Upload a file unless it is there, and verify what arrived."""
         stored = Stored(sha256=sha256_of(path), bytes=path.stat().st_size)

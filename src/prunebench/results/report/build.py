@@ -10,7 +10,7 @@ from prunebench.common.files import write_atomically
 from prunebench.results.messages.catalogue import ENGLISH, Messages
 from prunebench.results.report.cards import cards
 from prunebench.results.report.document import Document, Section, section
-from prunebench.results.report.figure_files import write_figures
+from prunebench.results.report.figure_files import require_browser, write_figures
 from prunebench.results.report.render import to_html, to_markdown
 from prunebench.results.report.sections.answer import answer, guide
 from prunebench.results.report.sections.changes import changes
@@ -57,6 +57,8 @@ def build_report(
             that language, or figures are asked for where no browser can draw them.
     """
     messages = Messages(lang)
+    if figures:
+        require_browser()
     with fitting_together(folder):
         run = read_stored_run(folder, outcome)
         document = compose(run, messages)

@@ -38,12 +38,7 @@ def write_figures(document: Document, folder: Path) -> None:
     figures = [b for section in document.sections for b in section.blocks if isinstance(b, Figure)]
     if not figures:
         return
-    if (browser := installed_browser()) is None:
-        raise InputError(
-            "drawing figures into files needs Chromium or Chrome, and none is installed here",
-            fix="install it (Debian: apt-get install chromium), or save a figure with the camera "
-            "button that report.html shows above it",
-        )
+    browser = require_browser()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="prunebench-figures-") as scratch:
         drawings = [_drawing(f, kind, Path(scratch)) for f in figures for kind in SCALES]
@@ -51,6 +46,17 @@ def write_figures(document: Document, folder: Path) -> None:
         for drawing in drawings:
             drawn: Path = drawing["path"]
             write_atomically(folder / drawn.name, drawn.read_bytes())
+
+
+def require_browser() -> str:
+    """Path of the browser that draws; InputError where there is none."""
+    if (browser := installed_browser()) is None:
+        raise InputError(
+            "drawing figures into files needs Chromium or Chrome, and none is installed here",
+            fix="install it (Debian: apt-get install chromium), or save a figure with the camera "
+            "button that report.html shows above it",
+        )
+    return browser
 
 
 def installed_browser() -> str | None:

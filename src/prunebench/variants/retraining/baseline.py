@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import cv2
 
-from prunebench.common.errors import ConfigError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import sha256_of
 from prunebench.data.dataset import read_dataset
@@ -57,12 +56,10 @@ def train_baseline(request: Request, out: Path, *, command: str, emit: Emit) -> 
         command: Command line that was given, for the JSON.
 
     Raises:
-        ConfigError: ``model`` is no network description, or ``out`` does not end in ``.pt``.
+        ConfigError: ``model`` is no network description.
         DatasetError: The data YAML cannot be used.
         StepError: The training failed.
     """
-    if out.suffix != ".pt":
-        raise ConfigError("a checkpoint ends in .pt", where=out, fix=f"use {out.stem}.pt")
     folder = out.parent / f".{out.stem}-training"
     trained = _train(request, folder, emit)
     write_atomically(out, (folder / trained.checkpoint.path).read_bytes())
