@@ -51,7 +51,6 @@ def request(checkpoint: Path, image: Path, **changes: Any) -> Request:
         "checkpoint": str(checkpoint),
         "imgsz": HW,
         "opset": 17,
-        "rewrite": "exact",
         "images": (str(image),),
         "box_tolerance_px": 0.5,
         "score_tolerance": 0.005,

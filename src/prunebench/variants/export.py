@@ -44,7 +44,7 @@ class Request(Record):
     checkpoint: str
     imgsz: tuple[int, int]
     opset: int
-    rewrite: Rewrite
+    rewrite: Rewrite = "exact"
     images: tuple[str, ...]
     box_tolerance_px: float
     score_tolerance: float
