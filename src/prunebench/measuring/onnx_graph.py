@@ -90,17 +90,3 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
 def is_conv(node: onnx.NodeProto) -> bool:
     """Whether a node is a convolution, transposed or not."""
     return node.op_type in ("Conv", "ConvTranspose")
-
-
-def is_silu(node: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) -> bool:
-    """Whether a node is one of the two of ``x * sigmoid(x)`` behind a convolution."""
-    given: list[Any] = [makers.get(name) for name in node.input]
-    if not all(given):
-        return False
-    if node.op_type == "Sigmoid":
-        return is_conv(given[0])
-    return (
-        node.op_type == "Mul"
-        and {maker.op_type for maker in given} == {"Conv", "Sigmoid"}
-        and any(maker.op_type == "Sigmoid" and maker.input[0] in node.input for maker in given)
-    )

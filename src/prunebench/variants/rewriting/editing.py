@@ -95,6 +95,13 @@ class Graph:
         """Add a node like another one, of other inputs; the name of its output."""
         return self.add(node.op_type, name, inputs, **attributes(node))
 
+    def define(self, function: onnx.FunctionProto) -> None:
+        """Let the model use an operator that it defines itself for who does not have it."""
+        from onnx import helper
+
+        self._model.opset_import.append(helper.make_opsetid(function.domain, 1))
+        self._model.functions.append(function)
+
     def replace(self, old: str, new: str) -> None:
         """Let every node that takes the tensor ``old`` take ``new``, which is of its shape."""
         self._shapes[new] = self.shape(old)
