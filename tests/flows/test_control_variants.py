@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # The shipped checkpoint was trained at 160 pixels.
         image={"height": 64, "width": 96},
         retrain={"strategies": {}},
-        controls=["int8", "resolution"],
+        controls=["int8", "resolution", "plain-export"],
         quantize={"variants": ["pruned"], "calibration_images": 4, "max_map50_loss": 0.99},
     )
     state = run_experiment(parse_config(values), return_state=True)
@@ -48,6 +48,7 @@ def test_every_control_is_measured_beside_the_pruned_variants(folder: Path) -> N
         "pruned": None,
         "baseline-96x160": "trained-size",
         "baseline-32x64": "resolution",
+        "baseline-plain": "plain-export",
         "baseline-int8": "int8",
         "pruned-int8": None,
     }
@@ -100,6 +101,30 @@ def test_the_lower_resolution_is_the_same_checkpoint_at_its_own_letterbox(
     assert now.macs * 3 == before.macs
     assert baseline.accuracy is not None
     assert lower.accuracy.instances == baseline.accuracy.instances
+
+
+def test_the_plain_export_is_the_same_network_whose_graph_is_not_rewritten(
+    folder: Path, variants: dict[str, VariantRecord]
+) -> None:
+    plain, baseline, pruned = (variants[name] for name in ("baseline-plain", "baseline", "pruned"))
+    assert plain.checkpoint is not None
+    assert baseline.checkpoint is not None
+    assert plain.checkpoint.sha256 == baseline.checkpoint.sha256
+    exported = [variant.exported for variant in (plain, baseline, pruned)]
+    assert [one and one.rewriting and any(one.rewriting.done.values()) for one in exported] == [
+        None,
+        True,
+        True,
+    ]
+    assert plain.audit is not None
+    assert baseline.audit is not None
+    assert plain.audit.verdict == "unpruned"
+    assert plain.audit.structure == baseline.audit.structure
+    assert plain.accuracy is not None
+    assert baseline.accuracy is not None
+    assert plain.accuracy.map50 == pytest.approx(baseline.accuracy.map50, abs=1e-3)
+    changed = {one.variant for one in read_outcome(folder).rankings[0].changes}
+    assert "baseline-plain" not in changed
 
 
 def test_a_quantized_sibling_is_its_parents_file_in_int8(

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import cv2
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 from pruning_kit import HW, tiny_network
 
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.inference import OnnxNetwork
 from prunebench.measuring.onnx_graph import convolutions, integer_convolutions, module_of
-from prunebench.measuring.session import SessionSettings
+from prunebench.measuring.session import SessionSettings, open_session, session_options
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_provenance
 from prunebench.variants.audit import audit_file
 from prunebench.variants.checkpoint import save_checkpoint
 from prunebench.variants.export import export_onnx
 from prunebench.variants.int8.quantizer import Quantizer
+from prunebench.variants.int8.silu import with_one_operator
+from prunebench.variants.rewriting.apply import rewrite_file
 
 SESSION = SessionSettings.of(LatencyConfig())
 
@@ -75,6 +80,66 @@ def test_all_but_the_decoding_of_a_head(name: str, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolo26n", "yolov8n-seg"])
+def test_a_rewritten_network_on_integers(name: str, tmp_path: Path) -> None:
+    path = export(name, tmp_path)
+    counted = audit_file(path).counted
+    rewrite_file(path)
+    image = tmp_path / "image.png"
+    cv2.imwrite(str(image), np.random.default_rng(0).integers(0, 255, (54, 96, 3), dtype=np.uint8))
+    work = tmp_path / "work"
+    work.mkdir()
+    quantizer = Quantizer(path, HW, "u8", SESSION, work)
+    quantizer.calibrate([image], lambda event: None)
+    written = quantizer.write("all")
+    model = onnx.load(written)
+
+    # Whatever falls back to float does so silently.
+    options = session_options(SESSION)
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    open_session(str(written), options)
+    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node)
+    assert kinds["QLinearConv"] == len(integer_convolutions(model)) == len(quantizer.layers)
+    assert kinds["QuickGelu"] == sum(n.op_type == "QuickGelu" for n in model.graph.node) > 50
+
+    scales = {node.output[0]: node.input[1] for node in model.graph.node if "Dequ" in node.op_type}
+    stored = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    joined = [n for n in model.graph.node if n.op_type == "Concat" and n.input[0] in scales]
+    assert len(joined) >= 10
+    for node in joined:
+        assert len({float(stored[scales[taken]]) for taken in node.input}) == 1
+
+    ours = audit_file(written)
+    assert ours.counted == counted is not None
+    assert ours.onnx is not None
+    assert len(quantizer.layers) > ours.onnx.integer_layers > 40
+    modules = {module_of(n.input[1]) for n in convolutions(model)}
+    assert ours.onnx.integer_layers == len(modules) - len(quantizer.kept_float)
+
+
+def test_a_runtime_without_the_operator_finds_it_in_the_file(tmp_path: Path) -> None:
+    """The reference evaluator knows standard operators alone."""
+    x = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [4])
+    y = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [4])
+    nodes = [
+        helper.make_node("Sigmoid", ["x"], ["gate"], name="gate"),
+        helper.make_node("Mul", ["gate", "x"], ["silu"], name="silu"),
+        helper.make_node("Neg", ["silu"], ["y"], name="neg"),
+    ]
+    graph = helper.make_graph(nodes, "silu", [x], [y])
+    plain = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = with_one_operator(plain)
+    assert [node.op_type for node in model.graph.node] == ["QuickGelu", "Neg"]
+    values = np.array([-20, -1, 0.5, 30], np.float32)
+    expected = -values / (1 + np.exp(-values))
+    (found,) = ReferenceEvaluator(model).run(None, {"x": values})
+    assert found == pytest.approx(expected, abs=1e-6)
+    onnx.save(model, tmp_path / "silu.onnx")
+    session = open_session(str(tmp_path / "silu.onnx"), session_options(SESSION))
+    assert session.run(None, {"x": values})[0] == pytest.approx(expected, abs=1e-6)
+
+
 def test_module_names() -> None:
     assert module_of("model.0.conv.weight") == "model.0.conv"
+    assert module_of("model.2.cv1.conv.weight#half0#low") == "model.2.cv1.conv"
     assert module_of("model.0.conv.weight_DequantizeLinear_Output") == "model.0.conv"

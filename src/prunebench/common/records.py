@@ -203,17 +203,30 @@ class Parity(Record):
     score_tolerance: float
 
 
+class Rewriting(Record):
+    """How an exported graph was rewritten into one that computes the same in less time.
+
+    By pass, places that were rewritten (``done``), and those that look like it at first and are
+    otherwise than the pass knows them (``unknown``), so that they are as they were.
+    """
+
+    done: dict[str, int]
+    unknown: dict[str, int]
+
+
 class Exported(Record):
     """An ONNX file with its operator set and (height, width) of its letterbox in pixels.
 
     ``parity`` is its differences from the checkpoint, ``None`` of a quantized file: that computes
-    something else on purpose, and its loss is measured in mAP.
+    something else on purpose, and its loss is measured in mAP. ``rewriting`` is ``None`` of a file
+    that is as Ultralytics exports it.
     """
 
     onnx: FileRef
     parity: Parity | None
     opset: int
     imgsz: tuple[int, int]
+    rewriting: Rewriting | None = None
 
 
 class Quantization(Record):
@@ -318,6 +331,7 @@ class VariantRecord(Record):
         parent: Name of the variant it was made from, ``None`` for the baseline.
         steps: The chain of steps that made it, in order.
         imgsz: (height, width) of a letterbox of its own in pixels, ``None``: the run's.
+        plain: Whether it is exported without the run's rewriting.
         checkpoint: ``None`` of a quantized variant, which was made from an ONNX file.
         failure: Set when a step failed; later fields are then ``None``.
         budget: Set where it is a smaller stock network.
@@ -328,6 +342,7 @@ class VariantRecord(Record):
     parent: str | None
     steps: tuple[str, ...]
     imgsz: tuple[int, int] | None = None
+    plain: bool = False
     checkpoint: FileRef | None = None
     audit: Audit | None = None
     training: TrainingSummary | None = None

@@ -116,7 +116,8 @@ class Config(Section):
         (),
         description="Cheap alternatives measured beside the pruned variants: int8 (the unpruned "
         "model in INT8), resolution (it at the next lower letterbox), smaller (a smaller stock "
-        "network with the same budget of training).",
+        "network with the same budget of training), plain-export (the unpruned model as "
+        "Ultralytics exports it, without `export.rewrite`).",
     )
     retrain: RetrainConfig = Field(default_factory=RetrainConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)

@@ -26,11 +26,14 @@ from prunebench.config.strategy_settings import (
 )
 
 Precision = Literal["float32", "bfloat16"]
-Alternative = Literal["int8", "resolution", "smaller"]
+Alternative = Literal["int8", "resolution", "smaller", "plain-export"]
 """Controls that are asked for by name; the others follow from what is planned."""
 
 Control = Literal[Alternative, "retrained", "trained-size"]
 """What an unpruned variant stands for, that pruned ones are held against."""
+
+Rewrite = Literal["exact", "none"]
+"""Whether exported graphs are rewritten into ones that compute the same in less time."""
 
 Logger = Literal["clearml", "comet", "tensorboard", "wandb"]
 
@@ -178,6 +181,11 @@ class ExportConfig(Section):
     """ONNX export and its parity check."""
 
     opset: int = Field(17, ge=12, le=21, description="ONNX operator set.")
+    rewrite: Rewrite = Field(
+        "exact",
+        description="exact: rewrite every exported graph into one that computes the same in less "
+        "time; none: leave it as Ultralytics exports it.",
+    )
     parity_images: int = Field(
         4, ge=1, le=1000, description="Real images compared with the checkpoint."
     )

@@ -42,16 +42,17 @@ from prunebench.variants.structure import Request as InspectRequest
 def at_letterbox(
     experiment: Experiment,
     planned: PlannedVariant,
-    imgsz: tuple[int, int],
     parent: VariantRecord,
     emit: Emit,
 ) -> tuple[FileRef, Structure]:
-    """The parent's checkpoint, counted at another letterbox."""
+    """The parent's checkpoint, counted at the letterbox that is planned."""
     source = checkpoint_of(experiment, parent)
     target = variant_file(experiment, planned.name, "model.pt")
     place(source, target)
     checkpoint = FileRef.of(target, experiment.run_folder)
-    request = InspectRequest(checkpoint=str(source), imgsz=imgsz)
+    request = InspectRequest(
+        checkpoint=str(source), imgsz=planned.imgsz or experiment.config.image.hw
+    )
     run = run_cached(experiment, "inspect", request, {"checkpoint": checkpoint.sha256}, emit)
     return checkpoint, Structure.model_validate(run.result)
 

@@ -2,6 +2,7 @@
 
 ``int8``: the unpruned model in INT8. ``resolution``: it at the next lower letterbox. ``smaller``: a
 smaller stock network, trained for as many epochs as baseline and retraining took together.
+``plain-export``: it as Ultralytics exports it.
 ``trained-size``: the unpruned model at the size it was trained at, where the letterbox is another.
 """
 

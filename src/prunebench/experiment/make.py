@@ -67,8 +67,8 @@ def make_variant(
     judged_by = parent
     if parent is None:
         checkpoint, structure, training = _baseline(experiment, planned, emit)
-    elif planned.imgsz is not None:
-        checkpoint, structure = at_letterbox(experiment, planned, planned.imgsz, parent, emit)
+    elif planned.imgsz is not None or planned.is_plain:
+        checkpoint, structure = at_letterbox(experiment, planned, parent, emit)
     elif planned.control == "smaller" and baseline is not None:
         # A stock network of its own: nothing of the pruned one is in it.
         judged_by = None
@@ -123,6 +123,7 @@ def make_variant(
         experiment,
         planned,
         imgsz=planned.imgsz,
+        plain=planned.is_plain,
         checkpoint=checkpoint,
         audit=audit,
         training=training,
@@ -146,6 +147,7 @@ def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emi
         checkpoint=str(checkpoint),
         imgsz=variant.imgsz or experiment.config.image.hw,
         opset=settings.opset,
+        rewrite="none" if variant.plain else settings.rewrite,
         images=experiment.images[: settings.parity_images],
         box_tolerance_px=settings.box_tolerance_px,
         score_tolerance=settings.score_tolerance,

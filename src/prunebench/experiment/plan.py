@@ -38,8 +38,8 @@ class PlannedVariant(Record):
     Attributes:
         name: ``baseline``, ``pruned``, ``<strategy>-<round>``; with several targets
             ``pruned-<target>``, ``<strategy>-<target>-<round>``; of controls
-            ``baseline-<height>x<width>``, ``smaller``, ``smaller-<target>``, ``retrained-<round>``;
-            of a quantized sibling its parent's with ``-int8``.
+            ``baseline-<height>x<width>``, ``baseline-plain``, ``smaller``, ``smaller-<target>``,
+            ``retrained-<round>``; of a quantized sibling its parent's with ``-int8``.
         parent: ``None`` for the baseline, the pruned variant for a smaller stock network.
         steps: The chain of steps that makes it, ``strategy`` and ``round`` those of the last one.
         epochs: Most epochs that the network was trained for since the baseline.
@@ -62,6 +62,11 @@ class PlannedVariant(Record):
     control: Control | None = None
     imgsz: tuple[int, int] | None = None
     quantized: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the baseline's checkpoint, exported without rewriting."""
+        return self.control == "plain-export" and not self.quantized
 
 
 def plan_variants(
@@ -187,6 +192,19 @@ def _controls(
             )
         if lower != as_trained:
             yield _at_letterbox(baseline, lower, "resolution", "lower")
+    if "plain-export" in config.controls:
+        if config.export.rewrite == "none":
+            raise ConfigError(
+                "every variant is exported plainly already, export.rewrite is none",
+                where="controls",
+                fix="leave plain-export out",
+            )
+        yield PlannedVariant(
+            name="baseline-plain",
+            parent=baseline.name,
+            steps=(*baseline.steps, "export without rewriting"),
+            control="plain-export",
+        )
     if "smaller" in config.controls:
         for pruned in variants:
             if pruned.goal is not None and pruned.parent == baseline.name:

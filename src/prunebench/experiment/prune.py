@@ -64,7 +64,8 @@ def prune(
     timing = None
     if goal.is_measured:
         host = fingerprint(config.latency).digest()
-        timing = Timing(latency=config.latency, opset=config.export.opset, host=host)
+        export = config.export.model_dump(include={"opset", "rewrite"})
+        timing = Timing(latency=config.latency, host=host, **export)
     request = PruneRequest(
         checkpoint=str(checkpoint),
         data_yaml=experiment.data_yaml,

@@ -12,9 +12,17 @@ DEQUANTIZED = "_DequantizeLinear_Output"  # Ends the name of what onnxruntime ma
 DFL = ".dfl."  # In the name of the weight that turns a box edge's distribution into its place.
 
 
+PART = "#"  # Before what part of a module's tensor it is, where rewriting has cut a convolution.
+
+
 def module_of(weight: str) -> str:
     """Module a convolution's weight belongs to, by the weight's name in a float or INT8 file."""
-    return weight.removesuffix(DEQUANTIZED).removesuffix(".weight")
+    return weight.removesuffix(DEQUANTIZED).partition(PART)[0].removesuffix(".weight")
+
+
+def part_of(tensor: str, part: str) -> str:
+    """Name of a part of a module's weight or bias."""
+    return f"{tensor}{PART}{part}"
 
 
 def is_quantized(model: onnx.ModelProto) -> bool:
@@ -42,6 +50,14 @@ def integer_convolutions(model: onnx.ModelProto) -> frozenset[str]:
     )
 
 
+def integer_modules(model: onnx.ModelProto) -> frozenset[str]:
+    """Modules of which every convolution is such a one; rewriting cuts some into several."""
+    integers = integer_convolutions(model)
+    nodes = convolutions(model)
+    others = {module_of(node.input[1]) for node in nodes if node.name not in integers}
+    return frozenset(module_of(node.input[1]) for node in nodes) - others
+
+
 def decoding(model: onnx.ModelProto) -> frozenset[str]:
     """Names of the nodes behind the last trained convolution of every branch.
 
@@ -64,20 +80,13 @@ def makers_of(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
     return {output: node for node in model.graph.node for output in node.output}
 
 
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """A node's attributes by name."""
+    import onnx
+
+    return {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+
+
 def is_conv(node: onnx.NodeProto) -> bool:
     """Whether a node is a convolution, transposed or not."""
     return node.op_type in ("Conv", "ConvTranspose")
-
-
-def is_silu(node: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) -> bool:
-    """Whether a node is one of the two of ``x * sigmoid(x)`` behind a convolution."""
-    given: list[Any] = [makers.get(name) for name in node.input]
-    if not all(given):
-        return False
-    if node.op_type == "Sigmoid":
-        return is_conv(given[0])
-    return (
-        node.op_type == "Mul"
-        and {maker.op_type for maker in given} == {"Conv", "Sigmoid"}
-        and any(maker.op_type == "Sigmoid" and maker.input[0] in node.input for maker in given)
-    )

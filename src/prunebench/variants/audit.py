@@ -16,13 +16,19 @@ from prunebench.common.records import (
     LeftAlone,
     Quantization,
     Record,
+    Rewriting,
     Structure,
     Verdict,
 )
 from prunebench.config.sections import MOST_PIXELS
-from prunebench.measuring.onnx_graph import integer_convolutions
+from prunebench.measuring.onnx_graph import integer_modules
 from prunebench.variants.opening import Opened, open_network
-from prunebench.variants.provenance import Provenance, read_provenance, read_quantization
+from prunebench.variants.provenance import (
+    Provenance,
+    read_provenance,
+    read_quantization,
+    read_rewriting,
+)
 from prunebench.variants.stock_catalogue import recognise
 from prunebench.variants.structure import load_onnx, structure_of, structure_of_onnx
 
@@ -43,6 +49,7 @@ class OnnxFinding(Record):
 
     provenance: Provenance | None
     quantization: Quantization | None
+    rewriting: Rewriting | None
     layers: int
     integer_layers: int
 
@@ -182,8 +189,9 @@ def _audit_onnx(path: Path) -> AuditFinding:
         onnx=OnnxFinding(
             provenance=provenance,
             quantization=quantization,
+            rewriting=read_rewriting(model, path),
             layers=len(structure.widths),
-            integer_layers=len(integer_convolutions(model)),
+            integer_layers=len(integer_modules(model)),
         ),
     )
 

@@ -16,6 +16,7 @@ from prunebench.common.files import place, write_atomically
 from prunebench.common.records import Exported, FileRef, Parity, Record
 from prunebench.common.text import first_line
 from prunebench.common.ultralytics_files import plainly_named
+from prunebench.config.sections import Rewrite
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Stage
 from prunebench.variants.provenance import PROVENANCE_KEY, Provenance
@@ -32,6 +33,7 @@ class Request(Record):
 
     Attributes:
         imgsz: (height, width) of the static input in pixels.
+        rewrite: Whether its graph is rewritten into one that computes the same in less time.
         images: The outputs are compared on them.
         box_tolerance_px: Largest difference of a box edge, in pixels of the letterbox.
         thresholds: What the model is deployed with, by Ultralytics' names of the arguments; kept
@@ -42,6 +44,7 @@ class Request(Record):
     checkpoint: str
     imgsz: tuple[int, int]
     opset: int
+    rewrite: Rewrite = "exact"
     images: tuple[str, ...]
     box_tolerance_px: float
     score_tolerance: float
@@ -53,6 +56,7 @@ class Request(Record):
 def run(request: Request, workdir: Path, emit: Emit) -> Exported:
     """Export a checkpoint and compare both on real images."""
     from prunebench.variants.checkpoint import load_checkpoint
+    from prunebench.variants.rewriting.apply import rewrite_file
 
     emit(Stage(what="exporting to ONNX"))
     checkpoint = Path(request.checkpoint)
@@ -68,12 +72,17 @@ def run(request: Request, workdir: Path, emit: Emit) -> Exported:
             opset=request.opset,
             metadata=metadata,
         )
+        rewriting = rewrite_file(exported) if request.rewrite == "exact" else None
         emit(Stage(what=f"comparing on {len(request.images)} images"))
         parity = compare(network, exported, request)
         target = workdir / ONNX_FILE
         exported.replace(target)
     return Exported(
-        onnx=FileRef.of(target, workdir), parity=parity, opset=request.opset, imgsz=request.imgsz
+        onnx=FileRef.of(target, workdir),
+        parity=parity,
+        opset=request.opset,
+        imgsz=request.imgsz,
+        rewriting=rewriting,
     )
 
 

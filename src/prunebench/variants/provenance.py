@@ -13,6 +13,7 @@ from prunebench.common.records import (
     Grounds,
     Quantization,
     Record,
+    Rewriting,
     Structure,
     VariantRecord,
     Verdict,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 PROVENANCE_KEY = "prunebench"
 INT8_KEY = "prunebench_int8"
+REWRITING_KEY = "prunebench_rewriting"
 
 R = TypeVar("R", bound=Record)
 
@@ -94,6 +96,11 @@ def read_provenance(model: onnx.ModelProto, path: Path) -> Provenance | None:
 def read_quantization(model: onnx.ModelProto, path: Path) -> Quantization | None:
     """How a file was quantized, as ``read_provenance``."""
     return _entry(model, INT8_KEY, Quantization, path)
+
+
+def read_rewriting(model: onnx.ModelProto, path: Path) -> Rewriting | None:
+    """How its graph was rewritten, as ``read_provenance``."""
+    return _entry(model, REWRITING_KEY, Rewriting, path)
 
 
 def _entry(model: onnx.ModelProto, key: str, kind: type[R], path: Path) -> R | None:

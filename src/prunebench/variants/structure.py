@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import copy
 import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from prunebench.common.errors import CheckpointError
 from prunebench.common.records import Record, Structure
 from prunebench.common.text import first_line
-from prunebench.measuring.onnx_graph import convolutions, module_of
+from prunebench.measuring.onnx_graph import DFL, PART, convolutions, module_of
 from prunebench.steps.events import Emit, Stage
 from prunebench.variants.stock_catalogue import recognise
 
@@ -131,20 +132,32 @@ def _counted(model: onnx.ModelProto, metadata: Mapping[str, str], path: Path) ->
     stored = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
     weights = shapes | stored
     fused = norms = macs = 0
-    widths = {}
+    widths: dict[str, int] = defaultdict(int)
+    sizes, pixels = Counter[str](), Counter[str]()
     for node in convolutions(model):
         kernel, *bias = (weights[name] for name in node.input[1:])
         name = module_of(node.input[1])
-        size = math.prod(kernel)
+        made, size = shapes[node.output[0]][1], math.prod(kernel)
         fused += size + sum(math.prod(dims) for dims in bias)
         swept = node.output[0] if node.op_type == "Conv" else node.input[0]
-        widths[name] = shapes[node.output[0]][1]
-        macs += size * math.prod(shapes[swept][2:])
-        norms += widths[name] if name.endswith(".conv") and bias else 0
-    # Attention multiplies two results with each other.
-    for node in model.graph.node:
-        if node.op_type == "MatMul" and not stored.keys() & set(node.input):
-            macs += math.prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
+        # A network is counted as it was trained, however rewriting cut its convolutions: a part
+        # without a bias adds to what another part makes, maybe on fewer pixels.
+        sizes[name] += size
+        pixels[name] = max(pixels[name], math.prod(shapes[swept][2:]))
+        widths[name] += made if bias or PART not in node.input[1] else 0
+        norms += made if name.endswith(".conv") and bias else 0
+    for node in (node for node in model.graph.node if node.op_type == "MatMul"):
+        first = node.input[0]
+        if first in stored and DFL in first:
+            # Rewriting repeats the weights of one side for each side's row.
+            rows, columns = stored[first]
+            name, size = module_of(first), columns // rows
+            fused, sizes[name], widths[name] = fused + size, size, 1
+            pixels[name] = math.prod(shapes[node.output[0]])
+        elif not stored.keys() & set(node.input):
+            # Attention multiplies two results with each other.
+            macs += math.prod(shapes[node.output[0]]) * shapes[first][-1]
+    macs += sum(size * pixels[name] for name, size in sizes.items())
     names = _names(metadata["names"], path)
     return Structure(
         task=metadata["task"],
@@ -153,7 +166,7 @@ def _counted(model: onnx.ModelProto, metadata: Mapping[str, str], path: Path) ->
         parameters_fused=fused,
         macs=macs,
         macs_imgsz=(height, width),
-        widths=widths,
+        widths=dict(widths),
         fused=True,
         stock=_stock(fused, len(names)),
     )

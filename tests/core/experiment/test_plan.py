@@ -84,6 +84,14 @@ def test_controls_and_quantized_siblings_follow_what_they_are_made_from() -> Non
     assert variants["preserving-1-int8"].steps[-1] == "quantize to int8"
 
 
+def test_the_plain_export_is_the_baselines_own_checkpoint_and_its_int8_file_too() -> None:
+    variants = planned(controls=["plain-export"], quantize="int8", retrain={"rounds": 0})
+    plain, int8 = variants["baseline-plain"], variants["baseline-plain-int8"]
+    assert (plain.parent, plain.control, plain.is_plain) == ("baseline", "plain-export", True)
+    assert plain.steps[-1] == "export without rewriting"
+    assert (int8.parent, int8.control, int8.is_plain) == ("baseline-plain", "plain-export", False)
+
+
 def test_each_target_has_a_smaller_network_of_its_own() -> None:
     variants = planned(prune={"target": ["0.2", "0.4"]}, controls=["smaller"])
     smaller = {v.name: v.parent for v in variants.values() if v.control == "smaller"}
@@ -215,6 +223,11 @@ def test_the_control_ends_with_the_chains_it_is_held_against() -> None:
             {"controls": ["resolution"], "image": {"height": 32, "width": 64}},
             "controls: there is no letterbox below 32 x 64, a side has 32 pixels already; "
             "leave resolution out or enlarge `image`.",
+        ),
+        (
+            {"controls": ["plain-export"], "export": {"rewrite": "none"}},
+            "controls: every variant is exported plainly already, export.rewrite is none; "
+            "leave plain-export out.",
         ),
         (
             {"quantize": "int8", "ranking": {"size_of": "checkpoint"}},

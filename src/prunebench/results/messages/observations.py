@@ -53,6 +53,17 @@ def tell_provenance(found: OnnxFinding, m: Messages) -> list[str]:
             told.append(m("audit.kept.macs", share=made.macs / made.baseline_macs, **macs))
         if made.strategy is not None:
             told.append(m("audit.trained", strategy=made.strategy, round=made.round))
+    if (rewriting := found.rewriting) is not None:
+        for key, places in (("done", rewriting.done), ("unknown", rewriting.unknown)):
+            named = [
+                m("audit.rewriting.places", name=m(f"rewriting.{name}"), places=count)
+                for name, count in places.items()
+                if count
+            ]
+            if named:
+                told.append(m(f"audit.rewriting.{key}", places=m.listed(named)))
+        if not any(rewriting.done.values()):
+            told.append(m("audit.rewriting.none"))
     if found.quantization is not None:
         told.append(m("audit.int8", **found.quantization.model_dump()))
     elif found.integer_layers:

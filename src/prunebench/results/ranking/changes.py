@@ -38,7 +38,7 @@ class Origins:
     def parts(self, variant: MeasuredVariant) -> Iterator[tuple[Part, str, str]]:
         """Each part of the change, from which variant and to which."""
         whole = self._by_name.get(variant.parent or "") if variant.quantized else variant
-        if whole is None or self.baseline is None or variant.control == "smaller":
+        if whole is None or self.baseline is None or variant.control in ("smaller", "plain-export"):
             return
         baseline, alike = self.baseline, self.retrained_alike(whole)
         at_its_size = whole.control in ("resolution", "trained-size")

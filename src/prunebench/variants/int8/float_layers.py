@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from prunebench.common.errors import StepError
-from prunebench.measuring.onnx_graph import convolutions, is_conv, is_silu, makers_of
+from prunebench.measuring.onnx_graph import convolutions, is_conv
 from prunebench.steps.events import Emit, Stage
 
 if TYPE_CHECKING:
@@ -65,17 +65,17 @@ def kept_float(model: onnx.ModelProto, decoding: Collection[str]) -> dict[str, s
 def sources_of(model: onnx.ModelProto) -> dict[str, frozenset[str]]:
     """Nodes that can be quantized, each with the convolutions its values come from directly.
 
-    A convolution comes from itself. Of sigmoids and products only those of a SiLU are meant: an
-    attention's scale stays with its float products.
+    A convolution comes from itself. SiLU stays in float, and so does a sum that it is taken of.
     """
-    makers = makers_of(model)
+    gated = {node.input[0] for node in model.graph.node if node.op_type == "Sigmoid"}
     behind: dict[str, frozenset[str]] = {}
     found: dict[str, frozenset[str]] = {}
     for node in model.graph.node:
         given = [behind.get(name, frozenset()) for name in node.input]
         sources = frozenset((node.name,)) if is_conv(node) else frozenset().union(*given)
         behind.update(dict.fromkeys(node.output, sources))
-        if node.op_type in ("Conv", *FOLLOWING) or is_silu(node, makers):
+        summed = node.op_type == "Add" and node.output[0] in gated
+        if node.op_type in ("Conv", *FOLLOWING) and not summed:
             found[node.name] = sources
     return found
 

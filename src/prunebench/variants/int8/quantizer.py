@@ -19,11 +19,17 @@ from prunebench.measuring.onnx_graph import OLDEST_OPSET, convolutions, decoding
 from prunebench.measuring.session import SessionSettings, open_session, session_options
 from prunebench.steps.events import Emit, Progress
 from prunebench.variants.int8.float_layers import FOLLOWING, kept_float, sources_of
+from prunebench.variants.int8.silu import with_one_operator
 
 if TYPE_CHECKING:
+    from onnxruntime.quantization.calibrate import TensorsData
+
     from prunebench.measuring.inference import FloatArray
 
-OPERATORS = ["Conv", "Sigmoid", "Mul", *FOLLOWING]
+OPERATORS = ["Conv", *FOLLOWING]
+
+COPYING = ("Concat", "MaxPool", "Resize", "Split")
+"""Operators whose results hold nothing but values of their inputs."""
 
 
 class Quantizer:
@@ -104,7 +110,7 @@ class Quantizer:
         # All that onnxruntime asks a CalibrationDataReader for.
         reader: Any = SimpleNamespace(get_next=lambda: next(inputs, None))
         calibrater.collect_data(reader)
-        save_tensors_data(calibrater.compute_data(), self._ranges)
+        save_tensors_data(self._shared(calibrater.compute_data()), self._ranges)
 
     def write(self, name: str, left: Collection[str] = ()) -> Path:
         """Write ``name.onnx`` with every layer but ``left`` on integers; needs ``calibrate``.
@@ -128,14 +134,30 @@ class Quantizer:
             calibrate_method=ort.CalibrationMethod.MinMax,
             calibration_cache_path=self._ranges,
         )
-        written = onnx.load(target)
+        written = with_one_operator(onnx.load(target))
         del written.metadata_props[:]
         written.metadata_props.extend(self.model.metadata_props)
         write_atomically(target, written.SerializeToString(deterministic=True))
         return target
 
+    def _shared(self, ranges: TensorsData) -> TensorsData:
+        """The ranges, with one for all tensors that are joined: joining them is then copying."""
+        from onnxruntime.quantization.calibrate import TensorData, TensorsData
+
+        groups = {name: {name} for name in ranges}
+        for node in self.model.graph.node:
+            if node.op_type in COPYING and node.name not in self.decoding:
+                known = (groups[n] for n in (*node.input, *node.output) if n in groups)
+                joined = set[str]().union(*known)
+                groups |= dict.fromkeys(joined, joined)
+        shared = {}
+        for name, group in groups.items():
+            lowest, highest = zip(*(ranges[one].range_value for one in group), strict=True)
+            shared[name] = TensorData(lowest=min(lowest), highest=max(highest))
+        return TensorsData(ranges.calibration_method, shared)
+
     def _on_integers(self, left: Collection[str]) -> list[str]:
-        """The layers, their SiLU, and what follows only layers that are on integers."""
+        """The layers, and what follows only layers that are on integers."""
         wanted = set(self.layers) - set(left)
         return [
             name

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from prunebench.common.records import FileRef, LeftAlone, Reached, Record, Structure, sha256_of
 from prunebench.config.pruning import Allocation, Importance
-from prunebench.config.sections import LatencyConfig
+from prunebench.config.sections import LatencyConfig, Rewrite
 from prunebench.config.targets import Goal
 from prunebench.steps.events import Emit, Progress, Stage
 from prunebench.variants.retraining.step import Request as TrainRequest
@@ -41,6 +41,7 @@ class Timing(Record):
 
     latency: LatencyConfig
     opset: int
+    rewrite: Rewrite = "exact"
     host: str
 
 
@@ -233,6 +234,7 @@ def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Al
                 request.ignore,
                 request.imgsz,
                 request.timing.opset,
+                request.timing.rewrite,
                 request.timing.latency,
                 folder,
             )

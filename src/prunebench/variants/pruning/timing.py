@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from prunebench.common.records import sha256_of
-from prunebench.config.sections import LatencyConfig
+from prunebench.config.sections import LatencyConfig, Rewrite
 from prunebench.measuring.latency.intervals import ratio_interval
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.samples import read_samples
@@ -19,6 +19,7 @@ from prunebench.variants.checkpoint import Network, load_checkpoint, save_checkp
 from prunebench.variants.export import export_onnx
 from prunebench.variants.pruning.pruner import narrow, open_network
 from prunebench.variants.pruning.search import ROUNDS, SECONDS, Timed
+from prunebench.variants.rewriting.apply import rewrite_file
 
 LEVEL = 0.95
 
@@ -37,11 +38,12 @@ class Stopwatch:
         ignore: tuple[str, ...],
         imgsz: tuple[int, int],
         opset: int,
+        rewrite: Rewrite,
         config: LatencyConfig,
         folder: Path,
     ) -> None:
         self._checkpoint, self._ignore = checkpoint, ignore
-        self._imgsz, self._opset = imgsz, opset
+        self._imgsz, self._opset, self._rewrite = imgsz, opset, rewrite
         update = {"threads": (config.threads or (1,))[:1], "seconds": SECONDS, "paced": False}
         update |= {"rounds_min": ROUNDS, "rounds_max": ROUNDS}
         self._config = config.model_copy(update=update)
@@ -90,5 +92,8 @@ class Stopwatch:
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=".export.") as folder:
             path = Path(folder) / "network.pt"
             save_checkpoint(network, path, {})
-            export_onnx(path, Path(folder), self._imgsz, opset=self._opset).replace(target)
+            exported = export_onnx(path, Path(folder), self._imgsz, opset=self._opset)
+            if self._rewrite == "exact":
+                rewrite_file(exported)
+            exported.replace(target)
         return target

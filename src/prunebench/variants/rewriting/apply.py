@@ -1,0 +1,47 @@
+"""Every pass over an exported graph, one after the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prunebench.common.files import write_atomically
+from prunebench.common.records import Rewriting
+from prunebench.variants.provenance import REWRITING_KEY
+from prunebench.variants.rewriting import decoding, distribution, halves, upsampling
+from prunebench.variants.rewriting.editing import Graph, Unknown
+
+if TYPE_CHECKING:
+    import onnx
+
+# Halves come before what is upsampled in front of them, so that each half is a convolution there.
+PASSES = {
+    "distribution": distribution,
+    "decoding": decoding,
+    "halves": halves,
+    "upsampling": upsampling,
+}
+
+
+def rewrite_file(path: Path) -> Rewriting:
+    """Rewrite an exported file in its place; its metadata says how."""
+    import onnx
+
+    model, rewriting = rewritten(onnx.load(path))
+    model.metadata_props.add(key=REWRITING_KEY, value=rewriting.model_dump_json())
+    write_atomically(path, model.SerializeToString(deterministic=True))
+    return rewriting
+
+
+def rewritten(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Rewriting]:
+    """A model that computes the same in less time, and what was done; its metadata is kept."""
+    graph = Graph(model)
+    done, unknown = dict.fromkeys(PASSES, 0), dict.fromkeys(PASSES, 0)
+    for name, one in PASSES.items():
+        for place in list(one.places(graph)):
+            try:
+                one.rewrite(graph, place)
+                done[name] += 1
+            except Unknown:
+                unknown[name] += 1
+    return graph.finished(), Rewriting(done=done, unknown=unknown)
