@@ -231,13 +231,27 @@ CASES = (
             "rtdetr-l": "it ends in model.28 (RTDETRDecoder)",
         }.items()
     ),
+    Case("a class for all objects", checkpoint(single_class), INIT, 0, "prunebench.yaml"),
     Case(
         "a class for all objects",
         checkpoint(single_class),
-        INIT,
+        f"{PLAN} single_cls=true",
+        0,
+        "Every object of the data counts as one class, item (single_cls).",
+    ),
+    Case(
+        "a class for all objects",
+        checkpoint(single_class),
+        PLAN,
+        0,
+        "data of several classes need single_cls: true",
+    ),
+    Case(
+        "a class for all objects of seven classes",
+        checkpoint(),
+        f"{PLAN} single_cls=true",
         2,
-        "trained with single_cls, every object as one class ('item'), and the dataset has 7; "
-        "give the data with names: [item] and class 0 in every label",
+        "single_cls: the model tells 7 classes apart; set it to false",
     ),
     *(
         Case(name, saved(NOT_READ[name][0]), RUN, 2, NOT_READ[name][1])

@@ -26,7 +26,7 @@ def plan(
 ) -> None:
     """Resolve the configuration and list the variants and their steps; run nothing."""
     from prunebench.cli.views.plan import plan_view
-    from prunebench.experiment.plan import checkpoint_named, plan_variants
+    from prunebench.experiment.plan import checkpoint_named, class_notes, plan_variants
     from prunebench.experiment.prepare import given_request, require_checkpoint
     from prunebench.variants.given import open_given
 
@@ -37,5 +37,5 @@ def plan(
     given = open_given(given_request(resolved))
     info = given.info
     variants = plan_variants(resolved, info.imgsz, info.stride)
-    view = plan_view(resolved, variants, given.recipe.notes)
+    view = plan_view(resolved, variants, (*given.recipe.notes, *class_notes(resolved, info)))
     show({"config": resolved, "variants": variants, "recipe": given.recipe}, view, as_json=as_json)

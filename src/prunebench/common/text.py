@@ -41,9 +41,9 @@ def points(interval: Interval, *, signed: bool = False) -> str:
     return f"{interval.estimate:{sign}.3f} [{low}, {high}]"
 
 
-def counted(number: int, noun: str) -> str:
-    """ "1 round", "40 rounds"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def counted(number: int, noun: str, several: str | None = None) -> str:
+    """ "1 round", "40 rounds", "7 classes"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {several or noun + 's'}"
 
 
 def listed(names: tuple[str, ...] | list[str]) -> str:

@@ -74,6 +74,11 @@ class Config(Section):
         description="Images that cannot be decoded: refuse the data, or skip (leave them out of "
         "training, validation, measuring and accuracy alike, and say which).",
     )
+    single_cls: bool = Field(
+        False,
+        description="Take all objects of the data for one class, in training, calibration and "
+        "accuracy alike, as Ultralytics does with single_cls.",
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of everything random.")
     out: str = Field("runs", description="Folder that runs and cached steps are written to.")
     history: str | None = Field(

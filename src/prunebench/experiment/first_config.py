@@ -17,7 +17,6 @@ from prunebench.data.dataset import Dataset, Split, images_of, resolve_dataset, 
 from prunebench.data.file_memo import remembering
 from prunebench.data.images import usable_image
 from prunebench.experiment.plan import checkpoint_named
-from prunebench.experiment.prepare import check_single_cls
 from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_audit
@@ -37,8 +36,8 @@ class _Seen:
 
     ``info`` is ``None`` for a network that is trained first, ``images`` by split, ``typical``
     (width, height) in pixels of the middle image, ``alike`` whether all have one shape, ``split``
-    the images accuracy comes from and ``why`` they are not the test split's, ``bad`` what is said
-    of images that cannot be used.
+    the images accuracy comes from and ``why`` they are not the test split's, ``single`` whether the
+    data's classes are one to the model, ``bad`` what is said of images that cannot be used.
     """
 
     model: str
@@ -51,6 +50,7 @@ class _Seen:
     alike: bool
     split: Split
     why: str | None
+    single: bool
     bad: str | None
 
 
@@ -85,7 +85,7 @@ model: {json.dumps(model, ensure_ascii=False)}
 
 # {_data_comment(seen)}
 data: {json.dumps(data, ensure_ascii=False)}
-{_bad_images(seen)}
+{_single_cls(seen)}{_bad_images(seen)}
 # {_letterbox_comment(seen, (height, width))}
 {size_comment}image: {{height: {height}, width: {width}}}
 
@@ -141,9 +141,8 @@ def _look(model: str, data: str, cache_dir: Path) -> _Seen:
     given = open_given(Request(model=str(Path(model).expanduser())))
     info = given.info if trained else None
     dataset = resolve_dataset(data, cache_dir=cache_dir)
-    if info is not None:
-        check_single_cls(info, dataset)
-    names = None if info is None else info.names
+    single = info is not None and info.single_cls and len(dataset.names) > len(info.names)
+    names = None if info is None or single else info.names
     task = None if info is None else info.task
     with remembering(dataset.yaml, cache_dir) as memo:
         found = check_dataset(dataset, class_names=names, task=task, memo=memo, bad_images="skip")
@@ -165,6 +164,7 @@ def _look(model: str, data: str, cache_dir: Path) -> _Seen:
         alike=len({round(width / height, 2) for width, height in sizes}) == 1,
         split=split,
         why=why,
+        single=single,
         bad=flawed_sentence(dataset, found.flawed) if found.flawed else None,
     )
 
@@ -200,7 +200,7 @@ def _model_comment(seen: _Seen) -> str:
     what = f"{audit.verdict}, {tell_audit(audit, Messages())}"
     trained = f", trained at {info.imgsz} pixels" if info.imgsz else ""
     epochs = f" for {counted(info.epochs, 'epoch')}" if trained and info.epochs else ""
-    classes = "1 class" if len(info.names) == 1 else f"{len(info.names)} classes"
+    classes = counted(len(info.names), "class", "classes")
     return f"{info.task}, {classes}; {what}{trained}{epochs}."
 
 
@@ -209,6 +209,16 @@ def _data_comment(seen: _Seen) -> str:
     width, height = seen.typical
     shapes = "all of one shape" if seen.alike else "of several shapes"
     return f"Images: {counts}; typically {width} x {height} (W x H), {shapes}."
+
+
+def _single_cls(seen: _Seen) -> str:
+    if not seen.single:
+        return ""
+    classes = len(seen.dataset.names)
+    return f"""
+# The model was trained so: the {classes} classes of the data are one to it.
+single_cls: true
+"""
 
 
 def _bad_images(seen: _Seen) -> str:

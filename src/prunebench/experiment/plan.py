@@ -13,8 +13,10 @@ from prunebench.config.sections import STRIDE, Control
 from prunebench.config.targets import Goal
 from prunebench.experiment.controls import lower_letterbox, trained_letterbox
 from prunebench.results.messages.catalogue import Messages
+from prunebench.variants.checkpoint import CheckpointInfo
 
 NETWORK_SUFFIXES = (".yaml", ".yml")
+ONE_CLASS = "item"  # What Ultralytics calls the class of all objects.
 INT8 = "-int8"  # Ends the name of a quantized sibling.
 
 
@@ -137,6 +139,20 @@ def size_notes(config: Config, variants: Sequence[PlannedVariant]) -> tuple[str,
     if side != max(config.image.hw) and any(variant.strategy for variant in variants):
         notes.append(m("size.retrained", trained=side, **deployed))
     return tuple(notes)
+
+
+def class_notes(config: Config, info: CheckpointInfo) -> tuple[str, ...]:
+    """A sentence on ``single_cls`` where the model has it; ConfigError where it cannot.
+
+    ``info`` is what the model says of itself.
+    """
+    trained = checkpoint_named(config.model, "model") is not None
+    if config.single_cls:
+        if trained and len(info.names) > 1:
+            what = f"the model tells {len(info.names)} classes apart"
+            raise ConfigError(what, where="single_cls", fix="set it to false")
+        return (Messages()("single_cls.on", name=info.names[0] if trained else ONE_CLASS),)
+    return (Messages()("single_cls.off"),) if info.single_cls else ()
 
 
 def _retrained_unpruned(

@@ -35,8 +35,16 @@ from prunebench.data.dataset import (
     resolve_dataset,
 )
 from prunebench.data.file_memo import remembering
+from prunebench.data.single_class import as_one_class
 from prunebench.experiment.controls import smaller_network
-from prunebench.experiment.plan import PlannedVariant, checkpoint_named, plan_variants, size_notes
+from prunebench.experiment.plan import (
+    ONE_CLASS,
+    PlannedVariant,
+    checkpoint_named,
+    class_notes,
+    plan_variants,
+    size_notes,
+)
 from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
 from prunebench.results.history.store import Store, default_url
 from prunebench.results.run_folder import DATA_FOLDER, STEPS_FOLDER, open_run, read_run_config
@@ -155,7 +163,8 @@ def check(config: Config) -> Checked:
     sha256 = None if checkpoint is None else sha256_of(checkpoint)
     structure = None if checkpoint is None else given.audit.structure
     variants = plan_variants(config, given.info.imgsz, given.info.stride)
-    for note in (*given.recipe.notes, *size_notes(config, variants)):
+    classes = class_notes(config, given.info)
+    for note in (*given.recipe.notes, *classes, *size_notes(config, variants)):
         stage(note)
     if "smaller" in config.controls:
         smaller_network(config.model, structure)
@@ -171,13 +180,13 @@ def check(config: Config) -> Checked:
     stage(f"checking the images and labels of {config.data}")
     dataset = resolve_dataset(config.data, cache_dir=out / DATA_FOLDER)
     if checkpoint is not None:
-        check_single_cls(given.info, dataset)
+        _check_single_cls(given.info, dataset, config.single_cls)
     names = None if structure is None else structure.names
     with remembering(dataset.yaml, out / DATA_FOLDER) as memo:
         needed: tuple[Split, ...] = ("train", "val")
         found = check_dataset(
             dataset,
-            class_names=names,
+            class_names=None if config.single_cls else names,
             splits=(*needed, "test") if config.accuracy.split == "test" else needed,
             task=task,
             memo=memo,
@@ -190,6 +199,10 @@ def check(config: Config) -> Checked:
             stage(f"{flawed_sentence(dataset, found.flawed)}; left out everywhere")
             dataset = leave_out(dataset, found.flawed, out / DATA_FOLDER)
         data_digest = dataset_digest(dataset, memo)
+        if config.single_cls:
+            one = ONE_CLASS if names is None else names[0]
+            dataset = as_one_class(dataset, one, data_digest, out / DATA_FOLDER)
+            data_digest = dataset_digest(dataset, memo)
     checked = Checked(
         config=config,
         variants=variants,
@@ -273,14 +286,14 @@ def given_request(config: Config) -> GivenRequest:
     )
 
 
-def check_single_cls(info: CheckpointInfo, dataset: Dataset) -> None:
+def _check_single_cls(info: CheckpointInfo, dataset: Dataset, single_cls: bool) -> None:
     """Refuse, with a DatasetError, several classes where training made one of them."""
-    if info.single_cls and len(dataset.names) > len(info.names):
+    if info.single_cls and not single_cls and len(dataset.names) > len(info.names):
         raise DatasetError(
             f"the checkpoint was trained with single_cls, every object as one class "
             f"({info.names[0]!r}), and the dataset has {len(dataset.names)}",
             where=dataset.yaml,
-            fix=f"give the data with names: [{info.names[0]}] and class 0 in every label",
+            fix="set single_cls to true in the configuration",
         )
 
 

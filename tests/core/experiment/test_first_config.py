@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import yaml
 from dataset_kit import cut, make_images
+from hostile_kit import checkpoint, good_data, other_network
 
 from prunebench.cli import app
 from prunebench.common.errors import DatasetError, InputError
@@ -113,3 +115,17 @@ def test_what_cannot_be_used_is_written_down(tmp_path: Path) -> None:
     assert values["bad_images"] == "refuse"
     assert values["accuracy"]["split"] == "val"
     assert "Images: 2 train, 3 val" in text
+
+
+def test_the_classes_of_the_data_are_one_to_a_model_trained_so(tmp_path: Path) -> None:
+    def single(network: Any, content: dict[str, Any]) -> None:
+        content["model"] = other_network(names=("item",)).half()
+        content["train_args"]["single_cls"] = True
+
+    data = str(good_data(tmp_path / "data"))
+    model = checkpoint(single)(tmp_path)
+    text = first_config(str(model), data, file="mine.yaml", cache_dir=tmp_path)
+    assert "# The model was trained so: the 7 classes of the data are one to it." in text
+    assert yaml.safe_load(text)["single_cls"] is True
+    text = first_config(str(checkpoint()(tmp_path)), data, file="mine.yaml", cache_dir=tmp_path)
+    assert "single_cls" not in text

@@ -92,7 +92,8 @@ class _OnEveryImage:
     def get_dataset(self) -> dict[str, Any]:
         """What Ultralytics wants to know of a dataset, found without its checks and downloads."""
         dataset = self._dataset = read_dataset(Path(self.args.data))
-        names = {0: "item"} if self.args.single_cls else dataset.names
+        one = self.args.single_cls and len(dataset.names) > 1
+        names = {0: "item"} if one else dataset.names
         return {
             "yaml_file": str(dataset.yaml),
             "path": dataset.root,
