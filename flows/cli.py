@@ -72,8 +72,10 @@ def rebenchmark(run: RunArgument, quiet: QuietOption = False, as_json: JsonOptio
     """Measure the exported variants of a run again, train nothing, and compare."""
     folder = existing_run(run)
     from prunebench.cli.views.comparison import comparison_view
+    from prunebench.operating.rebenchmark import read_source
     from prunebench.results.history.compare import RunComparison
 
+    read_source(folder)  # What cannot be measured is told before Prefect starts.
     set_up_prefect()
     with shown_progress(stderr_console(), quiet=quiet):
         stage("starting Prefect")

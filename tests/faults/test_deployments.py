@@ -22,11 +22,11 @@ from prefect_kit import RUN_S, STARTUP_S, Served, descendants, end, served
 
 from prunebench.common.cores import usable_cores
 from prunebench.operating.registry import promote
-from prunebench.results.devices import DEVICES_FILE, Devices, device_rows
+from prunebench.results.devices import Devices, device_rows
 from prunebench.results.history.reading import history
 from prunebench.results.history.store import Store, default_url
 from prunebench.results.outcome import read_latency, read_outcome
-from prunebench.results.run_folder import read_variants
+from prunebench.results.run_folder import DEVICES_FILE, read_variants
 from prunebench.steps.signals import INTERRUPTED
 from tests.conftest import ROOT, share_steps, tiny_values
 

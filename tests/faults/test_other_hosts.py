@@ -19,7 +19,8 @@ from prefect_kit import RUN_S, STARTUP_S, descendants
 from rig_kit import RULES, STORE, Rig, of
 from s3_kit import s3_server
 
-from prunebench.results.devices import DEVICES_FILE, Devices
+from prunebench.results.devices import Devices
+from prunebench.results.run_folder import DEVICES_FILE
 from tests.conftest import ROOT, missing_system_package
 
 ELSEWHERE = "elsewhere"

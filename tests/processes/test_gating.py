@@ -220,7 +220,7 @@ def test_a_stored_baseline_of_another_host_is_refused(
         (None, "run:prund", "run", "no variant prund; choose among baseline, pruned"),
         (None, "run:pruned", "gone:pruned", "there is no history yet"),
         ("model.onnx", "run:pruned", "run:baseline", "pruned of run run is gone or has changed"),
-        ("image", "run:pruned", "run:baseline", "an image of the experiment is gone"),
+        ("image", "run:pruned", "run:baseline", "an image that latency is measured on is gone"),
         ("letterbox", "run:pruned", "other:pruned", "differ in the letterbox or the classes"),
     ],
 )

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
 from experiment_kit import experiment_of
 from report_kit import MIXED, make_run
 
 from prunebench.common.records import FileRef
 from prunebench.experiment.prepare import EXPERIMENT_FILE
 from prunebench.measuring.profile import Diagnosis, NetworkProfile
-from prunebench.results.devices import DEVICES_FILE, Device, Devices
+from prunebench.results.devices import Device, Devices
 from prunebench.results.diagnoses import DIAGNOSES_FILE, Diagnoses
 from prunebench.results.outcome import read_outcome
-from prunebench.results.run_folder import LATENCY_FOLDER, RANKING_FILE, read_variants, save_variant
+from prunebench.results.run_folder import (
+    CONFIG_FILE,
+    DEVICES_FILE,
+    LATENCY_FOLDER,
+    RANKING_FILE,
+    read_run_config,
+    read_variants,
+    save_variant,
+)
 
 RUN, OTHER = "20260102T000000-abc", "20260101T000000-abc"
 OWN = "variants/preserving-1"
@@ -34,6 +43,11 @@ def make_whole_runs(home: Path) -> Path:
             known = {"exported": exported, "checkpoint": None}
             save_variant(folder, variant.model_copy(update=known))
         (folder / EXPERIMENT_FILE).write_text(experiment_of(folder).model_dump_json())
+    asking = read_run_config(home / RUN).model_copy(
+        update={"devices": ("pi5",), "store": "file:///shared/store"}
+    )
+    values = yaml.safe_dump(asking.model_dump(mode="json"), sort_keys=False)
+    (home / RUN / CONFIG_FILE).write_text(values)
     devices = Devices(devices=(Device(name="pi5", ranking=read_outcome(home / RUN)),))
     (home / RUN / DEVICES_FILE).write_text(devices.model_dump_json())
     _diagnose(home / RUN)

@@ -120,6 +120,16 @@ class Experiment(Checked):
         return self.config.history or default_url(Path(self.out))
 
     @property
+    def latency_images(self) -> list[Path]:
+        """The images that latency is measured on; InputError where one is gone."""
+        images = [Path(image) for image in self.images[: self.config.latency.images]]
+        for image in images:
+            if not image.is_file():
+                what = "an image that latency is measured on is gone"
+                raise InputError(what, where=image, fix="put it back, or run again")
+        return images
+
+    @property
     def threads(self) -> int:
         """Threads of a step that has the host's cores to itself."""
         return self.config.retrain.threads or usable_cores()

@@ -11,9 +11,10 @@ from prunebench.common.errors import InputError
 from prunebench.common.files import write_atomically
 from prunebench.operating.store.files import FileStore
 from prunebench.operating.store.runs import fetch_run
-from prunebench.results.devices import DEVICES_FILE, Device, Devices
+from prunebench.results.devices import Device, Devices
 from prunebench.results.outcome import read_latency, read_outcome
 from prunebench.results.report.build import build_report
+from prunebench.results.run_folder import DEVICES_FILE
 
 
 def answer(store: FileStore, source: str, device: str, run: str) -> None:

@@ -22,6 +22,7 @@ from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_judgement, tell_variant
 from prunebench.results.messages.sentences import tell
 from prunebench.results.report.stored import ReportedRun, read_stored_run
+from prunebench.results.run_folder import DEVICES_FILE
 from prunebench.steps.child import run_child
 from prunebench.steps.events import Emit, Progress, Stage
 
@@ -144,7 +145,8 @@ def _log(client: MlflowClient, stored: ReportedRun, settings: MlflowConfig, emit
     parent = client.create_run(number, tags={RUN_TAG: name}, run_name=name).info.run_id
     _write(client, parent, _settings_of(stored), (), _answer_of(stored))
     there = [file for file in FILES if (stored.folder / file).is_file()]
-    if missing := [*(set(FILES) - set(there)), *stored.missing]:
+    # Devices are asked once the run is logged.
+    if missing := {*FILES, *stored.missing} - {*there, DEVICES_FILE}:
         emit(Stage(what=f"logged without what is missing: {', '.join(sorted(missing))}"))
     for file in there:
         client.log_artifact(parent, str(stored.folder / file))

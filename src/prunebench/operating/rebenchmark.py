@@ -58,20 +58,33 @@ def find_sources(
     return tuple(sources), tuple(problems)
 
 
-def open_rebenchmark(
+def read_source(
     source: Path, names: Collection[str] | None = None
 ) -> tuple[Experiment, tuple[VariantRecord, ...]]:
-    """A new run folder that holds the exported variants of ``source``, or those of ``names``.
+    """An earlier run's experiment and its variants, or those of ``names``.
 
     Raises:
-        InputError: ``source`` is not a run folder, has no variants, or a file of it has changed.
+        InputError: ``source`` is not a run folder, has no variants, or a file it needs is gone or
+            has changed.
     """
     earlier = read_experiment(source)
+    _ = earlier.latency_images
     variants = tuple(v for v in read_variants(source) if names is None or v.name in names)
     for variant in variants:
         if variant.exported is not None and not variant.exported.onnx.holds(source):
             what, file = "the ONNX file is gone, or not the run's", variant.exported.onnx.path
             raise InputError(what, where=source / file, fix="put it back, or run again")
+    return earlier, variants
+
+
+def open_rebenchmark(
+    source: Path, names: Collection[str] | None = None
+) -> tuple[Experiment, tuple[VariantRecord, ...]]:
+    """A new run folder that holds the exported variants of ``source``, or those of ``names``.
+
+    The errors are those of ``read_source``.
+    """
+    earlier, variants = read_source(source, names)
     kind = REBENCHMARK
     if names is not None:
         # An interrupted run is continued only by one of the same variants.

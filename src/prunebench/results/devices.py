@@ -10,9 +10,8 @@ from prunebench.common.records import DeviceName, Record
 from prunebench.common.text import compact, times
 from prunebench.measuring.host.fingerprint import Fingerprint
 from prunebench.results.outcome import RunRanking
-from prunebench.results.run_folder import read_record
+from prunebench.results.run_folder import DEVICES_FILE, read_record
 
-DEVICES_FILE = "devices.json"
 HERE = "this host"
 
 

@@ -31,6 +31,7 @@ STEPS_FOLDER = ".steps"
 DATA_FOLDER = ".data"
 STORE_FOLDER = ".store"
 CONFIG_FILE = "config.yaml"
+DEVICES_FILE = "devices.json"
 ENVIRONMENT_FILE = "environment.json"
 RANKING_FILE = "ranking.json"
 VARIANT_FILE = "record.json"
@@ -159,10 +160,15 @@ def read_variant(folder: Path, name: str) -> VariantRecord:
     raise InputError(f"the run has no variant {name}", where=folder, fix=f"choose among {names}")
 
 
+def is_rebenchmark(folder: Path) -> bool:
+    """Whether a run measured an earlier one's variants again: it asked no devices."""
+    return folder.name.endswith(f"-{REBENCHMARK}")
+
+
 def latest_run(out: Path) -> Path:
     """The newest finished run of the main flow below ``out``; ``InputError`` if there is none."""
     folders = [path.parent for path in out.glob(f"*/{RANKING_FILE}")]
-    finished = [folder for folder in folders if not folder.name.endswith(f"-{REBENCHMARK}")]
+    finished = [folder for folder in folders if not is_rebenchmark(folder)]
     if not finished:
         raise InputError("no finished run there", where=out, fix="run `prunebench run` first")
     return max(finished)

@@ -7,17 +7,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hostile_kit import content_of
 from typer.testing import CliRunner
 from whole_run_kit import OTHER, OWN, RUN, make_whole_runs
 
 from prunebench.cli import app
 from prunebench.common.errors import InputError
-from prunebench.experiment.prepare import EXPERIMENT_FILE
+from prunebench.experiment.prepare import EXPERIMENT_FILE, read_experiment
+from prunebench.operating.devices import write_devices
 from prunebench.operating.gate.subjects import find_subject
 from prunebench.operating.rebenchmark import open_rebenchmark
-from prunebench.results.devices import DEVICES_FILE
+from prunebench.operating.registry import promote, read_registry
+from prunebench.operating.store.runs import fetch_run, open_store, push_run
+from prunebench.results.devices import Device
 from prunebench.results.diagnoses import DIAGNOSES_FILE
+from prunebench.results.history.recording import record_run
+from prunebench.results.history.store import Store
+from prunebench.results.report.stored import read_stored_run
 from prunebench.results.run import load_run
+from prunebench.results.run_folder import DEVICES_FILE
 
 CONFIG, RANKING, RESULT = "config.yaml", "ranking.json", "latency/result.json"
 RECORD, ONNX = f"{OWN}/record.json", f"{OWN}/model.onnx"
@@ -25,6 +33,8 @@ DIAGNOSES, SAMPLES = f"latency/{DIAGNOSES_FILE}", "latency/samples.jsonl"
 NAMED = ("environment.json", SAMPLES, f"{OWN}/detections.npz", f"{OWN}/curves.csv")
 """What the report says is missing, and is made without."""
 
+RECORDED = (CONFIG, RANKING, RESULT, RECORD, "environment.json", SAMPLES)
+PUSHED = (CONFIG, RANKING, EXPERIMENT_FILE, RECORD)
 PUSHED_AS_IT_IS = (ONNX, f"{OWN}/detections.npz", f"{OWN}/curves.csv")
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -37,7 +47,7 @@ COMMANDS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "report": (["report", "{run}"], (CONFIG, RANKING, RESULT, RECORD, DIAGNOSES, DEVICES_FILE)),
     "compare": (
         ["compare", "{other}", "{run}"],
-        (CONFIG, RANKING, RESULT, RECORD, "environment.json", SAMPLES),
+        RECORDED,
     ),
     "promote": (
         ["promote", "{run}", "preserving-1", "--anyway", "--registry", "{home}/registry"],
@@ -45,7 +55,7 @@ COMMANDS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     ),
     "push": (
         ["push", "{run}", "--store", "file://{home}/store"],
-        (CONFIG, RANKING, EXPERIMENT_FILE, RECORD),
+        PUSHED,
     ),
     "rank": (["rank", "{run}/ranking.csv"], ("ranking.csv",)),
 }
@@ -54,6 +64,11 @@ COMMANDS: dict[str, tuple[list[str], tuple[str, ...]]] = {
 READERS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "load_run": (load_run, (CONFIG, RANKING)),
     "gate": (lambda run: _gated(run), (CONFIG, EXPERIMENT_FILE, RECORD)),
+    "mlflow": (read_stored_run, (CONFIG, RANKING, RESULT, RECORD, DIAGNOSES)),
+    "devices": (lambda run: _answered(run), (CONFIG, RANKING, RESULT, RECORD, DIAGNOSES)),
+    "history": (lambda run: _recorded(run), RECORDED),
+    "fetch": (lambda run: _fetched(run), PUSHED),
+    "accuracy-check": (lambda run: _promoted(run), (CONFIG, EXPERIMENT_FILE, RECORD, ONNX)),
     "rebenchmark": (open_rebenchmark, (CONFIG, EXPERIMENT_FILE, RECORD, ONNX)),
 }
 """What the other commands read a run's folder with."""
@@ -65,9 +80,39 @@ def _gated(run: Path) -> None:
         raise InputError("no run folder", where=run)
 
 
+def _promoted(run: Path) -> None:
+    registry = run.parent / "registry"
+    (entry,) = read_registry(registry)
+    entry.subject(registry)
+    read_experiment(entry.run_folder(registry))
+
+
+def _answered(run: Path) -> None:
+    again = shutil.copytree(run, run.parent / "answered" / run.name)
+    write_devices(again, (Device(name="pi5", failure="it was switched off"),))
+    assert "it was switched off" in (again / "report.md").read_text()
+
+
+def _recorded(run: Path) -> None:
+    with Store(f"sqlite:///{run.parent}/another.db", create=True) as store:
+        record_run(store, run)
+
+
+def _fetched(run: Path) -> None:
+    store = open_store(f"file://{run.parent}/another-store", run.parent)
+    push_run(run, store)
+    fetched = content_of(fetch_run(run.name, store, run.parent / "elsewhere"))
+    moved = {EXPERIMENT_FILE, "variants", "latency"}
+    assert {k: v for k, v in fetched.items() if k not in moved} == {
+        k: v for k, v in content_of(run).items() if k not in moved
+    }
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_whole_runs(tmp_path_factory.mktemp("whole"))
+    home = make_whole_runs(tmp_path_factory.mktemp("whole"))
+    promote(home / RUN, "preserving-1", home / "registry", anyway=True)
+    return home
 
 
 FILES = (
@@ -106,7 +151,7 @@ def test_a_damaged_run_is_told_and_never_a_traceback(
         except InputError as told:
             error = told
         _check(name, error, file, damage, needed)
-    if file in NAMED or (file == DIAGNOSES and damage == "missing"):
+    if file in NAMED or (file in (DIAGNOSES, DEVICES_FILE) and damage == "missing"):
         first = (run / "report.md").read_text().split("## ")[1]
         assert f"Missing or damaged in the run's folder: {file}." in first
 
@@ -124,9 +169,9 @@ def test_a_ranked_variant_whose_folder_is_gone(whole: Path, tmp_path: Path) -> N
 def _check(
     name: str, error: BaseException | None, file: str, damage: str, needed: tuple[str, ...]
 ) -> None:
-    # That there never was one is no damage.
-    optional = damage == "missing" and file in (DEVICES_FILE, DIAGNOSES)
-    if file in needed and not optional:
+    # The report is made without it, and says so.
+    told = damage == "missing" and file in (DEVICES_FILE, DIAGNOSES)
+    if file in needed and not told:
         assert isinstance(error, InputError), f"{name} took {file} {damage} for whole"
         assert "\n" not in str(error)
         assert Path(file).name in str(error) or RUN in str(error)

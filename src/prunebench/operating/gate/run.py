@@ -205,7 +205,7 @@ class _Gate:
                 for role, subject in roles.items()
                 if subject.onnx is not None
             ],
-            _existing([Path(image) for image in experiment.images[: self.settings.images]]),
+            experiment.latency_images,
             self.settings,
             realtime_fps=experiment.config.ranking.realtime_fps,
             imgsz=_form(self.candidate)[0],
@@ -228,14 +228,6 @@ class _Gate:
             self.emit(event)
         elif isinstance(event, Timed) and event.run == event.runs:
             self.emit(Stage(what=f"round {event.round} is measured"))
-
-
-def _existing(images: list[Path]) -> list[Path]:
-    gone = next((image for image in images if not image.is_file()), None)
-    if gone is not None:
-        what = "an image of the experiment is gone"
-        raise InputError(what, where=gone, fix="put the dataset back")
-    return images
 
 
 def _unchecked(candidate: Subject, baseline: Subject | None) -> Unchecked | None:

@@ -48,12 +48,9 @@ def open_store(url: str, out: Path, cache_gb: float = CACHE_GB) -> FileStore:
 def push_run(folder: Path, store: FileStore) -> RunDocument:
     """Copy a finished run into a store; what is there already is not sent again."""
     read_outcome(folder)
+    read_variants(folder)
     experiment = read_experiment(folder)
-    images = [Path(image) for image in experiment.images[: experiment.config.latency.images]]
-    for image in images:
-        if not image.is_file():
-            what = "an image that latency is measured on is gone"
-            raise InputError(what, where=image, fix="put it back, or run again")
+    images = experiment.latency_images
     files = {
         path.relative_to(folder).as_posix(): store.put(path)
         for path in sorted(folder.rglob("*"))

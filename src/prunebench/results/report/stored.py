@@ -16,8 +16,10 @@ from prunebench.measuring.latency.summary import LatencySummary, summarise
 from prunebench.results.diagnoses import DIAGNOSES_FILE, Diagnoses, read_diagnoses
 from prunebench.results.ranking.records import Ranking
 from prunebench.results.run_folder import (
+    DEVICES_FILE,
     ENVIRONMENT_FILE,
     LATENCY_FOLDER,
+    is_rebenchmark,
     read_environment,
     read_run_config,
 )
@@ -106,7 +108,8 @@ def read_stored_run(folder: Path, outcome: RunRanking | None = None) -> Reported
     )
 
     config = read_run_config(folder)
-    outcome = read_outcome(folder) if outcome is None else outcome
+    just_ranked = outcome is not None
+    outcome = outcome or read_outcome(folder)
     variants = read_ranked_variants(folder, outcome)
     latency = read_latency(folder)
     diagnoses = read_diagnoses(folder)
@@ -123,6 +126,9 @@ def read_stored_run(folder: Path, outcome: RunRanking | None = None) -> Reported
         summaries = summarise(latency, folder / LATENCY_FOLDER, level=config.ranking.level)
     except InputError:
         missing.append(f"{LATENCY_FOLDER}/{latency.samples.path}")
+    asked = config.devices and not (just_ranked or is_rebenchmark(folder))
+    if asked and not (folder / DEVICES_FILE).is_file():
+        missing.append(DEVICES_FILE)
     if diagnoses is None and outcome.diagnoses:
         missing.append(f"{LATENCY_FOLDER}/{DIAGNOSES_FILE}")
     curves = {
