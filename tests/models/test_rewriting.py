@@ -27,12 +27,12 @@ SESSION = SessionSettings.of(LatencyConfig())
 
 C2F, ATTENTION = 8, 9  # Splits behind a convolution, in networks without attention and with it.
 PLACES = {
-    "yolov8n": (1, 1, C2F, 2),
-    "yolo11n": (1, 1, ATTENTION, 2),
-    "yolo26n": (0, 1, ATTENTION, 2),  # Its boxes have no distribution.
-    "yolov5n": (1, 1, 0, 2),  # Its blocks (C3) split nothing.
-    "yolov8n-seg": (1, 1, C2F, 2),
-    "yolo11n-seg": (1, 1, ATTENTION, 2),
+    "yolov8n": (1, C2F, 2),
+    "yolo11n": (1, ATTENTION, 2),
+    "yolo26n": (0, ATTENTION, 2),  # Its boxes have no distribution.
+    "yolov5n": (1, 0, 2),  # Its blocks (C3) split nothing.
+    "yolov8n-seg": (1, C2F, 2),
+    "yolo11n-seg": (1, ATTENTION, 2),
 }
 
 
@@ -120,13 +120,6 @@ def _other_transpose(model: onnx.ModelProto) -> None:
     model.graph.node.insert([*model.graph.node].index(node) + 1, second)
 
 
-def _square(model: onnx.ModelProto) -> None:
-    """The distances are squared on their way, so the decoding is not linear."""
-    node = _of_kind(model, "Sub", "/model.22/Sub")
-    node.input[:] = [node.input[1], node.input[1]]
-    node.op_type = "Mul"
-
-
 def _gate_elsewhere(model: onnx.ModelProto) -> None:
     """What is split is gated by something else than itself."""
     node = _of_kind(model, "Mul", "/model.2/cv1/act/")
@@ -145,7 +138,6 @@ def _smooth(model: onnx.ModelProto) -> None:
     ("change", "name"),
     [
         (_other_transpose, "distribution"),
-        (_square, "decoding"),
         (_gate_elsewhere, "halves"),
         (_smooth, "upsampling"),
     ],

@@ -108,20 +108,6 @@ class Graph:
         for node in self.nodes:
             node.input[:] = [new if name == old else name for name in node.input]
 
-    def evaluated(self, start: str, end: str, value: NDArray[Any]) -> NDArray[Any]:
-        """What ``end`` is where ``start`` has this value; Unknown where that does not decide it."""
-        from onnx import TensorProto, helper
-        from onnx.reference import ReferenceEvaluator
-
-        nodes = self._behind([end], {start})
-        given = helper.make_tensor_value_info(start, TensorProto.FLOAT, value.shape)
-        made = helper.make_tensor_value_info(end, TensorProto.FLOAT, None)
-        stored = [self._stored[name] for name in sorted(_taken_by(nodes) & self._stored.keys())]
-        part = helper.make_graph(nodes, "part", [given], [made], stored)
-        model = helper.make_model(part, opset_imports=self._model.opset_import)
-        (found,) = ReferenceEvaluator(model).run(None, {start: value})
-        return np.asarray(found)
-
     def finished(self) -> onnx.ModelProto:
         """The model, of the nodes alone that its outputs need, in an order that can be run."""
         import onnx

