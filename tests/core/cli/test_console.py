@@ -225,6 +225,7 @@ def test_a_rebenchmark_prints_old_against_new(
     state = SimpleNamespace(
         is_completed=lambda: True, result=lambda: {"runs": [measured], "regressions": sentences}
     )
+    monkeypatch.setattr("prunebench.operating.rebenchmark.read_source", lambda _: None)
     monkeypatch.setattr("flows.rebenchmark.rebenchmark", lambda *_, **__: state)
     monkeypatch.setattr("flows.temporary_server.prefect_server", contextlib.nullcontext)
     ended = CliRunner().invoke(app, ["rebenchmark", str(run)])
