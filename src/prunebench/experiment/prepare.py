@@ -39,6 +39,8 @@ from prunebench.experiment.controls import smaller_network
 from prunebench.experiment.plan import PlannedVariant, checkpoint_named, plan_variants, size_notes
 from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
 from prunebench.results.history.store import Store, default_url
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_model
 from prunebench.results.run_folder import DATA_FOLDER, STEPS_FOLDER, open_run, read_run_config
 from prunebench.steps.child import run_child
 from prunebench.steps.events import stage
@@ -165,6 +167,8 @@ def check(config: Config) -> Checked:
     sha256 = None if checkpoint is None else sha256_of(checkpoint)
     structure = None if checkpoint is None else given.audit.structure
     variants = plan_variants(config, given.info.imgsz, given.info.stride)
+    if checkpoint is not None:
+        stage(tell_model(config.model, given.audit, Messages()))
     for note in (*given.recipe.notes, *size_notes(config, variants)):
         stage(note)
     if "smaller" in config.controls:
