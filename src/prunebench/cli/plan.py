@@ -28,6 +28,8 @@ def plan(
     from prunebench.cli.views.plan import plan_view
     from prunebench.experiment.plan import checkpoint_named, class_notes, plan_variants
     from prunebench.experiment.prepare import given_request, require_checkpoint
+    from prunebench.results.messages.catalogue import Messages
+    from prunebench.results.messages.observations import tell_model
     from prunebench.variants.given import open_given
 
     resolved = config_from(config, {"model": model, "data": data, "out": out}, overrides)
@@ -37,5 +39,8 @@ def plan(
     given = open_given(given_request(resolved))
     info = given.info
     variants = plan_variants(resolved, info.imgsz, info.stride)
-    view = plan_view(resolved, variants, (*given.recipe.notes, *class_notes(resolved, info)))
+    notes = (*given.recipe.notes, *class_notes(resolved, info))
+    if checkpoint is not None:
+        notes = (tell_model(resolved.model, given.audit, Messages()), *notes)
+    view = plan_view(resolved, variants, notes)
     show({"config": resolved, "variants": variants, "recipe": given.recipe}, view, as_json=as_json)

@@ -47,6 +47,8 @@ from prunebench.experiment.plan import (
 )
 from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
 from prunebench.results.history.store import Store, default_url
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_model
 from prunebench.results.run_folder import DATA_FOLDER, STEPS_FOLDER, open_run, read_run_config
 from prunebench.steps.child import run_child
 from prunebench.steps.events import stage
@@ -173,6 +175,8 @@ def check(config: Config) -> Checked:
     sha256 = None if checkpoint is None else sha256_of(checkpoint)
     structure = None if checkpoint is None else given.audit.structure
     variants = plan_variants(config, given.info.imgsz, given.info.stride)
+    if checkpoint is not None:
+        stage(tell_model(config.model, given.audit, Messages()))
     classes = class_notes(config, given.info)
     for note in (*given.recipe.notes, *classes, *size_notes(config, variants)):
         stage(note)

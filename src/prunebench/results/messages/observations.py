@@ -43,6 +43,12 @@ def tell_finding(finding: AuditFinding, m: Messages) -> str:
     return m("audit.file", verdict=m(f"verdict.{finding.audit.verdict}"), found=found)
 
 
+def tell_model(model: str, audit: records.Audit, m: Messages) -> str:
+    """What a model that is given is, as the command ``audit`` says it."""
+    finding = AuditFinding(subject=model, stock=audit.structure.stock, audit=audit)
+    return f"{model}: {tell_finding(finding, m)}"
+
+
 def tell_provenance(found: OnnxFinding, m: Messages) -> list[str]:
     """Clauses about what an exported file says of its making, and what is on integers in it."""
     told = []
