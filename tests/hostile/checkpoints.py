@@ -114,6 +114,14 @@ NOT_READ = {
     "a description without layers": (attribute("yaml", {"nc": 7}), "(yaml) is missing"),
     "a description that cannot be built": (described(backbone=7), "(yaml) cannot be built"),
     "a description of something else": (described(head=[]), "(yaml) cannot be built"),
+    "a description that fetches weights": (
+        described(backbone=[[-1, 1, "TorchVision", [512, "resnet18", "DEFAULT", True, 2, True]]]),
+        "its layer TorchVision would fetch weights",
+    ),
+    "a description that calls a helper": (
+        described(backbone=[[-1, 1, "check_file", ["https://example.invalid/a.pt"]]]),
+        "it knows no layer 'check_file'",
+    ),
     "a description with code": (described(activation="exit(7)"), "(yaml) cannot be built"),
     "no stride": (of_head("stride", None), "stride of its head is missing"),
     "a stride of 0": (of_head("stride", torch.zeros(3)), "stride of its head is missing"),

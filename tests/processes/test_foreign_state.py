@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from retraining_kit import make_dataset, make_network, parameters_in, request
 
+from prunebench.common.errors import StepError
 from prunebench.common.ultralytics_files import import_offline
 from prunebench.config.sections import LatencyConfig
 from prunebench.config.targets import Goal
@@ -28,6 +29,9 @@ from prunebench.variants.given import Request as GivenRequest
 from prunebench.variants.given import open_given
 from prunebench.variants.pruning import step as prune
 from prunebench.variants.retraining import step as retrain
+from prunebench.variants.retraining.fit import fit
+from prunebench.variants.retraining.job import Job
+from prunebench.variants.retraining.trainers import preserving_trainer
 
 ROOMS = ("ultralytics.nn", "ultralytics.engine", "ultralytics.models.yolo", "ultralytics.data")
 ROOMS += ("ultralytics.utils", "ultralytics.cfg", "torch_pruning")
@@ -133,3 +137,29 @@ def test_no_step_changes_a_module_or_asks_the_network(
     assert set(changed) <= THEIR_OWN
     assert after.keys() - before.keys() <= THEIR_OWN
     assert asked == []
+
+
+def test_a_training_in_such_a_folder_is_continued(tmp_path: Path) -> None:
+    home = tmp_path / ODD
+    data = make_dataset(home / "data")
+    model = make_network(home / "yolov5n.pt", pruned=True)
+    teacher = make_network(home / "yolov5nu.pt")
+    job = Job(
+        checkpoint=model,
+        folder=home / "work",
+        arguments={"lr0": 0.001, "warmup_epochs": 0, "distill_model": str(teacher)},
+        budget=request(model, data, "preserving", epochs=3),
+        provenance={},
+        emit=ignore,
+    )
+
+    def stop(trainer: Any) -> None:
+        if trainer.epoch == 1:
+            raise RuntimeError("killed")
+
+    trainer = preserving_trainer("detect")
+    with pytest.raises(StepError, match="killed"):
+        fit(job, trainer=trainer, keep_structure=True, callbacks={"on_train_epoch_start": stop})
+    trained = fit(job, trainer=trainer, keep_structure=True)
+    assert (trained.state.resumed, trained.state.epochs) == (1, 3)
+    assert parameters_in(job.folder / trained.checkpoint.path) == parameters_in(model)

@@ -187,14 +187,17 @@ def layers_fault(description: Mapping[str, Any]) -> str | None:
     from ultralytics.nn import tasks
 
     try:
-        kinds = [kind for _, _, kind, _ in [*description["backbone"], *description["head"]]]
+        rows = [*description["backbone"], *description["head"]]
+        layers = [(kind, list(arguments)) for _, _, kind, arguments in rows]
     except (KeyError, TypeError, ValueError):
         return "its backbone and head are no lists of layers"
-    for kind in kinds:
+    for kind, arguments in layers:
         where, _, name = str(kind).rpartition(".")
         known = {"nn": nn, "torchvision.ops": torchvision.ops, "": tasks}.get(where)
         if not _is_layer(getattr(known, name, None)):
             return f"it knows no layer {kind!r:.40}"
+        if kind == "TorchVision" and arguments[2:3] not in ([None], ["None"]):
+            return "its layer TorchVision would fetch weights, set its third argument to None"
     activation = description.get("activation")
     if not activation or _is_activation(activation):
         return None
