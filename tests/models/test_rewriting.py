@@ -20,7 +20,7 @@ from prunebench.results.messages.observations import tell_provenance
 from prunebench.variants.audit import audit_file
 from prunebench.variants.checkpoint import save_checkpoint
 from prunebench.variants.export import export_onnx
-from prunebench.variants.rewriting.apply import PASSES, rewrite_file, rewritten
+from prunebench.variants.rewriting.apply import PASSES, for_integers, rewrite_file, rewritten
 from prunebench.variants.rewriting.editing import Graph
 
 SESSION = SessionSettings.of(LatencyConfig())
@@ -95,6 +95,23 @@ def test_every_pass_alone_computes_the_same(plain: Path, name: str, tmp_path: Pa
     boxes, others = differences(plain, tmp_path / "one.onnx")
     assert boxes < 1e-3
     assert others < 1e-5
+
+
+def test_an_int8_file_starts_from_whole_convolutions(plain: Path, tmp_path: Path) -> None:
+    path = tmp_path / "rewritten.onnx"
+    path.write_bytes(plain.read_bytes())
+    rewriting = rewrite_file(path)
+    whole = for_integers(onnx.load(path))
+    onnx.save(whole, tmp_path / "whole.onnx")
+    boxes, others = differences(plain, tmp_path / "whole.onnx")
+    assert boxes < 1e-3
+    assert others < 1e-5
+    finding = audit_file(tmp_path / "whole.onnx")
+    assert finding.counted == audit_file(plain).counted
+    assert finding.onnx is not None
+    assert finding.onnx.rewriting == rewriting.on_integers
+    splits = [sum(n.op_type == "Split" for n in m.graph.node) for m in (whole, onnx.load(plain))]
+    assert splits[0] == splits[1]
 
 
 def test_the_same_file_gives_the_same_bytes_and_nothing_is_left_to_rewrite(plain: Path) -> None:

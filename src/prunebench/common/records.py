@@ -213,6 +213,11 @@ class Rewriting(Record):
     done: dict[str, int]
     unknown: dict[str, int]
 
+    @property
+    def on_integers(self) -> Self:
+        """What of it is left in an INT8 file, whose convolutions are whole again."""
+        return self.model_copy(update={"done": self.done | {"halves": 0}})
+
 
 class Exported(Record):
     """An ONNX file with its operator set and (height, width) of its letterbox in pixels.

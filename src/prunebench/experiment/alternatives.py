@@ -144,7 +144,13 @@ def quantize_variant(
         planned,
         imgsz=planned.imgsz,
         audit=judge_sibling(parent.audit),
-        exported=exported.model_copy(update={"onnx": onnx, "parity": None}),
+        exported=exported.model_copy(
+            update={
+                "onnx": onnx,
+                "parity": None,
+                "rewriting": exported.rewriting and exported.rewriting.on_integers,
+            }
+        ),
         quantization=Quantization(**quantized.model_dump(exclude={"onnx"})),
     )
     emit(Finished(step="make", found=tell_variant(record, Messages())))

@@ -20,6 +20,7 @@ from prunebench.measuring.session import SessionSettings, open_session, session_
 from prunebench.steps.events import Emit, Progress
 from prunebench.variants.int8.float_layers import FOLLOWING, kept_float, sources_of
 from prunebench.variants.int8.silu import with_one_operator
+from prunebench.variants.rewriting.apply import for_integers
 
 if TYPE_CHECKING:
     from onnxruntime.quantization.calibrate import TensorsData
@@ -66,7 +67,7 @@ class Quantizer:
         OnnxNetwork(path, imgsz, session)
         self._imgsz, self._folder = imgsz, folder
         self._activations, self._session = activations, session
-        self.model = onnx.load(path)
+        self.model = for_integers(onnx.load(path))
         if is_quantized(self.model):
             raise CheckpointError(
                 "it is quantized already", where=path, fix="give the float file it was made from"
@@ -85,8 +86,10 @@ class Quantizer:
         self._sources = sources_of(self.model)
         self._ranges = folder / "ranges.json"
         self._float = folder / "float.onnx"
+        whole = folder / "whole.onnx"
+        onnx.save(self.model, whole)
         # Its optimisation is left to the session that loads the quantized file.
-        quant_pre_process(path, self._float, skip_optimization=True, skip_symbolic_shape=True)
+        quant_pre_process(whole, self._float, skip_optimization=True, skip_symbolic_shape=True)
 
     def calibrate(self, images: Sequence[Path], emit: Emit) -> None:
         """Find the range of every activation on images in the deployment's letterbox."""

@@ -32,6 +32,16 @@ def rewrite_file(path: Path) -> Rewriting:
     return rewriting
 
 
+def for_integers(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A rewritten model without what is slower on integers; its metadata says so."""
+    whole = halves.undo(model)
+    for entry in whole.metadata_props:
+        if entry.key == REWRITING_KEY:
+            left = Rewriting.model_validate_json(entry.value).on_integers
+            entry.value = left.model_dump_json()
+    return whole
+
+
 def rewritten(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Rewriting]:
     """A model that computes the same in less time, and what was done; its metadata is kept."""
     graph = Graph(model)

@@ -8,7 +8,8 @@ quotient is the side. 1.07 to 1.23 times as fast as the plain file.
 
 A softmax subtracts the largest logit, so that no power overflows. Here it is the mean of the bins,
 which the last convolution's weights can subtract, and which changes a softmax as little. A logit
-more than ``MOST`` above the mean is cut: only where two of one side are, is the side another one.
+more than ``MOST`` above the mean is cut, within the convolution: only where two of one side are, is
+the side another one.
 """
 
 from __future__ import annotations
@@ -50,15 +51,15 @@ def rewrite(graph: Graph, softmax: str) -> None:
     levels = _levels(graph, node)
     if any(graph.shape(conv.output[0])[1] != width for conv in levels):
         raise Unknown
+    limits = [graph.store(f"{name}.{end}", np.array(end, np.float32)) for end in (-MOST, MOST)]
     rows = []
     for index, conv in enumerate(levels):
         _centre(graph, conv, bins.size)
-        last = graph.add("Transpose", f"{name}/last.{index}", conv.output, perm=[0, 2, 3, 1])
+        cut = graph.add("Clip", f"{name}/cut.{index}", [conv.output[0], *limits])
+        last = graph.add("Transpose", f"{name}/last.{index}", [cut], perm=[0, 2, 3, 1])
         rows.append(graph.add("Reshape", f"{name}/rows.{index}", [last, shape]))
     logits = graph.add("Concat", f"{name}/logits", rows, axis=0)
-    limits = [graph.store(f"{name}.{end}", np.array(end, np.float32)) for end in (-MOST, MOST)]
-    cut = graph.add("Clip", f"{name}/cut", [logits, *limits])
-    powers = graph.add("Exp", f"{name}/powers", [cut])
+    powers = graph.add("Exp", f"{name}/powers", [logits])
     columns = graph.add("Transpose", f"{name}/columns", [powers], perm=[1, 0])
     sums: list[str] = []
     for what, weights in ((weighted.input[1], bins), (f"{name}.ones", np.ones_like(bins))):
