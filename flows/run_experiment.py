@@ -13,7 +13,7 @@ from prunebench.common.files import sole_user
 from prunebench.common.records import Failure, VariantRecord
 from prunebench.config.loading import Config
 from prunebench.experiment.plan import PlannedVariant
-from prunebench.experiment.prepare import output_folder
+from prunebench.experiment.prepare import output_folder, trained_on
 from prunebench.steps.child import ending_children
 from prunebench.steps.events import stage
 from tasks.crashed_runs import settle_last_run
@@ -40,11 +40,12 @@ def run_experiment(config: Config) -> State[Any]:
     """
     confine(config=config)
     check_devices(config)
-    check_cluster(config)
+    devices = check_cluster(config)
     out = output_folder(config)
     with progress_logged(), sole_user(out), ending_children():
         settle_last_run(out)
-        experiment = prepare_experiment(config)
+        with trained_on(devices):
+            experiment = prepare_experiment(config)
         plan = experiment.variants
         with steps_on_cluster(experiment):
             made: dict[str, PrefectFuture[Any]] = {}

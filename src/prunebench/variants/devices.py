@@ -6,22 +6,27 @@ Only trainings and the losses that pruning asks for run on a GPU: what is shippe
 from __future__ import annotations
 
 import contextlib
+import copy
+import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 from pydantic import model_serializer
 
 from prunebench.common.cores import memory_bytes, usable_cores
-from prunebench.common.errors import ConfigError
+from prunebench.common.errors import ConfigError, StepError
 from prunebench.common.records import FOR_A_KEY, Record
 from prunebench.common.text import counted
 from prunebench.config.sections import DeviceKind, Precision
 from prunebench.measuring.host.fingerprint import cpu_flags, training_precision
 from prunebench.measuring.host.lock import OnWait, using_card
+from prunebench.steps.events import Stage, to_parent
 
 WHERE = "retrain.device"
 MOST_WORKERS = 8
+AUTO_BATCH = 16  # Images per batch where there is no memory of a GPU to fill.
+MANY_OBJECTS = 100  # In the mosaic that a batch is tried with.
 
 
 class GpuCard(Record):
@@ -48,7 +53,7 @@ class Devices(Record):
 
 
 class Device(Record):
-    """What trainings run on: ``cards`` are numbers of GPUs, ``precision`` its fastest."""
+    """What trainings run on, and multiply in; ``cards`` are numbers of GPUs."""
 
     kind: DeviceKind = "cpu"
     cards: tuple[int, ...] | None = None
@@ -82,12 +87,15 @@ class Device(Record):
     def words(self) -> str:
         """What it is, for people."""
         several = f"{self.count} x " if self.count > 1 else ""
-        return f"{several}{self.name}" if self.name else self.kind
+        return f"{several}{self.name or self.kind.upper()}"
 
     @property
     def workers(self) -> int:
         """Processes that load images for it: Ultralytics has none on a CPU."""
         return min(MOST_WORKERS, self.cores // self.count) if self.cards else 0
+
+
+ON_CPU = Device()
 
 
 def devices_here() -> Devices:
@@ -113,8 +121,27 @@ def devices_here() -> Devices:
     )
 
 
-def choose(asked: str | tuple[int, ...], here: Devices) -> Device:
-    """The device that ``retrain.device`` asks for; ConfigError where it is not there."""
+def choose(
+    asked: str | tuple[int, ...], precision: Precision | Literal["auto"], here: Devices
+) -> Device:
+    """What ``retrain.device`` and ``retrain.precision`` ask for; ConfigError where it is absent."""
+    device = _device(asked, here)
+    if precision == "auto":
+        return device
+    # A CPU without instructions for bfloat16 multiplies it all the same, slowly.
+    cannot = {"cpu": {"float16"}, "mps": {"float16", "bfloat16"}, "cuda": set()}[device.kind]
+    if device.kind == "cuda" and device.precision != "bfloat16":
+        cannot = {"bfloat16"}
+    if precision in cannot:
+        raise ConfigError(
+            f"trainings cannot multiply in {precision} on {device.words}",
+            where="retrain.precision",
+            fix="set it to auto",
+        )
+    return device.model_copy(update={"precision": precision})
+
+
+def _device(asked: str | tuple[int, ...], here: Devices) -> Device:
     cpu = Device(precision=here.precision, cores=here.cores)
     if asked == "cpu" or (asked == "auto" and not here.cards and not here.mps):
         return cpu
@@ -147,29 +174,45 @@ def choose(asked: str | tuple[int, ...], here: Devices) -> Device:
     )
 
 
-def choose_precision(asked: Precision | str, device: Device) -> Precision:
-    """What a training multiplies in; ConfigError where the device cannot."""
-    if asked == "auto":
-        return device.precision
-    cannot = {"cpu": ("float16",), "mps": ("float16", "bfloat16"), "cuda": ()}[device.kind]
-    if device.kind == "cuda" and device.precision != "bfloat16":
-        cannot = ("bfloat16",)
-    if asked in cannot:
-        raise ConfigError(
-            f"trainings cannot multiply in {asked} on {device.words}",
-            where="retrain.precision",
-            fix="set it to auto",
-        )
-    precision: Precision = asked  # type: ignore[assignment]
-    return precision
+def batch_for(network: Any, device: Device, imgsz: int) -> int:
+    """Images per batch that the GPUs have memory for, those of all together: a power of two each.
+
+    By Ultralytics' estimate, which tries some batches; a power, so that what else lies in memory
+    seldom changes it.
+    """
+    if not device.cards:
+        return AUTO_BATCH
+    import torch
+    from ultralytics.utils.autobatch import check_train_batch_size
+
+    amp: Any = {"float32": False, "float16": True, "bfloat16": torch.bfloat16}
+    on_card, few_bits = copy.deepcopy(network).to(device.torch_name), amp[device.precision]
+    fits = check_train_batch_size(on_card, imgsz, amp=few_bits, max_num_obj=MANY_OBJECTS)
+    return int(2 ** int(math.log2(max(1, fits)))) * device.count
 
 
 @contextlib.contextmanager
 def using(device: Device, who: str, on_wait: OnWait) -> Iterator[None]:
-    """Have the GPUs of a device alone; ``on_wait`` gets a sentence that says for whom one waits."""
+    """Have the GPUs of a device alone; ``on_wait`` gets a sentence that says for whom one waits.
+
+    StepError where this host has no such GPU.
+    """
     cards = devices_here().cards if device.cards else ()
+    if max(device.cards or (-1,)) >= len(cards):
+        raise StepError("train", f"this host has no {device.words} {max(device.cards or ())}")
     with contextlib.ExitStack() as stack:
         # In one order everywhere, so that two that want the same two get on.
         for card in sorted(device.cards or ()):
             stack.enter_context(using_card(card, cards[card].uuid, who, on_wait))
         yield
+
+
+@contextlib.contextmanager
+def lying_on(network: Any, device: Device, who: str) -> Iterator[None]:
+    """Have a network on a device in the block, and on the CPU again after it, in place."""
+    with using(device, who, lambda sentence: to_parent(Stage(what=sentence))):
+        network.to(device.torch_name)
+        try:
+            yield
+        finally:
+            network.to("cpu")
