@@ -13,7 +13,7 @@ from prunebench.common.files import sole_user
 from prunebench.common.records import Failure, VariantRecord
 from prunebench.config.loading import Config
 from prunebench.experiment.plan import PlannedVariant
-from prunebench.experiment.prepare import output_folder, was_checked
+from prunebench.experiment.prepare import output_folder, trained_on, was_checked
 from prunebench.operating.destinations import check_destinations
 from prunebench.steps.child import ending_children
 from prunebench.steps.events import stage
@@ -41,13 +41,14 @@ def run_experiment(config: Config) -> State[Any]:
     """
     confine(config=config)
     check_devices(config)
-    check_cluster(config)
+    devices = check_cluster(config)
     out = output_folder(config)
     if not was_checked(config):
         check_destinations(config.store, config.mlflow, out)
     with progress_logged(), sole_user(out), ending_children():
         settle_last_run(out)
-        experiment = prepare_experiment(config)
+        with trained_on(devices):
+            experiment = prepare_experiment(config)
         plan = experiment.variants
         with steps_on_cluster(experiment):
             made: dict[str, PrefectFuture[Any]] = {}

@@ -10,10 +10,12 @@ import contextlib
 import os
 import queue
 import socket
+import subprocess
+import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +42,7 @@ from prunebench.operating.store.remote_steps import (
 from prunebench.operating.store.runs import open_store
 from prunebench.steps.child import ENDED_REASON, ending_children, was_ended
 from prunebench.steps.events import EVENT, Emit, Event, Stage
+from prunebench.variants.devices import Devices
 from tasks.retries import retried_task
 
 if TYPE_CHECKING:
@@ -59,12 +62,21 @@ CLOSING = ("closing", "closed", "stopping", "failed")
 NO_FILE = Stored(sha256="0" * 64, bytes=0)
 """Asked for to see whether the store answers."""
 
+GPU = "GPU"
+"""Resource that a worker offers whose host is to train: ``dask worker --resources GPU=1``."""
+
+ON_GPU = ("baseline", "train", "sensitivity", "prune")
+"""Steps that train, or ask for losses."""
+
 FOLDER = "prunebench"
 """Below the folder that ``dask worker --local-directory`` names."""
 
 
-def check_cluster(config: Config) -> None:
+def check_cluster(config: Config) -> Devices | None:
     """Refuse a cluster that cannot run this host's steps, before any work starts.
+
+    Returns what its trainings run on: the devices of a worker that offers a GPU, where there is
+    one, else of any; ``None`` where trainings run on this host.
 
     Raises:
         ConfigError: Nobody answers there, or a worker lacks the store, the Prefect server or this
@@ -73,7 +85,7 @@ def check_cluster(config: Config) -> None:
     """
     check_engine(config)
     if config.engine != "dask" or config.address is None:
-        return
+        return None
     api = PREFECT_API_URL.value()
     if not api:
         raise ConfigError(
@@ -92,7 +104,8 @@ def check_cluster(config: Config) -> None:
             fix="start `dask scheduler`, or correct the address",
         ) from error
     with client:
-        if not client.scheduler_info(n_workers=-1)["workers"]:
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        if not workers:
             raise ConfigError(
                 f"the Dask cluster at {config.address} has no worker",
                 where="address",
@@ -100,11 +113,25 @@ def check_cluster(config: Config) -> None:
             )
         code = code_of_remote_steps()
         answers = client.run(obstacle_there, config.store, api, code, on_error="return")
-    for worker, answer in answers.items():
-        if isinstance(answer, ModuleNotFoundError):
-            answer = f"has no {answer.name}: install the same prunebench there"
-        if answer is not None:
-            raise ConfigError(f"the Dask worker {worker} {answer}", where="address")
+        for worker, answer in answers.items():
+            if isinstance(answer, ModuleNotFoundError):
+                answer = f"has no {answer.name}: install the same prunebench there"
+            if answer is not None:
+                raise ConfigError(f"the Dask worker {worker} {answer}", where="address")
+        trains = (_offering_gpu(workers) or sorted(workers))[0]
+        return Devices.model_validate_json(client.run(devices_there, workers=[trains])[trains])
+
+
+def devices_there() -> str:
+    """Runs on a worker: what trainings could run on there, as JSON, found out in a child."""
+    code = "from prunebench.variants.devices import devices_here as d; print(d().model_dump_json())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    return done.stdout.splitlines()[-1]
+
+
+def _offering_gpu(workers: Mapping[str, Any]) -> list[str]:
+    """Addresses of the workers that were started with ``--resources GPU=1``."""
+    return sorted(name for name, one in workers.items() if one["resources"].get(GPU))
 
 
 def obstacle_there(store: str, api: str, code: dict[str, Any], dask_worker: Worker) -> str | None:
@@ -197,11 +224,15 @@ class ClusterSteps:
         self, step: str, request: Record, folder: Path, *, threads: int, on_event: Emit | None
     ) -> tuple[dict[str, Any], str]:
         """See ``Elsewhere``."""
+        import dask
+
         remote = pack(step, folder.name, request, self._dataset, self._store, threads=threads)
         events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._waiting[remote.name] = events.put
         try:
-            future = self._runner.submit(run_on_worker, {"remote": remote, "topic": self._topic})
+            asked = {"remote": remote, "topic": self._topic}
+            with dask.annotate(**self._annotations(step)):
+                future = self._runner.submit(run_on_worker, asked)
             future.add_done_callback(lambda _: events.put(None))
             workers_seen = looked = time.monotonic()
             # Events are handed on from this thread: the client's own must not wait for anything.
@@ -233,6 +264,12 @@ class ClusterSteps:
             raise StepError(step, reason) from error
         fetch_result(found, step, folder, self._store)
         return found.result, found.ran_on
+
+    def _annotations(self, step: str) -> dict[str, Any]:
+        """What the worker of a step must offer: a GPU for a training, if any worker does."""
+        workers = self._runner.client.scheduler_info(n_workers=-1)["workers"]
+        on_gpu = step in ON_GPU and _offering_gpu(workers)
+        return {"resources": {GPU: 1}} if on_gpu else {}
 
     def _has_workers(self) -> bool:
         try:

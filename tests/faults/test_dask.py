@@ -31,7 +31,7 @@ from prunebench.results.outcome import read_outcome
 from prunebench.results.run_folder import read_variants
 from prunebench.steps.events import Event, listening, text_of
 from prunebench.variants.retraining.step import Request as TrainRequest
-from tasks.dask_cluster import ClusterSteps, check_cluster, run_on_worker
+from tasks.dask_cluster import ON_GPU, ClusterSteps, check_cluster, run_on_worker
 from tests.conftest import tiny_values
 
 pytestmark = pytest.mark.timeout(1200)
@@ -141,6 +141,30 @@ def test_progress_and_files_came_back_and_nothing_stays_on_a_worker(
         assert list(home.glob("**/prunebench/datasets/*/data.yaml"))
         left = list(home.glob("**/prunebench/.steps/[a-z]*"))
         assert len(left) == (1 if name == run.killed else 0)
+
+
+def test_trainings_go_to_the_worker_that_offers_a_gpu(cluster: Cluster, tmp_path: Path) -> None:
+    events: list[Event] = []
+    with (
+        dask_cluster(tmp_path / "cluster", "plain", "gpu", gpu="gpu") as two,
+        listening(events.append),
+    ):
+        config = config_of(tmp_path / "runs", two.address)
+        state = run_experiment(config, return_state=True)
+    assert state.result()["failed"] == []
+    told = [WHERE.match(text_of(event)) for event in events]
+    at = {(found[1], found[2]) for found in told if found is not None}
+    assert {worker for step, worker in at if step in ON_GPU} == {"gpu"}
+    assert {step for step, _ in at} == {"prune", "train", "export"}
+    folder = Path(state.result()["folder"])
+    trained = [v.training for v in read_variants(folder) if v.training is not None]
+    assert len(trained) == 2
+    for training in trained:
+        assert training.trained_on is not None
+        assert training.trained_on.device == "cpu", "nobody saw a GPU there"
+    ran = [json.loads(path.read_text()) for path in folder.parent.glob(".steps/*/done.json")]
+    assert {one["step"] for one in ran if one["ran_on"] is None} == {"accuracy"}
+    assert (folder / "latency" / "result.json").is_file(), "measured here"
 
 
 def test_the_run_itself_is_in_the_store(run: Run, tmp_path: Path) -> None:

@@ -127,8 +127,11 @@ def test_the_libraries_of_a_child_are_held_to_its_threads() -> None:
 
 
 @pytest.mark.parametrize("step", ["train", "baseline"])
-def test_a_training_on_every_core_has_a_core_for_each_thread(step: str) -> None:
-    every = physical_cores()
-    assert binding(step, every) == ONE_CORE_EACH
-    assert binding(step, every + 1) == binding(step, every - 1) == {}, "two may share the cores"
-    assert binding("accuracy", every) == {}, "what it starts would inherit one core"
+def test_a_training_on_every_core_has_a_core_for_each_thread(step: str, tmp_path: Path) -> None:
+    every, asked = physical_cores(), long_training(tmp_path)
+    assert binding(step, asked, every) == ONE_CORE_EACH
+    for other in (every + 1, every - 1):
+        assert binding(step, asked, other) == {}, "two trainings may share the cores"
+    loading = asked.model_copy(update={"workers": 1})
+    for one, request in (("accuracy", asked), (step, loading)):
+        assert binding(one, request, every) == {}, "processes it starts would inherit one core"

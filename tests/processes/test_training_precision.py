@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ from prunebench.variants.checkpoint import load_checkpoint
 from prunebench.variants.retraining.saved import tensor_shapes
 from prunebench.variants.retraining.step import run
 
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 
 class Killed(Exception):

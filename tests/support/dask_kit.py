@@ -35,8 +35,11 @@ class Cluster(NamedTuple):
 
 
 @contextlib.contextmanager
-def dask_cluster(home: Path, *names: str) -> Iterator[Cluster]:
-    """Start a scheduler and a worker of each name, every one with a folder of its own."""
+def dask_cluster(home: Path, *names: str, gpu: str | None = None) -> Iterator[Cluster]:
+    """Start a scheduler and a worker of each name, every one with a folder of its own.
+
+    The worker ``gpu`` offers a GPU, which is what Dask calls a resource: it looks for none.
+    """
     address = f"tcp://127.0.0.1:{free_port()}"
     with contextlib.ExitStack() as stack:
         port = address.rpartition(":")[2]
@@ -48,6 +51,8 @@ def dask_cluster(home: Path, *names: str) -> Iterator[Cluster]:
             # Without a nanny: a worker that is killed stays away, as its host would.
             arguments = ["worker", address, "--name", name, "--nthreads", "1", "--no-nanny"]
             arguments += ["--no-dashboard", "--local-directory", str(folders[name])]
+            if name == gpu:
+                arguments += ["--resources", "GPU=1"]
             workers[name] = stack.enter_context(_program(folders[name], arguments))
         deadline = time.monotonic() + STARTUP_S
         while True:

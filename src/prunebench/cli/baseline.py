@@ -21,6 +21,7 @@ def baseline(
     epochs: Annotated[int, typer.Option(min=1, help="Training epochs.")] = 100,
     imgsz: Annotated[int, typer.Option(min=32, help="Square training size in pixels.")] = 320,
     batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 16,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint to write.")] = Path(
         "baseline.pt"
@@ -33,12 +34,13 @@ def baseline(
     from prunebench.data.check import check_dataset
     from prunebench.data.dataset import resolve_dataset
     from prunebench.data.file_memo import remembering
-    from prunebench.measuring.host.fingerprint import cpu_flags, training_precision
+    from prunebench.variants.devices import choose, devices_here
     from prunebench.variants.retraining.baseline import Request, train_baseline
 
     if out.suffix != ".pt":
         raise ConfigError("a checkpoint ends in .pt", where=out, fix=f"use {out.stem}.pt")
     check_output_file(out, "--out")
+    chosen = choose(device, "auto", devices_here())
     dataset = resolve_dataset(data, cache_dir=data_dir)
     with remembering(dataset.yaml, data_dir) as memo:
         check_dataset(dataset, memo=memo)
@@ -49,7 +51,10 @@ def baseline(
         imgsz=imgsz,
         batch=batch,
         seed=seed,
-        precision=training_precision(cpu_flags()),
+        device=chosen,
+        precision=chosen.precision,
+        workers=chosen.workers,
+        cache="auto",
         threads=usable_cores(),
         image_hw=(imgsz, imgsz),
     )

@@ -26,10 +26,8 @@ def plan(
 ) -> None:
     """Resolve the configuration and list the variants and their steps; run nothing."""
     from prunebench.cli.views.plan import plan_view
-    from prunebench.experiment.plan import checkpoint_named, class_notes, plan_variants
-    from prunebench.experiment.prepare import given_request, require_checkpoint
-    from prunebench.results.messages.catalogue import Messages
-    from prunebench.results.messages.observations import tell_model
+    from prunebench.experiment.plan import checkpoint_named, plan_variants
+    from prunebench.experiment.prepare import given_request, plan_notes, require_checkpoint
     from prunebench.variants.given import open_given
 
     resolved = config_from(config, {"model": model, "data": data, "out": out}, overrides)
@@ -39,8 +37,6 @@ def plan(
     given = open_given(given_request(resolved))
     info = given.info
     variants = plan_variants(resolved, info.imgsz, info.stride)
-    notes = (*given.recipe.notes, *class_notes(resolved, info))
-    if checkpoint is not None:
-        notes = (tell_model(resolved.model, given.audit, Messages()), *notes)
-    view = plan_view(resolved, variants, notes)
-    show({"config": resolved, "variants": variants, "recipe": given.recipe}, view, as_json=as_json)
+    view = plan_view(resolved, variants, plan_notes(resolved, variants, given))
+    found = {"recipe": given.recipe, "device": given.device, "batch": given.batch}
+    show({"config": resolved, "variants": variants, **found}, view, as_json=as_json)

@@ -30,7 +30,7 @@ def affinity() -> tuple[int, ...]:
 
 
 ALLOWED = affinity()
-"""The CPUs of this process before torch is imported: OpenMP may then bind its threads to one each."""
+"""The CPUs of this process before torch is imported, whose OpenMP may bind its threads to one."""
 
 
 @contextlib.contextmanager

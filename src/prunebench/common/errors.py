@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copyreg
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,18 @@ class RegressionFound(PrunebenchError):
     """A confirmed regression, or a gate that did not hold."""
 
     exit_code = EXIT_GATE
+
+
+def values_of(error: PrunebenchError) -> dict[str, Any]:
+    """An error as plain values that another process can raise it from."""
+    # Another package may have kinds of its own.
+    ours = (kind.__name__ for kind in type(error).__mro__ if kind.__module__ == __name__)
+    return {"error": next(ours), "arguments": error.args, "known": vars(error)}
+
+
+def error_of(values: Mapping[str, Any]) -> PrunebenchError:
+    """The error that ``values_of`` described."""
+    kind: type[PrunebenchError] = globals()[values["error"]]
+    error = kind.__new__(kind, *values["arguments"])
+    vars(error).update(values["known"])
+    return error

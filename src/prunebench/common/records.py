@@ -30,6 +30,10 @@ PathInside = Annotated[str, AfterValidator(_inside)]
 """A POSIX path that cannot leave the folder it is relative to."""
 
 
+FOR_A_KEY = {"for": "key"}
+"""Context in which a record is serialized for a step's key: without what changes no result."""
+
+
 class Record(BaseModel):
     """Base of every record: frozen, and unknown fields are an error."""
 
@@ -257,13 +261,30 @@ class Failure(Record):
     reason: str
 
 
+class TrainedOn(Record):
+    """What a training ran on, and with what.
+
+    ``device`` is ``cpu``, ``mps`` or ``cuda``, ``name`` the GPU's, of which there were ``devices``;
+    layers multiplied in ``precision``; ``workers`` are processes that loaded images.
+    """
+
+    device: str
+    name: str = ""
+    devices: int = 1
+    precision: str
+    batch: int
+    workers: int
+    cache: str
+
+
 class TrainingSummary(Record):
     """What one training did and cost.
 
     ``round`` is 0 before pruning, 1 for the first retraining; ``minutes`` are wall time of all
     attempts; ``transferred`` of ``tensors`` were taken over from the parent; ``curves`` is
     Ultralytics' CSV; ``resumed`` counts continuations; ``stopped``: why before the last epoch;
-    ``arguments`` are the training arguments that Ultralytics was given, paths apart.
+    ``arguments`` are the training arguments that Ultralytics was given, paths apart; ``trained_on``
+    says with what.
     """
 
     strategy: str
@@ -276,6 +297,7 @@ class TrainingSummary(Record):
     resumed: int = 0
     stopped: str | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
+    trained_on: TrainedOn | None = None
 
 
 class Judgement(Record):

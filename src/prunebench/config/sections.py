@@ -25,7 +25,9 @@ from prunebench.config.strategy_settings import (
     strategy_names,
 )
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16"]
+DeviceKind = Literal["cpu", "cuda", "mps"]
+Cache = Literal["ram", "disk", "none"]
 Alternative = Literal["int8", "resolution", "smaller", "plain-export"]
 """Controls that are asked for by name; the others follow from what is planned."""
 
@@ -72,6 +74,18 @@ def each_once(values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
     return values
 
 
+def _each_card_once(value: Any) -> Any:
+    return each_once(value) if isinstance(value, tuple) else value
+
+
+Card = Annotated[int, Field(ge=0, le=1023)]
+Device = Annotated[
+    Literal["auto"]
+    | DeviceKind
+    | Annotated[str, Field(pattern=r"^cuda:\d{1,4}$")]
+    | Annotated[tuple[Card, ...], Field(min_length=1)],
+    AfterValidator(_each_card_once),
+]
 Side = Annotated[int, Field(gt=0, le=MOST_PIXELS), AfterValidator(_multiple_of_stride)]
 Epochs = Annotated[int, Field(ge=1, le=MOST_EPOCHS)]
 Batch = Annotated[int, Field(ge=1, le=4096)]
@@ -110,11 +124,32 @@ class RetrainConfig(Section):
     rounds: int = Field(2, ge=0, le=10, description="Rounds of retraining per strategy.")
     epochs: Epochs = Field(10, description="Epochs per round.")
     imgsz: Side = Field(320, description="Square training size in pixels.")
-    batch: Batch = Field(16, description="Images per batch.")
+    batch: Batch | Literal["auto"] = Field(
+        16,
+        description="Images per batch, those of all GPUs together; auto: what the GPU has memory "
+        "for, 16 on a CPU.",
+    )
+    device: Device = Field(
+        "auto",
+        description="What every training runs on, and pruning's losses: auto (the first GPU, else "
+        "the CPU), cpu, cuda, cuda:1, mps, or GPUs by number: [0, 1]. Export, accuracy and latency "
+        "stay on the CPU.",
+    )
     precision: Precision | Literal["auto"] = Field(
         "auto",
-        description="What a training multiplies in; auto: bfloat16 where this CPU has instructions "
-        "for it, else float32. Weights, loss and validation are float32 in either.",
+        description="What a training multiplies in; auto: bfloat16 where the device has "
+        "instructions for it, else float16 on a GPU and float32 on a CPU. Weights and loss are "
+        "float32 in any.",
+    )
+    workers: Annotated[int, Field(ge=0, le=256)] | Literal["auto"] = Field(
+        "auto",
+        description="Processes that load images for a training; auto: none on a CPU, up to 8 on a "
+        "GPU.",
+    )
+    cache: Cache | Literal["auto"] = Field(
+        "auto",
+        description="Where images are kept decoded: ram, disk (the training's own folder), none; "
+        "auto: the first that has room.",
     )
     threads: Threads | None = Field(
         None,

@@ -90,7 +90,7 @@ def smaller_stock(
         emit,
         epochs=epochs,
         imgsz=config.retrain.imgsz,
-        batch=config.retrain.batch,
+        batch=experiment.batch,
         width=chosen.width,
     )
     budget = StockBudget(

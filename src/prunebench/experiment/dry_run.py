@@ -9,7 +9,6 @@ from prunebench.common.cores import usable_cores
 from prunebench.data.dataset import images_of
 from prunebench.experiment.duration import Estimate, estimate
 from prunebench.experiment.prepare import Checked
-from prunebench.experiment.run_step import precision_of
 from prunebench.experiment.speed_trial import Pace, Request
 from prunebench.steps.child import run_child
 from prunebench.steps.events import announce
@@ -25,7 +24,7 @@ def dry_run(inputs: Checked) -> Estimate:
         images=tuple(str(image) for image in train[:48]),
         imgsz=config.retrain.imgsz,
         hw=config.image.hw,
-        precision=precision_of(config.retrain),
+        device=inputs.device,
         layers=config.prune.allocation == "latency-aware",
         ignore=config.prune.ignore,
     )

@@ -53,6 +53,7 @@ from prunebench.results.run_folder import DATA_FOLDER, STEPS_FOLDER, open_run, r
 from prunebench.steps.child import run_child
 from prunebench.steps.events import stage
 from prunebench.variants.checkpoint import CheckpointInfo
+from prunebench.variants.devices import Device, Devices
 from prunebench.variants.given import Given
 from prunebench.variants.given import Request as GivenRequest
 from prunebench.variants.pruning.alignment import round_to_of
@@ -71,6 +72,8 @@ class Checked(Record):
         data_digest: Digest of the dataset's images and labels.
         class_names: Class index to name.
         recipe: Arguments that every retraining is given, its strategy's settings over them.
+        device: What trainings run on, and multiply in.
+        auto_batch: Images per batch of every retraining, where the device decides.
         split: Split the accuracy images come from, ``images`` in order.
     """
 
@@ -84,6 +87,8 @@ class Checked(Record):
     data_digest: str
     class_names: dict[int, str]
     recipe: dict[str, Any]
+    device: Device = Device()
+    auto_batch: int = 16
     split: str
     images: tuple[str, ...]
     _dataset: Dataset | None = PrivateAttr(default=None)
@@ -92,6 +97,12 @@ class Checked(Record):
     def structure(self) -> Structure | None:
         """Structure of the given checkpoint."""
         return None if self.audit is None else self.audit.structure
+
+    @property
+    def batch(self) -> int:
+        """Images per batch of every retraining."""
+        asked = self.config.retrain.batch
+        return self.auto_batch if asked == "auto" else asked
 
     @property
     def dataset(self) -> Dataset:
@@ -143,7 +154,18 @@ class Experiment(Checked):
         return self.config.retrain.threads or max(1, share)
 
 
+_elsewhere: ContextVar[Devices | None] = ContextVar("trained_elsewhere", default=None)
 _checked: ContextVar[Checked | None] = ContextVar("checked", default=None)
+
+
+@contextlib.contextmanager
+def trained_on(devices: Devices | None) -> Iterator[None]:
+    """Let what is checked in the block train on another host's devices, ``None``: on this one's."""
+    token = _elsewhere.set(devices)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(token)
 
 
 @contextlib.contextmanager
@@ -175,10 +197,7 @@ def check(config: Config) -> Checked:
     sha256 = None if checkpoint is None else sha256_of(checkpoint)
     structure = None if checkpoint is None else given.audit.structure
     variants = plan_variants(config, given.info.imgsz, given.info.stride)
-    if checkpoint is not None:
-        stage(tell_model(config.model, given.audit, Messages()))
-    classes = class_notes(config, given.info)
-    for note in (*given.recipe.notes, *classes, *size_notes(config, variants)):
+    for note in plan_notes(config, variants, given):
         stage(note)
     if "smaller" in config.controls:
         smaller_network(config.model, structure)
@@ -228,6 +247,8 @@ def check(config: Config) -> Checked:
         data_digest=data_digest,
         class_names=dict(dataset.names),
         recipe=given.recipe.arguments,
+        device=given.device,
+        auto_batch=given.batch,
         split=split,
         images=tuple(str(p) for p in images_of(dataset, split, limit=config.accuracy.images)),
     )
@@ -292,12 +313,42 @@ def given_request(config: Config) -> GivenRequest:
         round_to=round_to_of(config.prune),
         ignore=config.prune.ignore,
         recipe=config.retrain.recipe,
+        device=config.retrain.device,
+        precision=config.retrain.precision,
+        batch=config.retrain.batch,
+        devices=_elsewhere.get(),
+        trained_at=config.retrain.imgsz,
         args={
             name: settings.args
             for name, settings in config.retrain.strategies.items()
             if isinstance(settings, TrainingSettings)
         },
     )
+
+
+def plan_notes(config: Config, variants: Sequence[PlannedVariant], given: Given) -> tuple[str, ...]:
+    """A sentence each on what a reader of the plan has to know."""
+    m = Messages()
+    workers = workers_of(config, given.device)
+    trained = m(
+        "training.plan",
+        device=given.device.words,
+        precision=given.device.precision,
+        batch=given.batch,
+        workers=workers,
+        cache=config.retrain.cache,
+    )
+    classes = class_notes(config, given.info)
+    notes = (*given.recipe.notes, *classes, *size_notes(config, variants), trained)
+    if checkpoint_named(config.model, "model") is None:
+        return notes
+    return (tell_model(config.model, given.audit, m), *notes)
+
+
+def workers_of(config: Config, device: Device) -> int:
+    """Processes that load images for a training."""
+    asked = config.retrain.workers
+    return device.workers if asked == "auto" else asked
 
 
 def _check_single_cls(info: CheckpointInfo, dataset: Dataset, single_cls: bool) -> None:

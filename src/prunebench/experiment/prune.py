@@ -80,6 +80,7 @@ def prune(
         costs=costs,
         curves=curves,
         timing=timing,
+        device=experiment.device,
         stages=settings.stages,
         stage_training=_stage_training(experiment) if settings.stages > 1 else None,
     )
@@ -143,6 +144,7 @@ def _curves(
         ignore=settings.ignore,
         seed=experiment.config.seed,
         imgsz=experiment.config.image.hw,
+        device=experiment.device,
     )
     kept = {field: inputs[field] for field in ("checkpoint", "data_yaml")}
     return _file(run("sensitivity", request, kept), "curves")

@@ -18,11 +18,9 @@ from prunebench.common.records import (
     VariantRecord,
     sha256_of,
 )
-from prunebench.config.sections import Precision, RetrainConfig
 from prunebench.config.strategy_settings import StrategySettings
 from prunebench.experiment.plan import PlannedVariant
-from prunebench.experiment.prepare import Experiment
-from prunebench.measuring.host.fingerprint import cpu_flags, training_precision
+from prunebench.experiment.prepare import Experiment, workers_of
 from prunebench.results.run_folder import save_variant
 from prunebench.steps.cache import Elsewhere, StepRun, run_step
 from prunebench.steps.events import Emit, StepBegun
@@ -73,22 +71,27 @@ def training_request(
     """A training with ``retrain``'s budget; ``own``: ``checkpoint``, ``round``, ``epochs`` ..."""
     config, shared = experiment.config, experiment.config.retrain
     values = {
-        **shared.model_dump(include={"imgsz", "batch", "patience", "max_minutes", "loggers"}),
-        "data_yaml": experiment.data_yaml,
+        **shared.model_dump(include={"imgsz", "patience", "max_minutes", "loggers"}),
+        **_shared(experiment),
+        "batch": experiment.batch,
         "recipe": experiment.recipe,
-        "precision": precision_of(shared),
-        "threads": experiment.threads,
-        "seed": config.seed,
         "image_hw": config.image.hw,
     }
     return TrainRequest(strategy=strategy, settings=settings, **{**values, **own})
 
 
-def precision_of(settings: RetrainConfig) -> Precision:
-    """What trainings multiply in, once this CPU is known."""
-    if settings.precision == "auto":
-        return training_precision(cpu_flags())
-    return settings.precision
+def _shared(experiment: Experiment) -> dict[str, Any]:
+    """What every training of an experiment is asked."""
+    config, device = experiment.config, experiment.device
+    return {
+        "data_yaml": experiment.data_yaml,
+        "device": device,
+        "precision": device.precision,
+        "workers": workers_of(config, device),
+        "cache": config.retrain.cache,
+        "threads": experiment.threads,
+        "seed": config.seed,
+    }
 
 
 def trained_stock(
@@ -102,10 +105,7 @@ def trained_stock(
     config = experiment.config
     request = BaselineRequest(
         model=model,
-        data_yaml=experiment.data_yaml,
-        seed=config.seed,
-        precision=precision_of(config.retrain),
-        threads=experiment.threads,
+        **_shared(experiment),
         image_hw=config.image.hw,
         **config.baseline.model_dump(include={"lr0", "optimizer"}),
         **own,

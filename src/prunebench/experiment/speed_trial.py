@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.common.records import Record
-from prunebench.config.sections import Precision
 from prunebench.steps.events import Emit, Stage
+from prunebench.variants.devices import Device
 
 MOST_TRIES = 3  # Batches that are timed at most, after one that warms up.
 ENOUGH_S = 3.0  # Seconds after which no further batch is tried.
@@ -21,7 +21,7 @@ class Request(Record):
     """Input of the step; ``model`` and ``images`` are absolute paths (or Ultralytics' name).
 
     ``imgsz`` is the side trained at, ``hw`` (height, width) of the letterbox, in pixels,
-    ``precision`` what a training multiplies in.
+    ``device`` what a training runs on.
     """
 
     model: str
@@ -29,7 +29,7 @@ class Request(Record):
     images: tuple[str, ...]
     imgsz: int
     hw: tuple[int, int]
-    precision: Precision = "float32"
+    device: Device = Device()
     layers: bool = False
     ignore: tuple[str, ...] = ()
 
@@ -60,12 +60,15 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pace:
     endless = itertools.cycle(map(Path, request.images))
     enough = list(itertools.islice(endless, BATCH * (MOST_TRIES + 1)))
     square = (request.imgsz, request.imgsz)
-    network.train().requires_grad_(True).to(memory_format=torch.channels_last)
+    device, precision = torch.device(request.device.torch_name), request.device.precision
+    network.train().requires_grad_(True).to(device, memory_format=torch.channels_last)
     batches = batches_for(network, enough, MOST_TRIES + 1, imgsz=square, seed=0)
     started, trained = time.perf_counter(), 0
-    with torch.autocast("cpu", torch.bfloat16, enabled=request.precision == "bfloat16"):
+    few_bits = precision != "float32"
+    with torch.autocast(device.type, getattr(torch, precision) if few_bits else None, few_bits):
         for index, loss in enumerate(training_losses(network, batches)):
             loss.backward()
+            float(loss)  # Waits for a GPU.
             if index == 0:
                 started = time.perf_counter()
                 continue
@@ -73,7 +76,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pace:
             if time.perf_counter() - started > ENOUGH_S:
                 break
     train_s = (time.perf_counter() - started) / trained
-    network.eval()
+    network.eval().cpu()
 
     def seconds(imgsz: tuple[int, int]) -> float:
         started = time.perf_counter()

@@ -20,7 +20,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from prunebench.common.files import write_atomically
-from prunebench.common.records import FileRef, Record
+from prunebench.common.records import FOR_A_KEY, FileRef, Record
 from prunebench.common.versions import version_of
 from prunebench.steps.child import STEP_MODULES, run_child
 from prunebench.steps.events import Emit
@@ -75,7 +75,7 @@ def step_key(step: str, request: Record, inputs: Mapping[str, str]) -> str:
     ``inputs``: field of the request that names files, to the digest of their content. The digest
     replaces the path, so that moving a file does not run the step again.
     """
-    settings = request.model_dump(mode="json")
+    settings = request.model_dump(mode="json", context=FOR_A_KEY)
     settings.update({field: f"sha256:{digest}" for field, digest in inputs.items()})
     parts = {"step": step, "settings": settings, **code_of(step, request)}
     text = json.dumps(parts, sort_keys=True)

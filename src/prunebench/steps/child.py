@@ -22,13 +22,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from prunebench.common import errors
 from prunebench.common.cores import physical_cores
-from prunebench.common.errors import ChildFailed, InputError, PrunebenchError, StepError
+from prunebench.common.errors import (
+    ChildFailed,
+    InputError,
+    PrunebenchError,
+    StepError,
+    error_of,
+    values_of,
+)
 from prunebench.common.files import full_disk
 from prunebench.common.records import Record
 from prunebench.common.text import first_line
-from prunebench.steps.events import EVENT, Emit, Event
+from prunebench.steps.events import EVENT, EVENT_MARK, Emit, to_parent
 
 STEP_MODULES: Mapping[str, str] = {
     "given": "prunebench.variants.given",
@@ -48,9 +54,6 @@ STEP_MODULES: Mapping[str, str] = {
     "mlflow": "prunebench.operating.mlflow",
 }
 """Step name to the module that holds its ``Request`` record and its ``run`` function."""
-
-EVENT_MARK = "\x1e"
-"""Starts an event's line, so that a library's own printing is never taken for one."""
 
 TAIL_LINES = 40
 ENDED_REASON = "the run was ended by a signal"
@@ -157,7 +160,7 @@ def run_child(
             text=True,
             errors="replace",
             env={
-                **binding(step, threads),
+                **binding(step, request, threads),
                 **os.environ,
                 **thread_environment(threads),
                 **(env or {}),
@@ -222,9 +225,13 @@ def thread_environment(threads: int) -> dict[str, str]:
     }
 
 
-def binding(step: str, threads: int) -> Mapping[str, str]:
-    """``ONE_CORE_EACH`` for a training with every core: with fewer, two would share the first."""
-    whole = step in TRAININGS and threads == physical_cores()
+def binding(step: str, request: Any, threads: int) -> Mapping[str, str]:
+    """``ONE_CORE_EACH`` for a training with every core: with fewer, two would share the first.
+
+    Processes that load images would inherit one core.
+    """
+    alone = getattr(request, "workers", 0) == 0
+    whole = step in TRAININGS and threads == physical_cores() and alone
     return ONE_CORE_EACH if whole else {}
 
 
@@ -254,10 +261,7 @@ def _read_result(step: str, result_file: Path, returncode: int, tail: str) -> di
     answer: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8"))
     if "result" in answer:
         return dict(answer["result"])
-    kind: type[PrunebenchError] = getattr(errors, answer["error"])
-    error = kind.__new__(kind, *answer["arguments"])
-    vars(error).update(answer["known"])
-    raise error
+    raise error_of(answer)
 
 
 def _told(step: str, error: Exception, folder: Path) -> PrunebenchError:
@@ -279,26 +283,17 @@ def main(argv: list[str]) -> int:
     """Entry point of the child: ``STEP REQUEST RESULT``."""
     step, request_file, result_file = argv[0], Path(argv[1]), Path(argv[2])
     threading.Thread(target=_end_with_parent, args=(sys.stdin,), daemon=True).start()
-    events = sys.stdout
-
-    def emit(event: Event) -> None:
-        events.write(f"{EVENT_MARK}{event.model_dump_json()}\n")
-        events.flush()
-
     answer: dict[str, Any]
     try:
         module = importlib.import_module(STEP_MODULES[step])
         request = module.Request.model_validate_json(request_file.read_text(encoding="utf-8"))
-        result = module.run(request, result_file.parent, emit)
+        result = module.run(request, result_file.parent, to_parent)
         answer = {"result": result.model_dump(mode="json")}
     except Exception as error:
         import traceback
 
         traceback.print_exc()
-        told = _told(step, error, result_file.parent)
-        # Another package may have kinds of its own.
-        ours = (k.__name__ for k in type(told).__mro__ if k.__module__ == errors.__name__)
-        answer = {"error": next(ours), "arguments": told.args, "known": vars(told)}
+        answer = values_of(_told(step, error, result_file.parent))
     partial = result_file.with_suffix(".partial")
     partial.write_text(json.dumps(answer, default=str), encoding="utf-8")
     partial.replace(result_file)

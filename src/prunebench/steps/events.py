@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -138,6 +139,9 @@ Emit = Callable[[Event], None]
 EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 """Reads an event that came as JSON from another process."""
 
+EVENT_MARK = "\x1e"
+"""Starts an event's line, so that a library's own printing is never taken for one."""
+
 _lock = threading.Lock()
 _listeners: list[Emit] = []
 
@@ -224,6 +228,12 @@ def text_of(event: Event) -> str:
             return f"{place}, {event.model_ms:.1f} ms"
         case Failed():
             return f"failed: {event.reason}"
+
+
+def to_parent(event: Event) -> None:
+    """Tell whoever follows this process by its output; processes that it starts may do so too."""
+    sys.stdout.write(f"{EVENT_MARK}{event.model_dump_json()}\n")
+    sys.stdout.flush()
 
 
 def share_done(event: Event) -> float | None:

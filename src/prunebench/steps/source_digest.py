@@ -34,6 +34,7 @@ ONLY_WITH = {
     ("prunebench.variants.retraining.step", "run"): {"stage_training"},
     ("prunebench.variants.pruning.timing", "Stopwatch"): {"timing"},
     ("prunebench.measuring.host.lock", "working_on_host"): {"timing", "costs"},
+    ("prunebench.variants.devices", "using"): {"cards"},
 }
 """Definitions that a step uses only where its request sets one of these fields."""
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from prunebench.common.errors import ConfigError
 from prunebench.common.records import Audit, Record
 from prunebench.common.ultralytics_files import import_offline
-from prunebench.config.sections import off_multiple
+from prunebench.config.sections import Precision, off_multiple
 from prunebench.config.targets import Goal
 from prunebench.steps.events import Emit, Stage
 from prunebench.variants.audit import audit_opened
 from prunebench.variants.checkpoint import CheckpointInfo
+from prunebench.variants.devices import (
+    AUTO_BATCH,
+    Device,
+    Devices,
+    batch_for,
+    choose,
+    devices_here,
+)
 from prunebench.variants.opening import open_network
 from prunebench.variants.retraining.recipe import Recipe, check_arguments, find_recipe
 
@@ -32,6 +40,9 @@ class Request(Record):
         ignore: Names of modules whose output widths stay.
         recipe: ``retrain.recipe``.
         args: Further training arguments, by the strategy that sets them.
+        device: ``retrain.device``, as ``precision`` and ``batch`` are ``retrain``'s.
+        devices: Where trainings may run, ``None``: on this host.
+        trained_at: Square size in pixels of the images trained on.
     """
 
     model: str
@@ -42,6 +53,11 @@ class Request(Record):
     ignore: tuple[str, ...] = ()
     recipe: str = "defaults"
     args: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    device: str | tuple[int, ...] = "cpu"
+    precision: Precision | Literal["auto"] = "auto"
+    batch: int | Literal["auto"] = 16
+    devices: Devices | None = None
+    trained_at: int = 320
 
 
 class Given(Record):
@@ -50,6 +66,8 @@ class Given(Record):
     info: CheckpointInfo
     audit: Audit
     recipe: Recipe = Recipe()
+    device: Device = Device()
+    batch: int = 16
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Given:
@@ -71,6 +89,7 @@ def open_given(request: Request) -> Given:
     from prunebench.variants.pruning.shapes import shapes_of
 
     check_arguments(request.args)
+    device = choose(request.device, request.precision, request.devices or devices_here())
     opened = open_network(request.model, request.ignore)
     recipe = find_recipe(request.recipe, request.model, opened.train_args)
     check_sides(opened.info.stride, request.sides)
@@ -80,7 +99,11 @@ def open_given(request: Request) -> Given:
         shapes = shapes_of(opened.graph, request.hw)
         for goal in counted:
             check_goal(path, shapes, goal)
-    return Given(info=opened.info, audit=audit_opened(opened, request.hw), recipe=recipe)
+    audit, batch = audit_opened(opened, request.hw), request.batch
+    if batch == "auto":
+        here = request.devices is None
+        batch = batch_for(opened.network, device, request.trained_at) if here else AUTO_BATCH
+    return Given(info=opened.info, audit=audit, recipe=recipe, device=device, batch=batch)
 
 
 def check_sides(stride: int, sides: Mapping[str, int]) -> None:

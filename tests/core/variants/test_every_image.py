@@ -21,7 +21,8 @@ ARGUMENTS: dict[str, Any] = {"imgsz": 64, "augment": False, "rect": True, "batch
 
 def on_dataset(data_yaml: Path, split: str = "train", **more: Any) -> EveryImage:
     names = image_names(read_dataset(data_yaml), split)  # type: ignore[arg-type]
-    return EveryImage(names, data={"names": NAMES, "channels": 3}, **ARGUMENTS | more)
+    own: dict[str, Any] = {"cache": "none", "cached_in": data_yaml.parent.parent / "kept"}
+    return EveryImage(names, data={"names": NAMES, "channels": 3}, **ARGUMENTS | own | more)
 
 
 def make_hostile(root: Path) -> Path:

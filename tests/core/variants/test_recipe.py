@@ -17,7 +17,8 @@ from prunebench.config.strategy_settings import PreservingSettings, SparseSettin
 from prunebench.experiment.prepare import given_request, require_loggers
 from prunebench.steps.cache import step_key
 from prunebench.variants.given import open_given
-from prunebench.variants.retraining.fit import INTEGRATIONS, fit, isolate_ultralytics
+from prunebench.variants.retraining.fit import fit
+from prunebench.variants.retraining.isolation import INTEGRATIONS, isolate_ultralytics
 from prunebench.variants.retraining.job import Job
 from prunebench.variants.retraining.recipe import (
     CARRIED,

@@ -12,7 +12,7 @@ from retraining_kit import make_dataset, make_network
 from prunebench.config.sections import Precision
 from prunebench.config.strategy_settings import SparseSettings
 from prunebench.variants.retraining.arithmetic import train_in
-from prunebench.variants.retraining.sparse import _regularise
+from prunebench.variants.retraining.sparse import Regularise
 from prunebench.variants.retraining.trainers import preserving_trainer
 
 TOLERANCES = {"float32": 2.0**-16, "bfloat16": 2.0**-6}
@@ -49,7 +49,7 @@ def trained(task: str, folder: Path, precision: Precision | None) -> tuple[Any, 
 
     model.add_callback("on_pretrain_routine_end", set_up)
     if task == "sparse":
-        model.add_callback("on_train_start", _regularise(SparseSettings(kind="group_lasso")))
+        model.add_callback("on_train_start", Regularise(SparseSettings(kind="group_lasso")))
     model.train(
         trainer=preserving_trainer(kind),
         data=str(data_yaml),

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from prunebench.config.loading import Config
 from prunebench.experiment.duration import Estimate, in_words
-from prunebench.experiment.plan import PlannedVariant, size_notes
+from prunebench.experiment.plan import PlannedVariant
 
 
 def plan_view(
@@ -33,7 +33,7 @@ def plan_view(
         f"{config.latency.rounds_min} to {config.latency.rounds_max} rounds of latency, "
         f"out {config.out}"
     )
-    return Group(table, Text(facts), *map(Text, (*notes, *size_notes(config, variants))))
+    return Group(table, Text(facts), *map(Text, notes))
 
 
 def estimate_view(estimate: Estimate) -> RenderableType:

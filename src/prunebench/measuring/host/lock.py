@@ -67,6 +67,31 @@ def working_on_host(on_wait: OnWait, *, folder: Path | None = None) -> Iterator[
 
 
 @contextlib.contextmanager
+def using_card(
+    number: int, uuid: str, who: str, on_wait: OnWait, *, folder: Path | None = None
+) -> Iterator[None]:
+    """Have a GPU alone among all runs of this host; ``on_wait`` gets a sentence: for whom it waits.
+
+    A card is known by its ``uuid``: processes may number cards differently.
+    """
+    folder = folder or Path(tempfile.gettempdir())
+    lock = folder / f"prunebench-gpu-{uuid}.lock"
+    holder = lock.with_suffix(".json")
+
+    def wait() -> None:
+        whom = _holding(holder, "training since")
+        on_wait(f"GPU {number} trains one network at a time: waiting for {whom}.")
+
+    with _acquired(lock, wait):
+        _sign(holder, who)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                holder.unlink()
+
+
+@contextlib.contextmanager
 def _acquired(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
     lock = FileLock(path, mode=ANYONE_MAY_WRITE)
     try:
@@ -108,10 +133,14 @@ def _sign(holder: Path, who: str) -> None:
 
 
 def _waiting_for(holder: Path) -> str:
+    whom = _holding(holder, "measuring since")
+    return f"This host measures one run at a time: waiting for {whom}."
+
+
+def _holding(holder: Path, doing: str) -> str:
     try:
         held = json.loads(holder.read_text(encoding="utf-8"))
         since = time.strftime("%H:%M:%S", time.localtime(held["since"]))
-        whom = f"{held['who']} (process {held['pid']}, measuring since {since})"
+        return f"{held['who']} (process {held['pid']}, {doing} {since})"
     except (OSError, ValueError, KeyError):
-        whom = "another run"
-    return f"This host measures one run at a time: waiting for {whom}."
+        return "another run"

@@ -56,5 +56,5 @@ def reestimate_batchnorm(network: nn.Module, batches: Iterable[Batch]) -> int:
             used += 1
             yield batch["img"]
 
-    update_bn(images(), network)
+    update_bn(images(), network, device=next(network.parameters()).device)
     return used

@@ -75,15 +75,16 @@ def score_groups(
 def training_losses(network: Network, batches: Iterable[Batch]) -> Iterator[Any]:
     """The training loss of each batch, summed over its images, with Ultralytics' default weights.
 
-    The network's own training arguments are put back afterwards.
+    It is computed where the network lies. Its own training arguments are put back afterwards.
     """
     from ultralytics.cfg import get_cfg
 
     arguments = getattr(network, "args", None)
     network.args = get_cfg()
+    device = next(network.parameters()).device
     try:
         for batch in batches:
-            loss, _ = network.loss(batch)
+            loss, _ = network.loss({name: value.to(device) for name, value in batch.items()})
             yield loss.sum()
     finally:
         network.args = arguments

@@ -12,6 +12,7 @@ from prunebench.common.errors import StepError
 from prunebench.common.records import LeftAlone
 from prunebench.config.pruning import Importance
 from prunebench.variants.checkpoint import Network, parameter_count
+from prunebench.variants.devices import ON_CPU, Device, lying_on
 from prunebench.variants.graph.groups import PruningGraph, forward_to_predictions, trace
 from prunebench.variants.graph.surgery import fold_c2f, split_c2f
 from prunebench.variants.pruning.batches import Batch
@@ -42,11 +43,13 @@ def open_network(
     ignore: Sequence[str] = (),
     gradient_batches: Iterable[Batch] = (),
     seed: int = 0,
+    device: Device = ON_CPU,
 ) -> Opened:
     """Find and score the channel groups of a network, whose ``C2f`` modules are split in place.
 
     ``ignore`` names modules whose output widths stay; ``gradient_batches`` are labelled ones,
-    needed for ``taylor`` alone. Errors are those of ``trace``.
+    needed for ``taylor`` alone, whose gradients are computed on ``device``. Errors are those of
+    ``trace``.
     """
     network.eval()
     parameters, shapes = parameter_count(network), _output_shapes(network)
@@ -54,8 +57,9 @@ def open_network(
     graph = trace(network, ignore)
     if importance == "taylor":
         # In eval mode, so BatchNorm uses the statistics the network is deployed with.
-        for loss in training_losses(network, gradient_batches):
-            loss.backward()
+        with lying_on(network, device, "pruning"):
+            for loss in training_losses(network, gradient_batches):
+                loss.backward()
     scores = score_groups(graph.groups, importance, seed=seed)
     network.zero_grad(set_to_none=True)
     return Opened(graph, scores, parameters, shapes)

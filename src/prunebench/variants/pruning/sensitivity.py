@@ -19,6 +19,7 @@ from prunebench.common.files import write_atomically
 from prunebench.common.records import FileRef, Record
 from prunebench.config.pruning import Importance
 from prunebench.steps.events import Emit, Progress, Stage
+from prunebench.variants.devices import Device, lying_on
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,6 +42,7 @@ class Request(Record):
         ignore: Names of modules whose output widths stay.
         seed: Seed of the drawn images and of random importance.
         imgsz: (height, width) of the letterbox in pixels.
+        device: What losses are computed on.
     """
 
     checkpoint: str
@@ -49,6 +51,7 @@ class Request(Record):
     ignore: tuple[str, ...]
     seed: int
     imgsz: tuple[int, int]
+    device: Device = Device()
 
 
 class Sensitivity(Record):
@@ -77,16 +80,18 @@ def run(request: Request, workdir: Path, emit: Emit) -> Sensitivity:
             ignore=request.ignore,
             gradient_batches=sample(TAYLOR_BATCHES),
             seed=request.seed,
+            device=request.device,
         )
         bundles = bundles_of(opened.graph.groups, None)
         batches = list(sample(BATCHES))
         emit(Stage(what=f"measuring how much {len(bundles)} groups of channels matter"))
-        whole = loss_of(network, batches)
         curves = {}
-        for done, bundle in enumerate(bundles, start=1):
-            losses = _losses(opened, bundle, batches)
-            curves[bundle.roots[0]] = [max(0.0, value - whole) for value in losses]
-            emit(Progress(done=done, total=len(bundles), unit="group"))
+        with lying_on(network, request.device, "a step before pruning"):
+            whole = loss_of(network, batches)
+            for done, bundle in enumerate(bundles, start=1):
+                losses = _losses(opened, bundle, batches)
+                curves[bundle.roots[0]] = [max(0.0, value - whole) for value in losses]
+                emit(Progress(done=done, total=len(bundles), unit="group"))
     target = workdir / "sensitivity.json"
     write_atomically(target, json.dumps(curves))
     return Sensitivity(curves=FileRef.of(target, workdir))
@@ -156,7 +161,7 @@ def silenced(network: nn.Module, channels: Mapping[str, Tensor]) -> Iterator[Non
 
     def clear(tensor: Tensor, dim: int, indices: Tensor) -> None:
         kept.append((tensor, tensor.detach().clone()))
-        tensor.index_fill_(dim, indices, 0.0)
+        tensor.index_fill_(dim, indices.to(tensor.device), 0.0)
 
     try:
         with torch.no_grad():

@@ -9,11 +9,20 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunebench.common.records import FileRef, LeftAlone, Reached, Record, Structure, sha256_of
+from prunebench.common.records import (
+    FOR_A_KEY,
+    FileRef,
+    LeftAlone,
+    Reached,
+    Record,
+    Structure,
+    sha256_of,
+)
 from prunebench.config.pruning import Allocation, Importance
 from prunebench.config.sections import LatencyConfig, Rewrite
 from prunebench.config.targets import Goal
 from prunebench.steps.events import Emit, Progress, Stage
+from prunebench.variants.devices import Device, lying_on
 from prunebench.variants.retraining.step import Request as TrainRequest
 from prunebench.variants.structure import structure_of
 
@@ -59,6 +68,7 @@ class Request(Record):
         costs: The table of step ``costs``, as ``curves`` that of ``sensitivity``: ``latency-aware``
             needs them.
         timing: How a latency target is measured, ``None`` for the other targets.
+        device: What losses are computed on.
         stage_training: The retraining between two of ``stages``; its files are this step's.
     """
 
@@ -75,6 +85,7 @@ class Request(Record):
     costs: str | None = None
     curves: str | None = None
     timing: Timing | None = None
+    device: Device = Device()
     stages: int = 1
     stage_training: TrainRequest | None = None
 
@@ -116,7 +127,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
         "parent_sha256": sha256_of(checkpoint),
         "left_alone": {name: one.model_dump() for name, one in alone.items()},
         "reached": allocated.reached.model_dump(),
-        **request.model_dump(mode="json", exclude=NOT_KEPT),
+        **request.model_dump(mode="json", exclude=NOT_KEPT, context=FOR_A_KEY),
     }
     save_checkpoint(network, target, provenance)
     # Read back, so that what is described is what the file holds.
@@ -190,7 +201,8 @@ def _improve_batchnorm(network: Network, request: Request, batches: Batches) -> 
     from prunebench.variants.pruning.bn import improve_batchnorm
 
     judged_on = list(batches(JUDGED_BATCHES if request.bn_batches else 0))
-    return improve_batchnorm(network, batches(request.bn_batches), judged_on)
+    with lying_on(network, request.device, "pruning"):
+        return improve_batchnorm(network, batches(request.bn_batches), judged_on)
 
 
 def _between(full: int, kept: int, done: float, round_to: int | None) -> int:
@@ -209,6 +221,7 @@ def _open(network: Network, request: Request, batches: Batches) -> Opened:
         ignore=request.ignore,
         gradient_batches=batches(TAYLOR_BATCHES),
         seed=request.seed,
+        device=request.device,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import cv2
 
 from prunebench.common.files import write_atomically
-from prunebench.common.records import sha256_of
+from prunebench.common.records import FOR_A_KEY, sha256_of
 from prunebench.data.dataset import read_dataset
 from prunebench.steps.events import Emit
 from prunebench.variants.checkpoint import save_checkpoint
@@ -110,5 +110,5 @@ def _write_untrained(request: Request, path: Path) -> None:
 def _settings(request: Request) -> dict[str, Any]:
     """What was asked for, without paths of this machine and without what changes no result."""
     left_out = {"data_yaml", "threads", "image_hw", "patience", "max_minutes"}
-    settings = request.model_dump(exclude=left_out)
+    settings = request.model_dump(exclude=left_out, context=FOR_A_KEY)
     return {**settings, "model": Path(request.model).name}

@@ -8,33 +8,54 @@ network too.
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import psutil
 from PIL import Image
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.data.utils import get_split_fraction
-from ultralytics.utils import NUM_THREADS
+from ultralytics.utils import LOCAL_RANK, NUM_THREADS
 from ultralytics.utils.patches import imread
 from ultralytics.utils.torch_utils import unwrap_model
 
-from prunebench.common.cores import threads_anywhere
+from prunebench.common.cores import memory_bytes, threads_anywhere
 from prunebench.common.errors import DatasetError
 from prunebench.common.text import counted
+from prunebench.config.sections import Cache
 from prunebench.data.dataset import Dataset, Split, image_names, read_dataset
+from prunebench.variants.retraining.isolation import isolate_ultralytics
+from prunebench.variants.retraining.ranks import leave_fault
 
 LISTED = 5  # Images a sentence names.
 
 
 class EveryImage(YOLODataset):
-    """``YOLODataset`` of the given image files; a DatasetError where it cannot use one."""
+    """``YOLODataset`` of the given image files; a DatasetError where it cannot use one.
 
-    def __init__(self, images: Sequence[str], **arguments: Any) -> None:
-        self._given = sorted(images)
-        super().__init__(img_path=self._given, **arguments)
+    ``cache`` is where decoded images are kept, ``cached_in`` the folder for those on disk, and
+    ``kept_in`` says afterwards where they are. It changes no batch: Ultralytics draws the images of
+    a mosaic from all of them if they are in memory, else from the last ones read; here from all.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[str],
+        *,
+        imgsz: int,
+        cache: Cache | str,
+        cached_in: Path,
+        **arguments: Any,
+    ) -> None:
+        self._given, self._side = sorted(images), imgsz
+        self._asked, self._cached_in = cache, cached_in
+        super().__init__(img_path=self._given, imgsz=imgsz, cache="ram", **arguments)
 
     def get_img_files(self, img_path: Any) -> list[str]:
         """The given files, or the first of them with ``fraction``, in Ultralytics' order."""
@@ -72,22 +93,77 @@ class EveryImage(YOLODataset):
                 f"training: {'; '.join(left_out[:LISTED])}{more}",
                 fix="restore the images and labels",
             )
+        self._shapes = [label["shape"] for label in labels]
         self.verify_labels(labels, Path(self.label_files[0]).parent)
         return labels
 
     def check_cache_ram(self, safety_margin: float = 1.0) -> bool:
-        """Whether the images fit into memory; ``.npy`` files beside them are not looked at."""
-        self.npy_files = [Path(file) / "none.npy" for file in self.im_files]
-        return bool(super().check_cache_ram(safety_margin))
+        """Whether images are to be kept in memory; those on disk are written here."""
+        self.npy_files = [self._cached_in / f"{i}.npy" for i in range(self.ni)]
+        self.kept_in = choose_cache(self._asked, self._shapes, self._side, self._cached_in)
+        if self.kept_in == "disk":
+            self._cached_in.mkdir(parents=True, exist_ok=True)
+            with ThreadPool(NUM_THREADS) as pool:
+                pool.map(self._keep_on_disk, range(self.ni))
+        return self.kept_in == "ram"
+
+    def _keep_on_disk(self, i: int) -> None:
+        target = self.npy_files[i]
+        if target.is_file():  # Of an attempt before, or of another process of this one.
+            return
+        partial = target.with_name(f"{i}.{os.getpid()}.partial")
+        with partial.open("wb") as stream:
+            np.save(stream, np.asarray(imread(self.im_files[i], flags=self.cv2_flag)))
+        partial.replace(target)
+
+
+def choose_cache(
+    asked: Cache | str, shapes: Sequence[tuple[int, int]], imgsz: int, folder: Path
+) -> Cache:
+    """Where images of these shapes (height, width) are kept decoded.
+
+    ``auto`` is memory, where they take half of what is free at most, else the disk, likewise. What
+    is asked for and has no room at all is not kept.
+    """
+    resized = sum(3 * round(h * w * (imgsz / max(h, w)) ** 2) for h, w in shapes)
+    whole = sum(3 * h * w for h, w in shapes)
+    memory = min(psutil.virtual_memory().available, memory_bytes())
+    base = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+    disk = shutil.disk_usage(base).free
+    share = 0.5 if asked == "auto" else 1
+    if asked in ("auto", "ram") and resized <= memory * share:
+        return "ram"
+    if asked in ("auto", "disk") and whole <= disk * share:
+        return "disk"
+    return "none"
 
 
 class _OnEveryImage:
-    """What a trainer is made to read, put before its class."""
+    """What a trainer is made to read, put before its class.
+
+    On several GPUs Ultralytics starts a process for each, which makes this trainer anew.
+    """
 
     args: Any
     model: Any
     data: dict[str, Any]
+    loggers: Collection[str] = ()
     _dataset: Dataset
+
+    def __init__(self, *args: Any, overrides: dict[str, Any], **more: Any) -> None:
+        isolate_ultralytics(self.loggers)
+        super().__init__(*args, overrides=overrides, **more)  # type: ignore[call-arg]
+        # Ultralytics loads images in the training's process on a CPU, whatever is asked for.
+        self.args.workers = overrides["workers"]
+
+    def train(self) -> Any:
+        """Train; what fails in one of several processes is left for the one that started them."""
+        try:
+            return super().train()  # type: ignore[misc]
+        except Exception as error:
+            if LOCAL_RANK != -1:
+                leave_fault(Path(self.args.save_dir).resolve().parent, error)
+            raise
 
     def get_dataset(self) -> dict[str, Any]:
         """What Ultralytics wants to know of a dataset, found without its checks and downloads."""
@@ -118,7 +194,8 @@ class _OnEveryImage:
             augment=mode == "train",
             hyp=self.args,
             rect=self.args.rect or mode == "val",
-            cache=self.args.cache or None,
+            cache=self.args.cache,
+            cached_in=Path(self.args.save_dir) / "images" / mode,
             single_cls=self.args.single_cls or False,
             stride=max(int(network.stride.max()), 32),
             pad=0.0 if mode == "train" else 0.5,
@@ -130,6 +207,6 @@ class _OnEveryImage:
         )
 
 
-def on_every_image(trainer: type[Any]) -> type[Any]:
-    """A trainer class of Ultralytics' that reads the user's images so."""
-    return type(trainer.__name__, (_OnEveryImage, trainer), {})
+def on_every_image(trainer: type[Any], loggers: Collection[str] = ()) -> type[Any]:
+    """A trainer class of Ultralytics' that reads the user's images so, followed by ``loggers``."""
+    return type(trainer.__name__, (_OnEveryImage, trainer), {"loggers": loggers})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from prunebench.common.text import first_line
 from prunebench.data.dataset import images_of, read_dataset
 from prunebench.steps.events import Stage
 from prunebench.variants.checkpoint import load_checkpoint
+from prunebench.variants.devices import using
 from prunebench.variants.retraining.events import Progress
+from prunebench.variants.retraining.isolation import isolate_ultralytics
 from prunebench.variants.retraining.job import Job, Trained
 from prunebench.variants.retraining.saved import (
     PATH_ARGUMENTS,
@@ -28,9 +30,6 @@ from prunebench.variants.retraining.session import Callbacks, Session
 from prunebench.variants.retraining.state import StateStore
 
 MODEL_FILE = "model.pt"
-
-INTEGRATIONS = ("clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
-"""Experiment trackers that Ultralytics switches on by itself where they are installed."""
 
 
 def fit(
@@ -72,23 +71,14 @@ def fit(
     with _told_as_step_errors(job):
         if not store.state.finished:
             session = Session(job, store, progress, parent, keep_structure)
-            session.run(trainer, callbacks or {})
+            who = f"the training in {job.folder}"
+            with using(job.budget.device, who, lambda said: progress.tell(Stage(what=said))):
+                session.run(trainer, callbacks or {})
         trained = _finish(job, store, last_epoch=last_epoch)
         if keep_structure:
             network, _ = read_saved(job.folder / trained.checkpoint.path)
             check_structure(network, parent, "the final file")
     return trained
-
-
-def isolate_ultralytics(loggers: Collection[str] = ()) -> None:
-    """Switch off analytics and experiment trackers but ``loggers`` for this process.
-
-    The user's own Ultralytics settings file is left as it is.
-    """
-    from ultralytics.utils import SETTINGS
-
-    # SETTINGS.update and SETTINGS[...] = ... would write the file.
-    dict.update(SETTINGS, {"sync": False, **{name: name in loggers for name in INTEGRATIONS}})
 
 
 def _finish(job: Job, store: StateStore, *, last_epoch: bool) -> Trained:
@@ -121,13 +111,16 @@ def _told_as_step_errors(job: Job) -> Iterator[None]:
         text = first_line(error).rstrip(".")
         if text.startswith("Dataset "):
             raise DatasetError(text, where=job.budget.data_yaml) from error
-        memory = ("allocate memory", "out of memory")
+        full = ("allocate memory", "out of memory", "cublas_status_alloc_failed")
         reason = f"{type(error).__name__}: {text}"
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             reason = "the disk is full, free some space and run again: it continues"
-        elif isinstance(error, MemoryError) or any(said in text.lower() for said in memory):
+        elif isinstance(error, MemoryError) or any(said in text.lower() for said in full):
             size = f"{job.budget.batch} images at {job.budget.imgsz} pixels"
-            reason = f"out of memory with batches of {size}, lower retrain.batch or retrain.imgsz"
+            device = job.budget.device
+            fix = "lower retrain.batch or retrain.imgsz"
+            of = f" on {device.words}" if device.cards else ""
+            reason = f"out of memory{of} with batches of {size}, {fix}"
         elif "NaN" in text:
             reason = f"{text}, lower the learning rate (lr0)"
         raise StepError(STEP, reason) from error

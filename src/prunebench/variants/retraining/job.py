@@ -7,12 +7,22 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from prunebench.common.records import FileRef, Record, Structure, TrainingSummary, sha256_of
-from prunebench.config.sections import Precision
+from pydantic import model_serializer
+
+from prunebench.common.records import (
+    FOR_A_KEY,
+    FileRef,
+    Record,
+    Structure,
+    TrainingSummary,
+    sha256_of,
+)
+from prunebench.config.sections import Cache, Precision
 from prunebench.steps.events import Emit
 from prunebench.variants.checkpoint import load_checkpoint
+from prunebench.variants.devices import Device
 from prunebench.variants.retraining.state import TrainingState
 from prunebench.variants.structure import structure_of
 
@@ -22,7 +32,11 @@ class Budget(Record):
 
     Attributes:
         imgsz: Square training size in pixels.
+        batch: Images per batch, those of all devices together.
         precision: What layers multiply in.
+        workers: Processes that load images.
+        cache: Where images are kept decoded, ``auto``: where there is room. No part of a key: it
+            changes no image.
         patience: Epochs without gain that end the training, 0 for never.
         max_minutes: Longest wall time over all attempts, or ``None``.
         loggers: Ultralytics' experiment trackers that follow the training.
@@ -33,13 +47,23 @@ class Budget(Record):
     epochs: int
     imgsz: int
     batch: int
+    device: Device = Device()
     precision: Precision = "float32"
+    workers: int = 0
+    cache: Cache | Literal["auto"] = "ram"
     threads: int = 1
     seed: int = 0
     patience: int = 0
     max_minutes: float | None = None
     loggers: tuple[str, ...] = ()
     image_hw: tuple[int, int]
+
+    @model_serializer(mode="wrap")
+    def _without_cache(self, handler: Any, info: Any) -> Any:
+        values = handler(self)
+        if info.context == FOR_A_KEY:
+            values.pop("cache", None)
+        return values
 
 
 @dataclass(frozen=True)
@@ -64,14 +88,15 @@ class Job:
 
     def digest(self) -> str:
         """Digest of all that decides the result; an interrupted training of it may continue."""
-        deciding = {"epochs", "imgsz", "batch", "precision", "seed", "patience", "max_minutes"}
+        deciding = {"epochs", "imgsz", "batch", "seed", "patience", "max_minutes"}
+        deciding |= {"device", "precision", "workers"}
         parts = {
             "checkpoint": sha256_of(self.checkpoint),
             "data": sha256_of(Path(self.budget.data_yaml)),
             "teacher": None if self.teacher is None else sha256_of(self.teacher),
             "arguments": dict(self.arguments),
             "provenance": dict(self.provenance),
-            "budget": self.budget.model_dump(include=deciding),
+            "budget": self.budget.model_dump(mode="json", include=deciding, context=FOR_A_KEY),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -115,6 +140,7 @@ class Trained:
                 resumed=state.resumed,
                 stopped=state.stopped,
                 arguments=dict(self.arguments),
+                trained_on=state.trained_on,
             ),
             metrics=state.metrics,
         )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prunebench.common.errors import ConfigError
@@ -32,7 +31,7 @@ class Preserving:
                     fix="give the training a teacher or set distill to false",
                 )
             arguments |= {"distill_model": str(job.teacher), "dis": settings.distill_weight}
-            callbacks["on_train_epoch_start"] = _grow_weight(settings)
+            callbacks["on_train_epoch_start"] = _GrowWeight(settings)
         network: Any = load_checkpoint(job.checkpoint)
         return fit(
             replace(job, arguments=arguments),
@@ -42,14 +41,15 @@ class Preserving:
         )
 
 
-def _grow_weight(settings: PreservingSettings) -> Callable[[Any], None]:
+@dataclass(frozen=True)
+class _GrowWeight:
     """Callback that raises the weight of the distillation loss linearly, epoch by epoch."""
 
-    def grow(trainer: Any) -> None:
+    settings: PreservingSettings
+
+    def __call__(self, trainer: Any) -> None:
         from ultralytics.utils.torch_utils import unwrap_model
 
-        epochs = settings.distill_warmup_epochs
+        epochs = self.settings.distill_warmup_epochs
         share = min(1.0, (trainer.epoch + 1) / (epochs + 1))
-        unwrap_model(trainer.model).dis = settings.distill_weight * share
-
-    return grow
+        unwrap_model(trainer.model).dis = self.settings.distill_weight * share

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prunebench.config.strategy_settings import SparseSettings
@@ -28,19 +27,23 @@ class Sparse:
             trainer=preserving_trainer(network.task),
             keep_structure=True,
             last_epoch=True,
-            callbacks={"on_train_start": _regularise(settings)},
+            callbacks={"on_train_start": Regularise(settings)},
         )
 
 
-def _regularise(settings: SparseSettings) -> Callable[[Any], None]:
+@dataclass(frozen=True)
+class Regularise:
     """Callback that has the regulariser's gradients added right before every optimizer step."""
 
-    def start(trainer: Any) -> None:
+    settings: SparseSettings
+
+    def __call__(self, trainer: Any) -> None:
+        """Let the trainer's optimizer start with the regulariser."""
         from ultralytics.utils.torch_utils import unwrap_model
 
         from prunebench.variants.retraining.regulariser import Regulariser
 
-        network = unwrap_model(trainer.model)
+        network, settings = unwrap_model(trainer.model), self.settings
         regulariser = Regulariser(network, settings.kind, settings.weight, settings.ignore)
 
         def add(*_: Any) -> None:
@@ -50,5 +53,3 @@ def _regularise(settings: SparseSettings) -> Callable[[Any], None]:
         # clipped to a norm that YOLO's loss often exceeds. Before either, the weight would mean
         # something else at every step; this hook runs after both, as weight decay does.
         trainer.optimizer.register_step_pre_hook(add)
-
-    return start

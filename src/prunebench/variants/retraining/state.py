@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from prunebench.common.files import write_atomically
-from prunebench.common.records import FileRef, Record, sha256_of
+from prunebench.common.records import FileRef, Record, TrainedOn, sha256_of
 
 STATE_FILE = "state.json"
 GOOD_FOLDER = "good"
@@ -35,6 +35,7 @@ class TrainingState(Record):
     transferred: int = 0
     tensors: int = 0
     stopped: str | None = None
+    trained_on: TrainedOn | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
     finished: bool = False
 
@@ -51,6 +52,10 @@ class StateStore:
         self.curves = self.fit / "results.csv"  # Ultralytics appends every epoch
         self.weights = self.fit / "weights"  # and keeps last.pt and best.pt here
         self.state = self._read(digest)
+
+    def read_again(self) -> None:
+        """Take over what another process has written."""
+        self.state = self._read(self.state.digest)
 
     def begin(self) -> Path | None:
         """Prepare an attempt, and return the ``last.pt`` to continue from, if any."""

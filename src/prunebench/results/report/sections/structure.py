@@ -106,6 +106,11 @@ def _course(trained: TrainingSummary, judgement: Judgement | None, m: Messages) 
         parts.append(m("training.went_on", reason=tell_judgement(judgement, m)))
     took = {"epochs": m.counted("epochs", trained.epochs), "minutes": f"{trained.minutes:.1f}"}
     parts.append(m("training.course", strategy=trained.strategy, **took))
+    if trained.trained_on is not None:
+        on = trained.trained_on
+        several = f"{on.devices} x " if on.devices > 1 else ""
+        device = f"{several}{on.name}" if on.name else on.device.upper()
+        parts.append(m("training.on", device=device, precision=on.precision, batch=on.batch))
     if trained.stopped is not None:
         parts.append(m("training.stopped", reason=trained.stopped.strip().rstrip(".")))
     if trained.resumed:
