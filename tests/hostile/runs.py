@@ -65,6 +65,7 @@ def damaged_history(folder: Path) -> None:
 
 
 SAMPLES = changed("latency/samples.jsonl", lambda content: b"{}\n" + content)
+SCALAR = changed(f"{OWN}/detections.npz", as_one)
 
 CASES = (
     *(
