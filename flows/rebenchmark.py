@@ -23,6 +23,7 @@ from prunebench.operating.regressions import (
     suspected,
 )
 from prunebench.results.history.compare import RunComparison
+from prunebench.results.history.lookup import history_url
 from prunebench.steps.child import ending_children
 from tasks.crashed_runs import settle_last_run
 from tasks.devices import answer_as
@@ -125,9 +126,9 @@ def _measure(
     source: Path, names: Sequence[str] | None, device: str | None
 ) -> tuple[dict[str, Any], RunComparison]:
     """Measure variants of a run again: what the flow says of the new run, and the comparison."""
+    # Before anything is made, so that a history out of reach costs nothing.
+    earlier = record(history_url(source), str(source))
     experiment, variants = reopen(str(source), names)
-    # Before anything is measured, so that a history out of reach costs nothing.
-    earlier = record(experiment.history_url, str(source))
     latency = measure(experiment, variants)
     diagnoses = diagnose(experiment, variants, latency)
     ranking = rank_variants(experiment, variants, latency, diagnoses)

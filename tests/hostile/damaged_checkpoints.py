@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import io
@@ -142,7 +143,8 @@ def of_a_layer(rng: Random, content: Any) -> Any:
     having = [module for module in modules if hasattr(module, name)] or modules
     module = rng.choice(having)
     if rng.random() < 0.2 and hasattr(module, name):
-        delattr(module, name)
+        with contextlib.suppress(AttributeError):  # what its class has stays
+            delattr(module, name)
     else:
         set_on(module, name, odd(rng))
     return content

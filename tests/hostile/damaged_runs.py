@@ -15,9 +15,12 @@ import numpy as np
 import yaml
 from whole_run_kit import OTHER, RUN, make_whole_runs
 
+from prunebench.operating.devices import answer
+from prunebench.operating.store.runs import open_store, push_run
 from prunebench.results.history.recording import record_run
 from prunebench.results.history.store import Store, default_url
 from tests.hostile.damage import damaged, mutated, odd_value, shared_folder
+from tests.hostile.operated import DEVICE
 
 COMMANDS = (
     ("report", "{run}"),
@@ -37,6 +40,8 @@ COMMANDS = (
     ("audit", "{run}/variants/preserving-1/model.onnx"),
     ("mlflow", "{run}"),
     ("plan", "--config", "{run}/config.yaml"),
+    ("rebenchmark", "{run}"),
+    ("devices", "{other}", "file://{runs}/store"),
 )
 DIGESTS = ("latency/result.json", "variants/*/record.json")
 """Where the digests of a run's other files are."""
@@ -44,26 +49,31 @@ DIGESTS = ("latency/result.json", "variants/*/record.json")
 
 @functools.cache
 def whole() -> Path:
-    """Both runs and the history of them."""
+    """Both runs, the history of them, and a store with the later one as an answer."""
     home = make_whole_runs(shared_folder())
     with Store(default_url(home), create=True) as store:
         for name in (OTHER, RUN):
             record_run(store, home / name)
+    files = open_store(f"file://{home}/store", home)
+    push_run(home / RUN, files)
+    answer(files, OTHER, DEVICE, RUN)
     return home
 
 
 def run(rng: Random, folder: Path) -> list[str]:
     """Two runs, one of them damaged, and a command that reads them."""
-    runs = folder / "runs"
+    runs, command = folder / "runs", rng.choice(COMMANDS)
     shutil.copytree(whole(), runs)
     for _ in range(rng.choice([1, 1, 1, 2])):
         files = sorted(path for path in (runs / RUN).rglob("*") if path.is_file())
         if rng.random() < 0.1:
             files = sorted(path for path in runs.glob("history.db") if path.is_file())
+        if command[0] == "devices":
+            files = sorted(path for path in (runs / "store").rglob("*") if path.is_file())
         if files:
             damage_file(rng, rng.choice(files), runs / RUN)
     given = {"run": runs / RUN, "other": runs / OTHER, "runs": runs, "work": folder.parent / "work"}
-    return [part.format(**given) for part in rng.choice(COMMANDS)]
+    return [part.format(**given) for part in command]
 
 
 def damage_file(rng: Random, path: Path, home: Path) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib
 import os
 import signal
@@ -34,8 +35,11 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from dataset_kit import make_images, state_of  # noqa: E402
 
+from prunebench.cli.options import run_app  # noqa: E402
+from prunebench.results.run_folder import DEVICES_FILE  # noqa: E402
 from tests.hostile import damaged_checkpoints, damaged_onnx, damaged_runs  # noqa: E402
 from tests.hostile.damage import damaged, mutated, odd_value, write_yaml  # noqa: E402
+from tests.hostile.operated import OPERATED, measure_nothing  # noqa: E402
 
 LONGEST_SECONDS = 60
 MEANT = (0, 1, 2, 3, 4)
@@ -154,7 +158,11 @@ def called(arguments: list[str], work: Path) -> tuple[int, str]:
             os.setpgid(0, 0)
             sys.argv = ["prunebench", *arguments]
             try:
-                cli.main()
+                if arguments[0] in OPERATED:
+                    run_app(functools.partial(OPERATED[arguments[0]], *arguments[1:]))
+                    code = 0
+                else:
+                    cli.main()
             except SystemExit as end:
                 code = end.code if isinstance(end.code, int) else int(end.code is not None)
             except BaseException:
@@ -200,7 +208,12 @@ def may_change(path: Path, arguments: list[str], code: int) -> bool:
     """Whether a command writes there: a report that is made again, and the history of runs."""
     if arguments[0] == "report":
         return not code and (path.is_dir() or path.name in MADE_AGAIN)
-    runs = arguments[0] in ("compare", "gate", "history") and "runs" in path.parts
+    if arguments[0] == "devices":
+        written = path.is_dir() or path.name in (*MADE_AGAIN, DEVICES_FILE)
+        return written or not {"devices", ".store"}.isdisjoint(path.parts)
+    if arguments[0] == "rebenchmark" and any(part.endswith("-rebenchmark") for part in path.parts):
+        return code != 2
+    runs = arguments[0] in ("compare", "gate", "history", "rebenchmark") and "runs" in path.parts
     return runs and (path.name == "runs" or path.name.startswith(HISTORY))
 
 
@@ -262,6 +275,7 @@ def preload() -> None:
         "prunebench.results.table.ranked",
     ):
         importlib.import_module(module)
+    measure_nothing()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from tests.hostile.damaged_runs import follow_digest, whole
 
 REPORT = f"report {{inputs}}/{RUN}"
 PROMOTE = f"promote {{inputs}}/{RUN} pruned --anyway"
+REBENCHMARK = f"rebenchmark {{inputs}}/{RUN}"
 HISTORY = "history --out {inputs}"
 COMPARE = f"compare {{inputs}}/{OTHER} {{inputs}}/{RUN}"
 APART = "its files do not fit together"
@@ -49,6 +50,14 @@ def without_matches(content: bytes) -> bytes:
     return stream.getvalue()
 
 
+def as_one(content: bytes) -> bytes:
+    with np.load(io.BytesIO(content)) as read:
+        kept = {**read, "image": np.array(3)}
+    stream = io.BytesIO()
+    np.savez(stream, **kept)
+    return stream.getvalue()
+
+
 def damaged_history(folder: Path) -> None:
     shutil.copytree(whole(), folder, dirs_exist_ok=True)
     with closing(sqlite3.connect(folder / "history.db")) as database, database:
@@ -56,6 +65,7 @@ def damaged_history(folder: Path) -> None:
 
 
 SAMPLES = changed("latency/samples.jsonl", lambda content: b"{}\n" + content)
+SCALAR = changed(f"{OWN}/detections.npz", as_one)
 
 CASES = (
     *(
@@ -67,6 +77,13 @@ CASES = (
         "detections without matches",
         changed(f"{OWN}/detections.npz", without_matches),
         REPORT,
+        2,
+        APART,
+    ),
+    Case(
+        "detections that are no list",
+        changed(f"{OWN}/detections.npz", as_one),
+        REBENCHMARK,
         2,
         APART,
     ),

@@ -29,6 +29,7 @@ from prunebench.operating.destinations import check_destinations
 from prunebench.operating.mlflow import PARENT_TAG, RUN_TAG, log_to_mlflow
 from prunebench.results.outcome import read_outcome
 from prunebench.results.run_folder import read_variants
+from prunebench.steps.events import text_of
 
 STARTUP_S = 180
 EXPERIMENT = "pruned"
@@ -82,8 +83,13 @@ def client(server: str) -> MlflowClient:
 @pytest.fixture(scope="module")
 def logged(server: str, folder: Path, client: MlflowClient) -> dict[str, Run]:
     """What the server has after the run was logged: by name of the run."""
-    first = log_to_mlflow(folder, MlflowConfig(uri=server, experiment=EXPERIMENT, models=True))
+    told: list[str] = []
+    settings = MlflowConfig(uri=server, experiment=EXPERIMENT, models=True)
+    first = log_to_mlflow(folder, settings, lambda event: told.append(text_of(event)))
     assert first.new
+    number = len(MIXED)
+    progress = [f"logged variant {done}/{number}" for done in range(1, number + 1)]
+    assert told == [f"logging the run to {server}", *progress]
     runs = {run.info.run_name: run for run in runs_of(client)}
     assert runs[folder.name].info.run_id == first.id
     return runs

@@ -191,7 +191,7 @@ def make_run(
     variants = [_variant(folder, maker, masks is not None) for maker in makers]
     for variant in variants:
         save_variant(folder, variant)
-    latency = _latency(folder, makers, config, threads, rounds, noise, frames)
+    latency = made_up_latency(folder, makers, config, threads, rounds, noise, frames)
     (folder / LATENCY_FOLDER / LATENCY_FILE).write_text(latency.model_dump_json())
     return rank_run(bare_experiment(config, folder), variants, latency)
 
@@ -334,7 +334,7 @@ def hash_of(name: str) -> int:
     return int.from_bytes(name.encode()[-6:], "little")
 
 
-def _latency(
+def made_up_latency(
     folder: Path,
     makers: tuple[Maker, ...],
     config: Config,
@@ -343,6 +343,7 @@ def _latency(
     noise: tuple[Noise, ...],
     frames: int,
 ) -> LatencyResult:
+    """Samples as a measurement leaves them, below ``folder``, and what it says of them."""
     measured = [maker for maker in makers if maker.failure is None]
     rng = np.random.default_rng(3)
     home = folder / LATENCY_FOLDER

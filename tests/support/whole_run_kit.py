@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 from experiment_kit import experiment_of
-from report_kit import MIXED, make_run
+from report_kit import IMAGES, MIXED, make_run
 
 from prunebench.common.records import FileRef
 from prunebench.experiment.prepare import EXPERIMENT_FILE
@@ -32,6 +32,8 @@ OWN = "variants/preserving-1"
 def make_whole_runs(home: Path) -> Path:
     """Write both into ``home``; their ONNX files hold a line of text."""
     makers = (*MIXED[:2], next(maker for maker in MIXED if maker.name == "preserving-1"))
+    image = home / "image.png"
+    image.write_bytes(b"an image")
     for name in (OTHER, RUN):
         folder = home / name
         make_run(folder, makers, threads=(1,), rounds=4, frames=4)
@@ -42,7 +44,8 @@ def make_whole_runs(home: Path) -> Path:
             exported = variant.exported.model_copy(update={"onnx": FileRef.of(onnx, folder)})
             known = {"exported": exported, "checkpoint": None}
             save_variant(folder, variant.model_copy(update=known))
-        (folder / EXPERIMENT_FILE).write_text(experiment_of(folder).model_dump_json())
+        experiment = experiment_of(folder).model_copy(update={"images": (str(image),) * IMAGES})
+        (folder / EXPERIMENT_FILE).write_text(experiment.model_dump_json())
     asking = read_run_config(home / RUN).model_copy(
         update={"devices": ("pi5",), "store": "file:///shared/store"}
     )

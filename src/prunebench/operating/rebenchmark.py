@@ -10,12 +10,14 @@ from prunebench.common.errors import InputError
 from prunebench.common.files import place, write_atomically
 from prunebench.common.records import Record, VariantRecord
 from prunebench.experiment.prepare import EXPERIMENT_FILE, Experiment, read_experiment
+from prunebench.measuring.map_bootstrap import Resamples, load_detections
 from prunebench.operating.registry import read_registry
 from prunebench.results.history.compare import RunComparison, compare_runs
 from prunebench.results.history.recording import Recorded
 from prunebench.results.history.store import Store
 from prunebench.results.run_folder import (
     REBENCHMARK,
+    fitting_together,
     latest_run,
     open_run,
     read_variants,
@@ -74,6 +76,10 @@ def read_source(
         if variant.exported is not None and not variant.exported.onnx.holds(source):
             what, file = "the ONNX file is gone, or not the run's", variant.exported.onnx.path
             raise InputError(what, where=source / file, fix="put it back, or run again")
+        if variant.accuracy is not None and variant.accuracy.detections.holds(source):
+            with fitting_together(source):  # They are ranked by, once all is measured.
+                found = load_detections(source / variant.accuracy.detections.path)
+                Resamples(found.target_counts, 1, 0).scores(found)
     return earlier, variants
 
 

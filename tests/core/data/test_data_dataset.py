@@ -419,6 +419,21 @@ def test_a_failing_download_is_one_sentence(
     assert not any(tmp_path.iterdir())
 
 
+def test_a_set_that_a_script_downloads_leaves_nothing_without_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ultralytics.utils
+    from ultralytics.data import utils
+
+    for module in (utils, ultralytics.utils):
+        monkeypatch.setattr(module, "DATASETS_DIR", tmp_path / "made for it" / "datasets")
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with pytest.raises(DatasetError, match=r"VOC\.yaml: Ultralytics could not load the dataset"):
+        resolve_dataset("VOC", cache_dir=tmp_path / "cache")
+    assert not any(tmp_path.iterdir())
+
+
 def test_digest_follows_content_not_place(tmp_path: Path) -> None:
     first, second = make_dataset(tmp_path / "a"), make_dataset(tmp_path / "b")
     digest = dataset_digest(read_dataset(first))

@@ -102,10 +102,9 @@ def _fetched(run: Path) -> None:
     store = open_store(f"file://{run.parent}/another-store", run.parent)
     push_run(run, store)
     fetched = content_of(fetch_run(run.name, store, run.parent / "elsewhere"))
-    moved = {EXPERIMENT_FILE, "variants", "latency"}
-    assert {k: v for k, v in fetched.items() if k not in moved} == {
-        k: v for k, v in content_of(run).items() if k not in moved
-    }
+    sent = content_of(run)
+    assert {name for name in fetched if not name.startswith("images")} == sent.keys()
+    assert {name for name in sent if fetched[name] != sent[name]} == {EXPERIMENT_FILE}
 
 
 @pytest.fixture(scope="module")

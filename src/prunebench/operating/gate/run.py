@@ -38,6 +38,7 @@ from prunebench.results.history.reading import to_sentinel
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise
 from prunebench.results.ranking.compare import FEWEST_IMAGES
+from prunebench.results.run_folder import fitting_together
 from prunebench.steps.events import Emit, Event, Stage, Timed, Waiting
 
 CANDIDATE, BASELINE = "candidate", "baseline"
@@ -186,10 +187,14 @@ class _Gate:
         if self.unchecked is None and first is not None and second is not None:
             experiment = self.candidate.experiment
             ranking, seed = experiment.config.ranking, experiment.config.seed + attempt
-            now, recorded = (load_detections(one, ranking.metric) for one in (first, second))
-            resamples = Resamples(now.target_counts, ranking.bootstrap, seed)
-            scores = resamples.scores(now), resamples.scores(recorded)
-            checks.append(paired_accuracy(name, *scores, now.images, self.limits))
+            with fitting_together(first.parent):
+                now = load_detections(first, ranking.metric)
+                resamples = Resamples(now.target_counts, ranking.bootstrap, seed)
+                scores = resamples.scores(now)
+            with fitting_together(second.parent):
+                recorded = resamples.scores(load_detections(second, ranking.metric))
+                found = paired_accuracy(name, scores, recorded, now.images, self.limits)
+            checks.append(found)
         return checks
 
     def _measure(self, attempt: int) -> dict[tuple[str, int], dict[int, float]]:
