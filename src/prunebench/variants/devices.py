@@ -157,12 +157,13 @@ def _device(asked: str | tuple[int, ...], here: Devices) -> Device:
         asked = (int(asked.partition(":")[2] or 0),) if asked != "auto" else (0,)
     absent = [card for card in asked if card >= len(here.cards)]
     if absent:
+        fix = f"use 0 to {len(here.cards) - 1}" if here.cards else "set it to auto or cpu"
         known = counted(len(here.cards), "GPU") if here.cards else "no GPU"
         build = ", a build for CPUs" if here.torch.endswith("+cpu") else ""
         raise ConfigError(
             f"there is no GPU {absent[0]}: torch {here.torch}{build} sees {known} on this host",
             where=WHERE,
-            fix="set it to auto or cpu" if not here.cards else f"{len(here.cards)} are there",
+            fix=fix,
         )
     cards = [here.cards[card] for card in asked]
     return Device(

@@ -13,7 +13,7 @@ from retraining_kit import make_dataset, make_network, request
 from prunebench.common.errors import DatasetError
 from prunebench.data.dataset import image_names, read_dataset
 from prunebench.variants.checkpoint import load_checkpoint
-from prunebench.variants.retraining.every_image import EveryImage
+from prunebench.variants.retraining.every_image import EveryImage, choose_cache
 from prunebench.variants.retraining.step import run
 
 ARGUMENTS: dict[str, Any] = {"imgsz": 64, "augment": False, "rect": True, "batch_size": 2}
@@ -126,3 +126,51 @@ def test_a_share_of_the_images_is_that_of_ultralytics(
     )
     assert mine.im_files == stock.im_files
     assert len(mine) == used
+
+
+def batches_of(data_yaml: Path, cache: str, folder: Path) -> list[bytes]:
+    """What two passes over a dataset with mosaics give, from one seed."""
+    import random
+
+    from ultralytics.cfg import get_cfg
+
+    more: dict[str, Any] = {"augment": True, "rect": False, "hyp": get_cfg(), "cached_in": folder}
+    dataset = on_dataset(data_yaml, cache=cache, **more)
+    assert dataset.kept_in == cache
+    random.seed(0)
+    np.random.seed(0)
+    return [dataset[i]["img"].numpy().tobytes() for _ in range(2) for i in range(len(dataset))]
+
+
+def test_where_images_are_kept_changes_no_batch_and_no_folder_of_the_users(tmp_path: Path) -> None:
+    data_yaml = make_dataset(tmp_path / "data", train=8)
+    before = state_of(tmp_path / "data")
+    first, *others = (
+        batches_of(data_yaml, cache, tmp_path / "kept") for cache in ("ram", "disk", "none", "disk")
+    )
+    assert all(other == first for other in others)
+    assert len(list((tmp_path / "kept").glob("*.npy"))) == 8
+    assert state_of(tmp_path / "data") == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "memory", "disk", "kept"),
+    [
+        ("auto", 400, 0, "ram"),
+        ("auto", 299, 6000, "disk"),
+        ("auto", 299, 4000, "none"),
+        ("ram", 160, 10**6, "ram"),
+        ("ram", 149, 10**6, "none"),
+        ("disk", 10**6, 2400, "disk"),
+        ("disk", 10**6, 2399, "none"),
+        ("none", 10**6, 10**6, "none"),
+    ],
+)
+def test_images_are_kept_where_there_is_room(
+    asked: str, memory: int, disk: int, kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 20 x 40 pixels are 2,400 bytes whole, and 150 at a longer side of 10.
+    module = "prunebench.variants.retraining.every_image"
+    monkeypatch.setattr(f"{module}.memory_bytes", lambda: memory)
+    monkeypatch.setattr(f"{module}.free_bytes", lambda _: disk)
+    assert choose_cache(asked, [(20, 40)], 10, tmp_path / "later") == kept

@@ -128,14 +128,18 @@ def choose_cache(
     resized = sum(3 * round(h * w * (imgsz / max(h, w)) ** 2) for h, w in shapes)
     whole = sum(3 * h * w for h, w in shapes)
     memory = min(psutil.virtual_memory().available, memory_bytes())
-    base = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
-    disk = shutil.disk_usage(base).free
     share = 0.5 if asked == "auto" else 1
     if asked in ("auto", "ram") and resized <= memory * share:
         return "ram"
-    if asked in ("auto", "disk") and whole <= disk * share:
+    if asked in ("auto", "disk") and whole <= free_bytes(folder) * share:
         return "disk"
     return "none"
+
+
+def free_bytes(folder: Path) -> int:
+    """What is free on the disk of a folder that may not be there yet."""
+    base = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+    return shutil.disk_usage(base).free
 
 
 class _OnEveryImage:

@@ -40,7 +40,7 @@ def starting_ranks(folder: Path) -> Iterator[None]:
             values = json.loads(fault.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             reason = f"one of its processes ended with {error.returncode}"
-            raise RuntimeError(f"{reason}, perhaps out of memory") from error
+            raise RuntimeError(reason) from error
         raise (error_of(values) if "error" in values else RuntimeError(values["text"])) from error
     finally:
         fault.unlink(missing_ok=True)
