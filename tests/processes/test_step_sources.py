@@ -57,7 +57,9 @@ def test_the_key_covers_every_function_that_a_step_runs(tmp_path: Path, kind: st
     step, asked = _request(kind, checkpoint, data_yaml)
     module = sys.modules[STEP_MODULES[step]]
     ran = functions_run(lambda: module.run(asked, workdir, lambda _: None))
-    reached, _ = source.follow([(module.__name__, "run")], frozenset(_named_in(asked)))
+    reached, _ = source.follow(
+        [(module.__name__, "run"), (module.__name__, "Request")], frozenset(_named_in(asked))
+    )
     covered = {
         (name, bound)
         for name, number in reached

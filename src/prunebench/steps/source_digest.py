@@ -35,6 +35,7 @@ ONLY_WITH = {
     ("prunebench.variants.pruning.timing", "Stopwatch"): {"timing"},
     ("prunebench.measuring.host.lock", "working_on_host"): {"timing", "costs"},
     ("prunebench.variants.devices", "using"): {"cards"},
+    ("prunebench.variants.retraining.fit", "_device_alone"): {"cards"},
 }
 """Definitions that a step uses only where its request sets one of these fields."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +72,18 @@ def fit(
     with _told_as_step_errors(job):
         if not store.state.finished:
             session = Session(job, store, progress, parent, keep_structure)
-            who = f"the training in {job.folder}"
-            with using(job.budget.device, who, lambda said: progress.tell(Stage(what=said))):
+            with _device_alone(job, progress) if job.budget.device.cards else nullcontext():
                 session.run(trainer, callbacks or {})
         trained = _finish(job, store, last_epoch=last_epoch)
         if keep_structure:
             network, _ = read_saved(job.folder / trained.checkpoint.path)
             check_structure(network, parent, "the final file")
     return trained
+
+
+def _device_alone(job: Job, progress: Progress) -> AbstractContextManager[None]:
+    who = f"the training in {job.folder}"
+    return using(job.budget.device, who, lambda said: progress.tell(Stage(what=said)))
 
 
 def _finish(job: Job, store: StateStore, *, last_epoch: bool) -> Trained:
