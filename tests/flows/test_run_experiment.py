@@ -32,6 +32,7 @@ from flows.regression import regression
 from flows.run_experiment import run_experiment
 from prunebench.common.cores import usable_cores
 from prunebench.common.errors import InputError
+from prunebench.common.records import sha256_of
 from prunebench.config.loading import parse_config
 from prunebench.experiment.prepare import read_experiment
 from prunebench.measuring.latency.records import Sample
@@ -299,12 +300,11 @@ def test_a_changed_hyper_parameter_runs_only_its_strategy_again(out: Path, first
 
 
 def test_a_file_that_changed_is_not_trusted(out: Path, first: Any) -> None:
-    done = list(out.glob(".steps/train-*/model.pt"))
-    damaged = next(
-        p
-        for p in done
-        if json.loads((p.parent / "done.json").read_text())["result"]["training"]["strategy"]
-        == "standard"
+    variants = {v.name: v for v in read_variants(Path(first[0]["folder"]))}
+    checkpoint = variants["standard-1"].checkpoint
+    assert checkpoint is not None
+    (damaged,) = (
+        file for file in out.glob(".steps/train-*/model.pt") if sha256_of(file) == checkpoint.sha256
     )
     damaged.unlink()
     damaged.write_bytes(b"damaged")

@@ -33,7 +33,8 @@ def test_labels_are_those_of_a_training_with_single_cls(tmp_path: Path, polygons
         data = {"nc": len(dataset.names), "names": dataset.names, "channels": 3}
         images = image_names(dataset, "train")
         named = {"single_cls": single_cls, "hyp": DEFAULT_CFG, "imgsz": 32, "augment": False}
-        return EveryImage(images, data=data, task=task, **named)
+        kept = {"cache": "ram", "cached_in": tmp_path / "decoded"}
+        return EveryImage(images, data=data, task=task, **named, **kept)
 
     pairs = zip(read(given, True).labels, read(made, False).labels, strict=True)
     for theirs, ours in pairs:
