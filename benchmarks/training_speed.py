@@ -124,7 +124,7 @@ def images_per_second(setting: Setting, data_yaml: Path, options: argparse.Names
     environment = {
         **os.environ,
         **thread_environment(setting.threads),
-        **(binding("train", setting.threads) if setting.bound else {}),
+        **(binding("train", None, setting.threads) if setting.bound else {}),
         "GOMP_SPINCOUNT": setting.spins,
         "PYTHONPATH": setting.build,
     }
