@@ -17,7 +17,7 @@ import platform
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kit import export_network, host_line, in_workspace, print_claims, show
+from kit import export_network, host_line, in_workspace, print_claims, show, size
 from rich.console import Console
 from rich.table import Table
 
@@ -128,12 +128,6 @@ def table_of(found: list[Found]) -> Table:
             f"{len(record.left_float)} of {record.layers}",
         )
     return table
-
-
-def size(text: str) -> tuple[int, int]:
-    """(height, width) of ``192x320``."""
-    height, width = text.split("x")
-    return int(height), int(width)
 
 
 def main(folder: Path, console: Console) -> int:

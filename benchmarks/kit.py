@@ -77,6 +77,12 @@ def arguments(description: str | None, repetitions: int | None = None) -> argpar
     return parser.parse_args()
 
 
+def size(text: str) -> tuple[int, int]:
+    """(height, width) of ``192x320``."""
+    height, width = text.split("x")
+    return int(height), int(width)
+
+
 def show(event: dict[str, object]) -> None:
     """Print stages and waits on standard error."""
     if event.kind in ("stage", "waiting"):

@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
-from kit import OPSET, host_line, in_workspace, print_claims, show, write_scenes
+from kit import OPSET, host_line, in_workspace, print_claims, show, size, write_scenes
 from rich.console import Console
 from rich.table import Table
 
@@ -224,12 +224,6 @@ def claims_of(found: list[Found]) -> Iterator[tuple[str, str, bool]]:
         same = one.box_px <= 1e-3 and one.score <= 1e-5
         apart = f"{one.box_px:.1e} px, {one.score:.1e}"
         yield f"{where}: boxes within 1e-3 px, scores within 1e-5", apart, same
-
-
-def size(text: str) -> tuple[int, int]:
-    """(height, width) of ``192x320``."""
-    height, width = text.split("x")
-    return int(height), int(width)
 
 
 def main(folder: Path, console: Console) -> int:

@@ -37,15 +37,21 @@ def export(name: str, folder: Path) -> Path:
     return export_onnx(folder / "source.pt", folder, HW, opset=17)
 
 
-@pytest.mark.parametrize("name", ["yolov8n", "yolo26n", "yolov8n-seg"])
-def test_all_but_the_decoding_of_a_head(name: str, tmp_path: Path) -> None:
-    path = export(name, tmp_path)
-    image = tmp_path / "image.png"
+def calibrated(path: Path, folder: Path) -> Quantizer:
+    """A quantizer of an exported file that has seen one image."""
+    image = folder / "image.png"
     cv2.imwrite(str(image), np.random.default_rng(0).integers(0, 255, (54, 96, 3), dtype=np.uint8))
-    work = tmp_path / "work"
+    work = folder / "work"
     work.mkdir()
     quantizer = Quantizer(path, HW, "u8", SESSION, work)
     quantizer.calibrate([image], lambda event: None)
+    return quantizer
+
+
+@pytest.mark.parametrize("name", ["yolov8n", "yolo26n", "yolov8n-seg"])
+def test_all_but_the_decoding_of_a_head(name: str, tmp_path: Path) -> None:
+    path = export(name, tmp_path)
+    quantizer = calibrated(path, tmp_path)
     written = quantizer.write("all")
 
     float_model, model = onnx.load(path), onnx.load(written)
@@ -85,12 +91,7 @@ def test_a_rewritten_network_on_integers(name: str, tmp_path: Path) -> None:
     path = export(name, tmp_path)
     counted = audit_file(path).counted
     rewrite_file(path)
-    image = tmp_path / "image.png"
-    cv2.imwrite(str(image), np.random.default_rng(0).integers(0, 255, (54, 96, 3), dtype=np.uint8))
-    work = tmp_path / "work"
-    work.mkdir()
-    quantizer = Quantizer(path, HW, "u8", SESSION, work)
-    quantizer.calibrate([image], lambda event: None)
+    quantizer = calibrated(path, tmp_path)
     written = quantizer.write("all")
     model = onnx.load(written)
 
