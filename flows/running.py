@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -15,6 +15,9 @@ from prunebench.config.loading import Config
 from prunebench.experiment.duration import TimeLeft, workload
 from prunebench.steps.child import ending_children
 from prunebench.steps.events import stage
+
+if TYPE_CHECKING:
+    from prunebench.variants.devices import Devices
 
 CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 
@@ -34,28 +37,32 @@ def set_up_prefect() -> None:
     os.environ.setdefault("PREFECT_CLIENT_RETRY_EXTRA_CODES", "500")
 
 
-def check_other_hosts(config: Config) -> None:
-    """Refuse what a run needs of other hosts and will not get, before it looks at the data."""
+def check_other_hosts(config: Config) -> Devices | None:
+    """Refuse what a run needs of other hosts and will not get, before it looks at the data.
+
+    Returns what its trainings run on there, ``None`` where they run on this host.
+    """
     from prunebench.experiment.prepare import output_folder
     from prunebench.operating.destinations import check_destinations
 
     check_destinations(config.store, config.mlflow, output_folder(config))
-    if config.devices or config.engine != "local":
-        from tasks.dask_cluster import check_cluster
-        from tasks.devices import check_devices
+    if not config.devices and config.engine == "local":
+        return None
+    from tasks.dask_cluster import check_cluster
+    from tasks.devices import check_devices
 
-        check_devices(config)
-        check_cluster(config)
+    check_devices(config)
+    return check_cluster(config)
 
 
 def run_shown(config: Config, console: Console, *, quiet: bool) -> Any:
     """Check the inputs, run the flow with its progress shown, and return its state."""
     with shown_progress(console, quiet=quiet) as clock:
         stage("checking the model, the data and the output folder")
-        from prunebench.experiment.prepare import check, checked_already
+        from prunebench.experiment.prepare import check, checked_already, trained_on
 
-        check_other_hosts(config)
-        checked = check(config)
+        with trained_on(check_other_hosts(config)):
+            checked = check(config)
         parents = {variant.name: variant.parent for variant in checked.variants}
         parallel = config.retrain.parallel_trainings
         clock.left = TimeLeft(workload(config, checked.variants), parents, parallel=parallel)

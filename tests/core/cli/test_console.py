@@ -20,20 +20,23 @@ from typer.testing import CliRunner
 
 from flows import cli
 from flows.console import shown_progress
+from flows.running import run_shown
 from flows.temporary_server import keeping_out_of_signals
 from prunebench import __version__
 from prunebench.cli import app, run_app
 from prunebench.cli.options import PIPED_WIDTH
 from prunebench.cli.views.comparison import comparison_view
-from prunebench.common.errors import EXIT_DONE, EXIT_GATE
+from prunebench.common.errors import EXIT_DONE, EXIT_GATE, InputError
 from prunebench.config.loading import Config
 from prunebench.experiment.duration import TimeLeft, workload
 from prunebench.experiment.plan import plan_variants
+from prunebench.experiment.prepare import given_request
 from prunebench.results.history.compare import compare_runs
 from prunebench.results.history.recording import record_run
 from prunebench.results.history.store import Store
 from prunebench.steps.events import Batch, Epoch, Failed, Finished, Stage, announce
 from prunebench.steps.signals import INTERRUPTED
+from prunebench.variants.devices import Devices
 from tests.conftest import ASSET, ROOT
 
 BATCH = Batch(phase="train", epoch=1, epochs=10, batch=1, batches=4)
@@ -233,3 +236,19 @@ def test_a_rebenchmark_prints_old_against_new(
     Console(width=PIPED_WIDTH).print(comparison_view(comparison))
     assert capsys.readouterr().out.strip() in ended.stdout
     assert ("pruned is slower, twice." in ended.stdout) == confirmed
+
+
+def test_what_is_checked_by_hand_trains_where_the_cluster_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there, asked = Devices(precision="bfloat16", cores=3), []
+
+    def check(config: Config) -> None:
+        asked.append(given_request(config).devices)
+        raise InputError("enough")
+
+    monkeypatch.setattr("flows.running.check_other_hosts", lambda _: there)
+    monkeypatch.setattr("prunebench.experiment.prepare.check", check)
+    with pytest.raises(InputError, match="enough"):
+        run_shown(Config(model="best.pt"), Console(file=io.StringIO()), quiet=True)
+    assert asked == [there]
