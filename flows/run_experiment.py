@@ -9,17 +9,17 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed, State
 
 from flows.run_log import log_ranking, progress_logged
+from flows.running import check_other_hosts
 from prunebench.common.files import sole_user
 from prunebench.common.records import Failure, VariantRecord
 from prunebench.config.loading import Config
 from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import output_folder, trained_on, was_checked
-from prunebench.operating.destinations import check_destinations
 from prunebench.steps.child import ending_children
 from prunebench.steps.events import stage
 from tasks.crashed_runs import settle_last_run
-from tasks.dask_cluster import check_cluster, steps_on_cluster
-from tasks.devices import check_devices, measure_on, publish_devices
+from tasks.dask_cluster import steps_on_cluster
+from tasks.devices import measure_on, publish_devices
 from tasks.parameters import confine
 from tasks.publishing import publish, publish_latency
 from tasks.runs import diagnose, log, measure, prepare_experiment, push, rank_variants, record
@@ -40,11 +40,8 @@ def run_experiment(config: Config) -> State[Any]:
         A completed state whose data is the run's folder and the ranking as plain values.
     """
     confine(config=config)
-    check_devices(config)
-    devices = check_cluster(config)
+    devices = None if was_checked(config) else check_other_hosts(config)
     out = output_folder(config)
-    if not was_checked(config):
-        check_destinations(config.store, config.mlflow, out)
     with progress_logged(), sole_user(out), ending_children():
         settle_last_run(out)
         with trained_on(devices):
