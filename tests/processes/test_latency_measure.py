@@ -112,9 +112,8 @@ def test_summaries_agree_with_the_raw_samples(
     first = summarise(result, folder)[0]
     rounds = round_medians(samples, "model")["a", 1]
     assert sorted(rounds) == [0, 1, 2]
-    # Rounds of one tick of the clock can be equal; the fit goes by way of logarithms.
-    low, high = min(rounds.values()) * (1 - 1e-6), max(rounds.values()) * (1 + 1e-6)
-    assert low <= first.model_ms.estimate <= high
+    # The typical round is every variant's, so it can lie a little outside of one variant's three.
+    assert 0.9 * min(rounds.values()) <= first.model_ms.estimate <= 1.1 * max(rounds.values())
     assert first.paced is not None
     assert first.paced.frames == 15
     assert first.paced.deadline_ms == 20
