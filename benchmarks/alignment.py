@@ -96,7 +96,7 @@ def _measurements(folder: Path, imgsz: tuple[int, int], config: LatencyConfig) -
             block=kernel_block(),
             threads=1,
             session=SessionSettings.of(config),
-            host=fingerprint(config).digest(),
+            host=fingerprint(SessionSettings.of(config)).digest(),
         ),
         folder / "costs",
         threads=1,

@@ -10,8 +10,8 @@ from prefect.states import Completed, State
 
 from flows.run_log import log_ranking, progress_logged
 from flows.running import check_other_hosts
-from prunebench.common.files import sole_user
 from prunebench.common.records import Failure, VariantRecord
+from prunebench.common.sole_user import sole_user
 from prunebench.config.loading import Config
 from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import output_folder, trained_on, was_checked

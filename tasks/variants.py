@@ -18,7 +18,7 @@ from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import Experiment
 from prunebench.experiment.prune import needs_measuring
 from prunebench.experiment.stop_rule import judge_control, judge_round
-from prunebench.steps.child import was_ended
+from prunebench.steps.ended import was_ended
 from prunebench.steps.events import Epoch, Event, Failed, announce, line
 from tasks.cores import cores, retraining
 from tasks.publishing import artifact_key

@@ -9,15 +9,18 @@ import os
 import platform
 import re
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from prunebench.common import cores
 from prunebench.common.cores import affinity, read_kernel_file
-from prunebench.common.records import Record
+from prunebench.common.plain import Plain
 from prunebench.common.versions import version_of
-from prunebench.config.sections import LatencyConfig, Precision
 from prunebench.measuring.session import SessionSettings
+
+if TYPE_CHECKING:
+    from prunebench.config.sections import Precision
 
 ISA_FLAGS = {
     "AVX2": "avx2",
@@ -35,7 +38,8 @@ ISA_FLAGS = {
 """Extensions onnxruntime's CPU kernels dispatch on, by their name in /proc/cpuinfo."""
 
 
-class Fingerprint(Record):
+@dataclass(frozen=True)
+class Fingerprint(Plain):
     """One host, as a measuring process sees it; ``None`` where something is not readable.
 
     Instruction sets are those onnxruntime can use, cores those this process may run on, ``quota``
@@ -61,19 +65,23 @@ class Fingerprint(Record):
     opencv: str
     session: SessionSettings
 
+    def fields(self) -> dict[str, Any]:
+        """As plain values."""
+        return {**asdict(self), "isa": list(self.isa)}
+
     def digest(self) -> str:
         """First 12 hexadecimal digits of the SHA-256 of every field."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        text = json.dumps(self.fields(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def differences(self, other: Fingerprint) -> list[str]:
         """What changed from this host to ``other``, one "field: old -> new" per field."""
-        mine, theirs = self.model_dump(mode="json"), other.model_dump(mode="json")
+        mine, theirs = self.fields(), other.fields()
         return [f"{key}: {mine[key]} -> {theirs[key]}" for key in mine if mine[key] != theirs[key]]
 
 
-def fingerprint(config: LatencyConfig) -> Fingerprint:
-    """Read this host's fingerprint; ``config`` gives the session options."""
+def fingerprint(session: SessionSettings) -> Fingerprint:
+    """Read this host's fingerprint; ``session`` are the options it is measured with."""
     flags = cpu_flags()
     khz = read_kernel_file(_cpufreq() / "cpuinfo_max_freq")
     return Fingerprint(
@@ -93,7 +101,7 @@ def fingerprint(config: LatencyConfig) -> Fingerprint:
         onnxruntime=importlib.metadata.version("onnxruntime"),
         numpy=importlib.metadata.version("numpy"),
         opencv=version_of("opencv"),
-        session=SessionSettings.of(config),
+        session=session,
     )
 
 

@@ -18,7 +18,7 @@ from prunebench.common.errors import InputError, StepError
 from prunebench.common.records import Record
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.latency.measure import Target, measure
-from prunebench.measuring.latency.records import Noise
+from prunebench.measuring.latency.raw import Noise
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.map_bootstrap import Resamples, load_detections

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
 from prunebench.config.strategy_settings import StrategySettings, plugin_digest, settings_model
-from prunebench.steps.child import WAITING
+from prunebench.steps.environment import WAITING
 from prunebench.steps.events import Emit
 from prunebench.variants.retraining.job import Budget, Job, Result
 from prunebench.variants.retraining.strategy import find_strategy
