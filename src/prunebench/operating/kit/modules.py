@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from prunebench.measuring.agent import AGENT, FRAMES
+from prunebench.measuring.latency.together import CHILD
 
 PACKAGE = "prunebench"
 ROOT = Path(__file__).parents[2]
 
-AGENT = "prunebench.measuring.agent"
-"""The module that runs on the device."""
+PROCESSES = (AGENT, CHILD, FRAMES)
+"""What runs on the device: each is a process of its own."""
 
 ON_DEVICE = frozenset({"numpy", "onnxruntime", "cv2"})
 """What may be imported there besides Python's own: OpenCV only where it is installed."""
 
 
-def carried_modules(root: str = AGENT) -> dict[str, Path]:
-    """Name and file of every module behind ``root``, packages included, sorted."""
+def carried_modules(roots: Sequence[str] = PROCESSES) -> dict[str, Path]:
+    """Name and file of every module behind ``roots``, packages included, sorted."""
     found: dict[str, Path] = {}
-    waiting = [root]
+    waiting = [*roots]
     while waiting:
         name = waiting.pop()
         path = file_of(name)
@@ -31,11 +34,11 @@ def carried_modules(root: str = AGENT) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def foreign_modules(root: str = AGENT) -> set[str]:
-    """Top-level modules of others that the modules behind ``root`` import."""
+def foreign_modules(roots: Sequence[str] = PROCESSES) -> set[str]:
+    """Top-level modules of others that the modules behind ``roots`` import."""
     names = {
         name.partition(".")[0]
-        for path in carried_modules(root).values()
+        for path in carried_modules(roots).values()
         for name in imported_by(path)
     }
     return names - {PACKAGE} - sys.stdlib_module_names
