@@ -33,7 +33,7 @@ def measured_from(
     config, root = experiment.config, experiment.run_folder
     folder = root / LATENCY_FOLDER
     samples = read_samples(folder / latency.samples.path)
-    model, frames = round_medians(samples, "model"), round_medians(samples, "end_to_end")
+    model, frames = round_medians(samples, "model"), round_medians(samples, latency.kind)
     cpu = cpu_rounds(samples)
     realtime = {
         (summary.variant, summary.threads): summary.paced.realtime

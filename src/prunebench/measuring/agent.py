@@ -14,6 +14,7 @@ import importlib.util
 import io
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -135,6 +136,8 @@ def measure(kit: Kit) -> Path:
     found = {
         "format": kit.manifest["format"],
         "run": kit.manifest["run"],
+        "made_at": kit.manifest["made_at"],
+        "device": platform.node(),
         "protocol": protocol,
         "fingerprint": host.fields(),
         "threads": rounds.threads,

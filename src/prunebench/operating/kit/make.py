@@ -69,7 +69,9 @@ def content_of(experiment: Experiment, variants: tuple[VariantRecord, ...]) -> C
     """The content of a run's kit; InputError where there is nothing to measure."""
     folder, config = experiment.run_folder, experiment.config
     targets = [
-        Target(v.name, folder / v.exported.onnx.path, v.exported.onnx.sha256, imgsz=v.exported.imgsz)
+        Target(
+            v.name, folder / v.exported.onnx.path, v.exported.onnx.sha256, imgsz=v.exported.imgsz
+        )
         for v in variants
         if v.exported is not None and v.failure is None
     ]
