@@ -19,7 +19,7 @@ from prunebench.steps.child import ending_children
 from prunebench.steps.events import stage
 from tasks.crashed_runs import settle_last_run
 from tasks.dask_cluster import steps_on_cluster
-from tasks.devices import measure_on, publish_devices
+from tasks.devices import measure_on, measure_over_ssh, publish_devices
 from tasks.parameters import confine
 from tasks.publishing import publish, publish_latency
 from tasks.runs import diagnose, log, measure, prepare_experiment, push, rank_variants, record
@@ -83,7 +83,12 @@ def run_experiment(config: Config) -> State[Any]:
         if config.store is not None:
             push(experiment.folder, config.store, config.store_cache_gb)
         if config.devices:
-            asked = [measure_on.submit(name, experiment.folder, config) for name in config.devices]
+            asked = [
+                (measure_over_ssh if name in config.over_ssh else measure_on).submit(
+                    name, experiment.folder, config
+                )
+                for name in config.devices
+            ]
             publish_devices(experiment.folder, ranking, [future.result() for future in asked])
     failed = [variant.name for variant in variants if variant.failure is not None]
     left_out = [variant.name for variant in variants if variant.not_trained is not None]

@@ -22,7 +22,7 @@ from prunebench.measuring.agent import RESULTS, SAMPLES
 from prunebench.measuring.host.fingerprint import Fingerprint
 from prunebench.measuring.latency.log import lines_of
 from prunebench.measuring.latency.noise import sentinel_report
-from prunebench.measuring.latency.raw import SENTINEL, Noise, Sample, StopReason
+from prunebench.measuring.latency.raw import SENTINEL, Kind, Noise, Sample, StopReason
 from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.samples import SAMPLE
 from prunebench.measuring.latency.stopping import judge_pairs, round_medians
@@ -63,27 +63,36 @@ class KitResults(Record):
 
 
 def add_results(folder: Path, archive: Path, name: str | None = None) -> Device:
-    """Make a results file a column of the run its kit was made of.
+    """Make a results file a column of the run its kit was made of; it is written to the run."""
+    column = column_of(folder, archive, name)
+    if column not in read_devices(folder):
+        keep_column(folder, column)
+    return column
+
+
+def keep_column(folder: Path, column: Device) -> None:
+    """Write a device's column, in place of what there is of it, and the report anew."""
+    others = [one for one in read_devices(folder) if one.name != column.name]
+    write_devices(folder, [*others, column])
+
+
+def column_of(folder: Path, archive: Path, name: str | None = None) -> Device:
+    """What a results file says of the run its kit was made of, ranked and in the history.
 
     ``name`` of the device is its host name by default. InputError where the file is damaged, or of
     other files or another protocol than the run's.
     """
     found, samples = read_results(archive)
     experiment, variants = read_source(folder)
-    _check_protocol(found, content_of(experiment, variants).manifest["protocol"], folder, archive)
     device = device_name(name or slug(found.device) or "device")
-    others = [one for one in read_devices(folder) if one.name != device]
-    known = [one for one in read_devices(folder) if one.name == device and one.run]
-    for one in known:
-        measured = folder / DEVICES_FOLDER / device / str(one.run)
-        if (
-            measured.is_dir()
-            and _digest_of(samples, found) == read_latency(measured).samples.sha256
-        ):
-            return one
-    column = _measured(folder, device, found, samples)
-    write_devices(folder, [*others, column])
-    return column
+    _check_protocol(found, content_of(experiment, variants).manifest["protocol"], folder, archive)
+    digest = hashlib.sha256(lines_of(samples).encode()).hexdigest()
+    for known in read_devices(folder):
+        measured = folder / DEVICES_FOLDER / device / str(known.run)
+        there = known.name == device and known.run is not None and measured.is_dir()
+        if there and read_latency(measured).samples.sha256 == digest:
+            return known
+    return _measured(folder, device, found, samples)
 
 
 def read_results(archive: Path) -> tuple[KitResults, list[Sample]]:
@@ -148,10 +157,6 @@ def _in_time(found: KitResults, samples: list[Sample]) -> list[Sample]:
     return [replace(one, started_s=round(one.started_s + late, 3)) for one in samples]
 
 
-def _digest_of(samples: list[Sample], found: KitResults) -> str:
-    return hashlib.sha256(lines_of(samples).encode()).hexdigest()
-
-
 def _measured(folder: Path, device: str, found: KitResults, samples: list[Sample]) -> Device:
     """The run folder of what a device measured, ranked and recorded."""
     earlier, variants = open_rebenchmark(folder, home=folder / DEVICES_FOLDER / device)
@@ -178,7 +183,7 @@ def _latency(
     experiment: Experiment, found: KitResults, samples: list[Sample], log: FileRef
 ) -> LatencyResult:
     protocol, config = found.protocol, experiment.config
-    kind = "end_to_end" if found.frames else "model"
+    kind: Kind = "end_to_end" if found.frames else "model"
     names = [name for name in protocol["variants"] if name not in found.failures]
     timed = sum(sample.variant != SENTINEL for sample in samples)
     paced = config.latency.paced_seconds if config.latency.paced else 0.0
