@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import zipfile
@@ -25,6 +26,10 @@ from prunebench.results.history.store import Store
 
 LEAST = 10**6
 """Bytes of a kit that are neither models nor frames, at most."""
+
+
+LARGEST_AGENT = 60 * 10**6
+"""Bytes that the agent holds in memory beside the process at work, at most."""
 
 
 def run(python: Path, kit: Path, **known: Any) -> subprocess.CompletedProcess[str]:
@@ -93,7 +98,7 @@ def test_without_opencv_the_models_time_alone_is_measured(home: Path, folder: Pa
     assert "so its frames per second are of the network alone" in (folder / "report.md").read_text()
 
 
-def test_killed_it_goes_on_after_its_last_round(home: Path, tmp_path: Path) -> None:
+def test_small_and_killed_it_goes_on_after_its_last_round(home: Path, tmp_path: Path) -> None:
     kit = tmp_path / "kit.pyz"
     shutil.copy(home / "device" / "kit.pyz", kit)
     command = [str(home / "venv" / "bin" / "python"), str(kit)]
@@ -102,6 +107,8 @@ def test_killed_it_goes_on_after_its_last_round(home: Path, tmp_path: Path) -> N
     )
     assert killed.stdout is not None
     assert any(line.startswith("Round 1") for line in killed.stdout)
+    [line] = re.findall(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{killed.pid}/status").read_text())
+    assert int(line) * 1024 < LARGEST_AGENT
     killed.kill()
     killed.wait()
     first = (tmp_path / "kit.measuring" / SAMPLES).read_text().splitlines()[:4]
