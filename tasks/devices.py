@@ -23,12 +23,12 @@ from prunebench.operating.kit.ssh import check_ssh, measure_there
 from prunebench.operating.store.runs import open_store
 from prunebench.results.devices import Device, device_rows
 from prunebench.results.outcome import RunRanking
+from prunebench.results.run_folder import DEVICES_FOLDER
 from prunebench.steps.events import stage
 from tasks.publishing import artifact_key
 from tasks.retries import retried, retried_task
 
 DEPLOYMENT = "rebenchmark/device"
-DEVICES_FOLDER = "devices"
 POLL_S = 2.0
 BEGIN_MINUTES = 10.0
 """Time a device has to begin: a host that is restarted is waited for, one that is gone is not."""

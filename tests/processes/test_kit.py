@@ -17,6 +17,8 @@ from device_kit import NAME, bare_python, make_run_to_carry
 
 from prunebench.common.errors import InputError
 from prunebench.measuring.agent import FILES, MANIFEST, RESULTS, SAMPLES
+from prunebench.operating.gate.decision import GateLimits, decision_sentence
+from prunebench.operating.gate.on_device import gate_on_device
 from prunebench.operating.kit.make import write_kit
 from prunebench.operating.kit.results import add_results
 from prunebench.results.devices import read_devices
@@ -85,6 +87,20 @@ def test_results_become_a_column_once_and_are_in_the_history(home: Path, folder:
         points = history(store, variant="pruned")
     assert column.fingerprint is not None
     assert [point.fingerprint for point in points] == [column.fingerprint.digest()]
+
+
+def test_the_gate_judges_by_what_the_device_measured(home: Path, folder: Path) -> None:
+    add_results(folder, home / "device" / "kit-results.zip", "pi5")
+    # The tiny network of ``preserving-1`` has three times the layers of the baseline's.
+    limits = GateLimits(latency_percent=3, map50_loss=1)
+    slower = gate_on_device(f"{folder}:preserving-1", f"{folder}:baseline", "pi5", limits)
+    assert not slower.result.passed
+    assert slower.result.regressions == ("preserving-1, 1 thread: latency",)
+    assert "It is measured once." in decision_sentence(slower.result)
+    same = gate_on_device(f"{folder}:baseline", f"{folder}:preserving-1", "pi5", limits)
+    assert same.result.passed
+    with pytest.raises(InputError, match="the run has no figures of laptop"):
+        gate_on_device(f"{folder}:pruned", f"{folder}:baseline", "laptop", limits)
 
 
 def test_without_opencv_the_models_time_alone_is_measured(home: Path, folder: Path) -> None:

@@ -51,7 +51,8 @@ class GateReport(Record):
     """What a gate looked at and decided.
 
     Attributes:
-        method: Both measured side by side, or the candidate alone against a stored run.
+        method: Both measured side by side, the candidate alone against a stored run, or neither:
+            by what a device measured of both.
         unchecked: Why accuracy was not compared, ``None`` where it was.
         images: Images the candidate was evaluated on.
         noise: What may have falsified the measurement.
@@ -59,7 +60,7 @@ class GateReport(Record):
 
     candidate: str
     baseline: str
-    method: Literal["side by side", "stored run"]
+    method: Literal["side by side", "stored run", "on a device"]
     unchecked: Unchecked | None
     images: int
     noise: tuple[Noise, ...]
@@ -103,9 +104,8 @@ def run_gate(
     if first.onnx is None:
         what = f"the ONNX file of {first.title} is gone or has changed"
         raise InputError(what, where=first.folder, fix="run the experiment again")
-    if second is not None and _form(first) != _form(second):
-        what = f"{first.title} and {second.title} differ in the letterbox or the classes"
-        raise InputError(what, fix="compare variants that do the same job")
+    if second is not None:
+        check_alike(first, second)
     settings = _settings(first.experiment.config.latency, limits)
     stored = None
     if second is None or second.onnx is None:
@@ -123,6 +123,13 @@ def run_gate(
         noise=tuple(gate.noise),
         result=decide(findings, confirmation),
     )
+
+
+def check_alike(first: Subject, second: Subject) -> None:
+    """InputError where two variants do not do the same job."""
+    if _form(first) != _form(second):
+        what = f"{first.title} and {second.title} differ in the letterbox or the classes"
+        raise InputError(what, fix="compare variants that do the same job")
 
 
 def _form(subject: Subject) -> tuple[tuple[int, int], dict[int, str]]:
@@ -165,7 +172,7 @@ class _Gate:
     @functools.cached_property
     def unchecked(self) -> Unchecked | None:
         """Why accuracy is not compared, ``None`` where it is."""
-        return _unchecked(self.candidate, self.baseline)
+        return unchecked(self.candidate, self.baseline)
 
     def checks(self, attempt: int) -> list[Check]:
         """Measure once, as attempt 0 or, independent of that, 1."""
@@ -182,19 +189,8 @@ class _Gate:
             else:
                 ratios = to_sentinel(medians)[CANDIDATE, count], self.stored.ratios[count]
                 checks.append(stored_check(name, count, *ratios, self.limits))
-        first = self.candidate.detections
-        second = None if self.baseline is None else self.baseline.detections
-        if self.unchecked is None and first is not None and second is not None:
-            experiment = self.candidate.experiment
-            ranking, seed = experiment.config.ranking, experiment.config.seed + attempt
-            with fitting_together(first.parent):
-                now = load_detections(first, ranking.metric)
-                resamples = Resamples(now.target_counts, ranking.bootstrap, seed)
-                scores = resamples.scores(now)
-            with fitting_together(second.parent):
-                recorded = resamples.scores(load_detections(second, ranking.metric))
-                found = paired_accuracy(name, scores, recorded, now.images, self.limits)
-            checks.append(found)
+        if self.unchecked is None:
+            checks += accuracy_checks(self.candidate, self.baseline, self.limits, attempt)
         return checks
 
     def _measure(self, attempt: int) -> dict[tuple[str, int], dict[int, float]]:
@@ -235,7 +231,26 @@ class _Gate:
             self.emit(Stage(what=f"round {event.round} is measured"))
 
 
-def _unchecked(candidate: Subject, baseline: Subject | None) -> Unchecked | None:
+def accuracy_checks(
+    candidate: Subject, baseline: Subject | None, limits: GateLimits, attempt: int
+) -> list[Check]:
+    """Check of two accuracies, where the detections of both are there."""
+    first = candidate.detections
+    second = None if baseline is None else baseline.detections
+    if first is None or second is None:
+        return []
+    config = candidate.experiment.config
+    ranking, seed = config.ranking, config.seed + attempt
+    with fitting_together(first.parent):
+        now = load_detections(first, ranking.metric)
+        resamples = Resamples(now.target_counts, ranking.bootstrap, seed)
+        scores = resamples.scores(now)
+    with fitting_together(second.parent):
+        recorded = resamples.scores(load_detections(second, ranking.metric))
+        return [paired_accuracy(candidate.variant.name, scores, recorded, now.images, limits)]
+
+
+def unchecked(candidate: Subject, baseline: Subject | None) -> Unchecked | None:
     """Why two accuracies say nothing about each other, if so."""
     if baseline is None or candidate.detections is None or baseline.detections is None:
         return "no detections"

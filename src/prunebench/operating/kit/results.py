@@ -33,9 +33,8 @@ from prunebench.results.devices import Device, read_devices
 from prunebench.results.history.recording import record_run
 from prunebench.results.history.store import Store
 from prunebench.results.outcome import LATENCY_FILE, read_latency
-from prunebench.results.run_folder import ENVIRONMENT_FILE, LATENCY_FOLDER
+from prunebench.results.run_folder import DEVICES_FOLDER, ENVIRONMENT_FILE, LATENCY_FOLDER
 
-DEVICES_FOLDER = "devices"
 DAMAGED = {"what": "the results are damaged", "fix": "copy them from the device again"}
 LARGEST = 10**9
 """Bytes of unpacked results beyond which an archive is not what a kit writes."""
