@@ -47,6 +47,7 @@ ROOTS_VARIABLE = "PRUNEBENCH_ALLOWED_ROOTS"
 """Not a key of the configuration: see ``prunebench.operating.allowed_paths``."""
 
 FORMER_KEYS = {
+    "prune.align_for": "write prune.round_to, the block that `prunebench doctor` measures there",
     "prune.ratio": "write prune.target, which takes a ratio such as 0.3",
     "prune.targets": "write prune.target, which takes a list such as [2x, 3x]",
 }

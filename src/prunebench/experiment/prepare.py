@@ -45,10 +45,11 @@ from prunebench.experiment.plan import (
     plan_variants,
     size_notes,
 )
+from prunebench.measuring.host.block import Block
 from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
 from prunebench.results.history.store import Store, default_url
 from prunebench.results.messages.catalogue import Messages
-from prunebench.results.messages.observations import tell_model
+from prunebench.results.messages.observations import tell_block, tell_model
 from prunebench.results.run_folder import DATA_FOLDER, STEPS_FOLDER, open_run, read_run_config
 from prunebench.steps.child import run_child
 from prunebench.steps.events import stage
@@ -56,7 +57,7 @@ from prunebench.variants.checkpoint import CheckpointInfo
 from prunebench.variants.devices import Device, Devices
 from prunebench.variants.given import Given
 from prunebench.variants.given import Request as GivenRequest
-from prunebench.variants.pruning.alignment import round_to_of
+from prunebench.variants.pruning.alignment import block_for, round_to_of
 
 EXPERIMENT_FILE = "experiment.json"
 
@@ -74,6 +75,7 @@ class Checked(Record):
         recipe: Arguments that every retraining is given, its strategy's settings over them.
         device: What trainings run on, and multiply in.
         auto_batch: Images per batch of every retraining, where the device decides.
+        block: What widths are multiples of, ``None`` where the configuration says it.
         split: Split the accuracy images come from, ``images`` in order.
     """
 
@@ -89,6 +91,7 @@ class Checked(Record):
     recipe: dict[str, Any]
     device: Device = Device()
     auto_batch: int = 16
+    block: Block | None = None
     split: str
     images: tuple[str, ...]
     _dataset: Dataset | None = PrivateAttr(default=None)
@@ -193,11 +196,12 @@ def check(config: Config) -> Checked:
         checkpoint = checkpoint.resolve()
     require_loggers(config.retrain.loggers)
     stage(f"reading {Path(config.model).name}")
-    given = Given.model_validate(_in_child("given", given_request(config)))
+    block = block_for(config.prune, config.latency)
+    given = Given.model_validate(_in_child("given", given_request(config, block)))
     sha256 = None if checkpoint is None else sha256_of(checkpoint)
     structure = None if checkpoint is None else given.audit.structure
     variants = plan_variants(config, given.info.imgsz, given.info.stride)
-    for note in plan_notes(config, variants, given):
+    for note in plan_notes(config, variants, given, block):
         stage(note)
     if "smaller" in config.controls:
         smaller_network(config.model, structure)
@@ -249,6 +253,7 @@ def check(config: Config) -> Checked:
         recipe=given.recipe.arguments,
         device=given.device,
         auto_batch=given.batch,
+        block=block,
         split=split,
         images=tuple(str(p) for p in images_of(dataset, split, limit=config.accuracy.images)),
     )
@@ -302,7 +307,7 @@ def _in_child(step: str, request: Record) -> dict[str, Any]:
         return run_child(step, request, Path(folder), threads=usable_cores())
 
 
-def given_request(config: Config) -> GivenRequest:
+def given_request(config: Config, block: Block | None) -> GivenRequest:
     """What is asked of the model before anything is made of it."""
     height, width = config.image.hw
     return GivenRequest(
@@ -310,7 +315,7 @@ def given_request(config: Config) -> GivenRequest:
         hw=config.image.hw,
         sides={"image.height": height, "image.width": width, "retrain.imgsz": config.retrain.imgsz},
         goals=config.prune.goals,
-        round_to=round_to_of(config.prune),
+        round_to=round_to_of(config.prune, block),
         ignore=config.prune.ignore,
         recipe=config.retrain.recipe,
         device=config.retrain.device,
@@ -326,7 +331,9 @@ def given_request(config: Config) -> GivenRequest:
     )
 
 
-def plan_notes(config: Config, variants: Sequence[PlannedVariant], given: Given) -> tuple[str, ...]:
+def plan_notes(
+    config: Config, variants: Sequence[PlannedVariant], given: Given, block: Block | None
+) -> tuple[str, ...]:
     """A sentence each on what a reader of the plan has to know."""
     m = Messages()
     workers = workers_of(config, given.device)
@@ -339,7 +346,8 @@ def plan_notes(config: Config, variants: Sequence[PlannedVariant], given: Given)
         cache=config.retrain.cache,
     )
     classes = class_notes(config, given.info)
-    notes = (*given.recipe.notes, *classes, *size_notes(config, variants), trained)
+    blocks = () if block is None else (tell_block(block, m),)
+    notes = (*given.recipe.notes, *classes, *size_notes(config, variants), trained, *blocks)
     if checkpoint_named(config.model, "model") is None:
         return notes
     return (tell_model(config.model, given.audit, m), *notes)

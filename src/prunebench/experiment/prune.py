@@ -53,7 +53,7 @@ def prune(
     config, goal = experiment.config, planned.goal
     if goal is None:
         raise ValueError(f"{planned.name} is no pruned variant")
-    settings, round_to = config.prune, round_to_of(config.prune)
+    settings, round_to = config.prune, round_to_of(config.prune, experiment.block)
     costs, curves, inputs = None, None, dict(inputs)
     if settings.sparsity is not None:
         path, inputs["checkpoint"] = _sparse(experiment, settings.sparsity, checkpoint, inputs, run)

@@ -144,6 +144,10 @@ def test_an_error_names_the_variable_that_made_it(
         ("model: m.pt\ntarget: 2x\n", "did you mean prune.target"),
         ("model: m.pt\nprune: {ratio: 0.2}\n", "unknown key prune.ratio; write prune.target"),
         ("model: m.pt\nprune: {targets: [2x]}\n", "unknown key prune.targets; write prune.target"),
+        (
+            "model: m.pt\nprune: {align_for: arm}\n",
+            "prune.align_for; write prune.round_to, the block",
+        ),
         ("model: m.pt\nretrain: {processes: 2}\n", "unknown key retrain.processes; remove it"),
         ("model: m.pt\nprune: {target: 0}\n", "prune.target: a ratio of 0 is not between 0 and 1"),
         ("model: m.pt\nprune: {target: 1}\n", "prune.target: a ratio of 1 is not between 0 and 1"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import block_kit
 import pytest
 from experiment_kit import bare_experiment
 
@@ -15,12 +16,15 @@ from prunebench.config.loading import parse_config
 from prunebench.config.strategy_settings import SparseSettings
 from prunebench.experiment.plan import plan_variants
 from prunebench.experiment.prune import prune
+from prunebench.measuring.host.block import Block
 from prunebench.steps.cache import StepRun
 
 INPUTS = {"checkpoint": "of the baseline", "data_yaml": "of the data"}
 
 
-def steps_of(settings: Mapping[str, Any]) -> list[tuple[str, Any, Mapping[str, str]]]:
+def steps_of(
+    settings: Mapping[str, Any], block: Block | None = None
+) -> list[tuple[str, Any, Mapping[str, str]]]:
     """Name, request and digests of every step that a configuration's pruning runs."""
     config = parse_config({"model": "best.pt", **settings})
     steps: list[tuple[str, Any, Mapping[str, str]]] = []
@@ -33,7 +37,11 @@ def steps_of(settings: Mapping[str, Any]) -> list[tuple[str, Any, Mapping[str, s
         return StepRun(folder=f"/out/.steps/{step}", result=result, seconds=0, cached=False)
 
     experiment = bare_experiment(
-        config, Path("/out/run"), data_yaml="/data.yaml", data_digest=INPUTS["data_yaml"]
+        config,
+        Path("/out/run"),
+        data_yaml="/data.yaml",
+        data_digest=INPUTS["data_yaml"],
+        block=block,
     )
     planned = next(v for v in experiment.variants if v.name == "pruned")
     prune(experiment, planned, Path("/baseline.pt"), INPUTS, note)
@@ -45,6 +53,20 @@ def test_without_sparsity_the_baseline_is_pruned() -> None:
         {"prune": {"target": 0.3, "allocation": "uniform", "round_to": 8}}
     )
     assert (name, request.checkpoint, inputs) == ("prune", "/baseline.pt", INPUTS)
+    assert request.round_to == 8
+
+
+def test_what_the_block_was_measured_to_be_decides_and_not_its_timings() -> None:
+    uniform = {"prune": {"target": 0.3, "allocation": "uniform"}}
+    ((_, request, _),) = steps_of(uniform, block_kit.BLOCKED)
+    assert request.round_to == 16
+    elsewhere = {width: 2 * took for width, took in block_kit.BLOCKED.microseconds.items()}
+    slower = block_kit.BLOCKED.model_copy(update={"microseconds": elsewhere})
+    assert steps_of(uniform, slower) == steps_of(uniform, block_kit.BLOCKED)
+    ((_, unaligned, _),) = steps_of(uniform, block_kit.PLAIN)
+    assert unaligned.round_to == 1
+    with pytest.raises(ValueError, match="not measured"):
+        steps_of(uniform)
 
 
 def test_the_sparse_network_takes_the_baselines_place_in_every_later_step() -> None:

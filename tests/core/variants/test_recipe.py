@@ -51,8 +51,10 @@ def trained(path: Path, train_args: Any) -> Path:
 
 
 def asked(model: Path, **retrain: Any) -> Recipe:
-    config = Config.model_validate({"model": str(model), "retrain": {"imgsz": 64} | retrain})
-    return open_given(given_request(config)).recipe
+    config = Config.model_validate(
+        {"model": str(model), "prune": {"round_to": 8}, "retrain": {"imgsz": 64} | retrain}
+    )
+    return open_given(given_request(config, None)).recipe
 
 
 def printed(recipe: Recipe) -> str:

@@ -10,7 +10,6 @@ import platform
 import re
 import sys
 from pathlib import Path
-from typing import Literal
 
 from prunebench.common import cores
 from prunebench.common.cores import affinity, read_kernel_file
@@ -95,11 +94,6 @@ def fingerprint(config: LatencyConfig) -> Fingerprint:
         opencv=version_of("opencv"),
         session=SessionSettings.of(config),
     )
-
-
-def kernel_block() -> Literal[8, 16]:
-    """Channels in a block of onnxruntime's convolution kernels (MLAS): 16 with AVX-512, else 8."""
-    return 16 if "avx512f" in cpu_flags() else 8
 
 
 def training_precision(flags: frozenset[str]) -> Precision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prunebench.common import records
+from prunebench.measuring.host.block import Block
 from prunebench.measuring.latency.records import Noise
 from prunebench.results.diagnoses import Explained, Explanation, Sound
 from prunebench.results.messages.catalogue import Messages
@@ -12,6 +13,27 @@ from prunebench.variants.audit import AuditFinding, OnnxFinding
 def tell_noise(noise: Noise, m: Messages) -> str:
     """A clause about what may have falsified a measurement."""
     return m(f"noise.{noise.kind}", **noise.model_dump())
+
+
+def tell_block(block: Block, m: Messages) -> str:
+    """What widths become multiples of, and the timings that say so."""
+    wide = max(block.microseconds)
+    narrow = wide - max(1, block.channels // 2)
+    layout = m("block.plain")
+    if block.padded:
+        width, padded = next(iter(block.padded.items()))
+        layout = m("block.padded", width=width, padded=padded)
+    told = m(
+        "block.measured" if block.channels > 1 else "block.any",
+        block=block.channels,
+        numbers=m(f"block.{block.numbers}"),
+        narrow=narrow,
+        wide=wide,
+        time=block.microseconds[narrow] / block.microseconds[wide],
+        arithmetic=(narrow / wide) ** 2,
+        layout=layout,
+    )
+    return told if block.settled else f"{told} {m('block.unsettled')}"
 
 
 def tell_explanation(explanation: Explanation, m: Messages) -> str:
