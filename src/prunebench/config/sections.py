@@ -326,6 +326,12 @@ class RankingConfig(Section):
     realtime_fps: float = Field(
         20.0, gt=0, le=10_000, description="Frames per second called real-time."
     )
+    max_rss_mb: float | None = Field(
+        None,
+        gt=0,
+        description="Peak resident memory, in 10^6 bytes, that the process of a recommended "
+        "variant may take, Python and onnxruntime included; null: any.",
+    )
     size_of: Literal["onnx", "checkpoint"] = Field(
         "onnx", description="File whose size (10^6 bytes) divides the efficiency."
     )

@@ -35,6 +35,9 @@ def measured_from(
     samples = read_samples(folder / latency.samples.path)
     model, frames = round_medians(samples, "model"), round_medians(samples, "end_to_end")
     cpu = cpu_rounds(samples)
+    rss: dict[tuple[str, int], dict[int, float]] = {}
+    for sample in samples:
+        rss.setdefault((sample.variant, sample.threads), {})[sample.round] = sample.rss_peak_mb
     realtime = {
         (summary.variant, summary.threads): summary.paced.realtime
         for summary in summarise(latency, folder, level=config.ranking.level)
@@ -87,6 +90,7 @@ def measured_from(
                 latency_ms={key[1]: model.get(key, {}) for key in keys},
                 end_to_end_ms={key[1]: frames.get(key, {}) for key in keys},
                 cpu_ms={key[1]: cpu.get(key, {}) for key in keys},
+                rss_mb={key[1]: rss.get(key, {}) for key in keys},
                 realtime={key[1]: realtime[key] for key in keys if key in realtime},
                 failure=latency.failures.get(variant.name),
                 both=scores if len(scores) == 2 else {},

@@ -17,6 +17,7 @@ from prunebench.operating.gate.decision import (
     decision_sentence,
     finding_sentence,
     judge,
+    memory_check,
     needs_confirmation,
     paired_accuracy,
     paired_latency,
@@ -52,6 +53,30 @@ def gate(seed: int, *, slower: float = 1.0) -> GateResult:
     findings = measure(seed, slower=slower)
     again = measure(seed + 100_000, slower=slower) if needs_confirmation(findings) else ()
     return decide(findings, again)
+
+
+@pytest.mark.parametrize(
+    ("limit", "standing", "said"),
+    [
+        (
+            100,
+            "holds",
+            "peak memory -19.7 % [-20.0, -19.4] by ranking.max_rss_mb: the limit holds.",
+        ),
+        (80.3, "not shown", "the limit is not shown to hold, nor to be broken."),
+        (
+            64,
+            "suspected",
+            "peak memory +25.5 % [+25.0, +25.9] by ranking.max_rss_mb: a regression is",
+        ),
+    ],
+)
+def test_memory_is_judged_by_its_limit_alone(limit: float, standing: str, said: str) -> None:
+    rounds = {number: 80.0 + 0.5 * (number % 3 - 0.4) for number in range(ROUNDS)}
+    (finding,) = judge([memory_check("candidate", 1, rounds, limit)], LIMITS)
+    assert (finding.metric, finding.standing, finding.allowed) == ("memory", standing, 0)
+    assert finding.change.estimate == pytest.approx(100 * (80.3 / limit - 1), abs=0.1)
+    assert said in finding_sentence(finding)
 
 
 def test_an_equal_candidate_holds() -> None:

@@ -536,6 +536,25 @@ def test_a_variant_that_loses_too_much_in_a_class_is_left_out_with_its_class(
 @pytest.mark.parametrize(
     ("lang", "said"),
     [
+        ("en", "not shown to stay within 90 MB of memory: baseline."),
+        ("ko", "메모리 90 MB 이내임이 입증되지 않아 제외: baseline."),
+    ],
+)
+def test_what_takes_too_much_memory_is_left_out(tmp_path: Path, lang: str, said: str) -> None:
+    folder = tmp_path / "run"
+    good = (MIXED[0], replace(MIXED[1], found=0.85))
+    make_run(folder, good, threads=(1,), frames=200, limits={"max_rss_mb": 90})
+    ranking = read_outcome(folder).rankings[0]
+    assert {advice.recommended for advice in ranking.advice} == {"pruned"}
+    text, m = report_markdown(folder, lang=lang).replace("\\", ""), Messages(lang)
+    assert m("column.keeps_memory", limit="90") in text
+    assert m("conclusions.memory", limit="90") in text
+    assert said in text
+
+
+@pytest.mark.parametrize(
+    ("lang", "said"),
+    [
         ("en", "baseline-int8, which costs no pruning, beats it"),
         ("ko", "프루닝이 필요 없는 baseline-int8이(가) 더 나음이 입증됨."),
     ],

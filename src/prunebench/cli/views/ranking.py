@@ -68,7 +68,9 @@ def ranking_view(ranking: Ranking) -> RenderableType:
     if ranking.segmentation:
         title += f"; efficiency is that of {ranking.metric} mAP50"
     map50 = ("box mAP50", "mask mAP50") if ranking.segmentation else ("mAP50",)
-    shown = (_limit(ranking), "Pareto")
+    shown: tuple[str, ...] = (_limit(ranking), "Pareto")
+    if ranking.max_rss_mb is not None:
+        shown = (_limit(ranking), _memory_limit(ranking), "Pareto")
     latency: tuple[str, ...] = ("model ms", "CPU ms")
     if all(row.cpu_ms is None for row in ranking.rows):
         latency = latency[:1]
@@ -123,6 +125,8 @@ def _cells(row: RankedVariant, ranking: Ranking) -> Cells:
         _limit(ranking): Text(row.realtime, style=STYLE_OF[row.realtime]),
         "Pareto": Text(row.pareto),
     }
+    if row.keeps_memory is not None:
+        words[_memory_limit(ranking)] = Text(row.keeps_memory, style=STYLE_OF[row.keeps_memory])
     figures: dict[str, tuple[Interval | None, int | None]] = {
         "efficiency": (row.efficiency, None),
         **{name: (interval, 3) for name, interval in row.shown_map50.items()},
@@ -197,6 +201,10 @@ def _cells_as_given(row: TableRow, ranking: TableRanking) -> Cells:
 
 def _limit(ranking: Ranking | TableRanking) -> str:
     return f"{ranking.realtime_fps:g} FPS"
+
+
+def _memory_limit(ranking: Ranking) -> str:
+    return f"{ranking.max_rss_mb:g} MB RSS"
 
 
 def _stacked(title: str, layout: Layout, rows: Iterable[Cells]) -> Table:

@@ -18,7 +18,7 @@ from prunebench.common.errors import InputError, StepError
 from prunebench.common.records import Record
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.latency.measure import Target, measure
-from prunebench.measuring.latency.records import Noise
+from prunebench.measuring.latency.records import Noise, Sample
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.map_bootstrap import Resamples, load_detections
@@ -28,6 +28,7 @@ from prunebench.operating.gate.decision import (
     GateResult,
     decide,
     judge,
+    memory_check,
     needs_confirmation,
     paired_accuracy,
     paired_latency,
@@ -172,7 +173,9 @@ class _Gate:
         again = " again, because a regression is suspected" if attempt else ""
         titles = f"{self.candidate.title} against {self.baseline_title}"
         self.emit(Stage(what=f"measuring {titles}{again}"))
-        medians = self._measure(attempt)
+        samples = self._measure(attempt)
+        medians = round_medians(samples, "model")
+        most_mb = self.candidate.experiment.config.ranking.max_rss_mb
         name, checks = self.candidate.variant.name, []
         for count in self.settings.threads or ():
             candidate = medians[CANDIDATE, count]
@@ -182,6 +185,10 @@ class _Gate:
             else:
                 ratios = to_sentinel(medians)[CANDIDATE, count], self.stored.ratios[count]
                 checks.append(stored_check(name, count, *ratios, self.limits))
+            if most_mb is not None:
+                own = (s for s in samples if (s.variant, s.threads) == (CANDIDATE, count))
+                peaks = {sample.round: sample.rss_peak_mb for sample in own}
+                checks.append(memory_check(name, count, peaks, most_mb))
         first = self.candidate.detections
         second = None if self.baseline is None else self.baseline.detections
         if self.unchecked is None and first is not None and second is not None:
@@ -197,8 +204,8 @@ class _Gate:
             checks.append(found)
         return checks
 
-    def _measure(self, attempt: int) -> dict[tuple[str, int], dict[int, float]]:
-        """Model-only medians of each round, by (role, threads)."""
+    def _measure(self, attempt: int) -> list[Sample]:
+        """What was measured of each role, by its name."""
         experiment = self.candidate.experiment
         roles = {CANDIDATE: self.candidate}
         if self.stored is None and self.baseline is not None:
@@ -226,7 +233,7 @@ class _Gate:
             noise = "; ".join(tell_noise(seen, Messages()) for seen in result.noise)
             raise StepError("gate", f"the host was noisy and strict is set: {noise}")
         self.noise += [seen for seen in result.noise if seen not in self.noise]
-        return round_medians(read_samples(folder / result.samples.path), "model")
+        return read_samples(folder / result.samples.path)
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Waiting):

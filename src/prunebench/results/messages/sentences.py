@@ -163,15 +163,10 @@ def _advice(advice: records.Advice, ranking: records.Ranking, m: Messages) -> st
     if advice.recommended is None:
         if advice.confounded:
             names = m.some(advice.confounded)
-            key = "sentence.advice.confounded"
+            alone = "" if advice.leader else ".alone"
+            key = f"sentence.advice.confounded{alone}"
             return m.clauses([m(key, use=use, names=names, leader=advice.leader)])
-        if advice.use == "accuracy":
-            return m.clauses([m("sentence.advice.none.accuracy", use=use)])
-        parts = [m("sentence.advice.none", use=use, fps=fps)]
-        accurate = [row for row in ranking.rows if row.keeps_accuracy != "no"]
-        if undecided := [row.name for row in accurate if row.realtime == "not shown"]:
-            parts.append(m("sentence.advice.none.open", names=m.listed(undecided)))
-        return m.clauses(parts)
+        return _nobody(advice.use, use, ranking, m)
     chosen = ranking.row(advice.recommended)
     figures = m(
         "sentence.advice.figures",
@@ -202,6 +197,24 @@ def _advice(advice: records.Advice, ranking: records.Ranking, m: Messages) -> st
         parts.append(m.counted("sentence.advice.classes", len(losses), **worst, **ends))
     if advice.use == "accuracy" and chosen.realtime != "yes":
         parts.append(m(f"sentence.advice.realtime.{chosen.realtime}", fps=fps))
+    return m.clauses(parts)
+
+
+def _nobody(use: records.Use, told: str, ranking: records.Ranking, m: Messages) -> str:
+    """That no variant is shown to keep the limits of a use, and for which it is open."""
+    accurate = [row for row in ranking.rows if row.keeps_accuracy != "no"]
+    verdicts = {
+        row.name: (row.keeps_memory, "yes" if use == "accuracy" else row.realtime)
+        for row in accurate
+    }
+    key = "sentence.advice.none.accuracy" if use == "accuracy" else "sentence.advice.none"
+    limits = {"fps": f"{ranking.realtime_fps:g}"}
+    if ranking.max_rss_mb is not None and accurate:
+        key, limits["limit"] = f"{key}.memory", f"{ranking.max_rss_mb:g}"
+    parts = [m(key, use=told, **limits)]
+    undecided = [n for n, found in verdicts.items() if "not shown" in found and "no" not in found]
+    if undecided:
+        parts.append(m("sentence.advice.none.open", names=m.listed(undecided)))
     return m.clauses(parts)
 
 

@@ -46,6 +46,7 @@ class MeasuredVariant:
         end_to_end_ms: Thread count to milliseconds of a whole frame by round.
         cpu_ms: Thread count to CPU milliseconds, of all threads, of a model-only inference by
             round; empty where unknown.
+        rss_mb: Thread count to the peak resident memory of its process by round, in 10^6 bytes.
         realtime: Thread count to the verdict of the paced measurement.
         failure: Why its latency could not be measured, where it could not.
         control: Which control it is, ``None`` where it is none.
@@ -69,6 +70,7 @@ class MeasuredVariant:
     latency_ms: Mapping[int, Rounds]
     end_to_end_ms: Mapping[int, Rounds]
     cpu_ms: Mapping[int, Rounds] = field(default_factory=dict)
+    rss_mb: Mapping[int, Rounds] = field(default_factory=dict)
     realtime: Mapping[int, Shown] = field(default_factory=dict)
     failure: str | None = None
     control: Control | None = None

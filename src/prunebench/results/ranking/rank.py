@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from prunebench.common.records import Interval
-from prunebench.common.statistics import FEWEST_ROUNDS, Array, Footing, add, of_draws
+from prunebench.common.statistics import FEWEST_ROUNDS, Array, Footing, add, locate, of_draws
 from prunebench.config.sections import RankingConfig
 from prunebench.results.ranking import doubts, records
 from prunebench.results.ranking.advice import advise
@@ -102,6 +104,7 @@ def rank(
         changes=changes,
         against_controls=tuple(against_controls(rows, differences)),
         metric=config.metric,
+        max_rss_mb=config.max_rss_mb,
     )
 
 
@@ -145,6 +148,7 @@ def _rows(
             overlap: _map50(*map50, variant.images, config.level)
             for overlap, map50 in variant.both.items()
         }
+        rss_mb = _rss_mb(variant, threads, config.level)
         keeps_accuracy, judged_against = _keeps_accuracy(variant, origins, raws, config)
         rows.append(
             records.RankedVariant(
@@ -163,6 +167,8 @@ def _rows(
                 ),
                 map50_per_fps=variant.map50 / per_second.estimate,
                 realtime=_realtime(variant, threads, per_second, config.realtime_fps),
+                rss_mb=rss_mb,
+                keeps_memory=_keeps_memory(rss_mb, config.max_rss_mb),
                 keeps_accuracy="no" if loses_a_class else keeps_accuracy,
                 judged_against=judged_against,
                 confounded=origins.is_confounded(variant),
@@ -211,6 +217,21 @@ def _reaches(found: Interval, limit: float) -> records.Shown:
     if found.low >= limit:
         return "yes"
     return "no" if found.high < limit else "not shown"
+
+
+def _rss_mb(variant: MeasuredVariant, threads: int, level: float) -> Interval | None:
+    rounds = variant.rss_mb.get(threads, {})
+    if len(rounds) < FEWEST_ROUNDS:
+        return None
+    return locate(np.log(list(rounds.values()))).ratio(level)
+
+
+def _keeps_memory(found: Interval | None, limit: float | None) -> records.Shown | None:
+    if limit is None:
+        return None
+    if found is None:
+        return "not shown"
+    return "yes" if found.high <= limit else "no" if found.low > limit else "not shown"
 
 
 def _against(

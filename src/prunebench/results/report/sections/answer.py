@@ -191,6 +191,9 @@ def _cons(run: ReportedRun, row: RankedVariant, m: Messages) -> list[str]:
     """What speaks against a variant besides comparisons."""
     fps = f"{run.ranking.realtime_fps:g}"
     texts = [] if row.realtime == "yes" else [m(f"guide.realtime.{row.realtime}", fps=fps)]
+    if row.keeps_memory in ("no", "not shown"):
+        limit = f"{run.ranking.max_rss_mb:g}"
+        texts.append(m(f"guide.memory.{row.keeps_memory}", limit=limit))
     texts += [m("guide.accuracy")] if row.keeps_accuracy == "not shown" else []
     stories = (story.parts for story in run.ranking.changes if story.variant == row.name)
     for change in next(stories, ()):
@@ -228,6 +231,14 @@ def _excluded(run: ReportedRun, use: Use, m: Messages) -> list[str]:
     if inaccurate:
         limit = f"{run.config.ranking.max_map50_loss:g}"
         texts.append(m("answer.excluded.accuracy", names=m.some(inaccurate), limit=limit))
+    big = [
+        row.name
+        for row in run.ranking.rows
+        if row.keeps_memory not in (None, "yes") and row.keeps_accuracy != "no"
+    ]
+    if big:
+        limit = f"{run.ranking.max_rss_mb:g}"
+        texts.append(m("answer.excluded.memory", names=m.some(big), limit=limit))
     slow = [
         row.name for row in run.ranking.rows if row.realtime != "yes" and row.keeps_accuracy != "no"
     ]
