@@ -22,7 +22,16 @@ from tasks.dask_cluster import steps_on_cluster
 from tasks.devices import measure_on, publish_devices
 from tasks.parameters import confine
 from tasks.publishing import publish, publish_latency
-from tasks.runs import diagnose, log, measure, prepare_experiment, push, rank_variants, record
+from tasks.runs import (
+    diagnose,
+    log,
+    measure,
+    measure_on_cores,
+    prepare_experiment,
+    push,
+    rank_variants,
+    record,
+)
 from tasks.variants import evaluate, export, make, quantize
 
 Chain = dict[str, PrefectFuture[Any]]
@@ -73,6 +82,9 @@ def run_experiment(config: Config) -> State[Any]:
         latency = measure(experiment, variants)
         diagnoses = diagnose(experiment, variants, latency)
         ranking = rank_variants(experiment, variants, latency, diagnoses)
+        columns = [
+            measure_on_cores(experiment, variants, cores) for cores in config.latency.cores[1:]
+        ]
         log_ranking(ranking)
         publish(experiment.folder, variants, ranking)
         publish_latency(ranking)
@@ -84,7 +96,9 @@ def run_experiment(config: Config) -> State[Any]:
             push(experiment.folder, config.store, config.store_cache_gb)
         if config.devices:
             asked = [measure_on.submit(name, experiment.folder, config) for name in config.devices]
-            publish_devices(experiment.folder, ranking, [future.result() for future in asked])
+            columns += [future.result() for future in asked]
+        if columns:
+            publish_devices(experiment.folder, ranking, columns)
     failed = [variant.name for variant in variants if variant.failure is not None]
     left_out = [variant.name for variant in variants if variant.not_trained is not None]
     ranked = len(variants) - len(failed) - len(left_out)

@@ -31,6 +31,7 @@ Cache = Literal["ram", "disk", "none"]
 Alternative = Literal["int8", "resolution", "smaller", "plain-export"]
 """Controls that are asked for by name; the others follow from what is planned."""
 
+CoreClass = Literal["all", "big", "little"]
 Control = Literal[Alternative, "retrained", "trained-size"]
 """What an unpruned variant stands for, that pruned ones are held against."""
 
@@ -305,7 +306,25 @@ class LatencyConfig(Section):
     paced_seconds: float = Field(
         2.0, gt=0, le=600, description="Seconds of paced frames per variant and round."
     )
+    cores: Annotated[tuple[CoreClass, ...], AfterValidator(each_once)] = Field(
+        ("all",),
+        min_length=1,
+        description="Cores the measuring processes may run on: big or little ones of a CPU that "
+        "has both, or all; each its own column, the first one decides the run.",
+    )
+    soak_minutes: float = Field(
+        0.0,
+        ge=0,
+        le=1e5,
+        description="Minutes of load at least: rounds go on as long, and the ranking of the last "
+        "third is compared with the first minute's.",
+    )
     strict: bool = Field(False, description="Refuse to rank a run that was noisy.")
+
+    @field_validator("cores", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _rounds_in_order(self) -> LatencyConfig:

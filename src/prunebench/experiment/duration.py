@@ -81,7 +81,7 @@ class Workload:
 def workload(config: Config, plan: Sequence[PlannedVariant]) -> Workload:
     """Count the work of an experiment."""
     latency = config.latency
-    threads = latency.threads or default_threads()
+    threads, soak_s = latency.threads or default_threads(), 60 * latency.soak_minutes
     seconds = 2 * latency.seconds + (latency.paced_seconds if latency.paced else 0)
     pruned = [
         v
@@ -98,14 +98,16 @@ def workload(config: Config, plan: Sequence[PlannedVariant]) -> Workload:
         epochs |= {v.name: before for v in pruned}
     stock = config.retrain.rounds * config.retrain.epochs + epochs.get("baseline", 0)
     epochs |= {v.name: stock for v in plan if v.control == "smaller"}
+    round_s = len(plan) * len(threads) * (seconds + ROUND_OVERHEAD_S) + ROUND_OVERHEAD_S
+    least = max(latency.rounds_min, math.ceil(soak_s / round_s))
     return Workload(
         epochs=epochs,
         variants=tuple(v.name for v in plan),
         pruned=len(pruned),
         searches=sum(v.goal is not None and v.goal.is_measured for v in pruned),
-        round_s=len(plan) * len(threads) * (seconds + ROUND_OVERHEAD_S) + ROUND_OVERHEAD_S,
-        rounds=(latency.rounds_min, latency.rounds_max),
-        budget_s=60 * latency.budget_minutes,
+        round_s=round_s,
+        rounds=(least, max(least, latency.rounds_max)),
+        budget_s=max(soak_s, 60 * latency.budget_minutes),
     )
 
 
@@ -132,10 +134,11 @@ def estimate(
         ("pruning", pruning, pruning),
         ("exporting and evaluating", files, files),
     ]
+    classes, most_s = len(config.latency.cores), work.most_measuring_s
     parts = [
         ("checking, starting, ranking", AROUND_S / 2, AROUND_S),
         *((title, QUICKER * low, SLOWER * high) for title, low, high in tried if high),
-        ("measuring latency", work.rounds[0] * work.round_s, work.most_measuring_s),
+        ("measuring latency", classes * work.rounds[0] * work.round_s, classes * most_s),
     ]
     quantizes = config.quantize is not None or "int8" in config.controls
     return Estimate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -23,16 +23,26 @@ from prunebench.results.run_folder import LATENCY_FOLDER
 
 
 def measured_from(
-    experiment: Experiment, variants: Sequence[VariantRecord], latency: LatencyResult
+    experiment: Experiment,
+    variants: Sequence[VariantRecord],
+    latency: LatencyResult,
+    *,
+    within: str = LATENCY_FOLDER,
+    rounds: Collection[int] | None = None,
 ) -> list[MeasuredVariant]:
     """Gather every variant that has an accuracy and an ONNX file, and did not fail.
+
+    ``latency`` lies in the folder ``within`` of the run; of some ``rounds`` alone there is no
+    verdict about paced frames.
 
     StepError where two variants were evaluated on different images, or the ranking's metric is of
     masks and a variant predicts none.
     """
     config, root = experiment.config, experiment.run_folder
-    folder = root / LATENCY_FOLDER
+    folder = root / within
     samples = read_samples(folder / latency.samples.path)
+    if rounds is not None:
+        samples = [sample for sample in samples if sample.round in rounds]
     model, frames = round_medians(samples, "model"), round_medians(samples, "end_to_end")
     cpu = cpu_rounds(samples)
     rss: dict[tuple[str, int], dict[int, float]] = {}
@@ -41,7 +51,7 @@ def measured_from(
     realtime = {
         (summary.variant, summary.threads): summary.paced.realtime
         for summary in summarise(latency, folder, level=config.ranking.level)
-        if summary.paced is not None
+        if summary.paced is not None and rounds is None
     }
     planned = {variant.name: variant for variant in experiment.variants}
     first: Detections | None = None

@@ -46,7 +46,7 @@ from prunebench.experiment.plan import (
     size_notes,
 )
 from prunebench.measuring.host.block import Block
-from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
+from prunebench.measuring.host.fingerprint import cpu_flags, cpus_of, int8_obstacle
 from prunebench.results.history.store import Store, default_url
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_block, tell_model
@@ -189,6 +189,8 @@ def check(config: Config) -> Checked:
     """
     check_versions()
     check_engine(config)
+    for cores in config.latency.cores:
+        cpus_of(cores)
     out = output_folder(config)
     checkpoint = checkpoint_named(config.model, "model")
     if checkpoint is not None:

@@ -12,7 +12,12 @@ from rich.text import Text
 from prunebench.common.records import Interval
 from prunebench.common.text import counted
 from prunebench.results.messages.catalogue import Messages
-from prunebench.results.messages.observations import tell_explanation, tell_judgement, tell_noise
+from prunebench.results.messages.observations import (
+    tell_explanation,
+    tell_judgement,
+    tell_noise,
+    tell_soak,
+)
 from prunebench.results.messages.sentences import Fact, headline, neighbours, tell
 from prunebench.results.outcome import RunRanking
 from prunebench.results.ranking.records import NOT_TRAINED, RankedVariant, Ranking
@@ -40,6 +45,7 @@ def run_ranking_view(outcome: RunRanking) -> RenderableType:
     return Group(
         _sentences("The host was noisy while measuring", noise, "red"),
         *map(ranking_view, outcome.rankings),
+        _sentences("Under load", [tell_soak(outcome.soak, m)] if outcome.soak else [], "cyan"),
         _sentences("Why is it not faster?", explanations, "cyan"),
         Text(f"Measured in {rounds}; stopped: {outcome.stopped}.", style="dim"),
     )

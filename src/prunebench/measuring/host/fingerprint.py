@@ -13,9 +13,11 @@ from pathlib import Path
 
 from prunebench.common import cores
 from prunebench.common.cores import affinity, read_kernel_file
+from prunebench.common.errors import ConfigError
 from prunebench.common.records import Record
 from prunebench.common.versions import version_of
-from prunebench.config.sections import LatencyConfig, Precision
+from prunebench.config.sections import CoreClass, LatencyConfig, Precision
+from prunebench.measuring.host.sensors import allowed, core_classes
 from prunebench.measuring.session import SessionSettings
 
 ISA_FLAGS = {
@@ -76,7 +78,7 @@ def fingerprint(config: LatencyConfig) -> Fingerprint:
     flags = cpu_flags()
     khz = read_kernel_file(_cpufreq() / "cpuinfo_max_freq")
     return Fingerprint(
-        cpu=cpu_model(),
+        cpu=cpu_model() if config.cores[0] == "all" else f"{cpu_model()}, {config.cores[0]} cores",
         isa=tuple(name for name, flag in ISA_FLAGS.items() if flag in flags),
         physical_cores=cores.physical_cores(),
         logical_cores=len(affinity()),
@@ -94,6 +96,21 @@ def fingerprint(config: LatencyConfig) -> Fingerprint:
         opencv=version_of("opencv"),
         session=SessionSettings.of(config),
     )
+
+
+def cpus_of(cores: CoreClass) -> tuple[int, ...] | None:
+    """Logical CPUs of a class that this process may run on; ``None`` for all it may run on.
+
+    Raises:
+        ConfigError: This host has no such cores, or this process may not run on them.
+    """
+    if cores == "all":
+        return None
+    cpus = allowed(core_classes().get(cores, ()))
+    if not cpus:
+        what = f"this process has no {cores} cores to run on: the kernel names no such cores here"
+        raise ConfigError(what, where="latency.cores", fix="set it to all")
+    return cpus
 
 
 def training_precision(flags: frozenset[str]) -> Precision:

@@ -25,8 +25,9 @@ from prunebench.common.cores import default_threads
 from prunebench.common.errors import StepError
 from prunebench.common.records import FileRef, sha256_of
 from prunebench.config.sections import LatencyConfig
-from prunebench.measuring.host.fingerprint import fingerprint
+from prunebench.measuring.host.fingerprint import cpus_of, fingerprint
 from prunebench.measuring.host.lock import host_lock
+from prunebench.measuring.host.sensors import core_classes
 from prunebench.measuring.latency.noise import load_before_start, noise_findings, sentinel_report
 from prunebench.measuring.latency.records import Kind, LatencyResult, Pair, Sample, StopReason
 from prunebench.measuring.latency.samples import SampleLog
@@ -57,6 +58,7 @@ STOPPING_SETTINGS = (
     "rounds_max",
     "budget_minutes",
     "smallest_difference_percent",
+    "soak_minutes",
     "threads",
     "strict",
 )
@@ -119,7 +121,7 @@ def measure(
             if sha256_of(target.onnx) != target.sha256:
                 reason = f"{target.onnx} changed after it was made"
                 raise StepError(STEP, reason, variant=target.name)
-        used = images[: config.images]
+        used, cpus = images[: config.images], cpus_of(config.cores[0])
         host = fingerprint(config)
         shared = {"realtime_fps": realtime_fps, "imgsz": imgsz, "nc": nc, "seed": seed}
         protocol = {
@@ -140,7 +142,8 @@ def measure(
             rounds = _Rounds(
                 sentinel=Target(SENTINEL, work / SENTINEL_FILE, ""),
                 variants={target.name: target for target in variants},
-                threads=config.threads or default_threads(),
+                threads=_threads(config, cpus),
+                cpus=cpus,
                 config=config,
                 frames=_prepare_frames(used, {t.imgsz or imgsz for t in variants}, work),
                 shared=shared,
@@ -170,7 +173,7 @@ def measure(
         asked_s=rounds.asked_s(),
         load_average=load_average,
         sentinel=sentinel_report(samples),
-        noise=(*noise, *noise_findings(samples, os.cpu_count() or 1)),
+        noise=(*noise, *noise_findings(samples, os.cpu_count() or 1, core_classes())),
         samples=FileRef.of(rounds.log.path, folder),
     )
 
@@ -184,6 +187,7 @@ class _Rounds:
     sentinel: Target
     variants: Mapping[str, Target]
     threads: tuple[int, ...]
+    cpus: tuple[int, ...] | None
     config: LatencyConfig
     frames: Sequence[Path]
     shared: Mapping[str, Any]
@@ -205,12 +209,17 @@ class _Rounds:
         """Measure round after round; says why it stopped."""
         everything = frozenset(itertools.product(self.variants, self.threads))
         wanted = everything
-        for index in range(self.config.rounds_max):
+        for index in itertools.count():
+            past = [sample for sample in self.log.samples if sample.round < index]
+            if sum(sample.elapsed_s for sample in past) < self.config.soak_minutes * 60:
+                self._measure_round(index, everything)
+                continue
+            if index >= self.config.rounds_max:
+                break
             if is_interim_look(index, self.config.rounds_min):
                 wanted = still_open(self.judge(contested, before=index))
                 if not wanted:
                     return "settled"
-            past = [sample for sample in self.log.samples if sample.round < index]
             # The round is taken to last as long as the one before it.
             spent = sum(s.elapsed_s * (2 if s.round == index - 1 else 1) for s in past)
             over = spent > self.config.budget_minutes * 60
@@ -309,6 +318,7 @@ class _Rounds:
             "session": asdict(SessionSettings.of(self.config)),
             "onnx": str(target.onnx),
             "slowdown": target.slowdown,
+            "cpus": self.cpus,
             "input": str(_input_file(self.work, imgsz)) if self.frames else None,
             "frames": [str(path) for path in self.frames],
             "paced_seconds": self._paced_seconds,
@@ -317,6 +327,14 @@ class _Rounds:
             seconds = min(SENTINEL_SECONDS, self.config.seconds)
             request |= {"input": None, "frames": [], "seconds": seconds}
         return request
+
+
+def _threads(config: LatencyConfig, cpus: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The thread counts that are measured: of a class of cores no more than it has."""
+    asked = config.threads or default_threads()
+    if cpus is None:
+        return asked
+    return tuple(sorted({min(count, len(cpus)) for count in asked}))
 
 
 def _input_file(work: Path, imgsz: tuple[int, int]) -> Path:

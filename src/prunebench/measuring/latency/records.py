@@ -36,6 +36,10 @@ class Sample(Record):
         response_ms: Arrival to result of frames arriving at the real-time rate.
         steal_share: Share of all CPUs' time the hypervisor took.
         other_cores: Cores kept busy by other processes.
+        frames_joules: Energy of all CPU packages during the back-to-back frames, where readable.
+        cpus: Logical CPUs its main thread was on at the ends of its turns.
+        turns_mhz: Clock of that CPU at the end of each turn, as ``turns_celsius`` the hottest zone.
+        turns_throttled: Turns in which the kernel or the firmware said that it was throttled.
         rss_base_mb: Resident memory before the session exists, in 10^6 bytes; ``rss_peak_mb`` the
             highest up to the last back-to-back inference.
     """
@@ -59,6 +63,11 @@ class Sample(Record):
     nms_ms: tuple[float, ...] = ()
     frame_slices: tuple[int, ...] = ()
     response_ms: tuple[float, ...] = ()
+    frames_joules: float | None = None
+    cpus: tuple[int, ...] = ()
+    turns_mhz: tuple[float | None, ...] = ()
+    turns_celsius: tuple[float | None, ...] = ()
+    turns_throttled: int = 0
     steal_share: float | None
     other_cores: float | None
     rss_base_mb: float
@@ -128,6 +137,14 @@ class Disturbed(Record):
     limit: float
 
 
+class Unsteady(Record):
+    """Child runs that were throttled, or were on cores of several classes: ``hit`` of ``runs``."""
+
+    kind: Literal["throttled", "migrated"]
+    hit: int
+    runs: int
+
+
 class BusyBefore(Record):
     """Other processes kept a share of all CPUs busy just before the start."""
 
@@ -155,7 +172,9 @@ class SentinelDrift(Record):
     limit: float
 
 
-Noise = Annotated[Disturbed | BusyBefore | SentinelOff | SentinelDrift, Field(discriminator="kind")]
+Noise = Annotated[
+    Disturbed | Unsteady | BusyBefore | SentinelOff | SentinelDrift, Field(discriminator="kind")
+]
 """What was seen on the host that may have falsified a measurement."""
 
 

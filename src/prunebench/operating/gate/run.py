@@ -139,6 +139,7 @@ def _settings(settings: LatencyConfig, limits: GateLimits) -> LatencyConfig:
         update={
             "threads": settings.threads or default_threads(),
             "paced": False,
+            "soak_minutes": 0.0,
             "smallest_difference_percent": min(settings.smallest_difference_percent, limit),
         }
     )

@@ -7,6 +7,7 @@ from prunebench.measuring.host.block import Block
 from prunebench.measuring.latency.records import Noise
 from prunebench.results.diagnoses import Explained, Explanation, Sound
 from prunebench.results.messages.catalogue import Messages
+from prunebench.results.soak import Soak
 from prunebench.variants.audit import AuditFinding, OnnxFinding
 
 
@@ -34,6 +35,20 @@ def tell_block(block: Block, m: Messages) -> str:
         layout=layout,
     )
     return told if block.settled else f"{told} {m('block.unsettled')}"
+
+
+def tell_soak(soak: Soak, m: Messages) -> str:
+    """A sentence about what minutes of load changed."""
+    moved = m.some([m("soak.one", **one.model_dump()) for one in soak.moved])
+    parts = [m("soak.moved" if moved else "soak.same", minutes=soak.minutes, moved=moved)]
+    parts.append(m("soak.times", times=soak.times))
+    for key in ("mhz", "celsius"):
+        first, last = getattr(soak.first, key), getattr(soak.last, key)
+        if first is not None and last is not None:
+            parts.append(m(f"soak.{key}", first=first, last=last))
+    if soak.last.throttled:
+        parts.append(m("soak.throttled", throttled=soak.last.throttled, runs=soak.last.runs))
+    return m.clauses(parts)
 
 
 def tell_explanation(explanation: Explanation, m: Messages) -> str:

@@ -45,7 +45,7 @@ class Stopwatch:
         self._checkpoint, self._ignore = checkpoint, ignore
         self._imgsz, self._opset, self._rewrite = imgsz, opset, rewrite
         update = {"threads": (config.threads or (1,))[:1], "seconds": SECONDS, "paced": False}
-        update |= {"rounds_min": ROUNDS, "rounds_max": ROUNDS}
+        update |= {"rounds_min": ROUNDS, "rounds_max": ROUNDS, "soak_minutes": 0.0}
         self._config = config.model_copy(update=update)
         self._folder = folder
         self._baseline = self._exported(load_checkpoint(checkpoint), "baseline")

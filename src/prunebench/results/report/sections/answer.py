@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prunebench.common.text import points
 from prunebench.results.messages.catalogue import Messages
-from prunebench.results.messages.observations import tell_noise
+from prunebench.results.messages.observations import tell_noise, tell_soak
 from prunebench.results.messages.sentences import Fact, headline, tell
 from prunebench.results.ranking.advice import PREFERENCE
 from prunebench.results.ranking.records import (
@@ -51,6 +51,7 @@ def answer(run: ReportedRun, m: Messages) -> doc.Section:
         _notice(m("answer.doubts"), told),
         accuracy_against_latency(ranking, m),
         _basis(run, m) if cards else None,
+        None if run.outcome.soak is None else tell_soak(run.outcome.soak, m),
     )
 
 

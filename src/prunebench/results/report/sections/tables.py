@@ -174,7 +174,7 @@ def _paced(run: ReportedRun, ranking: Ranking, m: Messages) -> doc.Table:
     heads = doc.titles(
         m,
         *("variant", "realtime", "p95#", "missed#", "frames#", "fps_back_to_back#"),
-        *("model_ms#", "cpu_ms#", "first_ms#", "load_ms#"),
+        *("model_ms#", "cpu_ms#", "first_ms#", "load_ms#", "joules#"),
         fps=f"{ranking.realtime_fps:g}",
     )
     threads = ranking.threads
@@ -189,6 +189,7 @@ def _paced_row(
     summary = run.summaries.get((row.name, threads))
     paced = summary.paced if summary else None
     p95 = paced.p95_ms if paced else None
+    joules = summary.frames.joules if summary and summary.frames else None
     return doc.cells(
         row.name,
         _shown(row.realtime, m),
@@ -200,6 +201,7 @@ def _paced_row(
         None if row.cpu_ms is None else with_interval(row.cpu_ms),
         _over_rounds(run, row.name, threads, lambda sample: sample.first_ms),
         _over_rounds(run, row.name, threads, lambda sample: sample.load_ms),
+        None if joules is None else with_interval(joules),
     )
 
 
