@@ -16,6 +16,7 @@ from report_kit import CLASSES, CONTROLLED, MIXED, STOLEN, make_run, many
 
 from prunebench.cli import app
 from prunebench.common.errors import ConfigError, InputError
+from prunebench.common.records import Rewriting
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import headline, tell
 from prunebench.results.outcome import RunRanking, read_outcome
@@ -619,3 +620,19 @@ def test_what_strategies_were_trained_with_is_listed_what_differs_first(
     assert ["box", "6.0", "6.0"] in rows
     assert max(map(keys.index, ("lr0", "mixup", "mosaic"))) < keys.index("box")
     assert "args" not in keys
+
+
+def test_the_report_says_how_exported_graphs_were_rewritten(run: Path) -> None:
+    stored = read_stored_run(run)
+    plain = to_markdown(compose(stored, Messages()), Messages())
+    first = stored.variants[0]
+    assert first.exported is not None
+    done = {"distribution": 1, "halves": 8, "upsampling": 0}
+    exported = first.exported.model_copy(
+        update={"rewriting": Rewriting(done=done, unknown=dict.fromkeys(done, 0))}
+    )
+    variants = (first.model_copy(update={"exported": exported}), *stored.variants[1:])
+    told = to_markdown(compose(replace(stored, variants=variants), Messages()), Messages())
+    sentence = "in baseline: distributions of box sides (1) and split convolutions (8)."
+    assert sentence in told.replace("\\", "")
+    assert "rewritten" not in plain

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prunebench.common import records
 from prunebench.measuring.host.block import Block
 from prunebench.measuring.latency.records import Noise
@@ -98,13 +100,8 @@ def tell_provenance(found: OnnxFinding, m: Messages) -> list[str]:
             told.append(m("audit.trained", strategy=made.strategy, round=made.round))
     if (rewriting := found.rewriting) is not None:
         for key, places in (("done", rewriting.done), ("unknown", rewriting.unknown)):
-            named = [
-                m("audit.rewriting.places", name=m(f"rewriting.{name}"), places=count)
-                for name, count in places.items()
-                if count
-            ]
-            if named:
-                told.append(m(f"audit.rewriting.{key}", places=m.listed(named)))
+            if named := tell_places(places, m):
+                told.append(m(f"audit.rewriting.{key}", places=named))
         if not any(rewriting.done.values()):
             told.append(m("audit.rewriting.none"))
     if found.quantization is not None:
@@ -113,6 +110,17 @@ def tell_provenance(found: OnnxFinding, m: Messages) -> list[str]:
         layers = {"layers": found.integer_layers, "all_layers": found.layers}
         told.append(m("audit.int8.unknown", **layers))
     return told
+
+
+def tell_places(places: Mapping[str, int], m: Messages) -> str:
+    """What rewriting found in a graph, by how many places of each kind; empty where nothing."""
+    return m.listed(
+        [
+            m("audit.rewriting.places", name=m(f"rewriting.{name}"), places=count)
+            for name, count in places.items()
+            if count
+        ]
+    )
 
 
 def tell_grounds(grounds: records.Grounds, m: Messages, **values: object) -> str:
