@@ -43,7 +43,8 @@ class PruneConfig(Section):
     target: float | str | tuple[float | str, ...] = Field(
         "1.5x",
         description=f"What the pruned network is to reach: {EXAMPLES}; or a list of these, each of "
-        "which gives a pruned variant and its retrained ones. A ratio is the share of the prunable "
+        "which gives a pruned variant and its retrained ones. With int8 behind it, a speed-up or "
+        "a time is that of the INT8 file (see `quantize`). A ratio is the share of the prunable "
         "layers' channels that is removed (of every layer where the allocation is uniform).",
     )
     round_to: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] | None = Field(

@@ -265,6 +265,14 @@ def _quantized(config: Config, variants: Sequence[PlannedVariant]) -> Iterator[P
             where="ranking.size_of",
             fix="set it to onnx",
         )
+    for goal in config.prune.goals:
+        if goal.int8 and not any(v.goal == goal and v.name in wanted for v in variants):
+            raise ConfigError(
+                f"the target {goal.label} is that of an INT8 file, and none of its networks gets "
+                "one",
+                where="quantize",
+                fix="set it to int8",
+            )
     for variant in variants:
         is_baseline = variant.parent is None
         if variant.name in wanted or (is_control and is_baseline):

@@ -189,6 +189,7 @@ def check(config: Config) -> Checked:
     """
     check_versions()
     check_engine(config)
+    check_int8_targets(config)
     for cores in config.latency.cores:
         cpus_of(cores)
     out = output_folder(config)
@@ -389,6 +390,18 @@ def require_checkpoint(path: Path) -> None:
     if not path.is_file():
         fix = "check the path of `model`"
         raise CheckpointError("the checkpoint does not exist", where=path, fix=fix)
+
+
+def check_int8_targets(config: Config) -> None:
+    """Refuse, with an EnvironmentMismatch, an INT8 file's target where INT8 is known not to pay."""
+    flags = cpu_flags()
+    obstacle = int8_obstacle(flags) if flags else None
+    for goal in config.prune.goals:
+        if goal.int8 and obstacle is not None:
+            raise EnvironmentMismatch(
+                f"the target {goal.label} is that of an INT8 file. {obstacle}",
+                fix="give a target of the float file, or run where it does",
+            )
 
 
 def check_engine(config: Config) -> None:

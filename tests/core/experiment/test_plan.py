@@ -59,6 +59,21 @@ def test_several_targets_each_have_their_own_chain() -> None:
     ]
 
 
+def test_a_target_of_the_int8_file_has_names_of_its_own_and_needs_the_file() -> None:
+    values = {
+        "model": "best.pt",
+        "prune": {"target": ["2x", "2x int8"]},
+        "retrain": {"rounds": 1, "strategies": {"preserving": {}}, "control": False},
+    }
+    names = [v.name for v in plan_variants(Config.model_validate(values | {"quantize": "int8"}))]
+    assert len(names) == len({*names}) == 10
+    assert {"pruned-2x-int8", "pruned-int8-2x", "preserving-int8-2x-1-int8"} <= {*names}
+    for quantize in (None, {"variants": ["baseline", "preserving-2x-1"]}):
+        config = Config.model_validate(values | {"quantize": quantize})
+        with pytest.raises(ConfigError, match=r"quantize: the target int8-2x is that of an INT8"):
+            plan_variants(config)
+
+
 def planned(**values: Any) -> dict[str, PlannedVariant]:
     found = plan_variants(Config.model_validate({"model": "best.pt", **values}))
     return {variant.name: variant for variant in found}

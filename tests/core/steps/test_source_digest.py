@@ -216,7 +216,7 @@ def with_marks(text: str) -> str:
         ),
         ("measuring/latency/child.py", {"prune measured"}),
         ("variants/pruning/search.py", {"prune", "prune measured", *STAGED}),
-        ("variants/int8/quantizer.py", {"quantize"}),
+        ("variants/int8/quantizer.py", {"quantize", "prune measured"}),
     ],
 )
 def test_code_changes_the_keys_of_what_it_is_part_of(

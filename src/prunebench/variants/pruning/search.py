@@ -88,8 +88,9 @@ def _next(
     """The untried point whose corrected prediction is nearest to the target."""
     whole = predicted[0]
     if not tried:
-        # A target in milliseconds says nothing yet about the ratio to the baseline.
-        wanted = 1 / goal.value if goal.kind == "speedup" else 0.6
+        # Milliseconds, or a speed-up in INT8 over a float file, say nothing yet about the ratio to
+        # the unpruned network.
+        wanted = 1 / goal.value if goal.kind == "speedup" and not goal.int8 else 0.6
         return _nearest([math.log(p / whole / wanted) for p in predicted], tried)
     # What a point turned out to be off by, beyond what was predicted: a line through two points is
     # exact where time is a power of the prediction.
