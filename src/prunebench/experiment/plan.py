@@ -39,11 +39,13 @@ class PlannedVariant(Record):
 
     Attributes:
         name: ``baseline``, ``pruned``, ``<strategy>-<round>``; with several targets
-            ``pruned-<target>``, ``<strategy>-<target>-<round>``; of controls
+            ``pruned-<target>``, ``<strategy>-<target>-<round>``; with another activation ``<strategy>-<activation>-``
+            in place of ``<strategy>-``; of controls
             ``baseline-<height>x<width>``, ``baseline-plain``, ``smaller``, ``smaller-<target>``,
             ``retrained-<round>``; of a quantized sibling its parent's with ``-int8``.
         parent: ``None`` for the baseline, the pruned variant for a smaller stock network.
-        steps: The chain of steps that makes it, ``strategy`` and ``round`` those of the last one.
+        steps: The chain of steps that makes it, ``strategy`` and ``round`` those of the last one;
+            ``strategy`` is one of ``RetrainConfig.chains``.
         epochs: Most epochs that the network was trained for since the baseline.
         goal: What the pruning it comes from is to reach, ``None`` for the baseline.
         judged_by: The two rounds before it, where their comparison decides whether it is trained;
@@ -51,6 +53,7 @@ class PlannedVariant(Record):
         control: Which control it is, its INT8 sibling too; ``None`` where it is none.
         imgsz: (height, width) of a letterbox of its own in pixels, ``None``: the experiment's.
         quantized: Whether it is its parent's ONNX file in INT8.
+        beside: The variant of the same round that differs in its activation alone.
     """
 
     name: str
@@ -64,6 +67,7 @@ class PlannedVariant(Record):
     control: Control | None = None
     imgsz: tuple[int, int] | None = None
     quantized: bool = False
+    beside: str | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -105,22 +109,24 @@ def plan_variants(
 
 def _retrained(config: Config, pruned: PlannedVariant, label: str) -> list[PlannedVariant]:
     variants = []
-    for strategy in config.retrain.strategies:
+    for chain, (strategy, activation) in config.retrain.chains.items():
         parent = pruned
+        how = f"{strategy} with {activation}" if activation else strategy
         for number in range(1, config.retrain.rounds + 1):
             judged_by: tuple[str, ...] = ()
             # Round 1 has no round before it that it could gain on.
             if config.retrain.stop_when != "never" and parent.parent and parent.round > 1:
                 judged_by = parent.parent, parent.name
             parent = PlannedVariant(
-                name=f"{strategy}-{label}{number}",
+                name=f"{chain}-{label}{number}",
                 parent=parent.name,
-                steps=(*parent.steps, f"retrain {strategy} round {number}"),
-                strategy=strategy,
+                steps=(*parent.steps, f"retrain {how} round {number}"),
+                strategy=chain,
                 round=number,
                 epochs=parent.epochs + config.retrain.epochs,
                 goal=pruned.goal,
                 judged_by=judged_by,
+                beside=f"{strategy}-{label}{number}" if activation else None,
             )
             variants.append(parent)
     return variants

@@ -1,4 +1,4 @@
-"""What changed a variant's accuracy: its letterbox, pruning, retraining and INT8, told apart.
+"""What changed a variant's accuracy, told apart: letterbox, pruning, retraining, activation, INT8.
 
 Each part is a difference of two rows, and together they lead from the unpruned network at the size
 it was trained at to the variant. What pruning costs is seen beside the unpruned network that was
@@ -41,18 +41,21 @@ class Origins:
         if whole is None or self.baseline is None or variant.control in ("smaller", "plain-export"):
             return
         baseline, alike = self.baseline, self.retrained_alike(whole)
+        pruned = self._by_name.get(whole.beside or "", whole)
         at_its_size = whole.control in ("resolution", "trained-size")
         before = self._trained_size or baseline
         after = whole if at_its_size else baseline
         if after is not before:
             yield "letterbox", before.name, after.name
         if self.is_confounded(whole):
-            yield "undivided", baseline.name, whole.name
+            yield "undivided", baseline.name, pruned.name
         elif alike is not None:
             yield "retraining", baseline.name, alike.name
-            yield "pruning", alike.name, whole.name
+            yield "pruning", alike.name, pruned.name
         elif whole is not after:
-            yield "retraining" if whole.control else "pruning", baseline.name, whole.name
+            yield "retraining" if whole.control else "pruning", baseline.name, pruned.name
+        if pruned is not whole:
+            yield "activation", pruned.name, whole.name
         if whole is not variant:
             yield "int8", whole.name, variant.name
 

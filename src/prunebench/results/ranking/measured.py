@@ -49,6 +49,7 @@ class MeasuredVariant:
         realtime: Thread count to the verdict of the paced measurement.
         failure: Why its latency could not be measured, where it could not.
         control: Which control it is, ``None`` where it is none.
+        beside: The variant that differs from it in its activation alone, if any.
         epochs: Most epochs that the network was trained for since the baseline.
         quantized: Whether it is its parent's file in INT8.
         both: mAP50 of boxes and of masks, each with its draws; empty for a detection model.
@@ -72,6 +73,7 @@ class MeasuredVariant:
     realtime: Mapping[int, Shown] = field(default_factory=dict)
     failure: str | None = None
     control: Control | None = None
+    beside: str | None = None
     epochs: int = 0
     quantized: bool = False
     both: Mapping[Overlap, tuple[float, Array]] = field(default_factory=dict)
