@@ -38,14 +38,13 @@ class PlannedVariant(Record):
     """A variant that an experiment will make.
 
     Attributes:
-        name: ``baseline``, ``pruned``, ``<strategy>-<round>``; with several targets
-            ``pruned-<target>``, ``<strategy>-<target>-<round>``; with another activation ``<strategy>-<activation>-``
-            in place of ``<strategy>-``; of controls
+        name: ``baseline``, ``pruned``, ``<chain>-<round>`` (see ``RetrainConfig.chains``); with
+            several targets ``pruned-<target>``, ``<chain>-<target>-<round>``; of controls
             ``baseline-<height>x<width>``, ``baseline-plain``, ``smaller``, ``smaller-<target>``,
             ``retrained-<round>``; of a quantized sibling its parent's with ``-int8``.
         parent: ``None`` for the baseline, the pruned variant for a smaller stock network.
-        steps: The chain of steps that makes it, ``strategy`` and ``round`` those of the last one;
-            ``strategy`` is one of ``RetrainConfig.chains``.
+        steps: The chain of steps that makes it, ``strategy`` (the chain's name) and ``round``
+            those of the last one.
         epochs: Most epochs that the network was trained for since the baseline.
         goal: What the pruning it comes from is to reach, ``None`` for the baseline.
         judged_by: The two rounds before it, where their comparison decides whether it is trained;

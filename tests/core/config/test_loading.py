@@ -155,6 +155,19 @@ def test_an_error_names_the_variable_that_made_it(
         ("model: m.pt\nprune: {round_to: 0}\n", "prune.round_to: input should be greater than"),
         ("model: m.pt\nimage: {height: 180}\n", "image.height: 180 is not a multiple of 32"),
         ("model: m.pt\nretrain: {imgsz: 100}\n", "retrain.imgsz: 100 is not a multiple of 32"),
+        ("model: m.pt\nretrain: {activation: rellu}\n", "(got 'rellu'); did you mean relu"),
+        (
+            "model: m.pt\nretrain: {activation: relu, strategies: {standard: {}}}\n",
+            "activation relu is for preserving, which no strategy here is (standard)",
+        ),
+        (
+            "model: m.pt\nretrain: {activation: relu, rounds: 0}\n",
+            "another activation is paid back by retraining, and rounds is 0",
+        ),
+        (
+            "model: m.pt\nretrain: {strategies: {standard: {activation: relu}}}\n",
+            "unknown key retrain.strategies.standard.activation; did you mean retrain.activation",
+        ),
         (
             "model: m.pt\nquantize: int4\n",
             "quantize: it is a section of keys, not a value (got 'int4')",

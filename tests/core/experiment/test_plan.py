@@ -43,6 +43,26 @@ def test_a_network_description_is_trained_first() -> None:
     assert baseline.steps == ("train baseline",)
 
 
+def test_another_activation_is_a_chain_beside_the_one_that_keeps_it() -> None:
+    retrain = {"rounds": 2, "activation": "relu", "control": False}
+    variants = planned(retrain=retrain, quantize={"variants": ["preserving-relu-2"]})
+    assert [(v.name, v.parent, v.beside) for v in variants.values()] == [
+        ("baseline", None, None),
+        ("pruned", "baseline", None),
+        ("standard-1", "pruned", None),
+        ("standard-2", "standard-1", None),
+        ("preserving-1", "pruned", None),
+        ("preserving-2", "preserving-1", None),
+        ("preserving-relu-1", "pruned", "preserving-1"),
+        ("preserving-relu-2", "preserving-relu-1", "preserving-2"),
+        ("preserving-relu-2-int8", "preserving-relu-2", None),
+    ]
+    assert variants["preserving-relu-2"].steps[-1] == "retrain preserving with relu round 2"
+    assert variants["preserving-relu-2"].strategy == "preserving-relu"
+    named = planned(prune={"target": ["1.5x", "8 ms"]}, retrain={"activation": "hardswish"})
+    assert named["preserving-hardswish-8ms-1"].beside == "preserving-8ms-1"
+
+
 def test_several_targets_each_have_their_own_chain() -> None:
     config = Config(
         model="best.pt",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,21 @@ def test_each_round_is_held_against_its_own_control_and_int8_against_its_parents
     assert not any(e.variant.startswith("retrained") for e in ranking.effects)
 
 
+def test_what_an_activation_costs_is_not_called_pruning() -> None:
+    relu = preserving(1, 0.31, beside="preserving-1", strategy="preserving-relu")
+    relu = dataclasses.replace(relu, name="preserving-relu-1", parent="pruned")
+    ranking = ranked(baseline(), pruned(), alike(1, 0.34), preserving(1, 0.33), relu)
+    found = parts(ranking, "preserving-relu-1")
+    assert {part: (c.before, c.after) for part, c in found.items()} == {
+        "retraining": ("baseline", "retrained-1"),
+        "pruning": ("retrained-1", "preserving-1"),
+        "activation": ("preserving-1", "preserving-relu-1"),
+    }
+    assert ranking.row("preserving-relu-1").judged_against == "retrained-1"
+    alone = parts(ranked(baseline(), pruned(), alike(1, 0.34), relu), "preserving-relu-1")
+    assert list(alone) == ["retraining", "pruning"]
+
+
 def test_a_round_without_its_control_is_confounded_alone() -> None:
     ranking = ranked(baseline(), pruned(), alike(1, 0.3), preserving(1, 0.29), preserving(2, 0.29))
     assert {row.name for row in ranking.rows if row.confounded} == {"preserving-2"}
@@ -235,6 +251,8 @@ def test_the_parts_of_a_change_add_up(data: st.DataObject, sized: bool, controll
         variants.append(preserving(number, data.draw(score)))
         if controlled:
             variants.append(alike(number, data.draw(score)))
+    other = preserving(1, data.draw(score), beside="preserving-1", strategy="preserving-relu")
+    variants.append(dataclasses.replace(other, name="preserving-relu-1"))
     for parent in list(variants):
         control: Control | None = "int8" if parent.name == "baseline" else parent.control
         known = {"parent": parent.name, "epochs": parent.epochs, "control": control}
