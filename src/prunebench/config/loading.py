@@ -311,6 +311,7 @@ def _is_union_tag(part: int | str) -> bool:
 def _nearest(path: str) -> str | None:
     known = [*key_paths(Config)]
     for name, settings in BUILT_IN.items():
+        known.append(f"retrain.strategies.{name}")
         known += key_paths(settings, f"retrain.strategies.{name}.")
     section, _, leaf = path.rpartition(".")
     anywhere = {key.rpartition(".")[2]: key for key in known}

@@ -37,6 +37,9 @@ Alternative = Literal["int8", "resolution", "smaller", "plain-export"]
 Control = Literal[Alternative, "retrained", "trained-size"]
 """What an unpruned variant stands for, that pruned ones are held against."""
 
+Beside = tuple[Literal["activation", "qat"], str]
+"""In what alone a variant, or a chain of them, differs from another one, and that one's name."""
+
 Rewrite = Literal["exact", "none"]
 """Whether exported graphs are rewritten into ones that compute the same in less time."""
 
@@ -189,9 +192,9 @@ class RetrainConfig(Section):
     )
     activation: Literal["keep", "relu", "hardswish"] = Field(
         "keep",
-        description="Also retrain the pruned network by `preserving` with this activation in place "
-        "of SiLU (`preserving-relu-1`, beside `preserving-1`): relu costs an INT8 file nothing; "
-        "keep: no such variants.",
+        description="Also retrain the pruned network, by `preserving` and `qat`, with this "
+        "activation in place of SiLU (`preserving-relu-1`, beside `preserving-1`): relu costs an "
+        "INT8 file nothing; keep: no such variants.",
     )
     loggers: Annotated[tuple[Logger, ...], AfterValidator(each_once)] = Field(
         (), description="Experiment trackers of Ultralytics' that follow every retraining."
@@ -199,7 +202,8 @@ class RetrainConfig(Section):
     strategies: dict[str, SerializeAsAny[StrategySettings]] = Field(
         default_factory=_default_strategies,
         description="Settings of each strategy by its name: standard (plain Ultralytics), "
-        "preserving, or one that another package registers.",
+        "preserving, qat (preserving, trained for INT8 files), or one that another package "
+        "registers.",
     )
 
     @property
@@ -223,9 +227,9 @@ class RetrainConfig(Section):
             )
         if not set(self.strategies) & set(KEEPS_STRUCTURE):
             raise ValueError(
-                f"activation {self.activation} is for {' and '.join(KEEPS_STRUCTURE)}, which "
-                f"no strategy here is ({', '.join(self.strategies) or 'there is none'}): add "
-                "preserving or set activation to keep"
+                f"activation {self.activation} is for {' and '.join(KEEPS_STRUCTURE)}, and no "
+                f"strategy here is one of them ({', '.join(self.strategies) or 'there is none'}): "
+                "add preserving or set activation to keep"
             )
         return self
 

@@ -21,7 +21,7 @@ GROUP = "prunebench.strategies"
 Activation = Literal["relu", "hardswish"]
 """What can take the place of SiLU."""
 
-KEEPS_STRUCTURE = ("preserving",)
+KEEPS_STRUCTURE = ("preserving", "qat")
 """Strategies that train the pruned network itself, and so with another activation, too."""
 
 
@@ -94,6 +94,10 @@ class PreservingSettings(TrainingSettings):
     )
 
 
+class QatSettings(PreservingSettings):
+    """Settings of ``qat``: training for INT8 files that keeps the pruned structure."""
+
+
 SparsityKind = Literal["group_lasso", "bn_l1"]
 
 SPARSITY_WEIGHT = 0.0005  # For both kinds, as in torch-pruning's ``reproduce/main.py --reg``.
@@ -111,6 +115,7 @@ class SparseSettings(TrainingSettings):
 BUILT_IN: Mapping[str, type[StrategySettings]] = {
     "standard": StandardSettings,
     "preserving": PreservingSettings,
+    "qat": QatSettings,
 }
 
 BEFORE_PRUNING: Mapping[str, type[StrategySettings]] = {"sparse": SparseSettings}

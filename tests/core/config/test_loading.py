@@ -155,10 +155,14 @@ def test_an_error_names_the_variable_that_made_it(
         ("model: m.pt\nprune: {round_to: 0}\n", "prune.round_to: input should be greater than"),
         ("model: m.pt\nimage: {height: 180}\n", "image.height: 180 is not a multiple of 32"),
         ("model: m.pt\nretrain: {imgsz: 100}\n", "retrain.imgsz: 100 is not a multiple of 32"),
+        (
+            "model: m.pt\nretrain: {strategies: {standard: {qat: true}}}\n",
+            "unknown key retrain.strategies.standard.qat; did you mean retrain.strategies.qat",
+        ),
         ("model: m.pt\nretrain: {activation: rellu}\n", "(got 'rellu'); did you mean relu"),
         (
             "model: m.pt\nretrain: {activation: relu, strategies: {standard: {}}}\n",
-            "activation relu is for preserving, which no strategy here is (standard)",
+            "relu is for preserving and qat, and no strategy here is one of them (standard): add",
         ),
         (
             "model: m.pt\nretrain: {activation: relu, rounds: 0}\n",

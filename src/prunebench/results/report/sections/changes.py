@@ -8,7 +8,7 @@ from prunebench.results.ranking.records import Change, Changes, Part
 from prunebench.results.report import document as doc
 from prunebench.results.report.stored import ReportedRun
 
-ORDER: tuple[Part, ...] = ("letterbox", "retraining", "pruning", "activation", "int8")
+ORDER: tuple[Part, ...] = ("letterbox", "retraining", "pruning", "qat", "activation", "int8")
 DIVIDED: tuple[Part, ...] = ("retraining", "pruning")
 
 
