@@ -6,6 +6,7 @@ import gc
 import hashlib
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from prunebench.common.errors import ConfigError, DatasetError, StepError, Struc
 from prunebench.common.records import sha256_of
 from prunebench.steps.events import Event
 from prunebench.variants.checkpoint import inspect_checkpoint, load_checkpoint
+from prunebench.variants.retraining import integers
 from prunebench.variants.retraining.saved import tensor_shapes
 from prunebench.variants.retraining.step import Result, run
 
@@ -165,6 +167,36 @@ def test_another_activation_is_trained_from_the_first_round_on(
             "model.pt",
             "state.json",
         ]
+
+
+@pytest.mark.parametrize("distill", [False, True])
+def test_qat_trains_and_judges_what_rounds_and_saves_what_does_not(
+    pruned: Path,
+    unpruned: Path,
+    data_yaml: Path,
+    train: Train,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    distill: bool,
+) -> None:
+    rounded, original = Counter[bool](), integers.rounded
+
+    def note(x: Any) -> Any:
+        rounded[x.requires_grad] += 1
+        return original(x)
+
+    monkeypatch.setattr(integers, "rounded", note)
+    known = {"settings": {"distill": distill}, "teacher": str(unpruned) if distill else None}
+    done = train(tmp_path, pruned, data_yaml, "qat", epochs=1, **known)
+    # Behind the first layer, which stays in float, everything that is trained has a gradient; its
+    # average, which is validated, has none, and neither has what enters the second layer's.
+    batches, layers = 2, 16 + 2 * 2 * 3 - 1
+    assert rounded[True] == batches * (2 * layers)
+    assert rounded[False] == 2 * layers
+    network = load_checkpoint(done.model)
+    assert tensor_shapes(network) == tensor_shapes(load_checkpoint(pruned))
+    assert not any("forward" in module.__dict__ for module in network.modules())
+    assert done.result.training.strategy == "qat"
 
 
 def test_progress_is_told_as_it_happens(preserved: Done) -> None:
