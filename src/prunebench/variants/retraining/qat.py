@@ -19,7 +19,7 @@ class Qat(Preserving):
         """Have the network round while it trains, and its average while that is validated."""
         rounding = _Rounding()
         return {
-            "on_train_start": rounding.begin,
+            "on_pretrain_routine_end": rounding.begin,
             "on_val_start": rounding.begin_average,
             "on_val_end": rounding.end_average,
         }
