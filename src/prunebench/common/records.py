@@ -87,6 +87,9 @@ class Structure(Record):
         macs: Multiply-accumulates of one image at ``macs_imgsz`` (height, width), BatchNorm folded.
         widths: Output channels of every convolution, by module name in forward order.
         fused: Whether the file itself was already fused when it was read.
+        activations: Layers by the class of torch.nn that activates them; empty for an exported file
+            that does not say. ``replaced_activation`` is the class they had before, ``None`` where
+            none was replaced.
         stock: Description of the stock network with the same count ("yolov8n, 7 classes"),
             or ``None`` where no stock network has it.
     """
@@ -99,6 +102,8 @@ class Structure(Record):
     macs_imgsz: tuple[int, int]
     widths: dict[str, int]
     fused: bool
+    activations: dict[str, int] = Field(default_factory=dict)
+    replaced_activation: str | None = None
     stock: str | None = None
 
 

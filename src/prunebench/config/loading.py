@@ -292,8 +292,15 @@ def _config_error(
     message = message[:1].lower() + message[1:]
     given = first.get("input")
     shown = "" if isinstance(given, Mapping) or str(given) in message else f" (got {given!r})"
-    subject = f"{path}: " if path else ""
-    return ConfigError(f"{subject}{message}{shown}", where=where, fix="correct the value")
+    subject, fix = f"{path}: " if path else "", "correct the value"
+    if first["type"] == "literal_error":
+        allowed = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+        fix = _did_you_mean(difflib.get_close_matches(str(given), allowed, n=1)) or fix
+    return ConfigError(f"{subject}{message}{shown}", where=where, fix=fix)
+
+
+def _did_you_mean(near: Sequence[str]) -> str | None:
+    return f"did you mean {near[0]}" if near else None
 
 
 def _is_union_tag(part: int | str) -> bool:
@@ -305,6 +312,7 @@ def _is_union_tag(part: int | str) -> bool:
 def _nearest(path: str) -> str | None:
     known = [*key_paths(Config)]
     for name, settings in BUILT_IN.items():
+        known.append(f"retrain.strategies.{name}")
         known += key_paths(settings, f"retrain.strategies.{name}.")
     section, _, leaf = path.rpartition(".")
     anywhere = {key.rpartition(".")[2]: key for key in known}

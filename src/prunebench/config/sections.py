@@ -18,9 +18,12 @@ from pydantic import (
 
 from prunebench.config.strategy_settings import (
     BEFORE_PRUNING,
+    KEEPS_STRUCTURE,
+    Activation,
     PreservingSettings,
     StandardSettings,
     StrategySettings,
+    chain_name,
     settings_model,
     strategy_names,
 )
@@ -34,6 +37,9 @@ Alternative = Literal["int8", "resolution", "smaller", "plain-export"]
 CoreClass = Literal["all", "big", "little"]
 Control = Literal[Alternative, "retrained", "trained-size"]
 """What an unpruned variant stands for, that pruned ones are held against."""
+
+Beside = tuple[Literal["activation", "qat"], str]
+"""In what alone a variant, or a chain of them, differs from another one, and that one's name."""
 
 Rewrite = Literal["exact", "none"]
 """Whether exported graphs are rewritten into ones that compute the same in less time."""
@@ -185,14 +191,48 @@ class RetrainConfig(Section):
         description="How images and losses are treated in every retraining: checkpoint (as in the "
         "training of the given one), defaults (Ultralytics'), or a YAML file of arguments.",
     )
+    activation: Literal["keep", "relu", "hardswish"] = Field(
+        "keep",
+        description="Also retrain the pruned network, by `preserving` and `qat`, with this "
+        "activation in place of SiLU (`preserving-relu-1`, beside `preserving-1`): relu costs an "
+        "INT8 file nothing; keep: no such variants.",
+    )
     loggers: Annotated[tuple[Logger, ...], AfterValidator(each_once)] = Field(
         (), description="Experiment trackers of Ultralytics' that follow every retraining."
     )
     strategies: dict[str, SerializeAsAny[StrategySettings]] = Field(
         default_factory=_default_strategies,
         description="Settings of each strategy by its name: standard (plain Ultralytics), "
-        "preserving, or one that another package registers.",
+        "preserving, qat (preserving, trained for INT8 files), or one that another package "
+        "registers.",
     )
+
+    @property
+    def chains(self) -> dict[str, tuple[str, Activation | None]]:
+        """Each chain of retrainings by its name: its strategy, and what takes SiLU's place."""
+        chains: dict[str, tuple[str, Activation | None]] = {}
+        for name in self.strategies:
+            chains[name] = name, None
+            if self.activation != "keep" and name in KEEPS_STRUCTURE:
+                chains[chain_name(name, self.activation)] = name, self.activation
+        return chains
+
+    @model_validator(mode="after")
+    def _activation_is_trained(self) -> RetrainConfig:
+        if self.activation == "keep":
+            return self
+        if not self.rounds:
+            raise ValueError(
+                "another activation is paid back by retraining, and rounds is 0: set activation to "
+                "keep"
+            )
+        if not set(self.strategies) & set(KEEPS_STRUCTURE):
+            raise ValueError(
+                f"activation {self.activation} is for {' and '.join(KEEPS_STRUCTURE)}, and no "
+                f"strategy here is one of them ({', '.join(self.strategies) or 'there is none'}): "
+                "add preserving or set activation to keep"
+            )
+        return self
 
     @field_validator("strategies", mode="before")
     @classmethod

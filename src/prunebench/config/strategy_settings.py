@@ -18,6 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 GROUP = "prunebench.strategies"
 
+Activation = Literal["relu", "hardswish"]
+"""What can take the place of SiLU."""
+
+KEEPS_STRUCTURE = ("preserving", "qat")
+"""Strategies that train the pruned network itself, and so with another activation, too."""
+
 
 def _open_base(schema: dict[str, Any], model: type[BaseModel]) -> None:
     """Let JSON schema accept any strategy's keys where the strategy is not known yet."""
@@ -88,6 +94,10 @@ class PreservingSettings(TrainingSettings):
     )
 
 
+class QatSettings(PreservingSettings):
+    """Settings of ``qat``: training for INT8 files that keeps the pruned structure."""
+
+
 SparsityKind = Literal["group_lasso", "bn_l1"]
 
 SPARSITY_WEIGHT = 0.0005  # For both kinds, as in torch-pruning's ``reproduce/main.py --reg``.
@@ -105,6 +115,7 @@ class SparseSettings(TrainingSettings):
 BUILT_IN: Mapping[str, type[StrategySettings]] = {
     "standard": StandardSettings,
     "preserving": PreservingSettings,
+    "qat": QatSettings,
 }
 
 BEFORE_PRUNING: Mapping[str, type[StrategySettings]] = {"sparse": SparseSettings}
@@ -114,6 +125,11 @@ BEFORE_PRUNING: Mapping[str, type[StrategySettings]] = {"sparse": SparseSettings
 def strategy_names() -> tuple[str, ...]:
     """Names of the strategies that can be used: the built-in ones first."""
     return (*BUILT_IN, *sorted(set(_plugins()) - set(BUILT_IN)))
+
+
+def chain_name(strategy: str, activation: Activation | None) -> str:
+    """Name of a chain of retrainings: the strategy's, and what its networks are activated by."""
+    return strategy if activation is None else f"{strategy}-{activation}"
 
 
 def settings_model(name: str) -> type[StrategySettings]:

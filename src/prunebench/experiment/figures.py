@@ -87,6 +87,7 @@ def measured_from(
                 parent=variant.parent,
                 strategy=None if plan is None else plan.strategy,
                 control=None if plan is None else plan.control,
+                beside=None if plan is None else plan.beside,
                 epochs=0 if plan is None else plan.epochs,
                 quantized=variant.quantization is not None,
                 parameters=None if audit is None else audit.structure.parameters,
@@ -121,6 +122,7 @@ def network_key(structure: Structure, variant: VariantRecord) -> str:
         "task": structure.task,
         "classes": len(structure.names),
         "widths": structure.widths,
+        "activations": structure.activations,
         "imgsz": structure.macs_imgsz,
         "left_float": None if quantization is None else sorted(quantization.left_float),
     }

@@ -95,13 +95,13 @@ def make_variant(
             teacher = checkpoint_of(experiment, baseline or parent)
             inputs["teacher"] = sha256_of(teacher)
             config, threads = experiment.config, experiment.retraining_threads
-            preserving = planned.strategy == "preserving"
+            # The control `retrained` is by `preserving`, whatever the strategies are.
+            strategy, activation = config.retrain.chains.get(planned.strategy, ("preserving", None))
             request = training_request(
                 experiment,
-                planned.strategy,
-                preserving_settings(config)
-                if preserving
-                else config.retrain.strategies[planned.strategy],
+                strategy,
+                config.retrain.strategies.get(strategy) or preserving_settings(config),
+                activation=activation,
                 checkpoint=str(checkpoint_of(experiment, parent)),
                 teacher=str(teacher),
                 round=planned.round,

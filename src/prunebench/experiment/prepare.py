@@ -326,6 +326,7 @@ def given_request(config: Config, block: Block | None) -> GivenRequest:
         batch=config.retrain.batch,
         devices=_elsewhere.get(),
         trained_at=config.retrain.imgsz,
+        activation=None if (act := config.retrain.activation) == "keep" else act,
         args={
             name: settings.args
             for name, settings in config.retrain.strategies.items()

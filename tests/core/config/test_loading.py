@@ -160,6 +160,23 @@ def test_an_error_names_the_variable_that_made_it(
         ("model: m.pt\nimage: {height: 180}\n", "image.height: 180 is not a multiple of 32"),
         ("model: m.pt\nretrain: {imgsz: 100}\n", "retrain.imgsz: 100 is not a multiple of 32"),
         (
+            "model: m.pt\nretrain: {strategies: {standard: {qat: true}}}\n",
+            "unknown key retrain.strategies.standard.qat; did you mean retrain.strategies.qat",
+        ),
+        ("model: m.pt\nretrain: {activation: rellu}\n", "(got 'rellu'); did you mean relu"),
+        (
+            "model: m.pt\nretrain: {activation: relu, strategies: {standard: {}}}\n",
+            "relu is for preserving and qat, and no strategy here is one of them (standard): add",
+        ),
+        (
+            "model: m.pt\nretrain: {activation: relu, rounds: 0}\n",
+            "another activation is paid back by retraining, and rounds is 0",
+        ),
+        (
+            "model: m.pt\nretrain: {strategies: {standard: {activation: relu}}}\n",
+            "unknown key retrain.strategies.standard.activation; did you mean retrain.activation",
+        ),
+        (
             "model: m.pt\nquantize: int4\n",
             "quantize: it is a section of keys, not a value (got 'int4')",
         ),

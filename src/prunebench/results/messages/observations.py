@@ -173,7 +173,7 @@ def _left(left: records.LeftAlone, m: Messages) -> str:
 def tell_audit(audit: records.Audit, m: Messages) -> str:
     """A clause about what an audit found a network to be, beside its verdict."""
     structure, before = audit.structure, audit.grounds.parent_parameters
-    return tell_grounds(
+    found = tell_grounds(
         audit.grounds,
         m,
         stock=structure.stock,
@@ -182,6 +182,11 @@ def tell_audit(audit: records.Audit, m: Messages) -> str:
         layers=len(structure.widths),
         share=structure.parameters / before if before else 1.0,
     )
+    if structure.replaced_activation is None:
+        return found
+    kinds, layers = m.listed(list(structure.activations)), sum(structure.activations.values())
+    was = structure.replaced_activation
+    return ", ".join((found, m("audit.activation", activation=kinds, was=was, layers=layers)))
 
 
 def _reached(reached: records.Reached, m: Messages) -> str:

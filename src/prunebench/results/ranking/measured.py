@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from prunebench.common.records import Grounds, Overlap, Verdict
 from prunebench.common.statistics import Array, Rounds
-from prunebench.config.sections import Control
+from prunebench.config.sections import Beside, Control
 from prunebench.results.ranking.records import Shown
 
 
@@ -50,6 +50,7 @@ class MeasuredVariant:
         realtime: Thread count to the verdict of the paced measurement.
         failure: Why its latency could not be measured, where it could not.
         control: Which control it is, ``None`` where it is none.
+        beside: In what alone it differs from another variant of its round, and that one's name.
         epochs: Most epochs that the network was trained for since the baseline.
         quantized: Whether it is its parent's file in INT8.
         both: mAP50 of boxes and of masks, each with its draws; empty for a detection model.
@@ -74,6 +75,7 @@ class MeasuredVariant:
     realtime: Mapping[int, Shown] = field(default_factory=dict)
     failure: str | None = None
     control: Control | None = None
+    beside: Beside | None = None
     epochs: int = 0
     quantized: bool = False
     both: Mapping[Overlap, tuple[float, Array]] = field(default_factory=dict)

@@ -18,7 +18,7 @@ Shown = Literal["yes", "no", "not shown"]
 Pareto = Literal["certain", "possible", "no"]
 Metric = Literal["speed", "latency", "accuracy", "efficiency"]
 Use = Literal["real-time", "balance", "accuracy"]
-Part = Literal["letterbox", "retraining", "pruning", "undivided", "int8"]
+Part = Literal["letterbox", "retraining", "pruning", "undivided", "qat", "activation", "int8"]
 """What changed an accuracy; ``undivided``: pruning and retraining, which are not told apart."""
 
 OF_THE_RANKING = ("threads", "metric", "level", "realtime_fps", "smallest_difference_percent")

@@ -28,7 +28,7 @@ T = TypeVar("T")
 Write = Callable[[str, Collection[str]], Path]
 """Writes a file of a name with the layers of these names in float."""
 
-FOLLOWING = ("Add", "Concat", "MaxPool", "Resize", "Split")
+FOLLOWING = ("Add", "Concat", "MaxPool", "Relu", "Resize", "Split")
 """Operators quantized beside convolutions: in float they would cost a conversion on every side."""
 
 DOT_PRODUCT = 4

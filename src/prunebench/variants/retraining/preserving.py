@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,11 +19,15 @@ class Preserving:
     name = "preserving"
     settings = PreservingSettings
 
+    def callbacks(self) -> Mapping[str, Callable[[Any], None]]:
+        """What the trainer calls besides ``fit``'s own."""
+        return {}
+
     def train(self, job: Job, settings: PreservingSettings) -> Trained:
         """Train with a trainer that keeps the structure, checked after every saved epoch."""
         from prunebench.variants.retraining.trainers import preserving_trainer
 
-        arguments, callbacks = settings.arguments(job.arguments), {}
+        arguments, callbacks = settings.arguments(job.arguments), dict(self.callbacks())
         if settings.distill:
             if job.teacher is None:
                 raise ConfigError(
