@@ -42,6 +42,8 @@ class MeasuredVariant:
         map50_draws: Its bootstrap over images, shape (resamples,); every variant with the same
             resamples (``map_bootstrap.image_weights``).
         images: Images behind it.
+        trainings: Its mAP50 with every seed, where it was trained more than once: ``map50`` is
+            their mean, and ``map50_draws`` are of that mean.
         latency_ms: Thread count to model-only milliseconds by round.
         end_to_end_ms: Thread count to milliseconds of a whole frame by round.
         cpu_ms: Thread count to CPU milliseconds, of all threads, of a model-only inference by
@@ -67,6 +69,7 @@ class MeasuredVariant:
     map50: float
     map50_draws: Array
     images: int
+    trainings: tuple[float, ...] = ()
     latency_ms: Mapping[int, Rounds]
     end_to_end_ms: Mapping[int, Rounds]
     cpu_ms: Mapping[int, Rounds] = field(default_factory=dict)
