@@ -179,6 +179,14 @@ def of_trainings(scores: Sequence[float], *, unit: float = 1.0) -> Location:
     return Location(0.0, float(np.std(scores, ddof=1)) / math.sqrt(n) / unit, n - 1, n)
 
 
+def over_trainings(found: Location, *trainings: Sequence[float], unit: float = 1.0) -> Location:
+    """An estimate over images, with what the choice of several ``trainings`` adds to it."""
+    for scores in trainings:
+        if len(scores) > 1:
+            found = add(found, of_trainings(scores, unit=unit))
+    return found
+
+
 def interval(estimate: float, draws: Array, level: float) -> Interval:
     """Percentile interval of the draws that are not NaN; it always contains the estimate."""
     tail = (1 - level) / 2

@@ -51,6 +51,8 @@ class PlannedVariant(Record):
         control: Which control it is, its INT8 sibling too; ``None`` where it is none.
         imgsz: (height, width) of a letterbox of its own in pixels, ``None``: the experiment's.
         quantized: Whether it is its parent's ONNX file in INT8.
+        seeds: Those of its ``trainings``, where it has several.
+        seed: That of this one of them.
     """
 
     name: str
@@ -64,6 +66,14 @@ class PlannedVariant(Record):
     control: Control | None = None
     imgsz: tuple[int, int] | None = None
     quantized: bool = False
+    seeds: tuple[int, ...] = ()
+    seed: int | None = None
+
+    @property
+    def trainings(self) -> tuple[PlannedVariant, ...]:
+        """One for every seed, or the variant itself where it is made once."""
+        each = (self.model_copy(update={"seeds": (), "seed": seed}) for seed in self.seeds)
+        return tuple(each) or (self,)
 
     @property
     def is_plain(self) -> bool:
@@ -121,9 +131,16 @@ def _retrained(config: Config, pruned: PlannedVariant, label: str) -> list[Plann
                 epochs=parent.epochs + config.retrain.epochs,
                 goal=pruned.goal,
                 judged_by=judged_by,
+                seeds=_seeds(config),
             )
             variants.append(parent)
     return variants
+
+
+def _seeds(config: Config) -> tuple[int, ...]:
+    """Of the trainings of a retrained variant; nothing where there is one."""
+    several, first = config.retrain.seeds, config.seed
+    return tuple(range(first, first + several)) if several > 1 else ()
 
 
 def size_notes(config: Config, variants: Sequence[PlannedVariant]) -> tuple[str, ...]:
@@ -180,6 +197,7 @@ def _retrained_unpruned(
             epochs=parent.epochs + (shared.epochs if number else before),
             judged_by=beside,
             control="retrained",
+            seeds=_seeds(config),
         )
         yield parent
 

@@ -18,7 +18,7 @@ from prunebench.common.statistics import (
     Location,
     add,
     of_draws,
-    of_trainings,
+    over_trainings,
 )
 from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.ranking.records import Metric
@@ -115,7 +115,7 @@ def _by_rounds(
 
 def _accuracy(a: MeasuredVariant, b: MeasuredVariant) -> Raw:
     images = of_draws(a.map50 - b.map50, a.map50_draws - b.map50_draws, a.images)
-    found = _over_trainings(images, a, b)
+    found = over_trainings(images, a.trainings, b.trainings)
     p = found.p_value() if a.images >= FEWEST_IMAGES else 1.0
     return Raw("accuracy", a.name, b.name, found, p, a.is_same_network(b))
 
@@ -152,32 +152,28 @@ def has_ratio(variant: MeasuredVariant) -> bool:
 def map50_of(variant: MeasuredVariant) -> Location:
     """A variant's mAP50, over images and, where it has several, trainings."""
     found = of_draws(variant.map50, variant.map50_draws, variant.images)
-    return _over_trainings(found, variant)
+    return over_trainings(found, variant.trainings)
 
 
 def log_map50(variant: MeasuredVariant) -> Location:
     """Logarithm of a variant's mAP50."""
     logs = _logs(variant)
     found = of_draws(float(logs[0]), logs[1:], variant.images)
-    return _over_trainings(found, variant, relative=True)
+    return over_trainings(found, variant.trainings, unit=_unit(variant))
 
 
 def _relative_map(a: MeasuredVariant, b: MeasuredVariant) -> Location:
     """Log ratio of two mAP50."""
     logs = _logs(a) - _logs(b)
     found = of_draws(float(logs[0]), logs[1:], a.images)
-    return _over_trainings(found, a, b, relative=True)
-
-
-def _over_trainings(
-    found: Location, *variants: MeasuredVariant, relative: bool = False
-) -> Location:
-    """An estimate over images, with what the choice of each variant's trainings adds to it."""
-    for variant in variants:
-        if len(variant.trainings) > 1:
-            unit = max(variant.map50, SMALLEST_MAP50) if relative else 1.0
-            found = add(found, of_trainings(variant.trainings, unit=unit))
+    for variant in (a, b):
+        found = over_trainings(found, variant.trainings, unit=_unit(variant))
     return found
+
+
+def _unit(variant: MeasuredVariant) -> float:
+    """What an absolute error is divided by to be one of the logarithm."""
+    return max(variant.map50, SMALLEST_MAP50)
 
 
 def _logs(variant: MeasuredVariant) -> Array:

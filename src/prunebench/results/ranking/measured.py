@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from prunebench.common.records import Grounds, Overlap, Verdict
-from prunebench.common.statistics import Array, Rounds
+from prunebench.common.statistics import Array, Location, Rounds
 from prunebench.config.sections import Control
 from prunebench.results.ranking.records import Shown
 
@@ -15,8 +15,8 @@ from prunebench.results.ranking.records import Shown
 class ClassFigures:
     """AP50 of one class, by its id and not by its ``name``, which another may have too.
 
-    ``objects`` are labelled, in an effective number of ``images``; ``draws`` as
-    ``MeasuredVariant.map50_draws``.
+    ``objects`` are labelled, in an effective number of ``images``; ``draws`` and ``trainings`` as
+    those of ``MeasuredVariant``.
     """
 
     name: str
@@ -24,6 +24,7 @@ class ClassFigures:
     images: float
     ap50: float
     draws: Array
+    trainings: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ class MeasuredVariant:
         control: Which control it is, ``None`` where it is none.
         epochs: Most epochs that the network was trained for since the baseline.
         quantized: Whether it is its parent's file in INT8.
-        both: mAP50 of boxes and of masks, each with its draws; empty for a detection model.
+        both: mAP50 of boxes and of masks, as ``compare.map50_of``; empty for a detection model.
         classes: Every labelled class by its id.
     """
 
@@ -79,7 +80,7 @@ class MeasuredVariant:
     control: Control | None = None
     epochs: int = 0
     quantized: bool = False
-    both: Mapping[Overlap, tuple[float, Array]] = field(default_factory=dict)
+    both: Mapping[Overlap, Location] = field(default_factory=dict)
     classes: Mapping[int, ClassFigures] = field(default_factory=dict)
 
     def is_same_network(self, other: MeasuredVariant) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from prunebench.common.records import Interval
-from prunebench.common.statistics import FEWEST_ROUNDS, Footing, Location, add, locate, of_draws
+from prunebench.common.statistics import FEWEST_ROUNDS, Footing, Location, add, locate
 from prunebench.config.sections import RankingConfig
 from prunebench.results.ranking import doubts, records
 from prunebench.results.ranking.advice import advise
@@ -145,10 +145,7 @@ def _rows(
         reference = reference_of(variant, measured)
         loses_a_class = any(change.over_limit for change in changes)
         times, gain = _against(variant, origins.baseline, raws, config.level)
-        both = {
-            overlap: _map50(of_draws(*map50, variant.images), config.level)
-            for overlap, map50 in variant.both.items()
-        }
+        both = {overlap: _map50(map50, config.level) for overlap, map50 in variant.both.items()}
         rss_mb = _rss_mb(variant, threads, config.level)
         keeps_accuracy, judged_against = _keeps_accuracy(variant, origins, raws, config)
         rows.append(
@@ -179,6 +176,7 @@ def _rows(
                 ),
                 less_efficient_than=tuple(o for o in names if ("efficiency", o, name) in wins),
                 rounds=_rounds_of(variant, threads),
+                trainings=len(variant.trainings) or 1,
                 control=variant.control,
                 int8=variant.quantized,
                 times_baseline=times,
