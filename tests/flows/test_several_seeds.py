@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 from statistics import fmean, median
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
+from prefect.states import Completed, Failed, Pending
 
-from flows.run_experiment import run_experiment
-from prunebench.common.records import VariantRecord
+from flows.run_experiment import _collected, run_experiment
+from prunebench.common.errors import StepError
+from prunebench.common.records import Failure, VariantRecord
 from prunebench.config.loading import parse_config
+from prunebench.experiment.plan import PlannedVariant
 from prunebench.results.outcome import RunRanking, read_latency, read_outcome
 from prunebench.results.ranking.doubts import OneTraining
 from prunebench.results.run_folder import read_variant
@@ -78,6 +82,21 @@ def test_the_row_is_the_mean_over_images_and_seeds(ran: Ran) -> None:
     with (ran.folder / "ranking.csv").open() as stream:
         trainings = {row["variant"]: row["trainings"] for row in csv.DictReader(stream)}
     assert trainings == {"baseline": "1", "pruned": "1", "preserving-1": "3"}
+
+
+def test_a_variant_fails_with_any_of_its_trainings_and_has_no_files_of_another() -> None:
+    planned = PlannedVariant(name="preserving-1", parent="pruned", steps=(), seeds=(0, 1))
+    trained = VariantRecord(name="preserving-1", parent="pruned", steps=(), seed=0)
+    failed = StepError("train", "the loss is not finite", variant="preserving-1")
+    states = {
+        "make, seed 0": Completed(data=trained),
+        "make, seed 1": Failed(data=failed),
+        "ship": Pending(),
+    }
+    chain: Any = {title: SimpleNamespace(state=state) for title, state in states.items()}
+    found = _collected(planned, chain)
+    assert found.seed is None
+    assert found.failure == Failure(step="make, seed 1", reason="the loss is not finite")
 
 
 def test_the_report_shows_every_seed(ran: Ran) -> None:

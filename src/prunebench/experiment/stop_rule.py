@@ -44,33 +44,25 @@ def judge_round(experiment: Experiment, before: VariantRecord, after: VariantRec
     if after.judgement is not None and after.judgement.stops:
         return after.judgement
     number = 0 if after.training is None else after.training.round
-    pairs = [
-        (_known(one), _known(earlier))
-        for one, earlier in zip(
-            after.trainings or (after,), before.trainings or (before,), strict=True
-        )
-    ]
-    if any(
-        network_key(a.structure, after) != network_key(b.structure, before)
-        for (a, _), (b, _) in pairs
-    ):
-        return Judgement(round=number, finding="other_network")
+    each, each_before = (one.trainings or (one,) for one in (after, before))
+    pairs = [(_known(one), _known(earlier)) for one, earlier in zip(each, each_before, strict=True)]
+    for (audit, _), (earlier_audit, _) in pairs:
+        if network_key(audit.structure, after) != network_key(earlier_audit.structure, before):
+            return Judgement(round=number, finding="other_network")
     images = pairs[0][0][1].images
     if images < FEWEST_IMAGES:
         return Judgement(round=number, finding="few_images", images=images, needed=FEWEST_IMAGES)
-    ranking, resamples = experiment.config.ranking, None
+    ranking = experiment.config.ranking
     gains, draws = [], []
-    for (_, accuracy), (_, accuracy_before) in pairs:
+    for (_, accuracy), (_, earlier) in pairs:
         found, reference = (
             load_detections(experiment.run_folder / one.detections.path, ranking.metric)
-            for one in (accuracy, accuracy_before)
-        )
-        resamples = resamples or Resamples(
-            found.target_counts, ranking.bootstrap, experiment.config.seed
+            for one in (accuracy, earlier)
         )
         if not np.array_equal(found.target_counts, reference.target_counts):
             reason = f"it was evaluated on other images or labels than {before.name}"
             raise StepError("compare rounds", reason, variant=after.name)
+        resamples = Resamples(found.target_counts, ranking.bootstrap, experiment.config.seed)
         scores, scores_before = (resamples.scores(one) for one in (found, reference))
         gains.append(scores.map50 - scores_before.map50)
         draws.append(scores.draws - scores_before.draws)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from experiment_kit import bare_experiment
+from rich.console import Console
 
+from prunebench.cli.views.plan import plan_view
 from prunebench.common.errors import ConfigError
 from prunebench.common.records import (
     Accuracy,
@@ -73,6 +76,13 @@ def test_what_is_retrained_has_a_training_per_seed_and_nothing_else() -> None:
     parents = parents_of(plan)
     assert parents["preserving-2, seed 8"] == "preserving-1, seed 8"
     assert parents["preserving-1, seed 8"] == "pruned"
+
+
+def test_the_plan_shows_the_trainings() -> None:
+    settings = config(seeds=3)
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(plan_view(settings, plan_variants(settings)))
+    assert console.export_text().count("3 trainings") == len(("preserving", "retrained")) * 2
 
 
 def test_a_plan_of_one_training_is_as_it_was() -> None:

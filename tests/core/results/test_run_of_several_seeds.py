@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -10,14 +11,21 @@ import pytest
 from experiment_kit import experiment_of
 from history_kit import first_run
 from report_kit import MIXED, make_run
+from rich.console import Console
+from whole_run_kit import RUN, make_whole_runs
 
-from prunebench.common.records import VariantRecord
+from prunebench.cli.views.ranking import run_ranking_view
+from prunebench.common.files import place
+from prunebench.common.records import FileRef, VariantRecord
 from prunebench.experiment.figures import measured_from
 from prunebench.experiment.measure_and_rank import rank_run
+from prunebench.operating.rebenchmark import open_rebenchmark
 from prunebench.results.history.compare import change_sentence, compare_runs
 from prunebench.results.history.recording import record_run
 from prunebench.results.history.store import Store, default_url
-from prunebench.results.outcome import RunRanking, read_latency
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_variant
+from prunebench.results.outcome import RunRanking, read_latency, read_outcome
 from prunebench.results.ranking.doubts import OneTraining
 from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.report.build import report_markdown
@@ -40,8 +48,16 @@ def trained_often(folder: Path) -> RunRanking:
     for seed, source in enumerate(SOURCES):
         found = variants.get(source, kept)
         assert kept.training is not None
-        training = kept.training.model_copy(update={"validation": 0.5 + 0.1 * (seed == 0)})
-        update = {"seed": seed, "accuracy": found.accuracy, "training": training}
+        assert found.accuracy is not None
+        detections = folder / "variants" / NAME / "seeds" / str(seed) / "detections.npz"
+        place(folder / found.accuracy.detections.path, detections)
+        update = {
+            "seed": seed,
+            "accuracy": found.accuracy.model_copy(
+                update={"detections": FileRef.of(detections, folder)}
+            ),
+            "training": kept.training.model_copy(update={"validation": 0.5 + 0.1 * (seed == 0)}),
+        }
         each.append(kept.model_copy(update=update))
     often = kept.model_copy(update={"trainings": tuple(each), "shipped": 1})
     save_variant(folder, often)
@@ -163,3 +179,36 @@ def test_compare_says_what_is_a_mean(tmp_path: Path) -> None:
     told = {change.variant: change_sentence(change) for change in changes}
     assert told[NAME].endswith("(means of 1 and 3 trainings).")
     assert "means" not in told["pruned"]
+
+
+def test_measured_again_it_keeps_every_training(tmp_path: Path) -> None:
+    source = make_whole_runs(tmp_path) / RUN
+    trained_often(source)
+    experiment, variants = open_rebenchmark(source)
+    kept = next(variant for variant in variants if variant.name == NAME)
+    for one in kept.trainings:
+        assert one.accuracy is not None
+        assert one.accuracy.detections.holds(experiment.run_folder)
+    row = read_outcome(source).rankings[0].row(NAME)
+    assert row.trainings == len(kept.trainings) == 3
+
+
+def test_the_terminal_says_how_many_trainings(run: tuple[Path, RunRanking]) -> None:
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(run_ranking_view(run[1]))
+    text = console.export_text()
+    assert text.count("preserved, 3 trainings") == 1
+    assert "pruned, 3 trainings" not in text
+
+
+def test_a_training_that_gave_another_network_is_told(run: tuple[Path, RunRanking]) -> None:
+    often, m = variant_of(run[0]), Messages()
+    assert "another network" not in tell_variant(often, m)
+    first, *others = often.trainings
+    assert first.audit is not None
+    widths = dict.fromkeys(first.audit.structure.widths, 1)
+    structure = first.audit.structure.model_copy(update={"widths": widths})
+    audit = first.audit.model_copy(update={"structure": structure})
+    odd = first.model_copy(update={"audit": audit})
+    told = tell_variant(often.model_copy(update={"trainings": (odd, *others)}), m)
+    assert told.endswith("trained with seed 0 it is another network, whose speed was not measured")
