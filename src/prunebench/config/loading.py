@@ -23,13 +23,13 @@ from pydantic import (
 )
 
 from prunebench.common.errors import ConfigError
-from prunebench.common.records import DeviceName
 from prunebench.config.mlflow import MlflowConfig
 from prunebench.config.pruning import PruneConfig
 from prunebench.config.sections import (
     AccuracyConfig,
     Alternative,
     BaselineConfig,
+    DeviceName,
     ExportConfig,
     ImageConfig,
     LatencyConfig,

@@ -46,6 +46,9 @@ Rewrite = Literal["exact", "none"]
 
 Logger = Literal["clearml", "comet", "tensorboard", "wandb"]
 
+DeviceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)]
+"""Another host, named after the work queue its worker takes runs from."""
+
 MOST_PIXELS = 4096  # A side of an image.
 MOST_EPOCHS = 10_000
 MOST_THREADS = 1024
@@ -83,6 +86,15 @@ def each_once(values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
 
 def _each_card_once(value: Any) -> Any:
     return each_once(value) if isinstance(value, tuple) else value
+
+
+def _no_pair(seeds: int) -> int:
+    if seeds == 2:
+        raise ValueError(
+            "two trainings may agree by chance: their 95 % intervals cover only 88 %, use 1, or 3 "
+            "and more"
+        )
+    return seeds
 
 
 Card = Annotated[int, Field(ge=0, le=1023)]
@@ -157,6 +169,12 @@ class RetrainConfig(Section):
         "auto",
         description="Where images are kept decoded: ram, disk (the training's own folder), none; "
         "auto: the first that has room.",
+    )
+    seeds: Annotated[int, Field(ge=1, le=100), AfterValidator(_no_pair)] = Field(
+        1,
+        description="Trainings of every retrained variant, each with a seed of its own: from 3 on "
+        "its accuracy is their mean, whose interval covers other seeds too, and the file with the "
+        "median validation score is shipped. 2 are refused: they agree by chance too often.",
     )
     threads: Threads | None = Field(
         None,

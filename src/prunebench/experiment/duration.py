@@ -12,6 +12,7 @@ from prunebench.common.records import Record
 from prunebench.config.loading import Config
 from prunebench.experiment.plan import NETWORK_SUFFIXES, PlannedVariant
 from prunebench.experiment.speed_trial import Pace
+from prunebench.results.run_folder import title_of
 from prunebench.steps.events import Batch, Epoch, Evaluating, Event, Failed, Finished, Timed
 from prunebench.variants.pruning.search import ROUNDS, SECONDS, TRIES
 
@@ -89,8 +90,11 @@ def workload(config: Config, plan: Sequence[PlannedVariant]) -> Workload:
         if v.goal is not None and v.strategy is None and v.control is None and not v.quantized
     ]
     before = config.prune.training_epochs
+    made = [one for v in plan for one in v.trainings]
     epochs = {
-        v.name: config.retrain.epochs if v.round else before for v in plan if v.strategy is not None
+        title_of(v): config.retrain.epochs if v.round else before
+        for v in made
+        if v.strategy is not None
     }
     if config.model.endswith(NETWORK_SUFFIXES):
         epochs["baseline"] = config.baseline.epochs
@@ -102,13 +106,25 @@ def workload(config: Config, plan: Sequence[PlannedVariant]) -> Workload:
     least = max(latency.rounds_min, math.ceil(soak_s / round_s))
     return Workload(
         epochs=epochs,
-        variants=tuple(v.name for v in plan),
+        variants=tuple(map(title_of, made)),
         pruned=len(pruned),
         searches=sum(v.goal is not None and v.goal.is_measured for v in pruned),
         round_s=round_s,
         rounds=(least, max(least, latency.rounds_max)),
         budget_s=max(soak_s, 60 * latency.budget_minutes),
     )
+
+
+def parents_of(plan: Sequence[PlannedVariant]) -> dict[str, str | None]:
+    """What is made of what, by titles: a training of a round goes on from the same seed's."""
+    seeds = {v.name: v.seeds for v in plan}
+    return {
+        title_of(one): f"{v.parent}{title_of(one).removeprefix(v.name)}"
+        if one.seed in seeds.get(v.parent or "", ())
+        else v.parent
+        for v in plan
+        for one in v.trainings
+    }
 
 
 def estimate(
@@ -122,8 +138,9 @@ def estimate(
     one_by_one = training / max(1, config.retrain.parallel_trainings)
     # A letterbox of its own takes as many times as long as it has pixels.
     deployed = config.image.hw
-    letterboxes = sum(math.prod(v.imgsz or deployed) / math.prod(deployed) for v in plan)
-    files = len(plan) * (EXPORT_S + START_S) + letterboxes * evaluate * pace.infer_s
+    pixels = ((v.imgsz or deployed, len(v.trainings)) for v in plan)
+    letterboxes = sum(math.prod(hw) / math.prod(deployed) * files for hw, files in pixels)
+    files = len(work.variants) * (EXPORT_S + START_S) + letterboxes * evaluate * pace.infer_s
     layers = 2 * START_S + pace.layers_s if pace.layers_s else 0.0
     search = work.searches * TRY_S
     pruning = work.pruned * PRUNE_S

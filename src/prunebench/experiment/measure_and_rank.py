@@ -109,6 +109,7 @@ def rank_run(
         noise=latency.noise,
         stopped=latency.stopped,
         rounds=latency.rounds,
+        split=experiment.split,
         diagnoses=slow.explanations() if slow else (),
         soak=soak_of(experiment, variants, latency) if config.latency.soak_minutes else None,
     )

@@ -54,6 +54,8 @@ class PlannedVariant(Record):
         imgsz: (height, width) of a letterbox of its own in pixels, ``None``: the experiment's.
         quantized: Whether it is its parent's ONNX file in INT8.
         beside: In what alone it differs from another variant of its round, and that one's name.
+        seeds: Those of its ``trainings``, where it has several.
+        seed: That of this one of them.
     """
 
     name: str
@@ -68,11 +70,19 @@ class PlannedVariant(Record):
     imgsz: tuple[int, int] | None = None
     quantized: bool = False
     beside: Beside | None = None
+    seeds: tuple[int, ...] = ()
+    seed: int | None = None
 
     @property
     def trains_for_int8(self) -> bool:
         """Whether its last step was a training that sees the integers of its INT8 file."""
         return self.strategy is not None and self.strategy.partition("-")[0] == "qat"
+
+    @property
+    def trainings(self) -> tuple[PlannedVariant, ...]:
+        """One for every seed, or the variant itself where it is made once."""
+        each = (self.model_copy(update={"seeds": (), "seed": seed}) for seed in self.seeds)
+        return tuple(each) or (self,)
 
     @property
     def is_plain(self) -> bool:
@@ -133,6 +143,7 @@ def _retrained(config: Config, pruned: PlannedVariant, label: str) -> list[Plann
                 goal=pruned.goal,
                 judged_by=judged_by,
                 beside=None if beside is None else (beside[0], f"{beside[1]}-{label}{number}"),
+                seeds=_seeds(config),
             )
             variants.append(parent)
     return variants
@@ -145,6 +156,12 @@ def _beside(config: Config, strategy: str, activation: Activation | None) -> Bes
     if strategy == "qat" and "preserving" in config.retrain.strategies:
         return "qat", "preserving"
     return None
+
+
+def _seeds(config: Config) -> tuple[int, ...]:
+    """Of the trainings of a retrained variant; nothing where there is one."""
+    several, first = config.retrain.seeds, config.seed
+    return tuple(range(first, first + several)) if several > 1 else ()
 
 
 def size_notes(config: Config, variants: Sequence[PlannedVariant]) -> tuple[str, ...]:
@@ -201,6 +218,7 @@ def _retrained_unpruned(
             epochs=parent.epochs + (shared.epochs if number else before),
             judged_by=beside,
             control="retrained",
+            seeds=_seeds(config),
         )
         yield parent
 

@@ -351,7 +351,10 @@ def plan_notes(
     )
     classes = class_notes(config, given.info)
     blocks = () if block is None else (tell_block(block, m),)
-    notes = (*given.recipe.notes, *classes, *size_notes(config, variants), trained, *blocks)
+    seeds = next((variant.seeds for variant in variants if variant.seeds), ())
+    several = [m("seeds.plan", n=len(seeds), first=seeds[0], last=seeds[-1])] if seeds else []
+    sizes = size_notes(config, variants)
+    notes = (*given.recipe.notes, *classes, *sizes, trained, *blocks, *several)
     if checkpoint_named(config.model, "model") is None:
         return notes
     return (tell_model(config.model, given.audit, m), *notes)

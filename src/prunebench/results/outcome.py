@@ -40,6 +40,7 @@ class RunRanking(Record):
         rankings: One ranking per thread count, the first is the one shown first.
         noise: What was seen on the host that may have falsified the measurement.
         stopped: Why measuring stopped: ``settled``, ``rounds`` or ``budget``.
+        split: Images that accuracy is of ("val", "test"); empty where it was not noted.
         soak: What minutes of load changed, where they were asked for.
         diagnoses: Why pruned variants are not faster than the baseline, of those that are not.
     """
@@ -50,6 +51,7 @@ class RunRanking(Record):
     noise: tuple[Noise, ...]
     stopped: str
     rounds: int
+    split: str = ""
     diagnoses: tuple[Explanation, ...] = ()
     soak: Soak | None = None
 

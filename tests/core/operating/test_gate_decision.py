@@ -45,7 +45,7 @@ def measure(seed: int, *, slower: float = 1.0, map50: float = 0.85) -> tuple[Gat
     before, recorded = variant(rng, drift)
     now, scores = variant(rng, drift, slower=slower, map50=map50)
     checks = paired_latency("candidate", 1, now, before, LIMITS)
-    checks.append(paired_accuracy("candidate", scores, recorded, IMAGES, LIMITS))
+    checks.append(paired_accuracy("candidate", [scores], [recorded], IMAGES, LIMITS))
     return judge(checks, LIMITS)
 
 
@@ -160,3 +160,28 @@ def test_error_rates_of_the_whole_gate() -> None:
     assert all(gate(seed).passed for seed in range(runs))
     stopped = sum(not gate(seed, slower=1.08).passed for seed in range(runs))
     assert stopped >= 0.95 * runs
+
+
+def seeds(seed: int, map50s: tuple[float, ...]) -> list[Scores]:
+    rng = np.random.default_rng(seed)
+    return [variant(rng, np.zeros(ROUNDS), map50=map50)[1] for map50 in map50s]
+
+
+def accuracy(candidate: list[Scores], baseline: list[Scores]) -> GateFinding:
+    return judge([paired_accuracy("candidate", candidate, baseline, IMAGES, LIMITS)], LIMITS)[0]
+
+
+def test_a_loss_that_another_seed_may_undo_is_not_shown() -> None:
+    files = accuracy(seeds(14, (0.78,)), seeds(15, (0.85,)))
+    assert files.standing == "suspected", "of these two files it is"
+    spread = accuracy(seeds(16, (0.78, 0.85, 0.71)), seeds(17, (0.85, 0.80, 0.90)))
+    assert spread.change.estimate == pytest.approx(0.07)
+    assert spread.standing == "not shown"
+    steady = accuracy(seeds(18, (0.78, 0.785, 0.775)), seeds(19, (0.85, 0.855, 0.845)))
+    assert steady.standing == "suspected"
+
+
+def test_the_same_trainings_lose_nothing() -> None:
+    same = seeds(20, (0.6, 0.9, 0.7))
+    assert accuracy(same, same).standing == "holds"
+    assert accuracy(same, same[:2]).standing == "not shown"

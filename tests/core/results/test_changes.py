@@ -15,7 +15,7 @@ from report_kit import LOADED, MIXED, Maker, make_run
 from prunebench.common.text import points
 from prunebench.config.sections import Beside, Control, RankingConfig
 from prunebench.results.messages.catalogue import Messages, languages
-from prunebench.results.messages.sentences import tell
+from prunebench.results.messages.sentences import headline, tell
 from prunebench.results.ranking.controls import shippable
 from prunebench.results.ranking.doubts import Confounded, OneTraining, RetrainingHarmed
 from prunebench.results.ranking.measured import MeasuredVariant
@@ -351,3 +351,19 @@ def test_the_report_splits_the_change_where_it_can(tmp_path: Path, lang: str) ->
     less = m("conclusions.pruning.less_accurate", names=m.listed(["preserving-1", "pruned"]))
     assert less in beside, "by what pruning costs, whatever retraining gave"
     assert less not in without
+
+
+def test_the_answer_says_once_that_each_was_trained_once() -> None:
+    once = ranked(baseline(), pruned(), alike(1, 0.350), preserving(1, 0.345))
+    m, ko = Messages(), Messages("ko")
+    for messages, said in (
+        (m, "one training of each retrained variant."),
+        (ko, "재학습한 변형은 각각 한 번씩만 학습함."),
+    ):
+        told = headline(once, messages)
+        assert told is not None
+        assert told.endswith(said)
+        assert told.count(said) == 1
+    untrained = headline(ranked(baseline(), pruned()), m)
+    assert untrained is not None
+    assert "training" not in untrained

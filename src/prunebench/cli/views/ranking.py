@@ -151,7 +151,8 @@ def _cells(row: RankedVariant, ranking: Ranking) -> Cells:
 
 def _kind(row: RankedVariant) -> str:
     """What the audit says a variant is, and whether it is INT8, and a control."""
-    told = (row.verdict, row.int8 and "INT8", row.control and "control")
+    several = row.trainings > 1 and f"{row.trainings} trainings"
+    told = (row.verdict, row.int8 and "INT8", row.control and "control", several)
     return ", ".join(part for part in told if part)
 
 

@@ -23,9 +23,10 @@ from prunebench.common.statistics import (
     holm,
     locate,
     of_draws,
+    over_trainings,
 )
 from prunebench.common.text import counted, listed, percent, points
-from prunebench.measuring.map_bootstrap import Scores
+from prunebench.measuring.map_bootstrap import Scores, mean_of
 
 GateMetric = Literal["latency", "accuracy", "memory"]
 Standing = Literal["holds", "not shown", "suspected"]
@@ -105,11 +106,23 @@ def paired_latency(
 
 
 def paired_accuracy(
-    name: str, candidate: Scores, baseline: Scores, images: int, limits: GateLimits
+    name: str,
+    candidate: Sequence[Scores],
+    baseline: Sequence[Scores],
+    images: int,
+    limits: GateLimits,
 ) -> Check:
-    """Check of two accuracies on the same images, resampled alike."""
-    draws = baseline.draws - candidate.draws
-    loss = of_draws(baseline.map50 - candidate.map50, draws, images)
+    """Check of two accuracies on the same images, resampled alike: the means of their trainings.
+
+    Between the same trainings nothing is left to the choice of them.
+    """
+    now, before = mean_of(candidate), mean_of(baseline)
+    loss = of_draws(before.map50 - now.map50, before.draws - now.draws, images)
+    pairs = zip(candidate, baseline, strict=False)
+    same = all(np.array_equal(one.draws, other.draws) for one, other in pairs)
+    if not same or len(candidate) != len(baseline):
+        trainings = ([one.map50 for one in each] for each in (candidate, baseline))
+        loss = over_trainings(loss, *trainings)
     return Check(name, "accuracy", loss, limits.map50_loss)
 
 

@@ -16,6 +16,7 @@ from typing import Literal
 from prunebench.common.cores import default_threads
 from prunebench.common.errors import InputError, StepError
 from prunebench.common.records import Record
+from prunebench.common.text import counted
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.records import Noise, Sample
@@ -56,6 +57,8 @@ class GateReport(Record):
         unchecked: Why accuracy was not compared, ``None`` where it was.
         images: Images the candidate was evaluated on.
         noise: What may have falsified the measurement.
+        trainings: Trainings behind the accuracies that were compared, of the candidate and the
+            baseline; 0 where it was not retrained.
     """
 
     candidate: str
@@ -65,6 +68,7 @@ class GateReport(Record):
     images: int
     noise: tuple[Noise, ...]
     result: GateResult
+    trainings: tuple[int, int] = (0, 0)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -79,6 +83,12 @@ class GateReport(Record):
         notes = [f"The host was noisy: {tell_noise(seen, Messages())}." for seen in self.noise]
         if self.unchecked is not None:
             notes.insert(0, f"Accuracy is not checked: {obstacles[self.unchecked]}.")
+        elif max(self.trainings) > 1:
+            own, others = (max(1, count) for count in self.trainings)
+            means = f"{counted(own, 'training')} of the candidate, {others} of the baseline"
+            notes.insert(0, f"Accuracies are means over trainings: {means}.")
+        elif any(self.trainings):
+            notes.insert(0, "One training of each retrained variant: another seed, other files.")
         return tuple(notes)
 
 
@@ -123,6 +133,7 @@ def run_gate(
         images=len(first.experiment.images),
         noise=tuple(gate.noise),
         result=decide(findings, confirmation),
+        trainings=(first.trainings, 0 if second is None else second.trainings),
     )
 
 
@@ -191,17 +202,19 @@ class _Gate:
                 peaks = {sample.round: sample.rss_peak_mb for sample in own}
                 checks.append(memory_check(name, count, peaks, most_mb))
         first = self.candidate.detections
-        second = None if self.baseline is None else self.baseline.detections
-        if self.unchecked is None and first is not None and second is not None:
+        second = () if self.baseline is None else self.baseline.detections
+        if self.unchecked is None:
             experiment = self.candidate.experiment
             ranking, seed = experiment.config.ranking, experiment.config.seed + attempt
-            with fitting_together(first.parent):
-                now = load_detections(first, ranking.metric)
-                resamples = Resamples(now.target_counts, ranking.bootstrap, seed)
-                scores = resamples.scores(now)
-            with fitting_together(second.parent):
-                recorded = resamples.scores(load_detections(second, ranking.metric))
-                found = paired_accuracy(name, scores, recorded, now.images, self.limits)
+            with fitting_together(first[0].parent):
+                now = [load_detections(path, ranking.metric) for path in first]
+                resamples = Resamples(now[0].target_counts, ranking.bootstrap, seed)
+                scores = [resamples.scores(one) for one in now]
+            with fitting_together(second[0].parent):
+                before = [load_detections(path, ranking.metric) for path in second]
+                recorded = [resamples.scores(one) for one in before]
+                images = now[0].images
+                found = paired_accuracy(name, scores, recorded, images, self.limits)
             checks.append(found)
         return checks
 
@@ -245,7 +258,7 @@ class _Gate:
 
 def _unchecked(candidate: Subject, baseline: Subject | None) -> Unchecked | None:
     """Why two accuracies say nothing about each other, if so."""
-    if baseline is None or candidate.detections is None or baseline.detections is None:
+    if baseline is None or not candidate.detections or not baseline.detections:
         return "no detections"
     both = candidate.experiment, baseline.experiment
     images = [(e.data_digest, e.split, len(e.images)) for e in both]

@@ -140,7 +140,15 @@ def tell_variant(variant: records.VariantRecord, m: Messages) -> str:
         parts += _budget(variant.budget, audit.structure.macs, m)
     if (int8 := variant.quantization) is not None:
         parts.append(m("made.int8", quantized=int8.quantized, layers=int8.layers))
+    if others := [f"{one.seed}" for one in variant.trainings if _is_another(one, audit)]:
+        parts.append(m("made.other_networks", seeds=m.listed(others)))
     return ", ".join(parts)
+
+
+def _is_another(training: records.VariantRecord, shipped: records.Audit) -> bool:
+    """Whether one of several trainings gave another network than the file that is shipped."""
+    found = training.audit
+    return found is not None and found.structure.widths != shipped.structure.widths
 
 
 def tell_left_alone(audit: records.Audit, m: Messages) -> str:

@@ -114,8 +114,9 @@ def doubts_of_retraining(
             if change.part == "retraining" and change.shown and change.gain.estimate < 0:
                 ends = {"name": change.after, "reference": change.before}
                 yield RetrainingHarmed(change=change.gain, **ends)
-    if trained:
-        yield OneTraining(names=tuple(v.name for v in trained))
+    once = tuple(v.name for v in trained if len(v.trainings) < 2)
+    if once:
+        yield OneTraining(names=once)
 
 
 def _is_unpruned(variant: MeasuredVariant) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from prunebench.common.records import Interval
-from prunebench.common.statistics import FEWEST_ROUNDS, Array, Footing, add, locate, of_draws
+from prunebench.common.statistics import FEWEST_ROUNDS, Footing, Location, add, locate
 from prunebench.config.sections import RankingConfig
 from prunebench.results.ranking import doubts, records
 from prunebench.results.ranking.advice import advise
@@ -22,6 +22,7 @@ from prunebench.results.ranking.compare import (
     display_interval,
     in_both_orders,
     log_map50,
+    map50_of,
     on_one_footing,
 )
 from prunebench.results.ranking.controls import against_controls
@@ -144,10 +145,7 @@ def _rows(
         reference = reference_of(variant, measured)
         loses_a_class = any(change.over_limit for change in changes)
         times, gain = _against(variant, origins.baseline, raws, config.level)
-        both = {
-            overlap: _map50(*map50, variant.images, config.level)
-            for overlap, map50 in variant.both.items()
-        }
+        both = {overlap: _map50(map50, config.level) for overlap, map50 in variant.both.items()}
         rss_mb = _rss_mb(variant, threads, config.level)
         keeps_accuracy, judged_against = _keeps_accuracy(variant, origins, raws, config)
         rows.append(
@@ -158,7 +156,7 @@ def _rows(
                 parameters=variant.parameters,
                 verdict=variant.verdict,
                 size_mb=variant.size_mb,
-                map50=_map50(variant.map50, variant.map50_draws, variant.images, config.level),
+                map50=_map50(map50_of(variant), config.level),
                 latency_ms=footings.latency.level(name).ratio(config.level),
                 fps=per_second,
                 cpu_ms=None if cpu is None else cpu.level(name).ratio(config.level),
@@ -178,6 +176,7 @@ def _rows(
                 ),
                 less_efficient_than=tuple(o for o in names if ("efficiency", o, name) in wins),
                 rounds=_rounds_of(variant, threads),
+                trainings=len(variant.trainings) or 1,
                 control=variant.control,
                 int8=variant.quantized,
                 times_baseline=times,
@@ -197,9 +196,10 @@ def _cpu_footing(measured: Sequence[MeasuredVariant], threads: int) -> Footing[s
     return Footing(rounds) if all(rounds.values()) else None
 
 
-def _map50(map50: float, draws: Array, images: int, level: float) -> Interval:
-    found = of_draws(map50, draws, images).interval(level)
-    return Interval(estimate=map50, low=max(found.low, 0.0), high=min(found.high, 1.0), level=level)
+def _map50(location: Location, level: float) -> Interval:
+    found = location.interval(level)
+    ends = max(found.low, 0.0), min(found.high, 1.0)
+    return Interval(estimate=found.estimate, low=ends[0], high=ends[1], level=level)
 
 
 def _holding(estimate: float, found: Interval) -> Interval:

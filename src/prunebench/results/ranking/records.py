@@ -154,6 +154,7 @@ class RankedVariant(Record):
         tied_with: Variants it cannot be told apart from in efficiency.
         less_efficient_than: Variants shown to be more efficient.
         rounds: Rounds its latency rests on.
+        trainings: Trainings whose mean its mAP50 is; the rest is of the one file that is shipped.
         control: Which control it is, ``None`` where it is none.
         int8: Whether its file computes in INT8.
         times_baseline: Its end-to-end FPS by the baseline's, paired by round; ``None`` for the
@@ -181,6 +182,7 @@ class RankedVariant(Record):
     pareto: Pareto
     tied_with: tuple[str, ...]
     rounds: int
+    trainings: int = 1
     cpu_ms: Interval | None = None
     rss_mb: Interval | None = None
     keeps_memory: Shown | None = None

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FIELDS = columns_of(RankedVariant)
-NUMBERS = ("size_mb", "map50_per_fps", "rounds", *(n for n in OF_THE_RANKING if n != "metric"))
+NUMBERS = (
+    *("size_mb", "map50_per_fps", "rounds", "trainings"),
+    *(n for n in OF_THE_RANKING if n != "metric"),
+)
 NEEDED = (*NUMBERS, *ends_of(*(name for name in FIELDS.intervals if name in FIELDS.needed)))
 OPTIONAL = ("params", LIMIT, *(end for end in ends_of(*FIELDS.intervals) if end not in NEEDED))
 OTHERS = (*FIELDS.names, *FIELDS.records, *FIELDS.plain)

@@ -151,13 +151,15 @@ def _against(run: ReportedRun, row: RankedVariant, m: Messages) -> list[str]:
 
 def _basis(run: ReportedRun, m: Messages) -> str:
     images = max((v.accuracy.images for v in run.variants if v.accuracy is not None), default=0)
-    return m(
+    basis = m(
         "answer.basis",
         threads=m.counted("threads", run.ranking.threads),
         rounds=m.counted("rounds", run.outcome.rounds),
         images=m.counted("images", images),
         level=f"{100 * run.ranking.level:g}",
     )
+    trainings = max((row.trainings for row in run.ranking.rows), default=1)
+    return basis if trainings == 1 else f"{basis} {m('answer.trainings', n=trainings)}"
 
 
 def _certainty(run: ReportedRun, use: Use, row: RankedVariant, m: Messages) -> tuple[str, ...]:

@@ -77,8 +77,7 @@ def round_verdict(run: ReportedRun, effect: Effect, m: Messages) -> str:
 def _strategy_row(run: ReportedRun, effect: Effect, m: Messages) -> tuple[doc.Cell, ...]:
     verdict = run.ranking.row(effect.variant).verdict
     grown, speed = effect.parameters_percent, effect.speed.percent
-    # Its own training and those it goes on from.
-    minutes = sum(training.minutes for training in run.retrainings(effect.variant))
+    minutes = run.minutes(effect.variant)
     retention = (
         None
         if speed is None
