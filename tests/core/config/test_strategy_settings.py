@@ -73,7 +73,7 @@ def test_another_packages_strategy_is_configured_like_a_built_in_one() -> None:
     [
         ({"head-only": {"layers": 0}}, r"retrain\.strategies\.head-only\.layers: .*got 0"),
         ({"head-only": {"depth": 1}}, r"unknown key retrain\.strategies\.head-only\.depth"),
-        ({"tail-only": {}}, "unknown strategy 'tail-only', use standard or preserving or broken"),
+        ({"tail-only": {}}, "unknown strategy 'tail-only', use standard or preserving or qat or broken"),
         ({"broken": {}}, "'broken' cannot be imported from no_such_module:Strategy"),
         ({"preserving": {"destill": True}}, r"did you mean retrain\.strategies\.preserving\.dist"),
         ({"preserving": {"lr0": 2}}, r"retrain\.strategies\.preserving\.lr0: .*got 2"),
