@@ -106,7 +106,8 @@ def test_no_step_changes_a_module_or_asks_the_network(
     )
     model = home / "pruned" / pruned.checkpoint.path
     for strategy, settings, kept in (
-        ("preserving", {"distill": True}, True),
+        ("preserving", {"distill": "features"}, True),
+        ("preserving", {"distill": "predictions"}, True),
         ("standard", {}, False),
     ):
         folder = home / strategy

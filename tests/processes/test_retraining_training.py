@@ -437,15 +437,18 @@ def test_segmentation_keeps_its_structure(train: Train, tmp_path: Path) -> None:
     assert "metrics/mAP50(M)" in done.result.metrics
 
 
+@pytest.mark.parametrize(
+    ("what", "loss"), [("features", "dis_loss"), ("predictions", "teacher_loss")]
+)
 def test_distillation_keeps_the_structure_and_continues(
-    pruned: Path, unpruned: Path, data_yaml: Path, tmp_path: Path
+    what: str, loss: str, pruned: Path, unpruned: Path, data_yaml: Path, tmp_path: Path
 ) -> None:
     arguments = request(
         pruned,
         data_yaml,
         "preserving",
         teacher=str(unpruned),
-        settings={"distill": True, "distill_warmup_epochs": 1},
+        settings={"distill": what, "distill_warmup_epochs": 1},
     )
     with pytest.raises(StepError, match="Interrupted"):
         run(arguments, tmp_path, interrupt_after_first_epoch)
@@ -455,7 +458,7 @@ def test_distillation_keeps_the_structure_and_continues(
     assert tensor_shapes(network) == tensor_shapes(load_checkpoint(pruned))
     assert not any(module._forward_hooks for module in network.modules())
     header, *rows = (tmp_path / "curves.csv").read_text().splitlines()
-    losses = [float(row.split(",")[header.split(",").index("train/dis_loss")]) for row in rows]
+    losses = [float(row.split(",")[header.split(",").index(f"train/{loss}")]) for row in rows]
     assert all(loss > 0 for loss in losses)
     # The weight was half in the first epoch and is whole in the second.
     assert losses[1] / losses[0] == pytest.approx(2, rel=0.3)
@@ -464,7 +467,7 @@ def test_distillation_keeps_the_structure_and_continues(
 def test_distillation_without_a_teacher_is_refused(
     pruned: Path, data_yaml: Path, tmp_path: Path
 ) -> None:
-    arguments = request(pruned, data_yaml, "preserving", settings={"distill": True})
+    arguments = request(pruned, data_yaml, "preserving", settings={"distill": "features"})
     with pytest.raises(ConfigError, match="teacher"):
         run(arguments, tmp_path, Recorder())
 

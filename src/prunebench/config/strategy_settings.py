@@ -85,13 +85,24 @@ class PreservingSettings(TrainingSettings):
     """Settings of ``preserving``: training that keeps the pruned structure."""
 
     lr0: float = Field(0.001, gt=0, le=1, description="Initial learning rate.")
-    distill: bool = Field(False, description="The unpruned baseline teaches the pruned network.")
-    distill_weight: float = Field(
-        6.0, gt=0, le=1000, description="Weight of the distillation loss (Ultralytics' dis)."
+    distill: Literal["none", "features", "predictions"] = Field(
+        "none", description="What the unpruned baseline teaches the pruned network."
+    )
+    distill_weight: float | None = Field(
+        None,
+        gt=0,
+        le=1000,
+        description="Weight of the distillation loss; null: 1 for predictions, and for features 6 "
+        "(Ultralytics' dis).",
     )
     distill_warmup_epochs: float = Field(
         0.0, ge=0, le=10_000, description="Epochs over which that weight grows linearly from 0."
     )
+
+    @property
+    def teacher_weight(self) -> float:
+        """The weight of the distillation loss, chosen or by its kind."""
+        return self.distill_weight or {"features": 6.0}.get(self.distill, 1.0)
 
 
 class QatSettings(PreservingSettings):

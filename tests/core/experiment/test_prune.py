@@ -84,7 +84,7 @@ def test_the_sparse_network_takes_the_baselines_place_in_every_later_step() -> N
                 "imgsz": 96,
                 "batch": 3,
                 "patience": 5,
-                "strategies": {"preserving": {"lr0": 0.004, "nbs": 3, "distill": True}},
+                "strategies": {"preserving": {"lr0": 0.004, "nbs": 3, "distill": "predictions"}},
             },
         }
     )
