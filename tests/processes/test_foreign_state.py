@@ -110,7 +110,7 @@ def test_no_step_changes_a_module_or_asks_the_network(
         ("preserving", {"distill": "predictions"}, True),
         ("standard", {}, False),
     ):
-        folder = home / strategy
+        folder = home / settings.get("distill", strategy)
         folder.mkdir()
         asked_for = request(model, data, strategy, epochs=1, settings=settings, teacher=str(given))
         result = retrain.run(asked_for, folder, ignore)
