@@ -7,7 +7,8 @@ The shipped network is pruned once per seed (35 % of the channels, counted, so t
 for it) and retrained for the same epochs on the same images: by ``preserving``, with ReLU in place
 of SiLU, by ``qat``. Accuracy is that of the exported float file and of its INT8 sibling, on the
 demo's test images; speed, model only, is that of the first seed's files, measured side by side on
-one thread. Changes are means over the seeds, with the smallest and the largest.
+one thread. Changes, of mAP50 and below it of mAP50-95, are means over the seeds, with the smallest
+and the largest.
 
 Finished steps are kept in ``--out``: the same command goes on where it was ended.
 """
@@ -112,16 +113,19 @@ def model_times(
 
 
 def change(by_seed: list[dict[str, VariantRecord]], name: str, reference: str) -> str:
-    """Points of mAP50: the mean over the seeds, the smallest and the largest."""
-    found = [100 * (map50(made[name]) - map50(made[reference])) for made in by_seed]
-    return f"{np.mean(found):+.1f} ({min(found):+.1f} to {max(found):+.1f})"
+    """Points of mAP50 and of mAP50-95: the mean over the seeds, the smallest and the largest."""
+    lines = []
+    for metric in ("map50", "map50_95"):
+        gaps = [points(made[name], metric) - points(made[reference], metric) for made in by_seed]
+        lines.append(f"{np.mean(gaps):+.1f} ({min(gaps):+.1f} to {max(gaps):+.1f})")
+    return "\n".join(lines)
 
 
-def map50(variant: VariantRecord) -> float:
-    """mAP50, 0..1."""
+def points(variant: VariantRecord, metric: str) -> float:
+    """Of a figure of its accuracy, 0..100."""
     if variant.accuracy is None:
         sys.exit(f"{variant.name} has no accuracy")
-    return variant.accuracy.map50
+    return 100 * float(getattr(variant.accuracy, metric))
 
 
 def main() -> int:
@@ -140,7 +144,13 @@ def main() -> int:
     runs = [make(configuration(options, seed)) for seed in range(options.seeds)]
     by_seed = [made for _, made in runs]
     ms = model_times(*runs[0], options.rounds)
-    columns = ("variant", "mAP50", "against its float file", f"against {REFERENCE}, float or INT8")
+    columns = (
+        "variant",
+        "mAP50",
+        "mAP50-95",
+        "against its float file",
+        f"against {REFERENCE}, float or INT8",
+    )
     speeds = ("times as fast as the baseline", f"as {REFERENCE}{INT8}")
     height, width = options.imgsz
     table = Table(
@@ -151,13 +161,17 @@ def main() -> int:
         title_justify="left",
     )
     for name in by_seed[0]:
+        means = [
+            f"{np.mean([points(made[name], metric) for made in by_seed]):.1f}"
+            for metric in ("map50", "map50_95")
+        ]
         own = INT8 if name.endswith(INT8) else ""
         fast = (
             ratio_interval(ms[other], ms[name], 0.95) for other in ("baseline", REFERENCE + INT8)
         )
         table.add_row(
             name,
-            f"{np.mean([map50(made[name]) for made in by_seed]):.3f}",
+            *means,
             change(by_seed, name, name.removesuffix(INT8)) if own else "",
             change(by_seed, name, REFERENCE + own),
             *(f"{one.estimate:.2f} [{one.low:.2f}, {one.high:.2f}]" for one in fast),
