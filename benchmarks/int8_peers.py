@@ -39,7 +39,6 @@ from prunebench.common.statistics import interval
 from prunebench.config.sections import AccuracyConfig, QuantizeConfig
 from prunebench.data.dataset import Dataset, images_of, resolve_dataset
 from prunebench.measuring import accuracy, inference
-from prunebench.measuring.host.fingerprint import kernel_block
 from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
 from prunebench.measuring.latency.intervals import ratio_interval
 from prunebench.measuring.map_bootstrap import Detections, Resamples
@@ -205,7 +204,7 @@ def compare(options: argparse.Namespace, scenes: Dataset, folder: Path) -> Table
         layers = ""
         if kind is OnnxNetwork:
             asked = Profiled(
-                onnx=str(path), baseline=str(path), threads=1, session=SESSION, block=kernel_block()
+                onnx=str(path), baseline=str(path), threads=1, session=SESSION, block=1
             )
             profile = diagnose(asked, folder, lambda event: None).variant
             layers = f"{profile.quantized} of {profile.convolutions}"

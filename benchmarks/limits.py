@@ -26,7 +26,6 @@ from rich.table import Table
 
 from prunebench.common.records import sha256_of
 from prunebench.config.sections import LatencyConfig
-from prunebench.measuring.host.fingerprint import kernel_block
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
@@ -137,9 +136,7 @@ def look_at(name: str, imgsz: tuple[int, int], folder: Path, rounds: int) -> lis
     medians = round_medians(read_samples(folder / "latency" / result.samples.path), "model")
     found = []
     for label, path in files.items():
-        request = Request(
-            onnx=str(path), baseline=str(path), threads=1, session=SESSION, block=kernel_block()
-        )
+        request = Request(onnx=str(path), baseline=str(path), threads=1, session=SESSION, block=1)
         profile = run(request, folder, lambda event: None).variant
         ms = float(np.median([*medians[label.replace(" ", "-"), 1].values()]))
         found.append(Found(label, ms, profile))

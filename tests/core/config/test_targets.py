@@ -155,6 +155,13 @@ def test_the_nearest_is_said_where_the_steps_are_too_coarse() -> None:
     assert (found.point, found.met) == (2, False) or (found.point, found.met) == (1, False)
 
 
+def test_a_target_that_needs_no_pruning_is_named() -> None:
+    """As where the unpruned network in INT8 is faster than what is asked of the pruned one."""
+    times = [0.43, 0.42, 0.35, 0.3]
+    with pytest.raises(StepError, match=r"int8-2x needs no pruning: the widest .* is 2\.38x"):
+        find_point(times, lambda i: timed(times[i]), parse_goal("2x int8"), lambda sentence: None)
+
+
 def test_a_target_beyond_the_narrowest_network_is_named() -> None:
     times = [1.0, 0.9, 0.5]
     with pytest.raises(StepError, match=r"3x cannot be reached: .* 2\.00x as fast"):

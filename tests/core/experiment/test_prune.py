@@ -19,6 +19,7 @@ from prunebench.experiment.plan import plan_variants
 from prunebench.experiment.prune import prune
 from prunebench.measuring.host.block import Block
 from prunebench.steps.cache import StepRun
+from prunebench.variants.pruning import alignment
 
 INPUTS = {"checkpoint": "of the baseline", "data_yaml": "of the data"}
 
@@ -103,6 +104,17 @@ def test_the_sparse_network_takes_the_baselines_place_in_every_later_step() -> N
     # Where the files of the stages lie is no part of the step's key.
     stage = later[-1][1].stage_training
     assert (stage.checkpoint, stage.data_yaml, stage.teacher) == ("", "", None)
+
+
+@pytest.mark.parametrize(
+    ("target", "numbers"), [("2x", "float"), ("4x int8", "int8"), (["2x", "4x int8"], "float")]
+)
+def test_the_block_is_that_of_the_file_that_the_targets_are_of(
+    target: Any, numbers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alignment, "measure_block", lambda latency, numbers: numbers)
+    config = parse_config({"model": "best.pt", "prune": {"target": target}})
+    assert alignment.block_for(config.prune, config.latency) == numbers
 
 
 def test_a_target_of_the_int8_file_is_refused_where_int8_does_not_pay(

@@ -6,12 +6,17 @@ import math
 
 from prunebench.config.pruning import PruneConfig
 from prunebench.config.sections import LatencyConfig
-from prunebench.measuring.host.block import Block, measure_block
+from prunebench.measuring.host.block import Block, Numbers, measure_block
 
 
 def block_for(settings: PruneConfig, latency: LatencyConfig) -> Block | None:
-    """This host's block, where the widths are to be rounded to it."""
-    return measure_block(latency) if settings.round_to == "auto" else None
+    """This host's block, where the widths are to be rounded to it.
+
+    That of INT8 kernels where every target is one of an INT8 file.
+    """
+    int8 = all(goal.int8 for goal in settings.goals)
+    numbers: Numbers = "int8" if int8 else "float"
+    return measure_block(latency, numbers) if settings.round_to == "auto" else None
 
 
 def round_to_of(settings: PruneConfig, block: Block | None) -> int | None:

@@ -52,7 +52,8 @@ def find_point(
     network. It falls along the path, but not at every step.
 
     Raises:
-        StepError: Even the last point is slower than the target.
+        StepError: Even the last point is slower than the target, or the first pruned one is
+            shown to be faster.
     """
     tried: dict[int, Timed] = {}
 
@@ -75,6 +76,14 @@ def find_point(
                 "prune",
                 f"the target {goal.label} cannot be reached: the narrowest network there is "
                 f"{_sentence(tried[last])}",
+            )
+        ratio = tried[index].ratio
+        shown = off(index) + math.log(ratio.high / ratio.estimate)
+        if index == 1 and shown < -math.log1p(TOLERANCE):
+            raise StepError(
+                "prune",
+                f"the target {goal.label} needs no pruning: the widest network that is pruned is "
+                f"{_sentence(tried[1])}",
             )
         if abs(off(index)) <= math.log1p(AIM):
             break
