@@ -91,11 +91,11 @@ def run_experiment(config: Config) -> State[Any]:
             wait([future for chain in finished.values() for future in chain.values()])
         variants = [_collected(planned, finished[planned.name]) for planned in plan]
         latency = measure(experiment, variants)
-        diagnoses = diagnose(experiment, variants, latency)
-        ranking = rank_variants(experiment, variants, latency, diagnoses)
         columns = [
             measure_on_cores(experiment, variants, cores) for cores in config.latency.cores[1:]
         ]
+        diagnoses = diagnose(experiment, variants, latency)
+        ranking = rank_variants(experiment, variants, latency, diagnoses)
         log_ranking(ranking)
         publish(experiment.folder, variants, ranking)
         publish_latency(ranking)

@@ -55,6 +55,7 @@ def soak_of(
 def parts_of(samples: Sequence[Sample]) -> tuple[list[int], list[int]]:
     """Rounds of the first minute, but no fewer than a ranking needs, and of the last third.
 
+    Of a load that is shorter than three minutes the first third stands for the first minute.
     Time is what the rounds took, so that a pause of an interrupted measurement counts for none.
     """
     spent: dict[int, float] = {}
@@ -63,7 +64,7 @@ def parts_of(samples: Sequence[Sample]) -> tuple[list[int], list[int]]:
     rounds = sorted(spent)
     begun = dict(zip(rounds, np.cumsum([0.0, *(spent[r] for r in rounds)]), strict=False))
     whole = sum(spent.values())
-    first = [r for r in rounds if begun[r] < BEGINNING_S]
+    first = [r for r in rounds if begun[r] < min(BEGINNING_S, whole / 3)]
     first += [r for r in rounds if r not in first][: max(0, FEWEST_ROUNDS - len(first))]
     return first, [r for r in rounds if begun[r] >= whole * 2 / 3]
 

@@ -64,6 +64,7 @@ def rounds_of(*seconds: float) -> list[Sample]:
         # A ranking needs three rounds, however long they take.
         ([100] * 9, [0, 1, 2], [6, 7, 8]),
         ([5] * 36, list(range(12)), list(range(24, 36))),
+        ([2] * 12, [0, 1, 2, 3], [8, 9, 10, 11]),
     ],
 )
 def test_the_parts_are_the_first_minute_and_the_last_third(
