@@ -275,7 +275,7 @@ def test_a_class_of_cores_is_kept_to(
 def test_load_lasts_as_long_as_asked_and_shows_a_quota_that_falls(
     models: list[Target], tmp_path: Path
 ) -> None:
-    """Rounds go on beyond the most there are; a fifth of a core from the middle on stretches the times."""
+    """Rounds go on beyond the most there are; a fifth of a core later on stretches the times."""
     config = QUICK.model_copy(update={"soak_minutes": 0.1, "seconds": 0.1})
     with cpu_quota_group() as set_quota:
         lowered = []
