@@ -166,6 +166,7 @@ def test_the_card_tells_the_file_from_the_mean(run: tuple[Path, RunRanking]) -> 
     accuracy = variant_of(run[0]).accuracy
     assert accuracy is not None
     assert f"value: {round(accuracy.map50, 4)}" in card
+    assert f"its own mAP50 is {accuracy.map50:.3f}." in card
 
 
 def test_compare_says_what_is_a_mean(tmp_path: Path) -> None:
