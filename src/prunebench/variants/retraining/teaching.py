@@ -74,5 +74,6 @@ def difference(predictions: Any, taught: Any, gains: tuple[float, float]) -> tor
         ).sum(2)
     else:
         of_boxes = (boxes - others).abs()[:, :, 0]
-    of_both: torch.Tensor = gains[0] * of_scores.sum() + gains[1] * (of_boxes.mean(1) * seen).sum()
-    return of_both / seen.sum().clamp(min=1)
+    of_both = gains[0] * of_scores.sum() + gains[1] * (of_boxes.mean(1) * seen).sum()
+    mean: torch.Tensor = of_both / seen.sum().clamp(min=1)
+    return mean
