@@ -3,12 +3,11 @@
     python benchmarks/int8_training.py [--seeds 3] [--epochs 16] [--activation relu] [--qat]
                                        [--imgsz 96x160] [--rounds 12] [--out FOLDER]
 
-The shipped network is pruned once per seed (35 % of the channels, counted, so that nothing is timed
-for it) and retrained for the same epochs on the same images: by ``preserving``, with ReLU in place
-of SiLU, by ``qat``. Accuracy is that of the exported float file and of its INT8 sibling, on the
-demo's test images; speed, model only, is that of the first seed's files, measured side by side on
-one thread. Changes, of mAP50 and below it of mAP50-95, are means over the seeds, with the smallest
-and the largest.
+The shipped network is pruned once per seed (35 % of the channels) and retrained for the same epochs
+on the same images: by ``preserving``, with ReLU in place of SiLU, by ``qat``. Accuracy is that of
+the exported float file and of its INT8 sibling, on the demo's test images; speed, model only, is
+that of the first seed's files, measured side by side on one thread. Changes, of mAP50 and below it
+of mAP50-95, are means over the seeds, with the smallest and the largest.
 
 Finished steps are kept in ``--out``: the same command goes on where it was ended.
 """
