@@ -25,6 +25,7 @@ from pydantic import (
 from prunebench.common.errors import ConfigError
 from prunebench.config.mlflow import MlflowConfig
 from prunebench.config.pruning import PruneConfig
+from prunebench.config.ranking import RankingConfig
 from prunebench.config.sections import (
     AccuracyConfig,
     Alternative,
@@ -34,7 +35,6 @@ from prunebench.config.sections import (
     ImageConfig,
     LatencyConfig,
     QuantizeConfig,
-    RankingConfig,
     RetrainConfig,
     Section,
     each_once,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
@@ -14,7 +13,6 @@ from pydantic import PrivateAttr, ValidationError
 
 from prunebench.common.cores import usable_cores
 from prunebench.common.errors import (
-    CheckpointError,
     ConfigError,
     DatasetError,
     EnvironmentMismatch,
@@ -45,6 +43,7 @@ from prunebench.experiment.plan import (
     plan_variants,
     size_notes,
 )
+from prunebench.experiment.requirements import check_engine, require_checkpoint, require_loggers
 from prunebench.measuring.host.block import Block
 from prunebench.measuring.host.fingerprint import cpu_flags, cpus_of, int8_obstacle
 from prunebench.results.history.store import Store, default_url
@@ -377,25 +376,6 @@ def _check_single_cls(info: CheckpointInfo, dataset: Dataset, single_cls: bool) 
         )
 
 
-def require_loggers(loggers: Sequence[str]) -> None:
-    """Refuse, with a ConfigError, a tracker that is not installed: nothing would be logged."""
-    for logger in loggers:
-        package = {"comet": "comet_ml"}.get(logger, logger)
-        if importlib.util.find_spec(package) is None:
-            raise ConfigError(
-                f"{logger} is not installed",
-                where="retrain.loggers",
-                fix=f"install it (pip install {package}) or leave it out",
-            )
-
-
-def require_checkpoint(path: Path) -> None:
-    """Refuse, with a CheckpointError, a checkpoint that is not there."""
-    if not path.is_file():
-        fix = "check the path of `model`"
-        raise CheckpointError("the checkpoint does not exist", where=path, fix=fix)
-
-
 def check_int8_targets(config: Config) -> None:
     """Refuse, with an EnvironmentMismatch, an INT8 file's target where INT8 is known not to pay."""
     flags = cpu_flags()
@@ -406,12 +386,3 @@ def check_int8_targets(config: Config) -> None:
                 f"the target {goal.label} is that of an INT8 file. {obstacle}",
                 fix="give a target of the float file, or run where it does",
             )
-
-
-def check_engine(config: Config) -> None:
-    """Refuse, with an EnvironmentMismatch, to start on a Dask cluster without its packages."""
-    if config.engine == "dask" and importlib.util.find_spec("prefect_dask") is None:
-        raise EnvironmentMismatch(
-            "engine is dask, and prefect-dask is not installed",
-            fix="install it with: pip install 'prunebench[dask]'",
-        )

@@ -11,7 +11,7 @@ import pytest
 from prunebench.common.errors import EnvironmentMismatch
 from prunebench.common.versions import check_versions, in_series
 from prunebench.config.loading import Config
-from prunebench.experiment.prepare import check_engine
+from prunebench.experiment.requirements import check_engine
 from prunebench.measuring.host import doctor
 from prunebench.measuring.host.doctor import Finding, examine
 

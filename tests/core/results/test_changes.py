@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from report_kit import LOADED, MIXED, Maker, make_run
 
 from prunebench.common.text import points
-from prunebench.config.sections import Beside, Control, RankingConfig
+from prunebench.config.ranking import RankingConfig
+from prunebench.config.sections import Beside, Control
 from prunebench.results.messages.catalogue import Messages, languages
 from prunebench.results.messages.sentences import headline, tell
 from prunebench.results.ranking.controls import shippable

@@ -10,7 +10,7 @@ import pytest
 from scipy import special, stats
 
 from prunebench.common.statistics import Array
-from prunebench.config.sections import RankingConfig
+from prunebench.config.ranking import RankingConfig
 from prunebench.measuring.map_bootstrap import Detections, Resamples
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import tell

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from prunebench.common.records import Grounds, Interval, Verdict
 from prunebench.common.statistics import locate
 from prunebench.common.text import percent, points
-from prunebench.config.sections import Control, RankingConfig
+from prunebench.config.ranking import RankingConfig
+from prunebench.config.sections import Control
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import Fact, tell
 from prunebench.results.ranking.doubts import (

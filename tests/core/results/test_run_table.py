@@ -16,7 +16,8 @@ from rich.console import Console
 from prunebench.cli.views.ranking import ranking_view, run_table_view
 from prunebench.common.errors import TableError
 from prunebench.common.records import Judgement, Verdict
-from prunebench.config.sections import Control, RankingConfig
+from prunebench.config.ranking import RankingConfig
+from prunebench.config.sections import Control
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import headline
 from prunebench.results.ranking.measured import MeasuredVariant

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from prunebench.common.statistics import add, of_draws, of_trainings
-from prunebench.config.sections import RankingConfig
+from prunebench.config.ranking import RankingConfig
 from prunebench.results.ranking.doubts import OneTraining
 from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.ranking.rank import rank

@@ -28,7 +28,7 @@ from prunebench.common.statistics import (
     of_draws,
     over_trainings,
 )
-from prunebench.config.sections import RankingConfig
+from prunebench.config.ranking import RankingConfig
 from prunebench.measuring.map_bootstrap import Indices, Scores, effective_images
 from prunebench.results.ranking.changes import Origins
 from prunebench.results.ranking.compare import FEWEST_IMAGES

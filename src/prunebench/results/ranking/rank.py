@@ -8,7 +8,7 @@ import numpy as np
 
 from prunebench.common.records import Interval
 from prunebench.common.statistics import FEWEST_ROUNDS, Footing, Location, add, locate
-from prunebench.config.sections import RankingConfig
+from prunebench.config.ranking import RankingConfig
 from prunebench.results.ranking import doubts, records
 from prunebench.results.ranking.advice import advise
 from prunebench.results.ranking.changes import Origins, changes_of, doubts_of_retraining
