@@ -1,8 +1,9 @@
-"""Equal parameters, other widths: what alignment and allocation are worth in latency.
+"""What a block of channels is worth: convolutions at each width, and networks of equal parameters.
 
-The shipped yolov8n (7 classes) is pruned to the same number of parameters with widths of any size,
-multiples of 8 and of 16, and by the latency-aware allocation; all are measured in one measurement.
-Weights play no part in it: nothing is retrained.
+The first table is what `prune.round_to: auto` goes by on this host. For the second the shipped
+yolov8n (7 classes) is pruned to the same number of parameters with widths of any size and multiples
+of 4, 8 and 16; all networks, in float and in INT8, are timed in one measurement. Weights play no
+part in it: nothing is retrained.
 
     python benchmarks/alignment.py
 """
@@ -12,112 +13,102 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from kit import CHECKPOINT, OPSET, show
+from kit import CHECKPOINT, OPSET, host_line, show, size, write_scenes
 from rich.console import Console
 from rich.table import Table
 
 from prunebench.common.records import sha256_of
-from prunebench.config.pruning import Allocation
 from prunebench.config.sections import LatencyConfig
 from prunebench.config.targets import parse_goal
-from prunebench.data.dataset import resolve_dataset
-from prunebench.measuring.host.fingerprint import fingerprint, kernel_block
+from prunebench.measuring.host.block import PAID, Numbers, cost_of_steps, measure_block
 from prunebench.measuring.latency.intervals import ratio_interval
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.session import SessionSettings
 from prunebench.results.messages.catalogue import Messages
-from prunebench.results.messages.observations import tell_noise
-from prunebench.steps.child import run_child
+from prunebench.results.messages.observations import tell_block, tell_noise
 from prunebench.variants.checkpoint import load_checkpoint
-from prunebench.variants.pruning import costs, sensitivity
-from prunebench.variants.pruning.allocation import Measurements, allocate, read_measurements
+from prunebench.variants.int8.quantizer import Quantizer
+from prunebench.variants.pruning.allocation import allocate
 from prunebench.variants.pruning.pruner import open_network
 from prunebench.variants.pruning.shapes import shapes_of
 from prunebench.variants.pruning.timing import Stopwatch
 
-Case = tuple[str, Allocation, int | None]
-
-CASES: tuple[Case, ...] = (
-    ("uniform, any width", "uniform", None),
-    ("uniform, multiples of 8", "uniform", 8),
-    ("uniform, multiples of 16", "uniform", 16),
-    ("latency-aware, this host's block", "latency-aware", kernel_block()),
-)
+BLOCKS = (None, 4, 8, 16)
+STEPS = (1, 2, 4, 8)
 
 
 def main() -> None:
-    """Print parameters, MACs and the speed of every case."""
+    """Print what a step of a width costs, and the speed of every network."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--parameters", default="1.72M")
-    parser.add_argument("--height", type=int, default=192)
-    parser.add_argument("--width", type=int, default=320)
+    parser.add_argument("--parameters", default="1.1M")
+    parser.add_argument("--size", default="96x160", help="height x width in pixels")
     options = parser.parse_args()
-    imgsz = (options.height, options.width)
-    config = LatencyConfig(threads=(1,), paced=False)
+    imgsz, config = size(options.size), LatencyConfig(threads=(1,), paced=False)
+    console = Console(width=120)
+    _print_steps(console, config)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        measured = _measurements(folder, imgsz, config)
-        stopwatch = Stopwatch(CHECKPOINT, (), imgsz, OPSET, config, folder)
-        rows: list[dict[str, Any]] = [{"name": "unpruned", "onnx": folder / "baseline.onnx"}]
-        for title, allocation, block in CASES:
-            network: Any = load_checkpoint(CHECKPOINT)
-            opened = open_network(network)
-            shapes = shapes_of(opened.graph, imgsz)
-            goal = parse_goal(f"{options.parameters} parameters")
-            found = allocate(opened, shapes, goal, allocation, block=block, measurements=measured)
-            rows.append(
-                {
-                    "name": title,
-                    "onnx": stopwatch.candidate(found.kept, block),
-                    "parameters": shapes.parameters(found.kept),
-                    "macs": shapes.macs(found.kept),
-                }
-            )
-            rows[0] |= {"parameters": shapes.parameters_now, "macs": shapes.macs_now}
-        _print(rows, folder, imgsz, config)
+        networks = list(_networks(folder, options.parameters, imgsz, config))
+        _print_networks(console, networks, folder, imgsz, config)
 
 
-def _measurements(folder: Path, imgsz: tuple[int, int], config: LatencyConfig) -> Measurements:
-    data = resolve_dataset("scenes", cache_dir=folder / "data")
-    asked = {"checkpoint": str(CHECKPOINT), "ignore": (), "imgsz": imgsz}
-    table = run_child(
-        "costs",
-        costs.Request(
-            **asked,
-            block=kernel_block(),
-            threads=1,
-            session=SessionSettings.of(config),
-            host=fingerprint(SessionSettings.of(config)).digest(),
-        ),
-        folder / "costs",
-        threads=1,
-        on_event=show,
-    )
-    curves = run_child(
-        "sensitivity",
-        sensitivity.Request(**asked, data_yaml=str(data.yaml), importance="magnitude", seed=0),
-        folder / "curves",
-        threads=2,
-        on_event=show,
-    )
-    return read_measurements(
-        folder / "costs" / table["table"]["path"], folder / "curves" / curves["curves"]["path"]
-    )
+def _print_steps(console: Console, config: LatencyConfig) -> None:
+    title = f"cost of steps to the next multiple, by their arithmetic (a block ends at {PAID:g})"
+    table = Table(title=title, title_justify="left")
+    for column in ("numbers", *(f"{step} to {2 * step}" for step in STEPS), "block"):
+        table.add_column(column)
+    blocks = [measure_block(config, numbers) for numbers in get_args(Numbers)]
+    for block in blocks:
+        costs = (f"{cost_of_steps(block.microseconds, step):.2f}" for step in STEPS)
+        table.add_row(block.numbers, *costs, str(block.channels))
+    console.print(table)
+    for block in blocks:
+        console.print(tell_block(block, Messages()))
 
 
-def _print(
-    rows: list[dict[str, Any]], folder: Path, imgsz: tuple[int, int], config: LatencyConfig
+def _networks(
+    folder: Path, parameters: str, imgsz: tuple[int, int], config: LatencyConfig
+) -> Iterator[dict[str, Any]]:
+    """Each network in float and in INT8, which follows its float file."""
+    session, scenes = SessionSettings.of(config), write_scenes(folder)
+    stopwatch = Stopwatch(CHECKPOINT, (), imgsz, OPSET, "exact", config, folder)
+    for block in BLOCKS:
+        opened = open_network(load_checkpoint(CHECKPOINT))
+        shapes = shapes_of(opened.graph, imgsz)
+        goal = parse_goal(f"{parameters} parameters")
+        kept = allocate(opened, shapes, goal, "uniform", block=block).kept
+        onnx = stopwatch.candidate(kept, block)
+        work = folder / f"int8-{block}"
+        work.mkdir()
+        quantizer = Quantizer(onnx, imgsz, "u8", session, work)
+        quantizer.calibrate(scenes, lambda event: None)
+        widths = "any width" if block is None else f"multiples of {block}"
+        for numbers, file in (("float", onnx), ("int8", quantizer.write("all"))):
+            row = {"widths": widths, "numbers": numbers, "onnx": file}
+            yield row | {"parameters": shapes.parameters(kept), "macs": shapes.macs(kept)}
+
+
+def _print_networks(
+    console: Console,
+    networks: list[dict[str, Any]],
+    folder: Path,
+    imgsz: tuple[int, int],
+    config: LatencyConfig,
 ) -> None:
-    targets = [Target(row["name"], row["onnx"], sha256_of(row["onnx"])) for row in rows]
+    targets = [
+        Target(f"{row['numbers']} {row['widths']}", row["onnx"], sha256_of(row["onnx"]))
+        for row in networks
+    ]
     result = measure(
         targets,
         (),
@@ -131,26 +122,23 @@ def _print(
     )
     medians = round_medians(read_samples(folder / "all" / result.samples.path), "model")
     times = [medians[target.name, 1] for target in targets]
-    title = f"yolov8n, 7 classes, {imgsz[0]} x {imgsz[1]}, 1 thread, {result.fingerprint.cpu}"
+    title = f"yolov8n, 7 classes, {imgsz[0]} x {imgsz[1]}, 1 thread, {host_line()}"
     table = Table(title=title, title_justify="left")
-    for column in ("widths", "parameters", "M MACs", "against unpruned", "against any width"):
-        table.add_column(column, justify="left" if column == "widths" else "right")
-    for row, own in zip(rows, times, strict=True):
+    for column in ("numbers", "widths", "parameters", "M MACs", "time against any width"):
+        table.add_column(column, justify="left" if column in ("numbers", "widths") else "right")
+    for row, own in zip(networks, times, strict=True):
+        # The first two have widths of any size.
+        ratio = ratio_interval(own, times[row["numbers"] == "int8"], 0.95)
         table.add_row(
-            row["name"],
+            row["numbers"],
+            row["widths"],
             f"{row['parameters']:,}",
             f"{row['macs'] / 1e6:.0f}",
-            _speedup(times[0], own),
-            _speedup(times[1], own),
+            f"{ratio.estimate:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]",
         )
-    Console(width=120).print(table)
+    console.print(table)
     for seen in result.noise:
         print(f"noise: {tell_noise(seen, Messages())}")
-
-
-def _speedup(base: dict[int, float], own: dict[int, float]) -> str:
-    ratio = ratio_interval(base, own, 0.95)
-    return f"{ratio.estimate:.2f}x [{ratio.low:.2f}, {ratio.high:.2f}]"
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from rich.table import Table
 from scipy import special
 
 from prunebench.common.statistics import Array, Location, holm
-from prunebench.config.sections import RankingConfig
+from prunebench.config.ranking import RankingConfig
 from prunebench.measuring.map_bootstrap import Detections, Resamples
 from prunebench.results.ranking.classes import class_changes, class_figures
 from prunebench.results.ranking.measured import MeasuredVariant

@@ -6,7 +6,8 @@
 Each network is exported as Ultralytics does it and rewritten, unpruned and with the same share of
 its channels removed everywhere (widths stay multiples of 16). The pruned one is quantized, too: the
 plain file as onnxruntime's tool does it, every SiLU on integers, which is what this project shipped
-before it rewrote graphs, and the rewritten one as it does now. Weights are random, as speed does
+before it rewrote graphs, and the rewritten one as it does now, with SiLU and with ReLU in its
+place (``retrain.activation``). Weights are random, as speed does
 not depend on them; one thread; ratios are of files measured side by side. Six minutes; exit status
 1 where a claim does not hold at the sizes it is made for (640x640 stands beside them).
 """
@@ -43,6 +44,7 @@ CLAIMS = {
     "unpruned": ("plain", "rewritten", 1.10),
     "pruned": ("pruned plain", "pruned rewritten", 1.25),
     "pruned, INT8": ("pruned plain int8", "pruned int8", 1.35),
+    "pruned, INT8, ReLU": ("pruned plain int8", "pruned relu int8", 2.0),
 }
 """What is compared, and how many times as fast the second file has to be."""
 
@@ -66,6 +68,7 @@ def make(name: str, imgsz: tuple[int, int], folder: Path, images: list[Path]) ->
     from prunebench.variants.export import export_onnx
     from prunebench.variants.pruning.alignment import aligned_width
     from prunebench.variants.pruning.pruner import narrow, open_network
+    from prunebench.variants.retraining.activation import with_activation
     from prunebench.variants.rewriting.apply import rewrite_file
 
     files = {}
@@ -81,6 +84,11 @@ def make(name: str, imgsz: tuple[int, int], folder: Path, images: list[Path]) ->
         files[f"{label}rewritten"] = rewritten = folder / f"{checkpoint}-rewritten.onnx"
         rewritten.write_bytes(files[f"{label}plain"].read_bytes())
         rewrite_file(rewritten)
+    relu = with_activation(folder / "pruned.pt", "relu", folder / "relu.pt")
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        written = export_onnx(relu, Path(work), imgsz, opset=OPSET)
+        rewrite_file(written)
+        files["pruned relu int8"] = int8(written, imgsz, folder / "int8-relu", images)
     files["pruned plain int8"] = plain_int8(files["pruned plain"], imgsz, images)
     files["pruned int8"] = int8(files["pruned rewritten"], imgsz, folder / "int8", images)
     return files

@@ -22,8 +22,17 @@ from tasks.dask_cluster import steps_on_cluster
 from tasks.devices import measure_on, measure_over_ssh, publish_devices
 from tasks.parameters import confine
 from tasks.publishing import publish, publish_latency
-from tasks.runs import diagnose, log, measure, prepare_experiment, push, rank_variants, record
-from tasks.variants import evaluate, export, make, quantize
+from tasks.runs import (
+    diagnose,
+    log,
+    measure,
+    measure_on_cores,
+    prepare_experiment,
+    push,
+    rank_variants,
+    record,
+)
+from tasks.variants import evaluate, export, make, quantize, ship
 
 Chain = dict[str, PrefectFuture[Any]]
 """The steps of a variant by their titles, in order."""
@@ -48,29 +57,43 @@ def run_experiment(config: Config) -> State[Any]:
             experiment = prepare_experiment(config)
         plan = experiment.variants
         with steps_on_cluster(experiment):
-            made: dict[str, PrefectFuture[Any]] = {}
+            made: dict[tuple[str | None, int | None], PrefectFuture[Any]] = {}
             exported: dict[str, PrefectFuture[Any]] = {}
+            done: dict[str, PrefectFuture[Any]] = {}
             finished: dict[str, Chain] = {}
             for planned in plan:
-                name = planned.name
+                name, chain = planned.name, finished.setdefault(planned.name, {})
                 if planned.quantized and planned.parent is not None:
                     exported[name] = quantize.submit(experiment, planned, exported[planned.parent])
-                    finished[name] = {"quantize": exported[name]}
-                else:
-                    parent = None if planned.parent is None else made[planned.parent]
-                    baseline = None if parent is None else made["baseline"]
-                    rounds: list[Any] = [finished[n]["accuracy"] for n in planned.judged_by]
-                    if planned.control is not None:
-                        # Whoever of the others failed, the rest need their control.
-                        rounds = [allow_failure(future) for future in rounds]
-                    made[name] = make.submit(experiment, planned, parent, baseline, rounds)
-                    exported[name] = export.submit(experiment, made[name])
-                    finished[name] = {"make": made[name], "export": exported[name]}
-                finished[name]["accuracy"] = evaluate.submit(experiment, exported[name])
+                    done[name] = evaluate.submit(experiment, exported[name])
+                    chain |= {"quantize": exported[name], "accuracy": done[name]}
+                    continue
+                baseline = made.get(("baseline", None))
+                rounds: list[Any] = [done[other] for other in planned.judged_by]
+                if planned.control is not None:
+                    # Whoever of the others failed, the rest need their control.
+                    rounds = [allow_failure(future) for future in rounds]
+                trained = []
+                for one in planned.trainings:
+                    seed, of_seed = one.seed, "" if one.seed is None else f", seed {one.seed}"
+                    parent = made.get((one.parent, seed)) or made.get((one.parent, None))
+                    made[name, seed] = make.submit(experiment, one, parent, baseline, rounds)
+                    exported[name] = export.submit(experiment, made[name, seed])
+                    done[name] = evaluate.submit(experiment, exported[name])
+                    trained.append(done[name])
+                    steps = {"make": made[name, seed], "export": exported[name]}
+                    steps["accuracy"] = done[name]
+                    chain |= {f"{step}{of_seed}": future for step, future in steps.items()}
+                if planned.seeds:
+                    chain["ship"] = ship.submit(experiment, planned, trained)
+                    exported[name] = done[name] = chain["ship"]
             # Latency waits here until all training and export has ended.
             wait([future for chain in finished.values() for future in chain.values()])
         variants = [_collected(planned, finished[planned.name]) for planned in plan]
         latency = measure(experiment, variants)
+        columns = [
+            measure_on_cores(experiment, variants, cores) for cores in config.latency.cores[1:]
+        ]
         diagnoses = diagnose(experiment, variants, latency)
         ranking = rank_variants(experiment, variants, latency, diagnoses)
         log_ranking(ranking)
@@ -89,7 +112,9 @@ def run_experiment(config: Config) -> State[Any]:
                 )
                 for name in config.devices
             ]
-            publish_devices(experiment.folder, ranking, [future.result() for future in asked])
+            columns += [future.result() for future in asked]
+        if columns:
+            publish_devices(experiment.folder, ranking, columns)
     failed = [variant.name for variant in variants if variant.failure is not None]
     left_out = [variant.name for variant in variants if variant.not_trained is not None]
     ranked = len(variants) - len(failed) - len(left_out)
@@ -110,7 +135,8 @@ def run_experiment(config: Config) -> State[Any]:
 
 def _collected(planned: PlannedVariant, chain: Chain) -> VariantRecord:
     """What the last finished step of a variant knows, with the first failure after it."""
-    record = VariantRecord(name=planned.name, parent=planned.parent, steps=planned.steps)
+    bare = VariantRecord(name=planned.name, parent=planned.parent, steps=planned.steps)
+    record = bare
     for title, future in chain.items():
         state = future.state
         if not state.is_completed():
@@ -118,6 +144,8 @@ def _collected(planned: PlannedVariant, chain: Chain) -> VariantRecord:
             if state.is_failed() or state.is_crashed():
                 error = state.result(raise_on_failure=False)
                 reason = getattr(error, "reason", None) or str(error)
-            return record.model_copy(update={"failure": Failure(step=title, reason=reason)})
+            # Of several trainings none stands for the variant.
+            known = bare if planned.seeds else record
+            return known.model_copy(update={"failure": Failure(step=title, reason=reason)})
         record = state.result()
     return record

@@ -12,7 +12,7 @@ from rich.console import Console
 from flows.console import shown_progress, stderr_console
 from prunebench.common.errors import PrunebenchError
 from prunebench.config.loading import Config
-from prunebench.experiment.duration import TimeLeft, workload
+from prunebench.experiment.duration import TimeLeft, parents_of, workload
 from prunebench.steps.child import ending_children
 from prunebench.steps.events import stage
 
@@ -63,9 +63,8 @@ def run_shown(config: Config, console: Console, *, quiet: bool) -> Any:
 
         with trained_on(check_other_hosts(config)):
             checked = check(config)
-        parents = {variant.name: variant.parent for variant in checked.variants}
-        parallel = config.retrain.parallel_trainings
-        clock.left = TimeLeft(workload(config, checked.variants), parents, parallel=parallel)
+        work, parents = workload(config, checked.variants), parents_of(checked.variants)
+        clock.left = TimeLeft(work, parents, parallel=config.retrain.parallel_trainings)
         stage("starting Prefect")
         from flows.run_experiment import run_experiment
         from flows.temporary_server import prefect_server

@@ -106,6 +106,7 @@ def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
             "CPU ms": row.cpu_ms and compact(row.cpu_ms),
             "size MB": round(row.size_mb, 2),
             "rounds": row.rounds,
+            "trainings": row.trainings,
             "parameters": row.parameters,
             "real-time": row.realtime,
             "Pareto": row.pareto,

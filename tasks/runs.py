@@ -10,13 +10,15 @@ from prefect import task
 from prunebench.common.records import VariantRecord
 from prunebench.config.loading import Config
 from prunebench.config.mlflow import MlflowConfig
+from prunebench.config.sections import CoreClass
 from prunebench.experiment.diagnose import diagnose_variants
-from prunebench.experiment.measure_and_rank import measure_latency, rank_run
+from prunebench.experiment.measure_and_rank import measure_latency, rank_on_cores, rank_run
 from prunebench.experiment.prepare import Experiment, prepare
 from prunebench.measuring.latency.records import LatencyResult
 from prunebench.operating.mlflow import Logged, log_to_mlflow
 from prunebench.operating.rebenchmark import compare_recorded, open_rebenchmark
 from prunebench.operating.store.runs import fetch_run, open_store, push_run
+from prunebench.results.devices import Device
 from prunebench.results.diagnoses import Diagnoses
 from prunebench.results.history.compare import RunComparison
 from prunebench.results.history.recording import Recorded, record_run
@@ -45,6 +47,15 @@ def reopen(
 def measure(experiment: Experiment, variants: Sequence[VariantRecord]) -> LatencyResult:
     """Measure every exported variant in shuffled, interleaved rounds of fresh processes."""
     return measure_latency(experiment, variants, announce, exclusive=measuring_slot)
+
+
+@retried_task(task_run_name="latency on {cores} cores")
+def measure_on_cores(
+    experiment: Experiment, variants: Sequence[VariantRecord], cores: CoreClass
+) -> Device:
+    """Measure every exported variant on another class of this host's cores."""
+    latency = measure_latency(experiment, variants, announce, measuring_slot, cores)
+    return rank_on_cores(experiment, variants, latency)
 
 
 @retried_task(task_run_name="why is it not faster?")

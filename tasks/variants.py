@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -17,7 +17,9 @@ from prunebench.experiment.make import evaluate_variant, export_variant, make_va
 from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import Experiment
 from prunebench.experiment.prune import needs_measuring
+from prunebench.experiment.shipping import ship_variant
 from prunebench.experiment.stop_rule import judge_control, judge_round
+from prunebench.results.run_folder import title_of
 from prunebench.steps.ended import was_ended
 from prunebench.steps.events import Epoch, Event, Failed, announce, line
 from tasks.cores import cores, retraining
@@ -25,7 +27,16 @@ from tasks.publishing import artifact_key
 from tasks.retries import retried_task
 
 
-@retried_task(task_run_name="{planned.name}: make")
+def _titled(field: str, what: str) -> Callable[..., str]:
+    """Names a task's run after what it makes, one of several trainings too."""
+
+    def name(parameters: Mapping[str, Any]) -> str:
+        return f"{title_of(parameters[field])}: {what}"
+
+    return name
+
+
+@retried_task(task_run_name=_titled("planned", "make"))
 def make(
     experiment: Experiment,
     planned: PlannedVariant,
@@ -34,7 +45,7 @@ def make(
     rounds: Sequence[Any],
 ) -> VariantRecord:
     """Make and audit a checkpoint; ``rounds`` are those that decide whether it is trained."""
-    name = planned.name
+    name = title_of(planned)
     with _share(experiment, planned), _failure_announced(name), _progress_in_ui(name) as emit:
         if planned.control is not None:
             judgement = judge_control(rounds)
@@ -43,12 +54,13 @@ def make(
         return make_variant(experiment, planned, parent, baseline, emit, judgement)
 
 
-@retried_task(task_run_name="{variant.name}: export")
+@retried_task(task_run_name=_titled("variant", "export"))
 def export(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
     """Export a variant to ONNX, parity checked."""
     dask = experiment.config.engine == "dask"
-    share = contextlib.nullcontext() if dask else cores(1, variant.name)
-    with share, _failure_announced(variant.name):
+    title = title_of(variant)
+    share = contextlib.nullcontext() if dask else cores(1, title)
+    with share, _failure_announced(title):
         return export_variant(experiment, variant, announce)
 
 
@@ -61,11 +73,21 @@ def quantize(
         return quantize_variant(experiment, planned, parent, announce)
 
 
-@retried_task(task_run_name="{variant.name}: accuracy")
+@retried_task(task_run_name=_titled("variant", "accuracy"))
 def evaluate(experiment: Experiment, variant: VariantRecord) -> VariantRecord:
     """Measure the accuracy of a variant's ONNX file."""
-    with cores(1, variant.name), _failure_announced(variant.name):
+    title = title_of(variant)
+    with cores(1, title), _failure_announced(title):
         return evaluate_variant(experiment, variant, announce)
+
+
+@retried_task(task_run_name="{planned.name}: choose what is shipped")
+def ship(
+    experiment: Experiment, planned: PlannedVariant, trained: Sequence[VariantRecord]
+) -> VariantRecord:
+    """Make the median of several trainings the variant."""
+    with _failure_announced(planned.name):
+        return ship_variant(experiment, planned, trained, announce)
 
 
 def _share(experiment: Experiment, planned: PlannedVariant) -> AbstractContextManager[None]:
@@ -77,7 +99,7 @@ def _share(experiment: Experiment, planned: PlannedVariant) -> AbstractContextMa
         searches = needs_measuring(experiment, planned)
         return cores(experiment.threads, planned.name, sign_in=not searches)
     at_once = experiment.config.retrain.parallel_trainings
-    return retraining(at_once, experiment.retraining_threads, planned.name)
+    return retraining(at_once, experiment.retraining_threads, title_of(planned))
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from prunebench.variants.checkpoint import save_checkpoint
 from prunebench.variants.export import export_onnx
 from prunebench.variants.int8.quantizer import Quantizer
 from prunebench.variants.int8.silu import with_one_operator
+from prunebench.variants.retraining.activation import replace_activations
 from prunebench.variants.rewriting.apply import rewrite_file
 
 SESSION = SessionSettings.of(LatencyConfig())
@@ -46,6 +47,15 @@ def calibrated(path: Path, folder: Path) -> Quantizer:
     quantizer = Quantizer(path, HW, "u8", SESSION, work)
     quantizer.calibrate([image], lambda event: None)
     return quantizer
+
+
+def optimised(path: Path) -> Counter[str]:
+    """What onnxruntime runs, by kind: whatever falls back to float does so silently."""
+    options = session_options(SESSION)
+    target = path.with_name("optimised.onnx")
+    options.optimized_model_filepath = str(target)
+    open_session(str(path), options)
+    return Counter(node.op_type for node in onnx.load(target).graph.node)
 
 
 @pytest.mark.parametrize("name", ["yolov8n", "yolo26n", "yolov8n-seg"])
@@ -95,11 +105,7 @@ def test_a_rewritten_network_on_integers(name: str, tmp_path: Path) -> None:
     written = quantizer.write("all")
     model = onnx.load(written)
 
-    # Whatever falls back to float does so silently.
-    options = session_options(SESSION)
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
-    open_session(str(written), options)
-    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node)
+    kinds = optimised(written)
     assert kinds["QLinearConv"] == len(integer_convolutions(model)) == len(quantizer.layers)
     assert kinds["QuickGelu"] == sum(n.op_type == "QuickGelu" for n in model.graph.node) > 50
 
@@ -116,6 +122,20 @@ def test_a_rewritten_network_on_integers(name: str, tmp_path: Path) -> None:
     assert len(quantizer.layers) > ours.onnx.integer_layers > 40
     modules = {module_of(n.input[1]) for n in convolutions(model)}
     assert ours.onnx.integer_layers == len(modules) - len(quantizer.kept_float)
+
+
+def test_a_relu_costs_an_integer_convolution_nothing(tmp_path: Path) -> None:
+    network = tiny_network("yolov8n")
+    replaced = replace_activations(network, "relu")
+    save_checkpoint(network, tmp_path / "source.pt", {})
+    path = export_onnx(tmp_path / "source.pt", tmp_path, HW, opset=17)
+    rewrite_file(path)
+    quantizer = calibrated(path, tmp_path)
+    kinds = optimised(quantizer.write("all"))
+    assert kinds["QLinearConv"] == len(quantizer.layers) > replaced
+    # The first layer's is in float and folded, too; behind it everything stays on integers.
+    assert not kinds.keys() & {"Relu", "QuickGelu", "QLinearSigmoid"}
+    assert (kinds["Conv"], kinds["QuantizeLinear"]) == (1, 1)
 
 
 def test_a_runtime_without_the_operator_finds_it_in_the_file(tmp_path: Path) -> None:

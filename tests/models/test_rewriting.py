@@ -20,6 +20,7 @@ from prunebench.results.messages.observations import tell_provenance
 from prunebench.variants.audit import audit_file
 from prunebench.variants.checkpoint import save_checkpoint
 from prunebench.variants.export import export_onnx
+from prunebench.variants.retraining.activation import CLASSES, replace_activations
 from prunebench.variants.rewriting.apply import PASSES, for_integers, rewrite_file, rewritten
 from prunebench.variants.rewriting.editing import Graph
 
@@ -36,12 +37,14 @@ PLACES = {
 }
 
 
-@pytest.fixture(scope="module", params=[*PLACES, "pruned"])
+@pytest.fixture(scope="module", params=[*PLACES, "pruned", "relu", "hardswish"])
 def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plain export, named after its network; of ``pruned`` some widths are odd."""
     folder = tmp_path_factory.mktemp("plain")
-    name = "yolov8n" if request.param == "pruned" else request.param
+    name = request.param if request.param in PLACES else "yolov8n"
     network = tiny_network(name)
+    if request.param in CLASSES:
+        replace_activations(network, request.param)
     if request.param == "pruned":
         prune_uniformly(network, ratio=0.3, round_to=None)
     save_checkpoint(network, folder / "source.pt", {})

@@ -106,10 +106,11 @@ def test_no_step_changes_a_module_or_asks_the_network(
     )
     model = home / "pruned" / pruned.checkpoint.path
     for strategy, settings, kept in (
-        ("preserving", {"distill": True}, True),
+        ("preserving", {"distill": "features"}, True),
+        ("preserving", {"distill": "predictions"}, True),
         ("standard", {}, False),
     ):
-        folder = home / strategy
+        folder = home / settings.get("distill", strategy)
         folder.mkdir()
         asked_for = request(model, data, strategy, epochs=1, settings=settings, teacher=str(given))
         result = retrain.run(asked_for, folder, ignore)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,12 +11,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from latency_kit import IMGSZ, NC, write_detector, write_images
+from quota_kit import cpu_quota_group
 
-from prunebench.common.errors import ChildFailed, DatasetError, StepError
+from prunebench.common.errors import ChildFailed, ConfigError, DatasetError, StepError
 from prunebench.common.files import sha256_of
 from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.host import fingerprint as host_module
 from prunebench.measuring.latency.log import SampleLog
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.raw import SENTINEL
@@ -24,7 +28,7 @@ from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.latency.summary import summarise
 from prunebench.measuring.latency.together import slices_of
-from prunebench.steps.events import Event
+from prunebench.steps.events import Event, Timed
 
 QUICK = LatencyConfig(
     threads=(1,),
@@ -246,3 +250,49 @@ def test_an_image_that_cannot_be_decoded_is_named(models: list[Target], tmp_path
     image.write_text("no image")
     with pytest.raises(DatasetError, match=r"text\.png: the image cannot be read"):
         measure(models[:1], [image], QUICK, **FIXED, folder=tmp_path / "run")
+
+
+def test_a_class_of_cores_is_kept_to(
+    models: list[Target], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only = max(os.sched_getaffinity(0))
+    monkeypatch.setattr(host_module, "core_classes", lambda: {"big": (only,)})
+    config = QUICK.model_copy(update={"cores": ("big",), "threads": (1, 2), "seconds": 0.1})
+    result = measure(models[:1], (), config, **FIXED, folder=tmp_path)
+    assert result.threads == (1,)
+    samples = read_samples(tmp_path / result.samples.path)
+    assert {sample.cpus for sample in samples} == {(only,)}
+    assert len(samples[0].turns_mhz) == slices_of(config.seconds)
+    with pytest.raises(ConfigError, match="no little cores"):
+        measure(
+            models[:1],
+            (),
+            QUICK.model_copy(update={"cores": ("little",)}),
+            **FIXED,
+            folder=tmp_path,
+        )
+
+
+def test_load_lasts_as_long_as_asked_and_shows_a_quota_that_falls(
+    models: list[Target], tmp_path: Path
+) -> None:
+    """Rounds go on beyond the most there are; a fifth of a core later on stretches the times."""
+    config = QUICK.model_copy(update={"soak_minutes": 0.1, "seconds": 0.1})
+    with cpu_quota_group() as set_quota:
+        lowered = []
+
+        def lower(event: Event) -> None:
+            if isinstance(event, Timed) and event.round == 5 and not lowered:
+                lowered.append(event.round)
+                set_quota(0.2)
+
+        long = models[2]._replace(slowdown=12.0)
+        result = measure([long], (), config, **FIXED, folder=tmp_path, on_event=lower)
+    samples = read_samples(tmp_path / result.samples.path)
+    assert sum(sample.elapsed_s for sample in samples) >= 6
+    assert result.rounds > config.rounds_max
+    medians = round_medians(samples, "model")["slow", 1]
+    before = np.median([medians[index] for index in range(5)])
+    after = np.median([medians[index] for index in range(5, result.rounds)])
+    assert after / before > 1.5
+    assert lowered == [5]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from pruning_kit import stock_network
 
@@ -14,6 +15,7 @@ from prunebench.config.sections import LatencyConfig
 from prunebench.config.strategy_settings import PreservingSettings
 from prunebench.config.targets import parse_goal
 from prunebench.data.scenes import SCENE_NAMES, generate_scenes
+from prunebench.measuring.onnx_graph import integer_convolutions, is_quantized
 from prunebench.measuring.profile import Request as DiagnoseRequest
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.child import run_child
@@ -109,6 +111,22 @@ def test_the_layers_together_take_about_what_the_network_takes(
         * sum(share for name, share in shares.items() if name in convolutions)
     )
     assert 0.5 < whole / profiled < 2
+
+
+def test_a_candidate_for_an_int8_target_is_on_integers_and_timed_beside_the_float_baseline(
+    checkpoint: Path, data_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "ROUNDS", 3)
+    network: Any = load_checkpoint(checkpoint)
+    split_c2f(network)
+    kept = {group.root: min(group.width, 16) for group in trace(network).groups}
+    images = sorted(data_yaml.parent.rglob("train/*.jpg"))[:1]
+    stopwatch = Stopwatch(checkpoint, (), HW, 17, "exact", LATENCY, tmp_path, images)
+    candidate = stopwatch.candidate(kept, 16)
+    integers = integer_convolutions(onnx.load(candidate))
+    assert len(integers) > len(kept) / 2
+    assert not is_quantized(onnx.load(tmp_path / "baseline.onnx"))
+    assert 0 < stopwatch.time(candidate, lambda sentence: None).ratio.estimate < 1
 
 
 def asked(checkpoint: Path, data_yaml: Path, **changes: Any) -> Request:

@@ -6,6 +6,7 @@ import gc
 import hashlib
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ from retraining_kit import (
 from prunebench.common.errors import ConfigError, DatasetError, StepError, StructureChanged
 from prunebench.common.records import sha256_of
 from prunebench.steps.events import Event
-from prunebench.variants.checkpoint import load_checkpoint
+from prunebench.variants.checkpoint import inspect_checkpoint, load_checkpoint
+from prunebench.variants.retraining import integers
 from prunebench.variants.retraining.saved import tensor_shapes
 from prunebench.variants.retraining.step import Result, run
 
@@ -142,6 +144,59 @@ def test_preserving_keeps_the_structure_in_both_rounds(
         assert "metrics/mAP50(B)" in done.result.metrics
     assert sha256_of(second.model) != sha256_of(preserved.model)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["curves.csv", "model.pt", "state.json"]
+
+
+def test_another_activation_is_trained_from_the_first_round_on(
+    pruned: Path, data_yaml: Path, train: Train, tmp_path: Path
+) -> None:
+    """It stays in the second one, whose start has it already."""
+    changes: dict[str, Any] = {"activation": "relu", "epochs": 1}
+    first = train(tmp_path / "1", pruned, data_yaml, "preserving", **changes)
+    second = train(tmp_path / "2", first.model, data_yaml, "preserving", round=2, **changes)
+    for done in (first, second):
+        structure = done.result.structure
+        assert (structure.activations, structure.replaced_activation) == (
+            {"ReLU": 16 + 2 * 2 * 2},
+            "SiLU",
+        )
+        assert done.result.training.strategy == "preserving-relu"
+        assert done.result.training.transferred == TENSORS
+        assert inspect_checkpoint(done.model).provenance["activation"] == "relu"
+        assert sorted(p.name for p in done.folder.iterdir()) == [
+            "curves.csv",
+            "model.pt",
+            "state.json",
+        ]
+
+
+@pytest.mark.parametrize("distill", [False, True])
+def test_qat_trains_and_judges_what_rounds_and_saves_what_does_not(
+    pruned: Path,
+    unpruned: Path,
+    data_yaml: Path,
+    train: Train,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    distill: bool,
+) -> None:
+    rounded, original = Counter[bool](), integers.rounded
+
+    def note(x: Any) -> Any:
+        rounded[x.requires_grad] += 1
+        return original(x)
+
+    monkeypatch.setattr(integers, "rounded", note)
+    known = {"settings": {"distill": distill}, "teacher": str(unpruned) if distill else None}
+    done = train(tmp_path, pruned, data_yaml, "qat", epochs=1, **known)
+    # Behind the first layer, which stays in float, everything that is trained has a gradient; its
+    # average, which is validated, has none, and neither has what enters the second layer's.
+    batches, layers = 2, 16 + 2 * 2 * 3 - 1
+    assert rounded[True] == batches * (2 * layers)
+    assert rounded[False] == 2 * layers
+    network = load_checkpoint(done.model)
+    assert tensor_shapes(network) == tensor_shapes(load_checkpoint(pruned))
+    assert not any("forward" in module.__dict__ for module in network.modules())
+    assert done.result.training.strategy == "qat"
 
 
 def test_progress_is_told_as_it_happens(preserved: Done) -> None:
@@ -382,15 +437,18 @@ def test_segmentation_keeps_its_structure(train: Train, tmp_path: Path) -> None:
     assert "metrics/mAP50(M)" in done.result.metrics
 
 
+@pytest.mark.parametrize(
+    ("what", "loss"), [("features", "dis_loss"), ("predictions", "teacher_loss")]
+)
 def test_distillation_keeps_the_structure_and_continues(
-    pruned: Path, unpruned: Path, data_yaml: Path, tmp_path: Path
+    what: str, loss: str, pruned: Path, unpruned: Path, data_yaml: Path, tmp_path: Path
 ) -> None:
     arguments = request(
         pruned,
         data_yaml,
         "preserving",
         teacher=str(unpruned),
-        settings={"distill": True, "distill_warmup_epochs": 1},
+        settings={"distill": what, "distill_warmup_epochs": 1},
     )
     with pytest.raises(StepError, match="Interrupted"):
         run(arguments, tmp_path, interrupt_after_first_epoch)
@@ -400,7 +458,7 @@ def test_distillation_keeps_the_structure_and_continues(
     assert tensor_shapes(network) == tensor_shapes(load_checkpoint(pruned))
     assert not any(module._forward_hooks for module in network.modules())
     header, *rows = (tmp_path / "curves.csv").read_text().splitlines()
-    losses = [float(row.split(",")[header.split(",").index("train/dis_loss")]) for row in rows]
+    losses = [float(row.split(",")[header.split(",").index(f"train/{loss}")]) for row in rows]
     assert all(loss > 0 for loss in losses)
     # The weight was half in the first epoch and is whole in the second.
     assert losses[1] / losses[0] == pytest.approx(2, rel=0.3)
@@ -409,7 +467,7 @@ def test_distillation_keeps_the_structure_and_continues(
 def test_distillation_without_a_teacher_is_refused(
     pruned: Path, data_yaml: Path, tmp_path: Path
 ) -> None:
-    arguments = request(pruned, data_yaml, "preserving", settings={"distill": True})
+    arguments = request(pruned, data_yaml, "preserving", settings={"distill": "features"})
     with pytest.raises(ConfigError, match="teacher"):
         run(arguments, tmp_path, Recorder())
 

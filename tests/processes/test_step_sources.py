@@ -47,7 +47,17 @@ def functions_run(work: Callable[[], object]) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize(
     "kind",
-    ["standard", "preserving", "distilled", "sparse", "prune", "staged", "inspect", "export"],
+    [
+        "standard",
+        "preserving",
+        "features",
+        "predictions",
+        "sparse",
+        "prune",
+        "staged",
+        "inspect",
+        "export",
+    ],
 )
 def test_the_key_covers_every_function_that_a_step_runs(tmp_path: Path, kind: str) -> None:
     data_yaml = make_dataset(tmp_path / "data")
@@ -103,7 +113,8 @@ def _request(kind: str, checkpoint: Path, data_yaml: Path) -> tuple[str, Any]:
     own: dict[str, Any] = {"epochs": 1}
     if kind == "sparse":
         own |= {"settings": {"kind": "bn_l1"}}
-    if kind == "distilled":
-        own |= {"settings": {"distill": True}, "teacher": str(checkpoint)}
-    strategy = "preserving" if kind == "distilled" else kind
+    distilled = kind in ("features", "predictions")
+    if distilled:
+        own |= {"settings": {"distill": kind}, "teacher": str(checkpoint)}
+    strategy = "preserving" if distilled else kind
     return "train", request(checkpoint, data_yaml, strategy, **own)

@@ -27,16 +27,19 @@ def plan(
     """Resolve the configuration and list the variants and their steps; run nothing."""
     from prunebench.cli.views.plan import plan_view
     from prunebench.experiment.plan import checkpoint_named, plan_variants
-    from prunebench.experiment.prepare import given_request, plan_notes, require_checkpoint
+    from prunebench.experiment.prepare import given_request, plan_notes
+    from prunebench.experiment.requirements import require_checkpoint
     from prunebench.variants.given import open_given
+    from prunebench.variants.pruning.alignment import block_for
 
     resolved = config_from(config, {"model": model, "data": data, "out": out}, overrides)
     checkpoint = checkpoint_named(resolved.model, "model")
     if checkpoint is not None:
         require_checkpoint(checkpoint)
-    given = open_given(given_request(resolved))
+    block = block_for(resolved.prune, resolved.latency)
+    given = open_given(given_request(resolved, block))
     info = given.info
     variants = plan_variants(resolved, info.imgsz, info.stride)
-    view = plan_view(resolved, variants, plan_notes(resolved, variants, given))
-    found = {"recipe": given.recipe, "device": given.device, "batch": given.batch}
+    view = plan_view(resolved, variants, plan_notes(resolved, variants, given, block))
+    found = {"recipe": given.recipe, "device": given.device, "batch": given.batch, "block": block}
     show({"config": resolved, "variants": variants, **found}, view, as_json=as_json)

@@ -17,9 +17,6 @@ Overlap = Literal["box", "mask"]  # What the IoU behind an mAP is taken of.
 VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=120)]
 """Names a folder of its own, so it has no separator and is not hidden."""
 
-DeviceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)]
-"""Another host, named after the work queue its worker takes runs from."""
-
 
 def _inside(path: str) -> str:
     parts = PurePosixPath(path)
@@ -58,9 +55,8 @@ class FileRef(Record):
     def holds(self, root: Path) -> bool:
         """Whether the file still exists below ``root`` with the same content."""
         path = root / self.path
-        return (
-            path.is_file() and path.stat().st_size == self.bytes and sha256_of(path) == self.sha256
-        )
+        same_size = path.is_file() and path.stat().st_size == self.bytes
+        return same_size and sha256_of(path) == self.sha256
 
 
 class Structure(Record):
@@ -74,6 +70,9 @@ class Structure(Record):
         macs: Multiply-accumulates of one image at ``macs_imgsz`` (height, width), BatchNorm folded.
         widths: Output channels of every convolution, by module name in forward order.
         fused: Whether the file itself was already fused when it was read.
+        activations: Layers by the class of torch.nn that activates them; empty for an exported file
+            that does not say. ``replaced_activation`` is the class they had before, ``None`` where
+            none was replaced.
         stock: Description of the stock network with the same count ("yolov8n, 7 classes"),
             or ``None`` where no stock network has it.
     """
@@ -86,6 +85,8 @@ class Structure(Record):
     macs_imgsz: tuple[int, int]
     widths: dict[str, int]
     fused: bool
+    activations: dict[str, int] = Field(default_factory=dict)
+    replaced_activation: str | None = None
     stock: str | None = None
 
 
@@ -213,9 +214,8 @@ class Rewriting(Record):
 class Exported(Record):
     """An ONNX file with its operator set and (height, width) of its letterbox in pixels.
 
-    ``parity`` is its differences from the checkpoint, ``None`` of a quantized file: that computes
-    something else on purpose, and its loss is measured in mAP. ``rewriting`` is ``None`` of a file
-    that is as Ultralytics exports it.
+    ``parity`` is its differences from the checkpoint, ``None`` of a quantized file, which computes
+    something else on purpose. ``rewriting`` is ``None`` of a file as Ultralytics exports it.
     """
 
     onnx: FileRef
@@ -270,8 +270,8 @@ class TrainingSummary(Record):
     ``round`` is 0 before pruning, 1 for the first retraining; ``minutes`` are wall time of all
     attempts; ``transferred`` of ``tensors`` were taken over from the parent; ``curves`` is
     Ultralytics' CSV; ``resumed`` counts continuations; ``stopped``: why before the last epoch;
-    ``arguments`` are the training arguments that Ultralytics was given, paths apart; ``trained_on``
-    says with what.
+    ``arguments`` are Ultralytics', paths apart; ``trained_on`` says with what; ``validation`` is
+    the trained file's mAP50, of what ranks, on the validation images.
     """
 
     strategy: str
@@ -285,6 +285,7 @@ class TrainingSummary(Record):
     stopped: str | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
     trained_on: TrainedOn | None = None
+    validation: float | None = None
 
 
 class Judgement(Record):
@@ -326,10 +327,10 @@ class Reached(Record):
 
 
 class StockBudget(Record):
-    """What a smaller stock network was made for, and how long it was trained.
+    """What a smaller stock network stands beside (the variant ``pruned``) and was trained for.
 
-    It stands beside the variant ``pruned``. ``own_epochs`` are the baseline's, ``None`` where its
-    checkpoint does not say them, ``retraining_epochs`` those of every round together.
+    ``own_epochs`` are the baseline's, ``None`` where its checkpoint does not say them,
+    ``retraining_epochs`` those of every round together.
     """
 
     pruned: str
@@ -344,6 +345,8 @@ class VariantRecord(Record):
     Attributes:
         parent: Name of the variant it was made from, ``None`` for the baseline.
         steps: The chain of steps that made it, in order.
+        seed: That of its training, where it is one of several ``trainings`` of a variant, whose own
+            files are those of the seed ``shipped``.
         imgsz: (height, width) of a letterbox of its own in pixels, ``None``: the run's.
         plain: Whether it is exported without the run's rewriting.
         checkpoint: ``None`` of a quantized variant, which was made from an ONNX file.
@@ -355,6 +358,9 @@ class VariantRecord(Record):
     name: VariantName
     parent: str | None
     steps: tuple[str, ...]
+    seed: int | None = None
+    trainings: tuple[VariantRecord, ...] = ()
+    shipped: int | None = None
     imgsz: tuple[int, int] | None = None
     plain: bool = False
     checkpoint: FileRef | None = None
@@ -371,7 +377,7 @@ class VariantRecord(Record):
     @property
     def files(self) -> tuple[FileRef, ...]:
         """Its files, by their paths in the run's folder."""
-        found = [self.checkpoint]
+        found = [self.checkpoint, *(ref for one in self.trainings for ref in one.files)]
         if self.exported is not None:
             found.append(self.exported.onnx)
         if self.accuracy is not None:

@@ -166,6 +166,27 @@ def of_draws(estimate: float, draws: Array, images: int) -> Location:
     return Location(estimate, float(np.nanstd(draws)), max(images - 1, 1), images)
 
 
+def of_trainings(scores: Sequence[float], *, unit: float = 1.0) -> Location:
+    """What the mean of at least two trainings' ``scores`` may be off for want of others, by unit.
+
+    The choice of trainings is crossed with that of images (Owen, Annals of Applied Statistics 1,
+    2007): all trainings are scored on the same images, so the variances of the two means add up,
+    here and between variants (``add``: Welch and Satterthwaite for the few trainings). What a
+    training and an image have in common is counted in both, which can only widen an interval.
+    Few may agree by chance: 95 % intervals of two cover 88 % and more, of three 93 % and more.
+    """
+    n = len(scores)
+    return Location(0.0, float(np.std(scores, ddof=1)) / math.sqrt(n) / unit, n - 1, n)
+
+
+def over_trainings(found: Location, *trainings: Sequence[float], unit: float = 1.0) -> Location:
+    """An estimate over images, with what the choice of several ``trainings`` adds to it."""
+    for scores in trainings:
+        if len(scores) > 1:
+            found = add(found, of_trainings(scores, unit=unit))
+    return found
+
+
 def interval(estimate: float, draws: Array, level: float) -> Interval:
     """Percentile interval of the draws that are not NaN; it always contains the estimate."""
     tail = (1 - level) / 2

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
-from prunebench.common.records import DeviceName
-from prunebench.config.sections import Section, each_once
+from prunebench.config.sections import DeviceName, Section, each_once
 
 
 class SshDevice(Section):

@@ -26,6 +26,7 @@ from prunebench.common.errors import ConfigError
 from prunebench.config.devices import Devices, SshDevice
 from prunebench.config.mlflow import MlflowConfig
 from prunebench.config.pruning import PruneConfig
+from prunebench.config.ranking import RankingConfig
 from prunebench.config.sections import (
     AccuracyConfig,
     Alternative,
@@ -34,7 +35,6 @@ from prunebench.config.sections import (
     ImageConfig,
     LatencyConfig,
     QuantizeConfig,
-    RankingConfig,
     RetrainConfig,
     Section,
     each_once,
@@ -47,6 +47,7 @@ ROOTS_VARIABLE = "PRUNEBENCH_ALLOWED_ROOTS"
 """Not a key of the configuration: see ``prunebench.operating.allowed_paths``."""
 
 FORMER_KEYS = {
+    "prune.align_for": "write prune.round_to, the block that `prunebench doctor` measures there",
     "prune.ratio": "write prune.target, which takes a ratio such as 0.3",
     "prune.targets": "write prune.target, which takes a list such as [2x, 3x]",
 }
@@ -303,8 +304,15 @@ def _config_error(
     message = message[:1].lower() + message[1:]
     given = first.get("input")
     shown = "" if isinstance(given, Mapping) or str(given) in message else f" (got {given!r})"
-    subject = f"{path}: " if path else ""
-    return ConfigError(f"{subject}{message}{shown}", where=where, fix="correct the value")
+    subject, fix = f"{path}: " if path else "", "correct the value"
+    if first["type"] == "literal_error":
+        allowed = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+        fix = _did_you_mean(difflib.get_close_matches(str(given), allowed, n=1)) or fix
+    return ConfigError(f"{subject}{message}{shown}", where=where, fix=fix)
+
+
+def _did_you_mean(near: Sequence[str]) -> str | None:
+    return f"did you mean {near[0]}" if near else None
 
 
 def _is_union_tag(part: int | str) -> bool:
@@ -316,6 +324,7 @@ def _is_union_tag(part: int | str) -> bool:
 def _nearest(path: str) -> str | None:
     known = [*key_paths(Config)]
     for name, settings in BUILT_IN.items():
+        known.append(f"retrain.strategies.{name}")
         known += key_paths(settings, f"retrain.strategies.{name}.")
     section, _, leaf = path.rpartition(".")
     anywhere = {key.rpartition(".")[2]: key for key in known}

@@ -43,18 +43,14 @@ class PruneConfig(Section):
     target: float | str | tuple[float | str, ...] = Field(
         "1.5x",
         description=f"What the pruned network is to reach: {EXAMPLES}; or a list of these, each of "
-        "which gives a pruned variant and its retrained ones. A ratio is the share of the prunable "
+        "which gives a pruned variant and its retrained ones. With int8 behind it, a speed-up or "
+        "a time is that of the INT8 file (see `quantize`). A ratio is the share of the prunable "
         "layers' channels that is removed (of every layer where the allocation is uniform).",
     )
     round_to: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] | None = Field(
         "auto",
-        description="Widths are rounded to a multiple of this; auto: the block of the kernels of "
-        "`align_for`; null: no alignment.",
-    )
-    align_for: Literal["host", "avx512", "avx2", "arm"] = Field(
-        "host",
-        description="CPU whose kernels' block of channels the widths are aligned to: 16 for "
-        "avx512, 8 for avx2 and arm; host: this one's.",
+        description="Widths are rounded to a multiple of this; auto: the block of channels that "
+        "onnxruntime's kernels are measured to work in on this host; null: no alignment.",
     )
     allocation: Allocation = Field(
         "latency-aware",
@@ -102,11 +98,6 @@ class PruneConfig(Section):
 
     @model_validator(mode="after")
     def _without_contradiction(self) -> PruneConfig:
-        if self.align_for != "host" and self.round_to != "auto":
-            raise ValueError(
-                f"align_for {self.align_for} and round_to {self.round_to} contradict each other, "
-                "set one of them"
-            )
         if self.allocation == "latency-aware" and self.round_to is None:
             raise ValueError(
                 "latency-aware allocation removes blocks of channels, set round_to to auto or "

@@ -18,9 +18,12 @@ from pydantic import (
 
 from prunebench.config.strategy_settings import (
     BEFORE_PRUNING,
+    KEEPS_STRUCTURE,
+    Activation,
     PreservingSettings,
     StandardSettings,
     StrategySettings,
+    chain_name,
     settings_model,
     strategy_names,
 )
@@ -31,13 +34,20 @@ Cache = Literal["ram", "disk", "none"]
 Alternative = Literal["int8", "resolution", "smaller", "plain-export"]
 """Controls that are asked for by name; the others follow from what is planned."""
 
+CoreClass = Literal["all", "big", "little"]
 Control = Literal[Alternative, "retrained", "trained-size"]
 """What an unpruned variant stands for, that pruned ones are held against."""
+
+Beside = tuple[Literal["activation", "qat"], str]
+"""In what alone a variant, or a chain of them, differs from another one, and that one's name."""
 
 Rewrite = Literal["exact", "none"]
 """Whether exported graphs are rewritten into ones that compute the same in less time."""
 
 Logger = Literal["clearml", "comet", "tensorboard", "wandb"]
+
+DeviceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)]
+"""Another host, named after the work queue its worker takes runs from."""
 
 MOST_PIXELS = 4096  # A side of an image.
 MOST_EPOCHS = 10_000
@@ -76,6 +86,15 @@ def each_once(values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
 
 def _each_card_once(value: Any) -> Any:
     return each_once(value) if isinstance(value, tuple) else value
+
+
+def _no_pair(seeds: int) -> int:
+    if seeds == 2:
+        raise ValueError(
+            "two trainings may agree by chance: their 95 % intervals cover only 88 %, use 1, or 3 "
+            "and more"
+        )
+    return seeds
 
 
 Card = Annotated[int, Field(ge=0, le=1023)]
@@ -151,6 +170,12 @@ class RetrainConfig(Section):
         description="Where images are kept decoded: ram, disk (the training's own folder), none; "
         "auto: the first that has room.",
     )
+    seeds: Annotated[int, Field(ge=1, le=100), AfterValidator(_no_pair)] = Field(
+        1,
+        description="Trainings of every retrained variant, each with a seed of its own: from 3 on "
+        "its accuracy is their mean, whose interval covers other seeds too, and the file with the "
+        "median validation score is shipped. 2 are refused: they agree by chance too often.",
+    )
     threads: Threads | None = Field(
         None,
         description="Threads of a training; null: all the process may use, shared by trainings "
@@ -184,14 +209,48 @@ class RetrainConfig(Section):
         description="How images and losses are treated in every retraining: checkpoint (as in the "
         "training of the given one), defaults (Ultralytics'), or a YAML file of arguments.",
     )
+    activation: Literal["keep", "relu", "hardswish"] = Field(
+        "keep",
+        description="Also retrain the pruned network, by `preserving` and `qat`, with this "
+        "activation in place of SiLU (`preserving-relu-1`, beside `preserving-1`): relu costs an "
+        "INT8 file nothing; keep: no such variants.",
+    )
     loggers: Annotated[tuple[Logger, ...], AfterValidator(each_once)] = Field(
         (), description="Experiment trackers of Ultralytics' that follow every retraining."
     )
     strategies: dict[str, SerializeAsAny[StrategySettings]] = Field(
         default_factory=_default_strategies,
         description="Settings of each strategy by its name: standard (plain Ultralytics), "
-        "preserving, or one that another package registers.",
+        "preserving, qat (preserving, trained for INT8 files), or one that another package "
+        "registers.",
     )
+
+    @property
+    def chains(self) -> dict[str, tuple[str, Activation | None]]:
+        """Each chain of retrainings by its name: its strategy, and what takes SiLU's place."""
+        chains: dict[str, tuple[str, Activation | None]] = {}
+        for name in self.strategies:
+            chains[name] = name, None
+            if self.activation != "keep" and name in KEEPS_STRUCTURE:
+                chains[chain_name(name, self.activation)] = name, self.activation
+        return chains
+
+    @model_validator(mode="after")
+    def _activation_is_trained(self) -> RetrainConfig:
+        if self.activation == "keep":
+            return self
+        if not self.rounds:
+            raise ValueError(
+                "another activation is paid back by retraining, and rounds is 0: set activation to "
+                "keep"
+            )
+        if not set(self.strategies) & set(KEEPS_STRUCTURE):
+            raise ValueError(
+                f"activation {self.activation} is for {' and '.join(KEEPS_STRUCTURE)}, and no "
+                f"strategy here is one of them ({', '.join(self.strategies) or 'there is none'}): "
+                "add preserving or set activation to keep"
+            )
+        return self
 
     @field_validator("strategies", mode="before")
     @classmethod
@@ -305,7 +364,25 @@ class LatencyConfig(Section):
     paced_seconds: float = Field(
         2.0, gt=0, le=600, description="Seconds of paced frames per variant and round."
     )
+    cores: Annotated[tuple[CoreClass, ...], AfterValidator(each_once)] = Field(
+        ("all",),
+        min_length=1,
+        description="Cores the measuring processes may run on: big or little ones of a CPU that "
+        "has both, or all; each its own column, the first one decides the run.",
+    )
+    soak_minutes: float = Field(
+        0.0,
+        ge=0,
+        le=1e5,
+        description="Minutes of load at least: rounds go on as long, and the ranking of the last "
+        "third is compared with the first minute's.",
+    )
     strict: bool = Field(False, description="Refuse to rank a run that was noisy.")
+
+    @field_validator("cores", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _rounds_in_order(self) -> LatencyConfig:
@@ -315,33 +392,3 @@ class LatencyConfig(Section):
                 "raise rounds_max"
             )
         return self
-
-
-class RankingConfig(Section):
-    """Efficiency = mAP50 x FPS / MB, limits and gates."""
-
-    metric: Literal["box", "mask"] = Field(
-        "box", description="mAP50 that ranks and limits: of boxes, or of masks (segmentation only)."
-    )
-    realtime_fps: float = Field(
-        20.0, gt=0, le=10_000, description="Frames per second called real-time."
-    )
-    size_of: Literal["onnx", "checkpoint"] = Field(
-        "onnx", description="File whose size (10^6 bytes) divides the efficiency."
-    )
-    max_map50_loss: float | None = Field(
-        0.05,
-        ge=0,
-        lt=1,
-        description="mAP50 that a recommended variant may lose against the baseline, and a "
-        "retrained one against the unpruned network retrained alike, and never more than half of "
-        "theirs; null: any.",
-    )
-    max_class_loss: float | None = Field(
-        None,
-        ge=0,
-        lt=1,
-        description="AP50 that a recommended variant may lose in a single class; null: any.",
-    )
-    level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of every interval.")
-    bootstrap: int = Field(2000, ge=200, le=100_000, description="Bootstrap resamples.")

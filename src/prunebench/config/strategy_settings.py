@@ -18,6 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 GROUP = "prunebench.strategies"
 
+Activation = Literal["relu", "hardswish"]
+"""What can take the place of SiLU."""
+
+KEEPS_STRUCTURE = ("preserving", "qat")
+"""Strategies that train the pruned network itself, and so with another activation, too."""
+
 
 def _open_base(schema: dict[str, Any], model: type[BaseModel]) -> None:
     """Let JSON schema accept any strategy's keys where the strategy is not known yet."""
@@ -79,13 +85,28 @@ class PreservingSettings(TrainingSettings):
     """Settings of ``preserving``: training that keeps the pruned structure."""
 
     lr0: float = Field(0.001, gt=0, le=1, description="Initial learning rate.")
-    distill: bool = Field(False, description="The unpruned baseline teaches the pruned network.")
-    distill_weight: float = Field(
-        6.0, gt=0, le=1000, description="Weight of the distillation loss (Ultralytics' dis)."
+    distill: Literal["none", "features", "predictions"] = Field(
+        "none", description="What the unpruned baseline teaches the pruned network."
+    )
+    distill_weight: float | None = Field(
+        None,
+        gt=0,
+        le=1000,
+        description="Weight of the distillation loss; null: 1 for predictions, and for features 6 "
+        "(Ultralytics' dis).",
     )
     distill_warmup_epochs: float = Field(
         0.0, ge=0, le=10_000, description="Epochs over which that weight grows linearly from 0."
     )
+
+    @property
+    def teacher_weight(self) -> float:
+        """The weight of the distillation loss, chosen or by its kind."""
+        return self.distill_weight or {"features": 6.0}.get(self.distill, 1.0)
+
+
+class QatSettings(PreservingSettings):
+    """Settings of ``qat``: training for INT8 files that keeps the pruned structure."""
 
 
 SparsityKind = Literal["group_lasso", "bn_l1"]
@@ -105,6 +126,7 @@ class SparseSettings(TrainingSettings):
 BUILT_IN: Mapping[str, type[StrategySettings]] = {
     "standard": StandardSettings,
     "preserving": PreservingSettings,
+    "qat": QatSettings,
 }
 
 BEFORE_PRUNING: Mapping[str, type[StrategySettings]] = {"sparse": SparseSettings}
@@ -114,6 +136,11 @@ BEFORE_PRUNING: Mapping[str, type[StrategySettings]] = {"sparse": SparseSettings
 def strategy_names() -> tuple[str, ...]:
     """Names of the strategies that can be used: the built-in ones first."""
     return (*BUILT_IN, *sorted(set(_plugins()) - set(BUILT_IN)))
+
+
+def chain_name(strategy: str, activation: Activation | None) -> str:
+    """Name of a chain of retrainings: the strategy's, and what its networks are activated by."""
+    return strategy if activation is None else f"{strategy}-{activation}"
 
 
 def settings_model(name: str) -> type[StrategySettings]:

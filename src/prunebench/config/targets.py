@@ -19,21 +19,26 @@ FORMS: tuple[tuple[Kind, str, str], ...] = (
 )
 """Kind, how it is written (a number and a scale), and its label."""
 
+INT8 = " int8"
+"""Ends a measured target that the INT8 file is to reach."""
+
 MOST_SPEEDUP = 100
 SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 
-EXAMPLES = "1.5x, 8 ms, 1.7M parameters, 300M MACs or 0.15 (a ratio)"
+EXAMPLES = "1.5x, 8 ms, 4x int8, 1.7M parameters, 300M MACs or 0.15 (a ratio)"
 
 
 class Goal(Record):
     """What one pruned variant is to reach; its label has lower case letters, digits, dots, dashes.
 
-    A share of channels removed, parameters with BatchNorm apart, MACs, milliseconds, or speed-up.
+    A share of channels removed, parameters with BatchNorm apart, MACs, milliseconds, or speed-up
+    over the baseline; the last two of the exported file, or (``int8``) of its INT8 sibling.
     """
 
     kind: Kind
     value: float
     label: str
+    int8: bool = False
 
     @property
     def is_measured(self) -> bool:
@@ -44,8 +49,10 @@ class Goal(Record):
 def parse_goal(text: str) -> Goal:
     """Read a target such as ``1.5x``, ``8 ms`` or ``0.15``; ValueError where it cannot be one."""
     plain = " ".join(text.strip().lower().split())
+    asked = plain.removesuffix(INT8)
+    int8 = asked != plain
     for kind, form, label in FORMS:
-        match = re.fullmatch(form, plain)
+        match = re.fullmatch(form, asked)
         if match is None:
             continue
         value = float(match[1]) * SCALES[match[2]]
@@ -58,5 +65,9 @@ def parse_goal(text: str) -> Goal:
             raise ValueError(f"{value:g}x is more than pruning gives, at most {MOST_SPEEDUP}x")
         if value <= 0:
             raise ValueError(f"a target of {text} cannot be reached")
-        return Goal(kind=kind, value=value, label=label.format(f"{float(match[1]):.12g}", match[2]))
+        told = label.format(f"{float(match[1]):.12g}", match[2])
+        goal = Goal(kind=kind, value=value, label=f"int8-{told}" if int8 else told, int8=int8)
+        if int8 and not goal.is_measured:
+            raise ValueError(f"{text!r} counts alike in INT8, only a speed-up or ms is its own")
+        return goal
     raise ValueError(f"{text!r} is not a target, use {EXAMPLES}")

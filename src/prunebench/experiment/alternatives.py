@@ -47,7 +47,7 @@ def at_letterbox(
 ) -> tuple[FileRef, Structure]:
     """The parent's checkpoint, counted at the letterbox that is planned."""
     source = checkpoint_of(experiment, parent)
-    target = variant_file(experiment, planned.name, "model.pt")
+    target = variant_file(experiment, planned, "model.pt")
     place(source, target)
     checkpoint = FileRef.of(target, experiment.run_folder)
     request = InspectRequest(
@@ -85,7 +85,7 @@ def smaller_stock(
         raise StepError("make", reason, variant=planned.name)
     checkpoint, structure, training = trained_stock(
         experiment,
-        planned.name,
+        planned,
         stock.description,
         emit,
         epochs=epochs,
@@ -138,7 +138,7 @@ def quantize_variant(
     emit = of_variant(announce, planned.name)
     run = run_cached(experiment, "quantize", request, inputs, emit)
     quantized = Quantized.model_validate(run.result)
-    onnx = placed(experiment, planned.name, run, quantized.onnx, "model.onnx")
+    onnx = placed(experiment, planned, run, quantized.onnx, "model.onnx")
     record = keep(
         experiment,
         planned,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from prunebench.common.errors import PrunebenchError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import VariantRecord
-from prunebench.measuring.host.fingerprint import kernel_block
+from prunebench.measuring.host.block import Numbers, measure_block
 from prunebench.measuring.host.lock import host_lock
 from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.profile import Diagnosis, Request
@@ -47,12 +47,13 @@ def diagnose_variants(
         for variant in variants:
             if not _is_pruned(variant) or variant.name not in files or baseline not in files:
                 continue
+            numbers: Numbers = "int8" if variant.quantization else "float"
             request = Request(
                 onnx=str(files[variant.name]),
                 baseline=str(files[baseline]),
                 threads=latency.threads[0],
                 session=latency.fingerprint.session,
-                block=kernel_block(),
+                block=measure_block(latency.settings, numbers).channels,
             )
             stage("diagnosis", variant=variant.name)
             workdir = folder / LATENCY_FOLDER / "diagnosis" / variant.name

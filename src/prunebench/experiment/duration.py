@@ -12,6 +12,7 @@ from prunebench.common.records import Record
 from prunebench.config.loading import Config
 from prunebench.experiment.plan import NETWORK_SUFFIXES, PlannedVariant
 from prunebench.experiment.speed_trial import Pace
+from prunebench.results.run_folder import title_of
 from prunebench.steps.events import Batch, Epoch, Evaluating, Event, Failed, Finished, Timed
 from prunebench.variants.pruning.search import ROUNDS, SECONDS, TRIES
 
@@ -81,7 +82,7 @@ class Workload:
 def workload(config: Config, plan: Sequence[PlannedVariant]) -> Workload:
     """Count the work of an experiment."""
     latency = config.latency
-    threads = latency.threads or default_threads()
+    threads, soak_s = latency.threads or default_threads(), 60 * latency.soak_minutes
     seconds = 2 * latency.seconds + (latency.paced_seconds if latency.paced else 0)
     pruned = [
         v
@@ -89,8 +90,11 @@ def workload(config: Config, plan: Sequence[PlannedVariant]) -> Workload:
         if v.goal is not None and v.strategy is None and v.control is None and not v.quantized
     ]
     before = config.prune.training_epochs
+    made = [one for v in plan for one in v.trainings]
     epochs = {
-        v.name: config.retrain.epochs if v.round else before for v in plan if v.strategy is not None
+        title_of(v): config.retrain.epochs if v.round else before
+        for v in made
+        if v.strategy is not None
     }
     if config.model.endswith(NETWORK_SUFFIXES):
         epochs["baseline"] = config.baseline.epochs
@@ -98,15 +102,29 @@ def workload(config: Config, plan: Sequence[PlannedVariant]) -> Workload:
         epochs |= {v.name: before for v in pruned}
     stock = config.retrain.rounds * config.retrain.epochs + epochs.get("baseline", 0)
     epochs |= {v.name: stock for v in plan if v.control == "smaller"}
+    round_s = len(plan) * len(threads) * (seconds + ROUND_OVERHEAD_S) + ROUND_OVERHEAD_S
+    least = max(latency.rounds_min, math.ceil(soak_s / round_s))
     return Workload(
         epochs=epochs,
-        variants=tuple(v.name for v in plan),
+        variants=tuple(map(title_of, made)),
         pruned=len(pruned),
         searches=sum(v.goal is not None and v.goal.is_measured for v in pruned),
-        round_s=len(plan) * len(threads) * (seconds + ROUND_OVERHEAD_S) + ROUND_OVERHEAD_S,
-        rounds=(latency.rounds_min, latency.rounds_max),
-        budget_s=60 * latency.budget_minutes,
+        round_s=round_s,
+        rounds=(least, max(least, latency.rounds_max)),
+        budget_s=max(soak_s, 60 * latency.budget_minutes),
     )
+
+
+def parents_of(plan: Sequence[PlannedVariant]) -> dict[str, str | None]:
+    """What is made of what, by titles: a training of a round goes on from the same seed's."""
+    seeds = {v.name: v.seeds for v in plan}
+    return {
+        title_of(one): f"{v.parent}{title_of(one).removeprefix(v.name)}"
+        if one.seed in seeds.get(v.parent or "", ())
+        else v.parent
+        for v in plan
+        for one in v.trainings
+    }
 
 
 def estimate(
@@ -120,8 +138,9 @@ def estimate(
     one_by_one = training / max(1, config.retrain.parallel_trainings)
     # A letterbox of its own takes as many times as long as it has pixels.
     deployed = config.image.hw
-    letterboxes = sum(math.prod(v.imgsz or deployed) / math.prod(deployed) for v in plan)
-    files = len(plan) * (EXPORT_S + START_S) + letterboxes * evaluate * pace.infer_s
+    pixels = ((v.imgsz or deployed, len(v.trainings)) for v in plan)
+    letterboxes = sum(math.prod(hw) / math.prod(deployed) * files for hw, files in pixels)
+    files = len(work.variants) * (EXPORT_S + START_S) + letterboxes * evaluate * pace.infer_s
     layers = 2 * START_S + pace.layers_s if pace.layers_s else 0.0
     search = work.searches * TRY_S
     pruning = work.pruned * PRUNE_S
@@ -132,10 +151,11 @@ def estimate(
         ("pruning", pruning, pruning),
         ("exporting and evaluating", files, files),
     ]
+    classes, most_s = len(config.latency.cores), work.most_measuring_s
     parts = [
         ("checking, starting, ranking", AROUND_S / 2, AROUND_S),
         *((title, QUICKER * low, SLOWER * high) for title, low, high in tried if high),
-        ("measuring latency", work.rounds[0] * work.round_s, work.most_measuring_s),
+        ("measuring latency", classes * work.rounds[0] * work.round_s, classes * most_s),
     ]
     quantizes = config.quantize is not None or "int8" in config.controls
     return Estimate(

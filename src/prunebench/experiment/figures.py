@@ -4,69 +4,79 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from prunebench.common.errors import StepError
-from prunebench.common.records import Overlap, Structure, VariantRecord
+from prunebench.common.records import Accuracy, Overlap, Structure, VariantRecord
+from prunebench.common.statistics import Location, of_draws, over_trainings
 from prunebench.config.loading import Config
 from prunebench.experiment.prepare import Experiment
 from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import cpu_rounds, round_medians
 from prunebench.measuring.latency.summary import summarise
-from prunebench.measuring.map_bootstrap import Detections, Resamples, load_detections
+from prunebench.measuring.map_bootstrap import Resamples, Scores, load_detections, mean_of
 from prunebench.results.ranking.classes import class_figures
 from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.run_folder import LATENCY_FOLDER
 
 
 def measured_from(
-    experiment: Experiment, variants: Sequence[VariantRecord], latency: LatencyResult
+    experiment: Experiment,
+    variants: Sequence[VariantRecord],
+    latency: LatencyResult,
+    *,
+    within: str = LATENCY_FOLDER,
+    rounds: Collection[int] | None = None,
 ) -> list[MeasuredVariant]:
     """Gather every variant that has an accuracy and an ONNX file, and did not fail.
+
+    ``latency`` lies in the folder ``within`` of the run; of some ``rounds`` alone there is no
+    verdict about paced frames.
 
     StepError where two variants were evaluated on different images, or the ranking's metric is of
     masks and a variant predicts none.
     """
     config, root = experiment.config, experiment.run_folder
-    folder = root / LATENCY_FOLDER
+    folder = root / within
     samples = read_samples(folder / latency.samples.path)
+    if rounds is not None:
+        samples = [sample for sample in samples if sample.round in rounds]
     model, frames = round_medians(samples, "model"), round_medians(samples, latency.kind)
     cpu = cpu_rounds(samples)
+    rss: dict[tuple[str, int], dict[int, float]] = {}
+    for sample in samples:
+        rss.setdefault((sample.variant, sample.threads), {})[sample.round] = sample.rss_peak_mb
     realtime = {
         (summary.variant, summary.threads): summary.paced.realtime
         for summary in summarise(latency, folder, level=config.ranking.level)
-        if summary.paced is not None
+        if summary.paced is not None and rounds is None
     }
     planned = {variant.name: variant for variant in experiment.variants}
-    first: Detections | None = None
+    resamples: Resamples | None = None
     measured: list[MeasuredVariant] = []
     for variant in variants:
         if variant.failure or variant.accuracy is None or variant.exported is None:
             continue
-        path = root / variant.accuracy.detections.path
-        detections = load_detections(path)
-        if first is None:
-            first = detections
-            counts = first.target_counts
-            resamples = Resamples(counts, config.ranking.bootstrap, config.seed)
-        if not np.array_equal(detections.target_counts, first.target_counts):
+        each = [one.accuracy for one in variant.trainings or (variant,) if one.accuracy]
+        counts = [load_detections(root / one.detections.path).target_counts for one in each]
+        if resamples is None:
+            first = counts[0]
+            resamples = Resamples(first, config.ranking.bootstrap, config.seed)
+        if not all(np.array_equal(labelled, first) for labelled in counts):
             reason = "it was evaluated on other images or labels than the first variant"
             raise StepError("rank", reason, variant=variant.name)
-        plan, audit = planned.get(variant.name), variant.audit
-        matches: dict[Overlap, tuple[float, Detections]] = {
-            "box": (variant.accuracy.map50, detections)
-        }
-        if variant.accuracy.mask_map50 is not None:
-            matches["mask"] = variant.accuracy.mask_map50, load_detections(path, "mask")
-        if config.ranking.metric not in matches:
+        overlaps: list[Overlap] = ["box"] if each[0].mask_map50 is None else ["box", "mask"]
+        if config.ranking.metric not in overlaps:
             reason = "ranking.metric is mask, but it is a detection model and predicts no masks"
             raise StepError("rank", reason, variant=variant.name)
-        found = {o: resamples.scores(one) for o, (_, one) in matches.items()}
-        scores = {o: (map50, found[o].draws) for o, (map50, _) in matches.items()}
-        map50, map50_draws = scores[config.ranking.metric]
+        scored = {o: _scored(root, each, o, resamples) for o in overlaps}
+        ranks = scored[config.ranking.metric]
+        plan, audit = planned.get(variant.name), variant.audit
         keys = [(variant.name, count) for count in latency.threads]
         measured.append(
             MeasuredVariant(
@@ -74,6 +84,7 @@ def measured_from(
                 parent=variant.parent,
                 strategy=None if plan is None else plan.strategy,
                 control=None if plan is None else plan.control,
+                beside=None if plan is None else plan.beside,
                 epochs=0 if plan is None else plan.epochs,
                 quantized=variant.quantization is not None,
                 parameters=None if audit is None else audit.structure.parameters,
@@ -81,23 +92,59 @@ def measured_from(
                 grounds=None if audit is None else audit.grounds,
                 network=None if audit is None else network_key(audit.structure, variant),
                 size_mb=_size_mb(variant, config),
-                map50=map50,
-                map50_draws=map50_draws,
-                images=detections.images,
+                map50=ranks.map50,
+                map50_draws=ranks.mean.draws,
+                images=len(first),
+                trainings=ranks.trainings,
                 latency_ms={key[1]: model.get(key, {}) for key in keys},
                 end_to_end_ms={key[1]: frames.get(key, {}) for key in keys},
                 cpu_ms={key[1]: cpu.get(key, {}) for key in keys},
+                rss_mb={key[1]: rss.get(key, {}) for key in keys},
                 realtime={key[1]: realtime[key] for key in keys if key in realtime},
                 failure=latency.failures.get(variant.name),
-                both=scores if len(scores) == 2 else {},
+                both={o: one.location(len(first)) for o, one in scored.items()}
+                if len(scored) == 2
+                else {},
                 classes=class_figures(
-                    detections.target_counts,
-                    found[config.ranking.metric],
+                    first,
+                    ranks.mean,
                     {} if audit is None else audit.structure.names,
+                    ranks.scores,
                 ),
             )
         )
     return measured
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A variant's mAP50: the mean of its ``trainings``, where it has several, and their scores."""
+
+    map50: float
+    mean: Scores
+    trainings: tuple[float, ...]
+    scores: tuple[Scores, ...]
+
+    def location(self, images: int) -> Location:
+        """The mAP50, over images and trainings."""
+        found = of_draws(self.map50, self.mean.draws, images)
+        return over_trainings(found, self.trainings)
+
+
+def _scored(
+    root: Path, each: Sequence[Accuracy], overlap: Overlap, resamples: Resamples
+) -> _Scored:
+    found = tuple(
+        resamples.scores(load_detections(root / one.detections.path, overlap)) for one in each
+    )
+    scores = [one.map50 if overlap == "box" else one.mask_map50 or 0.0 for one in each]
+    several = len(each) > 1
+    return _Scored(
+        map50=float(np.mean(scores)),
+        mean=mean_of(found),
+        trainings=tuple(scores) if several else (),
+        scores=found if several else (),
+    )
 
 
 def network_key(structure: Structure, variant: VariantRecord) -> str:
@@ -107,6 +154,7 @@ def network_key(structure: Structure, variant: VariantRecord) -> str:
         "task": structure.task,
         "classes": len(structure.names),
         "widths": structure.widths,
+        "activations": structure.activations,
         "imgsz": structure.macs_imgsz,
         "left_float": None if quantization is None else sorted(quantization.left_float),
     }

@@ -107,6 +107,9 @@ retrain:
   stop_when: no_gain
   # Epochs per round; {epochs_comment}.
   epochs: {epochs}
+  # Trainings of every retrained variant. Another seed gives another file; from 3 on the
+  # intervals cover that too, for as many times the training time.
+  seeds: 1
   # Square training size in pixels, {side_comment}.
   imgsz: {side}
 

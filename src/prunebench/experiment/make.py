@@ -37,7 +37,7 @@ from prunebench.measuring.accuracy import Request as AccuracyRequest
 from prunebench.measuring.session import SessionSettings
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_judgement, tell_variant
-from prunebench.results.run_folder import read_variant, save_variant
+from prunebench.results.run_folder import read_variant, save_variant, title_of
 from prunebench.steps.events import Emit, Finished, Stage, of_variant
 from prunebench.variants.audit import judge
 from prunebench.variants.export import Request as ExportRequest
@@ -57,7 +57,7 @@ def make_variant(
     It is not trained where ``judgement``, of the rounds before it, stops the chain. InputError
     where the step found bad input, StepError where it failed.
     """
-    emit = of_variant(announce, planned.name)
+    emit = of_variant(announce, title_of(planned))
     if judgement is not None:
         emit(Stage(what=tell_judgement(judgement, Messages())))
         if judgement.stops:
@@ -89,27 +89,28 @@ def make_variant(
             )
             reached = Reached.model_validate(run.result["reached"])
             source = FileRef.model_validate(run.result["checkpoint"])
-            checkpoint = placed(experiment, planned.name, run, source, "model.pt")
+            checkpoint = placed(experiment, planned, run, source, "model.pt")
             left_alone = dict(run.result["left_alone"])
         else:
             teacher = checkpoint_of(experiment, baseline or parent)
             inputs["teacher"] = sha256_of(teacher)
             config, threads = experiment.config, experiment.retraining_threads
-            preserving = planned.strategy == "preserving"
+            # The control `retrained` is by `preserving`, whatever the strategies are.
+            strategy, activation = config.retrain.chains.get(planned.strategy, ("preserving", None))
             request = training_request(
                 experiment,
-                planned.strategy,
-                preserving_settings(config)
-                if preserving
-                else config.retrain.strategies[planned.strategy],
+                strategy,
+                config.retrain.strategies.get(strategy) or preserving_settings(config),
+                activation=activation,
                 checkpoint=str(checkpoint_of(experiment, parent)),
                 teacher=str(teacher),
                 round=planned.round,
                 epochs=config.retrain.epochs if planned.round else config.prune.training_epochs,
                 threads=threads,
+                seed=config.seed if planned.seed is None else planned.seed,
             )
             run = run_cached(experiment, "train", request, inputs, emit, threads=threads)
-            checkpoint, training = trained_files(experiment, planned.name, run)
+            checkpoint, training = trained_files(experiment, planned, run)
         structure = Structure.model_validate(run.result["structure"])
     audit = judge(
         structure,
@@ -157,10 +158,10 @@ def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emi
     )
     images = images_digest(experiment, len(request.images))
     inputs = {"checkpoint": sha256_of(checkpoint), "images": images}
-    emit = of_variant(announce, variant.name)
+    emit = of_variant(announce, title_of(variant))
     run = run_cached(experiment, "export", request, inputs, emit, threads=1)
     exported = Exported.model_validate(run.result)
-    onnx = placed(experiment, variant.name, run, exported.onnx, "model.onnx")
+    onnx = placed(experiment, variant, run, exported.onnx, "model.onnx")
     record = variant.model_copy(update={"exported": exported.model_copy(update={"onnx": onnx})})
     save_variant(experiment.run_folder, record)
     return record
@@ -175,12 +176,12 @@ def evaluate_variant(
     if variant.exported is None:
         raise StepError("accuracy", "there is no ONNX file", variant=variant.name)
     request = accuracy_request(experiment, variant.exported, experiment.run_folder)
-    emit = of_variant(announce, variant.name)
+    emit = of_variant(announce, title_of(variant))
     images = images_digest(experiment, len(request.images))
     inputs = {"onnx": variant.exported.onnx.sha256, "images": images}
     run = run_cached(experiment, "accuracy", request, inputs, emit, threads=1)
     accuracy = Accuracy.model_validate(run.result)
-    detections = placed(experiment, variant.name, run, accuracy.detections, "detections.npz")
+    detections = placed(experiment, variant, run, accuracy.detections, "detections.npz")
     accuracy = accuracy.model_copy(update={"detections": detections})
     record = variant.model_copy(update={"accuracy": accuracy})
     save_variant(experiment.run_folder, record)
@@ -210,9 +211,9 @@ def _baseline(
 ) -> tuple[FileRef, Structure, TrainingSummary | None]:
     """The given checkpoint, or one trained from the network the configuration names."""
     if experiment.checkpoint is not None and experiment.structure is not None:
-        target = variant_file(experiment, planned.name, "model.pt")
+        target = variant_file(experiment, planned, "model.pt")
         place(Path(experiment.checkpoint), target)
         return FileRef.of(target, experiment.run_folder), experiment.structure, None
     config = experiment.config
     budget = config.baseline.model_dump(include={"epochs", "imgsz", "batch"})
-    return trained_stock(experiment, planned.name, config.model, emit, **budget)
+    return trained_stock(experiment, planned, config.model, emit, **budget)

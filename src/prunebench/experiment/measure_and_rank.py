@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 from prunebench.common.errors import StepError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import VariantRecord
+from prunebench.config.sections import CoreClass
 from prunebench.experiment.figures import measured_from
+from prunebench.experiment.soak import soak_of
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.stopping import possible_interim_looks
+from prunebench.results.devices import Device
 from prunebench.results.diagnoses import Diagnoses
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise
 from prunebench.results.outcome import LATENCY_FILE, RANKING_CSV, RunRanking
 from prunebench.results.ranking.doubts import Letterbox
 from prunebench.results.ranking.rank import rank
-from prunebench.results.ranking.records import FailedVariant, NotTrained
+from prunebench.results.ranking.records import FailedVariant, NotTrained, Ranking
 from prunebench.results.report.build import build_report
 from prunebench.results.run_folder import LATENCY_FOLDER, RANKING_FILE, save_variant
 from prunebench.steps.events import Emit
@@ -34,10 +37,12 @@ def measure_latency(
     variants: Sequence[VariantRecord],
     announce: Emit,
     exclusive: Callable[[], AbstractContextManager[None]] = nullcontext,
+    cores: CoreClass | None = None,
 ) -> LatencyResult:
     """Measure every variant that has an ONNX file, or go on with an interrupted measurement.
 
-    ``exclusive`` is entered with the host's lock held. StepError where none has a file.
+    ``exclusive`` is entered with the host's lock held, ``cores`` are others than the run's first.
+    StepError where none has a file.
     """
     folder = experiment.run_folder
     targets = [
@@ -51,20 +56,24 @@ def measure_latency(
         reasons = "; ".join(f"{v.name}: {v.failure.reason}" for v in variants if v.failure)
         raise StepError("latency", f"no variant is left to measure ({reasons})")
     config = experiment.config
+    settings, home = config.latency, folder / LATENCY_FOLDER
+    if cores is not None:
+        settings = settings.model_copy(update={"cores": (cores,)})
+        home = folder / _folder_of(cores)
     result = measure(
         targets,
         [Path(image) for image in experiment.images[: config.latency.images]],
-        config.latency,
+        settings,
         realtime_fps=config.ranking.realtime_fps,
         imgsz=config.image.hw,
         nc=len(experiment.class_names),
         seed=config.seed,
-        folder=folder / LATENCY_FOLDER,
+        folder=home,
         who=f"run {folder.name}",
         on_event=announce,
         exclusive=exclusive,
     )
-    write_atomically(folder / LATENCY_FOLDER / LATENCY_FILE, result.model_dump_json(indent=2))
+    write_atomically(home / LATENCY_FILE, result.model_dump_json(indent=2))
     return result
 
 
@@ -90,13 +99,63 @@ def rank_run(
             f"the run was noisy and strict is set: {'; '.join(seen)}; its samples are "
             f"kept in {aside.name}, run it again to measure anew",
         )
-    measured = measured_from(experiment, variants, latency)
+    rankings = _rankings(experiment, variants, latency, LATENCY_FOLDER)
+    baseline = next((v.name for v in variants if v.parent is None), None)
+    slow = diagnoses and diagnoses.not_faster(rankings[0], baseline)
+    outcome = RunRanking(
+        name=config.name,
+        run=folder.name,
+        rankings=rankings,
+        noise=latency.noise,
+        stopped=latency.stopped,
+        rounds=latency.rounds,
+        split=experiment.split,
+        diagnoses=slow.explanations() if slow else (),
+        soak=soak_of(experiment, variants, latency) if config.latency.soak_minutes else None,
+    )
+    csv = outcome.to_frame().to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write_atomically(folder / RANKING_CSV, csv)
+    build_report(folder, outcome)
+    write_atomically(folder / RANKING_FILE, outcome.model_dump_json(indent=2))
+    return outcome
+
+
+def rank_on_cores(
+    experiment: Experiment, variants: Sequence[VariantRecord], latency: LatencyResult
+) -> Device:
+    """What a class of this host's cores says of a run's files, as another device would."""
+    cores = latency.settings.cores[0]
+    outcome = RunRanking(
+        name=experiment.config.name,
+        run=experiment.run_folder.name,
+        rankings=_rankings(experiment, variants, latency, _folder_of(cores)),
+        noise=latency.noise,
+        stopped=latency.stopped,
+        rounds=latency.rounds,
+    )
+    name = f"{cores}-cores"
+    return Device(name=name, run=outcome.run, fingerprint=latency.fingerprint, ranking=outcome)
+
+
+def _folder_of(cores: CoreClass) -> str:
+    return f"{LATENCY_FOLDER}-{cores}"
+
+
+def _rankings(
+    experiment: Experiment,
+    variants: Sequence[VariantRecord],
+    latency: LatencyResult,
+    within: str,
+) -> tuple[Ranking, ...]:
+    """The ranking of each thread count, from what lies in a folder of the run."""
+    config = experiment.config
+    measured = measured_from(experiment, variants, latency, within=within)
     failures = [
         FailedVariant(name=v.name, step=v.failure.step, reason=v.failure.reason)
         for v in variants
         if v.failure is not None
     ]
-    rankings = tuple(
+    return tuple(
         rank(
             measured,
             config=config.ranking,
@@ -111,22 +170,6 @@ def rank_run(
         )
         for threads in latency.threads
     )
-    baseline = next((v.name for v in variants if v.parent is None), None)
-    slow = diagnoses and diagnoses.not_faster(rankings[0], baseline)
-    outcome = RunRanking(
-        name=config.name,
-        run=folder.name,
-        rankings=rankings,
-        noise=latency.noise,
-        stopped=latency.stopped,
-        rounds=latency.rounds,
-        diagnoses=slow.explanations() if slow else (),
-    )
-    csv = outcome.to_frame().to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    write_atomically(folder / RANKING_CSV, csv)
-    build_report(folder, outcome)
-    write_atomically(folder / RANKING_FILE, outcome.model_dump_json(indent=2))
-    return outcome
 
 
 def _letterbox(experiment: Experiment) -> Letterbox | None:

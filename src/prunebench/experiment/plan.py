@@ -9,7 +9,8 @@ from pathlib import Path
 from prunebench.common.errors import ConfigError
 from prunebench.common.records import Record
 from prunebench.config.loading import Config
-from prunebench.config.sections import STRIDE, Control
+from prunebench.config.sections import STRIDE, Beside, Control
+from prunebench.config.strategy_settings import Activation
 from prunebench.config.targets import Goal
 from prunebench.experiment.controls import lower_letterbox, trained_letterbox
 from prunebench.results.messages.catalogue import Messages
@@ -38,12 +39,13 @@ class PlannedVariant(Record):
     """A variant that an experiment will make.
 
     Attributes:
-        name: ``baseline``, ``pruned``, ``<strategy>-<round>``; with several targets
-            ``pruned-<target>``, ``<strategy>-<target>-<round>``; of controls
+        name: ``baseline``, ``pruned``, ``<chain>-<round>`` (see ``RetrainConfig.chains``); with
+            several targets ``pruned-<target>``, ``<chain>-<target>-<round>``; of controls
             ``baseline-<height>x<width>``, ``baseline-plain``, ``smaller``, ``smaller-<target>``,
             ``retrained-<round>``; of a quantized sibling its parent's with ``-int8``.
         parent: ``None`` for the baseline, the pruned variant for a smaller stock network.
-        steps: The chain of steps that makes it, ``strategy`` and ``round`` those of the last one.
+        steps: The chain of steps that makes it, ``strategy`` (the chain's name) and ``round``
+            those of the last one.
         epochs: Most epochs that the network was trained for since the baseline.
         goal: What the pruning it comes from is to reach, ``None`` for the baseline.
         judged_by: The two rounds before it, where their comparison decides whether it is trained;
@@ -51,6 +53,9 @@ class PlannedVariant(Record):
         control: Which control it is, its INT8 sibling too; ``None`` where it is none.
         imgsz: (height, width) of a letterbox of its own in pixels, ``None``: the experiment's.
         quantized: Whether it is its parent's ONNX file in INT8.
+        beside: In what alone it differs from another variant of its round, and that one's name.
+        seeds: Those of its ``trainings``, where it has several.
+        seed: That of this one of them.
     """
 
     name: str
@@ -64,6 +69,20 @@ class PlannedVariant(Record):
     control: Control | None = None
     imgsz: tuple[int, int] | None = None
     quantized: bool = False
+    beside: Beside | None = None
+    seeds: tuple[int, ...] = ()
+    seed: int | None = None
+
+    @property
+    def trains_for_int8(self) -> bool:
+        """Whether its last step was a training that sees the integers of its INT8 file."""
+        return self.strategy is not None and self.strategy.partition("-")[0] == "qat"
+
+    @property
+    def trainings(self) -> tuple[PlannedVariant, ...]:
+        """One for every seed, or the variant itself where it is made once."""
+        each = (self.model_copy(update={"seeds": (), "seed": seed}) for seed in self.seeds)
+        return tuple(each) or (self,)
 
     @property
     def is_plain(self) -> bool:
@@ -105,25 +124,44 @@ def plan_variants(
 
 def _retrained(config: Config, pruned: PlannedVariant, label: str) -> list[PlannedVariant]:
     variants = []
-    for strategy in config.retrain.strategies:
+    for chain, (strategy, activation) in config.retrain.chains.items():
         parent = pruned
+        how = f"{strategy} with {activation}" if activation else strategy
+        beside = _beside(config, strategy, activation)
         for number in range(1, config.retrain.rounds + 1):
             judged_by: tuple[str, ...] = ()
             # Round 1 has no round before it that it could gain on.
             if config.retrain.stop_when != "never" and parent.parent and parent.round > 1:
                 judged_by = parent.parent, parent.name
             parent = PlannedVariant(
-                name=f"{strategy}-{label}{number}",
+                name=f"{chain}-{label}{number}",
                 parent=parent.name,
-                steps=(*parent.steps, f"retrain {strategy} round {number}"),
-                strategy=strategy,
+                steps=(*parent.steps, f"retrain {how} round {number}"),
+                strategy=chain,
                 round=number,
                 epochs=parent.epochs + config.retrain.epochs,
                 goal=pruned.goal,
                 judged_by=judged_by,
+                beside=None if beside is None else (beside[0], f"{beside[1]}-{label}{number}"),
+                seeds=_seeds(config),
             )
             variants.append(parent)
     return variants
+
+
+def _beside(config: Config, strategy: str, activation: Activation | None) -> Beside | None:
+    """What a chain differs from another one in, and that one's name."""
+    if activation is not None:
+        return "activation", strategy
+    if strategy == "qat" and "preserving" in config.retrain.strategies:
+        return "qat", "preserving"
+    return None
+
+
+def _seeds(config: Config) -> tuple[int, ...]:
+    """Of the trainings of a retrained variant; nothing where there is one."""
+    several, first = config.retrain.seeds, config.seed
+    return tuple(range(first, first + several)) if several > 1 else ()
 
 
 def size_notes(config: Config, variants: Sequence[PlannedVariant]) -> tuple[str, ...]:
@@ -180,6 +218,7 @@ def _retrained_unpruned(
             epochs=parent.epochs + (shared.epochs if number else before),
             judged_by=beside,
             control="retrained",
+            seeds=_seeds(config),
         )
         yield parent
 
@@ -258,6 +297,14 @@ def _quantized(config: Config, variants: Sequence[PlannedVariant]) -> Iterator[P
             raise ConfigError(
                 f"there is no variant {name}", where="quantize.variants", fix=f"did you mean {near}"
             )
+    if "qat" in config.retrain.strategies and not any(
+        variant.name in wanted for variant in variants if variant.trains_for_int8
+    ):
+        raise ConfigError(
+            "qat trains for INT8 files, and none is made of its variants",
+            where="quantize",
+            fix="set it to int8, or leave qat out",
+        )
     is_control = "int8" in config.controls
     if (wanted or is_control) and config.ranking.size_of == "checkpoint":
         raise ConfigError(
@@ -265,6 +312,14 @@ def _quantized(config: Config, variants: Sequence[PlannedVariant]) -> Iterator[P
             where="ranking.size_of",
             fix="set it to onnx",
         )
+    for goal in config.prune.goals:
+        if goal.int8 and not any(v.goal == goal and v.name in wanted for v in variants):
+            raise ConfigError(
+                f"the target {goal.label} is that of an INT8 file, and none of its networks gets "
+                "one",
+                where="quantize",
+                fix="set it to int8",
+            )
     for variant in variants:
         is_baseline = variant.parent is None
         if variant.name in wanted or (is_control and is_baseline):

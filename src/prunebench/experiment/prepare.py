@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
@@ -14,7 +13,6 @@ from pydantic import PrivateAttr, ValidationError
 
 from prunebench.common.cores import usable_cores
 from prunebench.common.errors import (
-    CheckpointError,
     ConfigError,
     DatasetError,
     EnvironmentMismatch,
@@ -45,10 +43,12 @@ from prunebench.experiment.plan import (
     plan_variants,
     size_notes,
 )
-from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
+from prunebench.experiment.requirements import check_engine, require_checkpoint, require_loggers
+from prunebench.measuring.host.block import Block
+from prunebench.measuring.host.fingerprint import cpu_flags, cpus_of, int8_obstacle
 from prunebench.results.history.store import Store, default_url
 from prunebench.results.messages.catalogue import Messages
-from prunebench.results.messages.observations import tell_model
+from prunebench.results.messages.observations import tell_block, tell_model
 from prunebench.results.run_folder import DATA_FOLDER, STEPS_FOLDER, open_run, read_run_config
 from prunebench.steps.child import run_child
 from prunebench.steps.events import stage
@@ -56,7 +56,7 @@ from prunebench.variants.checkpoint import CheckpointInfo
 from prunebench.variants.devices import Device, Devices
 from prunebench.variants.given import Given
 from prunebench.variants.given import Request as GivenRequest
-from prunebench.variants.pruning.alignment import round_to_of
+from prunebench.variants.pruning.alignment import block_for, round_to_of
 
 EXPERIMENT_FILE = "experiment.json"
 
@@ -74,6 +74,7 @@ class Checked(Record):
         recipe: Arguments that every retraining is given, its strategy's settings over them.
         device: What trainings run on, and multiply in.
         auto_batch: Images per batch of every retraining, where the device decides.
+        block: What widths are multiples of, ``None`` where the configuration says it.
         split: Split the accuracy images come from, ``images`` in order.
     """
 
@@ -89,6 +90,7 @@ class Checked(Record):
     recipe: dict[str, Any]
     device: Device = Device()
     auto_batch: int = 16
+    block: Block | None = None
     split: str
     images: tuple[str, ...]
     _dataset: Dataset | None = PrivateAttr(default=None)
@@ -186,6 +188,9 @@ def check(config: Config) -> Checked:
     """
     check_versions()
     check_engine(config)
+    check_int8_targets(config)
+    for cores in config.latency.cores:
+        cpus_of(cores)
     out = output_folder(config)
     checkpoint = checkpoint_named(config.model, "model")
     if checkpoint is not None:
@@ -193,11 +198,12 @@ def check(config: Config) -> Checked:
         checkpoint = checkpoint.resolve()
     require_loggers(config.retrain.loggers)
     stage(f"reading {Path(config.model).name}")
-    given = Given.model_validate(_in_child("given", given_request(config)))
+    block = block_for(config.prune, config.latency)
+    given = Given.model_validate(_in_child("given", given_request(config, block)))
     sha256 = None if checkpoint is None else sha256_of(checkpoint)
     structure = None if checkpoint is None else given.audit.structure
     variants = plan_variants(config, given.info.imgsz, given.info.stride)
-    for note in plan_notes(config, variants, given):
+    for note in plan_notes(config, variants, given, block):
         stage(note)
     if "smaller" in config.controls:
         smaller_network(config.model, structure)
@@ -249,6 +255,7 @@ def check(config: Config) -> Checked:
         recipe=given.recipe.arguments,
         device=given.device,
         auto_batch=given.batch,
+        block=block,
         split=split,
         images=tuple(str(p) for p in images_of(dataset, split, limit=config.accuracy.images)),
     )
@@ -302,7 +309,7 @@ def _in_child(step: str, request: Record) -> dict[str, Any]:
         return run_child(step, request, Path(folder), threads=usable_cores())
 
 
-def given_request(config: Config) -> GivenRequest:
+def given_request(config: Config, block: Block | None) -> GivenRequest:
     """What is asked of the model before anything is made of it."""
     height, width = config.image.hw
     return GivenRequest(
@@ -310,7 +317,7 @@ def given_request(config: Config) -> GivenRequest:
         hw=config.image.hw,
         sides={"image.height": height, "image.width": width, "retrain.imgsz": config.retrain.imgsz},
         goals=config.prune.goals,
-        round_to=round_to_of(config.prune),
+        round_to=round_to_of(config.prune, block),
         ignore=config.prune.ignore,
         recipe=config.retrain.recipe,
         device=config.retrain.device,
@@ -318,6 +325,7 @@ def given_request(config: Config) -> GivenRequest:
         batch=config.retrain.batch,
         devices=_elsewhere.get(),
         trained_at=config.retrain.imgsz,
+        activation=None if (act := config.retrain.activation) == "keep" else act,
         args={
             name: settings.args
             for name, settings in config.retrain.strategies.items()
@@ -326,7 +334,9 @@ def given_request(config: Config) -> GivenRequest:
     )
 
 
-def plan_notes(config: Config, variants: Sequence[PlannedVariant], given: Given) -> tuple[str, ...]:
+def plan_notes(
+    config: Config, variants: Sequence[PlannedVariant], given: Given, block: Block | None
+) -> tuple[str, ...]:
     """A sentence each on what a reader of the plan has to know."""
     m = Messages()
     workers = workers_of(config, given.device)
@@ -339,7 +349,11 @@ def plan_notes(config: Config, variants: Sequence[PlannedVariant], given: Given)
         cache=config.retrain.cache,
     )
     classes = class_notes(config, given.info)
-    notes = (*given.recipe.notes, *classes, *size_notes(config, variants), trained)
+    blocks = () if block is None else (tell_block(block, m),)
+    seeds = next((variant.seeds for variant in variants if variant.seeds), ())
+    several = [m("seeds.plan", n=len(seeds), first=seeds[0], last=seeds[-1])] if seeds else []
+    sizes = size_notes(config, variants)
+    notes = (*given.recipe.notes, *classes, *sizes, trained, *blocks, *several)
     if checkpoint_named(config.model, "model") is None:
         return notes
     return (tell_model(config.model, given.audit, m), *notes)
@@ -362,29 +376,13 @@ def _check_single_cls(info: CheckpointInfo, dataset: Dataset, single_cls: bool) 
         )
 
 
-def require_loggers(loggers: Sequence[str]) -> None:
-    """Refuse, with a ConfigError, a tracker that is not installed: nothing would be logged."""
-    for logger in loggers:
-        package = {"comet": "comet_ml"}.get(logger, logger)
-        if importlib.util.find_spec(package) is None:
-            raise ConfigError(
-                f"{logger} is not installed",
-                where="retrain.loggers",
-                fix=f"install it (pip install {package}) or leave it out",
+def check_int8_targets(config: Config) -> None:
+    """Refuse, with an EnvironmentMismatch, an INT8 file's target where INT8 is known not to pay."""
+    flags = cpu_flags()
+    obstacle = int8_obstacle(flags) if flags else None
+    for goal in config.prune.goals:
+        if goal.int8 and obstacle is not None:
+            raise EnvironmentMismatch(
+                f"the target {goal.label} is that of an INT8 file. {obstacle}",
+                fix="give a target of the float file, or run where it does",
             )
-
-
-def require_checkpoint(path: Path) -> None:
-    """Refuse, with a CheckpointError, a checkpoint that is not there."""
-    if not path.is_file():
-        fix = "check the path of `model`"
-        raise CheckpointError("the checkpoint does not exist", where=path, fix=fix)
-
-
-def check_engine(config: Config) -> None:
-    """Refuse, with an EnvironmentMismatch, to start on a Dask cluster without its packages."""
-    if config.engine == "dask" and importlib.util.find_spec("prefect_dask") is None:
-        raise EnvironmentMismatch(
-            "engine is dask, and prefect-dask is not installed",
-            fix="install it with: pip install 'prunebench[dask]'",
-        )

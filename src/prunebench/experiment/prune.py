@@ -53,7 +53,7 @@ def prune(
     config, goal = experiment.config, planned.goal
     if goal is None:
         raise ValueError(f"{planned.name} is no pruned variant")
-    settings, round_to = config.prune, round_to_of(config.prune)
+    settings, round_to = config.prune, round_to_of(config.prune, experiment.block)
     costs, curves, inputs = None, None, dict(inputs)
     if settings.sparsity is not None:
         path, inputs["checkpoint"] = _sparse(experiment, settings.sparsity, checkpoint, inputs, run)
@@ -63,7 +63,7 @@ def prune(
         curves, inputs["curves"] = _curves(experiment, checkpoint, inputs, run)
     timing = None
     if goal.is_measured:
-        host = fingerprint(SessionSettings.of(config.latency)).digest()
+        host = fingerprint(SessionSettings.of(config.latency), config.latency.cores[0]).digest()
         export = config.export.model_dump(include={"opset", "rewrite"})
         timing = Timing(latency=config.latency, host=host, **export)
     request = PruneRequest(
@@ -127,7 +127,7 @@ def _costs(
         imgsz=config.image.hw,
         threads=(config.latency.threads or (1,))[0],
         session=SessionSettings.of(config.latency),
-        host=fingerprint(SessionSettings.of(config.latency)).digest(),
+        host=fingerprint(SessionSettings.of(config.latency), config.latency.cores[0]).digest(),
     )
     done = run("costs", request, {"checkpoint": inputs["checkpoint"]})
     return _file(done, "table")

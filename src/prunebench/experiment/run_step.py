@@ -21,11 +21,14 @@ from prunebench.common.records import (
 from prunebench.config.strategy_settings import StrategySettings
 from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import Experiment, workers_of
-from prunebench.results.run_folder import save_variant
+from prunebench.results.run_folder import Seeded, folder_of, save_variant
 from prunebench.steps.cache import Elsewhere, StepRun, run_step
 from prunebench.steps.events import Emit, StepBegun
 from prunebench.variants.retraining.baseline import Request as BaselineRequest
 from prunebench.variants.retraining.step import Request as TrainRequest
+
+VALIDATION = {"box": "metrics/mAP50(B)", "mask": "metrics/mAP50(M)"}
+"""Ultralytics' names of the mAP50 that ranks."""
 
 _elsewhere: ContextVar[Elsewhere | None] = ContextVar("elsewhere", default=None)
 
@@ -95,9 +98,9 @@ def _shared(experiment: Experiment) -> dict[str, Any]:
 
 
 def trained_stock(
-    experiment: Experiment, variant: str, model: str, emit: Emit, **own: Any
+    experiment: Experiment, planned: PlannedVariant, model: str, emit: Emit, **own: Any
 ) -> tuple[FileRef, Structure, TrainingSummary]:
-    """A stock network, trained from random weights by the step ``baseline`` as ``variant``.
+    """A stock network, trained from random weights by the step ``baseline`` as planned.
 
     ``model`` is Ultralytics' name of its description; ``own`` has ``epochs``, ``imgsz``, ``batch``,
     and ``width`` where it has one of its own.
@@ -114,16 +117,19 @@ def trained_stock(
     if (description := Path(model).expanduser()).is_file():
         inputs["model"] = sha256_of(description)
     run = run_cached(experiment, "baseline", request, inputs, emit)
-    checkpoint, training = trained_files(experiment, variant, run)
+    checkpoint, training = trained_files(experiment, planned, run)
     return checkpoint, Structure.model_validate(run.result["structure"]), training
 
 
 def trained_files(
-    experiment: Experiment, variant: str, run: StepRun
+    experiment: Experiment, variant: PlannedVariant, run: StepRun
 ) -> tuple[FileRef, TrainingSummary]:
     """Checkpoint and summary of a training, its files placed in the variant's folder."""
     checkpoint = FileRef.model_validate(run.result["checkpoint"])
-    training = TrainingSummary.model_validate(run.result["training"])
+    metric = VALIDATION[experiment.config.ranking.metric]
+    training = TrainingSummary.model_validate(
+        {**run.result["training"], "validation": run.result["metrics"].get(metric)}
+    )
     if training.curves is not None:
         curves = placed(experiment, variant, run, training.curves, "curves.csv")
         training = training.model_copy(update={"curves": curves})
@@ -131,7 +137,7 @@ def trained_files(
 
 
 def placed(
-    experiment: Experiment, variant: str, run: StepRun, source: FileRef, name: str
+    experiment: Experiment, variant: Seeded, run: StepRun, source: FileRef, name: str
 ) -> FileRef:
     """Put a step's file into a variant's folder and describe it relative to the run."""
     target = variant_file(experiment, variant, name)
@@ -142,15 +148,15 @@ def placed(
 
 def keep(experiment: Experiment, planned: PlannedVariant, **known: Any) -> VariantRecord:
     """What is known of a planned variant, written into its folder."""
-    named = {"name": planned.name, "parent": planned.parent, "steps": planned.steps}
+    named = planned.model_dump(include={"name", "parent", "steps", "seed"})
     record = VariantRecord(**named, **known)
     save_variant(experiment.run_folder, record)
     return record
 
 
-def variant_file(experiment: Experiment, variant: str, name: str) -> Path:
-    """Path of a file in a variant's folder."""
-    return experiment.run_folder / "variants" / variant / name
+def variant_file(experiment: Experiment, variant: Seeded, name: str) -> Path:
+    """Path of a file in the folder of a variant, or of one of its trainings."""
+    return experiment.run_folder / "variants" / folder_of(variant) / name
 
 
 def checkpoint_of(experiment: Experiment, variant: VariantRecord) -> Path:

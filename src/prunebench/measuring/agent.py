@@ -28,14 +28,14 @@ from typing import Any
 
 import numpy as np
 
-from prunebench.common.cores import default_threads
 from prunebench.common.errors import EXIT_FAILED, InputError, PrunebenchError
 from prunebench.common.files import full_disk, sha256_of, write_atomically
-from prunebench.measuring.host.fingerprint import fingerprint
+from prunebench.measuring.host.fingerprint import cpus_of, fingerprint
+from prunebench.measuring.host.sensors import core_classes
 from prunebench.measuring.latency.log import SampleLog
 from prunebench.measuring.latency.noise import load_before_start, noise_findings
 from prunebench.measuring.latency.raw import SENTINEL, Sample
-from prunebench.measuring.latency.rounds import Rounds, Target, input_file
+from prunebench.measuring.latency.rounds import Rounds, Target, input_file, threads_of
 from prunebench.measuring.latency.together import START
 from prunebench.measuring.session import SessionSettings
 
@@ -97,7 +97,8 @@ class Kit:
 def measure(kit: Kit) -> Path:
     """Measure what the kit holds, or go on with it, and write the results file."""
     protocol, settings = kit.protocol, kit.manifest["settings"]
-    host = fingerprint(SessionSettings.among(settings))
+    cores = settings["cores"][0]
+    host, cpus = fingerprint(SessionSettings.among(settings), cores), cpus_of(cores)
     targets = {
         name: Target(
             name,
@@ -115,7 +116,8 @@ def measure(kit: Kit) -> Path:
         rounds = Rounds(
             sentinel=Target(SENTINEL, kit.path(kit.manifest["sentinel"]), ""),
             variants=targets,
-            threads=tuple(settings["threads"] or default_threads()),
+            threads=threads_of(settings["threads"], cpus),
+            cpus=cpus,
             settings=settings,
             frames=frames,
             shared={key: protocol[key] for key in ("realtime_fps", "imgsz", "nc", "seed")},
@@ -130,9 +132,8 @@ def measure(kit: Kit) -> Path:
         stopped = rounds.run(None)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    cpus = os.cpu_count() or 1
     samples = kit.folder / SAMPLES
-    noise = [*before, *noise_findings(rounds.log.samples, cpus)]
+    noise = [*before, *noise_findings(rounds.log.samples, os.cpu_count() or 1, core_classes())]
     found = {
         "format": kit.manifest["format"],
         "run": kit.manifest["run"],

@@ -25,7 +25,7 @@ same resamples, so that an image all of them find hard cancels in a difference.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -91,6 +91,12 @@ class Scores(NamedTuple):
     draws: Array
     classes: Array
     class_draws: Array
+
+
+def mean_of(scores: Sequence[Scores]) -> Scores:
+    """The mean of several trainings' scores, by the same resamples."""
+    map50, *arrays = (np.mean(part, axis=0) for part in zip(*scores, strict=True))
+    return Scores(float(map50), *arrays)
 
 
 class Resamples:

@@ -42,7 +42,7 @@ OTHER_EXPLAIN = 0.5  # Part of the added ms per MAC that makes other operators t
 class Request(Record):
     """Input of the step: absolute paths of both files, each with one input of a fixed shape.
 
-    ``threads`` is ``intra_op_num_threads``, ``block`` see ``fingerprint.kernel_block``.
+    ``threads`` is ``intra_op_num_threads``, ``block`` see ``host/block.py``.
     """
 
     onnx: str

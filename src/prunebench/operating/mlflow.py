@@ -223,6 +223,8 @@ def _parameters_of(variant: VariantRecord) -> dict[str, Any]:
         }
     if variant.training is not None:
         found |= {"strategy": variant.training.strategy, "round": variant.training.round}
+    if variant.trainings:
+        found |= {"trainings": len(variant.trainings), "shipped_seed": variant.shipped}
     if variant.exported is not None:
         found |= {
             "imgsz": "x".join(map(str, variant.exported.imgsz)),

@@ -118,7 +118,7 @@ def _measured(
     result = measure(
         targets,
         [],
-        config.latency.model_copy(update={"threads": (threads,)}),
+        config.latency.model_copy(update={"threads": (threads,), "soak_minutes": 0.0}),
         realtime_fps=config.ranking.realtime_fps,
         imgsz=config.image.hw,
         nc=1,

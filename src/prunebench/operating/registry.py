@@ -105,6 +105,8 @@ def _against(outcome: RunRanking, variant: str) -> Iterator[str]:
         return
     if row.keeps_accuracy == "no":
         yield "it is shown to lose more accuracy than allowed"
+    if row.keeps_memory == "no":
+        yield f"it is shown to take more than {ranking.max_rss_mb:g} MB of memory"
     if row.realtime == "no":
         yield f"it is shown not to keep {ranking.realtime_fps:g} FPS"
 

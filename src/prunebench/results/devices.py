@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prunebench.common.records import DeviceName, Record
+from prunebench.common.records import Record
 from prunebench.common.text import compact, times
+from prunebench.config.sections import DeviceName
 from prunebench.measuring.host.fingerprint import Fingerprint
 from prunebench.results.outcome import RunRanking
 from prunebench.results.run_folder import DEVICES_FILE, read_record

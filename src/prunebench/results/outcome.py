@@ -21,6 +21,7 @@ from prunebench.results.run_folder import (
     read_run_config,
     read_variants,
 )
+from prunebench.results.soak import Soak
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +41,8 @@ class RunRanking(Record):
         rankings: One ranking per thread count, the first is the one shown first.
         noise: What was seen on the host that may have falsified the measurement.
         stopped: Why measuring stopped: ``settled``, ``rounds`` or ``budget``.
+        split: Images that accuracy is of ("val", "test"); empty where it was not noted.
+        soak: What minutes of load changed, where they were asked for.
         diagnoses: Why pruned variants are not faster than the baseline, of those that are not.
     """
 
@@ -49,7 +52,9 @@ class RunRanking(Record):
     noise: tuple[Noise, ...]
     stopped: str
     rounds: int
+    split: str = ""
     diagnoses: tuple[Explanation, ...] = ()
+    soak: Soak | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """The variants of every thread count as a table; see ``Ranking.to_frame``."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import yaml
 
@@ -133,9 +133,31 @@ def read_environment(folder: Path) -> dict[str, Any]:
     return read
 
 
+class Seeded(Protocol):
+    """A variant, or with a ``seed`` one of its several trainings."""
+
+    @property
+    def name(self) -> str:
+        """The variant's."""
+
+    @property
+    def seed(self) -> int | None:
+        """The training's."""
+
+
+def folder_of(variant: Seeded) -> str:
+    """Path of its folder below ``variants``; a training's is inside of its variant's."""
+    return variant.name if variant.seed is None else f"{variant.name}/seeds/{variant.seed}"
+
+
+def title_of(variant: Seeded) -> str:
+    """What its progress is told as."""
+    return variant.name if variant.seed is None else f"{variant.name}, seed {variant.seed}"
+
+
 def save_variant(folder: Path, variant: VariantRecord) -> None:
     """Keep what is known of a variant in its folder."""
-    path = folder / "variants" / variant.name / VARIANT_FILE
+    path = folder / "variants" / folder_of(variant) / VARIANT_FILE
     write_atomically(path, variant.model_dump_json(indent=2))
 
 

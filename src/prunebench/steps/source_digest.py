@@ -32,6 +32,7 @@ TABLES = {
 
 ONLY_WITH = {
     ("prunebench.variants.retraining.step", "run"): {"stage_training"},
+    ("prunebench.variants.retraining.activation", "with_activation"): {"activation"},
     ("prunebench.variants.pruning.timing", "Stopwatch"): {"timing"},
     ("prunebench.measuring.host.lock", "working_on_host"): {"timing", "costs"},
     ("prunebench.variants.devices", "using"): {"cards"},

@@ -12,6 +12,7 @@ from prunebench.common.errors import ConfigError
 from prunebench.common.records import Audit, Record
 from prunebench.common.ultralytics_files import import_offline
 from prunebench.config.sections import Precision, off_multiple
+from prunebench.config.strategy_settings import Activation
 from prunebench.config.targets import Goal
 from prunebench.steps.events import Emit, Stage
 from prunebench.variants.audit import audit_opened
@@ -25,6 +26,7 @@ from prunebench.variants.devices import (
     devices_here,
 )
 from prunebench.variants.opening import open_network
+from prunebench.variants.retraining.activation import check_replaceable
 from prunebench.variants.retraining.recipe import Recipe, check_arguments, find_recipe
 
 
@@ -39,6 +41,7 @@ class Request(Record):
         round_to: Widths become multiples of it; ``None``: no alignment.
         ignore: Names of modules whose output widths stay.
         recipe: ``retrain.recipe``.
+        activation: What is to take the place of SiLU in a retraining.
         args: Further training arguments, by the strategy that sets them.
         device: ``retrain.device``, as ``precision`` and ``batch`` are ``retrain``'s.
         devices: Where trainings may run, ``None``: on this host.
@@ -52,6 +55,7 @@ class Request(Record):
     round_to: int | None = None
     ignore: tuple[str, ...] = ()
     recipe: str = "defaults"
+    activation: Activation | None = None
     args: dict[str, dict[str, Any]] = Field(default_factory=dict)
     device: str | tuple[int, ...] = "cpu"
     precision: Precision | Literal["auto"] = "auto"
@@ -91,6 +95,8 @@ def open_given(request: Request) -> Given:
     check_arguments(request.args)
     device = choose(request.device, request.precision, request.devices or devices_here())
     opened = open_network(request.model, request.ignore)
+    if request.activation is not None:
+        check_replaceable(opened.network, request.activation, request.model)
     recipe = find_recipe(request.recipe, request.model, opened.train_args)
     check_sides(opened.info.stride, request.sides)
     counted = [goal for goal in request.goals if not goal.is_measured and goal.kind != "ratio"]

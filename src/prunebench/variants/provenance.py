@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from prunebench.common.errors import CheckpointError
 from prunebench.common.records import (
@@ -26,6 +26,9 @@ PROVENANCE_KEY = "prunebench"
 INT8_KEY = "prunebench_int8"
 REWRITING_KEY = "prunebench_rewriting"
 
+ACTIVATION = {"activations", "replaced_activation"}
+"""What of a structure its exported graph does not say."""
+
 R = TypeVar("R", bound=Record)
 
 
@@ -37,6 +40,7 @@ class Provenance(Record):
         macs: Of one image at (height, width) ``imgsz``, the letterbox it is deployed with;
             ``baseline_macs`` those of the unpruned network at ``baseline_imgsz``.
         stock: The stock network it is, if any.
+        activations: Layers by the class of torch.nn that activates them, and what was replaced.
         strategy: How it was trained last, ``None`` where it was not.
         round: Of that training: 0 before pruning, 1 for the first retraining.
     """
@@ -51,6 +55,8 @@ class Provenance(Record):
     baseline_parameters: int
     baseline_macs: int
     baseline_imgsz: tuple[int, int]
+    activations: dict[str, int] = Field(default_factory=dict)
+    replaced_activation: str | None = None
     strategy: str | None = None
     round: int | None = None
 
@@ -63,6 +69,7 @@ class Provenance(Record):
         return cls(
             **variant.audit.model_dump(include={"verdict", "grounds", "kept_share"}),
             stock=own.stock,
+            **own.model_dump(include=ACTIVATION),
             parameters=own.parameters,
             macs=own.macs,
             imgsz=own.macs_imgsz,
@@ -83,7 +90,8 @@ class Provenance(Record):
             )
             share = structure.parameters / self.baseline_parameters
             return Audit(structure=structure, verdict="altered", grounds=grounds, kept_share=share)
-        known = structure.model_copy(update={"stock": self.stock})
+        told = {"stock", *ACTIVATION}
+        known = structure.model_copy(update=self.model_dump(include=told))
         found = {name: getattr(self, name) for name in ("verdict", "grounds", "kept_share")}
         return Audit(structure=known, **found)
 

@@ -9,7 +9,7 @@ import ast
 import copy
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from prunebench.variants.checkpoint import Network
+
+REPLACED_KEY = "replaced_activation"
+"""Our key in a network's description, which Ultralytics ignores: what an activation replaced."""
+
+REPLACEABLE = ("SiLU",)
+"""Classes of torch.nn; SiLU activates Ultralytics' networks unless they say otherwise."""
 
 SMALL = 64
 """Side in pixels of an input that shows the order and the dependencies of layers."""
@@ -62,6 +68,8 @@ def structure_of(network: Network, imgsz: tuple[int, int]) -> Structure:
     if stock is None and widths == _widths(rebuilt(network)):
         description = Path(str(network.yaml.get("yaml_file", "its own description"))).stem
         stock = f"{description}, {len(names)} classes"
+    activations = dict(Counter(type(layer.act).__name__ for layer in activated(network)))
+    was = network.yaml.get(REPLACED_KEY)
     fused = network.fuse(verbose=False)
     return Structure(
         task=network.task,
@@ -72,6 +80,8 @@ def structure_of(network: Network, imgsz: tuple[int, int]) -> Structure:
         macs_imgsz=imgsz,
         widths=widths,
         fused=False,
+        activations=activations,
+        replaced_activation=was if was in REPLACEABLE and was not in activations else None,
         stock=stock,
     )
 
@@ -221,6 +231,16 @@ def run_watched(
         network(blank_image(network, imgsz))
     for hook in hooks:
         hook.remove()
+
+
+def activated(network: Network) -> Iterator[Any]:
+    """The layers that activate what they compute, by their ``act``; gates (Sigmoid) do not."""
+    from torch import nn
+
+    for module in network.modules():
+        act = getattr(module, "act", None)
+        if isinstance(act, nn.Module) and not isinstance(act, nn.Identity | nn.Sigmoid):
+            yield module
 
 
 def _stock(parameters: int, classes: int) -> str | None:

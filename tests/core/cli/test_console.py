@@ -27,7 +27,7 @@ from prunebench.cli import app, run_app
 from prunebench.cli.options import PIPED_WIDTH
 from prunebench.cli.views.comparison import comparison_view
 from prunebench.common.errors import EXIT_DONE, EXIT_GATE, InputError
-from prunebench.config.loading import Config
+from prunebench.config.loading import Config, parse_config
 from prunebench.experiment.duration import TimeLeft, workload
 from prunebench.experiment.plan import plan_variants
 from prunebench.experiment.prepare import given_request
@@ -244,11 +244,12 @@ def test_what_is_checked_by_hand_trains_where_the_cluster_does(
     there, asked = Devices(precision="bfloat16", cores=3), []
 
     def check(config: Config) -> None:
-        asked.append(given_request(config).devices)
+        asked.append(given_request(config, None).devices)
         raise InputError("enough")
 
     monkeypatch.setattr("flows.running.check_other_hosts", lambda _: there)
     monkeypatch.setattr("prunebench.experiment.prepare.check", check)
+    config = parse_config({"model": "best.pt", "prune": {"round_to": 8}})
     with pytest.raises(InputError, match="enough"):
-        run_shown(Config(model="best.pt"), Console(file=io.StringIO()), quiet=True)
+        run_shown(config, Console(file=io.StringIO()), quiet=True)
     assert asked == [there]

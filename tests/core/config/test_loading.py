@@ -144,6 +144,10 @@ def test_an_error_names_the_variable_that_made_it(
         ("model: m.pt\ntarget: 2x\n", "did you mean prune.target"),
         ("model: m.pt\nprune: {ratio: 0.2}\n", "unknown key prune.ratio; write prune.target"),
         ("model: m.pt\nprune: {targets: [2x]}\n", "unknown key prune.targets; write prune.target"),
+        (
+            "model: m.pt\nprune: {align_for: arm}\n",
+            "prune.align_for; write prune.round_to, the block",
+        ),
         ("model: m.pt\nretrain: {processes: 2}\n", "unknown key retrain.processes; remove it"),
         ("model: m.pt\nprune: {target: 0}\n", "prune.target: a ratio of 0 is not between 0 and 1"),
         ("model: m.pt\nprune: {target: 1}\n", "prune.target: a ratio of 1 is not between 0 and 1"),
@@ -155,6 +159,23 @@ def test_an_error_names_the_variable_that_made_it(
         ("model: m.pt\nprune: {round_to: 0}\n", "prune.round_to: input should be greater than"),
         ("model: m.pt\nimage: {height: 180}\n", "image.height: 180 is not a multiple of 32"),
         ("model: m.pt\nretrain: {imgsz: 100}\n", "retrain.imgsz: 100 is not a multiple of 32"),
+        (
+            "model: m.pt\nretrain: {strategies: {standard: {qat: true}}}\n",
+            "unknown key retrain.strategies.standard.qat; did you mean retrain.strategies.qat",
+        ),
+        ("model: m.pt\nretrain: {activation: rellu}\n", "(got 'rellu'); did you mean relu"),
+        (
+            "model: m.pt\nretrain: {activation: relu, strategies: {standard: {}}}\n",
+            "relu is for preserving and qat, and no strategy here is one of them (standard): add",
+        ),
+        (
+            "model: m.pt\nretrain: {activation: relu, rounds: 0}\n",
+            "another activation is paid back by retraining, and rounds is 0",
+        ),
+        (
+            "model: m.pt\nretrain: {strategies: {standard: {activation: relu}}}\n",
+            "unknown key retrain.strategies.standard.activation; did you mean retrain.activation",
+        ),
         (
             "model: m.pt\nquantize: int4\n",
             "quantize: it is a section of keys, not a value (got 'int4')",

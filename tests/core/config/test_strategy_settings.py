@@ -53,9 +53,11 @@ def configured(strategies: object) -> Config:
 
 
 def test_built_in_settings_have_their_own_defaults() -> None:
-    strategies = configured({"standard": None, "preserving": {"distill": True}}).retrain.strategies
+    strategies = configured(
+        {"standard": None, "preserving": {"distill": "features"}}
+    ).retrain.strategies
     assert strategies["standard"] == StandardSettings(lr0=0.01, on_restore="warn")
-    assert strategies["preserving"] == PreservingSettings(lr0=0.001, distill=True)
+    assert strategies["preserving"] == PreservingSettings(lr0=0.001, distill="features")
 
 
 @pytest.mark.usefixtures("plugin")
@@ -73,7 +75,10 @@ def test_another_packages_strategy_is_configured_like_a_built_in_one() -> None:
     [
         ({"head-only": {"layers": 0}}, r"retrain\.strategies\.head-only\.layers: .*got 0"),
         ({"head-only": {"depth": 1}}, r"unknown key retrain\.strategies\.head-only\.depth"),
-        ({"tail-only": {}}, "unknown strategy 'tail-only', use standard or preserving or broken"),
+        (
+            {"tail-only": {}},
+            "unknown strategy 'tail-only', use standard or preserving or qat or broken",
+        ),
         ({"broken": {}}, "'broken' cannot be imported from no_such_module:Strategy"),
         ({"preserving": {"destill": True}}, r"did you mean retrain\.strategies\.preserving\.dist"),
         ({"preserving": {"lr0": 2}}, r"retrain\.strategies\.preserving\.lr0: .*got 2"),

@@ -23,6 +23,8 @@ from prunebench.variants.pruning.search import TOLERANCE, Timed, find_point
         ("1.5x", "speedup", 1.5, "1.5x"),
         ("2X", "speedup", 2.0, "2x"),
         ("8 ms", "latency_ms", 8.0, "8ms"),
+        ("4x int8", "speedup", 4.0, "int8-4x"),
+        ("2.5 ms INT8", "latency_ms", 2.5, "int8-2.5ms"),
         ("1.7M parameters", "parameters", 1.7e6, "1.7m-parameters"),
         ("1700000 params", "parameters", 1.7e6, "1700000-parameters"),
         ("300M MACs", "macs", 3e8, "300m-macs"),
@@ -35,9 +37,26 @@ def test_a_target_is_read_as_people_write_it(
 ) -> None:
     goal = parse_goal(text)
     assert (goal.kind, goal.value, goal.label) == (kind, pytest.approx(value), label)
+    assert goal.int8 == label.startswith("int8")
 
 
-@pytest.mark.parametrize("text", ["fast", "1x", "0.5x", "0 ms", "1.5", "0", "-2x", "2 MB", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fast",
+        "1x",
+        "0.5x",
+        "0 ms",
+        "1.5",
+        "0",
+        "-2x",
+        "2 MB",
+        "",
+        "0.3 int8",
+        "2x int8 int8",
+        "int8",
+    ],
+)
 def test_what_no_network_can_be_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"target|ratio|speed-up"):
         parse_goal(text)
@@ -110,7 +129,7 @@ def timed(ratio: float) -> Timed:
     wanted=st.floats(1.1, 3.0),
     bend=st.floats(0.5, 2.0),
     points=st.integers(60, 200),
-    kind=st.sampled_from(["x", "ms"]),
+    kind=st.sampled_from(["x", "ms", "x int8"]),
 )
 def test_a_reachable_target_is_met_however_wrong_the_prediction(
     wanted: float, bend: float, points: int, kind: str
@@ -118,7 +137,7 @@ def test_a_reachable_target_is_met_however_wrong_the_prediction(
     """True time is a power of the predicted one, as where arithmetic is not time."""
     predicted = [1 - 0.9 * i / points for i in range(points + 1)]
     truth = [p**bend for p in predicted]
-    goal = parse_goal(f"{wanted:.3f}x" if kind == "x" else f"{10 / wanted:.3f} ms")
+    goal = parse_goal(f"{10 / wanted:.3f} ms" if kind == "ms" else f"{wanted:.3f}{kind}")
     if truth[-1] > 1 / wanted:
         return
     tried: list[str] = []
@@ -134,6 +153,13 @@ def test_the_nearest_is_said_where_the_steps_are_too_coarse() -> None:
     times = [1.0, 0.9, 0.5]
     found = find_point(times, lambda i: timed(times[i]), parse_goal("1.5x"), lambda sentence: None)
     assert (found.point, found.met) == (2, False) or (found.point, found.met) == (1, False)
+
+
+def test_a_target_that_needs_no_pruning_is_named() -> None:
+    """As where the unpruned network in INT8 is faster than what is asked of the pruned one."""
+    times = [0.43, 0.42, 0.35, 0.3]
+    with pytest.raises(StepError, match=r"int8-2x needs no pruning: the widest .* is 2\.38x"):
+        find_point(times, lambda i: timed(times[i]), parse_goal("2x int8"), lambda sentence: None)
 
 
 def test_a_target_beyond_the_narrowest_network_is_named() -> None:

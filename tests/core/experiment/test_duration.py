@@ -179,3 +179,21 @@ def test_what_failed_takes_its_children_with_it() -> None:
     left.on_event(Finished(step="make", found="", variant="baseline"))
     expected = EXPORT_S + START_S + 4 * left._work.round_s
     assert left.seconds() == pytest.approx(expected)
+
+
+def test_minutes_of_load_and_a_second_class_of_cores_take_their_time() -> None:
+    pace, images = Pace(train_s=0.01, validate_s=0.01, infer_s=0.01), (8, 8, 8)
+
+    def measuring(**latency: object) -> tuple[float, float]:
+        settings = config(latency={**LATENCY, **latency})
+        (part,) = (
+            part
+            for part in estimate(settings, plan_variants(settings), pace, images=images).parts
+            if part.title == "measuring latency"
+        )
+        return part.low_s, part.high_s
+
+    low, high = measuring()
+    soaked, _ = measuring(soak_minutes=30)
+    assert 30 * 60 <= soaked < 30 * 60 + low / LATENCY["rounds_min"]
+    assert measuring(cores=["big", "little"]) == (2 * low, 2 * high)

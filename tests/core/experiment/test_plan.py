@@ -43,6 +43,44 @@ def test_a_network_description_is_trained_first() -> None:
     assert baseline.steps == ("train baseline",)
 
 
+def test_another_activation_is_a_chain_beside_the_one_that_keeps_it() -> None:
+    retrain = {"rounds": 2, "activation": "relu", "control": False}
+    variants = planned(retrain=retrain, quantize={"variants": ["preserving-relu-2"]})
+    assert [(v.name, v.parent, v.beside) for v in variants.values()] == [
+        ("baseline", None, None),
+        ("pruned", "baseline", None),
+        ("standard-1", "pruned", None),
+        ("standard-2", "standard-1", None),
+        ("preserving-1", "pruned", None),
+        ("preserving-2", "preserving-1", None),
+        ("preserving-relu-1", "pruned", ("activation", "preserving-1")),
+        ("preserving-relu-2", "preserving-relu-1", ("activation", "preserving-2")),
+        ("preserving-relu-2-int8", "preserving-relu-2", None),
+    ]
+    assert variants["preserving-relu-2"].steps[-1] == "retrain preserving with relu round 2"
+    assert variants["preserving-relu-2"].strategy == "preserving-relu"
+    named = planned(prune={"target": ["1.5x", "8 ms"]}, retrain={"activation": "hardswish"})
+    assert named["preserving-hardswish-8ms-1"].beside == ("activation", "preserving-8ms-1")
+
+
+def test_qat_stands_beside_the_training_without_it_and_needs_int8_files() -> None:
+    strategies = {"preserving": {}, "qat": {}}
+    retrain = {"rounds": 1, "activation": "relu", "control": False, "strategies": strategies}
+    variants = planned(retrain=retrain, quantize="int8")
+    assert {v.name: v.beside for v in variants.values() if v.strategy} == {
+        "preserving-1": None,
+        "preserving-relu-1": ("activation", "preserving-1"),
+        "qat-1": ("qat", "preserving-1"),
+        "qat-relu-1": ("activation", "qat-1"),
+    }
+    assert "qat-relu-1-int8" in variants
+    alone = planned(retrain={"strategies": {"qat": {}}}, quantize="int8")
+    assert alone["qat-1"].beside is None
+    for quantize in (None, {"variants": ["baseline", "preserving-1"]}):
+        with pytest.raises(ConfigError, match="qat trains for INT8 files, and none is made of its"):
+            planned(retrain=retrain, quantize=quantize)
+
+
 def test_several_targets_each_have_their_own_chain() -> None:
     config = Config(
         model="best.pt",
@@ -57,6 +95,21 @@ def test_several_targets_each_have_their_own_chain() -> None:
         ("preserving-8ms-1", "pruned-8ms"),
         ("retrained-1", "baseline"),
     ]
+
+
+def test_a_target_of_the_int8_file_has_names_of_its_own_and_needs_the_file() -> None:
+    values = {
+        "model": "best.pt",
+        "prune": {"target": ["2x", "2x int8"]},
+        "retrain": {"rounds": 1, "strategies": {"preserving": {}}, "control": False},
+    }
+    names = [v.name for v in plan_variants(Config.model_validate(values | {"quantize": "int8"}))]
+    assert len(names) == len({*names}) == 10
+    assert {"pruned-2x-int8", "pruned-int8-2x", "preserving-int8-2x-1-int8"} <= {*names}
+    for quantize in (None, {"variants": ["baseline", "preserving-2x-1"]}):
+        config = Config.model_validate(values | {"quantize": quantize})
+        with pytest.raises(ConfigError, match=r"quantize: the target int8-2x is that of an INT8"):
+            plan_variants(config)
 
 
 def planned(**values: Any) -> dict[str, PlannedVariant]:

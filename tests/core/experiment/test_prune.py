@@ -6,21 +6,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import block_kit
 import pytest
 from experiment_kit import bare_experiment
 
-from prunebench.common.errors import ConfigError
+from prunebench.common.errors import ConfigError, EnvironmentMismatch
 from prunebench.common.records import FileRef, Record
 from prunebench.config.loading import parse_config
 from prunebench.config.strategy_settings import SparseSettings
+from prunebench.experiment import prepare
 from prunebench.experiment.plan import plan_variants
 from prunebench.experiment.prune import prune
+from prunebench.measuring.host.block import Block
 from prunebench.steps.cache import StepRun
+from prunebench.variants.pruning import alignment
 
 INPUTS = {"checkpoint": "of the baseline", "data_yaml": "of the data"}
 
 
-def steps_of(settings: Mapping[str, Any]) -> list[tuple[str, Any, Mapping[str, str]]]:
+def steps_of(
+    settings: Mapping[str, Any], block: Block | None = None
+) -> list[tuple[str, Any, Mapping[str, str]]]:
     """Name, request and digests of every step that a configuration's pruning runs."""
     config = parse_config({"model": "best.pt", **settings})
     steps: list[tuple[str, Any, Mapping[str, str]]] = []
@@ -33,7 +39,11 @@ def steps_of(settings: Mapping[str, Any]) -> list[tuple[str, Any, Mapping[str, s
         return StepRun(folder=f"/out/.steps/{step}", result=result, seconds=0, cached=False)
 
     experiment = bare_experiment(
-        config, Path("/out/run"), data_yaml="/data.yaml", data_digest=INPUTS["data_yaml"]
+        config,
+        Path("/out/run"),
+        data_yaml="/data.yaml",
+        data_digest=INPUTS["data_yaml"],
+        block=block,
     )
     planned = next(v for v in experiment.variants if v.name == "pruned")
     prune(experiment, planned, Path("/baseline.pt"), INPUTS, note)
@@ -45,6 +55,20 @@ def test_without_sparsity_the_baseline_is_pruned() -> None:
         {"prune": {"target": 0.3, "allocation": "uniform", "round_to": 8}}
     )
     assert (name, request.checkpoint, inputs) == ("prune", "/baseline.pt", INPUTS)
+    assert request.round_to == 8
+
+
+def test_what_the_block_was_measured_to_be_decides_and_not_its_timings() -> None:
+    uniform = {"prune": {"target": 0.3, "allocation": "uniform"}}
+    ((_, request, _),) = steps_of(uniform, block_kit.BLOCKED)
+    assert request.round_to == 16
+    elsewhere = {width: 2 * took for width, took in block_kit.BLOCKED.microseconds.items()}
+    slower = block_kit.BLOCKED.model_copy(update={"microseconds": elsewhere})
+    assert steps_of(uniform, slower) == steps_of(uniform, block_kit.BLOCKED)
+    ((_, unaligned, _),) = steps_of(uniform, block_kit.PLAIN)
+    assert unaligned.round_to == 1
+    with pytest.raises(ValueError, match="not measured"):
+        steps_of(uniform)
 
 
 def test_the_sparse_network_takes_the_baselines_place_in_every_later_step() -> None:
@@ -61,7 +85,7 @@ def test_the_sparse_network_takes_the_baselines_place_in_every_later_step() -> N
                 "imgsz": 96,
                 "batch": 3,
                 "patience": 5,
-                "strategies": {"preserving": {"lr0": 0.004, "nbs": 3, "distill": True}},
+                "strategies": {"preserving": {"lr0": 0.004, "nbs": 3, "distill": "predictions"}},
             },
         }
     )
@@ -80,6 +104,32 @@ def test_the_sparse_network_takes_the_baselines_place_in_every_later_step() -> N
     # Where the files of the stages lie is no part of the step's key.
     stage = later[-1][1].stage_training
     assert (stage.checkpoint, stage.data_yaml, stage.teacher) == ("", "", None)
+
+
+@pytest.mark.parametrize(
+    ("target", "numbers"), [("2x", "float"), ("4x int8", "int8"), (["2x", "4x int8"], "float")]
+)
+def test_the_block_is_that_of_the_file_that_the_targets_are_of(
+    target: Any, numbers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alignment, "measure_block", lambda latency, numbers: numbers)
+    config = parse_config({"model": "best.pt", "prune": {"target": target}})
+    assert alignment.block_for(config.prune, config.latency) == numbers
+
+
+def test_a_target_of_the_int8_file_is_refused_where_int8_does_not_pay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = parse_config({"model": "best.pt", "prune": {"target": ["2x", "8 ms int8"]}})
+    for flags, refused in (({"avx2"}, True), ({"avx2", "avx_vnni"}, False), (set(), False)):
+        monkeypatch.setattr(prepare, "cpu_flags", lambda flags=flags: frozenset(flags))
+        if refused:
+            with pytest.raises(EnvironmentMismatch, match=r"int8-8ms .* CPU has no VNNI"):
+                prepare.check_int8_targets(config)
+        else:
+            prepare.check_int8_targets(config)
+    monkeypatch.setattr(prepare, "cpu_flags", lambda: frozenset({"avx2"}))
+    prepare.check_int8_targets(parse_config({"model": "best.pt", "prune": {"target": "2x"}}))
 
 
 def test_the_plan_says_that_the_baseline_is_trained_before_it_is_pruned() -> None:

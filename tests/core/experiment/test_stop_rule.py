@@ -229,3 +229,29 @@ def test_a_round_is_judged_from_the_third_on_where_that_is_asked_for() -> None:
         "preserving-4": ("preserving-2", "preserving-3"),
     }
     assert not any(v.judged_by for v in plan_variants(Config(model="best.pt", retrain=retrain)))
+
+
+def test_of_several_trainings_the_mean_gain_counts_and_has_to_be_shown_over_them(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    def several(number: int, found: list[int]) -> VariantRecord:
+        each = []
+        for seed, count in enumerate(found):
+            home = tmp_path / f"{number}-{seed}"
+            home.mkdir(exist_ok=True)
+            one = round_record(home, number, list(range(count)))
+            assert one.accuracy is not None
+            detections = FileRef.of(home / f"{number}.npz", tmp_path)
+            accuracy = one.accuracy.model_copy(update={"detections": detections})
+            each.append(one.model_copy(update={"seed": seed, "accuracy": accuracy}))
+        return each[0].model_copy(update={"seed": None, "trainings": tuple(each)})
+
+    before = several(1, [60, 50, 55])
+    alike = judge_round(experiment, before, several(2, [68, 57, 63]))
+    assert alike.gain is not None
+    assert alike.gain.estimate == pytest.approx((0.08 + 0.07 + 0.08) / 3, abs=0.011)
+    assert not alike.stops, "every seed gained"
+    mixed = judge_round(experiment, before, several(2, [83, 50, 55]))
+    assert mixed.gain is not None
+    assert mixed.gain.estimate == pytest.approx(0.23 / 3, abs=0.011)
+    assert mixed.stops, "one seed gained, which another choice of seeds may not"

@@ -5,19 +5,23 @@ from __future__ import annotations
 import importlib.metadata
 import os
 
+import block_kit
 import pytest
 
 from prunebench.common.errors import EnvironmentMismatch
 from prunebench.common.versions import check_versions, in_series
 from prunebench.config.loading import Config
-from prunebench.experiment.prepare import check_engine
+from prunebench.experiment.requirements import check_engine
 from prunebench.measuring.host import doctor
 from prunebench.measuring.host.doctor import Finding, examine
+
+TIMED = {"float": block_kit.BLOCKED, "int8": block_kit.INT8}
 
 
 @pytest.fixture(autouse=True)
 def _idle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.psutil, "cpu_percent", lambda interval: 1.0)
+    monkeypatch.setattr(doctor, "measure_block", lambda config, numbers: TIMED[numbers])
 
 
 def _about(topic: str) -> list[Finding]:
@@ -72,6 +76,16 @@ def test_quota(monkeypatch: pytest.MonkeyPatch, quota: float | None, level: str,
 def test_instructions(monkeypatch: pytest.MonkeyPatch, flags: set[str], levels: list[str]) -> None:
     monkeypatch.setattr(doctor, "cpu_flags", lambda: frozenset(flags))
     assert [finding.level for finding in _about("instructions")] == levels
+
+
+def test_the_block_is_what_was_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    (finding,) = _about("block")
+    assert finding.level == "ok"
+    assert finding.sentence.endswith("channels pay in multiples of 16 in float and 16 in int8.")
+    doubtful = block_kit.BLOCKED.model_copy(update={"settled": False})
+    monkeypatch.setattr(doctor, "measure_block", lambda config, numbers: doubtful)
+    (finding,) = _about("block")
+    assert finding.level == "warn"
 
 
 @pytest.mark.parametrize(

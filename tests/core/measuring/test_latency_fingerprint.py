@@ -9,11 +9,9 @@ import onnxruntime
 import pytest
 
 from prunebench.config.sections import LatencyConfig
-from prunebench.measuring.host import fingerprint as module
 from prunebench.measuring.host.fingerprint import (
     fingerprint,
     int8_obstacle,
-    kernel_block,
     training_precision,
 )
 from prunebench.measuring.session import SessionSettings
@@ -41,13 +39,6 @@ def test_another_library_version_is_named() -> None:
     old = fingerprint(SESSION)
     new = replace(old, onnxruntime="9.9.9")
     assert old.differences(new) == [f"onnxruntime: {old.onnxruntime} -> 9.9.9"]
-
-
-def test_kernel_block_is_the_one_of_the_widest_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "cpu_flags", lambda: frozenset({"avx2", "avx512f"}))
-    assert kernel_block() == 16
-    monkeypatch.setattr(module, "cpu_flags", lambda: frozenset({"avx2"}))
-    assert kernel_block() == 8
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,19 @@ def test_a_disturbance_in_two_rounds_is_told(changes: dict[str, object], said: s
     assert said in tell_noise(finding, Messages())
 
 
+def test_a_throttled_host_and_a_thread_that_changed_its_class_of_cores_are_told() -> None:
+    throttled = _with(quiet_rounds(), {2, 5}, turns_throttled=3)
+    (finding,) = noise_findings(throttled, 2)
+    assert tell_noise(finding, Messages()) == "the CPU was throttled in 4 of 16 child runs"
+    classes = {"big": (2, 3), "little": (0, 1)}
+    moved = _with(_with(quiet_rounds(), set(range(8)), cpus=(0, 1)), {2, 5}, cpus=(1, 2))
+    assert noise_findings(moved, 4) == []
+    (finding,) = noise_findings(moved, 4, classes)
+    assert "between big and little cores in 4 of 16 child runs" in tell_noise(finding, Messages())
+    # Two threads may be on two classes.
+    assert noise_findings([replace(s, threads=2) for s in moved], 4, classes) == []
+
+
 def test_a_single_bad_run_is_not() -> None:
     samples = quiet_rounds()
     samples[3] = replace(samples[3], steal_share=0.5, model_cpu_s=0.1)

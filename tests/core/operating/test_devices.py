@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from experiment_kit import experiment_of
 from report_kit import MIXED, make_run
 
 from prunebench.common.errors import ConfigError, InputError
 from prunebench.config.loading import parse_config
+from prunebench.experiment.measure_and_rank import rank_on_cores
 from prunebench.operating.devices import answer, read_answer, write_devices
 from prunebench.operating.store.files import FileStore
 from prunebench.results.devices import HERE, Device, device_rows, read_devices
 from prunebench.results.outcome import read_latency
 from prunebench.results.report.build import build_report
 from prunebench.results.report.numbers import with_interval
+from prunebench.results.run_folder import read_variants
 
 
 def test_every_variant_has_a_cell_of_every_device(tmp_path: Path) -> None:
@@ -32,6 +36,21 @@ def test_every_variant_has_a_cell_of_every_device(tmp_path: Path) -> None:
         "not ranked"
     ]
     assert {row["laptop"] for row in rows.values()} == {"it did not answer within 10 minutes"}
+
+
+def test_a_class_of_cores_is_a_column_of_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    here = make_run(folder, MIXED[:2], threads=(1,), rounds=4, frames=4)
+    shutil.copytree(folder / "latency", folder / "latency-little")
+    latency = read_latency(folder)
+    little = latency.settings.model_copy(update={"cores": ("little",)})
+    latency = latency.model_copy(update={"settings": little})
+    found = rank_on_cores(experiment_of(folder), read_variants(folder), latency)
+    assert (found.name, found.run) == ("little-cores", "here")
+    assert found.ranking is not None
+    assert found.ranking.rankings == here.rankings
+    write_devices(folder, [found])
+    assert "Rank, little-cores" in (folder / "report.md").read_text()
 
 
 def test_the_report_has_columns_of_the_devices(tmp_path: Path) -> None:

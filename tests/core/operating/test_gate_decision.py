@@ -17,6 +17,7 @@ from prunebench.operating.gate.decision import (
     decision_sentence,
     finding_sentence,
     judge,
+    memory_check,
     needs_confirmation,
     paired_accuracy,
     paired_latency,
@@ -44,7 +45,7 @@ def measure(seed: int, *, slower: float = 1.0, map50: float = 0.85) -> tuple[Gat
     before, recorded = variant(rng, drift)
     now, scores = variant(rng, drift, slower=slower, map50=map50)
     checks = paired_latency("candidate", 1, now, before, LIMITS)
-    checks.append(paired_accuracy("candidate", scores, recorded, IMAGES, LIMITS))
+    checks.append(paired_accuracy("candidate", [scores], [recorded], IMAGES, LIMITS))
     return judge(checks, LIMITS)
 
 
@@ -52,6 +53,30 @@ def gate(seed: int, *, slower: float = 1.0) -> GateResult:
     findings = measure(seed, slower=slower)
     again = measure(seed + 100_000, slower=slower) if needs_confirmation(findings) else ()
     return decide(findings, again)
+
+
+@pytest.mark.parametrize(
+    ("limit", "standing", "said"),
+    [
+        (
+            100,
+            "holds",
+            "peak memory -19.7 % [-20.0, -19.4] by ranking.max_rss_mb: the limit holds.",
+        ),
+        (80.3, "not shown", "the limit is not shown to hold, nor to be broken."),
+        (
+            64,
+            "suspected",
+            "peak memory +25.5 % [+25.0, +25.9] by ranking.max_rss_mb: a regression is",
+        ),
+    ],
+)
+def test_memory_is_judged_by_its_limit_alone(limit: float, standing: str, said: str) -> None:
+    rounds = {number: 80.0 + 0.5 * (number % 3 - 0.4) for number in range(ROUNDS)}
+    (finding,) = judge([memory_check("candidate", 1, rounds, limit)], LIMITS)
+    assert (finding.metric, finding.standing, finding.allowed) == ("memory", standing, 0)
+    assert finding.change.estimate == pytest.approx(100 * (80.3 / limit - 1), abs=0.1)
+    assert said in finding_sentence(finding)
 
 
 def test_an_equal_candidate_holds() -> None:
@@ -135,3 +160,28 @@ def test_error_rates_of_the_whole_gate() -> None:
     assert all(gate(seed).passed for seed in range(runs))
     stopped = sum(not gate(seed, slower=1.08).passed for seed in range(runs))
     assert stopped >= 0.95 * runs
+
+
+def seeds(seed: int, map50s: tuple[float, ...]) -> list[Scores]:
+    rng = np.random.default_rng(seed)
+    return [variant(rng, np.zeros(ROUNDS), map50=map50)[1] for map50 in map50s]
+
+
+def accuracy(candidate: list[Scores], baseline: list[Scores]) -> GateFinding:
+    return judge([paired_accuracy("candidate", candidate, baseline, IMAGES, LIMITS)], LIMITS)[0]
+
+
+def test_a_loss_that_another_seed_may_undo_is_not_shown() -> None:
+    files = accuracy(seeds(14, (0.78,)), seeds(15, (0.85,)))
+    assert files.standing == "suspected", "of these two files it is"
+    spread = accuracy(seeds(16, (0.78, 0.85, 0.71)), seeds(17, (0.85, 0.80, 0.90)))
+    assert spread.change.estimate == pytest.approx(0.07)
+    assert spread.standing == "not shown"
+    steady = accuracy(seeds(18, (0.78, 0.785, 0.775)), seeds(19, (0.85, 0.855, 0.845)))
+    assert steady.standing == "suspected"
+
+
+def test_the_same_trainings_lose_nothing() -> None:
+    same = seeds(20, (0.6, 0.9, 0.7))
+    assert accuracy(same, same).standing == "holds"
+    assert accuracy(same, same[:2]).standing == "not shown"

@@ -103,6 +103,7 @@ def test_what_cannot_be_promoted_or_read(run: Path, tmp_path: Path) -> None:
     [
         ({"noise": (STOLEN,)}, GOOD, "the host was noisy while its run was measured"),
         ({"realtime_fps": 5000.0, "frames": 200}, GOOD, "it is shown not to keep 5000 FPS"),
+        ({"limits": {"max_rss_mb": 60}}, GOOD, "it is shown to take more than 60 MB of memory"),
         ({}, MIXED[:2], "it is shown to lose more accuracy than allowed"),
     ],
 )

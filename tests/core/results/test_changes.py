@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 from report_kit import LOADED, MIXED, Maker, make_run
 
 from prunebench.common.text import points
-from prunebench.config.sections import Control, RankingConfig
+from prunebench.config.ranking import RankingConfig
+from prunebench.config.sections import Beside, Control
 from prunebench.results.messages.catalogue import Messages, languages
-from prunebench.results.messages.sentences import tell
+from prunebench.results.messages.sentences import headline, tell
 from prunebench.results.ranking.controls import shippable
 from prunebench.results.ranking.doubts import Confounded, OneTraining, RetrainingHarmed
 from prunebench.results.ranking.measured import MeasuredVariant
@@ -207,6 +209,44 @@ def test_each_round_is_held_against_its_own_control_and_int8_against_its_parents
     assert not any(e.variant.startswith("retrained") for e in ranking.effects)
 
 
+def test_what_an_activation_costs_is_not_called_pruning() -> None:
+    relu = preserving(1, 0.31, beside=("activation", "preserving-1"), strategy="preserving-relu")
+    relu = dataclasses.replace(relu, name="preserving-relu-1", parent="pruned")
+    ranking = ranked(baseline(), pruned(), alike(1, 0.34), preserving(1, 0.33), relu)
+    found = parts(ranking, "preserving-relu-1")
+    assert {part: (c.before, c.after) for part, c in found.items()} == {
+        "retraining": ("baseline", "retrained-1"),
+        "pruning": ("retrained-1", "preserving-1"),
+        "activation": ("preserving-1", "preserving-relu-1"),
+    }
+    assert ranking.row("preserving-relu-1").judged_against == "retrained-1"
+    alone = parts(ranked(baseline(), pruned(), alike(1, 0.34), relu), "preserving-relu-1")
+    assert list(alone) == ["retraining", "pruning"]
+
+
+def test_training_for_int8_is_held_against_the_int8_file_without_it() -> None:
+    qat = preserving(1, 0.32, beside=("qat", "preserving-1"), strategy="qat")
+    qat = dataclasses.replace(qat, name="qat-1", parent="pruned")
+    int8 = [
+        measured(f"{name}-int8", map50, 3, parent=name, epochs=3, quantized=True)
+        for name, map50 in (("preserving-1", 0.30), ("qat-1", 0.315))
+    ]
+    whole = [baseline(), pruned(), alike(1, 0.34), preserving(1, 0.33), qat]
+    found = parts(ranked(*whole, *int8), "qat-1-int8")
+    assert {part: (c.before, c.after) for part, c in found.items()} == {
+        "retraining": ("baseline", "retrained-1"),
+        "pruning": ("retrained-1", "preserving-1"),
+        "int8": ("preserving-1", "preserving-1-int8"),
+        "qat": ("preserving-1-int8", "qat-1-int8"),
+    }
+    assert found["qat"].gain.estimate == pytest.approx(0.015)
+    without = parts(ranked(*whole, int8[1]), "qat-1-int8")
+    assert [(part, c.before) for part, c in without.items()][2:] == [
+        ("qat", "preserving-1"),
+        ("int8", "qat-1"),
+    ]
+
+
 def test_a_round_without_its_control_is_confounded_alone() -> None:
     ranking = ranked(baseline(), pruned(), alike(1, 0.3), preserving(1, 0.29), preserving(2, 0.29))
     assert {row.name for row in ranking.rows if row.confounded} == {"preserving-2"}
@@ -235,7 +275,13 @@ def test_the_parts_of_a_change_add_up(data: st.DataObject, sized: bool, controll
         variants.append(preserving(number, data.draw(score)))
         if controlled:
             variants.append(alike(number, data.draw(score)))
+    besides: tuple[Beside, ...] = ("activation", "preserving-1"), ("qat", "preserving-relu-1")
+    for beside, name in zip(besides, ("preserving-relu-1", "qat-relu-1"), strict=True):
+        other = preserving(1, data.draw(score), beside=beside, strategy=name[:-2])
+        variants.append(dataclasses.replace(other, name=name))
     for parent in list(variants):
+        if parent.name.endswith("-1") and not data.draw(st.booleans()):
+            continue
         control: Control | None = "int8" if parent.name == "baseline" else parent.control
         known = {"parent": parent.name, "epochs": parent.epochs, "control": control}
         variants.append(
@@ -306,3 +352,19 @@ def test_the_report_splits_the_change_where_it_can(tmp_path: Path, lang: str) ->
     less = m("conclusions.pruning.less_accurate", names=m.listed(["preserving-1", "pruned"]))
     assert less in beside, "by what pruning costs, whatever retraining gave"
     assert less not in without
+
+
+def test_the_answer_says_once_that_each_was_trained_once() -> None:
+    once = ranked(baseline(), pruned(), alike(1, 0.350), preserving(1, 0.345))
+    m, ko = Messages(), Messages("ko")
+    for messages, said in (
+        (m, "one training of each retrained variant."),
+        (ko, "재학습한 변형은 각각 한 번씩만 학습함."),
+    ):
+        told = headline(once, messages)
+        assert told is not None
+        assert told.endswith(said)
+        assert told.count(said) == 1
+    untrained = headline(ranked(baseline(), pruned()), m)
+    assert untrained is not None
+    assert "training" not in untrained

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 from scipy import special, stats
 
 from prunebench.common.statistics import Array
-from prunebench.config.sections import RankingConfig
+from prunebench.config.ranking import RankingConfig
 from prunebench.measuring.map_bootstrap import Detections, Resamples
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import tell
@@ -198,3 +200,17 @@ def test_at_most_one_run_in_twenty_shows_a_change_that_is_none(
         for _ in range(runs)
     )
     assert alarms <= stats.binom.ppf(0.99, runs, 0.05)
+
+
+def test_a_change_that_another_seed_may_undo_is_not_shown() -> None:
+    baseline, pruned = missed_in({1: 0.5})
+    assert ranked({1: 0.5}).row("pruned").class_changes
+    for spread, shown in ((0.01, True), (0.5, False)):
+        figures = pruned.classes[1]
+        seeds = tuple(figures.ap50 + spread * off for off in (-1, 0, 1))
+        often = replace(pruned, classes={**pruned.classes, 1: replace(figures, trainings=seeds)})
+        found = class_changes([baseline, often], RankingConfig()).get("pruned", ())
+        assert bool(found) == shown
+        for change in found:
+            (plain,) = class_changes([baseline, pruned], RankingConfig())["pruned"]
+            assert change.change.high - change.change.low > plain.change.high - plain.change.low

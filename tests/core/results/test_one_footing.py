@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from prunebench.common.statistics import Array, Rounds
 from prunebench.common.text import times
-from prunebench.config.sections import RankingConfig
+from prunebench.config.ranking import RankingConfig
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import tell
 from prunebench.results.ranking.doubts import CpuDisagrees

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from prunebench.common.records import Grounds, Interval, Verdict
 from prunebench.common.statistics import locate
 from prunebench.common.text import percent, points
-from prunebench.config.sections import Control, RankingConfig
+from prunebench.config.ranking import RankingConfig
+from prunebench.config.sections import Control
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import Fact, tell
 from prunebench.results.ranking.doubts import (
@@ -67,6 +68,7 @@ class Lab:
         rounds: Sequence[int] = range(ROUNDS),
         images: int = 100,
         control: Control | None = None,
+        rss_mb: float | None = None,
     ) -> Lab:
         """Add a variant whose frame takes ``ms`` + 2 milliseconds."""
         own = self.rng.normal(0, self.map50_noise, CONFIG.bootstrap)
@@ -87,6 +89,7 @@ class Lab:
                 end_to_end_ms={1: self._rounds(ms + 2, rounds)},
                 realtime=realtime or {},
                 control=control,
+                rss_mb={} if rss_mb is None else {1: self._rounds(rss_mb, rounds)},
             )
         )
         return self
@@ -376,6 +379,39 @@ def test_realtime_is_the_paced_verdict_else_the_interval() -> None:
     ranking = lab.rank()
     verdicts = {row.name: row.realtime for row in ranking.rows}
     assert verdicts == {"paced": "not shown", "fast": "yes", "slow": "no", "edge": "not shown"}
+
+
+def test_memory_limit_has_three_answers_and_only_what_is_shown_to_keep_it_is_advised() -> None:
+    lab = Lab(noise=0.01).add("baseline", ms=5, map50=0.9, parent=None, rss_mb=140)
+    lab.drift = np.zeros(ROUNDS)
+    lab.add("small", ms=10, rss_mb=60).add("edge", ms=4, rss_mb=100).add("unknown", ms=4)
+    limited = CONFIG.model_copy(update={"max_rss_mb": 100.0, "max_map50_loss": 0.2})
+    ranking = lab.rank(config=limited)
+    kept = {row.name: row.keeps_memory for row in ranking.rows}
+    assert kept == {"baseline": "no", "small": "yes", "edge": "not shown", "unknown": "not shown"}
+    assert {advice.recommended for advice in ranking.advice} == {"small"}
+    assert {row.keeps_memory for row in lab.rank().rows} == {None}
+    none = lab.rank(config=limited.model_copy(update={"max_rss_mb": 59.0, "max_map50_loss": 0.2}))
+    assert [told(advice, none) for advice in none.advice] == [
+        "Real-time first: no variant that keeps its accuracy is shown to keep 20 FPS and to stay "
+        "within 59 MB of memory; it is not shown either way for unknown.",
+        "Balance of accuracy, speed and size: no variant that keeps its accuracy is shown to keep "
+        "20 FPS and to stay within 59 MB of memory; it is not shown either way for unknown.",
+        "Accuracy first: no variant that keeps its accuracy is shown to stay within 59 MB of "
+        "memory; it is not shown either way for unknown.",
+    ]
+
+
+def test_a_confounded_variant_that_alone_keeps_the_memory_is_said_to_be_alone() -> None:
+    lab = Lab().add("baseline", map50=0.9, parent=None, rss_mb=140, verdict="unpruned")
+    lab.add("pruned", map50=0.88, rss_mb=140).add(
+        "preserving-1", map50=0.95, parent="pruned", strategy="preserving", rss_mb=60
+    )
+    lab.measured[-1] = replace(lab.measured[-1], epochs=3)
+    ranking = lab.rank(config=CONFIG.model_copy(update={"max_rss_mb": 100.0}))
+    (accuracy,) = (advice for advice in ranking.advice if advice.use == "accuracy")
+    assert (accuracy.recommended, accuracy.confounded) == (None, ("preserving-1",))
+    assert "beside preserving-1 no unpruned network was retrained alike" in told(accuracy, ranking)
 
 
 def test_accuracy_limit_has_three_answers() -> None:

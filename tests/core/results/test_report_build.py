@@ -16,6 +16,7 @@ from report_kit import CLASSES, CONTROLLED, MIXED, STOLEN, make_run, many
 
 from prunebench.cli import app
 from prunebench.common.errors import ConfigError, InputError
+from prunebench.common.records import Rewriting
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import headline, tell
 from prunebench.results.outcome import RunRanking, read_outcome
@@ -536,6 +537,25 @@ def test_a_variant_that_loses_too_much_in_a_class_is_left_out_with_its_class(
 @pytest.mark.parametrize(
     ("lang", "said"),
     [
+        ("en", "not shown to stay within 90 MB of memory: baseline."),
+        ("ko", "메모리 90 MB 이내임이 입증되지 않아 제외: baseline."),
+    ],
+)
+def test_what_takes_too_much_memory_is_left_out(tmp_path: Path, lang: str, said: str) -> None:
+    folder = tmp_path / "run"
+    good = (MIXED[0], replace(MIXED[1], found=0.85))
+    make_run(folder, good, threads=(1,), frames=200, limits={"max_rss_mb": 90})
+    ranking = read_outcome(folder).rankings[0]
+    assert {advice.recommended for advice in ranking.advice} == {"pruned"}
+    text, m = report_markdown(folder, lang=lang).replace("\\", ""), Messages(lang)
+    assert m("column.keeps_memory", limit="90") in text
+    assert m("conclusions.memory", limit="90") in text
+    assert said in text
+
+
+@pytest.mark.parametrize(
+    ("lang", "said"),
+    [
         ("en", "baseline-int8, which costs no pruning, beats it"),
         ("ko", "프루닝이 필요 없는 baseline-int8이(가) 더 나음이 입증됨."),
     ],
@@ -600,3 +620,19 @@ def test_what_strategies_were_trained_with_is_listed_what_differs_first(
     assert ["box", "6.0", "6.0"] in rows
     assert max(map(keys.index, ("lr0", "mixup", "mosaic"))) < keys.index("box")
     assert "args" not in keys
+
+
+def test_the_report_says_how_exported_graphs_were_rewritten(run: Path) -> None:
+    stored = read_stored_run(run)
+    plain = to_markdown(compose(stored, Messages()), Messages())
+    first = stored.variants[0]
+    assert first.exported is not None
+    done = {"distribution": 1, "halves": 8, "upsampling": 0}
+    exported = first.exported.model_copy(
+        update={"rewriting": Rewriting(done=done, unknown=dict.fromkeys(done, 0))}
+    )
+    variants = (first.model_copy(update={"exported": exported}), *stored.variants[1:])
+    told = to_markdown(compose(replace(stored, variants=variants), Messages()), Messages())
+    sentence = "in baseline: distributions of box sides (1) and split convolutions (8)."
+    assert sentence in told.replace("\\", "")
+    assert "rewritten" not in plain

@@ -16,7 +16,8 @@ from rich.console import Console
 from prunebench.cli.views.ranking import ranking_view, run_table_view
 from prunebench.common.errors import TableError
 from prunebench.common.records import Judgement, Verdict
-from prunebench.config.sections import Control, RankingConfig
+from prunebench.config.ranking import RankingConfig
+from prunebench.config.sections import Control
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import headline
 from prunebench.results.ranking.measured import MeasuredVariant
@@ -71,7 +72,7 @@ def ranked(variants: list[dict[str, Any]], seed: int = 0, **options: Any) -> Ran
                 **given,
             )
         )
-    return rank(measured, config=CONFIG, threads=1, **options)
+    return rank(measured, config=options.pop("config", CONFIG), threads=1, **options)
 
 
 def made(
@@ -152,6 +153,16 @@ def test_every_column_is_read_and_shown_as_the_run_showed_it(tmp_path: Path) -> 
     assert after.startswith(table)
     assert before[: before.index("\n\nNeighbours in the table")] == after.rstrip()
     assert list(found.to_frame().columns) == list(told.to_frame().columns)
+
+
+def test_the_limit_of_the_memory_is_read_back(tmp_path: Path) -> None:
+    limited = CONFIG.model_copy(update={"max_rss_mb": 64.0})
+    told = ranked(SHIPPED, config=limited)
+    (again,) = read_back(as_csv(told), tmp_path).rankings
+    assert (again.max_rss_mb, {row.keeps_memory for row in again.rows}) == (64.0, {"not shown"})
+    assert "64 MB RSS" in shown(ranking_view(again))
+    (without,) = read_back(as_csv(ranked(SHIPPED)), tmp_path).rankings
+    assert without.max_rss_mb is None
 
 
 def test_every_thread_count_is_ranked_by_itself(tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def with_marks(text: str) -> str:
         ),
         ("measuring/latency/child.py", {"prune measured"}),
         ("variants/pruning/search.py", {"prune", "prune measured", *STAGED}),
-        ("variants/int8/quantizer.py", {"quantize"}),
+        ("variants/int8/quantizer.py", {"quantize", "prune measured"}),
     ],
 )
 def test_code_changes_the_keys_of_what_it_is_part_of(
@@ -230,8 +230,8 @@ def test_code_changes_the_keys_of_what_it_is_part_of(
 def test_the_settings_of_a_strategy_belong_to_its_trainings(copied: Path, changed: Changed) -> None:
     edited(
         copied / "config" / "strategy_settings.py",
-        "6.0, gt=0, le=1000, description",
-        "6.0, description",
+        '0.0, ge=0, le=10_000, description="Epochs over',
+        '0.0, description="Epochs over',
     )
     assert changed() - {"mlflow"} == {"train preserving", "prune staged preserving"}
 

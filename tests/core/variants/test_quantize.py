@@ -24,7 +24,7 @@ from prunebench.measuring.profile import Request as DiagnosisRequest
 from prunebench.measuring.profile import run as diagnose
 from prunebench.measuring.session import SessionSettings
 from prunebench.variants.audit import audit_file
-from prunebench.variants.int8.float_layers import fewest, prediction_error
+from prunebench.variants.int8.float_layers import fewest, prediction_error, sources_of
 from prunebench.variants.int8.step import Quantized, Request, run
 
 FIRST = {"c0.conv": "its 3 input channels do not fill an integer dot product"}
@@ -281,3 +281,24 @@ def test_finished_detections_are_refused(
     onnx.save(model, tmp_path / "finished.onnx")
     with pytest.raises(CheckpointError, match="it predicts finished detections; export it with"):
         quantize(request(tmp_path / "finished.onnx", images), tmp_path)
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_an_upsampling_stays_in_float_where_only_sums_in_float_take_it(joined: bool) -> None:
+    beside = "joined = Concat <axis = 1> (large, image)" if joined else "joined = Relu (image)"
+    model = onnx.parser.parse_model(f"""<ir_version: 8, opset_import: ["" : 17]>
+        detector (float[1, 8, 8, 8] image, float[8, 8, 1, 1] w) => (float[1, 8, 8, 8] out, joined)
+        <float[4] scales = {{1, 1, 2, 2}}> {{
+          small = Conv <strides = [2, 2]> (image, w)
+          large = Resize (small, , scales)
+          other = Conv (image, w)
+          sum = Add (large, other)
+          gate = Sigmoid (sum)
+          out = Mul (sum, gate)
+          {beside}
+        }}""")
+    for node in model.graph.node:
+        node.name = node.output[0]
+    found = sources_of(model)
+    assert set(found) == {"small", "other"} | ({"large", "joined"} if joined else set())
+    assert not joined or found["large"] == {"small"}

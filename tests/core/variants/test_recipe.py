@@ -14,7 +14,8 @@ from prunebench.cli.views.plan import plan_view
 from prunebench.common.errors import EXIT_BAD_INPUT, ConfigError
 from prunebench.config.loading import Config, key_paths
 from prunebench.config.strategy_settings import PreservingSettings, SparseSettings
-from prunebench.experiment.prepare import given_request, require_loggers
+from prunebench.experiment.prepare import given_request
+from prunebench.experiment.requirements import require_loggers
 from prunebench.steps.cache import step_key
 from prunebench.variants.given import open_given
 from prunebench.variants.retraining.fit import fit
@@ -51,8 +52,10 @@ def trained(path: Path, train_args: Any) -> Path:
 
 
 def asked(model: Path, **retrain: Any) -> Recipe:
-    config = Config.model_validate({"model": str(model), "retrain": {"imgsz": 64} | retrain})
-    return open_given(given_request(config)).recipe
+    config = Config.model_validate(
+        {"model": str(model), "prune": {"round_to": 8}, "retrain": {"imgsz": 64} | retrain}
+    )
+    return open_given(given_request(config, None)).recipe
 
 
 def printed(recipe: Recipe) -> str:

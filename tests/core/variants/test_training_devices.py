@@ -73,14 +73,15 @@ def test_a_model_is_opened_with_the_device_it_will_train_on(
 ) -> None:
     network = make_network(tmp_path / "network.pt")
     monkeypatch.setattr("prunebench.variants.given.devices_here", lambda: TWO)
-    config = Config.model_validate({"model": str(network), "retrain": {"device": "cuda:1"}})
-    asked = given_request(config).model_copy(update={"sides": {}})
+    model = {"model": str(network), "prune": {"round_to": 8}}
+    config = Config.model_validate({**model, "retrain": {"device": "cuda:1"}})
+    asked = given_request(config, None).model_copy(update={"sides": {}})
     assert open_given(asked).device == choose("cuda:1", "auto", TWO)
     monkeypatch.setattr("prunebench.variants.given.devices_here", lambda: NONE)
     with pytest.raises(ConfigError, match="no GPU 1"):
         open_given(asked)
-    here = Config.model_validate({"model": str(network), "retrain": {"batch": "auto"}})
-    given = open_given(given_request(here).model_copy(update={"sides": {}}))
+    here = Config.model_validate({**model, "retrain": {"batch": "auto"}})
+    given = open_given(given_request(here, None).model_copy(update={"sides": {}}))
     assert (given.device.kind, given.batch) == ("cpu", 16)
     assert batch_for(None, given.device, 320) == 16
 

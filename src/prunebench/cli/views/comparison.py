@@ -32,6 +32,9 @@ def comparison_view(comparison: RunComparison) -> RenderableType:
             "same" if change.same_file else "another",
         )
     notes = [Text("Latency is compared by the ratio to the reference model of each run.")]
+    if several := {change.trainings for change in comparison.changes if max(change.trainings) > 1}:
+        counts = ", ".join(f"{before} and {after}" for before, after in sorted(several))
+        notes.append(Text(f"mAP50 of retrained variants: means of {counts} trainings."))
     if comparison.host_differences:
         differences = "; ".join(comparison.host_differences)
         notes.append(Text(f"Measured on different hosts: {differences}.", style="bold yellow"))

@@ -25,6 +25,7 @@ def plan_view(
         if variant.quantized:
             steps = (*variant.steps[:-1], last[0], variant.steps[-1], *last[1:])
         what = "" if variant.control is None else f"\ncontrol: {variant.control}"
+        what += f"\n{len(variant.seeds)} trainings" if variant.seeds else ""
         table.add_row(Text.assemble(variant.name, (what, "dim")), Text(" -> ".join(steps)))
     height, width = config.image.hw
     facts = (

@@ -12,7 +12,12 @@ from rich.text import Text
 from prunebench.common.records import Interval
 from prunebench.common.text import counted
 from prunebench.results.messages.catalogue import Messages
-from prunebench.results.messages.observations import tell_explanation, tell_judgement, tell_noise
+from prunebench.results.messages.observations import (
+    tell_explanation,
+    tell_judgement,
+    tell_noise,
+    tell_soak,
+)
 from prunebench.results.messages.sentences import Fact, headline, neighbours, tell
 from prunebench.results.outcome import RunRanking
 from prunebench.results.ranking.records import NOT_TRAINED, RankedVariant, Ranking
@@ -40,6 +45,7 @@ def run_ranking_view(outcome: RunRanking) -> RenderableType:
     return Group(
         _sentences("The host was noisy while measuring", noise, "red"),
         *map(ranking_view, outcome.rankings),
+        _sentences("Under load", [tell_soak(outcome.soak, m)] if outcome.soak else [], "cyan"),
         _sentences("Why is it not faster?", explanations, "cyan"),
         Text(f"Measured in {rounds}; stopped: {outcome.stopped}.", style="dim"),
     )
@@ -68,7 +74,9 @@ def ranking_view(ranking: Ranking) -> RenderableType:
     if ranking.segmentation:
         title += f"; efficiency is that of {ranking.metric} mAP50"
     map50 = ("box mAP50", "mask mAP50") if ranking.segmentation else ("mAP50",)
-    shown = (_limit(ranking), "Pareto")
+    shown: tuple[str, ...] = (_limit(ranking), "Pareto")
+    if ranking.max_rss_mb is not None:
+        shown = (_limit(ranking), _memory_limit(ranking), "Pareto")
     latency: tuple[str, ...] = ("model ms", "CPU ms")
     if all(row.cpu_ms is None for row in ranking.rows):
         latency = latency[:1]
@@ -123,6 +131,8 @@ def _cells(row: RankedVariant, ranking: Ranking) -> Cells:
         _limit(ranking): Text(row.realtime, style=STYLE_OF[row.realtime]),
         "Pareto": Text(row.pareto),
     }
+    if row.keeps_memory is not None:
+        words[_memory_limit(ranking)] = Text(row.keeps_memory, style=STYLE_OF[row.keeps_memory])
     figures: dict[str, tuple[Interval | None, int | None]] = {
         "efficiency": (row.efficiency, None),
         **{name: (interval, 3) for name, interval in row.shown_map50.items()},
@@ -141,7 +151,8 @@ def _cells(row: RankedVariant, ranking: Ranking) -> Cells:
 
 def _kind(row: RankedVariant) -> str:
     """What the audit says a variant is, and whether it is INT8, and a control."""
-    told = (row.verdict, row.int8 and "INT8", row.control and "control")
+    several = row.trainings > 1 and f"{row.trainings} trainings"
+    told = (row.verdict, row.int8 and "INT8", row.control and "control", several)
     return ", ".join(part for part in told if part)
 
 
@@ -197,6 +208,10 @@ def _cells_as_given(row: TableRow, ranking: TableRanking) -> Cells:
 
 def _limit(ranking: Ranking | TableRanking) -> str:
     return f"{ranking.realtime_fps:g} FPS"
+
+
+def _memory_limit(ranking: Ranking) -> str:
+    return f"{ranking.max_rss_mb:g} MB RSS"
 
 
 def _stacked(title: str, layout: Layout, rows: Iterable[Cells]) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import psutil
 
@@ -18,13 +18,14 @@ from prunebench.common.cores import (
 )
 from prunebench.common.errors import EnvironmentMismatch
 from prunebench.common.versions import check_versions, installed_versions
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.host.block import Numbers, measure_block
 from prunebench.measuring.host.fingerprint import (
     cpu_flags,
     cpu_model,
     governor,
     in_container,
     int8_obstacle,
-    kernel_block,
     turbo,
 )
 
@@ -57,7 +58,10 @@ class Finding(NamedTuple):
 
 
 def examine() -> list[Finding]:
-    """Look at what decides whether latencies here can be believed; takes half a second."""
+    """Look at what decides whether latencies here can be believed; takes half a second.
+
+    The first time on a host it times convolutions, for seconds.
+    """
     topics = {
         "load": [_load()],
         "cores": [_cores()],
@@ -66,6 +70,7 @@ def examine() -> list[Finding]:
         "turbo": [_turbo()],
         "environment": [_thread_variables()],
         "instructions": _instructions(),
+        "block": [_block()],
         "denormals": [_denormals()],
         "memory": [_memory()],
         "swap": [_swap()],
@@ -149,9 +154,17 @@ def _instructions() -> list[Seen]:
         return slow_int8 or [("ok", f"{cpu_model()} has NEON and its INT8 dot product.")]
     if "avx2" not in flags:
         return [("bad", f"{cpu_model()} lacks AVX2: onnxruntime runs slowly."), *slow_int8]
-    wide = "AVX-512" if kernel_block() == 16 else "AVX2 but not AVX-512"
-    blocks = f"kernels work in blocks of {kernel_block()} channels"
-    return [("ok", f"{cpu_model()} has {wide}: {blocks}."), *slow_int8]
+    wide = "AVX-512" if "avx512f" in flags else "AVX2 but not AVX-512"
+    return [("ok", f"{cpu_model()} has {wide}."), *slow_int8]
+
+
+def _block() -> Seen:
+    found = [measure_block(LatencyConfig(), numbers) for numbers in get_args(Numbers)]
+    widths = " and ".join(f"{block.channels} in {block.numbers}" for block in found)
+    sentence = f"Timing convolutions, channels pay in multiples of {widths}"
+    if all(block.settled for block in found):
+        return "ok", f"{sentence}."
+    return "warn", f"{sentence}, but the timings do not agree with each other."
 
 
 def _denormals() -> Seen:

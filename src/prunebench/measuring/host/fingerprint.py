@@ -11,16 +11,18 @@ import re
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from prunebench.common import cores
 from prunebench.common.cores import affinity, read_kernel_file
+from prunebench.common.errors import ConfigError
 from prunebench.common.plain import Plain
 from prunebench.common.versions import version_of
+from prunebench.measuring.host.sensors import allowed, core_classes
 from prunebench.measuring.session import SessionSettings
 
 if TYPE_CHECKING:
-    from prunebench.config.sections import Precision
+    from prunebench.config.sections import CoreClass, Precision
 
 ISA_FLAGS = {
     "AVX2": "avx2",
@@ -80,12 +82,12 @@ class Fingerprint(Plain):
         return [f"{key}: {mine[key]} -> {theirs[key]}" for key in mine if mine[key] != theirs[key]]
 
 
-def fingerprint(session: SessionSettings) -> Fingerprint:
-    """Read this host's fingerprint; ``session`` are the options it is measured with."""
+def fingerprint(session: SessionSettings, cores_used: CoreClass = "all") -> Fingerprint:
+    """Read this host's fingerprint; what it is measured with are these options, and cores."""
     flags = cpu_flags()
     khz = read_kernel_file(_cpufreq() / "cpuinfo_max_freq")
     return Fingerprint(
-        cpu=cpu_model(),
+        cpu=cpu_model() if cores_used == "all" else f"{cpu_model()}, {cores_used} cores",
         isa=tuple(name for name, flag in ISA_FLAGS.items() if flag in flags),
         physical_cores=cores.physical_cores(),
         logical_cores=len(affinity()),
@@ -105,9 +107,19 @@ def fingerprint(session: SessionSettings) -> Fingerprint:
     )
 
 
-def kernel_block() -> Literal[8, 16]:
-    """Channels in a block of onnxruntime's convolution kernels (MLAS): 16 with AVX-512, else 8."""
-    return 16 if "avx512f" in cpu_flags() else 8
+def cpus_of(cores: CoreClass) -> tuple[int, ...] | None:
+    """Logical CPUs of a class that this process may run on; ``None`` for all it may run on.
+
+    Raises:
+        ConfigError: This host has no such cores, or this process may not run on them.
+    """
+    if cores == "all":
+        return None
+    cpus = allowed(core_classes().get(cores, ()))
+    if not cpus:
+        what = f"this process has no {cores} cores to run on: the kernel names no such cores here"
+        raise ConfigError(what, where="latency.cores", fix="set it to all")
+    return cpus
 
 
 def training_precision(flags: frozenset[str]) -> Precision:

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prunebench.measuring.host.sensors import EnergyMeter, Sensors
 from prunebench.measuring.host.ticks import host_ticks
 from prunebench.measuring.session import (
     SessionSettings,
@@ -52,11 +53,14 @@ class Measuring:
     no end-to-end frames), ``seconds`` per back-to-back part, ``slices`` each part is timed in,
     ``warmup`` inferences, ``realtime_fps`` and ``paced_seconds`` (0: no paced frames), ``imgsz``
     (height, width), ``nc``, ``confidence``, ``iou``, ``max_det``, ``threads``, ``session`` (the
-    fields of ``SessionSettings``), and from the selftest ``slowdown`` (a factor).
+    fields of ``SessionSettings``), ``cpus`` it may run on (``None``: any), and from the selftest
+    ``slowdown`` (a factor).
     """
 
     def __init__(self, request: Request) -> None:
         self._request = request
+        if request.get("cpus"):
+            os.sched_setaffinity(0, request["cpus"])
         self._slice_s = request["seconds"] / request["slices"]
         self._least = math.ceil(MIN_ITERATIONS / request["slices"])
         if request["input"] is not None:
@@ -83,7 +87,8 @@ class Measuring:
         first_ms = _ms_since(started)
         for _ in range(request["warmup"]):
             self._infer(self._tensor)
-        self._load = _HostLoad()
+        self._load, self._sensors, self._energy = _HostLoad(), Sensors(), EnergyMeter()
+        self._joules: float | None = 0.0
         self._known: dict[str, Any] = {
             "load_ms": load_ms,
             "first_ms": first_ms,
@@ -101,6 +106,7 @@ class Measuring:
         """Do what a line asks for: ``model``, ``open``, ``frames`` or ``paced``."""
         with self._load:
             getattr(self, command)()
+        self._sensors.look()
 
     def model(self) -> None:
         """A slice of back-to-back inferences of one letterboxed image."""
@@ -155,8 +161,11 @@ class Measuring:
         until = time.perf_counter_ns() + int(self._slice_s * 1e9)
         count = len(self._stages)
         self._answer(count)
+        self._energy.since()
         while len(self._stages) - count < self._least or self._stages[-1][3] < until:
             self._stages.append(self._answer(len(self._stages)))
+        spent = self._energy.since()
+        self._joules = None if spent is None or self._joules is None else self._joules + spent
         self._frame_slices.append(len(self._stages) - count)
 
     def paced(self) -> None:
@@ -178,6 +187,11 @@ class Measuring:
             "nms_ms": _as_ms([done - inferred for _, _, inferred, done in stages]),
             "frame_slices": self._frame_slices,
             "response_ms": self._response_ms,
+            "frames_joules": self._joules if stages else None,
+            "cpus": sorted(self._sensors.cpus),
+            "turns_mhz": self._sensors.mhz,
+            "turns_celsius": self._sensors.celsius,
+            "turns_throttled": self._sensors.throttled,
             **self._load.shares(),
         }
 

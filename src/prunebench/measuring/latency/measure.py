@@ -11,18 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from prunebench.common.cores import default_threads
 from prunebench.common.errors import StepError
 from prunebench.common.files import sha256_of
 from prunebench.common.records import FileRef
 from prunebench.config.sections import LatencyConfig
-from prunebench.measuring.host.fingerprint import fingerprint
+from prunebench.measuring.host.fingerprint import cpus_of, fingerprint
 from prunebench.measuring.host.lock import host_lock
+from prunebench.measuring.host.sensors import core_classes
 from prunebench.measuring.latency.log import SampleLog
 from prunebench.measuring.latency.noise import load_before_start, noise_findings, sentinel_report
 from prunebench.measuring.latency.raw import SENTINEL, Sample
 from prunebench.measuring.latency.records import LatencyResult
-from prunebench.measuring.latency.rounds import Rounds, prepare_frames, protocol_of
+from prunebench.measuring.latency.rounds import Rounds, prepare_frames, protocol_of, threads_of
 from prunebench.measuring.latency.rounds import Target as Target
 from prunebench.measuring.latency.sentinel import write_sentinel
 from prunebench.measuring.latency.stopping import Contested
@@ -74,8 +74,8 @@ def measure(
             if sha256_of(target.onnx) != target.sha256:
                 reason = f"{target.onnx} changed after it was made"
                 raise StepError(STEP, reason, variant=target.name)
-        used = images[: config.images]
-        host = fingerprint(SessionSettings.of(config))
+        used, cpus = images[: config.images], cpus_of(config.cores[0])
+        host = fingerprint(SessionSettings.of(config), config.cores[0])
         shared = {"realtime_fps": realtime_fps, "imgsz": imgsz, "nc": nc, "seed": seed}
         settings = config.model_dump(mode="json")
         protocol = protocol_of(variants, used, settings, shared)
@@ -86,7 +86,8 @@ def measure(
             rounds = Rounds(
                 sentinel=Target(SENTINEL, work / SENTINEL_FILE, ""),
                 variants={target.name: target for target in variants},
-                threads=config.threads or default_threads(),
+                threads=threads_of(config.threads, cpus),
+                cpus=cpus,
                 settings=settings,
                 frames=_frames(used, {t.imgsz or imgsz for t in variants}, work),
                 shared=shared,
@@ -119,7 +120,7 @@ def measure(
         asked_s=rounds.asked_s(),
         load_average=load_average,
         sentinel=sentinel_report(samples),
-        noise=(*noise, *noise_findings(samples, os.cpu_count() or 1)),
+        noise=(*noise, *noise_findings(samples, os.cpu_count() or 1, core_classes())),
         samples=FileRef.of(rounds.log.path, folder),
     )
 

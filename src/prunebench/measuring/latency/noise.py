@@ -8,7 +8,7 @@ is what trimmed means are for.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -23,6 +23,7 @@ from prunebench.measuring.latency.raw import (
     SentinelDrift,
     SentinelOff,
     SentinelReport,
+    Unsteady,
 )
 
 SENTINEL_LIMIT = 0.05  # Off its own median in a round, as a share (0.9 % is usual when quiet).
@@ -36,8 +37,13 @@ Disturbance = Literal["stolen", "preempted", "busy"]
 Drift = Literal["sentinel_slower", "sentinel_faster"]
 
 
-def noise_findings(samples: Sequence[Sample], cpus: int) -> list[Noise]:
-    """Judge all child runs of a measurement, the sentinel's included, on ``cpus`` logical CPUs."""
+def noise_findings(
+    samples: Sequence[Sample], cpus: int, classes: Mapping[str, Sequence[int]] | None = None
+) -> list[Noise]:
+    """Judge all child runs of a measurement, the sentinel's included, on ``cpus`` logical CPUs.
+
+    ``classes`` are those of its cores, where they are not all alike.
+    """
     findings = _sentinel_findings(sentinel_report(samples))
     stolen = [s.steal_share for s in samples]
     preempted = [1 - s.model_cpu_s / s.model_wall_s for s in samples if s.threads == 1]
@@ -53,7 +59,26 @@ def noise_findings(samples: Sequence[Sample], cpus: int) -> list[Noise]:
         if len(hit) >= _many(len(known)):
             counts = {"hit": len(hit), "runs": len(known)}
             findings.append(Disturbed(kind=kind, **counts, worst=max(hit), limit=limit))
+    throttled = sum(s.turns_throttled > 0 for s in samples)
+    migrated = sum(_migrated(s, classes or {}) for s in samples)
+    unsteady: tuple[tuple[Literal["throttled", "migrated"], int], ...] = (
+        ("throttled", throttled),
+        ("migrated", migrated),
+    )
+    findings += [
+        Unsteady(kind=kind, hit=hit, runs=len(samples))
+        for kind, hit in unsteady
+        if hit >= _many(len(samples))
+    ]
     return findings
+
+
+def _migrated(sample: Sample, classes: Mapping[str, Sequence[int]]) -> bool:
+    """Whether its one thread was on cores of several classes."""
+    places = {
+        next((name for name, cpus in classes.items() if cpu in cpus), "") for cpu in sample.cpus
+    }
+    return sample.threads == 1 and len(places) > 1
 
 
 def load_before_start() -> list[BusyBefore]:

@@ -37,6 +37,10 @@ class Sample(Plain):
         response_ms: Arrival to result of frames arriving at the real-time rate.
         steal_share: Share of all CPUs' time the hypervisor took.
         other_cores: Cores kept busy by other processes.
+        frames_joules: Energy of all CPU packages during the back-to-back frames, where readable.
+        cpus: Logical CPUs its main thread was on at the ends of its turns.
+        turns_mhz: Clock of that CPU at the end of each turn, as ``turns_celsius`` the hottest zone.
+        turns_throttled: Turns in which the kernel or the firmware said that it was throttled.
         rss_base_mb: Resident memory before the session exists, in 10^6 bytes; ``rss_peak_mb`` the
             highest up to the last back-to-back inference.
     """
@@ -60,6 +64,11 @@ class Sample(Plain):
     nms_ms: tuple[float, ...] = ()
     frame_slices: tuple[int, ...] = ()
     response_ms: tuple[float, ...] = ()
+    frames_joules: float | None = None
+    cpus: tuple[int, ...] = ()
+    turns_mhz: tuple[float | None, ...] = ()
+    turns_celsius: tuple[float | None, ...] = ()
+    turns_throttled: int = 0
     steal_share: float | None
     other_cores: float | None
     rss_base_mb: float
@@ -140,6 +149,15 @@ class Disturbed(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unsteady(Plain):
+    """Child runs that were throttled, or were on cores of several classes: ``hit`` of ``runs``."""
+
+    kind: Literal["throttled", "migrated"]
+    hit: int
+    runs: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class BusyBefore(Plain):
     """Other processes kept a share of all CPUs busy just before the start."""
 
@@ -169,5 +187,5 @@ class SentinelDrift(Plain):
     limit: float
 
 
-Noise = Disturbed | BusyBefore | SentinelOff | SentinelDrift
+Noise = Disturbed | Unsteady | BusyBefore | SentinelOff | SentinelDrift
 """What was seen on the host that may have falsified a measurement."""

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from prunebench.common.cores import default_threads
 from prunebench.common.files import sha256_of
 from prunebench.measuring.latency.log import SampleLog
 from prunebench.measuring.latency.raw import SENTINEL, Kind, Pair, Sample, StopReason
@@ -45,6 +46,7 @@ STOPPING_SETTINGS = (
     "rounds_max",
     "budget_minutes",
     "smallest_difference_percent",
+    "soak_minutes",
     "threads",
     "strict",
 )
@@ -94,6 +96,7 @@ class Rounds:
     sentinel: Target
     variants: Mapping[str, Target]
     threads: tuple[int, ...]
+    cpus: tuple[int, ...] | None
     settings: Mapping[str, Any]
     frames: Sequence[Path]
     shared: Mapping[str, Any]
@@ -115,12 +118,17 @@ class Rounds:
         """Measure round after round; says why it stopped."""
         everything = frozenset(itertools.product(self.variants, self.threads))
         wanted = everything
-        for index in range(self.settings["rounds_max"]):
+        for index in itertools.count():
+            past = [sample for sample in self.log.samples if sample.round < index]
+            if sum(sample.elapsed_s for sample in past) < self.settings["soak_minutes"] * 60:
+                self._measure_round(index, everything)
+                continue
+            if index >= self.settings["rounds_max"]:
+                break
             if is_interim_look(index, self.settings["rounds_min"]):
                 wanted = still_open(self.judge(contested, before=index))
                 if not wanted:
                     return "settled"
-            past = [sample for sample in self.log.samples if sample.round < index]
             # The round is taken to last as long as the one before it.
             spent = sum(s.elapsed_s * (2 if s.round == index - 1 else 1) for s in past)
             over = spent > self.settings["budget_minutes"] * 60
@@ -210,6 +218,7 @@ class Rounds:
             "session": asdict(SessionSettings.among(self.settings)),
             "onnx": str(target.onnx),
             "slowdown": target.slowdown,
+            "cpus": self.cpus,
             "input": str(letterboxed) if letterboxed.is_file() else None,
             "frames": [str(path) for path in self.frames],
             "paced_seconds": self._paced_seconds,
@@ -218,6 +227,14 @@ class Rounds:
             seconds = min(SENTINEL_SECONDS, self.settings["seconds"])
             request |= {"input": None, "frames": [], "seconds": seconds}
         return request
+
+
+def threads_of(asked: Sequence[int] | None, cpus: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The thread counts that are measured: of a class of cores no more than it has."""
+    counts = tuple(asked or default_threads())
+    if cpus is None:
+        return counts
+    return tuple(sorted({min(count, len(cpus)) for count in counts}))
 
 
 def input_file(work: Path, imgsz: tuple[int, int]) -> Path:

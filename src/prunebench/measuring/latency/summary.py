@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from prunebench.common.records import Interval, Record
-from prunebench.common.statistics import Footing
+from prunebench.common.statistics import FEWEST_ROUNDS, Footing, locate
 from prunebench.measuring.latency import intervals
 from prunebench.measuring.latency.raw import RealTime, Sample
 from prunebench.measuring.latency.records import LatencyResult
@@ -19,7 +19,8 @@ from prunebench.measuring.latency.stopping import on_one_footing, round_medians
 class FrameSummary(Record):
     """Whole frames, back to back: letterbox, inference, NMS and masks on real images.
 
-    Percentiles are those the sample supports, a stage's figure the median of the rounds'.
+    Percentiles are those the sample supports, a stage's figure the median of the rounds'; energy is
+    that of all CPU packages meanwhile, ``None`` where it is not readable.
     """
 
     fps: Interval
@@ -27,6 +28,7 @@ class FrameSummary(Record):
     letterbox_ms: float
     inference_ms: float
     nms_ms: float
+    joules: Interval | None = None
 
 
 class PacedSummary(Record):
@@ -105,7 +107,17 @@ def _frames(
         letterbox_ms=_typical(timed, lambda s: float(np.median(s.letterbox_ms))),
         inference_ms=_typical(timed, lambda s: float(np.median(s.inference_ms))),
         nms_ms=_typical(timed, lambda s: float(np.median(s.nms_ms))),
+        joules=_joules(timed, level),
     )
+
+
+def _joules(timed: Sequence[Sample], level: float) -> Interval | None:
+    """Energy of a frame, where every round knows it."""
+    spent = [s.frames_joules for s in timed]
+    known = [joules / len(s.nms_ms) for joules, s in zip(spent, timed, strict=True) if joules]
+    if len(known) < max(FEWEST_ROUNDS, len(timed)):
+        return None
+    return locate(np.log(known)).ratio(level)
 
 
 def _paced(samples: Sequence[Sample], result: LatencyResult, level: float) -> PacedSummary | None:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from prunebench.common.records import Interval, Record
 from prunebench.common.statistics import (
     FEWEST_ROUNDS,
@@ -19,12 +21,14 @@ from prunebench.common.statistics import (
     Rounds,
     add,
     holm,
+    locate,
     of_draws,
+    over_trainings,
 )
 from prunebench.common.text import counted, listed, percent, points
-from prunebench.measuring.map_bootstrap import Scores
+from prunebench.measuring.map_bootstrap import Scores, mean_of
 
-GateMetric = Literal["latency", "accuracy"]
+GateMetric = Literal["latency", "accuracy", "memory"]
 Standing = Literal["holds", "not shown", "suspected"]
 
 
@@ -44,7 +48,8 @@ class Check:
     """One question to the gate.
 
     ``subject`` is the candidate, with its thread count where it matters; ``change`` how much worse
-    it is and ``allowed`` how much worse it may be: a log ratio of milliseconds, or lost mAP50.
+    it is and ``allowed`` how much worse it may be: a log ratio of milliseconds, lost mAP50, or the
+    log ratio of the peak memory to its limit.
     """
 
     subject: str
@@ -57,7 +62,8 @@ class GateFinding(Record):
     """The answer of one measurement.
 
     Attributes:
-        change: How much worse it is: percent of latency, or lost mAP50.
+        change: How much worse it is: percent of latency, lost mAP50, or percent above the limit of
+            the memory.
         allowed: How much worse it may be, in the same unit.
         p_corrected: One-sided, of being no worse at all, after Holm's correction.
         standing: ``holds`` (shown to lose less than allowed), ``suspected`` (shown to be worse,
@@ -100,12 +106,30 @@ def paired_latency(
 
 
 def paired_accuracy(
-    name: str, candidate: Scores, baseline: Scores, images: int, limits: GateLimits
+    name: str,
+    candidate: Sequence[Scores],
+    baseline: Sequence[Scores],
+    images: int,
+    limits: GateLimits,
 ) -> Check:
-    """Check of two accuracies on the same images, resampled alike."""
-    draws = baseline.draws - candidate.draws
-    loss = of_draws(baseline.map50 - candidate.map50, draws, images)
+    """Check of two accuracies on the same images, resampled alike: the means of their trainings.
+
+    Between the same trainings nothing is left to the choice of them.
+    """
+    now, before = mean_of(candidate), mean_of(baseline)
+    loss = of_draws(before.map50 - now.map50, before.draws - now.draws, images)
+    pairs = zip(candidate, baseline, strict=False)
+    same = all(np.array_equal(one.draws, other.draws) for one, other in pairs)
+    if not same or len(candidate) != len(baseline):
+        trainings = ([one.map50 for one in each] for each in (candidate, baseline))
+        loss = over_trainings(loss, *trainings)
     return Check(name, "accuracy", loss, limits.map50_loss)
+
+
+def memory_check(name: str, threads: int, candidate: Rounds, limit_mb: float) -> Check:
+    """Check of the peak memory, in 10^6 bytes by round, against a limit that holds for itself."""
+    above = locate(np.log(list(candidate.values())) - math.log(limit_mb))
+    return Check(f"{name}, {counted(threads, 'thread')}", "memory", above, 0.0)
 
 
 def stored_check(
@@ -179,6 +203,8 @@ def finding_sentence(finding: GateFinding) -> str:
     """The answer of one measurement in words."""
     if finding.metric == "latency":
         change = f"latency {percent(finding.change, signed=True)}, {finding.allowed:+g} % allowed"
+    elif finding.metric == "memory":
+        change = f"peak memory {percent(finding.change, signed=True)} by ranking.max_rss_mb"
     else:
         change = f"mAP50 loss {points(finding.change, signed=True)}, {finding.allowed:g} allowed"
     standing = {
@@ -203,9 +229,9 @@ def _finding(check: Check, p_corrected: float, limits: GateLimits) -> GateFindin
     elif centre + half <= allowed:
         standing = "holds"
     ends = {"estimate": centre, "low": centre - half, "high": centre + half}
-    if check.metric == "latency":
+    if check.metric != "accuracy":
         ends = {name: 100 * math.expm1(value) for name, value in ends.items()}
-        allowed = limits.latency_percent
+        allowed = limits.latency_percent if check.metric == "latency" else 0.0
     return GateFinding(
         subject=check.subject,
         metric=check.metric,

@@ -16,9 +16,10 @@ from typing import Literal
 from prunebench.common.cores import default_threads
 from prunebench.common.errors import InputError, StepError
 from prunebench.common.records import Record
+from prunebench.common.text import counted
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.latency.measure import Target, measure
-from prunebench.measuring.latency.raw import Noise
+from prunebench.measuring.latency.raw import Noise, Sample
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.map_bootstrap import Resamples, load_detections
@@ -28,6 +29,7 @@ from prunebench.operating.gate.decision import (
     GateResult,
     decide,
     judge,
+    memory_check,
     needs_confirmation,
     paired_accuracy,
     paired_latency,
@@ -56,6 +58,8 @@ class GateReport(Record):
         unchecked: Why accuracy was not compared, ``None`` where it was.
         images: Images the candidate was evaluated on.
         noise: What may have falsified the measurement.
+        trainings: Trainings behind the accuracies that were compared, of the candidate and the
+            baseline; 0 where it was not retrained.
     """
 
     candidate: str
@@ -65,6 +69,7 @@ class GateReport(Record):
     images: int
     noise: tuple[Noise, ...]
     result: GateResult
+    trainings: tuple[int, int] = (0, 0)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -79,6 +84,12 @@ class GateReport(Record):
         notes = [f"The host was noisy: {tell_noise(seen, Messages())}." for seen in self.noise]
         if self.unchecked is not None:
             notes.insert(0, f"Accuracy is not checked: {obstacles[self.unchecked]}.")
+        elif max(self.trainings) > 1:
+            own, others = (max(1, count) for count in self.trainings)
+            means = f"{counted(own, 'training')} of the candidate, {others} of the baseline"
+            notes.insert(0, f"Accuracies are means over trainings: {means}.")
+        elif any(self.trainings):
+            notes.insert(0, "One training of each retrained variant: another seed, other files.")
         return tuple(notes)
 
 
@@ -122,6 +133,7 @@ def run_gate(
         images=len(first.experiment.images),
         noise=tuple(gate.noise),
         result=decide(findings, confirmation),
+        trainings=(first.trainings, 0 if second is None else second.trainings),
     )
 
 
@@ -145,6 +157,7 @@ def _settings(settings: LatencyConfig, limits: GateLimits) -> LatencyConfig:
         update={
             "threads": settings.threads or default_threads(),
             "paced": False,
+            "soak_minutes": 0.0,
             "smallest_difference_percent": min(settings.smallest_difference_percent, limit),
         }
     )
@@ -179,7 +192,9 @@ class _Gate:
         again = " again, because a regression is suspected" if attempt else ""
         titles = f"{self.candidate.title} against {self.baseline_title}"
         self.emit(Stage(what=f"measuring {titles}{again}"))
-        medians = self._measure(attempt)
+        samples = self._measure(attempt)
+        medians = round_medians(samples, "model")
+        most_mb = self.candidate.experiment.config.ranking.max_rss_mb
         name, checks = self.candidate.variant.name, []
         for count in self.settings.threads or ():
             candidate = medians[CANDIDATE, count]
@@ -189,12 +204,16 @@ class _Gate:
             else:
                 ratios = to_sentinel(medians)[CANDIDATE, count], self.stored.ratios[count]
                 checks.append(stored_check(name, count, *ratios, self.limits))
+            if most_mb is not None:
+                own = (s for s in samples if (s.variant, s.threads) == (CANDIDATE, count))
+                peaks = {sample.round: sample.rss_peak_mb for sample in own}
+                checks.append(memory_check(name, count, peaks, most_mb))
         if self.unchecked is None:
             checks += accuracy_checks(self.candidate, self.baseline, self.limits, attempt)
         return checks
 
-    def _measure(self, attempt: int) -> dict[tuple[str, int], dict[int, float]]:
-        """Model-only medians of each round, by (role, threads)."""
+    def _measure(self, attempt: int) -> list[Sample]:
+        """What was measured of each role, by its name."""
         experiment = self.candidate.experiment
         roles = {CANDIDATE: self.candidate}
         if self.stored is None and self.baseline is not None:
@@ -222,7 +241,7 @@ class _Gate:
             noise = "; ".join(tell_noise(seen, Messages()) for seen in result.noise)
             raise StepError("gate", f"the host was noisy and strict is set: {noise}")
         self.noise += [seen for seen in result.noise if seen not in self.noise]
-        return round_medians(read_samples(folder / result.samples.path), "model")
+        return read_samples(folder / result.samples.path)
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Waiting):
@@ -236,23 +255,25 @@ def accuracy_checks(
 ) -> list[Check]:
     """Check of two accuracies, where the detections of both are there."""
     first = candidate.detections
-    second = None if baseline is None else baseline.detections
-    if first is None or second is None:
+    second = () if baseline is None else baseline.detections
+    if not first or not second:
         return []
     config = candidate.experiment.config
     ranking, seed = config.ranking, config.seed + attempt
-    with fitting_together(first.parent):
-        now = load_detections(first, ranking.metric)
-        resamples = Resamples(now.target_counts, ranking.bootstrap, seed)
-        scores = resamples.scores(now)
-    with fitting_together(second.parent):
-        recorded = resamples.scores(load_detections(second, ranking.metric))
-        return [paired_accuracy(candidate.variant.name, scores, recorded, now.images, limits)]
+    with fitting_together(first[0].parent):
+        now = [load_detections(path, ranking.metric) for path in first]
+        resamples = Resamples(now[0].target_counts, ranking.bootstrap, seed)
+        scores = [resamples.scores(one) for one in now]
+    with fitting_together(second[0].parent):
+        before = [load_detections(path, ranking.metric) for path in second]
+        recorded = [resamples.scores(one) for one in before]
+        name, images = candidate.variant.name, now[0].images
+        return [paired_accuracy(name, scores, recorded, images, limits)]
 
 
 def unchecked(candidate: Subject, baseline: Subject | None) -> Unchecked | None:
     """Why two accuracies say nothing about each other, if so."""
-    if baseline is None or candidate.detections is None or baseline.detections is None:
+    if baseline is None or not candidate.detections or not baseline.detections:
         return "no detections"
     both = candidate.experiment, baseline.experiment
     images = [(e.data_digest, e.split, len(e.images)) for e in both]

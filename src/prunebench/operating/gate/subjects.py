@@ -38,12 +38,19 @@ class Subject(NamedTuple):
         return exported.onnx if exported and exported.onnx.holds(self.folder) else None
 
     @property
-    def detections(self) -> Path | None:
-        """Its detections, where they are still there as they were made."""
-        accuracy = self.variant.accuracy
-        if accuracy is None or not accuracy.detections.holds(self.folder):
-            return None
-        return self.folder / accuracy.detections.path
+    def detections(self) -> tuple[Path, ...]:
+        """Those of each of its trainings, where all are still there as they were made."""
+        each = [one.accuracy for one in self.variant.trainings or (self.variant,)]
+        refs = [accuracy.detections for accuracy in each if accuracy is not None]
+        if len(refs) < len(each) or not all(ref.holds(self.folder) for ref in refs):
+            return ()
+        return tuple(self.folder / ref.path for ref in refs)
+
+    @property
+    def trainings(self) -> int:
+        """Trainings behind its accuracy, 0 where it was not retrained."""
+        retrained = any(step.startswith("retrain ") for step in self.variant.steps)
+        return len(self.variant.trainings) or int(retrained)
 
 
 class StoredBaseline(NamedTuple):
@@ -92,7 +99,7 @@ def find_stored(
         chosen, title = _choose(name, ranked, row.name)
     else:
         chosen, title = subject.variant.name, subject.title
-    differences = host.differences(fingerprint(SessionSettings.of(settings)))
+    differences = host.differences(fingerprint(SessionSettings.of(settings), settings.cores[0]))
     if differences:
         raise InputError(
             f"the ONNX file of {title} is gone, and the run was measured on another host "

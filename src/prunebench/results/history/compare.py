@@ -33,6 +33,7 @@ class RunChange(Record):
         same_file: Whether both runs measured the same file.
         latency: Change in percent, positive where the second run is slower.
         map50: Change of mAP50, second run less first, as given (0..1).
+        trainings: Trainings whose mean the mAP50 is, in the first and in the second run.
         p_corrected: Of the latency, after Holm's correction over the comparison.
         verdict: ``slower`` and ``faster`` only where the change is shown.
     """
@@ -42,6 +43,7 @@ class RunChange(Record):
     same_file: bool
     latency: Interval
     map50: float
+    trainings: tuple[int, int] = (1, 1)
     p_corrected: float
     verdict: Literal["slower", "faster", "no change shown"]
 
@@ -109,7 +111,9 @@ def change_sentence(change: RunChange) -> str:
         text = f"{change.variant} is {change.verdict}: latency {figures}"
     of_files = "the same file" if change.same_file else "another file"
     threads = counted(change.threads, "thread")
-    return f"{text}; {threads}, {of_files}, mAP50 {change.map50:+.3f}."
+    before, after = change.trainings
+    means = f" (means of {before} and {after} trainings)" if max(before, after) > 1 else ""
+    return f"{text}; {threads}, {of_files}, mAP50 {change.map50:+.3f}{means}."
 
 
 def _results(session: Session, run: RunRow) -> dict[tuple[str, int], ResultRow]:
@@ -130,6 +134,7 @@ def _change(old: ResultRow, new: ResultRow, location: Location, p_corrected: flo
         same_file=old.onnx_sha256 == new.onnx_sha256,
         latency=Interval(estimate=estimate, low=low, high=high, level=LEVEL),
         map50=new.map50 - old.map50,
+        trainings=(old.trainings, new.trainings),
         p_corrected=p_corrected,
         verdict=verdict,
     )

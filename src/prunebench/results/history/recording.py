@@ -126,6 +126,7 @@ def _results(
                 parameters=audit.structure.parameters if audit else None,
                 size_mb=row.size_mb,
                 images=accuracy.images if accuracy else 0,
+                trainings=row.trainings,
                 level=ranking.level,
                 **figures,
             )

@@ -82,7 +82,10 @@ class RunRow(Base):
 
 
 class ResultRow(Base):
-    """A ranked variant at one thread count: what its row of the ranking said."""
+    """A ranked variant at one thread count: what its row of the ranking said.
+
+    ``trainings``: those whose mean its mAP50 is.
+    """
 
     __tablename__ = "result"
     __table_args__ = (UniqueConstraint("run_id", "variant", "threads"),)
@@ -97,6 +100,7 @@ class ResultRow(Base):
     parameters: Mapped[int | None]
     size_mb: Mapped[float]
     images: Mapped[int]
+    trainings: Mapped[int]
     map50: Mapped[float]
     map50_low: Mapped[float]
     map50_high: Mapped[float]

@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from prunebench.common import records
+from prunebench.measuring.host.block import Block
 from prunebench.measuring.latency.raw import Noise
 from prunebench.results.diagnoses import Explained, Explanation, Sound
 from prunebench.results.messages.catalogue import Messages
+from prunebench.results.soak import Soak
 from prunebench.variants.audit import AuditFinding, OnnxFinding
 
 
 def tell_noise(noise: Noise, m: Messages) -> str:
     """A clause about what may have falsified a measurement."""
     return m(f"noise.{noise.kind}", **asdict(noise))
+
+
+def tell_block(block: Block, m: Messages) -> str:
+    """What widths become multiples of, and the timings that say so."""
+    wide = max(block.microseconds)
+    narrow = wide - max(1, block.channels // 2)
+    layout = m("block.plain")
+    if block.padded:
+        width, padded = next(iter(block.padded.items()))
+        layout = m("block.padded", width=width, padded=padded)
+    told = m(
+        "block.measured" if block.channels > 1 else "block.any",
+        block=block.channels,
+        numbers=m(f"block.{block.numbers}"),
+        narrow=narrow,
+        wide=wide,
+        time=block.microseconds[narrow] / block.microseconds[wide],
+        arithmetic=(narrow / wide) ** 2,
+        layout=layout,
+    )
+    return told if block.settled else f"{told} {m('block.unsettled')}"
+
+
+def tell_soak(soak: Soak, m: Messages) -> str:
+    """A sentence about what minutes of load changed."""
+    moved = m.some([m("soak.one", **one.model_dump()) for one in soak.moved])
+    parts = [m("soak.moved" if moved else "soak.same", minutes=soak.minutes, moved=moved)]
+    parts.append(m("soak.times", times=soak.times))
+    for key in ("mhz", "celsius"):
+        first, last = getattr(soak.first, key), getattr(soak.last, key)
+        if first is not None and last is not None:
+            parts.append(m(f"soak.{key}", first=first, last=last))
+    if soak.last.throttled:
+        parts.append(m("soak.throttled", throttled=soak.last.throttled, runs=soak.last.runs))
+    return m.clauses(parts)
 
 
 def tell_explanation(explanation: Explanation, m: Messages) -> str:
@@ -63,13 +101,8 @@ def tell_provenance(found: OnnxFinding, m: Messages) -> list[str]:
             told.append(m("audit.trained", strategy=made.strategy, round=made.round))
     if (rewriting := found.rewriting) is not None:
         for key, places in (("done", rewriting.done), ("unknown", rewriting.unknown)):
-            named = [
-                m("audit.rewriting.places", name=m(f"rewriting.{name}"), places=count)
-                for name, count in places.items()
-                if count
-            ]
-            if named:
-                told.append(m(f"audit.rewriting.{key}", places=m.listed(named)))
+            if named := tell_places(places, m):
+                told.append(m(f"audit.rewriting.{key}", places=named))
         if not any(rewriting.done.values()):
             told.append(m("audit.rewriting.none"))
     if found.quantization is not None:
@@ -78,6 +111,17 @@ def tell_provenance(found: OnnxFinding, m: Messages) -> list[str]:
         layers = {"layers": found.integer_layers, "all_layers": found.layers}
         told.append(m("audit.int8.unknown", **layers))
     return told
+
+
+def tell_places(places: Mapping[str, int], m: Messages) -> str:
+    """What rewriting found in a graph, by how many places of each kind; empty where nothing."""
+    return m.listed(
+        [
+            m("audit.rewriting.places", name=m(f"rewriting.{name}"), places=count)
+            for name, count in places.items()
+            if count
+        ]
+    )
 
 
 def tell_grounds(grounds: records.Grounds, m: Messages, **values: object) -> str:
@@ -97,7 +141,15 @@ def tell_variant(variant: records.VariantRecord, m: Messages) -> str:
         parts += _budget(variant.budget, audit.structure.macs, m)
     if (int8 := variant.quantization) is not None:
         parts.append(m("made.int8", quantized=int8.quantized, layers=int8.layers))
+    if others := [f"{one.seed}" for one in variant.trainings if _is_another(one, audit)]:
+        parts.append(m("made.other_networks", seeds=m.listed(others)))
     return ", ".join(parts)
+
+
+def _is_another(training: records.VariantRecord, shipped: records.Audit) -> bool:
+    """Whether one of several trainings gave another network than the file that is shipped."""
+    found = training.audit
+    return found is not None and found.structure.widths != shipped.structure.widths
 
 
 def tell_left_alone(audit: records.Audit, m: Messages) -> str:
@@ -130,7 +182,7 @@ def _left(left: records.LeftAlone, m: Messages) -> str:
 def tell_audit(audit: records.Audit, m: Messages) -> str:
     """A clause about what an audit found a network to be, beside its verdict."""
     structure, before = audit.structure, audit.grounds.parent_parameters
-    return tell_grounds(
+    found = tell_grounds(
         audit.grounds,
         m,
         stock=structure.stock,
@@ -139,6 +191,11 @@ def tell_audit(audit: records.Audit, m: Messages) -> str:
         layers=len(structure.widths),
         share=structure.parameters / before if before else 1.0,
     )
+    if structure.replaced_activation is None:
+        return found
+    kinds, layers = m.listed(list(structure.activations)), sum(structure.activations.values())
+    was = structure.replaced_activation
+    return ", ".join((found, m("audit.activation", activation=kinds, was=was, layers=layers)))
 
 
 def _reached(reached: records.Reached, m: Messages) -> str:

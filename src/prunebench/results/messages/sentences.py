@@ -21,7 +21,7 @@ def tell(fact: Fact, ranking: records.Ranking, m: Messages) -> str:
         case records.Difference():
             return _difference(fact, ranking, m)
         case records.Advice():
-            return _advice(fact, ranking, m)
+            return m.clauses(_advice(fact, ranking, m))
         case records.Effect():
             return _effect(fact, m)
         case records.AgainstControl():
@@ -33,12 +33,21 @@ def tell(fact: Fact, ranking: records.Ranking, m: Messages) -> str:
 def headline(ranking: records.Ranking, m: Messages) -> str | None:
     """What to ship, against the baseline: for balance, or for every use where they agree."""
     balance = next((advice for advice in ranking.advice if advice.use == "balance"), None)
-    if balance is None or balance.recommended is None:
-        return None if balance is None else _advice(balance, ranking, m)
+    if balance is None:
+        return None
+    parts = _headline(balance, ranking, m)
+    if any(isinstance(doubt, doubts.OneTraining) for doubt in ranking.warnings):
+        parts.append(m("sentence.headline.one_training"))
+    return m.clauses(parts)
+
+
+def _headline(balance: records.Advice, ranking: records.Ranking, m: Messages) -> list[str]:
+    if balance.recommended is None:
+        return _advice(balance, ranking, m)
     chosen = ranking.row(balance.recommended)
     agreed = all(advice.recommended == chosen.name for advice in ranking.advice)
     if agreed and chosen.verdict == "unpruned" and chosen.control is None:
-        return m.clauses([m("sentence.headline.unpruned", name=chosen.name)])
+        return [m("sentence.headline.unpruned", name=chosen.name)]
     if chosen.times_baseline is None or chosen.map50_change is None:
         return _advice(balance, ranking, m)
     said = m(
@@ -53,7 +62,7 @@ def headline(ranking: records.Ranking, m: Messages) -> str | None:
         "sentence.headline.confounded": chosen.confounded,
         "sentence.advice.accuracy": chosen.keeps_accuracy == "not shown",
     }
-    return m.clauses([said, *(m(key) for key, holds in notes.items() if holds)])
+    return [said, *(m(key) for key, holds in notes.items() if holds)]
 
 
 def neighbours(ranking: records.Ranking) -> list[records.Difference]:
@@ -159,20 +168,15 @@ def _worded(metric: records.Metric, measured: Interval, *, signed: bool = False)
     return (points if metric == "accuracy" else percent)(measured, signed=signed)
 
 
-def _advice(advice: records.Advice, ranking: records.Ranking, m: Messages) -> str:
+def _advice(advice: records.Advice, ranking: records.Ranking, m: Messages) -> list[str]:
     use, fps = m(f"sentence.use.{advice.use}"), f"{ranking.realtime_fps:g}"
     if advice.recommended is None:
         if advice.confounded:
             names = m.some(advice.confounded)
-            key = "sentence.advice.confounded"
-            return m.clauses([m(key, use=use, names=names, leader=advice.leader)])
-        if advice.use == "accuracy":
-            return m.clauses([m("sentence.advice.none.accuracy", use=use)])
-        parts = [m("sentence.advice.none", use=use, fps=fps)]
-        accurate = [row for row in ranking.rows if row.keeps_accuracy != "no"]
-        if undecided := [row.name for row in accurate if row.realtime == "not shown"]:
-            parts.append(m("sentence.advice.none.open", names=m.listed(undecided)))
-        return m.clauses(parts)
+            alone = "" if advice.leader else ".alone"
+            key = f"sentence.advice.confounded{alone}"
+            return [m(key, use=use, names=names, leader=advice.leader)]
+        return _nobody(advice.use, use, ranking, m)
     chosen = ranking.row(advice.recommended)
     figures = m(
         "sentence.advice.figures",
@@ -203,7 +207,25 @@ def _advice(advice: records.Advice, ranking: records.Ranking, m: Messages) -> st
         parts.append(m.counted("sentence.advice.classes", len(losses), **worst, **ends))
     if advice.use == "accuracy" and chosen.realtime != "yes":
         parts.append(m(f"sentence.advice.realtime.{chosen.realtime}", fps=fps))
-    return m.clauses(parts)
+    return parts
+
+
+def _nobody(use: records.Use, told: str, ranking: records.Ranking, m: Messages) -> list[str]:
+    """That no variant is shown to keep the limits of a use, and for which it is open."""
+    accurate = [row for row in ranking.rows if row.keeps_accuracy != "no"]
+    verdicts = {
+        row.name: (row.keeps_memory, "yes" if use == "accuracy" else row.realtime)
+        for row in accurate
+    }
+    key = "sentence.advice.none.accuracy" if use == "accuracy" else "sentence.advice.none"
+    limits = {"fps": f"{ranking.realtime_fps:g}"}
+    if ranking.max_rss_mb is not None and accurate:
+        key, limits["limit"] = f"{key}.memory", f"{ranking.max_rss_mb:g}"
+    parts = [m(key, use=told, **limits)]
+    undecided = [n for n, found in verdicts.items() if "not shown" in found and "no" not in found]
+    if undecided:
+        parts.append(m("sentence.advice.none.open", names=m.listed(undecided)))
+    return parts
 
 
 def _letterbox(costs: doubts.LetterboxCosts, ranking: records.Ranking, m: Messages) -> str:

@@ -24,7 +24,8 @@ def advise(
     """Advice for each use.
 
     Variants shown to lose more accuracy than allowed are no candidates, and for accuracy those
-    ``unadvised`` by what the letterbox costs. For real-time use and
+    ``unadvised`` by what the letterbox costs; nor is one that is not shown to stay within a limit
+    of the memory. For real-time use and
     for balance a candidate must be shown to keep the real-time limit. Among those the best in
     the deciding metric is recommended; of several that cannot be told apart from it, one that is
     shown to be better in the second metric. Whose loss may be over the limit replaces nobody where
@@ -40,13 +41,15 @@ def advise(
         for metric, winner, loser in wins
         if metric != "accuracy" or winner not in confounded or loser not in unpruned
     }
-    accurate = [row for row in rows if row.keeps_accuracy != "no"]
+    allowed = [
+        row for row in rows if row.keeps_accuracy != "no" and row.keeps_memory in (None, "yes")
+    ]
     for use in PREFERENCE:
         if use == "accuracy":
-            advised = [row for row in accurate if row.name not in unadvised]
+            advised = [row for row in allowed if row.name not in unadvised]
             yield _most_accurate(advised, wins, fair)
         else:
-            yield _best(use, [row for row in accurate if row.realtime == "yes"], fair)
+            yield _best(use, [row for row in allowed if row.realtime == "yes"], fair)
 
 
 def _most_accurate(rows: Sequence[RankedVariant], wins: Wins, fair: Wins) -> Advice:

@@ -1,4 +1,4 @@
-"""What changed a variant's accuracy: its letterbox, pruning, retraining and INT8, told apart.
+"""What changed a variant's accuracy, told apart: letterbox, pruning, retraining, INT8 and so on.
 
 Each part is a difference of two rows, and together they lead from the unpruned network at the size
 it was trained at to the variant. What pruning costs is seen beside the unpruned network that was
@@ -21,6 +21,7 @@ class Origins:
     def __init__(self, measured: Sequence[MeasuredVariant]) -> None:
         self._by_name = {variant.name: variant for variant in measured}
         self.baseline = next((v for v in measured if v.parent is None), None)
+        self._int8 = {v.parent: v.name for v in measured if v.quantized and v.parent}
         self._trained_size = self._control("trained-size")
         self._retrained = {
             v.epochs: v for v in measured if v.control == "retrained" and not v.quantized
@@ -41,20 +42,39 @@ class Origins:
         if whole is None or self.baseline is None or variant.control in ("smaller", "plain-export"):
             return
         baseline, alike = self.baseline, self.retrained_alike(whole)
+        besides = list(self._besides(whole))[::-1]
+        made = [besides[0][1] if besides else whole, *(one for _, _, one in besides)]
+        pruned = made[0]
         at_its_size = whole.control in ("resolution", "trained-size")
         before = self._trained_size or baseline
         after = whole if at_its_size else baseline
         if after is not before:
             yield "letterbox", before.name, after.name
         if self.is_confounded(whole):
-            yield "undivided", baseline.name, whole.name
+            yield "undivided", baseline.name, pruned.name
         elif alike is not None:
             yield "retraining", baseline.name, alike.name
-            yield "pruning", alike.name, whole.name
+            yield "pruning", alike.name, pruned.name
         elif whole is not after:
-            yield "retraining" if whole.control else "pruning", baseline.name, whole.name
-        if whole is not variant:
+            yield "retraining" if whole.control else "pruning", baseline.name, pruned.name
+        # An INT8 file is held against the INT8 file of what it stands beside.
+        in_int8 = variant.quantized and all(one.name in self._int8 for one in made)
+        names = self._int8 if in_int8 else {one.name: one.name for one in made}
+        if in_int8:
+            yield "int8", pruned.name, names[pruned.name]
+        for part, other, one in besides:
+            yield part, names[other.name], names[one.name]
+        if variant.quantized and not in_int8:
             yield "int8", whole.name, variant.name
+
+    def _besides(
+        self, variant: MeasuredVariant
+    ) -> Iterator[tuple[Part, MeasuredVariant, MeasuredVariant]]:
+        """What it differs in from the one beside it, that from the next one, and so on."""
+        while variant.beside is not None and variant.beside[1] in self._by_name:
+            other = self._by_name[variant.beside[1]]
+            yield variant.beside[0], other, variant
+            variant = other
 
     def _control(self, control: str) -> MeasuredVariant | None:
         found = (v for v in self._by_name.values() if v.control == control and not v.quantized)
@@ -94,8 +114,9 @@ def doubts_of_retraining(
             if change.part == "retraining" and change.shown and change.gain.estimate < 0:
                 ends = {"name": change.after, "reference": change.before}
                 yield RetrainingHarmed(change=change.gain, **ends)
-    if trained:
-        yield OneTraining(names=tuple(v.name for v in trained))
+    once = tuple(v.name for v in trained if len(v.trainings) < 2)
+    if once:
+        yield OneTraining(names=once)
 
 
 def _is_unpruned(variant: MeasuredVariant) -> bool:

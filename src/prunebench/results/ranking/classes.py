@@ -19,8 +19,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from prunebench.common.statistics import Array, Location, holm, interval
-from prunebench.config.sections import RankingConfig
+from prunebench.common.records import Interval
+from prunebench.common.statistics import (
+    Array,
+    Location,
+    holm,
+    interval,
+    of_draws,
+    over_trainings,
+)
+from prunebench.config.ranking import RankingConfig
 from prunebench.measuring.map_bootstrap import Indices, Scores, effective_images
 from prunebench.results.ranking.changes import Origins
 from prunebench.results.ranking.compare import FEWEST_IMAGES
@@ -29,9 +37,15 @@ from prunebench.results.ranking.records import ClassChange
 
 
 def class_figures(
-    target_counts: Indices, scores: Scores, names: Mapping[int, str]
+    target_counts: Indices,
+    scores: Scores,
+    names: Mapping[int, str],
+    trainings: Sequence[Scores] = (),
 ) -> dict[int, ClassFigures]:
-    """Every class labelled in ``target_counts``, (images, classes), by its id."""
+    """Every class labelled in ``target_counts``, (images, classes), by its id.
+
+    ``scores`` are the mean of those of the ``trainings``, where there are several.
+    """
     labels = class_labels(names)
     return {
         index: ClassFigures(
@@ -40,6 +54,7 @@ def class_figures(
             images=float(effective_images(target_counts[:, index].astype(np.float64))),
             ap50=float(scores.classes[index]),
             draws=scores.class_draws[:, index],
+            trainings=tuple(float(one.classes[index]) for one in trainings),
         )
         for index in map(int, np.flatnonzero(target_counts.sum(axis=0)))
     }
@@ -80,16 +95,17 @@ def class_changes(
         for index, now in variant.classes.items():
             before = reference.classes[index]
             change, draws = now.ap50 - before.ap50, now.draws - before.draws
-            changed.append(p_value(change, draws, now.images))
+            trainings = now.trainings, before.trainings
+            changed.append(p_value(change, draws, now.images, *trainings))
             beyond = None if limit is None or change >= -limit else change + limit
-            over.append(1.0 if beyond is None else p_value(beyond, draws, now.images))
+            over.append(1.0 if beyond is None else p_value(beyond, draws, now.images, *trainings))
             record = ClassChange(
                 id=index,
                 name=now.name,
                 objects=now.objects,
                 before=before.ap50,
                 after=now.ap50,
-                change=interval(change, draws, config.level),
+                change=class_interval(change, draws, config.level, *trainings),
             )
             found.append((variant.name, record))
     shown: dict[str, list[ClassChange]] = {}
@@ -104,10 +120,23 @@ def class_changes(
     }
 
 
-def p_value(change: float, draws: Array, images: float) -> float:
-    """Two-sided p-value of no change, by the spread of its draws over at least 1 image."""
+def class_interval(
+    estimate: float, draws: Array, level: float, *trainings: Sequence[float]
+) -> Interval:
+    """The interval over images, and over trainings where there are several."""
+    if not any(trainings):
+        return interval(estimate, draws, level)
+    return over_trainings(of_draws(estimate, draws, len(draws)), *trainings).interval(level)
+
+
+def p_value(change: float, draws: Array, images: float, *trainings: Sequence[float]) -> float:
+    """Two-sided p-value of no change, by the spread of its draws over at least 1 image.
+
+    And by that of ``trainings``, where a variant has several.
+    """
     if images == 1:
         return 1.0
-    by_draws = Location(change, float(np.nanstd(draws)), images - 1, 0).p_value()
+    over_images = Location(change, float(np.nanstd(draws)), images - 1, 0)
+    by_draws = over_trainings(over_images, *trainings).p_value()
     by_sign: float = 2.0 ** (1 - images)
     return max(by_draws, by_sign)

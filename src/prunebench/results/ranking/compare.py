@@ -11,7 +11,15 @@ from typing import NamedTuple
 import numpy as np
 
 from prunebench.common.records import Interval
-from prunebench.common.statistics import FEWEST_ROUNDS, Array, Footing, Location, add, of_draws
+from prunebench.common.statistics import (
+    FEWEST_ROUNDS,
+    Array,
+    Footing,
+    Location,
+    add,
+    of_draws,
+    over_trainings,
+)
 from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.ranking.records import Metric
 
@@ -106,7 +114,8 @@ def _by_rounds(
 
 
 def _accuracy(a: MeasuredVariant, b: MeasuredVariant) -> Raw:
-    found = of_draws(a.map50 - b.map50, a.map50_draws - b.map50_draws, a.images)
+    images = of_draws(a.map50 - b.map50, a.map50_draws - b.map50_draws, a.images)
+    found = over_trainings(images, a.trainings, b.trainings)
     p = found.p_value() if a.images >= FEWEST_IMAGES else 1.0
     return Raw("accuracy", a.name, b.name, found, p, a.is_same_network(b))
 
@@ -140,16 +149,31 @@ def has_ratio(variant: MeasuredVariant) -> bool:
     return float(np.nanquantile(variant.map50_draws, 0.025)) > SMALLEST_MAP50
 
 
+def map50_of(variant: MeasuredVariant) -> Location:
+    """A variant's mAP50, over images and, where it has several, trainings."""
+    found = of_draws(variant.map50, variant.map50_draws, variant.images)
+    return over_trainings(found, variant.trainings)
+
+
 def log_map50(variant: MeasuredVariant) -> Location:
     """Logarithm of a variant's mAP50."""
     logs = _logs(variant)
-    return of_draws(float(logs[0]), logs[1:], variant.images)
+    found = of_draws(float(logs[0]), logs[1:], variant.images)
+    return over_trainings(found, variant.trainings, unit=_unit(variant))
 
 
 def _relative_map(a: MeasuredVariant, b: MeasuredVariant) -> Location:
     """Log ratio of two mAP50."""
     logs = _logs(a) - _logs(b)
-    return of_draws(float(logs[0]), logs[1:], a.images)
+    found = of_draws(float(logs[0]), logs[1:], a.images)
+    for variant in (a, b):
+        found = over_trainings(found, variant.trainings, unit=_unit(variant))
+    return found
+
+
+def _unit(variant: MeasuredVariant) -> float:
+    """What an absolute error is divided by to be one of the logarithm."""
+    return max(variant.map50, SMALLEST_MAP50)
 
 
 def _logs(variant: MeasuredVariant) -> Array:

@@ -4,8 +4,8 @@ It has where its speed or its accuracy is shown to be better than the control's.
 the control beats it if the control is shown to be better in both, or more accurate with the same
 network, as on the Pareto front; else the two are level, and that is all that is said.
 
-Who lost its pruning, is not what it was made from, or loses more accuracy than allowed is not held
-against anyone: nobody would ship it for its pruning.
+Who lost its pruning, is not what it was made from, loses more accuracy than allowed or takes more
+memory is not held against anyone: nobody would ship it for its pruning.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ PRUNED: tuple[Verdict, ...] = ("pruned", "preserved", "altered")
 
 
 def shippable(rows: Sequence[RankedVariant]) -> list[RankedVariant]:
-    """What pruning gives: its variants that kept it, and are not shown to lose too much by it."""
+    """What pruning gives: its variants that kept it, and are not shown to break a limit."""
     return [
         row
         for row in rows
         if row.control is None
         and row.verdict in ("pruned", "preserved")
-        and row.keeps_accuracy != "no"
+        and "no" not in (row.keeps_accuracy, row.keeps_memory)
     ]
 
 

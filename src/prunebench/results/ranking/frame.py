@@ -77,7 +77,7 @@ def frame_of(
     cells = [_cells(row, columns) for row in rows]
     cells += [{"variant": name, "failure": why} for name, why in failures.items()]
     frame = pd.DataFrame(cells, columns=[*dict.fromkeys(order), "failure"])
-    return frame.assign(**of_all).astype({"params": "Int64", "rounds": "Int64"})
+    return frame.assign(**of_all).astype(dict.fromkeys(("params", "rounds", "trainings"), "Int64"))
 
 
 def as_json(records: Sequence[Record]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prunebench.common.records import Interval
-from prunebench.config.sections import RankingConfig
+from prunebench.config.ranking import RankingConfig
 from prunebench.results.ranking.compare import Raws, display_interval
 from prunebench.results.ranking.doubts import Letterbox, LetterboxCosts
 from prunebench.results.ranking.measured import MeasuredVariant

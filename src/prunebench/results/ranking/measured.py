@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from prunebench.common.records import Grounds, Overlap, Verdict
-from prunebench.common.statistics import Array, Rounds
-from prunebench.config.sections import Control
+from prunebench.common.statistics import Array, Location, Rounds
+from prunebench.config.sections import Beside, Control
 from prunebench.results.ranking.records import Shown
 
 
@@ -15,8 +15,8 @@ from prunebench.results.ranking.records import Shown
 class ClassFigures:
     """AP50 of one class, by its id and not by its ``name``, which another may have too.
 
-    ``objects`` are labelled, in an effective number of ``images``; ``draws`` as
-    ``MeasuredVariant.map50_draws``.
+    ``objects`` are labelled, in an effective number of ``images``; ``draws`` and ``trainings`` as
+    those of ``MeasuredVariant``.
     """
 
     name: str
@@ -24,6 +24,7 @@ class ClassFigures:
     images: float
     ap50: float
     draws: Array
+    trainings: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +43,20 @@ class MeasuredVariant:
         map50_draws: Its bootstrap over images, shape (resamples,); every variant with the same
             resamples (``map_bootstrap.image_weights``).
         images: Images behind it.
+        trainings: Its mAP50 with every seed, where it was trained more than once: ``map50`` is
+            their mean, and ``map50_draws`` are of that mean.
         latency_ms: Thread count to model-only milliseconds by round.
         end_to_end_ms: Thread count to milliseconds of a whole frame by round.
         cpu_ms: Thread count to CPU milliseconds, of all threads, of a model-only inference by
             round; empty where unknown.
+        rss_mb: Thread count to the peak resident memory of its process by round, in 10^6 bytes.
         realtime: Thread count to the verdict of the paced measurement.
         failure: Why its latency could not be measured, where it could not.
         control: Which control it is, ``None`` where it is none.
+        beside: In what alone it differs from another variant of its round, and that one's name.
         epochs: Most epochs that the network was trained for since the baseline.
         quantized: Whether it is its parent's file in INT8.
-        both: mAP50 of boxes and of masks, each with its draws; empty for a detection model.
+        both: mAP50 of boxes and of masks, as ``compare.map50_of``; empty for a detection model.
         classes: Every labelled class by its id.
     """
 
@@ -66,15 +71,18 @@ class MeasuredVariant:
     map50: float
     map50_draws: Array
     images: int
+    trainings: tuple[float, ...] = ()
     latency_ms: Mapping[int, Rounds]
     end_to_end_ms: Mapping[int, Rounds]
     cpu_ms: Mapping[int, Rounds] = field(default_factory=dict)
+    rss_mb: Mapping[int, Rounds] = field(default_factory=dict)
     realtime: Mapping[int, Shown] = field(default_factory=dict)
     failure: str | None = None
     control: Control | None = None
+    beside: Beside | None = None
     epochs: int = 0
     quantized: bool = False
-    both: Mapping[Overlap, tuple[float, Array]] = field(default_factory=dict)
+    both: Mapping[Overlap, Location] = field(default_factory=dict)
     classes: Mapping[int, ClassFigures] = field(default_factory=dict)
 
     def is_same_network(self, other: MeasuredVariant) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from prunebench.common.records import Interval
-from prunebench.common.statistics import FEWEST_ROUNDS, Array, Footing, add, of_draws
-from prunebench.config.sections import RankingConfig
+from prunebench.common.statistics import FEWEST_ROUNDS, Footing, Location, add, locate
+from prunebench.config.ranking import RankingConfig
 from prunebench.results.ranking import doubts, records
 from prunebench.results.ranking.advice import advise
 from prunebench.results.ranking.changes import Origins, changes_of, doubts_of_retraining
@@ -20,6 +22,7 @@ from prunebench.results.ranking.compare import (
     display_interval,
     in_both_orders,
     log_map50,
+    map50_of,
     on_one_footing,
 )
 from prunebench.results.ranking.controls import against_controls
@@ -102,6 +105,7 @@ def rank(
         changes=changes,
         against_controls=tuple(against_controls(rows, differences)),
         metric=config.metric,
+        max_rss_mb=config.max_rss_mb,
     )
 
 
@@ -141,10 +145,8 @@ def _rows(
         reference = reference_of(variant, measured)
         loses_a_class = any(change.over_limit for change in changes)
         times, gain = _against(variant, origins.baseline, raws, config.level)
-        both = {
-            overlap: _map50(*map50, variant.images, config.level)
-            for overlap, map50 in variant.both.items()
-        }
+        both = {overlap: _map50(map50, config.level) for overlap, map50 in variant.both.items()}
+        rss_mb = _rss_mb(variant, threads, config.level)
         keeps_accuracy, judged_against = _keeps_accuracy(variant, origins, raws, config)
         rows.append(
             records.RankedVariant(
@@ -154,7 +156,7 @@ def _rows(
                 parameters=variant.parameters,
                 verdict=variant.verdict,
                 size_mb=variant.size_mb,
-                map50=_map50(variant.map50, variant.map50_draws, variant.images, config.level),
+                map50=_map50(map50_of(variant), config.level),
                 latency_ms=footings.latency.level(name).ratio(config.level),
                 fps=per_second,
                 cpu_ms=None if cpu is None else cpu.level(name).ratio(config.level),
@@ -163,6 +165,8 @@ def _rows(
                 ),
                 map50_per_fps=variant.map50 / per_second.estimate,
                 realtime=_realtime(variant, threads, per_second, config.realtime_fps),
+                rss_mb=rss_mb,
+                keeps_memory=_keeps_memory(rss_mb, config.max_rss_mb),
                 keeps_accuracy="no" if loses_a_class else keeps_accuracy,
                 judged_against=judged_against,
                 confounded=origins.is_confounded(variant),
@@ -172,6 +176,7 @@ def _rows(
                 ),
                 less_efficient_than=tuple(o for o in names if ("efficiency", o, name) in wins),
                 rounds=_rounds_of(variant, threads),
+                trainings=len(variant.trainings) or 1,
                 control=variant.control,
                 int8=variant.quantized,
                 times_baseline=times,
@@ -191,9 +196,10 @@ def _cpu_footing(measured: Sequence[MeasuredVariant], threads: int) -> Footing[s
     return Footing(rounds) if all(rounds.values()) else None
 
 
-def _map50(map50: float, draws: Array, images: int, level: float) -> Interval:
-    found = of_draws(map50, draws, images).interval(level)
-    return Interval(estimate=map50, low=max(found.low, 0.0), high=min(found.high, 1.0), level=level)
+def _map50(location: Location, level: float) -> Interval:
+    found = location.interval(level)
+    ends = max(found.low, 0.0), min(found.high, 1.0)
+    return Interval(estimate=found.estimate, low=ends[0], high=ends[1], level=level)
 
 
 def _holding(estimate: float, found: Interval) -> Interval:
@@ -211,6 +217,21 @@ def _reaches(found: Interval, limit: float) -> records.Shown:
     if found.low >= limit:
         return "yes"
     return "no" if found.high < limit else "not shown"
+
+
+def _rss_mb(variant: MeasuredVariant, threads: int, level: float) -> Interval | None:
+    rounds = variant.rss_mb.get(threads, {})
+    if len(rounds) < FEWEST_ROUNDS:
+        return None
+    return locate(np.log(list(rounds.values()))).ratio(level)
+
+
+def _keeps_memory(found: Interval | None, limit: float | None) -> records.Shown | None:
+    if limit is None:
+        return None
+    if found is None:
+        return "not shown"
+    return "yes" if found.high <= limit else "no" if found.low > limit else "not shown"
 
 
 def _against(

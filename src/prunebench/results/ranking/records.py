@@ -18,12 +18,15 @@ Shown = Literal["yes", "no", "not shown"]
 Pareto = Literal["certain", "possible", "no"]
 Metric = Literal["speed", "latency", "accuracy", "efficiency"]
 Use = Literal["real-time", "balance", "accuracy"]
-Part = Literal["letterbox", "retraining", "pruning", "undivided", "int8"]
+Part = Literal["letterbox", "retraining", "pruning", "undivided", "qat", "activation", "int8"]
 """What changed an accuracy; ``undivided``: pruning and retraining, which are not told apart."""
 
 OF_THE_RANKING = ("threads", "metric", "level", "realtime_fps", "smallest_difference_percent")
+LIMIT = "max_rss_mb"
 TOLD = ("advice", "warnings")
-"""Fields of a ranking that every row of its table has; those that are told are JSON."""
+"""Fields of a ranking that every row of its table has; the limit may be none, those that are told
+are JSON.
+"""
 
 NOT_TRAINED = "not trained"
 
@@ -140,6 +143,8 @@ class RankedVariant(Record):
         fps: End-to-end frames per second.
         efficiency: mAP50 x FPS / MB.
         realtime: Whether it keeps the real-time limit.
+        rss_mb: Peak resident memory of the process that measured it; ``None`` where unknown.
+        keeps_memory: Whether that stays within ``max_rss_mb``; ``None`` without a limit.
         keeps_accuracy: Whether it loses at most the allowed mAP50, and is not shown to lose more
             than allowed in a class; ``None`` without a limit or a baseline.
         judged_against: The variant that says so of the mAP50: the baseline, or for a retrained one
@@ -149,6 +154,7 @@ class RankedVariant(Record):
         tied_with: Variants it cannot be told apart from in efficiency.
         less_efficient_than: Variants shown to be more efficient.
         rounds: Rounds its latency rests on.
+        trainings: Trainings whose mean its mAP50 is; the rest is of the one file that is shipped.
         control: Which control it is, ``None`` where it is none.
         int8: Whether its file computes in INT8.
         times_baseline: Its end-to-end FPS by the baseline's, paired by round; ``None`` for the
@@ -176,7 +182,10 @@ class RankedVariant(Record):
     pareto: Pareto
     tied_with: tuple[str, ...]
     rounds: int
+    trainings: int = 1
     cpu_ms: Interval | None = None
+    rss_mb: Interval | None = None
+    keeps_memory: Shown | None = None
     control: Control | None = None
     judged_against: str | None = None
     confounded: bool = False
@@ -281,6 +290,7 @@ class Ranking(Record):
     Attributes:
         threads: ``intra_op_num_threads`` of every figure.
         realtime_fps: The real-time limit.
+        max_rss_mb: The limit of the memory in 10^6 bytes, ``None`` where any will do.
         level: Confidence level of every interval and of each metric's family of comparisons.
         smallest_difference_percent: Smallest difference that matters.
         rows: Ranked variants, best first.
@@ -304,6 +314,7 @@ class Ranking(Record):
     against_controls: tuple[AgainstControl, ...] = ()
     changes: tuple[Changes, ...] = ()
     metric: Overlap = "box"
+    max_rss_mb: float | None = None
 
     @property
     def segmentation(self) -> bool:
@@ -321,7 +332,7 @@ class Ranking(Record):
         failures = {one.name: f"{one.step}: {one.reason}" for one in self.failures}
         for one in self.not_trained:
             failures[one.name] = f"{NOT_TRAINED}: no gain in round {one.judgement.round}"
-        of_all = {name: getattr(self, name) for name in OF_THE_RANKING}
+        of_all = {name: getattr(self, name) for name in (*OF_THE_RANKING, LIMIT)}
         of_all |= {name: as_json(getattr(self, name)) for name in TOLD}
         return frame_of(RankedVariant, self.rows, failures, of_all)
 

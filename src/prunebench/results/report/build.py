@@ -25,6 +25,7 @@ from prunebench.results.report.sections.settings import settings
 from prunebench.results.report.sections.strategies import rounds, strategies
 from prunebench.results.report.sections.structure import structure, training
 from prunebench.results.report.sections.tables import comparison, memory, pareto, real_time
+from prunebench.results.report.sections.trainings import trainings
 from prunebench.results.report.stored import ReportedRun, read_stored_run
 from prunebench.results.run_folder import fitting_together
 
@@ -96,6 +97,7 @@ def compose(run: ReportedRun, m: Messages) -> Document:
         real_time(run, m),
         memory(run, m),
         strategies(run, m),
+        trainings(run, m),
         structure(run, m),
         diagnosis(run, m),
         rounds(run, m),

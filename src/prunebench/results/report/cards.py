@@ -45,7 +45,7 @@ def card(run: ReportedRun, variant: VariantRecord, row: RankedVariant) -> str:
     """
     if variant.exported is None or variant.audit is None:
         raise ValueError(f"{variant.name} has no file or no audit")
-    metadata = _metadata(run, variant.audit.structure.task, variant.quantization is not None, row)
+    metadata = _metadata(run, variant, variant.audit.structure.task, row)
     found = tell_variant(variant, m := Messages())
     height, width = variant.exported.imgsz
     return render(
@@ -68,10 +68,18 @@ def card(run: ReportedRun, variant: VariantRecord, row: RankedVariant) -> str:
     )
 
 
-def _metadata(run: ReportedRun, task: str, int8: bool, row: RankedVariant) -> dict[str, Any]:
+def _metadata(
+    run: ReportedRun, variant: VariantRecord, task: str, row: RankedVariant
+) -> dict[str, Any]:
+    int8, accuracy = variant.quantization is not None, variant.accuracy
+    shown = {title: value.estimate for title, value in row.shown_map50.items()}
+    if row.trainings > 1 and accuracy is not None:
+        # The file's own, and not the mean of all trainings.
+        own = (accuracy.map50, accuracy.mask_map50)
+        shown = {title: value or 0.0 for title, value in zip(shown, own, strict=False)}
     metrics = [
-        {"type": title.replace(" ", "_").lower(), "value": round(value.estimate, 4)}
-        for title, value in row.shown_map50.items()
+        {"type": title.replace(" ", "_").lower(), "value": round(value, 4)}
+        for title, value in shown.items()
     ]
     kind = HUB_TASKS.get(task, task)
     return {

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from prunebench.common.records import Interval
-from prunebench.common.statistics import interval
-from prunebench.measuring.map_bootstrap import Resamples, load_detections
-from prunebench.results.ranking.classes import class_figures
+from prunebench.measuring.map_bootstrap import Resamples, load_detections, mean_of
+from prunebench.results.ranking.classes import class_figures, class_interval
 from prunebench.results.ranking.measured import ClassFigures
 from prunebench.results.report.stored import ReportedRun
 
@@ -57,9 +56,14 @@ def _changes(run: ReportedRun) -> Iterator[ClassChange]:
                 id=index,
                 name=after.name,
                 objects=after.objects,
-                before=interval(before.ap50, before.draws, level),
-                after=interval(after.ap50, after.draws, level),
-                change=interval(after.ap50 - before.ap50, after.draws - before.draws, level),
+                before=class_interval(before.ap50, before.draws, level, before.trainings),
+                after=class_interval(after.ap50, after.draws, level, after.trainings),
+                change=class_interval(
+                    after.ap50 - before.ap50,
+                    after.draws - before.draws,
+                    level,
+                    *(after.trainings, before.trainings),
+                ),
                 shown=index in shown,
             )
 
@@ -69,10 +73,13 @@ def _figures(run: ReportedRun) -> dict[str, Mapping[int, ClassFigures]]:
     settings = run.config.ranking
     found: dict[str, Mapping[int, ClassFigures]] = {}
     for variant in run.variants:
-        if variant.audit is None or not (path := run.detections(variant)):
+        paths = [run.detections(one) for one in variant.trainings or (variant,)]
+        several = [load_detections(path, settings.metric) for path in paths if path]
+        if variant.audit is None or len(several) < len(paths):
             continue
-        detections = load_detections(path, settings.metric)
-        counts, names = detections.target_counts, variant.audit.structure.names
-        scores = Resamples(counts, settings.bootstrap, run.config.seed).scores(detections)
-        found[variant.name] = class_figures(counts, scores, names)
+        counts, names = several[0].target_counts, variant.audit.structure.names
+        resamples = Resamples(counts, settings.bootstrap, run.config.seed)
+        scores = [resamples.scores(detections) for detections in several]
+        trainings = scores if variant.trainings else ()
+        found[variant.name] = class_figures(counts, mean_of(scores), names, trainings)
     return found

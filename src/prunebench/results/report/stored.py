@@ -86,6 +86,15 @@ class ReportedRun:
             return None
         return self.folder / variant.accuracy.detections.path
 
+    def minutes(self, name: str) -> float:
+        """What a variant's retraining cost and those it goes on from, with every seed."""
+        variant, minutes = self.variant(name), 0.0
+        while variant is not None and variant.training and variant.training.strategy != "baseline":
+            each = (one.training for one in variant.trainings or (variant,))
+            minutes += sum(training.minutes for training in each if training is not None)
+            variant = self.variant(variant.parent)
+        return minutes
+
     def retrainings(self, name: str) -> Iterator[TrainingSummary]:
         """A variant's own retraining and those it goes on from, the last first."""
         variant = self.variant(name)
@@ -155,7 +164,7 @@ def read_stored_run(folder: Path, outcome: RunRanking | None = None) -> Reported
 
 def _files_of(variants: Sequence[VariantRecord]) -> Iterator[FileRef]:
     """What the report reads of each variant."""
-    for variant in variants:
+    for variant in (one for each in variants for one in (each, *each.trainings)):
         if variant.accuracy is not None:
             yield variant.accuracy.detections
         if variant.training is not None and variant.training.curves is not None:

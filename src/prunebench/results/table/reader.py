@@ -21,7 +21,7 @@ OPTIONAL_FIGURES = (
     *(name for one in INTERVALS for name in ends_of(one)[1:]),
 )
 WORDS = ("description", "strategy", "parent", "threads", "failure", "int8")
-COUNTS = ("params", "round", "rounds")
+COUNTS = ("params", "round", "rounds", "trainings")
 SHARES = ends_of("map50", "box_map50", "mask_map50")
 MAY_BE_ZERO = ("round", "map50_per_fps", *ends_of("efficiency"))
 MAY_BE_NEGATIVE = ends_of("map50_change")

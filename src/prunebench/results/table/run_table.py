@@ -18,7 +18,7 @@ from prunebench.common.records import Record
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import Fact, tell
 from prunebench.results.ranking.frame import COLUMN_OF, columns_of, ends_of
-from prunebench.results.ranking.records import OF_THE_RANKING, TOLD, RankedVariant, Ranking
+from prunebench.results.ranking.records import LIMIT, OF_THE_RANKING, TOLD, RankedVariant, Ranking
 from prunebench.results.ranking.ties import labels_of
 from prunebench.results.table.reader import Cells, with_figures
 
@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FIELDS = columns_of(RankedVariant)
-NUMBERS = ("size_mb", "map50_per_fps", "rounds", *(n for n in OF_THE_RANKING if n != "metric"))
+NUMBERS = (
+    *("size_mb", "map50_per_fps", "rounds", "trainings"),
+    *(n for n in OF_THE_RANKING if n != "metric"),
+)
 NEEDED = (*NUMBERS, *ends_of(*(name for name in FIELDS.intervals if name in FIELDS.needed)))
-OPTIONAL = ("params", *(end for end in ends_of(*FIELDS.intervals) if end not in NEEDED))
+OPTIONAL = ("params", LIMIT, *(end for end in ends_of(*FIELDS.intervals) if end not in NEEDED))
 OTHERS = (*FIELDS.names, *FIELDS.records, *FIELDS.plain)
 COLUMNS = {*NEEDED, *(COLUMN_OF.get(n, n) for n in OTHERS), *OF_THE_RANKING, *TOLD, "failure"}
 
@@ -107,6 +110,7 @@ def _ranking(given: Cells) -> Ranking:
     values = {name: first[name] for name in OF_THE_RANKING}
     values |= {name: _unpacked(first[name], where, name) for name in TOLD}
     values |= {
+        LIMIT: None if math.isnan(first[LIMIT]) else first[LIMIT],
         "rows": sorted(rows, key=lambda row: (row.rank, -row.efficiency.estimate)),
         "failures": [{"name": n, "step": r[0], "reason": r[2]} for n, r in reasons.items()],
         "differences": (),

@@ -28,7 +28,7 @@ T = TypeVar("T")
 Write = Callable[[str, Collection[str]], Path]
 """Writes a file of a name with the layers of these names in float."""
 
-FOLLOWING = ("Add", "Concat", "MaxPool", "Resize", "Split")
+FOLLOWING = ("Add", "Concat", "MaxPool", "Relu", "Resize", "Split")
 """Operators quantized beside convolutions: in float they would cost a conversion on every side."""
 
 DOT_PRODUCT = 4
@@ -65,7 +65,8 @@ def kept_float(model: onnx.ModelProto, decoding: Collection[str]) -> dict[str, s
 def sources_of(model: onnx.ModelProto) -> dict[str, frozenset[str]]:
     """Nodes that can be quantized, each with the convolutions its values come from directly.
 
-    A convolution comes from itself. SiLU stays in float, and so does a sum that it is taken of.
+    A convolution comes from itself. SiLU stays in float, and so does a sum that it is taken of, and
+    an upsampling for nothing but such sums: a quarter of its pixels are converted then.
     """
     gated = {node.input[0] for node in model.graph.node if node.op_type == "Sigmoid"}
     behind: dict[str, frozenset[str]] = {}
@@ -77,6 +78,10 @@ def sources_of(model: onnx.ModelProto) -> dict[str, frozenset[str]]:
         summed = node.op_type == "Add" and node.output[0] in gated
         if node.op_type in ("Conv", *FOLLOWING) and not summed:
             found[node.name] = sources
+    taken = {name for node in model.graph.node if node.name in found for name in node.input}
+    for node in model.graph.node:
+        if node.op_type == "Resize" and node.output[0] not in taken:
+            found.pop(node.name, None)
     return found
 
 

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from prunebench.config.pruning import PruneConfig
-from prunebench.measuring.host.fingerprint import kernel_block
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.host.block import Block, Numbers, measure_block
 
-BLOCKS: Mapping[str, int] = {"avx512": 16, "avx2": 8, "arm": 8}
+
+def block_for(settings: PruneConfig, latency: LatencyConfig) -> Block | None:
+    """This host's block, where the widths are to be rounded to it.
+
+    That of INT8 kernels where every target is one of an INT8 file.
+    """
+    int8 = all(goal.int8 for goal in settings.goals)
+    numbers: Numbers = "int8" if int8 else "float"
+    return measure_block(latency, numbers) if settings.round_to == "auto" else None
 
 
-def round_to_of(settings: PruneConfig) -> int | None:
-    """What widths are multiples of, once the kernels they are aligned for are known."""
+def round_to_of(settings: PruneConfig, block: Block | None) -> int | None:
+    """What widths are multiples of, ``None``: any width; ``block`` is the ``block_for`` them."""
     if settings.round_to != "auto":
         return settings.round_to
-    return BLOCKS.get(settings.align_for) or kernel_block()
+    if block is None:
+        raise ValueError("the block was not measured")
+    return block.channels
 
 
 def aligned_width(width: int, ratio: float, round_to: int | None) -> int:

@@ -52,7 +52,8 @@ def find_point(
     network. It falls along the path, but not at every step.
 
     Raises:
-        StepError: Even the last point is slower than the target.
+        StepError: Even the last point is slower than the target, or the first pruned one is
+            shown to be faster.
     """
     tried: dict[int, Timed] = {}
 
@@ -76,6 +77,14 @@ def find_point(
                 f"the target {goal.label} cannot be reached: the narrowest network there is "
                 f"{_sentence(tried[last])}",
             )
+        ratio = tried[index].ratio
+        shown = off(index) + math.log(ratio.high / ratio.estimate)
+        if index == 1 and shown < -math.log1p(TOLERANCE):
+            raise StepError(
+                "prune",
+                f"the target {goal.label} needs no pruning: the widest network that is pruned is "
+                f"{_sentence(tried[1])}",
+            )
         if abs(off(index)) <= math.log1p(AIM):
             break
     best = min(tried, key=lambda index: abs(off(index)))
@@ -88,8 +97,9 @@ def _next(
     """The untried point whose corrected prediction is nearest to the target."""
     whole = predicted[0]
     if not tried:
-        # A target in milliseconds says nothing yet about the ratio to the baseline.
-        wanted = 1 / goal.value if goal.kind == "speedup" else 0.6
+        # Milliseconds, or a speed-up in INT8 over a float file, say nothing yet about the ratio to
+        # the unpruned network.
+        wanted = 1 / goal.value if goal.kind == "speedup" and not goal.int8 else 0.6
         return _nearest([math.log(p / whole / wanted) for p in predicted], tried)
     # What a point turned out to be off by, beyond what was predicted: a line through two points is
     # exact where time is a power of the prediction.

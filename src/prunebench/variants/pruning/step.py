@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 JUDGED_BATCHES = 4
 """Batches of labelled images that say which BatchNorm statistics are the better ones."""
+
+CALIBRATED = 4
+"""Images that a candidate in INT8 gets its ranges from, which do not change its speed."""
 
 NOT_KEPT = {"checkpoint", "data_yaml", "costs", "curves", "timing", "stage_training"}
 """Fields of the request that say where something lies: the file does not keep them."""
@@ -250,6 +253,7 @@ def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Al
                 request.timing.rewrite,
                 request.timing.latency,
                 folder,
+                _training_images(request)[:CALIBRATED] if request.goal.int8 else (),
             )
 
         def time(kept: Mapping[str, int]) -> Timed:
@@ -272,10 +276,9 @@ def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Al
 
 def _batches(request: Request, network: Network, emit: Emit) -> Batches:
     """A source of labelled training batches that tells how far it is."""
-    from prunebench.data.dataset import images_of, read_dataset
     from prunebench.variants.pruning.batches import BATCH, batches_for
 
-    images = images_of(read_dataset(Path(request.data_yaml)), "train")
+    images = _training_images(request)
 
     def batches(count: int) -> Iterator[Batch]:
         sample = batches_for(network, images, count, imgsz=request.imgsz, seed=request.seed)
@@ -285,3 +288,9 @@ def _batches(request: Request, network: Network, emit: Emit) -> Batches:
             emit(Progress(done=done, total=total, unit="batch"))
 
     return batches
+
+
+def _training_images(request: Request) -> Sequence[Path]:
+    from prunebench.data.dataset import images_of, read_dataset
+
+    return images_of(read_dataset(Path(request.data_yaml)), "train")

@@ -40,7 +40,8 @@ def keep_loss_in_float32(network: Any) -> None:
     losses of classes and boxes: eight bits decide neither which anchor is nearest nor add up
     thousands of them.
     """
-    criterion = network.init_criterion()
+    # A continued training of an end-to-end head has one already, that knows how far it is.
+    criterion = getattr(network, "criterion", None) or network.init_criterion()
     kind = type(criterion)
     criterion.__class__ = type(kind.__name__, (_InFloat32, kind), {})
     network.criterion = criterion

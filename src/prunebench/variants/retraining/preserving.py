@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from prunebench.common.errors import ConfigError
@@ -18,19 +20,26 @@ class Preserving:
     name = "preserving"
     settings = PreservingSettings
 
+    def callbacks(self) -> Mapping[str, Callable[[Any], None]]:
+        """What the trainer calls besides ``fit``'s own."""
+        return {}
+
     def train(self, job: Job, settings: PreservingSettings) -> Trained:
         """Train with a trainer that keeps the structure, checked after every saved epoch."""
         from prunebench.variants.retraining.trainers import preserving_trainer
 
-        arguments, callbacks = settings.arguments(job.arguments), {}
-        if settings.distill:
+        arguments, callbacks = settings.arguments(job.arguments), dict(self.callbacks())
+        if settings.distill != "none":
             if job.teacher is None:
                 raise ConfigError(
                     "distillation needs the unpruned baseline as its teacher",
                     where="distill",
-                    fix="give the training a teacher or set distill to false",
+                    fix="give the training a teacher or set distill to none",
                 )
-            arguments |= {"distill_model": str(job.teacher), "dis": settings.distill_weight}
+            if settings.distill == "features":
+                arguments |= {"distill_model": str(job.teacher), "dis": settings.teacher_weight}
+            else:
+                callbacks["on_train_start"] = _Teach(settings, job.teacher)
             callbacks["on_train_epoch_start"] = _GrowWeight(settings)
         network: Any = load_checkpoint(job.checkpoint)
         return fit(
@@ -38,6 +47,28 @@ class Preserving:
             trainer=preserving_trainer(network.task),
             keep_structure=True,
             callbacks=callbacks,
+        )
+
+
+@dataclass(frozen=True)
+class _Teach:
+    """Callback that adds the teacher's predictions to what the network learns."""
+
+    settings: PreservingSettings
+    teacher: Path
+
+    def __call__(self, trainer: Any) -> None:
+        from ultralytics.utils.torch_utils import unwrap_model
+
+        from prunebench.variants.retraining.teaching import Taught
+
+        network: Any = unwrap_model(trainer.model)
+        teacher: Any = load_checkpoint(self.teacher)
+        network.criterion = Taught(
+            criterion=network.criterion or network.init_criterion(),
+            teacher=teacher.float().eval().to(trainer.device),
+            gains=(trainer.args.cls, trainer.args.dfl),
+            weight=self.settings.teacher_weight,
         )
 
 
@@ -51,5 +82,9 @@ class _GrowWeight:
         from ultralytics.utils.torch_utils import unwrap_model
 
         epochs = self.settings.distill_warmup_epochs
-        share = min(1.0, (trainer.epoch + 1) / (epochs + 1))
-        unwrap_model(trainer.model).dis = self.settings.distill_weight * share
+        weight = self.settings.teacher_weight * min(1.0, (trainer.epoch + 1) / (epochs + 1))
+        network: Any = unwrap_model(trainer.model)
+        if self.settings.distill == "features":
+            network.dis = weight
+        else:
+            network.criterion.weight = weight

@@ -37,7 +37,8 @@ ONLY_BY_NAME: Final = frozenset(
 
 IN_ITS_PLACE: Final = {
     **{name: f"retrain.{name}" for name in ("epochs", "imgsz", "batch", "patience")},
-    **{name: name for name in ("model", "data", "seed", "quantize")},
+    **{name: name for name in ("model", "data", "seed")},
+    "quantize": "retrain.strategies.qat",
     **dict.fromkeys(("project", "save_dir"), "out"),
     "name": "name",
     "time": "retrain.max_minutes",

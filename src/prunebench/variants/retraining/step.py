@@ -8,9 +8,16 @@ from typing import Any
 
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
-from prunebench.config.strategy_settings import StrategySettings, plugin_digest, settings_model
+from prunebench.config.strategy_settings import (
+    Activation,
+    StrategySettings,
+    chain_name,
+    plugin_digest,
+    settings_model,
+)
 from prunebench.steps.environment import WAITING
 from prunebench.steps.events import Emit
+from prunebench.variants.retraining.activation import with_activation
 from prunebench.variants.retraining.job import Budget, Job, Result
 from prunebench.variants.retraining.strategy import find_strategy
 
@@ -22,6 +29,7 @@ class Request(Budget):
         checkpoint: The pruned checkpoint, or the previous round's.
         round: 1 for the first retraining after pruning, 0 for a training before it.
         recipe: Ultralytics training arguments that the strategy's settings are put over.
+        activation: What takes the place of SiLU before the training; ``None``: it stays.
         teacher: The unpruned baseline, for strategies that learn from it.
         source: Digest of the strategy's source where another package brings it.
     """
@@ -32,6 +40,7 @@ class Request(Budget):
     round: int
     patience: int = 100
     recipe: dict[str, Any] = Field(default_factory=dict)
+    activation: Activation | None = None
     teacher: str | None = None
     source: str = Field(default_factory=lambda data: plugin_digest(data["strategy"]))
 
@@ -53,10 +62,12 @@ def run(request: Request, workdir: Path, emit: Emit) -> Result:
     # Read when torch is imported.
     for name, value in WAITING.items():
         os.environ.setdefault(name, value)
-    strategy = find_strategy(request.strategy)
+    strategy, checkpoint = find_strategy(request.strategy), Path(request.checkpoint)
+    if request.activation is not None:
+        checkpoint = with_activation(checkpoint, request.activation, workdir / "activated.pt")
     trained = strategy.train(
         Job(
-            checkpoint=Path(request.checkpoint),
+            checkpoint=checkpoint,
             folder=workdir,
             arguments=request.recipe,
             budget=request,
@@ -64,6 +75,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Result:
                 "step": "train",
                 "strategy": request.strategy,
                 "round": request.round,
+                "activation": request.activation,
                 "settings": request.settings.model_dump(mode="json"),
                 "recipe": request.recipe,
             },
@@ -72,4 +84,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Result:
         ),
         request.settings,
     )
-    return trained.result(workdir, request.strategy, request.round, request.image_hw)
+    if checkpoint != Path(request.checkpoint):
+        checkpoint.unlink()
+    name = chain_name(request.strategy, request.activation)
+    return trained.result(workdir, name, request.round, request.image_hw)

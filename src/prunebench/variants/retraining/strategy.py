@@ -8,6 +8,7 @@ from prunebench.common.errors import ConfigError
 from prunebench.config.strategy_settings import StrategySettings, load_plugin
 from prunebench.variants.retraining.job import Job, Trained
 from prunebench.variants.retraining.preserving import Preserving
+from prunebench.variants.retraining.qat import Qat
 from prunebench.variants.retraining.sparse import Sparse
 from prunebench.variants.retraining.standard import Standard
 
@@ -36,6 +37,7 @@ class Strategy(Protocol[Settings]):
 BUILT_IN: dict[str, Strategy[Any]] = {
     "standard": Standard(),
     "preserving": Preserving(),
+    "qat": Qat(),
     "sparse": Sparse(),
 }
 """Written out, so that a training's key holds the source of its own strategy alone."""

@@ -21,6 +21,9 @@ from prunebench.variants.rewriting.editing import Graph, Unknown
 if TYPE_CHECKING:
     import onnx
 
+ONE_OPERATOR = ("Relu", "HardSwish")
+"""Activations that are not the two of SiLU."""
+
 HALVES = FIRST, SECOND = "half0", "half1"
 
 
@@ -28,19 +31,21 @@ def places(graph: Graph) -> Iterator[str]:
     """What is split into channels right behind an activation."""
     for node in graph.nodes:
         channels = node.op_type == "Split" and attributes(node).get("axis") == 1
-        if channels and graph.maker(node.input[0], "Mul") is not None:
+        made = (graph.maker(node.input[0], kind) for kind in ("Mul", *ONE_OPERATOR))
+        if channels and any(made):
             yield node.input[0]
 
 
 def rewrite(graph: Graph, activated: str) -> None:
-    """Rewrite one convolution, its SiLU and the split."""
+    """Rewrite one convolution, its activation and the split."""
     split = graph.needed_user(activated, "Split")
-    product = graph.needed(activated, "Mul")
-    sigmoid = next(filter(None, (graph.maker(n, "Sigmoid") for n in product.input)), None)
-    if sigmoid is None or sigmoid.input[0] not in product.input or len(split.output) != 2:
+    one = next(filter(None, (graph.maker(activated, kind) for kind in ONE_OPERATOR)), None)
+    gate = one or _gate_of(graph, graph.needed(activated, "Mul"))
+    conv = graph.needed(gate.input[0], "Conv")
+    users = 1 if one else 2
+    if len(graph.users(conv.output[0])) != users or attributes(conv).get("group", 1) != 1:
         raise Unknown
-    conv = graph.needed(sigmoid.input[0], "Conv")
-    if len(graph.users(conv.output[0])) != 2 or attributes(conv).get("group", 1) != 1:
+    if len(split.output) != 2:
         raise Unknown
     middle = graph.shape(split.output[0])[1]
     channels = (slice(middle), slice(middle, None))
@@ -51,12 +56,20 @@ def rewrite(graph: Graph, activated: str) -> None:
             for tensor in conv.input[1:]
         ]
         image = graph.again(conv, f"{name}/Conv", [conv.input[0], *stored])
-        gate = graph.add("Sigmoid", f"{name}/Sigmoid", [image])
-        graph.replace(result, graph.add("Mul", f"{name}/Mul", [image, gate]))
+        made = graph.again(gate, f"{name}/{gate.op_type}", [image])
+        graph.replace(result, made if one else graph.add("Mul", f"{name}/Mul", [image, made]))
+
+
+def _gate_of(graph: Graph, product: onnx.NodeProto) -> onnx.NodeProto:
+    """The Sigmoid of a SiLU."""
+    sigmoid = next(filter(None, (graph.maker(n, "Sigmoid") for n in product.input)), None)
+    if sigmoid is None or sigmoid.input[0] not in product.input:
+        raise Unknown
+    return sigmoid
 
 
 def undo(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with both halves' channels in the first one's place, split behind its SiLU.
+    """The model with both halves' channels in the first one's place, split behind its activation.
 
     All that lies between takes any number of channels.
     """
@@ -70,9 +83,9 @@ def undo(model: onnx.ModelProto) -> onnx.ModelProto:
             conv.input[index] = graph.store(name.replace(mark, ""), np.concatenate(both))
     made = {node.name: node.output[0] for node in graph.nodes}
     for name, whole in made.items():
-        if name.endswith(f".{FIRST}/Mul"):
+        base, found, kind = name.rpartition(f".{FIRST}/")
+        if found and kind in ("Mul", *ONE_OPERATOR):
             halves = (whole, made[name.replace(FIRST, SECOND)])
-            base = name.removesuffix(f".{FIRST}/Mul")
             sizes = np.array([graph.shape(half)[1] for half in halves])
             parts = [f"{base}/{half}" for half in HALVES]
             for half, part in zip(halves, parts, strict=True):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prunebench.common.text import points
 from prunebench.results.messages.catalogue import Messages
-from prunebench.results.messages.observations import tell_noise
+from prunebench.results.messages.observations import tell_noise, tell_soak
 from prunebench.results.messages.sentences import Fact, headline, tell
 from prunebench.results.ranking.advice import PREFERENCE
 from prunebench.results.ranking.records import (
@@ -51,6 +51,7 @@ def answer(run: ReportedRun, m: Messages) -> doc.Section:
         _notice(m("answer.doubts"), told),
         accuracy_against_latency(ranking, m),
         _basis(run, m) if cards else None,
+        None if run.outcome.soak is None else tell_soak(run.outcome.soak, m),
     )
 
 
@@ -150,13 +151,15 @@ def _against(run: ReportedRun, row: RankedVariant, m: Messages) -> list[str]:
 
 def _basis(run: ReportedRun, m: Messages) -> str:
     images = max((v.accuracy.images for v in run.variants if v.accuracy is not None), default=0)
-    return m(
+    basis = m(
         "answer.basis",
         threads=m.counted("threads", run.ranking.threads),
         rounds=m.counted("rounds", run.outcome.rounds),
         images=m.counted("images", images),
         level=f"{100 * run.ranking.level:g}",
     )
+    trainings = max((row.trainings for row in run.ranking.rows), default=1)
+    return basis if trainings == 1 else f"{basis} {m('answer.trainings', n=trainings)}"
 
 
 def _certainty(run: ReportedRun, use: Use, row: RankedVariant, m: Messages) -> tuple[str, ...]:
@@ -191,6 +194,9 @@ def _cons(run: ReportedRun, row: RankedVariant, m: Messages) -> list[str]:
     """What speaks against a variant besides comparisons."""
     fps = f"{run.ranking.realtime_fps:g}"
     texts = [] if row.realtime == "yes" else [m(f"guide.realtime.{row.realtime}", fps=fps)]
+    if row.keeps_memory in ("no", "not shown"):
+        limit = f"{run.ranking.max_rss_mb:g}"
+        texts.append(m(f"guide.memory.{row.keeps_memory}", limit=limit))
     texts += [m("guide.accuracy")] if row.keeps_accuracy == "not shown" else []
     stories = (story.parts for story in run.ranking.changes if story.variant == row.name)
     for change in next(stories, ()):
@@ -228,6 +234,14 @@ def _excluded(run: ReportedRun, use: Use, m: Messages) -> list[str]:
     if inaccurate:
         limit = f"{run.config.ranking.max_map50_loss:g}"
         texts.append(m("answer.excluded.accuracy", names=m.some(inaccurate), limit=limit))
+    big = [
+        row.name
+        for row in run.ranking.rows
+        if row.keeps_memory not in (None, "yes") and row.keeps_accuracy != "no"
+    ]
+    if big:
+        limit = f"{run.ranking.max_rss_mb:g}"
+        texts.append(m("answer.excluded.memory", names=m.some(big), limit=limit))
     slow = [
         row.name for row in run.ranking.rows if row.realtime != "yes" and row.keeps_accuracy != "no"
     ]

@@ -1,4 +1,4 @@
-"""What changed the accuracy: the letterbox, retraining, pruning and INT8, each by itself."""
+"""What changed the accuracy: letterbox, retraining, pruning, activation, INT8, each by itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from prunebench.results.ranking.records import Change, Changes, Part
 from prunebench.results.report import document as doc
 from prunebench.results.report.stored import ReportedRun
 
-ORDER: tuple[Part, ...] = ("letterbox", "retraining", "pruning", "int8")
+ORDER: tuple[Part, ...] = ("letterbox", "retraining", "pruning", "qat", "activation", "int8")
 DIVIDED: tuple[Part, ...] = ("retraining", "pruning")
 
 

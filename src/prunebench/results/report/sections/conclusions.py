@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import tell
-from prunebench.results.ranking.records import Metric, Ranking
+from prunebench.results.ranking.records import Metric, Ranking, Shown
 from prunebench.results.report import document as doc
 from prunebench.results.report.numbers import with_interval
 from prunebench.results.report.sections.strategies import round_verdict
@@ -111,13 +113,21 @@ def _rounds(run: ReportedRun, m: Messages) -> list[doc.Item]:
 
 
 def _deployment(run: ReportedRun, m: Messages) -> list[doc.Item]:
-    """Which variants keep the real-time limit, which do not, and which is not shown."""
-    texts = []
-    for shown in ("yes", "no", "not shown"):
-        if names := [row.name for row in run.ranking.rows if row.realtime == shown]:
-            texts.append(m(f"conclusions.realtime.{shown}", names=m.some(names)))
-    fps = f"{run.ranking.realtime_fps:g}"
-    return [doc.Item(" ".join(texts), m("conclusions.realtime", fps=fps))]
+    """Which variants keep each limit of a deployment, which do not, and which is not shown."""
+
+    def told(verdicts: Mapping[str, Shown | None], title: str) -> doc.Item:
+        texts = []
+        for shown in ("yes", "no", "not shown"):
+            if names := [name for name, verdict in verdicts.items() if verdict == shown]:
+                texts.append(m(f"conclusions.realtime.{shown}", names=m.some(names)))
+        return doc.Item(" ".join(texts), title)
+
+    rows, fps, limit = run.ranking.rows, f"{run.ranking.realtime_fps:g}", run.ranking.max_rss_mb
+    items = [told({row.name: row.realtime for row in rows}, m("conclusions.realtime", fps=fps))]
+    if limit is not None:
+        title = m("conclusions.memory", limit=f"{limit:g}")
+        items.append(told({row.name: row.keeps_memory for row in rows}, title))
+    return items
 
 
 def _open_questions(run: ReportedRun, m: Messages) -> list[doc.Item]:

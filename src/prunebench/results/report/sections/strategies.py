@@ -78,8 +78,7 @@ def round_verdict(run: ReportedRun, effect: Effect, m: Messages) -> str:
 def _strategy_row(run: ReportedRun, effect: Effect, m: Messages) -> tuple[doc.Cell, ...]:
     verdict = run.ranking.row(effect.variant).verdict
     grown, speed = effect.parameters_percent, effect.speed.percent
-    # Its own training and those it goes on from.
-    minutes = sum(training.minutes for training in run.retrainings(effect.variant))
+    minutes = run.minutes(effect.variant)
     retention = (
         None
         if speed is None
@@ -140,10 +139,11 @@ def _settings(run: ReportedRun, m: Messages) -> doc.Table | None:
     """Hyper-parameters of the strategies, those of their recipe too; those that differ first."""
     trainings = [v.training for v in run.variants if v.training is not None and v.training.round]
     used = {training.strategy: training.arguments for training in trainings}
-    chosen = {
-        name: one.model_dump(exclude={"args"}, exclude_none=True) | used.get(name, {})
-        for name, one in run.config.retrain.strategies.items()
-    }
+    shared, chosen = run.config.retrain, {}
+    for name, (strategy, activation) in shared.chains.items():
+        own = shared.strategies[strategy].model_dump(exclude={"args"}, exclude_none=True)
+        own |= {} if activation is None else {"activation": activation}
+        chosen[name] = own | used.get(name, {})
     if not chosen:
         return None
     keys = dict.fromkeys(key for settings in chosen.values() for key in settings)

@@ -68,7 +68,7 @@ def memory(run: ReportedRun, m: Messages) -> doc.Section:
     heads = doc.titles(
         m,
         *("variant", "onnx_mb#", "checkpoint_mb#", "parameters#", "parameters_fused#", "macs#"),
-        *("against_baseline#", "rss#"),
+        *("against_baseline#", "rss#", "rss_base#"),
     )
     rows = (_memory_row(run, variant) for variant in run.variants)
     return doc.section("memory", m, m("memory.how"), doc.table(m("memory.caption"), heads, rows))
@@ -130,11 +130,13 @@ def times_baseline(row: RankedVariant) -> str | None:
 
 def ranks(ranking: Ranking, m: Messages) -> doc.Table:
     """Every variant with its rank, ties and intervals."""
+    limit = ranking.max_rss_mb
     map50 = doc.titles(m, "box_map50#", "mask_map50#") if ranking.segmentation else ("mAP50#",)
     heads = (
         *doc.titles(m, "variant", "rank", "efficiency#"),
         *(*map50, "FPS#", *doc.titles(m, "x_baseline#", "model_ms#"), "MB#"),
         *doc.titles(m, "rounds#", "verdict", "realtime", fps=f"{ranking.realtime_fps:g}"),
+        *(doc.titles(m, "keeps_memory", limit=f"{limit:g}") if limit is not None else ()),
         *doc.titles(m, "keeps_accuracy", "tied"),
     )
     rows = [
@@ -150,6 +152,7 @@ def ranks(ranking: Ranking, m: Messages) -> doc.Table:
             f"{row.rounds:,}",
             _verdict(row, m),
             _shown(row.realtime, m),
+            *([_shown(row.keeps_memory or "not shown", m)] if limit is not None else ()),
             None if row.keeps_accuracy is None else _shown(row.keeps_accuracy, m),
             m.some(row.tied_with),
         )
@@ -171,7 +174,7 @@ def _paced(run: ReportedRun, ranking: Ranking, m: Messages) -> doc.Table:
     heads = doc.titles(
         m,
         *("variant", "realtime", "p95#", "missed#", "frames#", "fps_back_to_back#"),
-        *("model_ms#", "cpu_ms#", "first_ms#", "load_ms#"),
+        *("model_ms#", "cpu_ms#", "first_ms#", "load_ms#", "joules#"),
         fps=f"{ranking.realtime_fps:g}",
     )
     threads = ranking.threads
@@ -186,6 +189,7 @@ def _paced_row(
     summary = run.summaries.get((row.name, threads))
     paced = summary.paced if summary else None
     p95 = paced.p95_ms if paced else None
+    joules = summary.frames.joules if summary and summary.frames else None
     return doc.cells(
         row.name,
         _shown(row.realtime, m),
@@ -197,6 +201,7 @@ def _paced_row(
         None if row.cpu_ms is None else with_interval(row.cpu_ms),
         _over_rounds(run, row.name, threads, lambda sample: sample.first_ms),
         _over_rounds(run, row.name, threads, lambda sample: sample.load_ms),
+        None if joules is None else with_interval(joules),
     )
 
 
@@ -215,6 +220,7 @@ def _memory_row(run: ReportedRun, variant: VariantRecord) -> tuple[doc.Cell, ...
         f"{structure.macs / MEGA:,.0f}" if structure else None,
         against,
         _over_rounds(run, variant.name, threads, lambda sample: sample.rss_peak_mb),
+        _over_rounds(run, variant.name, threads, lambda sample: sample.rss_base_mb),
     )
 
 

@@ -1,0 +1,199 @@
+"""Step ``block``: the block of channels that onnxruntime's kernels work in on this host, measured.
+
+Two convolutions in a row are timed at 33 to 48 channels. Where the step from a width to the next
+multiple of a block costs less than half of the arithmetic that it adds, the channels between are
+padding and the block is at least that wide; where it costs more, every such step saves time.
+Networks agree: pruned to equally many parameters in multiples of 4, 8 and 16, those of the block
+that this finds are the fastest, in float and in INT8 (``benchmarks/alignment.py``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import ValidationError
+
+from prunebench.common.files import write_atomically
+from prunebench.common.records import Record
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.host.block_timing import Turns, padded_width
+from prunebench.measuring.host.fingerprint import fingerprint
+from prunebench.measuring.session import SessionSettings
+from prunebench.steps.child import run_child
+from prunebench.steps.events import Emit, Stage, announce
+
+WIDTHS = tuple(range(33, 49))
+WIDEST_BLOCK = 16  # No wider one has a whole step among the widths.
+PAID = 0.5  # Share of the added arithmetic from which a step costs what it should.
+
+PIXELS = (16, 28)  # (height, width) that the kernels are applied at.
+SECONDS = 1.5  # Of timing, before it is looked at.
+TRIES = 3  # Looks at most, until two halves of the turns say the same.
+VERSION = 1  # Raise it with every change of how a block is found: others' are remembered.
+
+OPSET, IR_VERSION = 17, 9
+Numbers = Literal["float", "int8"]
+
+
+class Request(Record):
+    """Input of the step: what the convolutions compute with, and the session's options."""
+
+    numbers: Numbers
+    session: SessionSettings
+
+
+class Block(Record):
+    """What was measured and what follows from it.
+
+    Attributes:
+        microseconds: Shortest turn of each width, per inference.
+        padded: Width to the channels it is run with, of those in the blocked layout.
+        turns: How often each width was timed.
+        settled: Whether both halves of the turns, and the layout where there is one, say the same.
+    """
+
+    numbers: Numbers
+    microseconds: dict[int, float]
+    padded: dict[int, int]
+    turns: int
+    settled: bool
+
+    @property
+    def channels(self) -> int:
+        """Channels in a block; 1 where every one that is saved saves time."""
+        return block_of(self.microseconds)
+
+
+def measure_block(config: LatencyConfig, numbers: Numbers = "float") -> Block:
+    """The block of this host with the session options of ``config``.
+
+    Measured in a child process, which takes seconds, and remembered in the temporary folder for as
+    long as the host's fingerprint stays the same.
+    """
+    host = fingerprint(SessionSettings.of(config), config.cores[0]).digest()
+    name = f"prunebench-block-{VERSION}-{host}-{numbers}.json"
+    memory = Path(tempfile.gettempdir()) / name
+    with contextlib.suppress(OSError, ValidationError):
+        return Block.model_validate_json(memory.read_text(encoding="utf-8"))
+    request = Request(numbers=numbers, session=SessionSettings.of(config))
+    with tempfile.TemporaryDirectory() as folder:
+        found = run_child("block", request, Path(folder), threads=1, on_event=announce)
+    block = Block.model_validate(found)
+    # One that a busy host left open is measured again by whoever asks next.
+    if block.settled:
+        with contextlib.suppress(OSError):
+            write_atomically(memory, block.model_dump_json())
+    return block
+
+
+def run(request: Request, workdir: Path, emit: Emit) -> Block:
+    """Time a row of convolutions at every width, until two halves of the turns agree."""
+    emit(Stage(what="timing convolutions for the block of the kernels"))
+    rows = {width: row_of_convolutions(width, request.numbers) for width in WIDTHS}
+    padded = {
+        width: channels
+        for width, row in rows.items()
+        if (channels := padded_width(row, request.session, workdir)) is not None
+    }
+    turns = Turns(rows, request.session)
+    settled = False
+    for _ in range(TRIES):
+        turns.take(SECONDS)
+        halves = (_shortest(turns.microseconds, slice(start, None, 2)) for start in (0, 1))
+        found = {block_of(half) for half in halves}
+        settled = len(found) == 1 and (not padded or found == {block_of_layout(padded)})
+        if settled:
+            break
+    return Block(
+        numbers=request.numbers,
+        microseconds=_shortest(turns.microseconds, slice(None)),
+        padded=padded,
+        turns=len(turns.microseconds[WIDTHS[0]]),
+        settled=settled,
+    )
+
+
+def block_of(microseconds: Mapping[int, float]) -> int:
+    """Channels in a block, by the time of each of ``WIDTHS``: a power of two."""
+    block = 1
+    while block < WIDEST_BLOCK and cost_of_steps(microseconds, block) < PAID:
+        block *= 2
+    return block
+
+
+def cost_of_steps(microseconds: Mapping[int, float], step: int) -> float:
+    """What steps of so many channels cost, as a share of the arithmetic they add.
+
+    They go from each odd multiple of ``step`` to the next multiple of two; both are logarithms.
+    """
+    pairs = [(w, w + step) for w in microseconds if w % (2 * step) == step]
+    pairs = [(narrow, wide) for narrow, wide in pairs if wide in microseconds]
+    cost = sum(math.log(microseconds[wide] / microseconds[narrow]) for narrow, wide in pairs)
+    # Input and output channels grow alike.
+    return cost / sum(2 * math.log(wide / narrow) for narrow, wide in pairs)
+
+
+def block_of_layout(padded: Mapping[int, int]) -> int:
+    """The smallest power of two whose next multiple is what each width is padded to."""
+    block = 1
+    while block < WIDEST_BLOCK and any(-w // block * -block != to for w, to in padded.items()):
+        block *= 2
+    return block
+
+
+def _shortest(turns: Mapping[int, Sequence[float]], chosen: slice) -> dict[int, float]:
+    """What disturbs a turn makes it longer, so the shortest of many is the width's own."""
+    return {width: round(min(took[chosen]), 2) for width, took in turns.items()}
+
+
+def row_of_convolutions(width: int, numbers: Numbers) -> bytes:
+    """Two 3x3 convolutions of ``width`` input and output channels, as an ONNX file.
+
+    In INT8 as the step ``quantize`` writes them: unsigned activations, a scale per channel.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    constants: dict[str, Any] = {}
+    nodes: list[Any] = []
+
+    def add(operator: str, given: Sequence[str], result: str, **settings: Any) -> str:
+        nodes.append(helper.make_node(operator, given, [result], name=result, **settings))
+        return result
+
+    def on_integers(tensor: str) -> str:
+        quantized = add("QuantizeLinear", [tensor, "scale", "zero"], f"{tensor}.q")
+        return add("DequantizeLinear", [quantized, "scale", "zero"], f"{tensor}.dq")
+
+    integers = numbers == "int8"
+    if integers:
+        constants["scale"], constants["zero"] = np.float32(0.05), np.uint8(128)
+        constants["scales"] = np.full(width, 0.01, np.float32)
+        constants["zeros"] = np.zeros(width, np.int8)
+    last = on_integers("image") if integers else "image"
+    for index in range(2):
+        kernel = rng.integers(-127, 128, (width, width, 3, 3))
+        weight = f"weight{index}"
+        constants[weight] = kernel.astype(np.int8) if integers else kernel.astype(np.float32) / 1e3
+        if integers:
+            weight = add("DequantizeLinear", [weight, "scales", "zeros"], f"{weight}.dq", axis=0)
+        settings = {"kernel_shape": [3, 3], "pads": [1] * 4}
+        last = add("Conv", [last, weight], f"conv{index}", **settings)
+        last = on_integers(last) if integers else last
+    shape = [1, width, *PIXELS]
+    graph = helper.make_graph(
+        nodes,
+        "row",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(last, TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+    return bytes(model.SerializeToString())
