@@ -28,7 +28,7 @@ from scipy import stats
 
 from prunebench.common.records import Interval
 from prunebench.common.statistics import Array, Footing, Rounds, of_draws
-from prunebench.measuring.latency.measure import REVISITED_EVERY
+from prunebench.measuring.latency.rounds import REVISITED_EVERY
 from prunebench.measuring.latency.stopping import is_interim_look, judge_pairs, still_open
 from prunebench.measuring.map_bootstrap import Detections, Resamples, class_ap
 

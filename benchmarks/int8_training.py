@@ -23,8 +23,8 @@ from kit import host_line, size
 from rich.console import Console
 from rich.table import Table
 
-from prunebench.common.files import sole_user
 from prunebench.common.records import VariantRecord
+from prunebench.common.sole_user import sole_user
 from prunebench.config.loading import Config, load_config
 from prunebench.experiment.alternatives import quantize_variant
 from prunebench.experiment.make import evaluate_variant, export_variant, make_variant

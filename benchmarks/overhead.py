@@ -29,9 +29,9 @@ from rich.table import Table
 
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.latency.measure import measure
+from prunebench.measuring.latency.raw import SENTINEL
 from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.samples import read_samples
-from prunebench.measuring.latency.sentinel import SENTINEL
 
 VARIANTS = 6
 ASKED = 1.3

@@ -36,8 +36,8 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from prunebench.common.files import sole_user
 from prunebench.common.records import Interval, VariantRecord
+from prunebench.common.sole_user import sole_user
 from prunebench.common.statistics import Array, interval, locate, log_ratios
 from prunebench.config.loading import Config, load_config
 from prunebench.experiment.make import evaluate_variant, export_variant, make_variant

@@ -38,7 +38,8 @@ from prunebench.common.cores import usable_cores
 from prunebench.common.statistics import FEWEST_ROUNDS, locate
 from prunebench.data.scenes import generate_scenes
 from prunebench.measuring.host.fingerprint import cpu_flags, training_precision
-from prunebench.steps.child import WAITING, binding, thread_environment
+from prunebench.steps.child import binding
+from prunebench.steps.environment import WAITING, thread_environment
 
 LEVEL = 0.95
 EPOCHS = 3

@@ -11,7 +11,7 @@ from prefect.states import Completed, Failed, State
 
 from flows.run_log import log_ranking, progress_logged
 from prunebench.common.errors import PrunebenchError
-from prunebench.common.files import sole_user
+from prunebench.common.sole_user import sole_user
 from prunebench.config.sections import DeviceName
 from prunebench.operating.destinations import check_destinations
 from prunebench.operating.rebenchmark import Source, find_sources

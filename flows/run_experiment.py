@@ -10,8 +10,8 @@ from prefect.states import Completed, State
 
 from flows.run_log import log_ranking, progress_logged
 from flows.running import check_other_hosts
-from prunebench.common.files import sole_user
 from prunebench.common.records import Failure, VariantRecord
+from prunebench.common.sole_user import sole_user
 from prunebench.config.loading import Config
 from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import output_folder, trained_on, was_checked
@@ -19,7 +19,7 @@ from prunebench.steps.child import ending_children
 from prunebench.steps.events import stage
 from tasks.crashed_runs import settle_last_run
 from tasks.dask_cluster import steps_on_cluster
-from tasks.devices import measure_on, publish_devices
+from tasks.devices import measure_on, measure_over_ssh, publish_devices
 from tasks.parameters import confine
 from tasks.publishing import publish, publish_latency
 from tasks.runs import (
@@ -106,7 +106,12 @@ def run_experiment(config: Config) -> State[Any]:
         if config.store is not None:
             push(experiment.folder, config.store, config.store_cache_gb)
         if config.devices:
-            asked = [measure_on.submit(name, experiment.folder, config) for name in config.devices]
+            asked = [
+                (measure_over_ssh if name in config.over_ssh else measure_on).submit(
+                    name, experiment.folder, config
+                )
+                for name in config.devices
+            ]
             columns += [future.result() for future in asked]
         if columns:
             publish_devices(experiment.folder, ranking, columns)

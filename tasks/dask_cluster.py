@@ -41,7 +41,8 @@ from prunebench.operating.store.remote_steps import (
     run_for_another_host,
 )
 from prunebench.operating.store.runs import open_store
-from prunebench.steps.child import ENDED_REASON, ending_children, was_ended
+from prunebench.steps.child import ending_children
+from prunebench.steps.ended import ENDED_REASON, was_ended
 from prunebench.steps.events import EVENT, Emit, Event, Stage
 from prunebench.variants.devices import Devices
 from tasks.retries import retried_task

@@ -19,14 +19,16 @@ from prefect.states import Cancelled, Cancelling, Pending, State
 from prunebench.common.errors import ConfigError, InputError, StepError
 from prunebench.config.loading import Config
 from prunebench.operating.devices import answer, read_answer, write_devices
+from prunebench.operating.kit.ssh import check_ssh, measure_there
 from prunebench.operating.store.runs import open_store
 from prunebench.results.devices import Device, device_rows
 from prunebench.results.outcome import RunRanking
+from prunebench.results.run_folder import DEVICES_FOLDER
+from prunebench.steps.events import stage
 from tasks.publishing import artifact_key
 from tasks.retries import retried, retried_task
 
 DEPLOYMENT = "rebenchmark/device"
-DEVICES_FOLDER = "devices"
 POLL_S = 2.0
 BEGIN_MINUTES = 10.0
 """Time a device has to begin: a host that is restarted is waited for, one that is gone is not."""
@@ -37,8 +39,9 @@ TRAVEL_MINUTES = 10.0
 
 
 def check_devices(config: Config) -> None:
-    """Refuse devices, before anything is trained, if the server has no deployment for them."""
-    if not config.devices:
+    """Refuse devices, before anything is trained, that there is no way to."""
+    check_ssh(config)
+    if not config.queues:
         return
     fix = "start the server with `make serve`, and set PREFECT_API_URL to it"
     if not PREFECT_API_URL.value():
@@ -53,6 +56,12 @@ def check_devices(config: Config) -> None:
             where="devices",
             fix=fix,
         ) from error
+
+
+@retried_task(task_run_name="latency on {device}, over ssh")
+def measure_over_ssh(device: str, folder: str, config: Config) -> Device:
+    """Have a device measure a finished run's files by a kit; one that does not is a failure."""
+    return measure_there(Path(folder), device, config.over_ssh[device], stage)
 
 
 @retried_task(task_run_name="latency on {device}")

@@ -20,7 +20,7 @@ from prunebench.experiment.prune import needs_measuring
 from prunebench.experiment.shipping import ship_variant
 from prunebench.experiment.stop_rule import judge_control, judge_round
 from prunebench.results.run_folder import title_of
-from prunebench.steps.child import was_ended
+from prunebench.steps.ended import was_ended
 from prunebench.steps.events import Epoch, Event, Failed, announce, line
 from tasks.cores import cores, retraining
 from tasks.publishing import artifact_key

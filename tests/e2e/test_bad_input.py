@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from flows import cli
-from prunebench.common.files import sole_user
+from prunebench.common.sole_user import sole_user
 from prunebench.data.scenes import generate_scenes
 from tests.conftest import ASSET, ROOT, tiny_values
 
@@ -213,7 +213,7 @@ def test_a_second_run_in_the_same_folder(command: Callable[..., Outcome], tmp_pa
             sys.executable,
             "-c",
             "import sys, time; from pathlib import Path\n"
-            "from prunebench.common.files import sole_user\n"
+            "from prunebench.common.sole_user import sole_user\n"
             "with sole_user(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)",
             str(tmp_path / "out"),
         ],

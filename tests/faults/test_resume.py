@@ -15,7 +15,7 @@ import psutil
 import pytest
 import yaml
 
-from prunebench.measuring.latency.sentinel import SENTINEL
+from prunebench.measuring.latency.raw import SENTINEL
 from tests.conftest import share_steps, tiny_values
 
 SCRIPT = Path(sys.executable).with_name("prunebench")

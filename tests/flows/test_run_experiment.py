@@ -10,6 +10,7 @@ import re
 import shutil
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,7 @@ from prunebench.common.errors import InputError
 from prunebench.common.records import sha256_of
 from prunebench.config.loading import parse_config
 from prunebench.experiment.prepare import read_experiment
-from prunebench.measuring.latency.records import Sample
-from prunebench.measuring.latency.sentinel import SENTINEL
+from prunebench.measuring.latency.raw import SENTINEL, Sample
 from prunebench.operating.registry import promote, read_registry
 from prunebench.operating.store.files import FileStore
 from prunebench.operating.store.runs import fetch_run, push_run
@@ -341,7 +341,7 @@ def registry(first: Any, tmp_path: Path) -> Path:
         return [
             one
             if one.variant == SENTINEL
-            else one.model_copy(update={"model_ms": tuple(ms / 1000 for ms in one.model_ms)})
+            else replace(one, model_ms=tuple(ms / 1000 for ms in one.model_ms))
             for one in samples
         ]
 

@@ -24,8 +24,8 @@ from prunebench.steps.child import (
     binding,
     ending_children,
     run_child,
-    thread_environment,
 )
+from prunebench.steps.environment import thread_environment
 from prunebench.steps.events import Event
 from prunebench.variants.retraining.step import Request as TrainRequest
 from prunebench.variants.structure import Request

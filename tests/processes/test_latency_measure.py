@@ -17,13 +17,14 @@ from latency_kit import IMGSZ, NC, write_detector, write_images
 from quota_kit import cpu_quota_group
 
 from prunebench.common.errors import ChildFailed, ConfigError, DatasetError, StepError
+from prunebench.common.files import sha256_of
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host import fingerprint as host_module
-from prunebench.measuring.latency import measure as module
+from prunebench.measuring.latency.log import SampleLog
 from prunebench.measuring.latency.measure import Target, measure
+from prunebench.measuring.latency.raw import SENTINEL
 from prunebench.measuring.latency.records import LatencyResult
-from prunebench.measuring.latency.samples import SampleLog, read_samples
-from prunebench.measuring.latency.sentinel import SENTINEL
+from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.latency.summary import summarise
 from prunebench.measuring.latency.together import slices_of
@@ -227,7 +228,7 @@ def test_samples_of_another_host_file_or_setting_are_not_continued(
 def test_a_variant_that_cannot_run_fails_alone(models: list[Target], tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"nothing")
-    target = Target("broken", broken, module.sha256_of(broken))
+    target = Target("broken", broken, sha256_of(broken))
     quick = QUICK.model_copy(update={"seconds": 0.01, "paced": False})
     result = measure([models[0], target], [], quick, **FIXED, folder=tmp_path / "run")
     assert list(result.failures) == ["broken"]

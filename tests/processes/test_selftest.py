@@ -27,7 +27,8 @@ from prunebench.config.sections import LatencyConfig
 from prunebench.measuring import selftest as module
 from prunebench.measuring import selftest_verdict
 from prunebench.measuring.latency.child import _slowed
-from prunebench.measuring.latency.records import Disturbed, LatencyResult, Noise
+from prunebench.measuring.latency.raw import Disturbed, Noise
+from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.selftest import selftest
 from prunebench.measuring.selftest_verdict import Copies, SelfTest, judge_copies, resampled_alarms
 from prunebench.steps.events import Event

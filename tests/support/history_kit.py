@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from report_kit import MIXED, make_run
 
 from prunebench.common.records import FileRef
-from prunebench.measuring.latency.records import LatencyResult, Sample
+from prunebench.measuring.latency.log import lines_of
+from prunebench.measuring.latency.raw import SENTINEL, Sample
+from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.samples import read_samples
-from prunebench.measuring.latency.sentinel import SENTINEL
 from prunebench.results.outcome import LATENCY_FILE
 from prunebench.results.run_folder import LATENCY_FOLDER
 
@@ -30,9 +32,7 @@ def first_run(out: Path) -> Path:
     def with_sentinel(samples: list[Sample]) -> list[Sample]:
         rounds = {sample.round: sample for sample in samples if sample.variant == "baseline"}
         sentinels = [
-            sample.model_copy(
-                update={"variant": SENTINEL, "model_ms": tuple(rng.normal(3, 0.01, 20))}
-            )
+            replace(sample, variant=SENTINEL, model_ms=tuple(rng.normal(3, 0.01, 20)))
             for sample in rounds.values()
         ]
         return [*(s for s in samples if s.variant != SENTINEL), *sentinels]
@@ -51,14 +51,12 @@ def another_run(template: Path, name: str, *, days: int = 0, slower: float = 1.0
 
     def moved(samples: list[Sample]) -> list[Sample]:
         return [
-            sample.model_copy(
-                update={
-                    "started_s": sample.started_s + seconds,
-                    "model_ms": tuple(
-                        ms * (1.0 if sample.variant == SENTINEL else slower)
-                        for ms in sample.model_ms
-                    ),
-                }
+            replace(
+                sample,
+                started_s=sample.started_s + seconds,
+                model_ms=tuple(
+                    ms * (1.0 if sample.variant == SENTINEL else slower) for ms in sample.model_ms
+                ),
             )
             for sample in samples
         ]
@@ -72,7 +70,7 @@ def rewrite_samples(folder: Path, change: Callable[[list[Sample]], list[Sample]]
     result = LatencyResult.model_validate_json((latency_folder / LATENCY_FILE).read_text())
     path = latency_folder / result.samples.path
     samples = change(read_samples(path))
-    path.write_text("".join(f"{sample.model_dump_json()}\n" for sample in samples))
+    path.write_text(lines_of(samples))
     again = result.model_copy(update={"samples": FileRef.of(path, latency_folder)})
     (latency_folder / LATENCY_FILE).write_text(again.model_dump_json())
 

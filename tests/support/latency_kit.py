@@ -11,8 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from prunebench.common.records import sha256_of
 from prunebench.measuring.latency.measure import Target
-from prunebench.measuring.latency.records import Sample
-from prunebench.measuring.latency.sentinel import SENTINEL
+from prunebench.measuring.latency.raw import SENTINEL, Sample
 
 IMGSZ = (64, 96)
 NC = 3
@@ -127,7 +126,7 @@ def sample(
         "rss_peak_mb": 80.0,
         "session": {},
     }
-    return Sample.model_validate(values | changes)
+    return Sample(**(values | changes))
 
 
 def quiet_rounds(count: int = 8) -> list[Sample]:

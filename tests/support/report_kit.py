@@ -35,7 +35,9 @@ from prunebench.config.loading import Config
 from prunebench.config.sections import LatencyConfig
 from prunebench.experiment.measure_and_rank import rank_run
 from prunebench.measuring.host.fingerprint import Fingerprint
-from prunebench.measuring.latency.records import Disturbed, LatencyResult, Noise, Sample
+from prunebench.measuring.latency.log import lines_of
+from prunebench.measuring.latency.raw import Disturbed, Noise, Sample
+from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.map_bootstrap import load_detections, mean_ap
 from prunebench.measuring.session import SessionSettings
 from prunebench.results.outcome import LATENCY_FILE, RunRanking
@@ -356,7 +358,7 @@ def made_up_latency(
                 factor = np.exp(weather + rng.normal(0, 0.008)) / count**0.8
                 samples.append(sample_of(maker, number, position, count, factor, frames, rng))
     path = home / "samples.jsonl"
-    path.write_text("".join(f"{sample.model_dump_json()}\n" for sample in samples))
+    path.write_text(lines_of(samples))
     settings: LatencyConfig = config.latency
     return LatencyResult(
         settings=settings,

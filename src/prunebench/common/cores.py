@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-import psutil
-
 
 def usable_cores() -> int:
     """Physical cores this process may keep busy: affinity, cpuset and CPU quota respected."""
@@ -57,7 +55,7 @@ def physical_cores(root: Path = Path("/sys/devices/system/cpu")) -> int:
         topology = root / f"cpu{cpu}" / "topology"
         place = [read_kernel_file(topology / f) for f in ("physical_package_id", "core_id")]
         if None in place:
-            return min(len(affinity()), psutil.cpu_count(logical=False) or len(affinity()))
+            return len(affinity())
         cores.add(tuple(place))
     return len(cores)
 
@@ -82,7 +80,7 @@ def memory_bytes(
     membership: Path = Path("/proc/self/cgroup"), mounts: Path = Path("/proc/self/mountinfo")
 ) -> int:
     """Memory in bytes this process may use: the host's, or a control group's smaller limit."""
-    limits = [int(psutil.virtual_memory().total)]
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for folder, version in _cgroup_folders(membership, mounts, "memory"):
         name = "memory.max" if version == 2 else "memory.limit_in_bytes"
         text = read_kernel_file(folder / name) or ""

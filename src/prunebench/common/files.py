@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from prunebench.common.errors import OutputError
 
@@ -18,6 +16,15 @@ NEEDED_BYTES = 200 * 10**6  # Free before a run: about twenty checkpoints and ON
 FULL_BYTES = 10**6  # What is left of a disk on which no checkpoint could be written.
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(2**20), b""):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -109,22 +116,3 @@ def full_disk(folder: Path, error: Exception | None = None) -> str | None:
     if free >= FULL_BYTES and not refused:
         return None
     return f"the disk of {folder} is full ({free} bytes are left); free some space and run again"
-
-
-@contextlib.contextmanager
-def sole_user(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` until this process ends; OutputError where it is taken or read-only."""
-    check_output_folder(folder)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise OutputError(
-            "another run is writing to this folder right now",
-            where=folder,
-            fix="wait for it to end or choose another folder with --out",
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

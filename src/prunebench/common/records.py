@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from prunebench.common.files import sha256_of as sha256_of
+from prunebench.common.plain import Interval as Interval
 
 Verdict = Literal["unpruned", "pruned", "preserved", "restored", "altered"]
 
@@ -37,12 +39,6 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 class FileRef(Record):
     """A file: its POSIX path relative to a root folder, its digest in hexadecimal and its size."""
 
@@ -61,15 +57,6 @@ class FileRef(Record):
         path = root / self.path
         same_size = path.is_file() and path.stat().st_size == self.bytes
         return same_size and sha256_of(path) == self.sha256
-
-
-class Interval(Record):
-    """An estimate with the ends of its confidence interval and that interval's level."""
-
-    estimate: float
-    low: float
-    high: float
-    level: float = 0.95
 
 
 class Structure(Record):

@@ -31,9 +31,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
-from prunebench.common.records import Interval
+from prunebench.common.plain import Interval
+from prunebench.common.student import quantile, tail
 from prunebench.common.two_way import LeftOut, locations, row_effects
 
 Array = npt.NDArray[np.float64]
@@ -63,7 +63,7 @@ class Location:
 
     def half_width(self, level: float) -> float:
         """Half the width of the confidence interval."""
-        return float(special.stdtrit(self.df, 0.5 + level / 2)) * self.se
+        return quantile(self.df, 0.5 + level / 2) * self.se
 
     def ratio(self, level: float, *, unit: float = 1.0) -> Interval:
         """The confidence interval of the ratio whose logarithm this is, times ``unit``."""
@@ -79,14 +79,14 @@ class Location:
 
     def detectable(self, rounds: int, level: float) -> float:
         """True value that ``rounds`` as noisy find with ``POWER``, at one test's ``level``."""
-        quantiles = special.stdtrit(rounds - 1, [0.5 + level / 2, POWER]).sum()
-        return float(quantiles) * self.se * math.sqrt(self.n / rounds)
+        quantiles = quantile(rounds - 1, 0.5 + level / 2) + quantile(rounds - 1, POWER)
+        return quantiles * self.se * math.sqrt(self.n / rounds)
 
     def p_value(self) -> float:
         """Two-sided p-value of the true value being 0."""
         if self.se == 0:
             return 1.0 if self.centre == 0 else 0.0
-        return float(2 * special.stdtr(self.df, -abs(self.centre / self.se)))
+        return 2 * tail(self.df, -abs(self.centre / self.se))
 
 
 class Footing(Generic[Key]):

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from prunebench.common.errors import ConfigError
+from prunebench.config.devices import Devices, SshDevice
 from prunebench.config.mlflow import MlflowConfig
 from prunebench.config.pruning import PruneConfig
 from prunebench.config.ranking import RankingConfig
@@ -30,7 +31,6 @@ from prunebench.config.sections import (
     AccuracyConfig,
     Alternative,
     BaselineConfig,
-    DeviceName,
     ExportConfig,
     ImageConfig,
     LatencyConfig,
@@ -96,10 +96,11 @@ class Config(Section):
     store_cache_gb: float = Field(
         5.0, gt=0, le=1e6, description="Largest copy of the store kept below `out`, in 10^9 bytes."
     )
-    devices: Annotated[tuple[DeviceName, ...], AfterValidator(each_once)] = Field(
+    devices: Devices = Field(
         (),
-        description="Other hosts that measure the variants too: names of the work queues "
-        "their workers take runs from. Files travel through `store`.",
+        description="Other hosts that measure the variants too: by name an address, "
+        "`{pi5: ssh://pi@raspberrypi}`; or names of work queues, whose workers take runs from "
+        "`store`.",
     )
     engine: Literal["local", "dask"] = Field(
         "local",
@@ -141,7 +142,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _other_hosts_can_be_reached(self) -> Config:
-        if self.devices and self.store is None:
+        if self.queues and self.store is None:
             raise ValueError("devices take the files from a store: set store")
         if self.engine == "local" and self.address is not None:
             raise ValueError("address is set but engine is local: set engine to dask")
@@ -150,6 +151,17 @@ class Config(Section):
         if self.engine == "dask" and self.store is None:
             raise ValueError("Dask workers take the files from a store: set store")
         return self
+
+    @property
+    def over_ssh(self) -> dict[str, SshDevice]:
+        """The devices that are reached over ssh."""
+        known = self.devices if isinstance(self.devices, dict) else {}
+        return {name: device for name, device in known.items() if device is not None}
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The devices that take runs from a work queue."""
+        return tuple(name for name in self.devices if name not in self.over_ssh)
 
     def digest(self) -> str:
         """First 12 hexadecimal digits of the SHA-256 of the whole configuration."""
@@ -335,4 +347,6 @@ def key_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 def _sections_in(annotation: Any) -> Sequence[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
+    if typing.get_origin(annotation) is dict:
+        return []  # Its keys are the user's.
     return [s for part in typing.get_args(annotation) for s in _sections_in(part)]

@@ -46,7 +46,7 @@ def measured_from(
     samples = read_samples(folder / latency.samples.path)
     if rounds is not None:
         samples = [sample for sample in samples if sample.round in rounds]
-    model, frames = round_medians(samples, "model"), round_medians(samples, "end_to_end")
+    model, frames = round_medians(samples, "model"), round_medians(samples, latency.kind)
     cpu = cpu_rounds(samples)
     rss: dict[tuple[str, int], dict[int, float]] = {}
     for sample in samples:

@@ -63,7 +63,7 @@ def prune(
         curves, inputs["curves"] = _curves(experiment, checkpoint, inputs, run)
     timing = None
     if goal.is_measured:
-        host = fingerprint(config.latency).digest()
+        host = fingerprint(SessionSettings.of(config.latency), config.latency.cores[0]).digest()
         export = config.export.model_dump(include={"opset", "rewrite"})
         timing = Timing(latency=config.latency, host=host, **export)
     request = PruneRequest(
@@ -127,7 +127,7 @@ def _costs(
         imgsz=config.image.hw,
         threads=(config.latency.threads or (1,))[0],
         session=SessionSettings.of(config.latency),
-        host=fingerprint(config.latency).digest(),
+        host=fingerprint(SessionSettings.of(config.latency), config.latency.cores[0]).digest(),
     )
     done = run("costs", request, {"checkpoint": inputs["checkpoint"]})
     return _file(done, "table")

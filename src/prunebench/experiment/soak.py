@@ -10,9 +10,9 @@ import numpy as np
 from prunebench.common.records import VariantRecord
 from prunebench.common.statistics import FEWEST_ROUNDS
 from prunebench.experiment.figures import measured_from
-from prunebench.measuring.latency.records import LatencyResult, Sample
+from prunebench.measuring.latency.raw import SENTINEL, Sample
+from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.samples import read_samples
-from prunebench.measuring.latency.sentinel import SENTINEL
 from prunebench.results.ranking.rank import rank
 from prunebench.results.ranking.records import Ranking
 from prunebench.results.run_folder import LATENCY_FOLDER

@@ -19,7 +19,8 @@ from prunebench.common.records import Interval, Record
 from prunebench.common.statistics import Array, locate
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host.fingerprint import Fingerprint
-from prunebench.measuring.latency.records import LatencyResult, Noise
+from prunebench.measuring.latency.raw import Noise
+from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.stopping import is_interim_look, judge, possible_interim_looks
 
 LEVEL = 0.95

@@ -7,10 +7,13 @@ onnxruntime alone, and late: the measuring child must stay small, the command li
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from typing import Self
+
     import onnxruntime as ort
 
     from prunebench.config.sections import LatencyConfig
@@ -37,7 +40,12 @@ class SessionSettings:
     @classmethod
     def of(cls, config: LatencyConfig) -> Self:
         """Those that the section ``latency`` asks for."""
-        return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
+        return cls.among(vars(config))
+
+    @classmethod
+    def among(cls, settings: Mapping[str, Any]) -> Self:
+        """Those among the settings of that section, by name."""
+        return cls(**{field.name: settings[field.name] for field in fields(cls)})
 
 
 def session_options(settings: SessionSettings, threads: int | None = None) -> ort.SessionOptions:

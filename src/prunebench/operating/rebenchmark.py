@@ -84,18 +84,18 @@ def read_source(
 
 
 def open_rebenchmark(
-    source: Path, names: Collection[str] | None = None
+    source: Path, names: Collection[str] | None = None, home: Path | None = None
 ) -> tuple[Experiment, tuple[VariantRecord, ...]]:
     """A new run folder that holds the exported variants of ``source``, or those of ``names``.
 
-    The errors are those of ``read_source``.
+    It is made in ``home``, beside ``source`` by default. The errors are those of ``read_source``.
     """
     earlier, variants = read_source(source, names)
     kind = REBENCHMARK
     if names is not None:
         # An interrupted run is continued only by one of the same variants.
         kind = f"{hashlib.sha256(' '.join(sorted(names)).encode()).hexdigest()[:8]}-{kind}"
-    folder = open_run(earlier.config, source.parent, kind=kind)
+    folder = open_run(earlier.config, home or source.parent, kind=kind)
     experiment = earlier.model_copy(update={"folder": str(folder), "out": str(source.parent)})
     write_atomically(folder / EXPERIMENT_FILE, experiment.model_dump_json(indent=2))
     for variant in variants:

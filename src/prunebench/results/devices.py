@@ -19,11 +19,13 @@ HERE = "this host"
 class Device(Record):
     """What one device says of a run's files: its own run and ranking, or why it has no figures.
 
-    ``name`` is also the work queue its worker takes runs from.
+    ``name`` is also the work queue its worker takes runs from, where it has one; ``model_only``:
+    its frames per second are of the network alone.
     """
 
     name: DeviceName
     run: str | None = None
+    model_only: bool = False
     fingerprint: Fingerprint | None = None
     ranking: RunRanking | None = None
     failure: str | None = None

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from prunebench.common.errors import InputError
 from prunebench.common.records import Record, VariantRecord
-from prunebench.measuring.latency.records import LatencyResult, Noise, Sample
+from prunebench.measuring.latency.raw import Noise, Sample
+from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.results.diagnoses import Explanation
 from prunebench.results.ranking.records import Ranking

@@ -34,6 +34,8 @@ from prunebench.common.errors import (
 from prunebench.common.files import full_disk
 from prunebench.common.records import Record
 from prunebench.common.text import first_line
+from prunebench.steps.ended import ENDED_REASON, ended
+from prunebench.steps.environment import thread_environment
 from prunebench.steps.events import EVENT, EVENT_MARK, Emit, to_parent
 
 STEP_MODULES: Mapping[str, str] = {
@@ -57,17 +59,8 @@ STEP_MODULES: Mapping[str, str] = {
 """Step name to the module that holds its ``Request`` record and its ``run`` function."""
 
 TAIL_LINES = 40
-ENDED_REASON = "the run was ended by a signal"
 UNWANTED_REASON = "nobody waits for its result any more"
 UNWANTED_POLL_S = 0.5
-WAITING: Mapping[str, str] = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
-"""What a thread without work does: look for some for a few microseconds, then sleep.
-
-Threads that sleep at once cost a third of a training's speed. Those that look for longer gain
-nothing, and stand still on a busy host while one of them waits for its core
-(``benchmarks/training_speed.py``). The first is for runtimes other than GNU's.
-"""
-
 ONE_CORE_EACH: Mapping[str, str] = {"OMP_PROC_BIND": "true", "OMP_PLACES": "cores"}
 """Every thread on a core of its own.
 
@@ -81,7 +74,6 @@ TRAININGS = ("train", "baseline")
 
 _lock = threading.Lock()
 _alive: set[subprocess.Popen[str]] = set()
-_ended = threading.Event()
 
 
 @contextlib.contextmanager
@@ -91,7 +83,7 @@ def ending_children() -> Iterator[None]:
     Threads that wait for their children cannot be interrupted, and whoever ends a run waits for
     its threads; so the children go first, and no further one is started.
     """
-    _ended.clear()
+    ended.clear()
     try:
         yield
     except Exception:
@@ -104,20 +96,9 @@ def ending_children() -> Iterator[None]:
 def end_children() -> None:
     """End every child of this process at once, and start no further one."""
     with _lock:
-        _ended.set()
+        ended.set()
         for process in _alive:
             process.kill()
-
-
-def was_ended() -> bool:
-    """Whether a signal ended the run, so that what fails now is no news."""
-    return _ended.is_set()
-
-
-def sleep_unless_ended(seconds: float) -> None:
-    """Sleep; StepError as soon as a signal has ended the run."""
-    if _ended.wait(seconds):
-        raise StepError("waiting", ENDED_REASON)
 
 
 def run_child(
@@ -151,7 +132,7 @@ def run_child(
     command = [sys.executable, "-m", "prunebench.steps.child"]
     command += [step, str(request_file), str(result_file)]
     with _lock:
-        if _ended.is_set():
+        if ended.is_set():
             raise StepError(step, ENDED_REASON)
         process = subprocess.Popen(
             command,
@@ -169,15 +150,15 @@ def run_child(
         )
         _alive.add(process)
     timed_out = threading.Event()
-    ended = threading.Event()
+    over = threading.Event()
 
     def expire() -> None:
-        if not ended.wait(timeout_s):
+        if not over.wait(timeout_s):
             timed_out.set()
             process.kill()
 
     def end_unwanted(unwanted: threading.Event) -> None:
-        while not ended.is_set():
+        while not over.is_set():
             if unwanted.wait(UNWANTED_POLL_S):
                 process.kill()
                 return
@@ -195,7 +176,7 @@ def run_child(
             raise
         raise StepError(step, full) from error
     finally:
-        ended.set()
+        over.set()
         with _lock:
             _alive.discard(process)
         if process.poll() is None:
@@ -206,24 +187,11 @@ def run_child(
                 process.stdin.close()
     if timed_out.is_set():
         raise ChildFailed(step, f"it ran longer than {timeout_s:g} s", returncode=returncode)
-    if returncode and _ended.is_set():
+    if returncode and ended.is_set():
         raise StepError(step, ENDED_REASON)
     if returncode and unwanted is not None and unwanted.is_set():
         raise StepError(step, UNWANTED_REASON)
     return _read_result(step, result_file, returncode, tail)
-
-
-def thread_environment(threads: int) -> dict[str, str]:
-    """Environment that holds every numeric library of a child to ``threads`` threads."""
-    counts = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return {
-        **dict.fromkeys(counts, str(threads)),
-        **WAITING,
-        "PRUNEBENCH_CHILD_THREADS": str(threads),
-        # Ultralytics must never reach for the network or install packages behind our back.
-        "YOLO_AUTOINSTALL": "false",
-        "YOLO_OFFLINE": os.environ.get("YOLO_OFFLINE", "true"),
-    }
 
 
 def binding(step: str, request: Any, threads: int) -> Mapping[str, str]:

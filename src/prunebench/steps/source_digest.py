@@ -94,7 +94,7 @@ def source_of(module: str, named: frozenset[str] | None = None) -> Source:
     if not _is_ours(module):
         raise ModuleNotFoundError(module)
     # How its process is set up decides how many threads share a sum.
-    setup = (f"{PACKAGE}.steps.child", "thread_environment")
+    setup = (f"{PACKAGE}.steps.environment", "thread_environment")
     reached, libraries = follow([(module, "run"), (module, "Request"), setup], named)
     digest = hashlib.sha256()
     for name, number in sorted(reached):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from prunebench.common.errors import OutputError
-from prunebench.common.files import check_output_folder, place, sole_user, write_atomically
+from prunebench.common.files import check_output_folder, place, write_atomically
+from prunebench.common.sole_user import sole_user
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_an_output_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_second_process_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from prunebench.common.files import sole_user\n"
+        "import sys; from pathlib import Path; from prunebench.common.sole_user import sole_user\n"
         "with sole_user(Path(sys.argv[1])): pass"
     )
     with sole_user(tmp_path):

@@ -14,7 +14,8 @@ from report_kit import MIXED, Maker, make_run
 from prunebench.common.records import FileRef
 from prunebench.experiment.measure_and_rank import rank_run
 from prunebench.experiment.soak import parts_of
-from prunebench.measuring.latency.records import Sample
+from prunebench.measuring.latency.log import lines_of
+from prunebench.measuring.latency.raw import Sample
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_soak
@@ -36,9 +37,9 @@ def made_soaked(folder: Path, makers: tuple[Maker, ...], slower: dict[str, float
         factor = slower.get(one.variant, 1.0) if one.round >= 15 else 1.0
         times = {name: tuple(factor * ms for ms in getattr(one, name)) for name in TIMES}
         mhz = (600.0 if one.round >= 15 else 1500.0,)
-        samples.append(one.model_copy(update={**times, "elapsed_s": 15.0, "turns_mhz": mhz}))
+        samples.append(replace(one, **{**times, "elapsed_s": 15.0, "turns_mhz": mhz}))
     path = home / latency.samples.path
-    path.write_text("".join(f"{one.model_dump_json()}\n" for one in samples))
+    path.write_text(lines_of(samples))
     settings = latency.settings.model_copy(update={"soak_minutes": 15.0})
     changed = {"settings": settings, "samples": FileRef.of(path, home)}
     latency = latency.model_copy(update=changed)

@@ -16,9 +16,10 @@ from prunebench.common.errors import ChildFailed
 from prunebench.common.records import sha256_of
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.latency import measure as module
+from prunebench.measuring.latency import rounds
 from prunebench.measuring.latency.measure import Target, measure
+from prunebench.measuring.latency.raw import SENTINEL
 from prunebench.measuring.latency.records import LatencyResult
-from prunebench.measuring.latency.sentinel import SENTINEL
 from prunebench.measuring.latency.together import Lane, Raw
 from prunebench.steps.events import Event
 
@@ -38,7 +39,7 @@ class Host:
 
     def answer(self, variant: str) -> Raw:
         ms = self.latencies[variant] * float(np.exp(self.rng.normal(0, self.spread)))
-        return Raw(sample(ms=ms).model_dump(exclude=OF_PARENT), 0.0, 0.0)
+        return Raw({k: v for k, v in vars(sample(ms=ms)).items() if k not in OF_PARENT}, 0.0, 0.0)
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(
         latencies: dict[str, float], *, spread: float = 0.01, **settings: Any
     ) -> tuple[LatencyResult, Counter[str]]:
-        monkeypatch.setattr(module, "measure_together", Host(latencies, spread))
+        monkeypatch.setattr(rounds, "measure_together", Host(latencies, spread))
         targets = []
         for name in latencies:
             path = tmp_path / f"{name}.onnx"

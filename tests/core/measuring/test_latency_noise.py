@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from latency_kit import quiet_rounds
 
 from prunebench.measuring.latency import noise
 from prunebench.measuring.latency.noise import load_before_start, noise_findings, sentinel_report
-from prunebench.measuring.latency.records import Sample
-from prunebench.measuring.latency.sentinel import SENTINEL
+from prunebench.measuring.latency.raw import SENTINEL, Sample
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise
 
 
 def _with(samples: list[Sample], rounds: set[int], **changes: object) -> list[Sample]:
-    return [s.model_copy(update=changes) if s.round in rounds else s for s in samples]
+    return [replace(s, **changes) if s.round in rounds else s for s in samples]
 
 
 def test_a_quiet_host_gives_no_finding() -> None:
@@ -44,25 +45,23 @@ def test_a_throttled_host_and_a_thread_that_changed_its_class_of_cores_are_told(
     (finding,) = noise_findings(moved, 4, classes)
     assert "between big and little cores in 4 of 16 child runs" in tell_noise(finding, Messages())
     # Two threads may be on two classes.
-    assert noise_findings([s.model_copy(update={"threads": 2}) for s in moved], 4, classes) == []
+    assert noise_findings([replace(s, threads=2) for s in moved], 4, classes) == []
 
 
 def test_a_single_bad_run_is_not() -> None:
     samples = quiet_rounds()
-    samples[3] = samples[3].model_copy(update={"steal_share": 0.5, "model_cpu_s": 0.1})
+    samples[3] = replace(samples[3], steal_share=0.5, model_cpu_s=0.1)
     assert noise_findings(samples, 2) == []
 
 
 def test_more_threads_than_cpu_time_is_no_finding() -> None:
-    samples = [s.model_copy(update={"threads": 2}) for s in quiet_rounds()]
+    samples = [replace(s, threads=2) for s in quiet_rounds()]
     assert noise_findings(_with(samples, set(range(8)), model_cpu_s=0.3), 2) == []
 
 
 def _sentinel_at(factors: list[float]) -> list[Sample]:
     return [
-        s.model_copy(update={"model_ms": (3.0 * factors[s.round],) * 9})
-        if s.variant == SENTINEL
-        else s
+        replace(s, model_ms=(3.0 * factors[s.round],) * 9) if s.variant == SENTINEL else s
         for s in quiet_rounds(len(factors))
     ]
 
@@ -87,8 +86,8 @@ def test_a_drifting_sentinel_is_told() -> None:
 
 
 def test_load_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(noise.psutil, "cpu_percent", lambda interval: 52.0)
+    monkeypatch.setattr(noise, "busy_share", lambda seconds: 0.52)
     (finding,) = load_before_start()
     assert "kept 52% of all CPUs busy just before the start" in tell_noise(finding, Messages())
-    monkeypatch.setattr(noise.psutil, "cpu_percent", lambda interval: 4.0)
+    monkeypatch.setattr(noise, "busy_share", lambda seconds: 0.04)
     assert load_before_start() == []

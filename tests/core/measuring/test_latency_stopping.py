@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from latency_kit import sample
 
-from prunebench.measuring.latency.records import Sample
+from prunebench.measuring.latency.raw import Sample
 from prunebench.measuring.latency.stopping import (
     is_interim_look,
     judge_pairs,

@@ -692,12 +692,8 @@ def test_a_size_within_the_limit_is_told_and_changes_no_advice(
     assert costs.loss is not None
     assert (costs.shown, costs.limit, costs.unadvised) == (shown, None, ())
     assert recommended(ranking, "accuracy") == "preserving-1"
-    gain = costs.loss.model_copy(
-        update={
-            "estimate": -costs.loss.estimate,
-            "low": -costs.loss.high,
-            "high": -costs.loss.low,
-        }
+    gain = replace(
+        costs.loss, estimate=-costs.loss.estimate, low=-costs.loss.high, high=-costs.loss.low
     )
     words = sentence.replace("{:+}", points(costs.loss, signed=True))
     words = words.replace("{:-}", points(gain)).replace("{}", points(costs.loss))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -24,7 +25,7 @@ from prunebench.common.records import (
     VariantRecord,
 )
 from prunebench.measuring.latency.noise import noise_findings
-from prunebench.measuring.latency.records import BusyBefore, Sample, SentinelDrift
+from prunebench.measuring.latency.raw import BusyBefore, Sample, SentinelDrift
 from prunebench.measuring.profile import Denormals, OffBlock, OtherOperators
 from prunebench.results.diagnoses import Explained, Sound, Undiagnosed, Unexplained
 from prunebench.results.messages.catalogue import Messages
@@ -58,11 +59,9 @@ def disturbed(rounds: int = 8) -> list[Sample]:
     samples = []
     for number in range(rounds):
         sample = sample_of(MIXED[0], number, 0, 1, 1.0, 4, rng)
-        samples.append(
-            sample.model_copy(update={"steal_share": 0.5, "other_cores": 2.0, "model_cpu_s": 0.1})
-        )
+        samples.append(replace(sample, steal_share=0.5, other_cores=2.0, model_cpu_s=0.1))
         reference = {"variant": "(sentinel)", "model_ms": (3.0 + number,) * 4}
-        samples.append(samples[-1].model_copy(update=reference))
+        samples.append(replace(samples[-1], **reference))
     return samples
 
 

@@ -18,6 +18,8 @@ def gate_view(report: GateReport) -> RenderableType:
     how = "measured side by side"
     if report.method == "stored run":
         how = "its file is gone, so compared with its stored rounds by the reference model"
+    elif report.method == "on a device":
+        how = "by what the device measured of both"
     result = report.result
     lines = [
         Text(f"Candidate: {report.candidate}"),

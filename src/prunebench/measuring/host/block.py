@@ -76,7 +76,8 @@ def measure_block(config: LatencyConfig, numbers: Numbers = "float") -> Block:
     Measured in a child process, which takes seconds, and remembered in the temporary folder for as
     long as the host's fingerprint stays the same.
     """
-    name = f"prunebench-block-{VERSION}-{fingerprint(config).digest()}-{numbers}.json"
+    host = fingerprint(SessionSettings.of(config), config.cores[0]).digest()
+    name = f"prunebench-block-{VERSION}-{host}-{numbers}.json"
     memory = Path(tempfile.gettempdir()) / name
     with contextlib.suppress(OSError, ValidationError):
         return Block.model_validate_json(memory.read_text(encoding="utf-8"))

@@ -9,16 +9,20 @@ import os
 import platform
 import re
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from prunebench.common import cores
 from prunebench.common.cores import affinity, read_kernel_file
 from prunebench.common.errors import ConfigError
-from prunebench.common.records import Record
+from prunebench.common.plain import Plain
 from prunebench.common.versions import version_of
-from prunebench.config.sections import CoreClass, LatencyConfig, Precision
 from prunebench.measuring.host.sensors import allowed, core_classes
 from prunebench.measuring.session import SessionSettings
+
+if TYPE_CHECKING:
+    from prunebench.config.sections import CoreClass, Precision
 
 ISA_FLAGS = {
     "AVX2": "avx2",
@@ -36,7 +40,8 @@ ISA_FLAGS = {
 """Extensions onnxruntime's CPU kernels dispatch on, by their name in /proc/cpuinfo."""
 
 
-class Fingerprint(Record):
+@dataclass(frozen=True)
+class Fingerprint(Plain):
     """One host, as a measuring process sees it; ``None`` where something is not readable.
 
     Instruction sets are those onnxruntime can use, cores those this process may run on, ``quota``
@@ -62,23 +67,27 @@ class Fingerprint(Record):
     opencv: str
     session: SessionSettings
 
+    def fields(self) -> dict[str, Any]:
+        """As plain values."""
+        return {**asdict(self), "isa": list(self.isa)}
+
     def digest(self) -> str:
         """First 12 hexadecimal digits of the SHA-256 of every field."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        text = json.dumps(self.fields(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def differences(self, other: Fingerprint) -> list[str]:
         """What changed from this host to ``other``, one "field: old -> new" per field."""
-        mine, theirs = self.model_dump(mode="json"), other.model_dump(mode="json")
+        mine, theirs = self.fields(), other.fields()
         return [f"{key}: {mine[key]} -> {theirs[key]}" for key in mine if mine[key] != theirs[key]]
 
 
-def fingerprint(config: LatencyConfig) -> Fingerprint:
-    """Read this host's fingerprint; ``config`` gives the session options."""
+def fingerprint(session: SessionSettings, cores_used: CoreClass = "all") -> Fingerprint:
+    """Read this host's fingerprint; what it is measured with are these options, and cores."""
     flags = cpu_flags()
     khz = read_kernel_file(_cpufreq() / "cpuinfo_max_freq")
     return Fingerprint(
-        cpu=cpu_model() if config.cores[0] == "all" else f"{cpu_model()}, {config.cores[0]} cores",
+        cpu=cpu_model() if cores_used == "all" else f"{cpu_model()}, {cores_used} cores",
         isa=tuple(name for name, flag in ISA_FLAGS.items() if flag in flags),
         physical_cores=cores.physical_cores(),
         logical_cores=len(affinity()),
@@ -94,7 +103,7 @@ def fingerprint(config: LatencyConfig) -> Fingerprint:
         onnxruntime=importlib.metadata.version("onnxruntime"),
         numpy=importlib.metadata.version("numpy"),
         opencv=version_of("opencv"),
-        session=SessionSettings.of(config),
+        session=session,
     )
 
 

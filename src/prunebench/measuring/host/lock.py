@@ -20,7 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from prunebench.steps.child import sleep_unless_ended
+from prunebench.steps.ended import sleep_unless_ended
 
 POLL_S = 0.5  # Rare enough that a waiting run does not disturb the one that measures.
 GRACE_S = 1.0  # Signing in takes a moment: only who holds a lock longer is worth a sentence.

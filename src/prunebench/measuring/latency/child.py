@@ -1,6 +1,6 @@
 """The measuring child: one variant, one thread count, one round, one fresh process.
 
-Started as ``python -P -m prunebench.measuring.latency.child REQUEST RESULT`` by ``together.py``,
+Started with ``REQUEST RESULT`` by ``together.py``,
 which has the children of a round take turns: this one works only when told to, a line on standard
 input per turn, and answers each with a byte on standard output. It imports numpy, onnxruntime and,
 for end-to-end frames, OpenCV; more would cost start-up time in every round and memory that is not
@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunebench.measuring.host.sensors import EnergyMeter, Sensors
+from prunebench.measuring.host.ticks import host_ticks
 from prunebench.measuring.session import (
     SessionSettings,
     open_session,
@@ -254,18 +255,6 @@ def _memory_mb(entry: str) -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def _host_ticks() -> NDArray[np.int64]:
-    """Busy, stolen and all clock ticks of all CPUs since boot; zeros off Linux."""
-    try:
-        with Path("/proc/stat").open() as stream:
-            ticks = [int(field) for field in stream.readline().split()[1:9]]
-    except OSError:
-        return np.zeros(3, dtype=np.int64)
-    user, nice, system, idle, iowait, irq, softirq, steal = ticks
-    busy = user + nice + system + irq + softirq
-    return np.array((busy, steal, busy + idle + iowait + steal))
-
-
 class _HostLoad:
     """The rest of the host's load during this process's turns."""
 
@@ -274,13 +263,13 @@ class _HostLoad:
         self._wall_ns = self._own_cpu_ns = 0
 
     def __enter__(self) -> None:
-        self._before = _host_ticks()
+        self._before = host_ticks()
         self._wall_from, self._cpu_from = time.perf_counter_ns(), time.process_time_ns()
 
     def __exit__(self, *_: object) -> None:
         self._wall_ns += time.perf_counter_ns() - self._wall_from
         self._own_cpu_ns += time.process_time_ns() - self._cpu_from
-        self._ticks += _host_ticks() - self._before
+        self._ticks += host_ticks() - self._before
 
     def shares(self) -> dict[str, float | None]:
         """Stolen share of all CPU time, and cores kept busy by others; ``None`` off Linux."""

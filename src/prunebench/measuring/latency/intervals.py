@@ -11,7 +11,7 @@ from scipy import special
 
 from prunebench.common.records import Interval
 from prunebench.common.statistics import locate, log_ratios
-from prunebench.measuring.latency.records import RealTime
+from prunebench.measuring.latency.raw import RealTime
 
 PERCENTILES = (50, 90, 95, 99)
 RESAMPLES = 2000

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-import psutil
 
-from prunebench.measuring.latency.records import (
+from prunebench.measuring.host.ticks import busy_share
+from prunebench.measuring.latency.raw import (
+    SENTINEL,
     BusyBefore,
     Disturbed,
     Noise,
@@ -24,7 +25,6 @@ from prunebench.measuring.latency.records import (
     SentinelReport,
     Unsteady,
 )
-from prunebench.measuring.latency.sentinel import SENTINEL
 
 SENTINEL_LIMIT = 0.05  # Off its own median in a round, as a share (0.9 % is usual when quiet).
 SENTINEL_DRIFT_LIMIT = 0.05  # Its change from the first third of the rounds to the last.
@@ -81,9 +81,9 @@ def _migrated(sample: Sample, classes: Mapping[str, Sequence[int]]) -> bool:
     return sample.threads == 1 and len(places) > 1
 
 
-def load_before_start() -> list[Noise]:
+def load_before_start() -> list[BusyBefore]:
     """Whether other processes are busy right now; takes half a second."""
-    share = psutil.cpu_percent(interval=0.5) / 100
+    share = busy_share(0.5)
     if share <= OTHER_LOAD_LIMIT:
         return []
     load = os.getloadavg()[0]

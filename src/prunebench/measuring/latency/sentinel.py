@@ -11,7 +11,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from prunebench.common.files import write_atomically
 
-SENTINEL = "(sentinel)"  # Its name among the variants; no real one has parentheses.
 CHANNELS = (3, 16, 32, 64, 64, 64)
 STRIDES = (2, 2, 2, 1, 1)
 INPUT_HW = (192, 320)

@@ -20,12 +20,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prunebench.common.records import Interval
+from prunebench.common.plain import Interval
 from prunebench.common.statistics import FEWEST_ROUNDS, Array, Footing, Location, Rounds
-from prunebench.measuring.latency.records import Kind, LatencyResult, Pair, PairState, Sample
+from prunebench.measuring.latency.raw import Kind, Pair, PairState, Sample
+
+if TYPE_CHECKING:
+    from prunebench.measuring.latency.records import LatencyResult
 
 LEVEL = 0.99
 LOOK_AGAIN = 1.5

@@ -10,7 +10,8 @@ import numpy as np
 from prunebench.common.records import Interval, Record
 from prunebench.common.statistics import FEWEST_ROUNDS, Footing, locate
 from prunebench.measuring.latency import intervals
-from prunebench.measuring.latency.records import LatencyResult, RealTime, Sample
+from prunebench.measuring.latency.raw import RealTime, Sample
+from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import on_one_footing, round_medians
 

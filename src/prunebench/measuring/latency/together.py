@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
 from prunebench.common.errors import ChildFailed
-from prunebench.steps.child import ENDED_REASON, thread_environment, was_ended
+from prunebench.steps.ended import ENDED_REASON, was_ended
+from prunebench.steps.environment import thread_environment
 
 STEP = "latency"
 SLICE_S = 0.1
@@ -33,6 +34,10 @@ by 7 % with turns of half a second, by 4 % with a quarter, by 1 to 4 % with a te
 MOST_AT_ONCE = 16  # Children alive at once: each holds a model in memory.
 TIMEOUT_BASE_S = 60.0
 TIMEOUT_FACTOR = 10.0  # A turn may load from a slow disk and take ten times its timed seconds.
+CHILD = "prunebench.measuring.latency.child"
+START = "import sys; sys.path = [*filter(None, sys.path)]; from {} import main; main(sys.argv[1:])"
+"""Runs a module without the folder it is started in, as Python's option -P does from 3.11 on."""
+
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -110,10 +115,9 @@ class _Child:
             paths = [str(lane.packages), os.environ.get("PYTHONPATH", "")]
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         self._started_s, self._began = time.time(), time.perf_counter()
-        module = "prunebench.measuring.latency.child"
         with (folder / "child.log").open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", module, str(request_file), str(self._result)],
+                [sys.executable, "-c", START.format(CHILD), str(request_file), str(self._result)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

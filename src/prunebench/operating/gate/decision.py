@@ -174,12 +174,23 @@ def decide(findings: Sequence[GateFinding], confirmation: Sequence[GateFinding] 
     )
 
 
+def decide_once(findings: Sequence[GateFinding]) -> GateResult:
+    """The decision where nothing can be measured again: a suspicion alone fails."""
+    suspected = tuple(f.question for f in findings if f.standing == "suspected")
+    return GateResult(
+        passed=not suspected, regressions=suspected, findings=tuple(findings), confirmation=()
+    )
+
+
 def decision_sentence(result: GateResult) -> str:
     """The decision in words."""
     suspected = [f for f in result.findings if f.standing == "suspected"]
     confirmed = [finding_sentence(f) for f in suspected if f.question in result.regressions]
     if confirmed:
-        return f"{' '.join(confirmed)} A second measurement confirms it."
+        again = (
+            "A second measurement confirms it." if result.confirmation else "It is measured once."
+        )
+        return f"{' '.join(confirmed)} {again}"
     if suspected:
         names = listed([f.subject for f in suspected])
         return f"The suspicion against {names} was not confirmed by a second measurement."

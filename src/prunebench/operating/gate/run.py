@@ -19,7 +19,7 @@ from prunebench.common.records import Record
 from prunebench.common.text import counted
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.latency.measure import Target, measure
-from prunebench.measuring.latency.records import Noise, Sample
+from prunebench.measuring.latency.raw import Noise, Sample
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.map_bootstrap import Resamples, load_detections
@@ -53,7 +53,8 @@ class GateReport(Record):
     """What a gate looked at and decided.
 
     Attributes:
-        method: Both measured side by side, or the candidate alone against a stored run.
+        method: Both measured side by side, the candidate alone against a stored run, or neither:
+            by what a device measured of both.
         unchecked: Why accuracy was not compared, ``None`` where it was.
         images: Images the candidate was evaluated on.
         noise: What may have falsified the measurement.
@@ -63,7 +64,7 @@ class GateReport(Record):
 
     candidate: str
     baseline: str
-    method: Literal["side by side", "stored run"]
+    method: Literal["side by side", "stored run", "on a device"]
     unchecked: Unchecked | None
     images: int
     noise: tuple[Noise, ...]
@@ -114,9 +115,8 @@ def run_gate(
     if first.onnx is None:
         what = f"the ONNX file of {first.title} is gone or has changed"
         raise InputError(what, where=first.folder, fix="run the experiment again")
-    if second is not None and _form(first) != _form(second):
-        what = f"{first.title} and {second.title} differ in the letterbox or the classes"
-        raise InputError(what, fix="compare variants that do the same job")
+    if second is not None:
+        check_alike(first, second)
     settings = _settings(first.experiment.config.latency, limits)
     stored = None
     if second is None or second.onnx is None:
@@ -135,6 +135,13 @@ def run_gate(
         result=decide(findings, confirmation),
         trainings=(first.trainings, 0 if second is None else second.trainings),
     )
+
+
+def check_alike(first: Subject, second: Subject) -> None:
+    """InputError where two variants do not do the same job."""
+    if _form(first) != _form(second):
+        what = f"{first.title} and {second.title} differ in the letterbox or the classes"
+        raise InputError(what, fix="compare variants that do the same job")
 
 
 def _form(subject: Subject) -> tuple[tuple[int, int], dict[int, str]]:
@@ -178,7 +185,7 @@ class _Gate:
     @functools.cached_property
     def unchecked(self) -> Unchecked | None:
         """Why accuracy is not compared, ``None`` where it is."""
-        return _unchecked(self.candidate, self.baseline)
+        return unchecked(self.candidate, self.baseline)
 
     def checks(self, attempt: int) -> list[Check]:
         """Measure once, as attempt 0 or, independent of that, 1."""
@@ -201,21 +208,8 @@ class _Gate:
                 own = (s for s in samples if (s.variant, s.threads) == (CANDIDATE, count))
                 peaks = {sample.round: sample.rss_peak_mb for sample in own}
                 checks.append(memory_check(name, count, peaks, most_mb))
-        first = self.candidate.detections
-        second = () if self.baseline is None else self.baseline.detections
         if self.unchecked is None:
-            experiment = self.candidate.experiment
-            ranking, seed = experiment.config.ranking, experiment.config.seed + attempt
-            with fitting_together(first[0].parent):
-                now = [load_detections(path, ranking.metric) for path in first]
-                resamples = Resamples(now[0].target_counts, ranking.bootstrap, seed)
-                scores = [resamples.scores(one) for one in now]
-            with fitting_together(second[0].parent):
-                before = [load_detections(path, ranking.metric) for path in second]
-                recorded = [resamples.scores(one) for one in before]
-                images = now[0].images
-                found = paired_accuracy(name, scores, recorded, images, self.limits)
-            checks.append(found)
+            checks += accuracy_checks(self.candidate, self.baseline, self.limits, attempt)
         return checks
 
     def _measure(self, attempt: int) -> list[Sample]:
@@ -256,7 +250,28 @@ class _Gate:
             self.emit(Stage(what=f"round {event.round} is measured"))
 
 
-def _unchecked(candidate: Subject, baseline: Subject | None) -> Unchecked | None:
+def accuracy_checks(
+    candidate: Subject, baseline: Subject | None, limits: GateLimits, attempt: int
+) -> list[Check]:
+    """Check of two accuracies, where the detections of both are there."""
+    first = candidate.detections
+    second = () if baseline is None else baseline.detections
+    if not first or not second:
+        return []
+    config = candidate.experiment.config
+    ranking, seed = config.ranking, config.seed + attempt
+    with fitting_together(first[0].parent):
+        now = [load_detections(path, ranking.metric) for path in first]
+        resamples = Resamples(now[0].target_counts, ranking.bootstrap, seed)
+        scores = [resamples.scores(one) for one in now]
+    with fitting_together(second[0].parent):
+        before = [load_detections(path, ranking.metric) for path in second]
+        recorded = [resamples.scores(one) for one in before]
+        name, images = candidate.variant.name, now[0].images
+        return [paired_accuracy(name, scores, recorded, images, limits)]
+
+
+def unchecked(candidate: Subject, baseline: Subject | None) -> Unchecked | None:
     """Why two accuracies say nothing about each other, if so."""
     if baseline is None or not candidate.detections or not baseline.detections:
         return "no detections"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -14,9 +15,11 @@ from prunebench.common.errors import InputError
 from prunebench.common.records import Interval, Record
 from prunebench.common.statistics import FEWEST_ROUNDS, Footing, Location, Rounds
 from prunebench.measuring.host.fingerprint import Fingerprint
-from prunebench.measuring.latency.sentinel import SENTINEL
+from prunebench.measuring.latency.raw import SENTINEL
 from prunebench.results.history.store import Store
 from prunebench.results.history.tables import FingerprintRow, ResultRow, RoundRow, RunRow
+
+FINGERPRINT = TypeAdapter(Fingerprint)
 
 Series = tuple[str, str, str, int]
 """Points that may be compared: experiment, fingerprint, variant and thread count."""
@@ -102,13 +105,13 @@ def hosts(store: Store) -> dict[str, Fingerprint]:
     """Digest of every host that recorded a run to what it is."""
     with store.reading() as session:
         rows = session.scalars(select(FingerprintRow)).all()
-    return {row.digest: Fingerprint.model_validate(row.fields) for row in rows}
+    return {row.digest: FINGERPRINT.validate_python(row.fields) for row in rows}
 
 
 def fingerprint_of(session: Session, run: RunRow) -> Fingerprint:
     """The host of a run."""
     row = session.get_one(FingerprintRow, run.fingerprint)
-    return Fingerprint.model_validate(row.fields)
+    return FINGERPRINT.validate_python(row.fields)
 
 
 def stored_to_sentinel(session: Session, run_id: int) -> Mapping[tuple[str, int], Location]:

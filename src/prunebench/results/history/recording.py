@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from prunebench.common.records import Record, VariantRecord
-from prunebench.measuring.latency.records import LatencyResult, Sample
+from prunebench.measuring.latency.raw import Sample
+from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.results.history.store import SQLITE, Store
 from prunebench.results.history.tables import (
@@ -58,7 +60,7 @@ def _record(store: Store, folder: Path) -> Recorded:
     environment = read_environment(folder)
     key = hashlib.sha256(f"{folder.name} {latency.samples.sha256}".encode()).hexdigest()
     with store.writing() as session:
-        digest, fields = latency.fingerprint.digest(), latency.fingerprint.model_dump(mode="json")
+        digest, fields = latency.fingerprint.digest(), latency.fingerprint.fields()
         _insert_unless_there(session, FingerprintRow, {"digest": digest, "fields": fields})
         new = _insert_unless_there(
             session,
@@ -72,7 +74,7 @@ def _record(store: Store, folder: Path) -> Recorded:
                 "fingerprint": digest,
                 "rounds": latency.rounds,
                 "stopped": latency.stopped,
-                "noise": [one.model_dump(mode="json") for one in latency.noise],
+                "noise": [asdict(one) for one in latency.noise],
                 "versions": environment["versions"],
             },
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from prunebench.common import records
 from prunebench.measuring.host.block import Block
-from prunebench.measuring.latency.records import Noise
+from prunebench.measuring.latency.raw import Noise
 from prunebench.results.diagnoses import Explained, Explanation, Sound
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.soak import Soak
@@ -15,7 +16,7 @@ from prunebench.variants.audit import AuditFinding, OnnxFinding
 
 def tell_noise(noise: Noise, m: Messages) -> str:
     """A clause about what may have falsified a measurement."""
-    return m(f"noise.{noise.kind}", **noise.model_dump())
+    return m(f"noise.{noise.kind}", **asdict(noise))
 
 
 def tell_block(block: Block, m: Messages) -> str:

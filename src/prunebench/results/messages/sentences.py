@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 from prunebench.common.records import Interval
 from prunebench.common.text import compact, percent, points, times
@@ -245,7 +246,7 @@ def _letterbox(costs: doubts.LetterboxCosts, ranking: records.Ranking, m: Messag
         parts.append(m(f"{key}.loss", loss=points(loss), **values))
     else:
         ends = {"estimate": -loss.estimate, "low": -loss.high, "high": -loss.low}
-        parts.append(m(f"{key}.gain", gain=points(loss.model_copy(update=ends)), **values))
+        parts.append(m(f"{key}.gain", gain=points(replace(loss, **ends)), **values))
     if costs.limit is not None:
         parts.append(m(f"{key}.limit", limit=f"{costs.limit:g}", **names))
     return m.clauses(parts)

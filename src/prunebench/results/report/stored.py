@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from prunebench.common.errors import InputError
 from prunebench.common.records import FileRef, TrainingSummary, VariantRecord
 from prunebench.config.loading import Config
-from prunebench.measuring.latency.records import LatencyResult, Sample
+from prunebench.measuring.latency.raw import Sample
+from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.summary import LatencySummary, summarise
 from prunebench.results.diagnoses import DIAGNOSES_FILE, Diagnoses, read_diagnoses
 from prunebench.results.ranking.records import Ranking

@@ -15,7 +15,7 @@ from prunebench.config.strategy_settings import (
     plugin_digest,
     settings_model,
 )
-from prunebench.steps.child import WAITING
+from prunebench.steps.environment import WAITING
 from prunebench.steps.events import Emit
 from prunebench.variants.retraining.activation import with_activation
 from prunebench.variants.retraining.job import Budget, Job, Result

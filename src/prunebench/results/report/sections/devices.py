@@ -38,4 +38,5 @@ def _what_it_is(device: Device, m: Messages) -> str:
     if device.fingerprint is None or device.ranking is None:
         return m("devices.failed", reason=device.failure or BLANK)
     threads = m.counted("threads", device.ranking.rankings[0].threads)
-    return m("devices.host", cpu=device.fingerprint.cpu, threads=threads)
+    key = "devices.model_only" if device.model_only else "devices.host"
+    return m(key, cpu=device.fingerprint.cpu, threads=threads)

@@ -24,7 +24,7 @@ def settings(run: ReportedRun, m: Messages) -> doc.Section:
         difference=f"{latency.settings.smallest_difference_percent:g}",
     )
     tables: dict[str, tuple[str, Mapping[str, Any]]] = {
-        "host": (latency.fingerprint.digest(), latency.fingerprint.model_dump(mode="json")),
+        "host": (latency.fingerprint.digest(), latency.fingerprint.fields()),
         "versions": ("", run.environment),
         "config": (run.config.digest(), run.config.model_dump(mode="json")),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 from prunebench.common.records import Interval
 from prunebench.common.text import percent, points
@@ -81,8 +82,8 @@ def _strategy_row(run: ReportedRun, effect: Effect, m: Messages) -> tuple[doc.Ce
     retention = (
         None
         if speed is None
-        else speed.model_copy(
-            update={name: 100 + getattr(speed, name) for name in ("estimate", "low", "high")}
+        else replace(
+            speed, **{name: 100 + getattr(speed, name) for name in ("estimate", "low", "high")}
         )
     )
     return doc.cells(

@@ -9,7 +9,7 @@ import numpy as np
 
 from prunebench.common.records import VariantRecord
 from prunebench.common.statistics import FEWEST_ROUNDS, locate
-from prunebench.measuring.latency.records import Sample
+from prunebench.measuring.latency.raw import Sample
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_judgement
 from prunebench.results.messages.sentences import tell

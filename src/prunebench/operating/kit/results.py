@@ -1,0 +1,216 @@
+"""What a kit measured on a device, checked and made a column of the run it was made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from prunebench.common.errors import InputError
+from prunebench.common.files import write_atomically
+from prunebench.common.records import FileRef, Record
+from prunebench.common.text import listed, slug
+from prunebench.experiment.measure_and_rank import rank_run
+from prunebench.experiment.prepare import Experiment
+from prunebench.measuring.agent import RESULTS, SAMPLES
+from prunebench.measuring.host.fingerprint import Fingerprint
+from prunebench.measuring.latency.log import lines_of
+from prunebench.measuring.latency.noise import sentinel_report
+from prunebench.measuring.latency.raw import SENTINEL, Kind, Noise, Sample, StopReason
+from prunebench.measuring.latency.records import LatencyResult
+from prunebench.measuring.latency.samples import SAMPLE
+from prunebench.measuring.latency.stopping import judge_pairs, round_medians
+from prunebench.operating.devices import write_devices
+from prunebench.operating.kit.make import FORMAT, content_of
+from prunebench.operating.rebenchmark import open_rebenchmark, read_source
+from prunebench.results.devices import Device, read_devices
+from prunebench.results.history.recording import record_run
+from prunebench.results.history.store import Store
+from prunebench.results.outcome import LATENCY_FILE, read_latency
+from prunebench.results.run_folder import DEVICES_FOLDER, ENVIRONMENT_FILE, LATENCY_FOLDER
+
+DAMAGED = {"what": "the results are damaged", "fix": "copy them from the device again"}
+LARGEST = 10**9
+"""Bytes of unpacked results beyond which an archive is not what a kit writes."""
+
+CLOCK_OFF_S = 120.0
+
+
+class KitResults(Record):
+    """What the agent of a kit says beside its samples; ``measuring.agent.measure`` writes it."""
+
+    format: int
+    run: str
+    made_at: float
+    device: str
+    protocol: dict[str, Any]
+    fingerprint: Fingerprint
+    threads: tuple[int, ...]
+    failures: dict[str, str]
+    frames: bool
+    stopped: StopReason
+    load_average: tuple[float, float, float]
+    noise: tuple[Noise, ...]
+    samples: str
+    ended_at: float
+
+
+def add_results(folder: Path, archive: Path, name: str | None = None) -> Device:
+    """Make a results file a column of the run its kit was made of; it is written to the run."""
+    column = column_of(folder, archive, name)
+    if column not in read_devices(folder):
+        keep_column(folder, column)
+    return column
+
+
+def keep_column(folder: Path, column: Device) -> None:
+    """Write a device's column, in place of what there is of it, and the report anew."""
+    others = [one for one in read_devices(folder) if one.name != column.name]
+    write_devices(folder, [*others, column])
+
+
+def column_of(folder: Path, archive: Path, name: str | None = None) -> Device:
+    """What a results file says of the run its kit was made of, ranked and in the history.
+
+    ``name`` of the device is its host name by default. InputError where the file is damaged, or of
+    other files or another protocol than the run's.
+    """
+    found, samples = read_results(archive)
+    experiment, variants = read_source(folder)
+    device = device_name(name or slug(found.device) or "device")
+    _check_protocol(found, content_of(experiment, variants).manifest["protocol"], folder, archive)
+    digest = hashlib.sha256(lines_of(samples).encode()).hexdigest()
+    for known in read_devices(folder):
+        measured = folder / DEVICES_FOLDER / device / str(known.run)
+        there = known.name == device and known.run is not None and measured.is_dir()
+        if there and read_latency(measured).samples.sha256 == digest:
+            return known
+    return _measured(folder, device, found, samples)
+
+
+def read_results(archive: Path) -> tuple[KitResults, list[Sample]]:
+    """A results file, checked in itself; InputError where it is damaged."""
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            if sum(entry.file_size for entry in packed.infolist()) > LARGEST:
+                raise InputError("it is not what a kit writes", where=archive)
+            said = json.loads(packed.read(RESULTS))
+            text = packed.read(SAMPLES)
+        if isinstance(said, dict) and said.get("format") != FORMAT:
+            what, fix = "the results are of another version's kit", "make a kit anew and use it"
+            raise InputError(what, where=archive, fix=fix)
+        found = KitResults.model_validate(said)
+        samples = [SAMPLE.validate_json(line) for line in text.decode().splitlines()]
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError("no such file", where=archive, fix="give a kit's results file") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as e:
+        raise InputError(DAMAGED["what"], where=archive, fix=DAMAGED["fix"]) from e
+    except Exception as error:  # zlib's and lzma's errors are their own
+        raise InputError(DAMAGED["what"], where=archive, fix=DAMAGED["fix"]) from error
+    names = {SENTINEL, *found.protocol.get("variants", {})}
+    measured = {sample.variant for sample in samples}
+    if hashlib.sha256(text).hexdigest() != found.samples or not measured <= names or not samples:
+        raise InputError(DAMAGED["what"], where=archive, fix=DAMAGED["fix"])
+    return found, _in_time(found, samples)
+
+
+def device_name(name: str) -> str:
+    """A name that may be a column's; InputError where it may not."""
+    try:
+        return Device(name=name).name
+    except ValidationError:
+        fix = "use lower case letters, digits and dashes"
+        raise InputError("it is not the name of a device", where=name, fix=fix) from None
+
+
+def _check_protocol(found: KitResults, own: dict[str, Any], folder: Path, archive: Path) -> None:
+    theirs = found.protocol
+    fix = "make a kit of this run and measure with it"
+    if found.run != folder.name:
+        raise InputError(f"the results are of run {found.run}, not of this", where=archive, fix=fix)
+    changed = [
+        k for k in own["variants"] if theirs.get("variants", {}).get(k) != own["variants"][k]
+    ]
+    if changed:
+        what = f"the device measured other files than this run's: {listed(changed)}"
+        raise InputError(what, where=archive, fix=fix)
+    if differing := sorted(key for key in {*own, *theirs} if own.get(key) != theirs.get(key)):
+        what = f"the device measured by another protocol: {listed(differing)}"
+        raise InputError(what, where=archive, fix=fix)
+
+
+def _in_time(found: KitResults, samples: list[Sample]) -> list[Sample]:
+    """Samples at this host's time: a board without a clock starts in another year."""
+    first, now = min(sample.started_s for sample in samples), time.time()
+    if found.made_at - CLOCK_OFF_S <= first and found.ended_at <= now + CLOCK_OFF_S:
+        return samples
+    late = now - found.ended_at
+    return [replace(one, started_s=round(one.started_s + late, 3)) for one in samples]
+
+
+def _measured(folder: Path, device: str, found: KitResults, samples: list[Sample]) -> Device:
+    """The run folder of what a device measured, ranked and recorded."""
+    earlier, variants = open_rebenchmark(folder, home=folder / DEVICES_FOLDER / device)
+    made = earlier.run_folder
+    # Its history is that of the run it belongs to.
+    experiment = earlier.model_copy(update={"out": str(folder.parent)})
+    home = made / LATENCY_FOLDER
+    write_atomically(home / SAMPLES, lines_of(samples))
+    latency = _latency(experiment, found, samples, FileRef.of(home / SAMPLES, home))
+    write_atomically(home / LATENCY_FILE, latency.model_dump_json(indent=2))
+    host = found.fingerprint
+    versions = {name: getattr(host, name) for name in ("onnxruntime", "numpy", "opencv")}
+    said = {"python": host.python, "platform": host.kernel, "versions": versions}
+    write_atomically(made / ENVIRONMENT_FILE, json.dumps(said, indent=2))
+    ranking = rank_run(experiment, variants, latency)
+    with Store(experiment.history_url) as store:
+        record_run(store, made)
+    return Device(
+        name=device, run=made.name, fingerprint=host, ranking=ranking, model_only=not found.frames
+    )
+
+
+def _latency(
+    experiment: Experiment, found: KitResults, samples: list[Sample], log: FileRef
+) -> LatencyResult:
+    protocol, config = found.protocol, experiment.config
+    kind: Kind = "end_to_end" if found.frames else "model"
+    names = [name for name in protocol["variants"] if name not in found.failures]
+    timed = sum(sample.variant != SENTINEL for sample in samples)
+    paced = config.latency.paced_seconds if config.latency.paced else 0.0
+    each = config.latency.seconds * (2 if found.frames else 1) + (paced if found.frames else 0)
+    return LatencyResult(
+        settings=config.latency,
+        realtime_fps=protocol["realtime_fps"],
+        imgsz=protocol["imgsz"],
+        nc=protocol["nc"],
+        seed=protocol["seed"],
+        fingerprint=found.fingerprint,
+        threads=found.threads,
+        variants=protocol["variants"],
+        failures=found.failures,
+        kind=kind,
+        rounds=1 + max(sample.round for sample in samples),
+        stopped=found.stopped,
+        pairs=judge_pairs(
+            round_medians(samples, kind),
+            names,
+            found.threads,
+            config.latency.smallest_difference_percent,
+            None,
+        ),
+        wall_s=sum(sample.elapsed_s for sample in samples),
+        asked_s=each * timed,
+        load_average=found.load_average,
+        sentinel=sentinel_report(samples),
+        noise=found.noise,
+        samples=log,
+    )
