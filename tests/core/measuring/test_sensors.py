@@ -14,8 +14,8 @@ from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host import fingerprint as module
 from prunebench.measuring.host import sensors
 from prunebench.measuring.host.fingerprint import cpus_of, fingerprint
-from prunebench.measuring.session import SessionSettings
 from prunebench.measuring.host.sensors import EnergyMeter, Sensors, core_classes, current_cpu
+from prunebench.measuring.session import SessionSettings
 
 
 def write(root: Path, **files: object) -> None:
