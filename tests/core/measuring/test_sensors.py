@@ -14,8 +14,8 @@ from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host import fingerprint as module
 from prunebench.measuring.host import sensors
 from prunebench.measuring.host.fingerprint import cpus_of, fingerprint
-from prunebench.measuring.session import SessionSettings
 from prunebench.measuring.host.sensors import EnergyMeter, Sensors, core_classes, current_cpu
+from prunebench.measuring.session import SessionSettings
 
 
 def write(root: Path, **files: object) -> None:
@@ -84,8 +84,7 @@ def test_without_sensors_nothing_is_claimed(tmp_path: Path) -> None:
 def test_the_core_of_a_thread_is_the_one_it_is_bound_to() -> None:
     cpu = max(os.sched_getaffinity(0))
     code = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); "
-    code += "from prunebench.measuring.session import SessionSettings
-from prunebench.measuring.host.sensors import current_cpu; print(current_cpu())"
+    code += "from prunebench.measuring.host.sensors import current_cpu; print(current_cpu())"
     asked = [sys.executable, "-c", code, str(cpu)]
     assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout == f"{cpu}\n"
     assert current_cpu() in os.sched_getaffinity(0)
