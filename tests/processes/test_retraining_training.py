@@ -169,7 +169,7 @@ def test_another_activation_is_trained_from_the_first_round_on(
         ]
 
 
-@pytest.mark.parametrize("distill", [False, True])
+@pytest.mark.parametrize("distill", ["none", "features", "predictions"])
 def test_qat_trains_and_judges_what_rounds_and_saves_what_does_not(
     pruned: Path,
     unpruned: Path,
@@ -177,7 +177,7 @@ def test_qat_trains_and_judges_what_rounds_and_saves_what_does_not(
     train: Train,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    distill: bool,
+    distill: str,
 ) -> None:
     rounded, original = Counter[bool](), integers.rounded
 
@@ -186,10 +186,10 @@ def test_qat_trains_and_judges_what_rounds_and_saves_what_does_not(
         return original(x)
 
     monkeypatch.setattr(integers, "rounded", note)
-    known = {"settings": {"distill": distill}, "teacher": str(unpruned) if distill else None}
+    known = {"settings": {"distill": distill}, "teacher": str(unpruned)}
     done = train(tmp_path, pruned, data_yaml, "qat", epochs=1, **known)
-    # Behind the first layer, which stays in float, everything that is trained has a gradient; its
-    # average, which is validated, has none, and neither has what enters the second layer's.
+    # What each layer takes and gives, but for the first one, which stays in float: with a gradient
+    # where the network is trained, without where its average is validated. A teacher never rounds.
     batches, layers = 2, 16 + 2 * 2 * 3 - 1
     assert rounded[True] == batches * (2 * layers)
     assert rounded[False] == 2 * layers

@@ -13,7 +13,7 @@ from retraining_kit import make_dataset, make_network, request
 from prunebench.cli.views.plan import plan_view
 from prunebench.common.errors import EXIT_BAD_INPUT, ConfigError
 from prunebench.config.loading import Config, key_paths
-from prunebench.config.strategy_settings import PreservingSettings, SparseSettings
+from prunebench.config.strategy_settings import BUILT_IN, PreservingSettings, SparseSettings
 from prunebench.experiment.prepare import given_request
 from prunebench.experiment.requirements import require_loggers
 from prunebench.steps.cache import step_key
@@ -155,9 +155,8 @@ def test_arguments_that_cannot_be_set_are_refused(name: str, value: Any, said: s
 def test_every_key_that_is_named_exists() -> None:
     from ultralytics.utils import DEFAULT_CFG_DICT
 
-    keys = set(key_paths(Config)) | {
-        f"retrain.strategies.preserving.{name}" for name in PreservingSettings.model_fields
-    }
+    keys = set(key_paths(Config)) | {f"retrain.strategies.{name}" for name in BUILT_IN}
+    keys |= {f"retrain.strategies.preserving.{name}" for name in PreservingSettings.model_fields}
     assert set(IN_ITS_PLACE.values()) <= keys
     assert CARRIED | ONLY_BY_NAME | (IN_ITS_PLACE.keys() - {"save_dir"}) <= DEFAULT_CFG_DICT.keys()
 
