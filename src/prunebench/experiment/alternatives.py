@@ -16,8 +16,8 @@ from prunebench.common.records import (
 from prunebench.config.sections import QuantizeConfig
 from prunebench.data.dataset import images_of
 from prunebench.experiment.controls import smaller_network
+from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.plan import PlannedVariant
-from prunebench.experiment.prepare import Experiment
 from prunebench.experiment.run_step import (
     checkpoint_of,
     keep,

@@ -20,7 +20,7 @@ from prunebench.steps.child import run_child
 from prunebench.steps.events import Emit, Waiting, stage
 
 if TYPE_CHECKING:
-    from prunebench.experiment.prepare import Experiment
+    from prunebench.experiment.inputs import Experiment
 
 
 def diagnose_variants(

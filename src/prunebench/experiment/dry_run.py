@@ -8,7 +8,7 @@ from pathlib import Path
 from prunebench.common.cores import usable_cores
 from prunebench.data.dataset import images_of
 from prunebench.experiment.duration import Estimate, estimate
-from prunebench.experiment.prepare import Checked
+from prunebench.experiment.inputs import Checked
 from prunebench.experiment.speed_trial import Pace, Request
 from prunebench.steps.child import run_child
 from prunebench.steps.events import announce

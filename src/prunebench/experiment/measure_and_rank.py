@@ -29,7 +29,7 @@ from prunebench.results.run_folder import LATENCY_FOLDER, RANKING_FILE, save_var
 from prunebench.steps.events import Emit
 
 if TYPE_CHECKING:
-    from prunebench.experiment.prepare import Experiment
+    from prunebench.experiment.inputs import Experiment
 
 
 def measure_latency(

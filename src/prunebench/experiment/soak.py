@@ -19,7 +19,7 @@ from prunebench.results.run_folder import LATENCY_FOLDER
 from prunebench.results.soak import Moved, Part, Soak
 
 if TYPE_CHECKING:
-    from prunebench.experiment.prepare import Experiment
+    from prunebench.experiment.inputs import Experiment
 
 BEGINNING_S = 60.0
 

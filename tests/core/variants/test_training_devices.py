@@ -11,7 +11,7 @@ from retraining_kit import make_dataset, make_network, request
 
 from prunebench.common.errors import EXIT_BAD_INPUT, ConfigError, StepError
 from prunebench.config.loading import Config
-from prunebench.experiment.prepare import given_request
+from prunebench.experiment.given_model import given_request
 from prunebench.measuring.host.lock import using_card
 from prunebench.steps.cache import step_key
 from prunebench.variants.devices import Device, Devices, GpuCard, batch_for, choose, devices_here

@@ -12,7 +12,7 @@ from prunebench.common.errors import InputError
 from prunebench.common.records import FileRef, VariantRecord
 from prunebench.common.statistics import Location
 from prunebench.config.sections import LatencyConfig
-from prunebench.experiment.prepare import Experiment, read_experiment
+from prunebench.experiment.inputs import Experiment, read_experiment
 from prunebench.measuring.host.fingerprint import fingerprint
 from prunebench.results.history.lookup import history_url, is_run_folder, recorded
 from prunebench.results.history.reading import find_run, fingerprint_of, stored_to_sentinel
