@@ -32,8 +32,9 @@ from rich.console import Console
 from rich.table import Table
 
 from prunebench.common.errors import InputError, StepError
-from prunebench.common.records import Interval, VariantRecord
+from prunebench.common.records import Interval
 from prunebench.common.statistics import interval
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import Config, parse_config
 from prunebench.config.sections import LatencyConfig
 from prunebench.experiment.alternatives import quantize_variant

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from prunebench.common.files import sole_user
-from prunebench.common.records import VariantRecord
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import Config, load_config
 from prunebench.experiment.alternatives import quantize_variant
 from prunebench.experiment.inputs import Experiment, output_folder

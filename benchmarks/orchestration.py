@@ -28,7 +28,7 @@ from rich.console import Console
 import flows.run_experiment
 import tasks.variants
 from flows.temporary_server import prefect_server
-from prunebench.common.records import VariantRecord
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import Config, load_config
 from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.plan import PlannedVariant

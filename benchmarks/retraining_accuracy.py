@@ -37,8 +37,9 @@ from rich.table import Table
 from scipy import stats
 
 from prunebench.common.files import sole_user
-from prunebench.common.records import Interval, VariantRecord
+from prunebench.common.records import Interval
 from prunebench.common.statistics import Array, interval, locate, log_ratios
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import Config, load_config
 from prunebench.experiment.inputs import Experiment, output_folder
 from prunebench.experiment.make import evaluate_variant, export_variant, make_variant

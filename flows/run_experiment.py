@@ -11,7 +11,7 @@ from prefect.states import Completed, State
 from flows.run_log import log_ranking, progress_logged
 from flows.running import check_other_hosts
 from prunebench.common.files import sole_user
-from prunebench.common.records import Failure, VariantRecord
+from prunebench.common.variant_record import Failure, VariantRecord
 from prunebench.config.loading import Config
 from prunebench.experiment.given_model import trained_on
 from prunebench.experiment.inputs import output_folder

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prefect import task
 
-from prunebench.common.records import VariantRecord
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import Config
 from prunebench.config.mlflow import MlflowConfig
 from prunebench.config.sections import CoreClass

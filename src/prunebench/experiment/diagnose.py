@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from prunebench.common.errors import PrunebenchError
 from prunebench.common.files import write_atomically
-from prunebench.common.records import VariantRecord
+from prunebench.common.variant_record import VariantRecord
 from prunebench.measuring.host.block import Numbers, measure_block
 from prunebench.measuring.host.lock import host_lock
 from prunebench.measuring.latency.records import LatencyResult

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from prunebench.common.errors import StepError
 from prunebench.common.files import write_atomically
-from prunebench.common.records import VariantRecord
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.sections import CoreClass
 from prunebench.experiment.figures import measured_from
 from prunebench.experiment.soak import soak_of

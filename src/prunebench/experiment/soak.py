@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prunebench.common.records import VariantRecord
 from prunebench.common.statistics import FEWEST_ROUNDS
+from prunebench.common.variant_record import VariantRecord
 from prunebench.experiment.figures import measured_from
 from prunebench.measuring.latency.records import LatencyResult, Sample
 from prunebench.measuring.latency.samples import read_samples

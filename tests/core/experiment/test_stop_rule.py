@@ -15,11 +15,10 @@ from prunebench.common.records import (
     FileRef,
     Grounds,
     Interval,
-    Judgement,
     Structure,
     TrainingSummary,
-    VariantRecord,
 )
+from prunebench.common.variant_record import Judgement, VariantRecord
 from prunebench.config.loading import Config
 from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.plan import plan_variants

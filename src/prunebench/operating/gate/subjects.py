@@ -9,8 +9,9 @@ from typing import NamedTuple
 from sqlalchemy import select
 
 from prunebench.common.errors import InputError
-from prunebench.common.records import FileRef, VariantRecord
+from prunebench.common.records import FileRef
 from prunebench.common.statistics import Location
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.sections import LatencyConfig
 from prunebench.experiment.inputs import Experiment, read_experiment
 from prunebench.measuring.host.fingerprint import fingerprint

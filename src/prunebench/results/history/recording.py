@@ -12,7 +12,8 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from prunebench.common.records import Record, VariantRecord
+from prunebench.common.records import Record
+from prunebench.common.variant_record import VariantRecord
 from prunebench.measuring.latency.records import LatencyResult, Sample
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.results.history.store import SQLITE, Store
