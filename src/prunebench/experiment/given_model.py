@@ -49,6 +49,9 @@ def look_at_model(config: Config, block: Block | None) -> Given:
 
 def given_request(config: Config, block: Block | None) -> GivenRequest:
     """What is asked of the model before anything is made of it."""
+    asked = config.retrain
+    if _is_unknown(config):
+        asked = asked.model_copy(update={"device": "cpu", "precision": "auto", "batch": 16})
     height, width = config.image.hw
     return GivenRequest(
         model=str(Path(config.model).expanduser()),
@@ -58,9 +61,9 @@ def given_request(config: Config, block: Block | None) -> GivenRequest:
         round_to=round_to_of(config.prune, block),
         ignore=config.prune.ignore,
         recipe=config.retrain.recipe,
-        device=config.retrain.device,
-        precision=config.retrain.precision,
-        batch=config.retrain.batch,
+        device=asked.device,
+        precision=asked.precision,
+        batch=asked.batch,
         devices=_elsewhere.get(),
         trained_at=config.retrain.imgsz,
         activation=None if (act := config.retrain.activation) == "keep" else act,
@@ -78,13 +81,17 @@ def plan_notes(
     """A sentence each on what a reader of the plan has to know."""
     m = Messages()
     workers = workers_of(config, given.device)
-    trained = m(
-        "training.plan",
-        device=given.device.words,
-        precision=given.device.precision,
-        batch=given.batch,
-        workers=workers,
-        cache=config.retrain.cache,
+    trained = (
+        m("training.plan_elsewhere", address=config.address)
+        if _is_unknown(config)
+        else m(
+            "training.plan",
+            device=given.device.words,
+            precision=given.device.precision,
+            batch=given.batch,
+            workers=workers,
+            cache=config.retrain.cache,
+        )
     )
     classes = class_notes(config, given.info)
     blocks = () if block is None else (tell_block(block, m),)
@@ -95,6 +102,11 @@ def plan_notes(
     if checkpoint_named(config.model, "model") is None:
         return notes
     return (tell_model(config.model, given.audit, m), *notes)
+
+
+def _is_unknown(config: Config) -> bool:
+    """Whether trainings run on a cluster that was not asked what it has: `plan` asks nobody."""
+    return config.address is not None and _elsewhere.get() is None
 
 
 def workers_of(config: Config, device: Device) -> int:
