@@ -32,14 +32,16 @@ from rich.console import Console
 from rich.table import Table
 
 from prunebench.common.errors import InputError, StepError
-from prunebench.common.records import Interval, VariantRecord
+from prunebench.common.records import Interval
 from prunebench.common.statistics import interval
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import Config, parse_config
 from prunebench.config.sections import LatencyConfig
 from prunebench.experiment.alternatives import quantize_variant
+from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.make import evaluate_variant, export_variant, make_variant
 from prunebench.experiment.plan import plan_variants
-from prunebench.experiment.prepare import Experiment, prepare
+from prunebench.experiment.prepare import prepare
 from prunebench.measuring.latency.intervals import ratio_interval
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.samples import read_samples

@@ -23,12 +23,13 @@ from kit import host_line, size
 from rich.console import Console
 from rich.table import Table
 
-from prunebench.common.records import VariantRecord
 from prunebench.common.sole_user import sole_user
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import Config, load_config
 from prunebench.experiment.alternatives import quantize_variant
+from prunebench.experiment.inputs import Experiment, output_folder
 from prunebench.experiment.make import evaluate_variant, export_variant, make_variant
-from prunebench.experiment.prepare import Experiment, output_folder, prepare
+from prunebench.experiment.prepare import prepare
 from prunebench.measuring.latency.intervals import ratio_interval
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.samples import read_samples

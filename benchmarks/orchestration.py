@@ -28,10 +28,10 @@ from rich.console import Console
 import flows.run_experiment
 import tasks.variants
 from flows.temporary_server import prefect_server
-from prunebench.common.records import VariantRecord
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import Config, load_config
+from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.plan import PlannedVariant
-from prunebench.experiment.prepare import Experiment
 from prunebench.measuring.latency import together
 from prunebench.results.outcome import RunRanking
 from prunebench.steps import child

@@ -36,13 +36,15 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from prunebench.common.records import Interval, VariantRecord
+from prunebench.common.records import Interval
 from prunebench.common.sole_user import sole_user
 from prunebench.common.statistics import Array, interval, locate, log_ratios
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import Config, load_config
+from prunebench.experiment.inputs import Experiment, output_folder
 from prunebench.experiment.make import evaluate_variant, export_variant, make_variant
 from prunebench.experiment.plan import plan_variants
-from prunebench.experiment.prepare import Experiment, output_folder, prepare
+from prunebench.experiment.prepare import prepare
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians

@@ -137,11 +137,12 @@ def _estimate(config: Config, *, quiet: bool, as_json: bool) -> None:
     """Check the inputs, try how fast this host is, and print the plan with its time."""
     from prunebench.cli.views.plan import estimate_view, plan_view
     from prunebench.experiment.dry_run import dry_run
+    from prunebench.experiment.given_model import trained_on
     from prunebench.experiment.prepare import check
 
     with shown_progress(stderr_console(), quiet=quiet):
-        check_other_hosts(config)
-        checked = check(config)
+        with trained_on(check_other_hosts(config)):
+            checked = check(config)
         found = dry_run(checked)
     plain = found.model_dump(mode="json") | {"low_s": found.low_s, "high_s": found.high_s}
     show(plain, plan_view(config, checked.variants), estimate_view(found), as_json=as_json)

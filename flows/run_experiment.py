@@ -10,11 +10,13 @@ from prefect.states import Completed, State
 
 from flows.run_log import log_ranking, progress_logged
 from flows.running import check_other_hosts
-from prunebench.common.records import Failure, VariantRecord
 from prunebench.common.sole_user import sole_user
+from prunebench.common.variant_record import Failure, VariantRecord
 from prunebench.config.loading import Config
+from prunebench.experiment.given_model import trained_on
+from prunebench.experiment.inputs import output_folder
 from prunebench.experiment.plan import PlannedVariant
-from prunebench.experiment.prepare import output_folder, trained_on, was_checked
+from prunebench.experiment.prepare import was_checked
 from prunebench.steps.child import ending_children
 from prunebench.steps.events import stage
 from tasks.crashed_runs import settle_last_run

@@ -42,7 +42,7 @@ def check_other_hosts(config: Config) -> Devices | None:
 
     Returns what its trainings run on there, ``None`` where they run on this host.
     """
-    from prunebench.experiment.prepare import output_folder
+    from prunebench.experiment.inputs import output_folder
     from prunebench.operating.destinations import check_destinations
 
     check_destinations(config.store, config.mlflow, output_folder(config))
@@ -59,7 +59,8 @@ def run_shown(config: Config, console: Console, *, quiet: bool) -> Any:
     """Check the inputs, run the flow with its progress shown, and return its state."""
     with shown_progress(console, quiet=quiet) as clock:
         stage("checking the model, the data and the output folder")
-        from prunebench.experiment.prepare import check, checked_already, trained_on
+        from prunebench.experiment.given_model import trained_on
+        from prunebench.experiment.prepare import check, checked_already
 
         with trained_on(check_other_hosts(config)):
             checked = check(config)

@@ -25,7 +25,7 @@ from prefect.settings import PREFECT_API_URL
 from prunebench.common.errors import ConfigError, PrunebenchError, StepError
 from prunebench.common.records import Record
 from prunebench.config.loading import Config
-from prunebench.experiment.prepare import Experiment
+from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.requirements import check_engine
 from prunebench.experiment.run_step import steps_run
 from prunebench.measuring.host.lock import working_on_host

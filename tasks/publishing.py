@@ -10,8 +10,8 @@ from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from prunebench.common.records import VariantRecord
 from prunebench.common.text import compact, slug
+from prunebench.common.variant_record import VariantRecord
 from prunebench.results.history.compare import RunComparison, change_sentence
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_judgement, tell_variant

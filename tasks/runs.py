@@ -7,13 +7,14 @@ from pathlib import Path
 
 from prefect import task
 
-from prunebench.common.records import VariantRecord
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import Config
 from prunebench.config.mlflow import MlflowConfig
 from prunebench.config.sections import CoreClass
 from prunebench.experiment.diagnose import diagnose_variants
+from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.measure_and_rank import measure_latency, rank_on_cores, rank_run
-from prunebench.experiment.prepare import Experiment, prepare
+from prunebench.experiment.prepare import prepare
 from prunebench.measuring.latency.records import LatencyResult
 from prunebench.operating.mlflow import Logged, log_to_mlflow
 from prunebench.operating.rebenchmark import compare_recorded, open_rebenchmark

@@ -11,11 +11,11 @@ import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
 
-from prunebench.common.records import VariantRecord
+from prunebench.common.variant_record import VariantRecord
 from prunebench.experiment.alternatives import quantize_variant
+from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.make import evaluate_variant, export_variant, make_variant
 from prunebench.experiment.plan import PlannedVariant
-from prunebench.experiment.prepare import Experiment
 from prunebench.experiment.prune import needs_measuring
 from prunebench.experiment.shipping import ship_variant
 from prunebench.experiment.stop_rule import judge_control, judge_round

@@ -22,7 +22,7 @@ from flows.run_experiment import run_experiment
 from prunebench.common.errors import ConfigError, StepError
 from prunebench.config.loading import Config, parse_config
 from prunebench.config.strategy_settings import PreservingSettings
-from prunebench.experiment.prepare import Experiment, read_experiment
+from prunebench.experiment.inputs import Experiment, read_experiment
 from prunebench.experiment.run_step import checkpoint_of, training_request
 from prunebench.operating.store.datasets import ArchivedDataset, archive_dataset
 from prunebench.operating.store.remote_steps import pack

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flows.run_experiment import run_experiment
-from prunebench.common.records import VariantRecord
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import parse_config
 from prunebench.results.outcome import read_latency, read_outcome
 from prunebench.results.ranking.doubts import Letterbox, LetterboxCosts

@@ -13,7 +13,8 @@ from prunebench.common.errors import DatasetError
 from prunebench.config.loading import parse_config
 from prunebench.data.dataset import images_of
 from prunebench.data.labels import labels_of
-from prunebench.experiment.prepare import check, read_experiment
+from prunebench.experiment.inputs import read_experiment
+from prunebench.experiment.prepare import check
 from prunebench.measuring.map_bootstrap import load_detections
 from prunebench.results.run_folder import read_variants
 from prunebench.variants.checkpoint import inspect_checkpoint

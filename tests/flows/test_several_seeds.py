@@ -13,7 +13,7 @@ from prefect.states import Completed, Failed, Pending
 
 from flows.run_experiment import _collected, run_experiment
 from prunebench.common.errors import StepError
-from prunebench.common.records import Failure, VariantRecord
+from prunebench.common.variant_record import Failure, VariantRecord
 from prunebench.config.loading import parse_config
 from prunebench.experiment.plan import PlannedVariant
 from prunebench.results.outcome import RunRanking, read_latency, read_outcome

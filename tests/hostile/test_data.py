@@ -17,7 +17,7 @@ from PIL import Image
 from flows import cli
 from prunebench.data.dataset import SPLITS, images_of
 from prunebench.data.scenes import generate_scenes
-from prunebench.experiment.prepare import read_experiment
+from prunebench.experiment.inputs import read_experiment
 from prunebench.results.run_folder import read_variants
 from tests.conftest import tiny_values
 

@@ -16,7 +16,8 @@ from pruning_kit import HW, NAMES, parameters, prune_uniformly, tiny_network
 from ultralytics import YOLO
 
 from prunebench.common.errors import CheckpointError, DatasetError, ParityError
-from prunebench.common.records import Exported, VariantRecord
+from prunebench.common.records import Exported
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.inference import OnnxNetwork
 from prunebench.measuring.session import SessionSettings

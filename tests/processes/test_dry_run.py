@@ -8,7 +8,36 @@ from pathlib import Path
 import pytest
 
 from flows.cli import app
+from prunebench.experiment.speed_trial import Request, run
+from prunebench.steps.events import to_parent
+from prunebench.variants.devices import Devices, GpuCard
 from tests.conftest import tiny_values
+
+
+def test_this_hosts_device_is_not_tried_where_a_cluster_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = GpuCard(name="H200", memory=140 * 2**30, bfloat16=True, uuid="there")
+    monkeypatch.setattr("flows.cli.check_other_hosts", lambda _: Devices(cards=(card,)))
+
+    def tried(step: str, request: Request, folder: Path, **_: object) -> object:
+        assert (step, request.device, request.layers) == ("pace", None, True)
+        return run(request, folder, to_parent).model_dump(mode="json")
+
+    monkeypatch.setattr("prunebench.experiment.dry_run.run_child", tried)
+    for name in ("importance.training_losses", "sensitivity.loss_of"):
+        monkeypatch.setattr(f"prunebench.variants.pruning.{name}", None)
+    cluster = {"engine": "dask", "address": "tcp://gpu:8786", "store": "s3://bucket/runs"}
+    prune = {"target": "1.5x", "bn_batches": 1, "allocation": "latency-aware"}
+    values = tiny_values(tmp_path / "out", prune=prune, **cluster)
+    file = tmp_path / "config.yaml"
+    file.write_text(json.dumps(values))
+    app(["run", "--config", str(file), "--dry-run"], standalone_mode=False)
+    said = capsys.readouterr()
+    assert "Trainings run on H200 in bfloat16" in said.err
+    assert "s an epoch" not in said.out
+    assert "measuring what each layer costs and matters" in said.out
+    assert "run on the Dask cluster at tcp://gpu:8786. How long it trains" in said.out
 
 
 def test_a_dry_run_estimates_and_makes_nothing(

@@ -19,8 +19,8 @@ from prunebench import cli
 from prunebench.common.errors import InputError
 from prunebench.common.records import FileRef
 from prunebench.config.loading import Config, parse_config
+from prunebench.experiment.inputs import EXPERIMENT_FILE, read_experiment
 from prunebench.experiment.measure_and_rank import measure_latency, rank_run
-from prunebench.experiment.prepare import EXPERIMENT_FILE, read_experiment
 from prunebench.operating.gate.decision import GateLimits
 from prunebench.operating.gate.run import GateReport, run_gate
 from prunebench.results.history.recording import record_run

@@ -12,7 +12,7 @@ from ultralytics.nn.tasks import yaml_model_load
 from ultralytics.utils import YAML
 
 from prunebench.common.errors import ConfigError, DatasetError
-from prunebench.common.records import VariantRecord
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import Config, parse_config
 from prunebench.data.scenes import SCENE_NAMES
 from prunebench.experiment.make import evaluate_variant, export_variant, make_variant

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prunebench.common.records import VariantRecord
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import parse_config
 from prunebench.experiment.make import make_variant
 from prunebench.experiment.plan import plan_variants

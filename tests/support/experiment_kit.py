@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.config.loading import Config
+from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.plan import plan_variants
-from prunebench.experiment.prepare import Experiment
 from prunebench.results.run_folder import read_run_config
 
 

@@ -24,10 +24,10 @@ import tasks.runs
 import tasks.variants
 from flows.run_experiment import run_experiment
 from prunebench.common.files import write_atomically
-from prunebench.common.records import VariantRecord
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import Config
+from prunebench.experiment.inputs import EXPERIMENT_FILE, Experiment
 from prunebench.experiment.plan import PlannedVariant
-from prunebench.experiment.prepare import EXPERIMENT_FILE, Experiment
 from prunebench.measuring.host.lock import host_lock
 from prunebench.measuring.latency.records import LatencyResult
 from prunebench.results.diagnoses import Diagnoses

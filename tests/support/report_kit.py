@@ -19,7 +19,6 @@ from prunebench.common.records import (
     Accuracy,
     Audit,
     Exported,
-    Failure,
     FileRef,
     Grounds,
     LeftAlone,
@@ -28,9 +27,9 @@ from prunebench.common.records import (
     Quantization,
     Structure,
     TrainingSummary,
-    VariantRecord,
     Verdict,
 )
+from prunebench.common.variant_record import Failure, VariantRecord
 from prunebench.config.loading import Config
 from prunebench.config.sections import LatencyConfig
 from prunebench.experiment.measure_and_rank import rank_run

@@ -9,7 +9,7 @@ from experiment_kit import experiment_of
 from report_kit import IMAGES, MIXED, make_run
 
 from prunebench.common.records import FileRef
-from prunebench.experiment.prepare import EXPERIMENT_FILE
+from prunebench.experiment.inputs import EXPERIMENT_FILE
 from prunebench.measuring.profile import Diagnosis, NetworkProfile
 from prunebench.results.devices import Device, Devices
 from prunebench.results.diagnoses import DIAGNOSES_FILE, Diagnoses

@@ -26,8 +26,8 @@ def plan(
 ) -> None:
     """Resolve the configuration and list the variants and their steps; run nothing."""
     from prunebench.cli.views.plan import plan_view
+    from prunebench.experiment.given_model import given_request, plan_notes
     from prunebench.experiment.plan import checkpoint_named, plan_variants
-    from prunebench.experiment.prepare import given_request, plan_notes
     from prunebench.experiment.requirements import require_checkpoint
     from prunebench.variants.given import open_given
     from prunebench.variants.pruning.alignment import block_for

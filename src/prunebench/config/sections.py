@@ -185,7 +185,11 @@ class RetrainConfig(Section):
         100, ge=0, le=MOST_EPOCHS, description="Epochs without gain that end a round early."
     )
     max_minutes: float | None = Field(
-        None, gt=0, le=1e5, description="Longest wall time of one training, in minutes."
+        None,
+        gt=0,
+        le=1e5,
+        description="Longest wall time of one training, in minutes; on several GPUs it ends with "
+        "the epoch in which they are over.",
     )
     stop_when: Literal["no_gain", "never"] = Field(
         "never",

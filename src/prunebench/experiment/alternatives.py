@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from prunebench.common.errors import StepError
 from prunebench.common.files import place
-from prunebench.common.records import (
-    FileRef,
-    Quantization,
-    StockBudget,
-    Structure,
-    TrainingSummary,
-    VariantRecord,
-    sha256_of,
-)
+from prunebench.common.records import FileRef, Quantization, Structure, TrainingSummary, sha256_of
+from prunebench.common.variant_record import StockBudget, VariantRecord
 from prunebench.config.sections import QuantizeConfig
 from prunebench.data.dataset import images_of
 from prunebench.experiment.controls import smaller_network
+from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.plan import PlannedVariant
-from prunebench.experiment.prepare import Experiment
 from prunebench.experiment.run_step import (
     checkpoint_of,
     keep,

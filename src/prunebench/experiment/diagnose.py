@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from prunebench.common.errors import PrunebenchError
 from prunebench.common.files import write_atomically
-from prunebench.common.records import VariantRecord
+from prunebench.common.variant_record import VariantRecord
 from prunebench.measuring.host.block import Numbers, measure_block
 from prunebench.measuring.host.lock import host_lock
 from prunebench.measuring.latency.records import LatencyResult
@@ -20,7 +20,7 @@ from prunebench.steps.child import run_child
 from prunebench.steps.events import Emit, Waiting, stage
 
 if TYPE_CHECKING:
-    from prunebench.experiment.prepare import Experiment
+    from prunebench.experiment.inputs import Experiment
 
 
 def diagnose_variants(

@@ -8,14 +8,17 @@ from pathlib import Path
 from prunebench.common.cores import usable_cores
 from prunebench.data.dataset import images_of
 from prunebench.experiment.duration import Estimate, estimate
-from prunebench.experiment.prepare import Checked
+from prunebench.experiment.inputs import Checked
 from prunebench.experiment.speed_trial import Pace, Request
 from prunebench.steps.child import run_child
 from prunebench.steps.events import announce
 
 
 def dry_run(inputs: Checked) -> Estimate:
-    """Train on a few batches, and estimate the time; StepError where that short try failed."""
+    """Train on a few batches, and estimate the time; StepError where that short try failed.
+
+    What a cluster trains is neither tried nor estimated.
+    """
     config = inputs.config
     train, validation = images_of(inputs.dataset, "train"), images_of(inputs.dataset, "val")
     request = Request(
@@ -24,7 +27,7 @@ def dry_run(inputs: Checked) -> Estimate:
         images=tuple(str(image) for image in train[:48]),
         imgsz=config.retrain.imgsz,
         hw=config.image.hw,
-        device=inputs.device,
+        device=None if config.address else inputs.device,
         layers=config.prune.allocation == "latency-aware",
         ignore=config.prune.ignore,
     )

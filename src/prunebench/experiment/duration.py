@@ -38,11 +38,14 @@ class Part(Record):
 class Estimate(Record):
     """How long a run takes if no finished step can be taken over.
 
-    ``quantizes``: leaving layers of an INT8 file in float takes time that is not in it.
+    Time that is not in it: ``quantizes``, leaving layers of an INT8 file in float; ``cluster``,
+    training at that address; ``devices``, measuring on these hosts too.
     """
 
     parts: tuple[Part, ...]
     quantizes: bool
+    cluster: str | None = None
+    devices: tuple[str, ...] = ()
 
     @property
     def low_s(self) -> float:
@@ -133,8 +136,10 @@ def estimate(
     """How long a run takes, with ``images`` for training, for validation and for evaluation."""
     work = workload(config, plan)
     train, validate, evaluate = images
-    epoch_s = train * pace.train_s + validate * pace.validate_s
-    training = sum(START_S + count * epoch_s for count in work.epochs.values())
+    epoch_s = training = 0.0
+    if pace.train_s is not None:
+        epoch_s = train * pace.train_s + validate * pace.validate_s
+        training = sum(START_S + count * epoch_s for count in work.epochs.values())
     one_by_one = training / max(1, config.retrain.parallel_trainings)
     # A letterbox of its own takes as many times as long as it has pixels.
     deployed = config.image.hw
@@ -161,6 +166,8 @@ def estimate(
     return Estimate(
         parts=tuple(Part(title=title, low_s=low, high_s=high) for title, low, high in parts),
         quantizes=quantizes,
+        cluster=config.address,
+        devices=config.devices,
     )
 
 

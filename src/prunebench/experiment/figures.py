@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from prunebench.common.errors import StepError
-from prunebench.common.records import Accuracy, Overlap, Structure, VariantRecord
+from prunebench.common.records import Accuracy, Overlap, Structure
 from prunebench.common.statistics import Location, of_draws, over_trainings
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import Config
-from prunebench.experiment.prepare import Experiment
+from prunebench.experiment.inputs import Experiment
 from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import cpu_rounds, round_medians

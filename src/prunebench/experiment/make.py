@@ -10,17 +10,15 @@ from prunebench.common.records import (
     Accuracy,
     Exported,
     FileRef,
-    Judgement,
     LeftAlone,
-    Reached,
     Structure,
     TrainingSummary,
-    VariantRecord,
     sha256_of,
 )
+from prunebench.common.variant_record import Judgement, Reached, VariantRecord
 from prunebench.experiment.alternatives import at_letterbox, smaller_stock
+from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.plan import PlannedVariant
-from prunebench.experiment.prepare import Experiment
 from prunebench.experiment.prune import preserving_settings, prune
 from prunebench.experiment.run_step import (
     checkpoint_of,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from prunebench.common.errors import StepError
 from prunebench.common.files import write_atomically
-from prunebench.common.records import VariantRecord
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.sections import CoreClass
 from prunebench.experiment.figures import measured_from
 from prunebench.experiment.soak import soak_of
@@ -29,7 +29,7 @@ from prunebench.results.run_folder import LATENCY_FOLDER, RANKING_FILE, save_var
 from prunebench.steps.events import Emit
 
 if TYPE_CHECKING:
-    from prunebench.experiment.prepare import Experiment
+    from prunebench.experiment.inputs import Experiment
 
 
 def measure_latency(

@@ -1,173 +1,39 @@
-"""An experiment: a configuration whose inputs were found, checked and digested before work."""
+"""A configuration checked once, before any work: what is asked, the model, the data, the output."""
 
 from __future__ import annotations
 
 import contextlib
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 
-from pydantic import PrivateAttr, ValidationError
-
-from prunebench.common.cores import usable_cores
-from prunebench.common.errors import (
-    ConfigError,
-    DatasetError,
-    EnvironmentMismatch,
-    InputError,
-)
+from prunebench.common.errors import ConfigError
 from prunebench.common.files import check_output_folder, write_atomically
-from prunebench.common.records import Audit, Record, Structure, sha256_of
+from prunebench.common.records import sha256_of
 from prunebench.common.versions import check_versions
 from prunebench.config.loading import Config
-from prunebench.config.strategy_settings import TrainingSettings
 from prunebench.data.check import check_dataset, evaluation_split, flawed_sentence, leave_out
-from prunebench.data.dataset import (
-    Dataset,
-    Split,
-    dataset_digest,
-    images_of,
-    read_dataset,
-    resolve_dataset,
-)
+from prunebench.data.dataset import Split, dataset_digest, images_of, resolve_dataset
 from prunebench.data.file_memo import remembering
 from prunebench.data.single_class import as_one_class
 from prunebench.experiment.controls import smaller_network
-from prunebench.experiment.plan import (
-    ONE_CLASS,
-    PlannedVariant,
-    checkpoint_named,
-    class_notes,
-    plan_variants,
-    size_notes,
+from prunebench.experiment.given_model import look_at_model, plan_notes
+from prunebench.experiment.inputs import EXPERIMENT_FILE, Checked, Experiment, output_folder
+from prunebench.experiment.plan import ONE_CLASS, checkpoint_named, plan_variants
+from prunebench.experiment.requirements import (
+    check_engine,
+    check_int8_targets,
+    check_single_cls,
+    require_checkpoint,
+    require_loggers,
 )
-from prunebench.experiment.requirements import check_engine, require_checkpoint, require_loggers
-from prunebench.measuring.host.block import Block
 from prunebench.measuring.host.fingerprint import cpu_flags, cpus_of, int8_obstacle
 from prunebench.results.history.store import Store, default_url
-from prunebench.results.messages.catalogue import Messages
-from prunebench.results.messages.observations import tell_block, tell_model
-from prunebench.results.run_folder import DATA_FOLDER, STEPS_FOLDER, open_run, read_run_config
-from prunebench.steps.child import run_child
+from prunebench.results.run_folder import DATA_FOLDER, open_run
 from prunebench.steps.events import stage
-from prunebench.variants.checkpoint import CheckpointInfo
-from prunebench.variants.devices import Device, Devices
-from prunebench.variants.given import Given
-from prunebench.variants.given import Request as GivenRequest
-from prunebench.variants.pruning.alignment import block_for, round_to_of
+from prunebench.variants.pruning.alignment import block_for
 
-EXPERIMENT_FILE = "experiment.json"
-
-
-class Checked(Record):
-    """A configuration whose inputs were found, checked and digested, with the variants it plans.
-
-    Attributes:
-        variants: Each after its parent.
-        out: Absolute path of the output folder, as the other paths.
-        checkpoint: The given checkpoint, ``None`` where a baseline is trained, and so its digest
-            and its audit.
-        data_digest: Digest of the dataset's images and labels.
-        class_names: Class index to name.
-        recipe: Arguments that every retraining is given, its strategy's settings over them.
-        device: What trainings run on, and multiply in.
-        auto_batch: Images per batch of every retraining, where the device decides.
-        block: What widths are multiples of, ``None`` where the configuration says it.
-        split: Split the accuracy images come from, ``images`` in order.
-    """
-
-    config: Config
-    variants: tuple[PlannedVariant, ...]
-    out: str
-    checkpoint: str | None
-    checkpoint_sha256: str | None
-    audit: Audit | None
-    data_yaml: str
-    data_digest: str
-    class_names: dict[int, str]
-    recipe: dict[str, Any]
-    device: Device = Device()
-    auto_batch: int = 16
-    block: Block | None = None
-    split: str
-    images: tuple[str, ...]
-    _dataset: Dataset | None = PrivateAttr(default=None)
-
-    @property
-    def structure(self) -> Structure | None:
-        """Structure of the given checkpoint."""
-        return None if self.audit is None else self.audit.structure
-
-    @property
-    def batch(self) -> int:
-        """Images per batch of every retraining."""
-        asked = self.config.retrain.batch
-        return self.auto_batch if asked == "auto" else asked
-
-    @property
-    def dataset(self) -> Dataset:
-        """The dataset; its images are listed once per process, not once per reader."""
-        if self._dataset is None:
-            self._dataset = read_dataset(Path(self.data_yaml))
-        return self._dataset
-
-
-class Experiment(Checked):
-    """A checked configuration with the absolute path of the run's folder, below ``out``."""
-
-    folder: str
-
-    @property
-    def run_folder(self) -> Path:
-        """The run's folder."""
-        return Path(self.folder)
-
-    @property
-    def steps_root(self) -> Path:
-        """Folder of the cached steps, shared by every run of the output folder."""
-        return Path(self.out) / STEPS_FOLDER
-
-    @property
-    def history_url(self) -> str:
-        """URL of the history store the run is recorded in."""
-        return self.config.history or default_url(Path(self.out))
-
-    @property
-    def latency_images(self) -> list[Path]:
-        """The images that latency is measured on; InputError where one is gone."""
-        images = [Path(image) for image in self.images[: self.config.latency.images]]
-        for image in images:
-            if not image.is_file():
-                what = "an image that latency is measured on is gone"
-                raise InputError(what, where=image, fix="put it back, or run again")
-        return images
-
-    @property
-    def threads(self) -> int:
-        """Threads of a step that has the host's cores to itself."""
-        return self.config.retrain.threads or usable_cores()
-
-    @property
-    def retraining_threads(self) -> int:
-        """Threads of a retraining: its share where several run at once."""
-        share = usable_cores() // self.config.retrain.parallel_trainings
-        return self.config.retrain.threads or max(1, share)
-
-
-_elsewhere: ContextVar[Devices | None] = ContextVar("trained_elsewhere", default=None)
 _checked: ContextVar[Checked | None] = ContextVar("checked", default=None)
-
-
-@contextlib.contextmanager
-def trained_on(devices: Devices | None) -> Iterator[None]:
-    """Let what is checked in the block train on another host's devices, ``None``: on this one's."""
-    token = _elsewhere.set(devices)
-    try:
-        yield
-    finally:
-        _elsewhere.reset(token)
 
 
 @contextlib.contextmanager
@@ -199,7 +65,7 @@ def check(config: Config) -> Checked:
     require_loggers(config.retrain.loggers)
     stage(f"reading {Path(config.model).name}")
     block = block_for(config.prune, config.latency)
-    given = Given.model_validate(_in_child("given", given_request(config, block)))
+    given = look_at_model(config, block)
     sha256 = None if checkpoint is None else sha256_of(checkpoint)
     structure = None if checkpoint is None else given.audit.structure
     variants = plan_variants(config, given.info.imgsz, given.info.stride)
@@ -219,7 +85,7 @@ def check(config: Config) -> Checked:
     stage(f"checking the images and labels of {config.data}")
     dataset = resolve_dataset(config.data, cache_dir=out / DATA_FOLDER)
     if checkpoint is not None:
-        _check_single_cls(given.info, dataset, config.single_cls)
+        check_single_cls(given.info, dataset, config.single_cls)
     names = None if structure is None else structure.names
     with remembering(dataset.yaml, out / DATA_FOLDER) as memo:
         needed: tuple[Split, ...] = ("train", "val")
@@ -282,107 +148,3 @@ def prepare(config: Config) -> Experiment:
     experiment._dataset = checked._dataset
     write_atomically(folder / EXPERIMENT_FILE, experiment.model_dump_json(indent=2))
     return experiment
-
-
-def output_folder(config: Config) -> Path:
-    """Absolute path of the output folder."""
-    return Path(config.out).expanduser().resolve()
-
-
-def read_experiment(folder: Path) -> Experiment:
-    """An earlier run's experiment; InputError where there is none, or of another version."""
-    read_run_config(folder)
-    path = folder / EXPERIMENT_FILE
-    try:
-        return Experiment.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise InputError(
-            "the experiment of this run cannot be read",
-            where=path,
-            fix="make a new run with this version",
-        ) from error
-
-
-def _in_child(step: str, request: Record) -> dict[str, Any]:
-    """Run a step in a child because it imports torch, and keep only its result."""
-    with tempfile.TemporaryDirectory() as folder:
-        return run_child(step, request, Path(folder), threads=usable_cores())
-
-
-def given_request(config: Config, block: Block | None) -> GivenRequest:
-    """What is asked of the model before anything is made of it."""
-    height, width = config.image.hw
-    return GivenRequest(
-        model=str(Path(config.model).expanduser()),
-        hw=config.image.hw,
-        sides={"image.height": height, "image.width": width, "retrain.imgsz": config.retrain.imgsz},
-        goals=config.prune.goals,
-        round_to=round_to_of(config.prune, block),
-        ignore=config.prune.ignore,
-        recipe=config.retrain.recipe,
-        device=config.retrain.device,
-        precision=config.retrain.precision,
-        batch=config.retrain.batch,
-        devices=_elsewhere.get(),
-        trained_at=config.retrain.imgsz,
-        activation=None if (act := config.retrain.activation) == "keep" else act,
-        args={
-            name: settings.args
-            for name, settings in config.retrain.strategies.items()
-            if isinstance(settings, TrainingSettings)
-        },
-    )
-
-
-def plan_notes(
-    config: Config, variants: Sequence[PlannedVariant], given: Given, block: Block | None
-) -> tuple[str, ...]:
-    """A sentence each on what a reader of the plan has to know."""
-    m = Messages()
-    workers = workers_of(config, given.device)
-    trained = m(
-        "training.plan",
-        device=given.device.words,
-        precision=given.device.precision,
-        batch=given.batch,
-        workers=workers,
-        cache=config.retrain.cache,
-    )
-    classes = class_notes(config, given.info)
-    blocks = () if block is None else (tell_block(block, m),)
-    seeds = next((variant.seeds for variant in variants if variant.seeds), ())
-    several = [m("seeds.plan", n=len(seeds), first=seeds[0], last=seeds[-1])] if seeds else []
-    sizes = size_notes(config, variants)
-    notes = (*given.recipe.notes, *classes, *sizes, trained, *blocks, *several)
-    if checkpoint_named(config.model, "model") is None:
-        return notes
-    return (tell_model(config.model, given.audit, m), *notes)
-
-
-def workers_of(config: Config, device: Device) -> int:
-    """Processes that load images for a training."""
-    asked = config.retrain.workers
-    return device.workers if asked == "auto" else asked
-
-
-def _check_single_cls(info: CheckpointInfo, dataset: Dataset, single_cls: bool) -> None:
-    """Refuse, with a DatasetError, several classes where training made one of them."""
-    if info.single_cls and not single_cls and len(dataset.names) > len(info.names):
-        raise DatasetError(
-            f"the checkpoint was trained with single_cls, every object as one class "
-            f"({info.names[0]!r}), and the dataset has {len(dataset.names)}",
-            where=dataset.yaml,
-            fix="set single_cls to true in the configuration",
-        )
-
-
-def check_int8_targets(config: Config) -> None:
-    """Refuse, with an EnvironmentMismatch, an INT8 file's target where INT8 is known not to pay."""
-    flags = cpu_flags()
-    obstacle = int8_obstacle(flags) if flags else None
-    for goal in config.prune.goals:
-        if goal.int8 and obstacle is not None:
-            raise EnvironmentMismatch(
-                f"the target {goal.label} is that of an INT8 file. {obstacle}",
-                fix="give a target of the float file, or run where it does",
-            )

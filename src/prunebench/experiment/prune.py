@@ -14,8 +14,8 @@ from prunebench.config.strategy_settings import (
     StrategySettings,
     TrainingSettings,
 )
+from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.plan import PlannedVariant
-from prunebench.experiment.prepare import Experiment
 from prunebench.experiment.run_step import training_request
 from prunebench.measuring.host.fingerprint import fingerprint
 from prunebench.measuring.session import SessionSettings

@@ -1,4 +1,4 @@
-"""What has to be there before anything is read: files and packages that a configuration names."""
+"""What a configuration asks of this host, the model and the data that may not be so."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from prunebench.common.errors import CheckpointError, ConfigError, EnvironmentMismatch
+from prunebench.common.errors import CheckpointError, ConfigError, DatasetError, EnvironmentMismatch
 from prunebench.config.loading import Config
+from prunebench.data.dataset import Dataset
+from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
+from prunebench.variants.checkpoint import CheckpointInfo
 
 
 def require_loggers(loggers: Sequence[str]) -> None:
@@ -35,4 +38,27 @@ def check_engine(config: Config) -> None:
         raise EnvironmentMismatch(
             "engine is dask, and prefect-dask is not installed",
             fix="install it with: pip install 'prunebench[dask]'",
+        )
+
+
+def check_int8_targets(config: Config) -> None:
+    """Refuse, with an EnvironmentMismatch, an INT8 file's target where INT8 is known not to pay."""
+    flags = cpu_flags()
+    obstacle = int8_obstacle(flags) if flags else None
+    for goal in config.prune.goals:
+        if goal.int8 and obstacle is not None:
+            raise EnvironmentMismatch(
+                f"the target {goal.label} is that of an INT8 file. {obstacle}",
+                fix="give a target of the float file, or run where it does",
+            )
+
+
+def check_single_cls(info: CheckpointInfo, dataset: Dataset, single_cls: bool) -> None:
+    """Refuse, with a DatasetError, several classes where training made one of them."""
+    if info.single_cls and not single_cls and len(dataset.names) > len(info.names):
+        raise DatasetError(
+            f"the checkpoint was trained with single_cls, every object as one class "
+            f"({info.names[0]!r}), and the dataset has {len(dataset.names)}",
+            where=dataset.yaml,
+            fix="set single_cls to true in the configuration",
         )

@@ -10,17 +10,12 @@ from typing import Any
 
 from prunebench.common.errors import StepError
 from prunebench.common.files import place
-from prunebench.common.records import (
-    FileRef,
-    Record,
-    Structure,
-    TrainingSummary,
-    VariantRecord,
-    sha256_of,
-)
+from prunebench.common.records import FileRef, Record, Structure, TrainingSummary, sha256_of
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.strategy_settings import StrategySettings
+from prunebench.experiment.given_model import workers_of
+from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.plan import PlannedVariant
-from prunebench.experiment.prepare import Experiment, workers_of
 from prunebench.results.run_folder import Seeded, folder_of, save_variant
 from prunebench.steps.cache import Elsewhere, StepRun, run_step
 from prunebench.steps.events import Emit, StepBegun

@@ -8,9 +8,10 @@ from statistics import fmean
 from typing import Any
 
 from prunebench.common.files import place
-from prunebench.common.records import FileRef, VariantRecord
+from prunebench.common.records import FileRef
+from prunebench.common.variant_record import VariantRecord
+from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.plan import PlannedVariant
-from prunebench.experiment.prepare import Experiment
 from prunebench.experiment.run_step import keep, variant_file
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.run_folder import save_variant

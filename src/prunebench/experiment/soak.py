@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prunebench.common.records import VariantRecord
 from prunebench.common.statistics import FEWEST_ROUNDS
+from prunebench.common.variant_record import VariantRecord
 from prunebench.experiment.figures import measured_from
 from prunebench.measuring.latency.raw import SENTINEL, Sample
 from prunebench.measuring.latency.records import LatencyResult
@@ -19,7 +19,7 @@ from prunebench.results.run_folder import LATENCY_FOLDER
 from prunebench.results.soak import Moved, Part, Soak
 
 if TYPE_CHECKING:
-    from prunebench.experiment.prepare import Experiment
+    from prunebench.experiment.inputs import Experiment
 
 BEGINNING_S = 60.0
 

@@ -21,7 +21,7 @@ class Request(Record):
     """Input of the step; ``model`` and ``images`` are absolute paths (or Ultralytics' name).
 
     ``imgsz`` is the side trained at, ``hw`` (height, width) of the letterbox, in pixels,
-    ``device`` what a training runs on.
+    ``device`` what a training runs on, ``None`` where that is another host's.
     """
 
     model: str
@@ -29,7 +29,7 @@ class Request(Record):
     images: tuple[str, ...]
     imgsz: int
     hw: tuple[int, int]
-    device: Device = Device()
+    device: Device | None = Device()
     layers: bool = False
     ignore: tuple[str, ...] = ()
 
@@ -37,10 +37,11 @@ class Request(Record):
 class Pace(Record):
     """Seconds per image, read and used: in a training step, validating it, in the letterbox.
 
-    ``layers_s`` is measuring what every layer costs and matters, once; 0 where nobody asks.
+    ``layers_s`` is measuring what every layer costs and matters, once; 0 where nobody asks. What
+    another host does is not tried here: ``train_s`` is ``None``, and ``layers_s`` the costs alone.
     """
 
-    train_s: float
+    train_s: float | None
     validate_s: float
     infer_s: float
     layers_s: float = 0.0
@@ -51,31 +52,16 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pace:
     import torch
 
     from prunebench.measuring.inference import read_letterboxed
-    from prunebench.variants.pruning.batches import BATCH, batches_for
-    from prunebench.variants.pruning.importance import training_losses
+    from prunebench.variants.pruning.batches import BATCH
 
-    emit(Stage(what="trying how fast this host trains"))
+    does = "uses the network" if request.device is None else "trains"
+    emit(Stage(what=f"trying how fast this host {does}"))
     network = _network(request.model, request.classes)
     # Few images are gone through again and again.
     endless = itertools.cycle(map(Path, request.images))
     enough = list(itertools.islice(endless, BATCH * (MOST_TRIES + 1)))
     square = (request.imgsz, request.imgsz)
-    device, precision = torch.device(request.device.torch_name), request.device.precision
-    network.train().requires_grad_(True).to(device, memory_format=torch.channels_last)
-    batches = batches_for(network, enough, MOST_TRIES + 1, imgsz=square, seed=0)
-    started, trained = time.perf_counter(), 0
-    few_bits = precision != "float32"
-    with torch.autocast(device.type, getattr(torch, precision) if few_bits else None, few_bits):
-        for index, loss in enumerate(training_losses(network, batches)):
-            loss.backward()
-            float(loss)  # Waits for a GPU.
-            if index == 0:
-                started = time.perf_counter()
-                continue
-            trained += BATCH
-            if time.perf_counter() - started > ENOUGH_S:
-                break
-    train_s = (time.perf_counter() - started) / trained
+    train_s = None if request.device is None else _train_s(network, request.device, enough, square)
     network.eval().cpu()
 
     def seconds(imgsz: tuple[int, int]) -> float:
@@ -93,6 +79,31 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pace:
     return Pace(train_s=train_s, validate_s=validate_s, infer_s=infer_s, layers_s=layers_s)
 
 
+def _train_s(network: Any, on: Device, images: list[Path], square: tuple[int, int]) -> float:
+    """Seconds per image of a training step."""
+    import torch
+
+    from prunebench.variants.pruning.batches import BATCH, batches_for
+    from prunebench.variants.pruning.importance import training_losses
+
+    device, precision = torch.device(on.torch_name), on.precision
+    network.train().requires_grad_(True).to(device, memory_format=torch.channels_last)
+    batches = batches_for(network, images, MOST_TRIES + 1, imgsz=square, seed=0)
+    started, trained = time.perf_counter(), 0
+    few_bits = precision != "float32"
+    with torch.autocast(device.type, getattr(torch, precision) if few_bits else None, few_bits):
+        for index, loss in enumerate(training_losses(network, batches)):
+            loss.backward()
+            float(loss)  # Waits for a GPU.
+            if index == 0:
+                started = time.perf_counter()
+                continue
+            trained += BATCH
+            if time.perf_counter() - started > ENOUGH_S:
+                break
+    return (time.perf_counter() - started) / trained
+
+
 def _layers_s(network: Any, images: list[Path], request: Request, infer_s: float) -> float:
     """Seconds of the steps ``sensitivity`` and ``costs``, from one batch and one inference."""
     from prunebench.variants.pruning.batches import batches_for
@@ -101,6 +112,9 @@ def _layers_s(network: Any, images: list[Path], request: Request, infer_s: float
     from prunebench.variants.pruning.pruner import open_network
     from prunebench.variants.pruning.sensitivity import BATCHES, SHARES, loss_of
 
+    costs = GRID**2 * (RUNS + WARM_RUNS) * NARROWED * infer_s
+    if request.device is None:
+        return costs
     [batch] = batches_for(network, images, 1, imgsz=request.hw, seed=0)
     groups = bundles_of(open_network(network, ignore=request.ignore).graph.groups, None)
     loss_of(network, [batch])
@@ -108,7 +122,7 @@ def _layers_s(network: Any, images: list[Path], request: Request, infer_s: float
     loss_of(network, [batch])
     loss_s = time.perf_counter() - started
     curves = len(groups) * len(SHARES) * BATCHES * loss_s
-    return curves + GRID**2 * (RUNS + WARM_RUNS) * NARROWED * infer_s
+    return curves + costs
 
 
 def _network(model: str, classes: int) -> Any:

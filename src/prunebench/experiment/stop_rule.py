@@ -16,10 +16,11 @@ from typing import Literal
 import numpy as np
 
 from prunebench.common.errors import StepError
-from prunebench.common.records import Accuracy, Audit, Judgement, VariantRecord
+from prunebench.common.records import Accuracy, Audit
 from prunebench.common.statistics import of_draws, over_trainings
+from prunebench.common.variant_record import Judgement, VariantRecord
 from prunebench.experiment.figures import network_key
-from prunebench.experiment.prepare import Experiment
+from prunebench.experiment.inputs import Experiment
 from prunebench.measuring.map_bootstrap import Resamples, load_detections
 from prunebench.results.ranking.compare import FEWEST_IMAGES
 

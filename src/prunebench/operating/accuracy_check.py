@@ -8,8 +8,8 @@ from pathlib import Path
 from prunebench.common.errors import InputError
 from prunebench.common.records import Accuracy, Record
 from prunebench.data.dataset import dataset_digest, read_dataset
+from prunebench.experiment.inputs import read_experiment
 from prunebench.experiment.make import accuracy_request
-from prunebench.experiment.prepare import read_experiment
 from prunebench.operating.registry import Entry
 from prunebench.steps.child import run_child
 from prunebench.steps.events import Emit

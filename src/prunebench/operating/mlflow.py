@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunebench.common.errors import StepError
-from prunebench.common.records import Interval, Record, VariantRecord
+from prunebench.common.records import Interval, Record
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.mlflow import MlflowConfig, require_mlflow
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_judgement, tell_variant

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from prunebench.common.errors import InputError
 from prunebench.common.files import place, write_atomically
-from prunebench.common.records import Record, VariantRecord
-from prunebench.experiment.prepare import EXPERIMENT_FILE, Experiment, read_experiment
+from prunebench.common.records import Record
+from prunebench.common.variant_record import VariantRecord
+from prunebench.experiment.inputs import EXPERIMENT_FILE, Experiment, read_experiment
 from prunebench.measuring.map_bootstrap import Resamples, load_detections
 from prunebench.operating.registry import read_registry
 from prunebench.results.history.compare import RunComparison, compare_runs

@@ -15,7 +15,8 @@ from pydantic import Field, ValidationError
 
 from prunebench.common.errors import InputError
 from prunebench.common.files import write_atomically
-from prunebench.common.records import Record, VariantRecord
+from prunebench.common.records import Record
+from prunebench.common.variant_record import VariantRecord
 from prunebench.results.outcome import RunRanking, read_outcome
 from prunebench.results.run_folder import read_variant
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from prunebench.common.errors import InputError
-from prunebench.common.records import Record, VariantRecord
+from prunebench.common.records import Record
+from prunebench.common.variant_record import VariantRecord
 from prunebench.measuring.latency.raw import Noise, Sample
 from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.samples import read_samples

@@ -19,8 +19,9 @@ import yaml
 
 from prunebench.common.errors import InputError, PrunebenchError
 from prunebench.common.files import write_atomically
-from prunebench.common.records import Record, VariantRecord
+from prunebench.common.records import Record
 from prunebench.common.text import first_line
+from prunebench.common.variant_record import VariantRecord
 from prunebench.common.versions import version_of
 from prunebench.config.loading import Config, load_config
 from prunebench.steps.source_digest import LIBRARIES

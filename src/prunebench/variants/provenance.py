@@ -15,9 +15,9 @@ from prunebench.common.records import (
     Record,
     Rewriting,
     Structure,
-    VariantRecord,
     Verdict,
 )
+from prunebench.common.variant_record import VariantRecord
 
 if TYPE_CHECKING:
     import onnx

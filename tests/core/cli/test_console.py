@@ -29,8 +29,8 @@ from prunebench.cli.views.comparison import comparison_view
 from prunebench.common.errors import EXIT_DONE, EXIT_GATE, InputError
 from prunebench.config.loading import Config, parse_config
 from prunebench.experiment.duration import TimeLeft, workload
+from prunebench.experiment.given_model import given_request
 from prunebench.experiment.plan import plan_variants
-from prunebench.experiment.prepare import given_request
 from prunebench.results.history.compare import compare_runs
 from prunebench.results.history.recording import record_run
 from prunebench.results.history.store import Store

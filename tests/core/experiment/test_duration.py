@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import io
 
+import pytest
+from rich.console import Console
+
+from prunebench.cli.views.plan import estimate_view
 from prunebench.config.loading import Config
 from prunebench.experiment.duration import (
     AROUND_S,
@@ -120,6 +124,22 @@ def test_an_estimate_says_what_is_not_in_it() -> None:
     settings = config(prune={"target": "8 ms"}, quantize="int8")
     pace = Pace(train_s=0.1, validate_s=0.05, infer_s=0.01)
     assert estimate(settings, plan_variants(settings), pace, images=(1, 1, 1)).quantizes
+
+
+def test_what_other_hosts_do_is_named_and_not_in_the_sum() -> None:
+    cluster = {"engine": "dask", "address": "tcp://gpu:8786", "store": "s3://bucket/runs"}
+    here, there = config(), config(**cluster, devices=["orin", "pi"])
+    plan, images = plan_variants(here), (100, 20, 50)
+    tried = estimate(here, plan, Pace(train_s=9, validate_s=1, infer_s=0.01), images=images)
+    pace = Pace(train_s=None, validate_s=1, infer_s=0.01)
+    found = estimate(there, plan, pace, images=images)
+    assert [p for p in tried.parts if not p.title.startswith("training")] == [*found.parts]
+    assert (tried.cluster, found.cluster) == (None, "tcp://gpu:8786")
+    console = Console(width=100, file=io.StringIO())
+    console.print(estimate_view(found), estimate_view(tried))
+    said = " ".join(console.file.getvalue().split())
+    assert said.count("run on the Dask cluster at tcp://gpu:8786. How long it trains was not") == 1
+    assert said.count("Then orin and pi measure too, which is not in it.") == 1
 
 
 def test_an_estimate_counts_the_search_for_measured_targets() -> None:

@@ -14,7 +14,7 @@ from prunebench.common.errors import ConfigError, EnvironmentMismatch
 from prunebench.common.records import FileRef, Record
 from prunebench.config.loading import parse_config
 from prunebench.config.strategy_settings import SparseSettings
-from prunebench.experiment import prepare
+from prunebench.experiment import requirements
 from prunebench.experiment.plan import plan_variants
 from prunebench.experiment.prune import prune
 from prunebench.measuring.host.block import Block
@@ -122,14 +122,14 @@ def test_a_target_of_the_int8_file_is_refused_where_int8_does_not_pay(
 ) -> None:
     config = parse_config({"model": "best.pt", "prune": {"target": ["2x", "8 ms int8"]}})
     for flags, refused in (({"avx2"}, True), ({"avx2", "avx_vnni"}, False), (set(), False)):
-        monkeypatch.setattr(prepare, "cpu_flags", lambda flags=flags: frozenset(flags))
+        monkeypatch.setattr(requirements, "cpu_flags", lambda flags=flags: frozenset(flags))
         if refused:
             with pytest.raises(EnvironmentMismatch, match=r"int8-8ms .* CPU has no VNNI"):
-                prepare.check_int8_targets(config)
+                requirements.check_int8_targets(config)
         else:
-            prepare.check_int8_targets(config)
-    monkeypatch.setattr(prepare, "cpu_flags", lambda: frozenset({"avx2"}))
-    prepare.check_int8_targets(parse_config({"model": "best.pt", "prune": {"target": "2x"}}))
+            requirements.check_int8_targets(config)
+    monkeypatch.setattr(requirements, "cpu_flags", lambda: frozenset({"avx2"}))
+    requirements.check_int8_targets(parse_config({"model": "best.pt", "prune": {"target": "2x"}}))
 
 
 def test_the_plan_says_that_the_baseline_is_trained_before_it_is_pruned() -> None:

@@ -13,14 +13,8 @@ from rich.console import Console
 
 from prunebench.cli.views.plan import plan_view
 from prunebench.common.errors import ConfigError
-from prunebench.common.records import (
-    Accuracy,
-    Exported,
-    FileRef,
-    Judgement,
-    TrainingSummary,
-    VariantRecord,
-)
+from prunebench.common.records import Accuracy, Exported, FileRef, TrainingSummary
+from prunebench.common.variant_record import Judgement, VariantRecord
 from prunebench.config.loading import Config, parse_config
 from prunebench.experiment import make
 from prunebench.experiment.duration import parents_of, workload

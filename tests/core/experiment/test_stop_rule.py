@@ -15,14 +15,13 @@ from prunebench.common.records import (
     FileRef,
     Grounds,
     Interval,
-    Judgement,
     Structure,
     TrainingSummary,
-    VariantRecord,
 )
+from prunebench.common.variant_record import Judgement, VariantRecord
 from prunebench.config.loading import Config
+from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.plan import plan_variants
-from prunebench.experiment.prepare import Experiment
 from prunebench.experiment.stop_rule import judge_control, judge_round
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_judgement

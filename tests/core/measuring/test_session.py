@@ -16,13 +16,8 @@ import torch
 from experiment_kit import bare_experiment
 
 from prunebench.common.errors import StepError
-from prunebench.common.records import (
-    Exported,
-    FileRef,
-    Record,
-    VariantRecord,
-    sha256_of,
-)
+from prunebench.common.records import Exported, FileRef, Record, sha256_of
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import parse_config
 from prunebench.config.sections import LatencyConfig
 from prunebench.experiment import alternatives, make

@@ -13,7 +13,7 @@ from whole_run_kit import OTHER, OWN, RUN, make_whole_runs
 
 from prunebench.cli import app
 from prunebench.common.errors import InputError
-from prunebench.experiment.prepare import EXPERIMENT_FILE, read_experiment
+from prunebench.experiment.inputs import EXPERIMENT_FILE, read_experiment
 from prunebench.operating.devices import write_devices
 from prunebench.operating.gate.subjects import find_subject
 from prunebench.operating.rebenchmark import open_rebenchmark

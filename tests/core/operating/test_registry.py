@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from report_kit import MIXED, STOLEN, make_run
 
 from prunebench.common.errors import InputError
-from prunebench.common.records import FileRef, VariantRecord
+from prunebench.common.records import FileRef
+from prunebench.common.variant_record import VariantRecord
 from prunebench.operating.rebenchmark import find_sources
 from prunebench.operating.registry import promote, read_registry, set_stage
 from prunebench.results.run_folder import read_variants, save_variant

@@ -16,7 +16,8 @@ from whole_run_kit import RUN, make_whole_runs
 
 from prunebench.cli.views.ranking import run_ranking_view
 from prunebench.common.files import place
-from prunebench.common.records import FileRef, VariantRecord
+from prunebench.common.records import FileRef
+from prunebench.common.variant_record import VariantRecord
 from prunebench.experiment.figures import measured_from
 from prunebench.experiment.measure_and_rank import rank_run
 from prunebench.operating.rebenchmark import open_rebenchmark

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from prunebench.cli.views.ranking import ranking_view, run_table_view
 from prunebench.common.errors import TableError
-from prunebench.common.records import Judgement, Verdict
+from prunebench.common.records import Verdict
+from prunebench.common.variant_record import Judgement
 from prunebench.config.ranking import RankingConfig
 from prunebench.config.sections import Control
 from prunebench.results.messages.catalogue import Messages

@@ -12,18 +12,8 @@ from pydantic import BaseModel
 from report_kit import MIXED, sample_of
 
 import prunebench.results.outcome
-from prunebench.common.records import (
-    Audit,
-    Grounds,
-    Interval,
-    Judgement,
-    LeftAlone,
-    Quantization,
-    Reached,
-    StockBudget,
-    Structure,
-    VariantRecord,
-)
+from prunebench.common.records import Audit, Grounds, Interval, LeftAlone, Quantization, Structure
+from prunebench.common.variant_record import Judgement, Reached, StockBudget, VariantRecord
 from prunebench.measuring.latency.noise import noise_findings
 from prunebench.measuring.latency.raw import BusyBefore, Sample, SentinelDrift
 from prunebench.measuring.profile import Denormals, OffBlock, OtherOperators

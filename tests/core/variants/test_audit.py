@@ -23,8 +23,8 @@ from prunebench.common.records import (
     Record,
     Structure,
     TrainingSummary,
-    VariantRecord,
 )
+from prunebench.common.variant_record import VariantRecord
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_finding, tell_provenance, tell_variant
 from prunebench.variants.audit import audit_file, audit_number, judge

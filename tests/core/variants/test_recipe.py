@@ -14,7 +14,7 @@ from prunebench.cli.views.plan import plan_view
 from prunebench.common.errors import EXIT_BAD_INPUT, ConfigError
 from prunebench.config.loading import Config, key_paths
 from prunebench.config.strategy_settings import BUILT_IN, PreservingSettings, SparseSettings
-from prunebench.experiment.prepare import given_request
+from prunebench.experiment.given_model import given_request
 from prunebench.experiment.requirements import require_loggers
 from prunebench.steps.cache import step_key
 from prunebench.variants.given import open_given

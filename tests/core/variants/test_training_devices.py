@@ -11,7 +11,7 @@ from retraining_kit import make_dataset, make_network, request
 
 from prunebench.common.errors import EXIT_BAD_INPUT, ConfigError, StepError
 from prunebench.config.loading import Config
-from prunebench.experiment.prepare import given_request
+from prunebench.experiment.given_model import given_request, plan_notes, trained_on
 from prunebench.measuring.host.lock import using_card
 from prunebench.steps.cache import step_key
 from prunebench.variants.devices import Device, Devices, GpuCard, batch_for, choose, devices_here
@@ -84,6 +84,27 @@ def test_a_model_is_opened_with_the_device_it_will_train_on(
     given = open_given(given_request(here, None).model_copy(update={"sides": {}}))
     assert (given.device.kind, given.batch) == ("cpu", 16)
     assert batch_for(None, given.device, 320) == 16
+
+
+def test_what_a_cluster_has_is_not_looked_for_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = make_network(tmp_path / "n.pt")
+    monkeypatch.setattr("prunebench.variants.given.devices_here", lambda: NONE)
+    cluster = {"engine": "dask", "address": "tcp://gpu:8786", "store": "s3://bucket/runs"}
+    values = {"model": str(network), "prune": {"round_to": 8}, **cluster}
+    config = Config.model_validate({**values, "retrain": {"device": "cuda:1", "batch": "auto"}})
+
+    def told() -> tuple[Device, str]:
+        given = open_given(given_request(config, None).model_copy(update={"sides": {}}))
+        return given.device, " ".join(plan_notes(config, (), given, None))
+
+    _, unknown = told()
+    assert "Trainings run on the Dask cluster at tcp://gpu:8786" in unknown
+    with trained_on(TWO):
+        device, known = told()
+    assert device == choose("cuda:1", "auto", TWO)
+    assert "Trainings run on T4 in float16" in known
 
 
 def test_a_key_holds_the_kind_of_device_and_not_its_number(tmp_path: Path) -> None:

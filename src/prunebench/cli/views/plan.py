@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from prunebench.common.text import listed
 from prunebench.config.loading import Config
 from prunebench.experiment.duration import Estimate, in_words
 from prunebench.experiment.plan import PlannedVariant
@@ -47,7 +48,12 @@ def estimate_view(estimate: Estimate) -> RenderableType:
     whole = f"About {_span(estimate.low_s, estimate.high_s)} on this host, as busy as it is now."
     kept = "Steps that are finished already are taken over and take no time."
     longer = "A quantization that has to leave layers in float takes longer."
-    notes = (kept, longer) if estimate.quantizes else (kept,)
+    notes = [kept, longer] if estimate.quantizes else [kept]
+    if estimate.devices:
+        notes.insert(0, f"Then {listed(estimate.devices)} measure too, which is not in it.")
+    if estimate.cluster is not None:
+        there = f"Pruning, training and export run on the Dask cluster at {estimate.cluster}"
+        notes.insert(0, f"{there}. How long it trains was not tried, and is not in it.")
     return Group(table, Text(whole, style="bold"), *map(Text, notes))
 
 

@@ -9,10 +9,11 @@ from typing import NamedTuple
 from sqlalchemy import select
 
 from prunebench.common.errors import InputError
-from prunebench.common.records import FileRef, VariantRecord
+from prunebench.common.records import FileRef
 from prunebench.common.statistics import Location
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.sections import LatencyConfig
-from prunebench.experiment.prepare import Experiment, read_experiment
+from prunebench.experiment.inputs import Experiment, read_experiment
 from prunebench.measuring.host.fingerprint import fingerprint
 from prunebench.measuring.session import SessionSettings
 from prunebench.results.history.lookup import history_url, is_run_folder, recorded

@@ -17,8 +17,8 @@ import numpy as np
 
 from prunebench import __version__
 from prunebench.common.errors import InputError, OutputError
-from prunebench.common.records import VariantRecord
-from prunebench.experiment.prepare import Experiment
+from prunebench.common.variant_record import VariantRecord
+from prunebench.experiment.inputs import Experiment
 from prunebench.measuring.agent import FILES, MANIFEST
 from prunebench.measuring.latency.rounds import Target, protocol_of
 from prunebench.measuring.latency.sentinel import write_sentinel

@@ -16,8 +16,8 @@ from prunebench.common.errors import InputError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import FileRef, Record
 from prunebench.common.text import listed, slug
+from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.measure_and_rank import rank_run
-from prunebench.experiment.prepare import Experiment
 from prunebench.measuring.agent import RESULTS, SAMPLES
 from prunebench.measuring.host.fingerprint import Fingerprint
 from prunebench.measuring.latency.log import lines_of

@@ -13,7 +13,7 @@ from prunebench.common.errors import InputError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import PathInside, Record
 from prunebench.common.text import listed
-from prunebench.experiment.prepare import EXPERIMENT_FILE, read_experiment
+from prunebench.experiment.inputs import EXPERIMENT_FILE, read_experiment
 from prunebench.operating.store.files import FileStore, Stored
 from prunebench.results.outcome import read_outcome
 from prunebench.results.run_folder import RANKING_FILE, STORE_FOLDER, read_variants

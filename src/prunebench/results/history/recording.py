@@ -13,7 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from prunebench.common.records import Record, VariantRecord
+from prunebench.common.records import Record
+from prunebench.common.variant_record import VariantRecord
 from prunebench.measuring.latency.raw import Sample
 from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.latency.stopping import round_medians

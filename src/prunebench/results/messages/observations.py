@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from prunebench.common import records
+from prunebench.common import records, variant_record
 from prunebench.measuring.host.block import Block
 from prunebench.measuring.latency.raw import Noise
 from prunebench.results.diagnoses import Explained, Explanation, Sound
@@ -129,7 +129,7 @@ def tell_grounds(grounds: records.Grounds, m: Messages, **values: object) -> str
     return m(f"audit.{grounds.kind}", **grounds.model_dump(), **values)
 
 
-def tell_variant(variant: records.VariantRecord, m: Messages) -> str:
+def tell_variant(variant: variant_record.VariantRecord, m: Messages) -> str:
     """Clauses about what an audited variant is and what it was made for; else empty."""
     audit, reached = variant.audit, variant.reached
     if audit is None:
@@ -146,7 +146,7 @@ def tell_variant(variant: records.VariantRecord, m: Messages) -> str:
     return ", ".join(parts)
 
 
-def _is_another(training: records.VariantRecord, shipped: records.Audit) -> bool:
+def _is_another(training: variant_record.VariantRecord, shipped: records.Audit) -> bool:
     """Whether one of several trainings gave another network than the file that is shipped."""
     found = training.audit
     return found is not None and found.structure.widths != shipped.structure.widths
@@ -161,7 +161,7 @@ def tell_left_alone(audit: records.Audit, m: Messages) -> str:
     return m("left", modules="; ".join(told)) if modules else ""
 
 
-def tell_judgement(judgement: records.Judgement, m: Messages) -> str:
+def tell_judgement(judgement: variant_record.Judgement, m: Messages) -> str:
     """A clause: "round 2: +0.4 points mAP50 [-0.6, +1.3], no gain shown; stopped"."""
     values: dict[str, object] = {**judgement.model_dump(), "before": judgement.round - 1}
     if (gain := judgement.gain) is not None:
@@ -198,7 +198,7 @@ def tell_audit(audit: records.Audit, m: Messages) -> str:
     return ", ".join((found, m("audit.activation", activation=kinds, was=was, layers=layers)))
 
 
-def _reached(reached: records.Reached, m: Messages) -> str:
+def _reached(reached: variant_record.Reached, m: Messages) -> str:
     values = {**reached.model_dump(), "mmacs": reached.macs / 1e6}
     counted = m("made.reached.counted", **values)
     if reached.speedup is None:
@@ -207,7 +207,7 @@ def _reached(reached: records.Reached, m: Messages) -> str:
     return f"{measured}; {counted}"
 
 
-def _budget(budget: records.StockBudget, macs: int, m: Messages) -> list[str]:
+def _budget(budget: variant_record.StockBudget, macs: int, m: Messages) -> list[str]:
     key = "made.macs" if budget.pruned_macs is None else "made.macs.beside"
     pruned_mmacs = (budget.pruned_macs or 0) / 1e6
     size = m(key, mmacs=macs / 1e6, pruned=budget.pruned, pruned_mmacs=pruned_mmacs)

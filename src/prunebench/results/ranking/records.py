@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from prunebench.common.records import Interval, Judgement, Overlap, Record, Verdict
+from prunebench.common.records import Interval, Overlap, Record, Verdict
+from prunebench.common.variant_record import Judgement
 from prunebench.config.sections import Control
 from prunebench.results.ranking.doubts import Doubt
 from prunebench.results.ranking.frame import as_json, frame_of

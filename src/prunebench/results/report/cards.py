@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from prunebench.common.records import VariantRecord
+from prunebench.common.variant_record import VariantRecord
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_variant
 from prunebench.results.ranking.classes import class_labels

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from prunebench.common.errors import PrunebenchError
 from prunebench.common.files import write_atomically
-from prunebench.common.records import Exported, Record, VariantRecord
+from prunebench.common.records import Exported, Record
+from prunebench.common.variant_record import VariantRecord
 from prunebench.measuring.map_bootstrap import load_detections
 from prunebench.measuring.session import SessionSettings
 from prunebench.results.ranking.classes import class_labels

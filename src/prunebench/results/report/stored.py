@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunebench.common.errors import InputError
-from prunebench.common.records import FileRef, TrainingSummary, VariantRecord
+from prunebench.common.records import FileRef, TrainingSummary
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import Config
 from prunebench.measuring.latency.raw import Sample
 from prunebench.measuring.latency.records import LatencyResult

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from prunebench.common.errors import ConfigError, StepError
-from prunebench.common.records import Reached
+from prunebench.common.variant_record import Reached
 from prunebench.config.pruning import Allocation
 from prunebench.config.targets import Goal
 from prunebench.variants.pruning.alignment import aligned_width

@@ -9,15 +9,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunebench.common.records import (
-    FOR_A_KEY,
-    FileRef,
-    LeftAlone,
-    Reached,
-    Record,
-    Structure,
-    sha256_of,
-)
+from prunebench.common.records import FOR_A_KEY, FileRef, LeftAlone, Record, Structure, sha256_of
+from prunebench.common.variant_record import Reached
 from prunebench.config.pruning import Allocation, Importance
 from prunebench.config.sections import LatencyConfig, Rewrite
 from prunebench.config.targets import Goal

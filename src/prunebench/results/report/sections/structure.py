@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from prunebench.common.records import Audit, Judgement, TrainingSummary, VariantRecord
+from prunebench.common.records import Audit, TrainingSummary
+from prunebench.common.variant_record import Judgement, VariantRecord
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_judgement, tell_left_alone, tell_variant
 from prunebench.results.report import document as doc

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from prunebench.common.records import VariantRecord
 from prunebench.common.statistics import FEWEST_ROUNDS, locate
+from prunebench.common.variant_record import VariantRecord
 from prunebench.measuring.latency.raw import Sample
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_judgement

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prunebench.common.records import VariantRecord
+from prunebench.common.variant_record import VariantRecord
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report import document as doc
 from prunebench.results.report.stored import ReportedRun
