@@ -35,7 +35,7 @@ from prunebench.common.cores import usable_cores
 from prunebench.common.errors import InputError
 from prunebench.common.records import sha256_of
 from prunebench.config.loading import parse_config
-from prunebench.experiment.prepare import read_experiment
+from prunebench.experiment.inputs import read_experiment
 from prunebench.measuring.latency.raw import SENTINEL, Sample
 from prunebench.operating.registry import promote, read_registry
 from prunebench.operating.store.files import FileStore

@@ -62,7 +62,7 @@ def test_built_in_settings_have_their_own_defaults() -> None:
 
 @pytest.mark.usefixtures("plugin")
 def test_another_packages_strategy_is_configured_like_a_built_in_one() -> None:
-    assert strategy_names() == ("standard", "preserving", "broken", "head-only")
+    assert strategy_names() == ("standard", "preserving", "qat", "broken", "head-only")
     config = configured({"head-only": {"layers": 3}})
     assert config.model_dump()["retrain"]["strategies"] == {"head-only": {"layers": 3}}
     assert Config.model_validate_json(config.model_dump_json()) == config
