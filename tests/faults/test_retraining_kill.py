@@ -13,6 +13,7 @@ from retraining_kit import make_dataset, make_network, parameters_in, request
 from prunebench.common.errors import ChildFailed
 from prunebench.steps.child import run_child
 from prunebench.steps.events import Event
+from prunebench.variants.checkpoint import load_parts
 from prunebench.variants.retraining.step import Result
 
 
@@ -22,10 +23,13 @@ def kill_the_child() -> None:
             os.kill(child.pid, signal.SIGKILL)
 
 
-def test_a_killed_child_continues_and_keeps_the_structure(tmp_path: Path) -> None:
+RECIPE = {"mixup": 0.3, "degrees": 7.0, "cls": 0.9, "cos_lr": True}
+
+
+def test_a_killed_child_continues_and_keeps_structure_and_recipe(tmp_path: Path) -> None:
     data_yaml = make_dataset(tmp_path / "data")
     pruned = make_network(tmp_path / "pruned.pt", pruned=True)
-    arguments = request(pruned, data_yaml, "preserving", epochs=3)
+    arguments = request(pruned, data_yaml, "preserving", epochs=3, recipe=RECIPE)
     events: list[Event] = []
 
     def kill_after_first_epoch(event: Event) -> None:
@@ -47,4 +51,6 @@ def test_a_killed_child_continues_and_keeps_the_structure(tmp_path: Path) -> Non
     assert (result.training.resumed, result.training.epochs) == (1, 3)
     assert result.checkpoint.holds(work)
     assert parameters_in(work / "model.pt") == parameters_in(pruned)
+    trained_with = load_parts(work / "model.pt")[1]
+    assert {name: trained_with[name] for name in RECIPE} == RECIPE
     assert len((work / "curves.csv").read_text().splitlines()) == 4

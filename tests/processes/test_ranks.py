@@ -34,6 +34,12 @@ def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return request(pruned, data_yaml, "preserving", device=device, precision="float32")
 
 
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """Folder of a step whose path Ultralytics would change."""
+    return tmp_path / "it's 1? [of] yolov5n"
+
+
 def with_trainer(trainer: type[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "prunebench.variants.retraining.trainers.preserving_trainer", lambda _: trainer
@@ -43,11 +49,12 @@ def with_trainer(trainer: type[Any], monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_trains_reaches_another_process_and_its_state_comes_back(
     training: Any,
     tmp_path: Path,
+    work: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     with_trainer(InAnotherProcess, monkeypatch)
-    result = run(training, tmp_path / "work", to_parent)
+    result = run(training, work, to_parent)
     said = [line for line in capfd.readouterr().out.split("\n") if line.startswith(EVENT_MARK)]
     events = [EVENT.validate_json(line[len(EVENT_MARK) :]) for line in said]
     assert [event.epoch for event in events if event.kind == "epoch"] == [1, 2]
@@ -55,9 +62,9 @@ def test_what_trains_reaches_another_process_and_its_state_comes_back(
     assert (trained.epochs, trained.transferred) == (2, trained.tensors)
     assert trained.trained_on is not None
     assert (trained.trained_on.device, trained.trained_on.devices) == ("cuda", 2)
-    kept = tensor_shapes(load_checkpoint(tmp_path / "work" / "model.pt"))
+    kept = tensor_shapes(load_checkpoint(work / "model.pt"))
     assert kept == tensor_shapes(load_checkpoint(tmp_path / "pruned.pt"))
-    assert sorted(p.name for p in (tmp_path / "work").iterdir()) == [
+    assert sorted(p.name for p in (work).iterdir()) == [
         "curves.csv",
         "model.pt",
         "state.json",
@@ -65,24 +72,24 @@ def test_what_trains_reaches_another_process_and_its_state_comes_back(
 
 
 def test_it_goes_on_after_a_kill(
-    training: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    training: Any, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_trainer(InAnotherProcess, monkeypatch)
     monkeypatch.setenv("PRUNEBENCH_TEST_KILL_AFTER", "1")
     with pytest.raises(StepError, match="one of its processes ended with -9"):
-        run(training, tmp_path / "work", to_parent)
-    assert json.loads((tmp_path / "work" / "state.json").read_text())["epochs"] == 1
+        run(training, work, to_parent)
+    assert json.loads((work / "state.json").read_text())["epochs"] == 1
     monkeypatch.delenv("PRUNEBENCH_TEST_KILL_AFTER")
-    result = run(training, tmp_path / "work", to_parent)
+    result = run(training, work, to_parent)
     assert (result.training.epochs, result.training.resumed) == (2, 1)
 
 
 def test_what_ends_one_of_them_is_told_as_it_was(
-    training: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    training: Any, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_trainer(OfAnotherStructure, monkeypatch)
     with pytest.raises(StructureChanged, match="the checkpoint of epoch 1 has"):
-        run(training, tmp_path / "work", to_parent)
+        run(training, work, to_parent)
 
 
 RANK = """

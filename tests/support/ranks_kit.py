@@ -18,7 +18,7 @@ import torch.distributed as dist
 from prefect_kit import free_port
 from torch import nn
 from ultralytics.utils import RANK
-from ultralytics.utils.dist import ddp_cleanup, generate_ddp_file
+from ultralytics.utils.dist import ddp_cleanup, generate_ddp_command
 
 from prunebench.variants.devices import Device
 from prunebench.variants.retraining.trainers import PreservingDetectionTrainer
@@ -35,6 +35,11 @@ class TwoGpus(Device):
 class InAnotherProcess(PreservingDetectionTrainer):
     """Trains in a process of its own, as on the first of several GPUs."""
 
+    def run_callbacks(self, event: str) -> None:
+        # Ultralytics calls nothing in the process that starts the others.
+        if RANK != -1:
+            super().run_callbacks(event)
+
     def train(self) -> Any:
         if RANK != -1:
             self.world_size = 1
@@ -43,7 +48,7 @@ class InAnotherProcess(PreservingDetectionTrainer):
             if kill_after is not None:
                 self.add_callback("on_model_save", _KillAfter(int(kill_after)))
             return super().train()
-        file = generate_ddp_file(self)
+        _, file = generate_ddp_command(self)
         rank = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}
         master = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         try:

@@ -152,11 +152,15 @@ class _OnEveryImage:
     model: Any
     data: dict[str, Any]
     loggers: Collection[str] = ()
+    saves_in: Path
     _dataset: Dataset
 
     def __init__(self, *args: Any, overrides: dict[str, Any], **more: Any) -> None:
         isolate_ultralytics(self.loggers)
         super().__init__(*args, overrides=overrides, **more)  # type: ignore[call-arg]
+        # What is saved is read back by its name, also in the process that only starts others.
+        self.wdir = self.saves_in / "weights"
+        self.last, self.best = self.wdir / "last.pt", self.wdir / "best.pt"
         # Ultralytics loads images in the training's process on a CPU, whatever is asked for.
         self.args.workers = overrides["workers"]
 
@@ -211,6 +215,10 @@ class _OnEveryImage:
         )
 
 
-def on_every_image(trainer: type[Any], loggers: Collection[str] = ()) -> type[Any]:
-    """A trainer class of Ultralytics' that reads the user's images so, followed by ``loggers``."""
-    return type(trainer.__name__, (_OnEveryImage, trainer), {"loggers": loggers})
+def on_every_image(trainer: type[Any], saves_in: Path, loggers: Collection[str] = ()) -> type[Any]:
+    """A trainer class of Ultralytics' that reads the user's images so, followed by ``loggers``.
+
+    ``saves_in`` is its ``save_dir`` by a name that Ultralytics leaves as it is.
+    """
+    own = {"loggers": loggers, "saves_in": saves_in}
+    return type(trainer.__name__, (_OnEveryImage, trainer), own)

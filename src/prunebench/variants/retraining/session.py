@@ -68,11 +68,10 @@ class Session:
             with plainly_named(start, self._store.fit, *teachers) as (start, folder, *teachers):
                 arguments |= [("distill_model", str(path)) for path in teachers]
                 model = YOLO(start)
-                model.add_callback("on_pretrain_routine_start", _read_back_from(folder))
                 for event, callback in (*self._callbacks().items(), *callbacks.items()):
                     model.add_callback(event, callback)
                 kind = trainer or model.task_map[str(model.task)]["trainer"]
-                kind = on_every_image(kind, self._budget.loggers)
+                kind = on_every_image(kind, folder, self._budget.loggers)
                 with starting_ranks(self._job.folder) if self._several else nullcontext():
                     model.train(trainer=kind, resume=last is not None, **arguments)
         finally:
@@ -267,16 +266,6 @@ class Session:
 
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._started
-
-
-def _read_back_from(folder: Path) -> Callable[[Any], None]:
-    """Callback for what Ultralytics saves: it follows the links in ``save_dir``."""
-
-    def name_plainly(trainer: Any) -> None:
-        trainer.wdir = folder / "weights"
-        trainer.last, trainer.best = trainer.wdir / "last.pt", trainer.wdir / "best.pt"
-
-    return name_plainly
 
 
 def _loss(trainer: Any) -> float | None:
