@@ -10,6 +10,11 @@ and the intervals are those of other test images and of other trainings.
     python benchmarks/frontier.py                 # the built-in scenes and the shipped checkpoint
     python benchmarks/frontier.py --data neontrees --model best.pt --height 192 --width 320 \
         --imgsz 320 --batch 8 --epochs 6 --lr0 0.01 --seeds 3
+    python benchmarks/frontier.py --fastest       # against the unpruned network's plain export
+
+With ``--fastest`` the only recipe is that of ``configs/fastest.yaml``, in INT8, with all its seeds.
+Beside it stand the unpruned network in INT8 and the default's network, float and INT8; speed-ups
+are over the plain float export. ``--height 192 --width 320`` exports the same trainings there.
 
 Interrupted, it goes on where it stopped: what is trained is kept below --out.
 """
@@ -27,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import matplotlib as mpl
 import numpy as np
-from kit import CHECKPOINT, show
+from kit import CHECKPOINT, host_line, show
 from rich.console import Console
 from rich.table import Table
 
@@ -35,12 +40,12 @@ from prunebench.common.errors import InputError, StepError
 from prunebench.common.records import Interval
 from prunebench.common.statistics import interval
 from prunebench.common.variant_record import VariantRecord
-from prunebench.config.loading import Config, parse_config
+from prunebench.config.loading import Config, load_config, parse_config
 from prunebench.config.sections import LatencyConfig
 from prunebench.experiment.alternatives import quantize_variant
 from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.make import evaluate_variant, export_variant, make_variant
-from prunebench.experiment.plan import plan_variants
+from prunebench.experiment.plan import INT8, PlannedVariant, plan_variants
 from prunebench.experiment.prepare import prepare
 from prunebench.measuring.latency.intervals import ratio_interval
 from prunebench.measuring.latency.measure import Target, measure
@@ -60,6 +65,7 @@ RECIPES: Mapping[str, dict[str, Any]] = {
     "random": {"allocation": "uniform", "round_to": None, "importance": "random"},
 }
 CONTROLS = "control"
+FASTEST = Path(__file__).parent.parent / "configs" / "fastest.yaml"
 RESAMPLES = 2000
 LEVEL = 0.95
 
@@ -72,8 +78,8 @@ def main() -> None:
     options = _arguments()
     out = Path(options.out).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    made: dict[tuple[str, str], Trained] = {}
-    for recipe in options.recipes:
+    made = _fastest(options) if options.fastest else {}
+    for recipe in () if options.fastest else options.recipes:
         config = _config(options, RECIPES[recipe], options.targets)
         for name, found in _variants(config, options.seeds).items():
             made["baseline" if name == "baseline" else recipe, name] = found
@@ -157,6 +163,38 @@ def _again(experiment: Experiment, name: str, seed: int) -> Experiment:
     return experiment.model_copy(update={"config": config, "folder": folder})
 
 
+def _fastest(options: argparse.Namespace) -> dict[tuple[str, str], Trained]:
+    """The plain export, the rewritten one, and INT8 files of the fastest recipe's trainings."""
+    experiment = prepare(load_config(FASTEST, overrides={"out": options.out}, environ={}))
+    at_size = {"imgsz": (options.height, options.width)}
+    planned = {one.name: one for one in experiment.variants}
+    made: dict[str, VariantRecord] = {}
+
+    def make(one: PlannedVariant) -> VariantRecord:
+        parent = None if one.parent is None else made[one.parent]
+        if one.quantized:
+            return quantize_variant(experiment, one, parent, show)
+        variant = make_variant(experiment, one, parent, made.get("baseline"), show)
+        made[one.name] = export_variant(experiment, variant.model_copy(update=at_size), show)
+        return made[one.name]
+
+    def ready(one: PlannedVariant) -> tuple[Experiment, VariantRecord]:
+        return experiment, evaluate_variant(experiment, make(one), show)
+
+    rewritten = [ready(planned["baseline"])]
+    found = {("baseline", "plain export"): [ready(planned["baseline-plain"])]}
+    found["baseline", "rewritten"] = rewritten
+    make(planned["pruned"])
+    trained = planned["preserving-relu-1"]
+    int8 = planned[f"{trained.name}{INT8}"]
+    for one in trained.trainings:
+        make(one)
+        found.setdefault(("fastest", "relu, INT8"), []).append(
+            ready(int8.model_copy(update={"seed": one.seed}))
+        )
+    return found
+
+
 def _controls(options: argparse.Namespace) -> dict[str, Trained]:
     """What needs no pruning, and the default's network of the same target in INT8."""
     retrained = "preserving-1"
@@ -164,7 +202,7 @@ def _controls(options: argparse.Namespace) -> dict[str, Trained]:
         options,
         {},
         [options.control],
-        controls=["int8", "resolution", "smaller"],
+        controls=["int8"] if options.fastest else ["int8", "resolution", "smaller"],
         quantize={"variants": [retrained]},
     )
     experiment = prepare(config)
@@ -178,7 +216,7 @@ def _controls(options: argparse.Namespace) -> dict[str, Trained]:
             variant = make_variant(experiment, planned, parent, made.get("baseline"), show)
             variant = export_variant(experiment, variant, show)
         made[planned.name] = variant
-        if planned.control is not None or planned.quantized:
+        if planned.control or planned.quantized or (options.fastest and planned.strategy):
             name = planned.name.replace(retrained, f"default {options.control}")
             found[name] = [(experiment, evaluate_variant(experiment, variant, show))]
     return found
@@ -214,7 +252,7 @@ def _rows(
         """How much more mAP50 the one has than the other."""
         return interval(float(means[one] - means[other]), draws[one] - draws[other], LEVEL)
 
-    baseline = ("baseline", "baseline")
+    baseline = next(iter(made))
     rows = []
     for target, ((recipe, name), trained) in zip(targets, made.items(), strict=True):
         own = medians[target.name, 1]
@@ -252,7 +290,7 @@ def _draws(experiment: Experiment, variant: VariantRecord) -> np.ndarray:
 
 
 def _print(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
-    title = f"{options.data}, {options.epochs} epochs of retraining, 1 thread"
+    title = f"{options.data}, {options.epochs} epochs of retraining, 1 thread, {host_line()}"
     table = Table(title=title, title_justify="left")
     columns = ("recipe", "target", "speed-up", "mAP50", "of its trainings", "points lost")
     for column in (*columns, "default's lead", "parameters", "M MACs"):
@@ -333,6 +371,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--lr0", type=float, default=0.003)
     parser.add_argument("--targets", nargs="+", default=["1.5x", "2x", "3x"])
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--fastest", action="store_true", help="show configs/fastest.yaml alone")
     parser.add_argument("--control", default="2x", help="target the controls stand beside")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=1, help="trainings of every pruned network")
