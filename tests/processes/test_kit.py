@@ -149,6 +149,18 @@ def test_a_clock_that_is_wrong_moves_no_date(home: Path, folder: Path) -> None:
     assert point.started_at.year >= 2026
 
 
+def test_an_emulators_times_are_no_column_and_in_no_history(home: Path, folder: Path) -> None:
+    def emulated(said: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+        said["emulator"] = "qemu-aarch64"
+
+    column = add_results(folder, changed(home, folder.parent, emulated), "pi5")
+    assert column.ranking is None
+    assert column.fingerprint is not None
+    assert "qemu-aarch64 runs this Python, an emulator" in (folder / "report.md").read_text()
+    with Store(default_url(folder.parent)) as store:
+        assert not history(store, variant="pruned")
+
+
 def changed(home: Path, to: Path, change: Callable[[Any, Any], None]) -> Path:
     """A results file of which something was changed, its digest with it."""
     import hashlib

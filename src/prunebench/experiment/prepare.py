@@ -27,6 +27,7 @@ from prunebench.experiment.requirements import (
     require_checkpoint,
     require_loggers,
 )
+from prunebench.measuring.host.emulation import require_real_cpu
 from prunebench.measuring.host.fingerprint import cpu_flags, cpus_of, int8_obstacle
 from prunebench.results.history.store import Store, default_url
 from prunebench.results.run_folder import DATA_FOLDER, open_run
@@ -55,6 +56,7 @@ def check(config: Config) -> Checked:
     check_versions()
     check_engine(config)
     check_int8_targets(config)
+    require_real_cpu()
     for cores in config.latency.cores:
         cpus_of(cores)
     out = output_folder(config)

@@ -30,6 +30,7 @@ import numpy as np
 
 from prunebench.common.errors import EXIT_FAILED, InputError, PrunebenchError
 from prunebench.common.files import full_disk, sha256_of, write_atomically
+from prunebench.measuring.host.emulation import IN_WORDS, emulator
 from prunebench.measuring.host.fingerprint import cpus_of, fingerprint
 from prunebench.measuring.host.sensors import core_classes
 from prunebench.measuring.latency.log import SampleLog
@@ -141,6 +142,7 @@ def measure(kit: Kit) -> Path:
         "device": platform.node(),
         "protocol": protocol,
         "fingerprint": host.fields(),
+        "emulator": emulator(),
         "threads": rounds.threads,
         "failures": rounds.failures,
         "frames": bool(frames),
@@ -167,7 +169,7 @@ class Progress:
     """Says after every round what it found and how long the rest may take."""
 
     def __init__(self, rounds: Rounds) -> None:
-        self._rounds = rounds
+        self._rounds, self._emulator = rounds, emulator()
 
     def begin(self) -> None:
         """Say what is measured, and what is there already."""
@@ -175,6 +177,8 @@ class Progress:
         what = f"{len(rounds.variants)} variants, threads {', '.join(map(str, rounds.threads))}"
         least, most = rounds.settings["rounds_min"], rounds.settings["rounds_max"]
         tell(f"Measuring {what}: {least} to {most} rounds.")
+        if self._emulator:
+            tell(f"{IN_WORDS.format(self._emulator)}, and is not shown.")
         if done := len({sample.round for sample in rounds.log.samples}):
             tell(f"{done} rounds were measured earlier: going on after them.")
 
@@ -183,7 +187,8 @@ class Progress:
         rounds, settings = self._rounds, self._rounds.settings
         done = samples[0].round + 1
         figures = ", ".join(
-            f"{one.variant} {float(np.median(one.model_ms)):.1f} ms"
+            f"{one.variant} "
+            + ("—" if self._emulator else f"{float(np.median(one.model_ms)):.1f} ms")
             + (f" ({one.threads} threads)" if one.threads > 1 else "")
             for one in sorted(samples, key=lambda s: (s.threads, s.variant))
             if one.variant != SENTINEL

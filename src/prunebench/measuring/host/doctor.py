@@ -20,6 +20,7 @@ from prunebench.common.errors import EnvironmentMismatch
 from prunebench.common.versions import check_versions, installed_versions
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host.block import Numbers, measure_block
+from prunebench.measuring.host.emulation import IN_WORDS, emulator
 from prunebench.measuring.host.fingerprint import (
     cpu_flags,
     cpu_model,
@@ -190,6 +191,8 @@ def _swap() -> Seen:
 
 
 def _surroundings() -> Seen:
+    if (program := emulator()) is not None:
+        return "bad", f"{IN_WORDS.format(program)}."
     container = in_container()
     if "hypervisor" in cpu_flags():
         where = "a virtual machine in a container" if container else "a virtual machine"

@@ -15,6 +15,7 @@ from prunebench.common.errors import StepError
 from prunebench.common.files import sha256_of
 from prunebench.common.records import FileRef
 from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.host.emulation import require_real_cpu
 from prunebench.measuring.host.fingerprint import cpus_of, fingerprint
 from prunebench.measuring.host.lock import host_lock
 from prunebench.measuring.host.sensors import core_classes
@@ -62,11 +63,13 @@ def measure(
         contested: Whether the order of two variants is worth more rounds; ``None``: of all.
 
     Raises:
+        EnvironmentMismatch: An emulator runs this process.
         DatasetError: An image cannot be read.
         StepError: A file is not what its sha256 says.
         ChildFailed: The process of the sentinel or of every variant failed, or one was
             interrupted. A variant that fails alone is listed in ``failures`` instead.
     """
+    require_real_cpu()
     emit: Emit = on_event or (lambda event: None)
     # Preparing uses the CPU too, so it waits for a measurement that is under way.
     with host_lock(who, lambda sentence: emit(Waiting(what=sentence))), exclusive():

@@ -25,7 +25,7 @@ from prunebench.measuring.latency.sentinel import write_sentinel
 from prunebench.operating.kit.modules import ROOT, carried_modules
 from prunebench.operating.rebenchmark import read_source
 
-FORMAT = 1
+FORMAT = 2
 """What a kit and its results are made of; another one is not read."""
 
 START = """\

@@ -19,6 +19,7 @@ from prunebench.common.text import listed, slug
 from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.measure_and_rank import rank_run
 from prunebench.measuring.agent import RESULTS, SAMPLES
+from prunebench.measuring.host.emulation import IN_WORDS
 from prunebench.measuring.host.fingerprint import Fingerprint
 from prunebench.measuring.latency.log import lines_of
 from prunebench.measuring.latency.noise import sentinel_report
@@ -51,6 +52,7 @@ class KitResults(Record):
     device: str
     protocol: dict[str, Any]
     fingerprint: Fingerprint
+    emulator: str | None
     threads: tuple[int, ...]
     failures: dict[str, str]
     frames: bool
@@ -78,13 +80,17 @@ def keep_column(folder: Path, column: Device) -> None:
 def column_of(folder: Path, archive: Path, name: str | None = None) -> Device:
     """What a results file says of the run its kit was made of, ranked and in the history.
 
-    ``name`` of the device is its host name by default. InputError where the file is damaged, or of
+    ``name`` of the device is its host name by default. An emulator's times are not shown, and go
+    into no history. InputError where the file is damaged, or of
     other files or another protocol than the run's.
     """
     found, samples = read_results(archive)
     experiment, variants = read_source(folder)
     device = device_name(name or slug(found.device) or "device")
     _check_protocol(found, content_of(experiment, variants).manifest["protocol"], folder, archive)
+    if found.emulator:
+        why = IN_WORDS.format(found.emulator)
+        return Device(name=device, fingerprint=found.fingerprint, failure=why)
     digest = hashlib.sha256(lines_of(samples).encode()).hexdigest()
     for known in read_devices(folder):
         measured = folder / DEVICES_FOLDER / device / str(known.run)

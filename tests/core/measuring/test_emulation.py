@@ -1,0 +1,65 @@
+"""An emulator is seen by what the kernel runs in truth; its times are nobody's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from prunebench.common.errors import EnvironmentMismatch
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.host import doctor, emulation
+from prunebench.measuring.host.emulation import emulator
+from prunebench.measuring.latency.measure import measure
+
+X86_64, AARCH64, I386 = 62, 183, 3
+
+
+def proc(folder: Path, shown: str, runs: str, built_for: int) -> Path:
+    """A ``/proc`` that shows a process one program while the kernel runs another."""
+    thread = folder / "proc" / "self" / "task" / str(os.getpid())
+    thread.mkdir(parents=True)
+    for name in {shown, runs}:
+        elf = b"\x7fELF" + bytes(12) + b"\x02\0" + built_for.to_bytes(2, "little")
+        folder.joinpath(name).write_bytes(elf)
+    thread.joinpath("exe").symlink_to(folder / runs)
+    folder.joinpath("proc", "self", "exe").symlink_to(folder / shown)
+    return folder / "proc"
+
+
+@pytest.mark.parametrize(
+    ("shown", "runs", "built_for", "machine", "found"),
+    [
+        ("python3", "python3", X86_64, "x86_64", None),
+        ("python3", "python3", AARCH64, "aarch64", None),
+        # 32-bit programs of the same CPU, and what is not known to be foreign.
+        ("python3", "python3", I386, "x86_64", None),
+        ("python3", "python3", X86_64, "i686", None),
+        # qemu-user shows the program, others may show themselves.
+        ("python3", "qemu-aarch64", X86_64, "aarch64", "qemu-aarch64"),
+        ("qemu-aarch64", "qemu-aarch64", X86_64, "aarch64", "qemu-aarch64"),
+        ("python3", "qemu-x86_64", X86_64, "x86_64", "qemu-x86_64"),
+        ("rosetta", "rosetta", AARCH64, "x86_64", "rosetta"),
+    ],
+)
+def test_an_emulator_is_named(
+    tmp_path: Path, shown: str, runs: str, built_for: int, machine: str, found: str | None
+) -> None:
+    assert emulator(proc(tmp_path, shown, runs, built_for), machine) == found
+
+
+def test_here_and_without_proc_none_is_seen(tmp_path: Path) -> None:
+    assert emulator() is None
+    assert emulator(tmp_path) is None
+
+
+def test_nothing_is_measured_under_an_emulator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emulation, "emulator", lambda: "qemu-aarch64")
+    monkeypatch.setattr(doctor, "emulator", lambda: "qemu-aarch64")
+    shared = {"realtime_fps": 20.0, "imgsz": (64, 96), "nc": 3, "seed": 0}
+    with pytest.raises(EnvironmentMismatch, match="qemu-aarch64 runs this Python, an emulator"):
+        measure([], [], LatencyConfig(), folder=tmp_path, **shared)
+    assert doctor._surroundings()[0] == "bad"
