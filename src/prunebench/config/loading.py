@@ -314,7 +314,7 @@ def _config_error(
     given = first.get("input")
     shown = "" if isinstance(given, Mapping) or str(given) in message else f" (got {given!r})"
     # What this package checks itself says what to do.
-    fix = None if first["type"] == "value_error" else "correct the value"
+    usual = None if first["type"] == "value_error" else "correct the value"
     subject = f"{path}: " if path else ""
     # A key may take one of several kinds of value, each with an error of its own.
     expected = [
@@ -323,8 +323,8 @@ def _config_error(
         if e["type"] == "literal_error" and _key(e) == path
     ]
     allowed = re.findall(r"'([^']*)'", " ".join(expected))
-    fix = _did_you_mean(difflib.get_close_matches(str(given), allowed, n=1)) or fix
-    return ConfigError(f"{subject}{message}{shown}", where=where, fix=fix)
+    meant = _did_you_mean(difflib.get_close_matches(str(given), allowed, n=1))
+    return ConfigError(f"{subject}{message}{shown}", where=where, fix=meant or usual)
 
 
 def _key(details: ErrorDetails) -> str:

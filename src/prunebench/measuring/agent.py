@@ -174,7 +174,7 @@ class Progress:
         rounds = self._rounds
         what = f"{len(rounds.variants)} variants, threads {', '.join(map(str, rounds.threads))}"
         least, most = rounds.settings["rounds_min"], rounds.settings["rounds_max"]
-        tell(f"Measuring {what}: {least} to {most} rounds.")
+        tell(f"Measuring {what}: {_span(str(least), str(most))} rounds.")
         if done := len({sample.round for sample in rounds.log.samples}):
             tell(f"{done} rounds were measured earlier: going on after them.")
 
@@ -193,7 +193,11 @@ class Progress:
         least = max(0, settings["rounds_min"] - done) * each
         budget = max(least, settings["budget_minutes"] * 60 - spent)
         most = min(budget, (settings["rounds_max"] - done) * each)
-        tell(f"Round {done}: {figures}. {_left(least)} to {_left(most)} left.")
+        tell(f"Round {done}: {figures}. {_span(_left(least), _left(most))} left.")
+
+
+def _span(least: str, most: str) -> str:
+    return least if least == most else f"{least} to {most}"
 
 
 def _left(seconds: float) -> str:
