@@ -150,13 +150,15 @@ def _estimate(config: Config, *, quiet: bool, as_json: bool) -> None:
 
 def _finish(outcome: dict[str, Any], *more: RenderableType, as_json: bool) -> None:
     """Print a run's outcome, and ``more`` below it, and leave with its exit code."""
-    from prunebench.cli.views.ranking import run_ranking_view
+    from prunebench.cli.views.ranking import devices_view, run_ranking_view
+    from prunebench.results.devices import read_devices
     from prunebench.results.outcome import RunRanking
 
+    folder = Path(outcome["folder"])
     ranking = run_ranking_view(RunRanking.model_validate(outcome["ranking"]))
-    show(outcome, ranking, *more, as_json=as_json)
+    show(outcome, ranking, devices_view(read_devices(folder)), *more, as_json=as_json)
     if not as_json:
-        typer.echo(f"Report: {Path(outcome['folder']) / 'report.html'}")
+        typer.echo(f"Report: {folder / 'report.html'}")
     if outcome.get("regressions"):
         sys.exit(EXIT_GATE)
     sys.exit(EXIT_SOME_VARIANTS_FAILED if outcome["failed"] else EXIT_DONE)

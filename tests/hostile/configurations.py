@@ -9,7 +9,7 @@ from hostile_kit import Case
 VALUES = {
     "image.height=3200000": "image.height: input should be less than or equal to 4096",
     "image.height=0": "image.height: input should be greater than 0",
-    "latency.threads=[]": "latency.threads: tuple should have at least 1 item",
+    "latency.threads=[]": "latency.threads: the list is empty",
     "latency.threads=[1, 1]": "latency.threads: 1 is given twice",
     "latency.threads=[100000]": "latency.threads.0: input should be less than or equal to 1024",
     "seed=100000000000000000000": "seed: input should be less than 2147483648",

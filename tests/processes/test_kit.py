@@ -49,7 +49,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kit = write_kit(folder, home / "device" / "kit.pyz")
     ended = run(bare_python(home / "venv", "cv2"), kit)
     assert ended.returncode == 0, ended.stderr
+    assert "3 variants, threads 1: 3 rounds." in ended.stdout
     assert "Round 3: baseline " in ended.stdout
+    assert "0 s left." in ended.stdout
+    assert " to " not in ended.stdout.partition("Measuring")[2]
     return home
 
 
@@ -220,6 +223,17 @@ def test_a_damaged_archive_is_refused(home: Path, folder: Path, kept: float) -> 
     cut.write_bytes(bytes(flipped))
     with pytest.raises(InputError, match="damaged"):
         add_results(folder, cut, "pi5")
+
+
+def test_another_archive_is_not_called_damaged_and_the_run_is_looked_at_first(
+    folder: Path, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("a.txt", "a")
+    with pytest.raises(InputError, match="it is not what a kit writes; give a kit's results file"):
+        add_results(folder, tmp_path / "other.zip", "pi5")
+    with pytest.raises(InputError, match="not a run folder"):
+        add_results(tmp_path, tmp_path / "other.zip", "pi5")
 
 
 def test_a_kit_of_a_changed_run_or_a_damaged_kit_is_refused(home: Path, folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -26,10 +26,11 @@ def devices(
 
     Those that have no figures yet are asked, and go on where they stopped.
     """
-    from prunebench.cli.views.ranking import run_ranking_view
+    from prunebench.cli.views.ranking import devices_view, run_ranking_view
     from prunebench.operating.kit.results import add_results, keep_column
     from prunebench.operating.kit.ssh import check_ssh, measure_there
     from prunebench.results.devices import read_devices
+    from prunebench.results.report.build import REPORT_HTML
     from prunebench.results.run_folder import read_run_config
 
     folder = existing_run(run)
@@ -50,10 +51,9 @@ def devices(
         ]
         for column in columns:
             keep_column(folder, column)
-    views: list[Any] = []
-    for one in columns:
-        views += [f"{one.name}: {one.failure or ''}"]
-        views += [run_ranking_view(one.ranking)] if one.ranking else []
-    show(columns, *views, as_json=as_json)
+    rankings = [run_ranking_view(one.ranking) for one in columns if one.ranking]
+    show(columns, devices_view(columns), *rankings, as_json=as_json)
+    if not as_json:
+        typer.echo(f"Report: {folder / REPORT_HTML}")
     if failed := [one for one in columns if one.failure]:
         raise StepError("devices", f"no figures of {', '.join(one.name for one in failed)}")

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
-from prunebench.config.sections import DeviceName, Section, each_once
+from prunebench.config.sections import SSH_ADDRESS, DeviceName, Section, each_once
 
 
 class SshDevice(Section):
     """A device that the system's ssh reaches; ``ssh://user@host:port`` alone is short for it."""
 
     address: str = Field(
-        pattern=r"^ssh://([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*(:\d{1,5})?$",
+        pattern=SSH_ADDRESS,
         description="ssh://user@host:port, user and port where ssh does not know them; the host "
         "may be a name in ~/.ssh/config.",
     )

@@ -21,6 +21,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from prunebench.common.errors import ConfigError
 from prunebench.config.devices import Devices, SshDevice
@@ -28,6 +29,9 @@ from prunebench.config.mlflow import MlflowConfig
 from prunebench.config.pruning import PruneConfig
 from prunebench.config.ranking import RankingConfig
 from prunebench.config.sections import (
+    FORMS,
+    NAME,
+    SCHEDULER,
     AccuracyConfig,
     Alternative,
     BaselineConfig,
@@ -58,7 +62,8 @@ class Config(Section):
 
     name: str = Field(
         "compare",
-        pattern=r"^[a-z0-9][a-z0-9-]{0,40}$",
+        pattern=NAME,
+        max_length=41,
         description="Short name: lower case letters, digits and dashes.",
     )
     model: str = Field(
@@ -109,7 +114,7 @@ class Config(Section):
     )
     address: str | None = Field(
         None,
-        pattern=r"^(tcp|tls|ws|wss)://[^/\s]+$",
+        pattern=SCHEDULER,
         description="Address of the Dask scheduler (tcp://host:8786), for `engine: dask`; files "
         "travel through `store`.",
     )
@@ -282,7 +287,7 @@ def _config_error(
 ) -> ConfigError:
     # A missing key may be there misspelt, and then the misspelling is what to report.
     first = min(error.errors(), key=lambda details: details["type"] == "missing")
-    path = ".".join(str(part) for part in first["loc"] if not _is_union_tag(part))
+    path = _key(first)
     words = re.findall(r"\w+", first["msg"])
     for key, origin in origins.items():
         # An error about how keys of a section go together names them.
@@ -301,14 +306,29 @@ def _config_error(
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "model_type":
         message = "it is a section of keys, not a value"
+    if first["type"] == "string_pattern_mismatch":
+        message = f"it is not {FORMS[first['ctx']['pattern']]}"
+    if first["type"] == "too_short":
+        message = "the list is empty"
     message = message[:1].lower() + message[1:]
     given = first.get("input")
     shown = "" if isinstance(given, Mapping) or str(given) in message else f" (got {given!r})"
-    subject, fix = f"{path}: " if path else "", "correct the value"
-    if first["type"] == "literal_error":
-        allowed = re.findall(r"'([^']*)'", first["ctx"]["expected"])
-        fix = _did_you_mean(difflib.get_close_matches(str(given), allowed, n=1)) or fix
-    return ConfigError(f"{subject}{message}{shown}", where=where, fix=fix)
+    # What this package checks itself says what to do.
+    usual = None if first["type"] == "value_error" else "correct the value"
+    subject = f"{path}: " if path else ""
+    # A key may take one of several kinds of value, each with an error of its own.
+    expected = [
+        e["ctx"]["expected"]
+        for e in error.errors()
+        if e["type"] == "literal_error" and _key(e) == path
+    ]
+    allowed = re.findall(r"'([^']*)'", " ".join(expected))
+    meant = _did_you_mean(difflib.get_close_matches(str(given), allowed, n=1))
+    return ConfigError(f"{subject}{message}{shown}", where=where, fix=meant or usual)
+
+
+def _key(details: ErrorDetails) -> str:
+    return ".".join(str(part) for part in details["loc"] if not _is_union_tag(part))
 
 
 def _did_you_mean(near: Sequence[str]) -> str | None:

@@ -46,7 +46,18 @@ Rewrite = Literal["exact", "none"]
 
 Logger = Literal["clearml", "comet", "tensorboard", "wandb"]
 
-DeviceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)]
+FORMS = {
+    (NAME := r"^[a-z0-9][a-z0-9-]*$"): "lower case letters, digits and dashes",
+    (CARD := r"^cuda:\d{1,4}$"): "a card such as cuda:0",
+    (
+        SSH_ADDRESS
+        := r"^ssh://([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*(:\d{1,5})?$"
+    ): ("an address such as ssh://user@host or ssh://user@host:22"),
+    (SCHEDULER := r"^(tcp|tls|ws|wss)://[^/\s]+$"): "the address of a scheduler, tcp://host:8786",
+}
+"""What a text that has to match a pattern is, in words."""
+
+DeviceName = Annotated[str, Field(pattern=NAME, max_length=60)]
 """Another host, named after the work queue its worker takes runs from."""
 
 MOST_PIXELS = 4096  # A side of an image.
@@ -101,7 +112,7 @@ Card = Annotated[int, Field(ge=0, le=1023)]
 Device = Annotated[
     Literal["auto"]
     | DeviceKind
-    | Annotated[str, Field(pattern=r"^cuda:\d{1,4}$")]
+    | Annotated[str, Field(pattern=CARD)]
     | Annotated[tuple[Card, ...], Field(min_length=1)],
     AfterValidator(_each_card_once),
 ]

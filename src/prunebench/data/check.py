@@ -154,7 +154,8 @@ def leave_out(dataset: Dataset, flawed: Mapping[str, str], cache_dir: Path) -> D
 
 def _check_names(dataset: Dataset, class_names: Mapping[int, str]) -> None:
     here, there = len(dataset.names), len(class_names)
-    problem = f"the dataset has {here} classes, the checkpoint {there}" if here != there else None
+    own = counted(here, "class", "classes")
+    problem = f"the dataset has {own}, the checkpoint {there}" if here != there else None
     for index, name in dataset.names.items():
         other = class_names.get(index)
         if problem is None and other != name:

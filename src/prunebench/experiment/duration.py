@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from prunebench.common.cores import default_threads
 from prunebench.common.records import Record
+from prunebench.common.text import counted
 from prunebench.config.loading import Config
 from prunebench.experiment.plan import NETWORK_SUFFIXES, PlannedVariant
 from prunebench.experiment.speed_trial import Pace
@@ -150,7 +151,11 @@ def estimate(
     search = work.searches * TRY_S
     pruning = work.pruned * PRUNE_S
     tried = [
-        (f"training, {epoch_s:.0f} s an epoch", one_by_one, training),
+        (
+            f"{counted(len(work.epochs), 'training')}, {epoch_s:.0f} s an epoch",
+            one_by_one,
+            training,
+        ),
         ("measuring what each layer costs and matters", layers, layers),
         (f"searching for the target, {TRIES} tries at most", search, TRIES * search),
         ("pruning", pruning, pruning),

@@ -11,6 +11,7 @@ from pathlib import Path
 from prunebench.common.cores import usable_cores
 from prunebench.config.loading import Config
 from prunebench.config.strategy_settings import TrainingSettings
+from prunebench.experiment.duration import workload
 from prunebench.experiment.plan import (
     PlannedVariant,
     checkpoint_named,
@@ -96,9 +97,15 @@ def plan_notes(
     classes = class_notes(config, given.info)
     blocks = () if block is None else (tell_block(block, m),)
     seeds = next((variant.seeds for variant in variants if variant.seeds), ())
-    several = [m("seeds.plan", n=len(seeds), first=seeds[0], last=seeds[-1])] if seeds else []
+    several = []
+    if seeds:
+        total = len(workload(config, variants).epochs)
+        several = [m("seeds.plan", n=len(seeds), first=seeds[0], last=seeds[-1], total=total)]
+    over_ssh = {name: f" ({device.address})" for name, device in config.over_ssh.items()}
+    told = [f"{name}{over_ssh.get(name, m('devices.queue'))}" for name in config.devices]
+    others = [m("devices.plan", devices=", ".join(told))] if told else []
     sizes = size_notes(config, variants)
-    notes = (*given.recipe.notes, *classes, *sizes, trained, *blocks, *several)
+    notes = (*given.recipe.notes, *classes, *sizes, trained, *blocks, *several, *others)
     if checkpoint_named(config.model, "model") is None:
         return notes
     return (tell_model(config.model, given.audit, m), *notes)

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from prunebench.common.errors import CheckpointError, DatasetError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Accuracy, FileRef, Record
+from prunebench.common.text import counted
 from prunebench.measuring.map_bootstrap import Detections
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Evaluating, Progress
@@ -275,4 +276,7 @@ def _check_classes(shape: tuple[int, ...], classes: int, onnx: str) -> None:
 
     found = shape[1] - 4
     if not is_end_to_end(shape, classes) and found not in (classes, classes + 32):
-        raise CheckpointError(f"it predicts {found} classes, the dataset has {classes}", where=onnx)
+        raise CheckpointError(
+            f"it predicts {counted(found, 'class', 'classes')}, the dataset has {classes}",
+            where=onnx,
+        )

@@ -176,7 +176,7 @@ class Progress:
         rounds = self._rounds
         what = f"{len(rounds.variants)} variants, threads {', '.join(map(str, rounds.threads))}"
         least, most = rounds.settings["rounds_min"], rounds.settings["rounds_max"]
-        tell(f"Measuring {what}: {least} to {most} rounds.")
+        tell(f"Measuring {what}: {_span(str(least), str(most))} rounds.")
         if self._emulator:
             tell(f"{IN_WORDS.format(self._emulator)}, and is not shown.")
         if done := len({sample.round for sample in rounds.log.samples}):
@@ -198,7 +198,11 @@ class Progress:
         least = max(0, settings["rounds_min"] - done) * each
         budget = max(least, settings["budget_minutes"] * 60 - spent)
         most = min(budget, (settings["rounds_max"] - done) * each)
-        tell(f"Round {done}: {figures}. {_left(least)} to {_left(most)} left.")
+        tell(f"Round {done}: {figures}. {_span(_left(least), _left(most))} left.")
+
+
+def _span(least: str, most: str) -> str:
+    return least if least == most else f"{least} to {most}"
 
 
 def _left(seconds: float) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.common.errors import CheckpointError
 from prunebench.common.records import Record, Structure
-from prunebench.common.text import first_line
+from prunebench.common.text import counted, first_line
 from prunebench.measuring.onnx_graph import DFL, PART, convolutions, module_of
 from prunebench.steps.events import Emit, Stage
 from prunebench.variants.stock_catalogue import recognise
@@ -67,7 +67,7 @@ def structure_of(network: Network, imgsz: tuple[int, int]) -> Structure:
     stock = _stock(parameters, len(names))
     if stock is None and widths == _widths(rebuilt(network)):
         description = Path(str(network.yaml.get("yaml_file", "its own description"))).stem
-        stock = f"{description}, {len(names)} classes"
+        stock = f"{description}, {counted(len(names), 'class', 'classes')}"
     activations = dict(Counter(type(layer.act).__name__ for layer in activated(network)))
     was = network.yaml.get(REPLACED_KEY)
     fused = network.fuse(verbose=False)

@@ -26,7 +26,8 @@ from prunebench import __version__
 from prunebench.cli import app, run_app
 from prunebench.cli.options import PIPED_WIDTH
 from prunebench.cli.views.comparison import comparison_view
-from prunebench.common.errors import EXIT_DONE, EXIT_GATE, InputError
+from prunebench.common.errors import EXIT_DONE, EXIT_GATE, InputError, OutputError
+from prunebench.common.sole_user import sole_user
 from prunebench.config.loading import Config, parse_config
 from prunebench.experiment.duration import TimeLeft, workload
 from prunebench.experiment.given_model import given_request
@@ -238,8 +239,14 @@ def test_a_rebenchmark_prints_old_against_new(
     assert ("pruned is slower, twice." in ended.stdout) == confirmed
 
 
+def test_a_folder_that_is_taken_is_told_before_the_inputs_are_looked_at(tmp_path: Path) -> None:
+    config = parse_config({"model": "none.pt", "out": str(tmp_path)})
+    with sole_user(tmp_path), pytest.raises(OutputError, match="another run is writing"):
+        run_shown(config, Console(file=io.StringIO()), quiet=True)
+
+
 def test_what_is_checked_by_hand_trains_where_the_cluster_does(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     there, asked = Devices(precision="bfloat16", cores=3), []
 
@@ -249,7 +256,7 @@ def test_what_is_checked_by_hand_trains_where_the_cluster_does(
 
     monkeypatch.setattr("flows.running.check_other_hosts", lambda _: there)
     monkeypatch.setattr("prunebench.experiment.prepare.check", check)
-    config = parse_config({"model": "best.pt", "prune": {"round_to": 8}})
+    config = parse_config({"model": "best.pt", "out": str(tmp_path), "prune": {"round_to": 8}})
     with pytest.raises(InputError, match="enough"):
         run_shown(config, Console(file=io.StringIO()), quiet=True)
     assert asked == [there]

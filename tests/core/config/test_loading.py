@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from prunebench.config.loading import (
     parse_config,
     parse_overrides,
 )
-from prunebench.config.sections import QuantizeConfig
+from prunebench.config.sections import FORMS, QuantizeConfig
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 
@@ -182,10 +184,21 @@ def test_an_error_names_the_variable_that_made_it(
         ),
         (
             "model: m.pt\nquantize: {variants: []}\n",
-            "quantize.variants: tuple should have at least",
+            "quantize.variants: the list is empty (got [])",
         ),
         ("data: scenes\n", "the key model is missing"),
-        ("model: m.pt\nname: ../up\n", "name: string should match pattern"),
+        ("model: m.pt\nname: ../up\n", "name: it is not lower case letters, digits and dashes"),
+        (
+            "model: m.pt\ndevices: {pi: pi@board}\n",
+            "devices.pi.address: it is not an address such as ssh://user@host or "
+            "ssh://user@host:22 (got 'pi@board'); correct the value",
+        ),
+        (
+            "model: m.pt\nprune: {round_to: autos}\n",
+            "prune.round_to: input should be a valid integer, unable to parse string as an "
+            "integer (got 'autos'); did you mean auto.",
+        ),
+        ("model: m.pt\ndevices: [pi5]\n", "devices take the files from a store: set store."),
         ("model: m.pt\nlatency: {rounds_min: 9, rounds_max: 8}\n", "rounds_max 8 is below"),
         ("model: m.pt\nretrain: {strategies: {standart: {}}}\n", "unknown strategy 'standart'"),
         ("", "the file is empty"),
@@ -200,6 +213,15 @@ def test_a_wrong_file_gives_one_sentence(tmp_path: Path, text: str, expected: st
     assert caught.value.where == str(tmp_path / "config.yaml")
     assert caught.value.exit_code == EXIT_BAD_INPUT
     assert "\n" not in str(caught.value)
+
+
+def test_every_pattern_is_told_in_words() -> None:
+    schema = json.dumps(Config.model_json_schema())
+    patterns = {
+        json.loads(found) for found in re.findall(r'"pattern": ("(?:[^"\\\\]|\\\\.)*")', schema)
+    }
+    assert patterns
+    assert patterns <= set(FORMS)
 
 
 def test_int8_alone_is_a_section_of_defaults(tmp_path: Path) -> None:

@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from experiment_kit import experiment_of
-from report_kit import MIXED, STOLEN, make_run
+from report_kit import MIXED, STOLEN, host, make_run
 from rich.console import Console
 
-from prunebench.cli.views.ranking import run_ranking_view
+from prunebench.cli.views.ranking import devices_view, run_ranking_view
 from prunebench.common.errors import StepError
 from prunebench.common.records import Quantization
+from prunebench.config.sections import LatencyConfig
 from prunebench.experiment.figures import measured_from, network_key
 from prunebench.measuring.latency.stopping import possible_interim_looks
+from prunebench.results.devices import Device
 from prunebench.results.messages.sentences import neighbours
 from prunebench.results.outcome import RunRanking, read_latency
 from prunebench.results.ranking.measured import MeasuredVariant
@@ -144,6 +146,21 @@ def test_view_shows_ranks_failures_noise_and_advice(run: tuple[Path, RunRanking]
     assert "What to ship" in text
     assert "1 thread;" in text
     assert "2 threads;" in text
+
+
+def test_view_says_what_each_device_is_or_why_it_has_no_figures(
+    run: tuple[Path, RunRanking],
+) -> None:
+    _, outcome = run
+    console = Console(width=100, record=True, file=io.StringIO())
+    asked = [
+        Device(name="pi5", fingerprint=host(LatencyConfig()), ranking=outcome, model_only=True),
+        Device(name="laptop", failure="it cannot be reached"),
+    ]
+    console.print(devices_view(asked))
+    said = " ".join(console.export_text().split())
+    assert "pi5: Test CPU <i>9000</i>, 1 thread; OpenCV is not installed there" in said
+    assert "laptop: no figures: it cannot be reached." in said
 
 
 def test_neighbours_are_compared_in_speed_only_where_they_are_two_networks(

@@ -118,7 +118,7 @@ def variant(kind: Any, **more: Any) -> VariantRecord:
         macs_imgsz=(64, 96),
         widths={"a": 8},
         fused=False,
-        stock="yolov8n, 1 classes",
+        stock="yolov8n, 1 class",
     )
     grounds = Grounds(
         kind=kind,

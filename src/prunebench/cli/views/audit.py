@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from prunebench.common.text import counted
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import (
     tell_finding,
@@ -29,7 +30,8 @@ def audit_view(findings: Sequence[AuditFinding]) -> RenderableType:
                 f"  {structure.parameters:,} parameters, "
                 f"{structure.parameters_fused:,} with BatchNorm folded, "
                 f"{structure.macs / 1e6:.0f} M MACs at {height} x {width} (H x W), "
-                f"{len(structure.names)} classes, {len(structure.widths)} convolutions"
+                f"{counted(len(structure.names), 'class', 'classes')}, "
+                f"{counted(len(structure.widths), 'convolution')}"
             )
         )
         if finding.onnx is not None:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from prunebench.common.text import listed
+from prunebench.common.text import counted, listed
 from prunebench.config.loading import Config
 from prunebench.experiment.duration import Estimate, in_words
 from prunebench.experiment.plan import PlannedVariant
@@ -29,10 +29,11 @@ def plan_view(
         what += f"\n{len(variant.seeds)} trainings" if variant.seeds else ""
         table.add_row(Text.assemble(variant.name, (what, "dim")), Text(" -> ".join(steps)))
     height, width = config.image.hw
+    least, most = config.latency.rounds_min, config.latency.rounds_max
+    rounds = counted(most, "round") if least == most else f"{least} to {most} rounds"
     facts = (
         f"model {config.model}, data {config.data}, letterbox {height} x {width} (H x W), "
-        f"{config.retrain.epochs} epochs a round, "
-        f"{config.latency.rounds_min} to {config.latency.rounds_max} rounds of latency, "
+        f"{counted(config.retrain.epochs, 'epoch')} a round, {rounds} of latency, "
         f"out {config.out}"
     )
     return Group(table, Text(facts), *map(Text, notes))
@@ -50,7 +51,8 @@ def estimate_view(estimate: Estimate) -> RenderableType:
     longer = "A quantization that has to leave layers in float takes longer."
     notes = [kept, longer] if estimate.quantizes else [kept]
     if estimate.devices:
-        notes.insert(0, f"Then {listed(estimate.devices)} measure too, which is not in it.")
+        measure = "measures" if len(estimate.devices) == 1 else "measure"
+        notes.insert(0, f"Then {listed(estimate.devices)} {measure} too, which is not in it.")
     if estimate.cluster is not None:
         there = f"Pruning, training and export run on the Dask cluster at {estimate.cluster}"
         notes.insert(0, f"{there}. How long it trains was not tried, and is not in it.")

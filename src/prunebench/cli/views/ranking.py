@@ -11,8 +11,10 @@ from rich.text import Text
 
 from prunebench.common.records import Interval
 from prunebench.common.text import counted
+from prunebench.results.devices import Device
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import (
+    tell_device,
     tell_explanation,
     tell_judgement,
     tell_noise,
@@ -49,6 +51,13 @@ def run_ranking_view(outcome: RunRanking) -> RenderableType:
         _sentences("Why is it not faster?", explanations, "cyan"),
         Text(f"Measured in {rounds}; stopped: {outcome.stopped}.", style="dim"),
     )
+
+
+def devices_view(devices: Sequence[Device]) -> RenderableType:
+    """What each device that measured a run's files is, or why it has no figures."""
+    m = Messages()
+    told = [f"{device.name}: {tell_device(device, m)}" for device in devices]
+    return _sentences(m("devices.title"), told, "cyan")
 
 
 class Fitting:

@@ -84,8 +84,8 @@ def column_of(folder: Path, archive: Path, name: str | None = None) -> Device:
     into no history. InputError where the file is damaged, or of
     other files or another protocol than the run's.
     """
-    found, samples = read_results(archive)
     experiment, variants = read_source(folder)
+    found, samples = read_results(archive)
     device = device_name(name or slug(found.device) or "device")
     _check_protocol(found, content_of(experiment, variants).manifest["protocol"], folder, archive)
     if found.emulator:
@@ -117,7 +117,10 @@ def read_results(archive: Path) -> tuple[KitResults, list[Sample]]:
         raise
     except FileNotFoundError:
         raise InputError("no such file", where=archive, fix="give a kit's results file") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as e:
+    except KeyError:
+        what, fix = "it is not what a kit writes", "give a kit's results file"
+        raise InputError(what, where=archive, fix=fix) from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as e:
         raise InputError(DAMAGED["what"], where=archive, fix=DAMAGED["fix"]) from e
     except Exception as error:  # zlib's and lzma's errors are their own
         raise InputError(DAMAGED["what"], where=archive, fix=DAMAGED["fix"]) from error

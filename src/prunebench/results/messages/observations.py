@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from prunebench.common import records, variant_record
 from prunebench.measuring.host.block import Block
@@ -12,6 +13,9 @@ from prunebench.results.diagnoses import Explained, Explanation, Sound
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.soak import Soak
 from prunebench.variants.audit import AuditFinding, OnnxFinding
+
+if TYPE_CHECKING:
+    from prunebench.results.devices import Device
 
 
 def tell_noise(noise: Noise, m: Messages) -> str:
@@ -216,3 +220,12 @@ def _budget(budget: variant_record.StockBudget, macs: int, m: Messages) -> list[
         return [size, m("made.budget.retraining", retraining=retraining)]
     own = m.counted("epochs", budget.own_epochs)
     return [size, m("made.budget.both", own=own, retraining=budget.retraining_epochs)]
+
+
+def tell_device(device: Device, m: Messages) -> str:
+    """What a device is and measured, or why it has no figures."""
+    if device.fingerprint is None or device.ranking is None:
+        return m("devices.failed", reason=device.failure or "")
+    threads = m.counted("threads", device.ranking.rankings[0].threads)
+    key = "devices.model_only" if device.model_only else "devices.host"
+    return m(key, cpu=device.fingerprint.cpu, threads=threads)

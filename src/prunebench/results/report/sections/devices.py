@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_device
 from prunebench.results.report import document as doc
-from prunebench.results.report.numbers import BLANK
 from prunebench.results.report.sections.tables import beside
 from prunebench.results.report.stored import ReportedRun
-
-if TYPE_CHECKING:
-    from prunebench.results.devices import Device
 
 
 def devices(run: ReportedRun, m: Messages) -> doc.Section | None:
@@ -29,14 +24,6 @@ def devices(run: ReportedRun, m: Messages) -> doc.Section | None:
         "devices",
         m,
         m("devices.how"),
-        doc.items(doc.Item(_what_it_is(device, m), device.name) for device in asked),
+        doc.items(doc.Item(tell_device(device, m), device.name) for device in asked),
         beside(m("devices.caption"), "on", names, rankings, m) if len(rankings) > 1 else None,
     )
-
-
-def _what_it_is(device: Device, m: Messages) -> str:
-    if device.fingerprint is None or device.ranking is None:
-        return m("devices.failed", reason=device.failure or BLANK)
-    threads = m.counted("threads", device.ranking.rankings[0].threads)
-    key = "devices.model_only" if device.model_only else "devices.host"
-    return m(key, cpu=device.fingerprint.cpu, threads=threads)
