@@ -145,7 +145,7 @@ def compare(network: Network, onnx_file: Path, request: Request) -> Parity:
         found, wanted = ([list(item.shape) for item in items] for items in (actual, expected))
         if found != wanted:
             raise ParityError("export", f"the file predicts {found} instead of {wanted}")
-        box, score = _differences(actual, expected, classes)
+        box, score = differences(actual, expected, classes)
         # Not max(): a NaN on either side has to survive and to fail the check below.
         worst_box = float(np.maximum(worst_box, box))
         worst_score = float(np.maximum(worst_score, score))
@@ -166,7 +166,7 @@ def compare(network: Network, onnx_file: Path, request: Request) -> Parity:
     return parity
 
 
-def _differences(
+def differences(
     actual: Sequence[FloatArray], expected: Sequence[FloatArray], classes: int
 ) -> tuple[float, float]:
     """Largest difference of a box edge in pixels, and of anything else.

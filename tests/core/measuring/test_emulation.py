@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from prunebench.common.errors import EnvironmentMismatch
+from prunebench.config.loading import Config
 from prunebench.config.sections import LatencyConfig
+from prunebench.experiment.prepare import check
 from prunebench.measuring.host import doctor, emulation
 from prunebench.measuring.host.emulation import emulator
 from prunebench.measuring.latency.measure import measure
@@ -62,4 +64,6 @@ def test_nothing_is_measured_under_an_emulator(
     shared = {"realtime_fps": 20.0, "imgsz": (64, 96), "nc": 3, "seed": 0}
     with pytest.raises(EnvironmentMismatch, match="qemu-aarch64 runs this Python, an emulator"):
         measure([], [], LatencyConfig(), folder=tmp_path, **shared)
+    with pytest.raises(EnvironmentMismatch, match="run where the CPU is real"):
+        check(Config(model="none.pt"))
     assert doctor._surroundings()[0] == "bad"

@@ -18,18 +18,19 @@ def emulator(proc: Path = Path("/proc"), machine: str | None = None) -> str | No
     """The program that emulates the CPU for this process; ``None`` where none is seen.
 
     An emulator shows a process its own program and CPU at the usual places of ``/proc``, and what
-    the kernel runs in truth at the others. A whole emulated machine is not seen, its kernel is real.
+    the kernel runs in truth at the others. A whole emulated machine is not seen: it has a kernel of
+    its own.
     """
     truth = proc / "self" / "task" / str(os.getpid()) / "exe"
     try:
-        shown, runs = os.readlink(proc / "self" / "exe"), os.readlink(truth)
+        shown, runs = (proc / "self" / "exe").readlink(), truth.readlink()
         with truth.open("rb") as program:
             built_for = MACHINES.get(int.from_bytes(program.read(20)[18:], "little"))
     except OSError:
         return None
     claimed = machine or platform.machine()
     foreign = built_for is not None and claimed in MACHINES.values() and claimed != built_for
-    return Path(runs).name if foreign or shown != runs else None
+    return runs.name if foreign or shown != runs else None
 
 
 def require_real_cpu() -> None:
