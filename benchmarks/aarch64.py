@@ -5,8 +5,8 @@
 Needs Debian's qemu-user on x86-64, and apt and pip for what it runs: arm64 Python and the aarch64
 wheels, put in a folder of their own beside the files in which a board's kernel says what it is.
 There a kit measures a tiny run, the shipped network predicts three scenes, and the layout of
-convolutions of 33 to 48 channels is looked at. What an emulator takes is no time of a device, so none is printed.
-Two minutes; exit status 1 where a claim does not hold.
+convolutions of 33 to 48 channels is looked at. What an emulator takes is no
+time of a device, so none is printed. Two minutes; exit status 1 where a claim does not hold.
 """
 
 from __future__ import annotations
