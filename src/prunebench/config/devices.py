@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
-from prunebench.config.sections import SSH_ADDRESS, DeviceName, Section, each_once
+from prunebench.config.forms import SSH_ADDRESS
+from prunebench.config.sections import DeviceName, Section, each_once
 
 
 class SshDevice(Section):

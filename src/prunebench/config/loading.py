@@ -25,13 +25,11 @@ from pydantic_core import ErrorDetails
 
 from prunebench.common.errors import ConfigError
 from prunebench.config.devices import Devices, SshDevice
+from prunebench.config.forms import FORMS, NAME, SCHEDULER
 from prunebench.config.mlflow import MlflowConfig
 from prunebench.config.pruning import PruneConfig
 from prunebench.config.ranking import RankingConfig
 from prunebench.config.sections import (
-    FORMS,
-    NAME,
-    SCHEDULER,
     AccuracyConfig,
     Alternative,
     BaselineConfig,

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from prunebench.config.forms import CARD, NAME
 from prunebench.config.strategy_settings import (
     BEFORE_PRUNING,
     KEEPS_STRUCTURE,
@@ -45,17 +46,6 @@ Rewrite = Literal["exact", "none"]
 """Whether exported graphs are rewritten into ones that compute the same in less time."""
 
 Logger = Literal["clearml", "comet", "tensorboard", "wandb"]
-
-FORMS = {
-    (NAME := r"^[a-z0-9][a-z0-9-]*$"): "lower case letters, digits and dashes",
-    (CARD := r"^cuda:\d{1,4}$"): "a card such as cuda:0",
-    (
-        SSH_ADDRESS
-        := r"^ssh://([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*(:\d{1,5})?$"
-    ): ("an address such as ssh://user@host or ssh://user@host:22"),
-    (SCHEDULER := r"^(tcp|tls|ws|wss)://[^/\s]+$"): "the address of a scheduler, tcp://host:8786",
-}
-"""What a text that has to match a pattern is, in words."""
 
 DeviceName = Annotated[str, Field(pattern=NAME, max_length=60)]
 """Another host, named after the work queue its worker takes runs from."""

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prunebench.common.errors import EXIT_BAD_INPUT, ConfigError
+from prunebench.config.forms import FORMS
 from prunebench.config.loading import (
     Config,
     key_paths,
@@ -17,7 +18,7 @@ from prunebench.config.loading import (
     parse_config,
     parse_overrides,
 )
-from prunebench.config.sections import FORMS, QuantizeConfig
+from prunebench.config.sections import QuantizeConfig
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 
