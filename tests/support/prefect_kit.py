@@ -181,10 +181,14 @@ def end(process: subprocess.Popen[str]) -> list[psutil.Process]:
         process.kill()
         process.wait()
     _, left = psutil.wait_procs(below, timeout=1)
+    alive = []
     for one in left:
         with contextlib.suppress(psutil.NoSuchProcess):
-            one.kill()
-    return left
+            # An orphan that has ended waits for the host's first process to take note of it.
+            if one.status() != psutil.STATUS_ZOMBIE:
+                alive.append(one)
+                one.kill()
+    return alive
 
 
 def free_port() -> int:
