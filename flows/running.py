@@ -11,7 +11,7 @@ from rich.console import Console
 
 from flows.console import shown_progress, stderr_console
 from prunebench.common.errors import PrunebenchError
-from prunebench.common.sole_user import sole_user
+from prunebench.common.sole_user import check_not_taken
 from prunebench.config.loading import Config
 from prunebench.experiment.duration import TimeLeft, parents_of, workload
 from prunebench.steps.child import ending_children
@@ -64,8 +64,7 @@ def run_shown(config: Config, console: Console, *, quiet: bool) -> Any:
         from prunebench.experiment.inputs import output_folder
         from prunebench.experiment.prepare import check, checked_already
 
-        with sole_user(output_folder(config)):
-            pass  # A folder that is taken is told now, not when Prefect has started.
+        check_not_taken(output_folder(config))
         with trained_on(check_other_hosts(config)):
             checked = check(config)
         work, parents = workload(config, checked.variants), parents_of(checked.variants)

@@ -54,7 +54,7 @@ def test_a_dry_run_estimates_and_makes_nothing(
     titles = [part["title"].split(",")[0] for part in found["parts"]]
     assert titles == [
         "checking",
-        "training",
+        "2 trainings",
         "measuring what each layer costs and matters",
         "searching for the target",
         "pruning",

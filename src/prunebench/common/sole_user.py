@@ -11,12 +11,14 @@ from filelock import FileLock, Timeout
 from prunebench.common.errors import OutputError
 from prunebench.common.files import check_output_folder
 
+LOCK_FILE = ".lock"
+
 
 @contextlib.contextmanager
 def sole_user(folder: Path) -> Iterator[None]:
     """Hold ``folder`` until this process ends; OutputError where it is taken or read-only."""
     check_output_folder(folder)
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(folder / LOCK_FILE)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
@@ -29,3 +31,10 @@ def sole_user(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def check_not_taken(folder: Path) -> None:
+    """OutputError where another run holds ``folder``; makes nothing where none ever did."""
+    if (folder / LOCK_FILE).exists():
+        with sole_user(folder):
+            pass

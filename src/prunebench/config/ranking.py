@@ -21,6 +21,7 @@ class RankingConfig(Section):
     max_rss_mb: float | None = Field(
         None,
         gt=0,
+        le=1e7,
         description="Peak resident memory, in 10^6 bytes, that the process of a recommended "
         "variant may take, Python and onnxruntime included; null: any.",
     )
