@@ -17,7 +17,7 @@ from prunebench.config.strategy_settings import (
 from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.run_step import training_request
-from prunebench.measuring.host.fingerprint import fingerprint
+from prunebench.measuring.host.fingerprint import fingerprint_for
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.cache import StepRun
 from prunebench.variants.pruning.alignment import round_to_of
@@ -63,7 +63,7 @@ def prune(
         curves, inputs["curves"] = _curves(experiment, checkpoint, inputs, run)
     timing = None
     if goal.is_measured:
-        host = fingerprint(SessionSettings.of(config.latency), config.latency.cores[0]).digest()
+        host = fingerprint_for(config.latency).digest()
         export = config.export.model_dump(include={"opset", "rewrite"})
         timing = Timing(latency=config.latency, host=host, **export)
     request = PruneRequest(
@@ -127,7 +127,7 @@ def _costs(
         imgsz=config.image.hw,
         threads=(config.latency.threads or (1,))[0],
         session=SessionSettings.of(config.latency),
-        host=fingerprint(SessionSettings.of(config.latency), config.latency.cores[0]).digest(),
+        host=fingerprint_for(config.latency).digest(),
     )
     done = run("costs", request, {"checkpoint": inputs["checkpoint"]})
     return _file(done, "table")

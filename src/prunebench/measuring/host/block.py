@@ -23,7 +23,7 @@ from prunebench.common.files import write_atomically
 from prunebench.common.records import Record
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host.block_timing import Turns, padded_width
-from prunebench.measuring.host.fingerprint import fingerprint
+from prunebench.measuring.host.fingerprint import fingerprint_for
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.child import run_child
 from prunebench.steps.events import Emit, Stage, announce
@@ -76,7 +76,7 @@ def measure_block(config: LatencyConfig, numbers: Numbers = "float") -> Block:
     Measured in a child process, which takes seconds, and remembered in the temporary folder for as
     long as the host's fingerprint stays the same.
     """
-    host = fingerprint(SessionSettings.of(config), config.cores[0]).digest()
+    host = fingerprint_for(config).digest()
     name = f"prunebench-block-{VERSION}-{host}-{numbers}.json"
     memory = Path(tempfile.gettempdir()) / name
     with contextlib.suppress(OSError, ValidationError):

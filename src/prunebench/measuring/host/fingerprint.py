@@ -22,7 +22,7 @@ from prunebench.measuring.host.sensors import allowed, core_classes
 from prunebench.measuring.session import SessionSettings
 
 if TYPE_CHECKING:
-    from prunebench.config.sections import CoreClass, Precision
+    from prunebench.config.sections import CoreClass, LatencyConfig, Precision
 
 ISA_FLAGS = {
     "AVX2": "avx2",
@@ -80,6 +80,11 @@ class Fingerprint(Plain):
         """What changed from this host to ``other``, one "field: old -> new" per field."""
         mine, theirs = self.fields(), other.fields()
         return [f"{key}: {mine[key]} -> {theirs[key]}" for key in mine if mine[key] != theirs[key]]
+
+
+def fingerprint_for(config: LatencyConfig) -> Fingerprint:
+    """This host's fingerprint under the section ``latency``, whose first cores decide a run."""
+    return fingerprint(SessionSettings.of(config), config.cores[0])
 
 
 def fingerprint(session: SessionSettings, cores_used: CoreClass = "all") -> Fingerprint:

@@ -16,7 +16,7 @@ from prunebench.common.files import sha256_of
 from prunebench.common.records import FileRef
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host.emulation import require_real_cpu
-from prunebench.measuring.host.fingerprint import cpus_of, fingerprint
+from prunebench.measuring.host.fingerprint import cpus_of, fingerprint_for
 from prunebench.measuring.host.lock import host_lock
 from prunebench.measuring.host.sensors import core_classes
 from prunebench.measuring.latency.log import SampleLog
@@ -28,7 +28,6 @@ from prunebench.measuring.latency.rounds import Target as Target
 from prunebench.measuring.latency.sentinel import write_sentinel
 from prunebench.measuring.latency.stopping import Contested
 from prunebench.measuring.latency.together import STEP
-from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Timed, Waiting
 
 SENTINEL_FILE = "sentinel.onnx"
@@ -78,7 +77,7 @@ def measure(
                 reason = f"{target.onnx} changed after it was made"
                 raise StepError(STEP, reason, variant=target.name)
         used, cpus = images[: config.images], cpus_of(config.cores[0])
-        host = fingerprint(SessionSettings.of(config), config.cores[0])
+        host = fingerprint_for(config)
         shared = {"realtime_fps": realtime_fps, "imgsz": imgsz, "nc": nc, "seed": seed}
         settings = config.model_dump(mode="json")
         protocol = protocol_of(variants, used, settings, shared)

@@ -14,8 +14,7 @@ from prunebench.common.statistics import Location
 from prunebench.common.variant_record import VariantRecord
 from prunebench.config.sections import LatencyConfig
 from prunebench.experiment.inputs import Experiment, read_experiment
-from prunebench.measuring.host.fingerprint import fingerprint
-from prunebench.measuring.session import SessionSettings
+from prunebench.measuring.host.fingerprint import fingerprint_for
 from prunebench.results.history.lookup import history_url, is_run_folder, recorded
 from prunebench.results.history.reading import find_run, fingerprint_of, stored_to_sentinel
 from prunebench.results.history.store import Store
@@ -100,7 +99,7 @@ def find_stored(
         chosen, title = _choose(name, ranked, row.name)
     else:
         chosen, title = subject.variant.name, subject.title
-    differences = host.differences(fingerprint(SessionSettings.of(settings), settings.cores[0]))
+    differences = host.differences(fingerprint_for(settings))
     if differences:
         raise InputError(
             f"the ONNX file of {title} is gone, and the run was measured on another host "
