@@ -182,7 +182,6 @@ def layers_fault(description: Mapping[str, Any]) -> str | None:
 
     It evaluates an activation, too.
     """
-    import torchvision
     from torch import nn
     from ultralytics.nn import tasks
 
@@ -193,7 +192,10 @@ def layers_fault(description: Mapping[str, Any]) -> str | None:
         return "its backbone and head are no lists of layers"
     for kind, arguments in layers:
         where, _, name = str(kind).rpartition(".")
-        known = {"nn": nn, "torchvision.ops": torchvision.ops, "": tasks}.get(where)
+        known: Any = {"nn": nn, "": tasks}.get(where)
+        if where == "torchvision.ops":
+            # Its import takes as long as torch's own, and hardly a network has such a layer.
+            from torchvision import ops as known
         if not _is_layer(getattr(known, name, None)):
             return f"it knows no layer {kind!r:.40}"
         if kind == "TorchVision" and arguments[2:3] not in ([None], ["None"]):
