@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -32,16 +32,16 @@ ALLOWED = affinity()
 
 
 @contextlib.contextmanager
-def threads_anywhere() -> Iterator[None]:
-    """Let threads that are started in the block run on every CPU, though this one is bound to one.
+def running_on(cpus: Iterable[int] | None) -> Iterator[None]:
+    """Let this thread, and those it starts in the block, run on these CPUs; ``None``: as it does.
 
     A thread inherits the CPUs of the one that starts it.
     """
-    if not hasattr(os, "sched_setaffinity"):
+    if cpus is None or not hasattr(os, "sched_setaffinity"):
         yield
         return
     bound = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, ALLOWED)
+    os.sched_setaffinity(0, cpus)
     try:
         yield
     finally:

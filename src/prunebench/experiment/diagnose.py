@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from prunebench.common.errors import PrunebenchError
 from prunebench.common.files import write_atomically
 from prunebench.common.variant_record import VariantRecord
-from prunebench.measuring.host.block import Numbers, measure_block
+from prunebench.measuring.host.block import measure_block
 from prunebench.measuring.host.lock import host_lock
 from prunebench.measuring.latency.records import LatencyResult
 from prunebench.measuring.profile import Diagnosis, Request
@@ -41,19 +41,21 @@ def diagnose_variants(
     baseline = next((v.name for v in variants if v.parent is None), None)
     found: dict[str, Diagnosis] = {}
     failures: dict[str, str] = {}
+    # Timed with the host's lock, which is not reentrant.
+    block = measure_block(latency.settings).channels
 
     who = f"run {folder.name}"
     with host_lock(who, lambda sentence: announce(Waiting(what=sentence))), exclusive():
         for variant in variants:
             if not _is_pruned(variant) or variant.name not in files or baseline not in files:
                 continue
-            numbers: Numbers = "int8" if variant.quantization else "float"
             request = Request(
                 onnx=str(files[variant.name]),
                 baseline=str(files[baseline]),
                 threads=latency.threads[0],
+                cores=latency.settings.cores[0],
                 session=latency.fingerprint.session,
-                block=measure_block(latency.settings, numbers).channels,
+                block=block,
             )
             stage("diagnosis", variant=variant.name)
             workdir = folder / LATENCY_FOLDER / "diagnosis" / variant.name

@@ -126,6 +126,7 @@ def _costs(
         block=block,
         imgsz=config.image.hw,
         threads=(config.latency.threads or (1,))[0],
+        cores=config.latency.cores[0],
         session=SessionSettings.of(config.latency),
         host=fingerprint_for(config.latency).digest(),
     )

@@ -20,8 +20,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from prunebench.common.cores import running_on
 from prunebench.common.errors import CheckpointError
 from prunebench.common.records import Record
+from prunebench.config.sections import CoreClass
+from prunebench.measuring.host.fingerprint import cpus_of
 from prunebench.measuring.onnx_graph import module_of
 from prunebench.measuring.session import SessionSettings, open_session, session_options
 from prunebench.steps.events import Emit, Stage
@@ -42,12 +45,13 @@ OTHER_EXPLAIN = 0.5  # Part of the added ms per MAC that makes other operators t
 class Request(Record):
     """Input of the step: absolute paths of both files, each with one input of a fixed shape.
 
-    ``threads`` is ``intra_op_num_threads``, ``block`` see ``host/block.py``.
+    ``threads`` is ``intra_op_num_threads`` on ``cores``, ``block`` see ``host/block.py``.
     """
 
     onnx: str
     baseline: str
     threads: int
+    cores: CoreClass = "all"
     session: SessionSettings
     block: int
 
@@ -131,7 +135,10 @@ class Diagnosis(Record):
 def run(request: Request, workdir: Path, emit: Emit) -> Diagnosis:
     """Profile a variant beside its baseline; CheckpointError where a file is not one it can run."""
     emit(Stage(what="profiling against the baseline"))
-    with tempfile.TemporaryDirectory(dir=workdir, prefix=".diagnose.") as folder:
+    with (
+        running_on(cpus_of(request.cores)),
+        tempfile.TemporaryDirectory(dir=workdir, prefix=".diagnose.") as folder,
+    ):
         profiled = [
             _Profiled(Path(path), Path(folder) / name, request)
             for path, name in ((request.onnx, "variant"), (request.baseline, "baseline"))

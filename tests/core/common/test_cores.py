@@ -16,7 +16,7 @@ from prunebench.common.cores import (
     default_threads,
     memory_bytes,
     physical_cores,
-    threads_anywhere,
+    running_on,
     usable_cores,
 )
 
@@ -98,13 +98,14 @@ def test_affinity_narrows_the_cores() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux binds a thread to a CPU")
 def test_a_thread_that_is_bound_starts_others_that_are_not() -> None:
     seen: list[tuple[int, ...]] = []
+    bound_before = affinity()
 
     def note() -> None:
         seen.append(affinity())
 
     def bound_to_one() -> None:
         os.sched_setaffinity(0, affinity()[:1])
-        with threads_anywhere():
+        with running_on(bound_before):
             inner = threading.Thread(target=note)
             inner.start()
             inner.join()
@@ -113,4 +114,6 @@ def test_a_thread_that_is_bound_starts_others_that_are_not() -> None:
     outer = threading.Thread(target=bound_to_one)
     outer.start()
     outer.join()
-    assert seen == [affinity(), affinity()[:1]]
+    assert seen == [bound_before, bound_before[:1]]
+    with running_on(None):
+        assert affinity() == bound_before

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prunebench.common.cores import affinity
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host import block as module
+from prunebench.measuring.host import fingerprint
 from prunebench.measuring.host.block import (
     WIDTHS,
     Block,
@@ -26,6 +28,7 @@ from prunebench.measuring.host.block import (
     row_of_convolutions,
 )
 from prunebench.measuring.host.block_timing import Turns, padded_width
+from prunebench.measuring.host.lock import HOLDER_FILE
 from prunebench.measuring.session import SessionSettings, open_session, session_options
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_block
@@ -127,6 +130,29 @@ def test_timings_go_on_until_two_halves_and_the_layout_agree(
         )
         found = module.run(request, tmp_path, lambda event: None)
         assert (found.settled, found.turns, found.padded) == (settled, turns, padded)
+
+
+def test_widths_are_timed_alone_on_the_host_and_on_the_cores_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    one = (min(affinity()),)
+    seen: list[tuple[tuple[int, ...], bool]] = []
+
+    class Watching(Turns):
+        def take(self, seconds: float) -> None:
+            for _ in range(2):  # each of both halves has a turn
+                super().take(0.02)
+            seen.append((affinity(), (tmp_path / HOLDER_FILE).exists()))
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(fingerprint, "core_classes", lambda: {"little": one})
+    monkeypatch.setattr(module, "Turns", Watching)
+    before = affinity()
+    request = Request(numbers="float", session=SESSION, cores="little")
+    found = module.run(request, tmp_path, lambda event: None)
+    assert found.turns >= 2
+    assert set(seen) == {(one, True)}
+    assert affinity() == before
 
 
 def test_a_settled_block_is_remembered_per_host_and_session(

@@ -21,12 +21,13 @@ from pydantic import ValidationError
 
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Record
-from prunebench.config.sections import LatencyConfig
+from prunebench.config.sections import CoreClass, LatencyConfig
 from prunebench.measuring.host.block_timing import Turns, padded_width
 from prunebench.measuring.host.fingerprint import fingerprint_for
+from prunebench.measuring.host.lock import timing_on_host
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.child import run_child
-from prunebench.steps.events import Emit, Stage, announce
+from prunebench.steps.events import Emit, Stage, Waiting, announce
 
 WIDTHS = tuple(range(33, 49))
 WIDEST_BLOCK = 16  # No wider one has a whole step among the widths.
@@ -42,10 +43,11 @@ Numbers = Literal["float", "int8"]
 
 
 class Request(Record):
-    """Input of the step: what the convolutions compute with, and the session's options."""
+    """Input of the step: what the convolutions compute with, the session's options, the cores."""
 
     numbers: Numbers
     session: SessionSettings
+    cores: CoreClass = "all"
 
 
 class Block(Record):
@@ -81,7 +83,8 @@ def measure_block(config: LatencyConfig, numbers: Numbers = "float") -> Block:
     memory = Path(tempfile.gettempdir()) / name
     with contextlib.suppress(OSError, ValidationError):
         return Block.model_validate_json(memory.read_text(encoding="utf-8"))
-    request = Request(numbers=numbers, session=SessionSettings.of(config))
+    session = SessionSettings.of(config)
+    request = Request(numbers=numbers, session=session, cores=config.cores[0])
     with tempfile.TemporaryDirectory() as folder:
         found = run_child("block", request, Path(folder), threads=1, on_event=announce)
     block = Block.model_validate(found)
@@ -101,15 +104,16 @@ def run(request: Request, workdir: Path, emit: Emit) -> Block:
         for width, row in rows.items()
         if (channels := padded_width(row, request.session, workdir)) is not None
     }
-    turns = Turns(rows, request.session)
     settled = False
-    for _ in range(TRIES):
-        turns.take(SECONDS)
-        halves = (_shortest(turns.microseconds, slice(start, None, 2)) for start in (0, 1))
-        found = {block_of(half) for half in halves}
-        settled = len(found) == 1 and (not padded or found == {block_of_layout(padded)})
-        if settled:
-            break
+    with timing_on_host(request.cores, "the block", lambda said: emit(Waiting(what=said))):
+        turns = Turns(rows, request.session)
+        for _ in range(TRIES):
+            turns.take(SECONDS)
+            halves = (_shortest(turns.microseconds, slice(start, None, 2)) for start in (0, 1))
+            found = {block_of(half) for half in halves}
+            settled = len(found) == 1 and (not padded or found == {block_of_layout(padded)})
+            if settled:
+                break
     return Block(
         numbers=request.numbers,
         microseconds=_shortest(turns.microseconds, slice(None)),

@@ -17,10 +17,16 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from prunebench.common.cores import running_on
+from prunebench.measuring.host.fingerprint import cpus_of
 from prunebench.steps.ended import sleep_unless_ended
+
+if TYPE_CHECKING:
+    from prunebench.config.sections import CoreClass
 
 POLL_S = 0.5  # Rare enough that a waiting run does not disturb the one that measures.
 GRACE_S = 1.0  # Signing in takes a moment: only who holds a lock longer is worth a sentence.
@@ -48,6 +54,13 @@ def host_lock(who: str, on_wait: OnWait, *, folder: Path | None = None) -> Itera
         finally:
             with contextlib.suppress(OSError):
                 holder.unlink()
+
+
+@contextlib.contextmanager
+def timing_on_host(cores: CoreClass, who: str, on_wait: OnWait) -> Iterator[None]:
+    """Hold the host's lock as ``host_lock`` while this process times something on these cores."""
+    with host_lock(who, on_wait), running_on(cpus_of(cores)):
+        yield
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 
 from prunebench.common.files import write_atomically
 from prunebench.common.records import FileRef, Record
+from prunebench.config.sections import CoreClass
 from prunebench.measuring.session import SessionSettings, open_session, session_options
 from prunebench.steps.events import Emit, Progress, Stage
 
@@ -41,7 +42,7 @@ class Request(Record):
     Attributes:
         block: Widths are multiples of it.
         imgsz: (height, width) of the letterbox in pixels.
-        threads: ``intra_op_num_threads``.
+        cores: What it is timed on, with ``threads`` (``intra_op_num_threads``).
         host: Digest of the host's fingerprint: another host's table is another one.
     """
 
@@ -50,6 +51,7 @@ class Request(Record):
     block: int
     imgsz: tuple[int, int]
     threads: int
+    cores: CoreClass = "all"
     session: SessionSettings
     host: str
 
@@ -73,7 +75,7 @@ class Costs(Record):
 
 def run(request: Request, workdir: Path, emit: Emit) -> Costs:
     """Time every layer that pruning can narrow."""
-    from prunebench.measuring.host.lock import host_lock, working_on_host
+    from prunebench.measuring.host.lock import timing_on_host, working_on_host
     from prunebench.variants.checkpoint import load_checkpoint
     from prunebench.variants.graph.groups import trace
     from prunebench.variants.graph.surgery import split_c2f
@@ -95,7 +97,10 @@ def run(request: Request, workdir: Path, emit: Emit) -> Costs:
             if (layer.inputs.groups or layer.outputs.groups) and layer.swept[0]
         }
     emit(Stage(what=f"timing {len(grids)} layers alone"))
-    with host_lock("the costs of each layer", waiting), tempfile.TemporaryDirectory() as folder:
+    with (
+        timing_on_host(request.cores, "the costs of each layer", waiting),
+        tempfile.TemporaryDirectory() as folder,
+    ):
         table = time_layers(grids, request, Path(folder), emit)
     target = workdir / "costs.json"
     write_atomically(target, TABLE.dump_json(table))

@@ -25,7 +25,7 @@ from ultralytics.utils import LOCAL_RANK, NUM_THREADS
 from ultralytics.utils.patches import imread
 from ultralytics.utils.torch_utils import unwrap_model
 
-from prunebench.common.cores import memory_bytes, threads_anywhere
+from prunebench.common.cores import ALLOWED, memory_bytes, running_on
 from prunebench.common.errors import DatasetError
 from prunebench.common.text import counted
 from prunebench.config.sections import Cache
@@ -191,7 +191,7 @@ class _OnEveryImage:
     def build_dataset(self, img_path: Any, mode: Split = "train", batch: int | None = None) -> Any:
         """What Ultralytics' ``build_yolo_dataset`` builds, of every image of the split."""
         network: Any = unwrap_model(self.model)
-        with threads_anywhere():
+        with running_on(ALLOWED):
             return self._every_image(network, mode, batch)
 
     def _every_image(self, network: Any, mode: Split, batch: int | None) -> EveryImage:
