@@ -18,8 +18,9 @@ from prefect.states import Cancelled, Cancelling, Pending, State
 
 from prunebench.common.errors import ConfigError, InputError, StepError
 from prunebench.config.loading import Config
+from prunebench.measuring.remote.transport import check_ssh
 from prunebench.operating.devices import answer, read_answer, write_devices
-from prunebench.operating.kit.ssh import check_ssh, measure_there
+from prunebench.operating.kit.ssh import measure_there
 from prunebench.operating.store.runs import open_store
 from prunebench.results.devices import Device, device_rows
 from prunebench.results.outcome import RunRanking
@@ -40,7 +41,8 @@ TRAVEL_MINUTES = 10.0
 
 def check_devices(config: Config) -> None:
     """Refuse devices, before anything is trained, that there is no way to."""
-    check_ssh(config)
+    if config.over_ssh:
+        check_ssh("devices")
     if not config.queues:
         return
     fix = "start the server with `make serve`, and set PREFECT_API_URL to it"

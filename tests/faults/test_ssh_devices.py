@@ -12,7 +12,7 @@ from ssh_kit import Board, served_board
 from prunebench.common.errors import ConfigError
 from prunebench.config.devices import SshDevice
 from prunebench.config.loading import parse_config
-from prunebench.operating.kit import ssh
+from prunebench.measuring.remote import transport
 from prunebench.operating.kit.results import keep_column
 from prunebench.operating.kit.ssh import measure_there
 from prunebench.results.devices import Device
@@ -21,7 +21,7 @@ from prunebench.results.devices import Device
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(ssh, "PAUSES_S", (0.2, 0.5, 1.0))
+        monkeypatch.setattr(transport, "PAUSES_S", (0.2, 0.5, 1.0))
         yield from served_board(tmp_path_factory.mktemp("board"), monkeypatch)
 
 
@@ -101,7 +101,7 @@ def test_an_environment_that_cannot_be_made_is_its_state(run: Path, board: Board
     assert column.failure is not None
     assert column.failure.startswith("no environment can be made there (")
     assert "numpy" in column.failure
-    assert any("making an environment" in line for line in lines)
+    assert any("installing numpy onnxruntime" in line for line in lines)
 
 
 def test_another_python_that_lacks_onnxruntime_is_its_state(run: Path, board: Board) -> None:

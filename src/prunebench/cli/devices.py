@@ -27,8 +27,9 @@ def devices(
     Those that have no figures yet are asked, and go on where they stopped.
     """
     from prunebench.cli.views.ranking import devices_view, run_ranking_view
+    from prunebench.measuring.remote.transport import check_ssh
     from prunebench.operating.kit.results import add_results, keep_column
-    from prunebench.operating.kit.ssh import check_ssh, measure_there
+    from prunebench.operating.kit.ssh import measure_there
     from prunebench.results.devices import read_devices
     from prunebench.results.report.build import REPORT_HTML
     from prunebench.results.run_folder import read_run_config
@@ -38,7 +39,8 @@ def devices(
         columns = [add_results(folder, add, name)]
     else:
         config = read_run_config(folder)
-        check_ssh(config)
+        if config.over_ssh:
+            check_ssh("devices")
         have = {one.name for one in read_devices(folder) if one.ranking is not None}
         asked = {key: at for key, at in config.over_ssh.items() if key not in have}
         if not asked:

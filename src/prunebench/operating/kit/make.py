@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-import os
-import tempfile
 import time
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,38 +13,9 @@ from prunebench import __version__
 from prunebench.common.errors import InputError, OutputError
 from prunebench.common.variant_record import VariantRecord
 from prunebench.experiment.inputs import Experiment
-from prunebench.measuring.agent import FILES, MANIFEST
 from prunebench.measuring.latency.rounds import Target, protocol_of
-from prunebench.measuring.latency.sentinel import write_sentinel
-from prunebench.operating.kit.modules import ROOT, carried_modules
+from prunebench.measuring.remote.pack import FORMAT, Content, keep, keep_sentinel, pack
 from prunebench.operating.rebenchmark import read_source
-
-FORMAT = 2
-"""What a kit and its results are made of; another one is not read."""
-
-START = """\
-import importlib.util
-import sys
-
-if sys.version_info < (3, 10) or sys.maxsize < 2**32:
-    sys.stderr.write("Not measured: a 64-bit Python of 3.10 or newer is needed, this is not.\\n")
-    sys.exit(2)
-missing = [n for n in ("numpy", "onnxruntime") if importlib.util.find_spec(n) is None]
-if missing:
-    names = " ".join(missing)
-    sys.stderr.write("Not measured: install first: python3 -m pip install " + names + "\\n")
-    sys.exit(2)
-from prunebench.measuring.agent import main
-
-sys.exit(main())
-"""
-
-
-class Content(NamedTuple):
-    """What a kit holds: its manifest, and the content of its files by their SHA-256."""
-
-    manifest: dict[str, Any]
-    files: dict[str, Path | bytes]
 
 
 def write_kit(folder: Path, out: Path) -> Path:
@@ -89,10 +54,7 @@ def content_of(experiment: Experiment, variants: tuple[VariantRecord, ...]) -> C
     protocol = protocol_of(targets, images, settings, shared)
     for position, image in enumerate(images):
         content = _plain(image)
-        protocol["images"][position] = _keep(content, files)
-    with tempfile.TemporaryDirectory() as work:
-        write_sentinel(Path(work) / "sentinel.onnx")
-        sentinel = _keep((Path(work) / "sentinel.onnx").read_bytes(), files)
+        protocol["images"][position] = keep(content, files)
     sizes = {target.imgsz or config.image.hw for target in targets}
     manifest = {
         "format": FORMAT,
@@ -101,43 +63,14 @@ def content_of(experiment: Experiment, variants: tuple[VariantRecord, ...]) -> C
         "made_at": time.time(),
         "protocol": json.loads(json.dumps(protocol)),
         "settings": settings,
-        "sentinel": sentinel,
+        "sentinel": keep_sentinel(files),
         "inputs": {
-            f"{height}x{width}": _keep(_letterboxed(images[0], (height, width)), files)
+            f"{height}x{width}": keep(_letterboxed(images[0], (height, width)), files)
             for height, width in sorted(sizes)
             if images
         },
     }
     return Content({**manifest, "files": sorted(files)}, files)
-
-
-def pack(content: Content, out: Path, files: Mapping[str, Path | bytes]) -> None:
-    """Write a kit with these of its files under a temporary name, then rename it."""
-    handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-    partial = Path(name)
-    try:
-        with (
-            os.fdopen(handle, "wb") as stream,
-            zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive,
-        ):
-            archive.writestr("__main__.py", START)
-            archive.writestr(MANIFEST, json.dumps(content.manifest, indent=1))
-            for path in carried_modules().values():
-                archive.write(path, f"prunebench/{path.relative_to(ROOT).as_posix()}")
-            for sha256, source in files.items():
-                found = source if isinstance(source, bytes) else source.read_bytes()
-                archive.writestr(f"{FILES}/{sha256}", found)
-        partial.chmod(0o755)
-        partial.replace(out)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def _keep(content: bytes, files: dict[str, Path | bytes]) -> str:
-    sha256 = hashlib.sha256(content).hexdigest()
-    files[sha256] = content
-    return sha256
 
 
 def _plain(image: Path) -> bytes:

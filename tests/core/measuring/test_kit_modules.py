@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from prunebench.operating.kit.modules import ON_DEVICE, carried_modules, foreign_modules
+from prunebench.measuring.remote.modules import ON_DEVICE, carried_modules, foreign_modules
 
 
 def test_a_device_needs_numpy_and_onnxruntime_alone() -> None:
