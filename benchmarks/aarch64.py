@@ -26,13 +26,13 @@ from rich.console import Console
 
 from prunebench.config.sections import ExportConfig, LatencyConfig
 from prunebench.measuring.agent import RESULTS
+from prunebench.measuring.heads.detect import Detect
 from prunebench.measuring.host.block import WIDTHS, row_of_convolutions
 from prunebench.measuring.host.block_timing import padded_width
 from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
 from prunebench.measuring.session import SessionSettings
 from prunebench.operating.kit.make import write_kit
 from prunebench.operating.kit.results import add_results
-from prunebench.variants.export import differences
 
 ROOT = Path(__file__).resolve().parent.parent
 WHEELS = ("numpy", "onnxruntime", "opencv-python-headless")
@@ -127,7 +127,9 @@ def network_claims(python: Path, work: Path) -> list[Claim]:
     print(ended.stderr, file=sys.stderr)
     said = json.loads(ended.stdout)
     there = np.load(work / "outputs.npy")
-    found = [differences([a], [b], a.shape[1] - 4) for a, b in zip(there, here, strict=True)]
+    found = [
+        Detect().differences([a], [b], a.shape[1] - 4) for a, b in zip(there, here, strict=True)
+    ]
     box, score = (max(one) for one in zip(*found, strict=True))
     limits = ExportConfig()
     agree = box <= limits.box_tolerance_px and score <= limits.score_tolerance

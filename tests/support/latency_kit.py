@@ -87,9 +87,9 @@ def write_segmenter(path: Path, prototypes: tuple[int, int]) -> None:
         ],
         initializer=[numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items()],
     )
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
-    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, {"task": "segment"})
+    onnx.save(model, path)
 
 
 def write_images(folder: Path, count: int = 3) -> list[Path]:

@@ -6,7 +6,9 @@ Pydantic reads and checks them where a record holds one, or a ``TypeAdapter`` is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+Overlap = Literal["box", "mask"]  # What the IoU behind an mAP is taken of.
 
 
 class Plain:

@@ -9,11 +9,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from prunebench.common.files import sha256_of as sha256_of
 from prunebench.common.plain import Interval as Interval
+from prunebench.common.plain import Overlap as Overlap
 
 Verdict = Literal["unpruned", "pruned", "preserved", "restored", "altered"]
 
 Activations = Literal["u8", "s8"]  # Whether activations of an INT8 file are unsigned or signed.
-Overlap = Literal["box", "mask"]  # What the IoU behind an mAP is taken of.
 VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=120)]
 """Names a folder of its own, so it has no separator and is not hidden."""
 

@@ -12,6 +12,15 @@ from numpy.typing import NDArray
 from prunebench.common.errors import DatasetError
 from prunebench.data.file_memo import FileMemo
 
+Points = tuple[int, int] | None
+"""Number of keypoints of an object and values of each, where a dataset has any."""
+
+OUTLINED: Final = {
+    "segment": ("a segmentation", "polygons", "a segmentation"),
+    "obb": ("an oriented-box", "the corners of oriented boxes", "an oriented-box"),
+}
+"""Tasks whose labels are outlines: the model, what it needs, and the dataset."""
+
 _TOLERANCE: Final = 0.01  # Ultralytics clips coordinates that lie this far outside 0..1
 
 
@@ -26,68 +35,80 @@ def label_path(image: str) -> str:
     return path.rpartition(".")[0] + ".txt"
 
 
-def check_labels(file: str, memo: FileMemo, *, classes: int, task: str | None) -> int:
-    """Number of objects in a label file, 0 where there is none; ``segment`` needs polygons.
+def check_labels(
+    file: str, memo: FileMemo, *, classes: int, task: str | None, points: Points = None
+) -> int:
+    """Number of objects in a label file, 0 where there is none.
 
-    Errors are those of ``read_labels`` and, for ``segment``, of ``read_polygons``.
+    Errors are those of ``read_objects``.
     """
     digest = memo.digest(file)
     if digest is None:
         return 0
     facts = memo.labels.get(digest)
-    if facts is None or facts[1] >= classes:
-        rows = _read_rows(Path(file), classes)
+    keypoints = points if task == "pose" else None
+    # Boxes, polygons, or keypoints of this number and these values.
+    kind = 0 if keypoints is None else 100 * keypoints[0] + keypoints[1]
+    if facts is None or facts[1] >= classes or (facts[2] if facts[2] > 1 else 0) != kind:
+        rows = _read_rows(Path(file), classes, keypoints)
         highest = int(max((row[0] for row in rows), default=-1))
-        facts = memo.labels[digest] = [len(rows), highest, bool(rows) and len(rows[0]) != 5]
-    objects, _, polygons = facts
-    if objects and task == "segment" and not polygons:
-        raise _no_polygons(Path(file))
-    return objects
+        facts = memo.labels[digest] = [len(rows), highest, kind or _are_polygons(rows)]
+    if facts[0] and task in OUTLINED and not facts[2]:
+        raise _no_polygons(Path(file), task)
+    return facts[0]
 
 
 def read_labels(file: Path, *, classes: int) -> NDArray[np.float64]:
-    """Read a YOLO label file; polygons become the boxes around them.
+    """Read a YOLO label file of boxes or polygons, which become the boxes around them.
 
-    Returns:
-        One row ``(class id, centre x, centre y, width, height)`` per object, shape ``(n, 5)``,
-        relative to the image.
+    Returns one row ``(class id, centre x, centre y, width, height)`` per object, shape ``(n, 5)``,
+    relative to the image; errors are those of ``read_objects``.
+    """
+    return read_objects(file, classes=classes)[0]
+
+
+def read_objects(
+    file: Path, *, classes: int, task: str = "detect", points: Points = None
+) -> tuple[NDArray[np.float64], list[NDArray[np.float32]]]:
+    """Read a YOLO label file: the box of each object, and what else a task's labels say of it.
+
+    Returns rows as ``read_labels``, and one shape each, relative to the image: an outline or the
+    corners of an oriented box, ``(points, 2)``, for ``segment`` and ``obb``; keypoints, by
+    ``points`` their number and 2 or 3 values each (x, y and whether it is seen), for ``pose``.
 
     Raises:
-        DatasetError: A line is neither a box nor a polygon, a class id is unknown, or a coordinate
+        DatasetError: A line is not what the task needs, a class id is unknown, or a coordinate
             lies outside 0..1.
     """
-    rows = _read_rows(file, classes)
-    boxes = [row if len(row) == 5 else _box_around(row) for row in rows]
-    return np.array(boxes, dtype=np.float64).reshape(-1, 5)
-
-
-def read_polygons(
-    file: Path, *, classes: int
-) -> tuple[NDArray[np.float64], list[NDArray[np.float32]]]:
-    """The rows of ``read_labels`` of a segmentation dataset's label file, and the outline of each.
-
-    Outlines have the shape ``(points, 2)``, relative to the image.
-
-    Raises:
-        DatasetError: As ``read_labels``, or the file holds boxes.
-    """
-    rows = _read_rows(file, classes)
-    if rows and len(rows[0]) == 5:
-        raise _no_polygons(file)
-    boxes = np.array([_box_around(row) for row in rows], dtype=np.float64).reshape(-1, 5)
-    return boxes, [np.array(row[1:], dtype=np.float32).reshape(-1, 2) for row in rows]
-
-
-def _no_polygons(file: Path) -> DatasetError:
-    return DatasetError(
-        "the label file holds boxes, but a segmentation model needs polygons",
-        where=file,
-        fix="give a segmentation dataset, or a detection model",
+    keypoints = points if task == "pose" else None
+    rows = _read_rows(file, classes, keypoints)
+    polygons = keypoints is None and _are_polygons(rows)
+    if rows and task in OUTLINED and not polygons:
+        raise _no_polygons(file, task)
+    boxes = [_box_around(row) if polygons else row[:5] for row in rows]
+    shapes = [np.array(row[1 if polygons else 5 :], dtype=np.float32) for row in rows]
+    width = 2 if keypoints is None else keypoints[1]
+    return (
+        np.array(boxes, dtype=np.float64).reshape(-1, 5),
+        [shape.reshape(-1, width) for shape in shapes],
     )
 
 
-def _read_rows(file: Path, classes: int) -> list[list[float]]:
-    """The class and the coordinates of every line: all boxes, or all polygons."""
+def _are_polygons(rows: list[list[float]]) -> bool:
+    return bool(rows) and len(rows[0]) != 5
+
+
+def _no_polygons(file: Path, task: str) -> DatasetError:
+    model, needed, dataset = OUTLINED[task]
+    return DatasetError(
+        f"the label file holds boxes, but {model} model needs {needed}",
+        where=file,
+        fix=f"give {dataset} dataset, or a detection model",
+    )
+
+
+def _read_rows(file: Path, classes: int, keypoints: Points) -> list[list[float]]:
+    """The class and the numbers of every line: all boxes, all polygons, or all keypoints."""
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -96,7 +117,7 @@ def _read_rows(file: Path, classes: int) -> list[list[float]]:
     columns = set()
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            row = _parse_label(line, f"{file}, line {number}", classes)
+            row = _parse_label(line, f"{file}, line {number}", classes, keypoints)
             columns.add("box" if len(row) == 5 else "polygon")
             rows.append(row)
     if len(columns) > 1:
@@ -106,17 +127,29 @@ def _read_rows(file: Path, classes: int) -> list[list[float]]:
     return rows
 
 
-def _parse_label(line: str, where: str, classes: int) -> list[float]:
+def _parse_label(line: str, where: str, classes: int, keypoints: Points) -> list[float]:
     try:
         row = [float(text) for text in line.split()]
     except ValueError:
         what, fix = "the label is not made of numbers", "write: class x y width height"
         raise DatasetError(what, where=where, fix=fix) from None
-    outside = [value for value in row[1:] if not -_TOLERANCE <= value <= 1 + _TOLERANCE]
-    if len(row) == 5:
-        outside += sorted(value for value in row[3:] if value < 0)
-    if len(row) != 5 and (len(row) < 7 or len(row) % 2 == 0):
-        what = f"the label has {len(row)} columns"
+    places, boxed = row[1:], len(row) == 5
+    if keypoints is not None:
+        count, width = keypoints
+        boxed = len(row) == 5 + count * width
+        # The third value of a keypoint says whether it is seen.
+        places = row[1:5] + [value for i, value in enumerate(row[5:]) if i % width < 2]
+    outside = [value for value in places if not -_TOLERANCE <= value <= 1 + _TOLERANCE]
+    if boxed:
+        outside += sorted(value for value in row[3:5] if value < 0)
+    what = f"the label has {len(row)} columns"
+    if keypoints is not None and not boxed:
+        count, width = keypoints
+        fix = (
+            f"write {5 + count * width} (class x y width height, and {width} for each of "
+            f"{count} keypoints), or correct kpt_shape in the data YAML"
+        )
+    elif not boxed and (len(row) < 7 or len(row) % 2 == 0):
         fix = "write 5 (class x y width height), or a class and at least 3 points"
     elif row[0] % 1 or not 0 <= row[0] < classes:
         what = f"class id {row[0]:g} is out of range 0..{classes - 1}"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from prunebench.common.errors import CheckpointError
 from prunebench.data.images import usable_image
+from prunebench.measuring.heads import head_of
 from prunebench.measuring.postprocess import letterbox
 from prunebench.measuring.session import SessionSettings, open_session, session_options
 
@@ -18,13 +19,17 @@ FloatArray = NDArray[np.float32]
 
 
 class OnnxNetwork:
-    """An ONNX file with one image input, (height, width) in pixels; else a CheckpointError."""
+    """An ONNX file with one image input, (height, width) in pixels; else a CheckpointError.
+
+    ``head`` says what its outputs mean.
+    """
 
     def __init__(self, path: Path, imgsz: tuple[int, int], session: SessionSettings) -> None:
         try:
             self._session = open_session(str(path), session_options(session))
         except Exception as error:  # onnxruntime has no public base class for its errors
             raise CheckpointError("onnxruntime cannot load the file", where=path) from error
+        self.head = head_of(self._session.get_modelmeta().custom_metadata_map)
         inputs = self._session.get_inputs()
         self._input = inputs[0].name
         if len(inputs) != 1 or inputs[0].shape != [1, 3, *imgsz]:

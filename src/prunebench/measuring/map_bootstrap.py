@@ -34,7 +34,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from prunebench.common.records import Overlap
+from prunebench.common.plain import Overlap
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -68,14 +68,19 @@ class Detections:
         return int(self.target_counts.shape[0])
 
 
+def hits_of(overlap: Overlap) -> str:
+    """Name of the array of the true positives by an overlap."""
+    return "tp" if overlap == "box" else f"tp_{overlap}"
+
+
 def load_detections(path: Path, overlap: Overlap = "box") -> Detections:
-    """Read what the accuracy step wrote; KeyError for masks of a detection network."""
+    """Read what the accuracy step wrote; KeyError for what the network does not predict."""
     with np.load(path) as arrays:
         return Detections(
             image=arrays["image"].astype(np.int64),
             confidence=arrays["confidence"].astype(np.float64),
             cls=arrays["cls"].astype(np.int64),
-            tp=arrays["tp" if overlap == "box" else "tp_mask"].astype(bool),
+            tp=arrays[hits_of(overlap)].astype(bool),
             target_counts=arrays["target_counts"].astype(np.int64),
         )
 

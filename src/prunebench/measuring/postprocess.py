@@ -8,6 +8,7 @@ scaleup=True, center=True`` and ``utils/nms.py`` ``non_max_suppression`` to the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import cv2
@@ -23,7 +24,6 @@ PADDING_GREY = 114
 MAX_NMS_CANDIDATES = 30_000
 CLASS_OFFSET_PX = np.float32(7680)  # Moves classes apart, so that one NMS handles all.
 NMS_BLOCK = 128  # Candidates compared at once: more than a deployed model usually has.
-END_TO_END_COLUMNS = (6, 38)  # x1 y1 x2 y2 score class, for segmentation 32 mask coefficients too.
 
 
 def letterbox(image_bgr: MatLike, hw: tuple[int, int]) -> tuple[FloatArray, float, tuple[int, int]]:
@@ -52,29 +52,40 @@ def letterbox(image_bgr: MatLike, hw: tuple[int, int]) -> tuple[FloatArray, floa
 
 
 def decode_and_nms(
-    output: FloatArray, nc: int, conf: float, iou: float, max_det: int, *, multi_label: bool = False
+    output: FloatArray,
+    nc: int,
+    conf: float,
+    iou: float,
+    max_det: int,
+    *,
+    multi_label: bool = False,
+    extra: int = 0,
 ) -> FloatArray:
     """Turn a network's first output into detections.
 
-    ``output`` is (1, 4 + nc [+ 32], anchors), boxes as centre, width and height with class scores
-    [and mask coefficients]; or (1, detections, 6 [+ 32]) of a head that ends in detections already
-    (YOLO26), which is only cut at ``conf`` and ``max_det``. Scores at or below ``conf`` are
-    dropped, and so are boxes that overlap a better one of their class by more than ``iou``. With
-    ``multi_label`` one box may count for several classes, as validation does; deployment keeps the
-    best class only. Returns (n, 6 [+ 32]) x1 y1 x2 y2 score class [and mask coefficients], in
-    letterbox pixels, best score first (an end-to-end head keeps its own order).
+    ``output`` is (1, 4 + nc + extra, anchors), boxes as centre, width and height with class scores
+    and what else a head says of each; or (1, detections, 6 + extra) of a head that ends in
+    detections already (YOLO26), which is only cut at ``conf`` and ``max_det``. Scores at or below
+    ``conf`` are dropped, and so are boxes that overlap a better one of their class by more than
+    ``iou``. With ``multi_label`` one box may count for several classes, as validation does;
+    deployment keeps the best class only. Returns (n, 6 + extra) x1 y1 x2 y2 score class and the
+    rest, in letterbox pixels, best score first (an end-to-end head keeps its own order).
     """
-    if is_end_to_end(output.shape, nc):
-        rows = output[0]
-        finished: FloatArray = rows[rows[:, 4] > conf][:max_det].astype(np.float32)
-        return finished
-    candidates, anchors = _candidates(output[0], nc, conf, multi_label and nc > 1)
+    if is_end_to_end(output.shape, nc, extra):
+        return finished(output[0], conf, max_det)
+    candidates, anchors = candidates_of(output[0], nc, conf, multi_label and nc > 1)
     order = np.argsort(-candidates[:, 4], kind="stable")[:MAX_NMS_CANDIDATES]
     boxes = candidates[order, :4] + candidates[order, 5:6] * CLASS_OFFSET_PX
     kept = order[_greedy_nms(boxes, iou, max_det)]
-    if output.shape[1] == 4 + nc:
+    if not extra:
         return candidates[kept]
     return np.hstack((candidates[kept], output[0][4 + nc :, anchors[kept]].T))
+
+
+def finished(rows: FloatArray, conf: float, max_det: int) -> FloatArray:
+    """Detections of a head that ends in them, (n, 6 or more), cut."""
+    cut: FloatArray = rows[rows[:, 4] > conf][:max_det].astype(np.float32)
+    return cut
 
 
 def build_masks(
@@ -98,16 +109,15 @@ def build_masks(
     return masks
 
 
-def is_end_to_end(shape: tuple[int, ...], nc: int) -> bool:
+def is_end_to_end(shape: Sequence[int], nc: int, extra: int = 0) -> bool:
     """Whether an output of this shape holds finished detections (no NMS needed)."""
-    raw_channels = (4 + nc, 4 + nc + 32)
-    return shape[2] in END_TO_END_COLUMNS and shape[1] not in raw_channels
+    return shape[2] == 6 + extra and shape[1] != 4 + nc + extra
 
 
-def _candidates(
+def candidates_of(
     channels: FloatArray, nc: int, conf: float, multi_label: bool
 ) -> tuple[FloatArray, NDArray[np.intp]]:
-    """(n, 6) rows above ``conf`` of (4 + nc [+ 32], anchors), and the anchor of each, in order."""
+    """(n, 6) rows above ``conf`` of (4 + nc + extra, anchors), and the anchor of each, in order."""
     scores = channels[4 : 4 + nc]
     anchors = np.flatnonzero(scores.max(axis=0) > conf)
     scores = scores[:, anchors].T

@@ -21,7 +21,6 @@ from prunebench.common.records import Record
 from prunebench.common.ultralytics_files import import_offline, plainly_named
 from prunebench.config.sections import MOST_PIXELS
 from prunebench.variants.checkpoint_faults import (
-    SUPPORTED_HEADS,
     Fault,
     container_fault,
     import_fault,
@@ -87,6 +86,8 @@ def load_parts(path: Path) -> tuple[Network, dict[str, Any], dict[str, Any]]:
     import_offline()
     from ultralytics.utils import DEFAULT_CFG_DICT
 
+    from prunebench.measuring.heads import TASKS
+
     try:
         content = _unpickled(path)
         network: Network = content.get("ema") or content.get("model")
@@ -97,7 +98,7 @@ def load_parts(path: Path) -> tuple[Network, dict[str, Any], dict[str, Any]]:
         network.args = {**DEFAULT_CFG_DICT, **train_args}
         network.pt_path = str(path)
         head = network.model[-1]
-        network.task, network.stride = SUPPORTED_HEADS[type(head).__name__], head.stride
+        network.task, network.stride = TASKS[type(head).__name__], head.stride
         network.names = names_of(network)
         if hasattr(network, "criterion"):
             del network.criterion

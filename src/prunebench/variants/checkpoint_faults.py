@@ -16,13 +16,6 @@ from prunebench.common.text import first_line
 
 Fault: TypeAlias = tuple[str, str | None]
 
-SUPPORTED_HEADS: Mapping[str, str] = {
-    "Detect": "detect",
-    "Segment": "segment",
-    "Segment26": "segment",
-}
-"""Class of the last layer to the task it performs."""
-
 CHANNELS = 3  # Images are read in colour.
 TRAIN_AGAIN = "train it again"
 MASKS = "torch.nn.utils.prune."
@@ -94,6 +87,8 @@ def network_fault(network: Any, content: Mapping[Any, Any]) -> Fault | None:
     from torch import nn
     from ultralytics.nn.tasks import BaseModel
 
+    from prunebench.measuring.heads import TASKS
+
     if not isinstance(network, nn.Module):
         fix = "save it with Ultralytics, which stores the whole network"
         return "it holds weights but no network", fix
@@ -101,7 +96,7 @@ def network_fault(network: Any, content: Mapping[Any, Any]) -> Fault | None:
     is_yolo = isinstance(network, BaseModel) and isinstance(layers, nn.Sequential)
     head: Any = layers[-1] if is_yolo and layers else None
     kind = type(head).__name__
-    if kind not in SUPPORTED_HEADS:
+    if kind not in TASKS:
         fix = "give a detection or segmentation checkpoint of YOLOv8, YOLO11, 12 or 26"
         if head is None:
             return "it is not a YOLO network", fix

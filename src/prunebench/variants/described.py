@@ -10,7 +10,7 @@ from prunebench.common.errors import ConfigError
 from prunebench.common.text import first_line
 from prunebench.common.ultralytics_files import import_offline
 from prunebench.variants.checkpoint import Network
-from prunebench.variants.checkpoint_faults import SUPPORTED_HEADS, layers_fault, running_fault
+from prunebench.variants.checkpoint_faults import layers_fault, running_fault
 
 FIX = "use one of Ultralytics', such as yolov8n.yaml"
 
@@ -52,13 +52,18 @@ def build_network(description: dict[str, Any], names: Mapping[int, str] | None =
     """
     from ultralytics.nn import tasks
 
+    from prunebench.measuring.heads import TASKS
+
     if (fault := layers_fault(description)) is not None:
         raise ValueError(fault)
     kinds = [row[2] for row in [*description["backbone"], *description["head"]]]
-    if kinds[-1] not in SUPPORTED_HEADS:
+    if kinds[-1] not in TASKS:
         raise ValueError(f"it ends in model.{len(kinds) - 1} ({kinds[-1]})")
-    task = SUPPORTED_HEADS[kinds[-1]]
-    builders: Any = {"detect": tasks.DetectionModel, "segment": tasks.SegmentationModel}
+    task = TASKS[kinds[-1]]
+    builders: Any = {
+        "detect": tasks.DetectionModel,
+        "segment": tasks.SegmentationModel,
+    }
     network = builders[task](description, nc=None if names is None else len(names), verbose=False)
     network.task = task
     network.names = dict(names or {index: str(index) for index in range(network.model[-1].nc)})

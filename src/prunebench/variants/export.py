@@ -7,9 +7,9 @@ own export writes it; YOLO26 is exported with its one-to-many head, Ultralytics'
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prunebench.common.errors import ParityError, StepError
 from prunebench.common.files import place, write_atomically
@@ -22,7 +22,6 @@ from prunebench.steps.events import Emit, Stage
 from prunebench.variants.provenance import PROVENANCE_KEY, Provenance
 
 if TYPE_CHECKING:
-    from prunebench.measuring.inference import FloatArray
     from prunebench.variants.checkpoint import Network
 
 ONNX_FILE = "model.onnx"
@@ -133,7 +132,7 @@ def compare(network: Network, onnx_file: Path, request: Request) -> Parity:
     from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
 
     exported = OnnxNetwork(onnx_file, request.imgsz, request.session)
-    classes = len(network.names)
+    classes, head = len(network.names), exported.head
     worst_box = worst_score = 0.0
     for image in request.images:
         tensor, _, _ = read_letterboxed(Path(image), request.imgsz)
@@ -145,7 +144,7 @@ def compare(network: Network, onnx_file: Path, request: Request) -> Parity:
         found, wanted = ([list(item.shape) for item in items] for items in (actual, expected))
         if found != wanted:
             raise ParityError("export", f"the file predicts {found} instead of {wanted}")
-        box, score = differences(actual, expected, classes)
+        box, score = head.differences(actual, expected, classes)
         # Not max(): a NaN on either side has to survive and to fail the check below.
         worst_box = float(np.maximum(worst_box, box))
         worst_score = float(np.maximum(worst_score, score))
@@ -164,26 +163,3 @@ def compare(network: Network, onnx_file: Path, request: Request) -> Parity:
             f"{parity.score_tolerance:g} are allowed",
         )
     return parity
-
-
-def differences(
-    actual: Sequence[FloatArray], expected: Sequence[FloatArray], classes: int
-) -> tuple[float, float]:
-    """Largest difference of a box edge in pixels, and of anything else.
-
-    Mask coefficients and prototypes have no scale of their own; they count relative to the
-    largest of them.
-    """
-    import numpy as np
-    from ultralytics.utils import ops
-
-    edges: Any = ops.xywh2xyxy
-    predicted, wanted = actual[0][0], expected[0][0]
-    box = np.abs(edges(predicted[:4].T) - edges(wanted[:4].T)).max()
-    score = np.abs(predicted[4 : 4 + classes] - wanted[4 : 4 + classes]).max()
-    masks = [(predicted[4 + classes :], wanted[4 + classes :])]
-    masks += zip(actual[1:], expected[1:], strict=True)
-    for item, other in masks:
-        if other.size:
-            score = np.maximum(score, np.abs(item - other).max() / np.abs(other).max())
-    return float(box), float(score)

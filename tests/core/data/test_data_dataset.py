@@ -22,7 +22,7 @@ from prunebench.data.dataset import (
     read_dataset,
     resolve_dataset,
 )
-from prunebench.data.labels import labels_of, read_labels, read_polygons
+from prunebench.data.labels import labels_of, read_labels, read_objects
 
 NAMES = {0: "cat", 1: "dog"}
 
@@ -122,7 +122,7 @@ def test_a_segmentation_model_needs_polygons(tmp_path: Path) -> None:
     for file in (tmp_path / "labels").rglob("*.txt"):
         file.write_text("0 0.1 0.2 0.5 0.2 0.5 0.8\n\n1 0 0 1 0 1 1 0 1\n", encoding="utf-8")
     check_dataset(dataset, task="segment")
-    boxes, polygons = read_polygons(file, classes=2)
+    boxes, polygons = read_objects(file, classes=2, task="segment")
     np.testing.assert_allclose(boxes, [[0, 0.3, 0.5, 0.4, 0.6], [1, 0.5, 0.5, 1, 1]])
     np.testing.assert_allclose(polygons[0], [[0.1, 0.2], [0.5, 0.2], [0.5, 0.8]])
     assert len(polygons[1]) == 4

@@ -20,7 +20,8 @@ from ultralytics.models import YOLO
 
 from prunebench.common.errors import DatasetError
 from prunebench.common.records import Accuracy
-from prunebench.measuring.accuracy import draw_masks, run
+from prunebench.measuring.accuracy import run
+from prunebench.measuring.heads.segment import draw_masks
 from prunebench.measuring.map_bootstrap import load_detections, mean_ap
 
 IMAGES = 8

@@ -87,7 +87,7 @@ def test_nms_is_ultralytics_nms(
     multi_label: bool,
 ) -> None:
     output = _raw_output(seed, nc, anchors, extra)
-    ours = decode_and_nms(output, nc, conf, iou, max_det, multi_label=multi_label)
+    ours = decode_and_nms(output, nc, conf, iou, max_det, multi_label=multi_label, extra=extra)
     theirs = _ultralytics(output, nc, multi_label, conf=conf, iou=iou, max_det=max_det)
     np.testing.assert_array_equal(ours, theirs)
 
@@ -105,7 +105,7 @@ def test_end_to_end_head_is_only_cut(columns: int) -> None:
     rng = np.random.default_rng(0)
     output = rng.uniform(0, 1, (1, 300, columns)).astype(np.float32)
     output[0, :, 4] = np.sort(output[0, :, 4])[::-1]
-    ours = decode_and_nms(output, 7, 0.25, 0.7, 20)
+    ours = decode_and_nms(output, 7, 0.25, 0.7, 20, extra=columns - 6)
     theirs = non_max_suppression(torch.from_numpy(output), 0.25, 0.7, max_det=20, end2end=True)[0]
     np.testing.assert_array_equal(ours, theirs.numpy())
     assert ours.shape == (20, columns)

@@ -71,6 +71,7 @@ class Measuring:
         session = open_session(request["onnx"], options)
         load_ms = _ms_since(started)
         feed = session.get_inputs()[0]
+        self._metadata = session.get_modelmeta().custom_metadata_map
         if request["input"] is None:
             self._tensor = np.random.default_rng(0).random(feed.shape, dtype=np.float32)
 
@@ -133,13 +134,17 @@ class Measuring:
         """Load OpenCV and the frames."""
         import cv2
 
-        from prunebench.measuring.postprocess import build_masks, decode_and_nms, letterbox
+        from prunebench.measuring.heads import head_of
+        from prunebench.measuring.heads.detect import Rules
+        from prunebench.measuring.postprocess import letterbox
 
         request = self._request
         cv2.setNumThreads(request["threads"])
         frames = [np.load(path) for path in request["frames"]]
         height, width = request["imgsz"]
-        nms = (request["nc"], request["confidence"], request["iou"], request["max_det"])
+        head = head_of(self._metadata)
+        settings = (request["confidence"], request["iou"], request["max_det"])
+        rules = Rules(request["nc"], (height, width), *settings)
 
         def answer(index: int) -> tuple[int, int, int, int]:
             began = time.perf_counter_ns()
@@ -147,9 +152,7 @@ class Measuring:
             boxed = time.perf_counter_ns()
             outputs = self._infer(image)
             inferred = time.perf_counter_ns()
-            detections = decode_and_nms(outputs[0], *nms)
-            if len(outputs) > 1:
-                build_masks(outputs[1], detections, (height, width))
+            head.find(outputs, rules)
             return began, boxed, inferred, time.perf_counter_ns()
 
         self._answer = answer

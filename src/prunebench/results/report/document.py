@@ -132,7 +132,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Mark:
-    """A box on a picture, in pixels; ``look`` is ``truth``, ``hit`` or ``false``."""
+    """A box on a picture, in pixels; ``look`` is ``truth``, ``hit`` or ``false``.
+
+    An ``outline`` is drawn in its place, and ``dots`` with it.
+    """
 
     look: str
     text: str
@@ -140,6 +143,8 @@ class Mark:
     y: float
     width: float
     height: float
+    outline: tuple[tuple[float, float], ...] = ()
+    dots: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)

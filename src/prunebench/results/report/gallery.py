@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -28,6 +28,11 @@ from prunebench.results.report.stored import ReportedRun
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from prunebench.measuring.heads.detect import Drawing
+    from prunebench.measuring.inference import OnnxNetwork
+
+    Objects = tuple[NDArray[np.float64], list[NDArray[np.float32]]]
+
 GALLERY_FILE = "gallery.json"
 SCENES = 4
 MOST_VARIANTS = 12
@@ -37,8 +42,9 @@ JPEG_QUALITY = 85
 class Box(Record):
     """A labelled or detected object of a class, its upper left corner and size in pixels.
 
-    ``score`` is a detection's confidence, and ``correct`` whether it matches a label at IoU 0.50;
-    both are ``None`` for a label.
+    An ``outline`` is drawn in place of the box, and ``dots`` with it. ``score`` is a detection's
+    confidence, and ``correct`` whether it matches a label at IoU 0.50; both are ``None`` for a
+    label.
     """
 
     x: float
@@ -46,6 +52,8 @@ class Box(Record):
     width: float
     height: float
     name: str
+    outline: tuple[tuple[float, float], ...] = ()
+    dots: tuple[tuple[float, float], ...] = ()
     score: float | None = None
     correct: bool | None = None
 
@@ -136,22 +144,29 @@ def _key(run: ReportedRun, variants: Sequence[VariantRecord]) -> str:
 def _scene(run: ReportedRun, path: Path, variants: Sequence[VariantRecord]) -> Scene:
     import cv2
 
-    from prunebench.data.labels import labels_of, read_labels
-    from prunebench.measuring.inference import read_letterboxed
+    from prunebench.data.labels import labels_of, read_objects
+    from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
 
     imgsz = run.config.image.hw
     known = next(v.audit.structure.names for v in variants if v.audit is not None)
     names = class_labels(known)
-    tensor, factor, offset = read_letterboxed(path, imgsz)
-    labels = np.zeros((0, 5))
-    if labels_of(path).is_file():
-        labels = read_labels(labels_of(path), classes=len(names))
-    found = {
-        variant.name: _found_in(path, run, variant.exported, labels, names)
-        for variant in variants
-        if variant.exported is not None
-    }
-    labels[:, 1:] = labels[:, 1:] * factor + offset
+    tensor, *frame = read_letterboxed(path, imgsz)
+    objects: Objects = (np.zeros((0, 5)), [])
+    found: dict[str, tuple[Box, ...]] = {}
+    session = SessionSettings.of(run.config.latency)
+    for variant in variants:
+        if variant.exported is None:
+            continue
+        file = run.folder / variant.exported.onnx.path
+        network = OnnxNetwork(file, variant.exported.imgsz, session)
+        head = network.head
+        if not found and labels_of(path).is_file():
+            objects = read_objects(
+                labels_of(path), classes=len(names), task=head.task, points=head.points
+            )
+        found[variant.name] = _found_in(path, run, network, variant.exported, objects, names)
+    truth = head.truth(*objects, (frame[0], frame[1]), imgsz)
+    kinds = truth.rows[:, 0].astype(int)
     pixels = (tensor[0].transpose(1, 2, 0)[..., ::-1] * 255).round().astype(np.uint8)
     _, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return Scene(
@@ -160,8 +175,8 @@ def _scene(run: ReportedRun, path: Path, variants: Sequence[VariantRecord]) -> S
         width=imgsz[1],
         height=imgsz[0],
         truth=tuple(
-            Box(x=x - width / 2, y=y - height / 2, width=width, height=height, name=names[int(c)])
-            for c, x, y, width, height in labels.round(1).tolist()
+            _box(drawing, name=names[int(kind)])
+            for kind, drawing in zip(kinds, head.drawn(truth), strict=True)
         ),
         found=found,
     )
@@ -170,35 +185,56 @@ def _scene(run: ReportedRun, path: Path, variants: Sequence[VariantRecord]) -> S
 def _found_in(
     path: Path,
     run: ReportedRun,
+    network: OnnxNetwork,
     exported: Exported,
-    labels: NDArray[np.float64],
+    objects: Objects,
     names: Mapping[int, str],
 ) -> tuple[Box, ...]:
     """What a variant finds in its own letterbox, in pixels of the run's."""
     from prunebench.measuring.accuracy import match
-    from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
-    from prunebench.measuring.postprocess import decode_and_nms
+    from prunebench.measuring.heads.detect import Rules
+    from prunebench.measuring.inference import read_letterboxed
 
-    latency = run.config.latency
+    latency, head = run.config.latency, network.head
     tensor, own, shift = read_letterboxed(path, exported.imgsz)
-    session = SessionSettings.of(latency)
-    output = OnnxNetwork(run.folder / exported.onnx.path, exported.imgsz, session)(tensor)[0]
-    detections = decode_and_nms(
-        output, len(names), latency.confidence, latency.iou, latency.max_det
-    )
-    correct = match(detections, np.column_stack((labels[:, 0], labels[:, 1:] * own + shift)))[:, 0]
+    rules = Rules(len(names), exported.imgsz, latency.confidence, latency.iou, latency.max_det)
+    found = head.find(network(tensor), rules)
+    truth = head.truth(*objects, (own, shift), exported.imgsz)
+    kinds = found.rows[:, 5]
+    correct = match(head.overlap(truth, found)["box"], truth.rows[:, 0], kinds)[:, 0]
     _, shown, offset = read_letterboxed(path, run.config.image.hw)
-    scale = shown[0] / own[0]
-    left, top = offset[:2] - scale * shift[:2]
+    scale = float(shown[0] / own[0])
+    move = offset[:2] - scale * shift[:2]
     return tuple(
-        Box(
-            x=round(float(left + scale * row[0]), 1),
-            y=round(float(top + scale * row[1]), 1),
-            width=round(float(scale * (row[2] - row[0])), 1),
-            height=round(float(scale * (row[3] - row[1])), 1),
-            name=names[int(row[5])],
-            score=round(float(row[4]), 2),
+        _box(
+            drawing,
+            scale,
+            move,
+            name=names[int(kind)],
+            score=round(float(score), 2),
             correct=bool(hit),
         )
-        for row, hit in zip(detections, correct, strict=True)
+        for drawing, score, kind, hit in zip(
+            head.drawn(found), found.rows[:, 4], kinds, correct, strict=True
+        )
+    )
+
+
+def _box(
+    drawing: Drawing, scale: float = 1.0, move: NDArray[np.float64] | float = 0.0, **what: Any
+) -> Box:
+    """A drawn object in pixels of the picture."""
+    box, outline, dots = (
+        (scale * part.reshape(-1, 2).astype(np.float64) + move).round(1).tolist()
+        for part in drawing
+    )
+    (x1, y1), (x2, y2) = box
+    return Box(
+        x=x1,
+        y=y1,
+        width=round(x2 - x1, 1),
+        height=round(y2 - y1, 1),
+        outline=outline,
+        dots=dots,
+        **what,
     )

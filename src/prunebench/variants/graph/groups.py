@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from prunebench.common.errors import ConfigError, StepError
 from prunebench.common.records import LeftAlone
+from prunebench.measuring.heads import HEADS
+from prunebench.measuring.heads.detect import Detect
 from prunebench.variants.checkpoint import Network
 from prunebench.variants.graph.surgery import OpaqueAttention, SplitC2f, opaque_attention
 from prunebench.variants.structure import blank_image
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
-
-PREDICTION_BRANCHES = ("cv2", "cv3", "cv4", "one2one_cv2", "one2one_cv3", "one2one_cv4")
 
 _KINDS = tp.ops.OPTYPE
 RESHAPING = (_KINDS.RESHAPE, _KINDS.UNBIND, _KINDS.EXPAND, _KINDS.SLICE)
@@ -136,13 +136,9 @@ def forward_to_predictions(network: Network, image: Tensor) -> list[Tensor]:
     hooks = [
         end.register_forward_hook(lambda m, _, out: outputs.__setitem__(m, out)) for end in ends
     ]
-    proto: Any = getattr(network.model[-1], "proto", None)
-    if hasattr(proto, "semseg"):
-        # An auxiliary branch that only training runs, yet it reads channels that are pruned.
-        def branch(_: nn.Module, inputs: tuple[Tensor], __: Tensor) -> None:
-            proto.semseg(*inputs)
-
-        hooks.append(proto.feat_fuse.register_forward_hook(branch))
+    # Branches that only training runs read channels that are pruned, too.
+    for module, branch in _head(network).training_only(network.model[-1]):
+        hooks.append(module.register_forward_hook(branch))
     try:
         network(image)
     finally:
@@ -269,19 +265,12 @@ def _bundles(network: nn.Module, candidates: Sequence[ChannelGroup]) -> list[int
 
 def _prediction_convolutions(network: Network) -> list[str]:
     """Names of the convolutions whose outputs the loss and the decoding read."""
-    layers = len(network.model)
-    head = network.model[-1]
-    names = [
-        f"model.{layers - 1}.{branch}.{level}.{len(convolutions) - 1}"
-        for branch in PREDICTION_BRANCHES
-        for level, convolutions in enumerate(getattr(head, branch, None) or ())
-    ]
-    proto: Any = getattr(head, "proto", None)
-    if proto is not None:
-        names.append(f"model.{layers - 1}.proto.cv3.conv")
-    if hasattr(proto, "semseg"):
-        names.append(f"model.{layers - 1}.proto.semseg.{len(proto.semseg) - 1}")
-    return names
+    last = len(network.model) - 1
+    return [f"model.{last}.{name}" for name in _head(network).predictions(network.model[last])]
+
+
+def _head(network: Network) -> type[Detect]:
+    return HEADS[network.task]
 
 
 def _convolutions_below(network: nn.Module, modules: Sequence[str]) -> list[str]:

@@ -133,19 +133,19 @@ def _map50(onnx_file: Path, request: Request, emit: Emit) -> float:
 
     shared = request.model_dump(include=set(accuracy.Request.model_fields))
     asked = accuracy.Request.model_validate(shared | {"onnx": str(onnx_file)})
-    boxes, masks = accuracy.match_images(asked, emit)
-    # A mask is cut out by its box, so masks suffer from whatever boxes do.
-    matches = boxes if masks is None else masks
+    # The last is the most that it predicts: a mask is cut out by its box and suffers with it.
+    *_, matches = accuracy.match_images(asked, emit).values()
     accuracy.check_labelled(matches, request.images)
     map50: float = accuracy.figures(matches)["map50"]
     return map50
 
 
 def _check_output(model: onnx.ModelProto, request: Request) -> None:
-    from prunebench.measuring.postprocess import is_end_to_end
+    from prunebench.measuring.heads import head_of
 
-    dims = model.graph.output[0].type.tensor_type.shape.dim
-    if is_end_to_end(tuple(dim.dim_value for dim in dims), len(request.names)):
+    dims = [dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim]
+    head = head_of({entry.key: entry.value for entry in model.metadata_props})
+    if head.is_end_to_end(dims, len(request.names)):
         raise CheckpointError(
             "it predicts finished detections",
             where=request.onnx,

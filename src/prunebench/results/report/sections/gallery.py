@@ -35,4 +35,4 @@ def _pictures(scene: Scene, index: int, m: Messages) -> doc.Pictures:
 def _mark(box: Box) -> doc.Mark:
     look = "truth" if box.correct is None else "hit" if box.correct else "false"
     text = box.name if box.score is None else f"{box.name} {box.score:.2f}"
-    return doc.Mark(look, text, box.x, box.y, box.width, box.height)
+    return doc.Mark(look, text, box.x, box.y, box.width, box.height, box.outline, box.dots)
