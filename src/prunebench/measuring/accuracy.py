@@ -44,7 +44,7 @@ class Request(Record):
     """Input of the step: absolute paths, class index to name, (height, width) of the letterbox.
 
     Scores at or below ``confidence`` are dropped, and so are boxes that overlap a better one by
-    more than ``iou``; ``session`` is what latency is measured with.
+    more than ``iou``; ``session`` is what latency is measured with, ``options`` those in its place.
     """
 
     onnx: str
@@ -55,6 +55,7 @@ class Request(Record):
     iou: float
     max_det: int
     session: SessionSettings
+    options: dict[str, bool | int | str] | None = None
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
@@ -115,7 +116,7 @@ def match_images(request: Request, emit: Emit) -> tuple[Detections, Detections |
     from prunebench.measuring.postprocess import build_masks, decode_and_nms
 
     total, classes = len(request.images), len(request.names)
-    network = OnnxNetwork(Path(request.onnx), request.imgsz, request.session)
+    network = OnnxNetwork(Path(request.onnx), request.imgsz, request.session, request.options)
     found = [np.zeros((0, 3))]
     matched = [np.zeros((0, IOU_THRESHOLDS), dtype=bool)]
     matched_masks: list[NDArray[np.bool_]] = []

@@ -12,17 +12,26 @@ from numpy.typing import NDArray
 from prunebench.common.errors import CheckpointError
 from prunebench.data.images import usable_image
 from prunebench.measuring.postprocess import letterbox
-from prunebench.measuring.session import SessionSettings, open_session, session_options
+from prunebench.measuring.session import Options, SessionSettings, open_session, session_options
 
 FloatArray = NDArray[np.float32]
 
 
 class OnnxNetwork:
-    """An ONNX file with one image input, (height, width) in pixels; else a CheckpointError."""
+    """An ONNX file with one image input, (height, width) in pixels; else a CheckpointError.
 
-    def __init__(self, path: Path, imgsz: tuple[int, int], session: SessionSettings) -> None:
+    ``over`` are options in place of the settings'.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        imgsz: tuple[int, int],
+        session: SessionSettings,
+        over: Options | None = None,
+    ) -> None:
         try:
-            self._session = open_session(str(path), session_options(session))
+            self._session = open_session(str(path), session_options(session, over=over))
         except Exception as error:  # onnxruntime has no public base class for its errors
             raise CheckpointError("onnxruntime cannot load the file", where=path) from error
         inputs = self._session.get_inputs()
