@@ -13,7 +13,7 @@ from prunebench.common.errors import CheckpointError
 from prunebench.data.images import usable_image
 from prunebench.measuring.heads import head_of
 from prunebench.measuring.postprocess import letterbox
-from prunebench.measuring.session import SessionSettings, open_session, session_options
+from prunebench.measuring.session import Options, SessionSettings, open_session, session_options
 
 FloatArray = NDArray[np.float32]
 
@@ -21,12 +21,18 @@ FloatArray = NDArray[np.float32]
 class OnnxNetwork:
     """An ONNX file with one image input, (height, width) in pixels; else a CheckpointError.
 
-    ``head`` says what its outputs mean.
+    ``head`` says what its outputs mean; ``over`` are options in place of the settings'.
     """
 
-    def __init__(self, path: Path, imgsz: tuple[int, int], session: SessionSettings) -> None:
+    def __init__(
+        self,
+        path: Path,
+        imgsz: tuple[int, int],
+        session: SessionSettings,
+        over: Options | None = None,
+    ) -> None:
         try:
-            self._session = open_session(str(path), session_options(session))
+            self._session = open_session(str(path), session_options(session, over=over))
         except Exception as error:  # onnxruntime has no public base class for its errors
             raise CheckpointError("onnxruntime cannot load the file", where=path) from error
         self.head = head_of(self._session.get_modelmeta().custom_metadata_map)

@@ -25,6 +25,11 @@ GRAPH_LEVELS = {
     "disabled": "ORT_DISABLE_ALL",
 }
 ENTRIES = ("intra_op.allow_spinning", "inter_op.allow_spinning", "set_denormal_as_zero")
+ENUMS = {"graph_optimization_level": "GraphOptimizationLevel", "execution_mode": "ExecutionMode"}
+
+Options = Mapping[str, bool | int | str]
+"""Options by onnxruntime's own names: entries of a session's configuration have a dot, attributes
+of ``SessionOptions`` none; a member of an enumeration by its name."""
 
 
 @dataclass(frozen=True)
@@ -48,25 +53,38 @@ class SessionSettings:
         return cls(**{field.name: settings[field.name] for field in fields(cls)})
 
 
-def session_options(settings: SessionSettings, threads: int | None = None) -> ort.SessionOptions:
-    """onnxruntime's options, all that change latency; ``None`` threads: this child's."""
+def options_of(settings: SessionSettings, threads: int) -> dict[str, bool | int | str]:
+    """Every option that is set here, all that change latency, by onnxruntime's own names."""
+    values = (settings.spinning, settings.spinning, settings.flush_denormals)
+    entries = {f"session.{key}": str(int(on)) for key, on in zip(ENTRIES, values, strict=True)}
+    return {
+        "intra_op_num_threads": threads,
+        # onnxruntime falls back to sequential execution when parallel has one thread to share.
+        "inter_op_num_threads": threads if settings.execution_mode == "parallel" else 1,
+        "graph_optimization_level": GRAPH_LEVELS[settings.graph_level],
+        "execution_mode": f"ORT_{settings.execution_mode.upper()}",
+        "enable_cpu_mem_arena": settings.arena,
+        **entries,
+    }
+
+
+def session_options(
+    settings: SessionSettings, threads: int | None = None, over: Options | None = None
+) -> ort.SessionOptions:
+    """onnxruntime's options, those of ``over`` first; ``None`` threads: this child's."""
     import onnxruntime as ort
 
     if threads is None:
         threads = int(os.environ.get("PRUNEBENCH_CHILD_THREADS", "1"))
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    # onnxruntime falls back to sequential execution when parallel has one thread to share.
-    options.inter_op_num_threads = threads if settings.execution_mode == "parallel" else 1
-    level = GRAPH_LEVELS[settings.graph_level]
-    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
-    mode = f"ORT_{settings.execution_mode.upper()}"
-    options.execution_mode = getattr(ort.ExecutionMode, mode)
-    options.enable_cpu_mem_arena = settings.arena
-    values = (settings.spinning, settings.spinning, settings.flush_denormals)
-    for key, value in zip(ENTRIES, values, strict=True):
-        options.add_session_config_entry(f"session.{key}", str(int(value)))
+    for name, value in {**options_of(settings, threads), **(over or {})}.items():
+        if "." in name:
+            options.add_session_config_entry(name, str(value))
+        elif name in ENUMS:
+            setattr(options, name, getattr(getattr(ort, ENUMS[name]), str(value)))
+        else:
+            setattr(options, name, value)
     return options
 
 

@@ -23,6 +23,7 @@ from prunebench.results.run_folder import (
     read_variants,
 )
 from prunebench.results.soak import Soak
+from prunebench.results.tuned import Tuned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +46,7 @@ class RunRanking(Record):
         split: Images that accuracy is of ("val", "test"); empty where it was not noted.
         soak: What minutes of load changed, where they were asked for.
         diagnoses: Why pruned variants are not faster than the baseline, of those that are not.
+        tuned: Session settings found for single variants, by `prunebench tune`.
     """
 
     name: str
@@ -56,6 +58,7 @@ class RunRanking(Record):
     split: str = ""
     diagnoses: tuple[Explanation, ...] = ()
     soak: Soak | None = None
+    tuned: tuple[Tuned, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """The variants of every thread count as a table; see ``Ranking.to_frame``."""

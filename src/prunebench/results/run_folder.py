@@ -38,6 +38,7 @@ ENVIRONMENT_FILE = "environment.json"
 RANKING_FILE = "ranking.json"
 VARIANT_FILE = "record.json"
 LATENCY_FOLDER = "latency"
+TUNING_FOLDER = "tuning"
 REBENCHMARK = "rebenchmark"
 LAST_KEY = next(reversed(Config.model_fields))
 UNREADABLE = {"what": "the record of a variant cannot be read", "fix": "run again"}

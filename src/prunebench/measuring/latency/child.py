@@ -53,8 +53,8 @@ class Measuring:
     no end-to-end frames), ``seconds`` per back-to-back part, ``slices`` each part is timed in,
     ``warmup`` inferences, ``realtime_fps`` and ``paced_seconds`` (0: no paced frames), ``imgsz``
     (height, width), ``nc``, ``confidence``, ``iou``, ``max_det``, ``threads``, ``session`` (the
-    fields of ``SessionSettings``), ``cpus`` it may run on (``None``: any), and from the selftest
-    ``slowdown`` (a factor).
+    fields of ``SessionSettings``), ``options`` in place of theirs, ``cpus`` it may run on
+    (``None``: any), and from the selftest ``slowdown`` (a factor).
     """
 
     def __init__(self, request: Request) -> None:
@@ -65,7 +65,8 @@ class Measuring:
         self._least = math.ceil(MIN_ITERATIONS / request["slices"])
         if request["input"] is not None:
             self._tensor = np.load(request["input"])
-        options = session_options(SessionSettings(**request["session"]), request["threads"])
+        settings = SessionSettings(**request["session"])
+        options = session_options(settings, request["threads"], request.get("options"))
         rss_base_mb = _memory_mb("VmRSS")
         started = time.perf_counter_ns()
         session = open_session(request["onnx"], options)

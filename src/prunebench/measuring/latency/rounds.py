@@ -37,7 +37,7 @@ from prunebench.measuring.latency.together import (
     Raw,
     measure_together,
 )
-from prunebench.measuring.session import SessionSettings
+from prunebench.measuring.session import Options, SessionSettings
 
 REVISITED_EVERY = 4  # Rounds after which settled variants are measured again, too.
 SENTINEL_SECONDS = 0.25  # Timed seconds of the sentinel in a round: some 70 inferences.
@@ -57,7 +57,8 @@ class Target(NamedTuple):
     """A variant to measure: the file and what its sha256 must be.
 
     ``slowdown`` is a factor for ``selftest``, ``packages`` a folder to import libraries from first,
-    ``imgsz`` (height, width) a letterbox of its own in pixels.
+    ``imgsz`` (height, width) a letterbox of its own in pixels, ``options`` those of its session in
+    place of the settings'.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Target(NamedTuple):
     slowdown: float = 1.0
     packages: Path | None = None
     imgsz: tuple[int, int] | None = None
+    options: Options | None = None
 
 
 def protocol_of(
@@ -81,6 +83,7 @@ def protocol_of(
         "slowdowns": {t.name: t.slowdown for t in targets},
         "packages": {t.name: str(t.packages) for t in targets},
         "letterboxes": {t.name: t.imgsz for t in targets},
+        "options": {t.name: t.options for t in targets},
         "images": [sha256_of(path) for path in images],
         "slice_s": SLICE_S,
         "settings": {k: v for k, v in settings.items() if k not in STOPPING_SETTINGS},
@@ -216,6 +219,7 @@ class Rounds:
             "imgsz": imgsz,
             "threads": threads,
             "session": asdict(SessionSettings.among(self.settings)),
+            "options": target.options,
             "onnx": str(target.onnx),
             "slowdown": target.slowdown,
             "cpus": self.cpus,

@@ -18,6 +18,7 @@ from prunebench.results.ranking.records import RankedVariant
 from prunebench.results.report.numbers import with_interval
 from prunebench.results.report.render import render
 from prunebench.results.report.stored import ReportedRun
+from prunebench.results.tuned import session_code
 
 CARD = "README.md"
 LICENCE = "agpl-3.0"
@@ -47,6 +48,8 @@ def card(run: ReportedRun, variant: VariantRecord, row: RankedVariant) -> str:
         raise ValueError(f"{variant.name} has no file or no audit")
     metadata = _metadata(run, variant, variant.audit.structure.task, row)
     found = tell_variant(variant, m := Messages())
+    tuned = next((one for one in run.outcome.tuned if one.variant == row.name), None)
+    file = Path(variant.exported.onnx.path).name
     height, width = variant.exported.imgsz
     return render(
         "card.md.j2",
@@ -61,7 +64,9 @@ def card(run: ReportedRun, variant: VariantRecord, row: RankedVariant) -> str:
         metadata=yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True).rstrip(),
         found=found[:1].upper() + found[1:],
         uses=[advice.use for advice in run.ranking.advice if advice.recommended == row.name],
-        file=Path(variant.exported.onnx.path).name,
+        file=file,
+        tuned=tuned,
+        code=None if tuned is None else session_code(tuned, file),
         height=height,
         width=width,
         with_interval=with_interval,

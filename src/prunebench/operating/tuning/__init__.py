@@ -1,0 +1,1 @@
+"""The fastest of onnxruntime's session settings for a variant on this host."""
