@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from prunebench.results.run_folder import STEPS_FOLDER
+from prunebench.steps.child import STEP_MODULES
 
 # Two workers share the cores, so each computes with one thread; read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -46,6 +48,17 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the long tests first, so that no worker waits for one at the end."""
     items.sort(key=lambda item: "core" in item.path.parts)
+
+
+@pytest.fixture
+def given_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at the model of a configuration in this process: a child imports torch every time."""
+
+    def run_here(step: str, request: Any, workdir: Path, **_: Any) -> dict[str, Any]:
+        module = importlib.import_module(STEP_MODULES[step])
+        return dict(module.run(request, workdir, lambda _: None).model_dump(mode="json"))
+
+    monkeypatch.setattr("prunebench.experiment.given_model.run_child", run_here)
 
 
 def missing_system_package(reason: str) -> None:

@@ -140,6 +140,7 @@ def data_with(scenes: Path, folder: Path, kind: str) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("given_here")
 @pytest.mark.parametrize(
     ("kind", "part"),
     [
@@ -263,6 +264,7 @@ def test_the_installed_script_gives_the_same_exit_code(tmp_path: Path):
     assert done.stdout == ""
 
 
+@pytest.mark.usefixtures("given_here")
 def test_controls_and_siblings_that_cannot_be_made(
     command: Callable[..., Outcome], tmp_path: Path
 ) -> None:

@@ -44,6 +44,12 @@ def config(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where every run keeps temporary files: the host's lock, and what is found of the host."""
+    return tmp_path_factory.mktemp("tmp")
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize(
@@ -51,8 +57,9 @@ def config(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     [(signal.SIGINT, False), (signal.SIGTERM, True)],
     ids=["Ctrl-C of the process", "SIGTERM of the group"],
 )
-def test_a_run_ends(phase: str, number: signal.Signals, group: bool, config: Path) -> None:
-    folder = config.parent
+def test_a_run_ends(
+    phase: str, number: signal.Signals, group: bool, config: Path, folder: Path
+) -> None:
     command = [str(SCRIPT), "run", "--config", str(config)]
     if phase == "training":
         command += ["retrain.epochs=400"]

@@ -1,16 +1,20 @@
-"""A second run whose model is what the first one pruned: every command says the same of it."""
+"""A run whose model is what another one pruned: every command says the same of it."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from flows import cli
 from flows.run_experiment import run_experiment
+from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import parse_config
+from prunebench.experiment.inputs import Experiment
+from prunebench.experiment.make import make_variant
+from prunebench.experiment.prepare import prepare
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_audit, tell_model
 from prunebench.results.run_folder import read_variants
@@ -30,18 +34,23 @@ class Again(NamedTuple):
 @pytest.fixture(scope="module")
 def again(tmp_path_factory: pytest.TempPathFactory) -> Again:
     out = share_steps(tmp_path_factory.mktemp("runs"), tmp_path_factory)
-    first = run_folder(tiny_values(out, retrain={"rounds": 0}))
-    model, events = first / "variants" / "pruned" / "model.pt", list[Event]()
+    model, events = pruned_by(prepare(parse_config(tiny_values(out)))), list[Event]()
     values = tiny_values(out, model=str(model), name="again")
     values["retrain"]["strategies"] = {"standard": {}}
     with listening(events.append):
-        return Again(model, run_folder(values), [line(event) for event in events])
-
-
-def run_folder(values: dict[str, Any]) -> Path:
-    outcome = run_experiment(parse_config(values), return_state=True).result()
+        outcome = run_experiment(parse_config(values), return_state=True).result()
     assert outcome["failed"] == []
-    return Path(outcome["folder"])
+    return Again(model, Path(outcome["folder"]), [line(event) for event in events])
+
+
+def pruned_by(experiment: Experiment) -> Path:
+    """The pruned checkpoint of a run that is not carried on."""
+    made: VariantRecord | None = None
+    for planned in experiment.variants[:2]:
+        made = make_variant(experiment, planned, made, made, lambda _: None)
+    assert made is not None
+    assert made.checkpoint is not None
+    return experiment.run_folder / made.checkpoint.path
 
 
 def test_run_audit_init_and_plan_agree_on_it(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +14,6 @@ from dataset_kit import BOX, append, cut, make_images, state_of
 from PIL import Image
 
 from flows import cli
-from prunebench.data.dataset import SPLITS, images_of
-from prunebench.data.scenes import generate_scenes
-from prunebench.experiment.inputs import read_experiment
-from prunebench.results.run_folder import read_variants
 from tests.conftest import tiny_values
 
 
@@ -203,6 +198,7 @@ def test_init(case: Case, command: Callable[..., tuple[int, str]], tmp_path: Pat
     assert state_of(tmp_path / "data") == before
 
 
+@pytest.mark.usefixtures("given_here")
 @pytest.mark.parametrize("case", [c for c in CASES if c.run], ids=lambda case: case.name)
 def test_run(case: Case, command: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
     data = case.make(tmp_path / "data")
@@ -215,33 +211,3 @@ def test_run(case: Case, command: Callable[..., tuple[int, str]], tmp_path: Path
     assert case.run[1] in said
     assert not list(tmp_path.glob("out/[0-9]*"))
     assert state_of(tmp_path / "data") == before
-
-
-def test_a_run_leaves_bad_images_out_everywhere_and_the_users_folder_as_it_is(
-    tmp_path: Path,
-) -> None:
-    root = tmp_path / "data"
-    data = generate_scenes(root, train=10, val=6, test=22)
-    for split, index in (("train", 3), ("val", 1), ("test", 0)):
-        cut(root / "images" / split / f"{split}-{index:05d}.jpg", 400)
-        append(root / "images" / split / f"{split}-{index + 1:05d}.jpg", b"\0\0")
-    before = state_of(root)
-    strategies = {"retrain": {"strategies": {"standard": {}}}, "bad_images": "skip"}
-    file = tmp_path / "c.yaml"
-    file.write_text(yaml.safe_dump(tiny_values(tmp_path / "out", data=str(data), **strategies)))
-    main = "from flows.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", main, "run", "--config", str(file)],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    said = " ".join(done.stderr.split())
-    assert "3 images cannot be used: images/test/test-00000.jpg cannot be decoded;" in said
-    (folder,) = tmp_path.glob("out/[0-9]*")
-    experiment = read_experiment(folder)
-    assert len(experiment.images) == 21
-    assert [len(images_of(experiment.dataset, split)) for split in SPLITS] == [9, 5, 21]
-    assert {v.accuracy.images for v in read_variants(folder) if v.accuracy} == {21}
-    assert state_of(root) == before

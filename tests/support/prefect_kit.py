@@ -146,6 +146,8 @@ def served(
         environment.pop(name, None)
     # Prefect counts the runs of a CI on its own accord: here it has to be told not to.
     environment.pop("CI", None)
+    # A worker asks every ten seconds else, and a test has nothing to do meanwhile.
+    environment["PREFECT_WORKER_QUERY_SECONDS"] = "1"
     environment |= variables
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.cli", "serve", str(folder), "--port", str(port)],

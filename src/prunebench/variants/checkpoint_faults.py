@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import codecs
+import importlib
 import itertools
 import pickletools
 import re
@@ -189,8 +190,8 @@ def layers_fault(description: Mapping[str, Any]) -> str | None:
         where, _, name = str(kind).rpartition(".")
         known: Any = {"nn": nn, "": tasks}.get(where)
         if where == "torchvision.ops":
-            # Its import takes as long as torch's own, and hardly a network has such a layer.
-            from torchvision import ops as known
+            # Here, because its import takes as long as torch's own and hardly a network needs it.
+            known = importlib.import_module(where)
         if not _is_layer(getattr(known, name, None)):
             return f"it knows no layer {kind!r:.40}"
         if kind == "TorchVision" and arguments[2:3] not in ([None], ["None"]):
