@@ -154,6 +154,7 @@ def test_every_variant_is_made_measured_and_ranked(first: Any) -> None:
     for name in NAMES:
         files = {path.name for path in (folder / "variants" / name).iterdir()}
         assert {"model.pt", "model.onnx", "detections.npz", "record.json"} <= files
+        assert ("widths.yaml" in files) == (name == "pruned")
     for name in ("config.yaml", "environment.json", "ranking.csv", "report.html", "report.md"):
         assert (folder / name).stat().st_size > 0
     with (folder / "ranking.csv").open() as stream:

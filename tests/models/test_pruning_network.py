@@ -26,7 +26,7 @@ from ultralytics.nn.modules.block import C2f
 
 from prunebench.common.errors import ConfigError, DatasetError, StepError
 from prunebench.common.records import LeftAlone
-from prunebench.config.pruning import Importance
+from prunebench.config.pruning import Importance, PruneConfig
 from prunebench.config.targets import parse_goal
 from prunebench.data.scenes import generate_scenes
 from prunebench.steps.events import Event, Progress
@@ -39,6 +39,7 @@ from prunebench.variants.pruning.bn import improve_batchnorm, reestimate_batchno
 from prunebench.variants.pruning.importance import score_groups, training_losses
 from prunebench.variants.pruning.sensitivity import loss_of
 from prunebench.variants.pruning.step import Request, run
+from prunebench.variants.pruning.widths import read_widths
 
 SHIPPED = Path(__file__).parents[2] / "assets" / "scenes-yolov8n.pt"
 
@@ -290,6 +291,9 @@ def test_batchnorm_statistics_change_where_the_loss_falls_and_only_there(
     assert loss_of(network, batches) == pytest.approx(fitting, rel=1e-5)
 
 
+(BY_WIDTHS,) = PruneConfig(widths="widths.yaml").goals
+
+
 def request_of(checkpoint: Path, data_yaml: Path, **changes: Any) -> Request:
     usual: dict[str, Any] = {
         "goal": parse_goal("0.4"),
@@ -333,6 +337,11 @@ def test_the_step_writes_a_checkpoint_of_stock_classes(data_yaml: Path, tmp_path
     again = tmp_path / "again"
     again.mkdir()
     assert run(request, again, events.append).checkpoint.sha256 == pruned.checkpoint.sha256
+
+    # Its widths given back, on another path of the same kept channels.
+    widths = read_widths(tmp_path / pruned.widths.path)
+    given = request.model_copy(update={"widths": widths, "ignore": (), "goal": BY_WIDTHS})
+    assert run(given, again, events.append).structure.widths == pruned.structure.widths
 
 
 def test_the_step_reestimates_what_heavy_pruning_spoilt(data_yaml: Path, tmp_path: Path) -> None:

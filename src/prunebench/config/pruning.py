@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from prunebench.config.sections import Epochs, Section, each_once
 from prunebench.config.strategy_settings import SPARSITY_WEIGHT, SparsityKind
-from prunebench.config.targets import EXAMPLES, Goal, parse_goal
+from prunebench.config.targets import EXAMPLES, WIDTHS, Goal, parse_goal
 
 Importance = Literal["magnitude", "lamp", "bn_scale", "fpgm", "taylor", "random"]
 Allocation = Literal["uniform", "global", "latency-aware"]
@@ -40,12 +40,18 @@ class SparsityConfig(Section):
 class PruneConfig(Section):
     """Structured pruning."""
 
-    target: float | str | tuple[float | str, ...] = Field(
+    target: float | str | tuple[float | str, ...] | None = Field(
         "1.5x",
         description=f"What the pruned network is to reach: {EXAMPLES}; or a list of these, each of "
         "which gives a pruned variant and its retrained ones. With int8 behind it, a speed-up or "
         "a time is that of the INT8 file (see `quantize`). A ratio is the share of the prunable "
-        "layers' channels that is removed (of every layer where the allocation is uniform).",
+        "layers' channels that is removed (of every layer where the allocation is uniform). null: "
+        "`widths` says it.",
+    )
+    widths: str | None = Field(
+        None,
+        description="A file with the channels of layers, as every pruned variant has one "
+        "(`widths.yaml`); it takes the place of target and allocation.",
     )
     round_to: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] | None = Field(
         "auto",
@@ -83,9 +89,20 @@ class PruneConfig(Section):
         "before pruning; null: none.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _widths_or_target(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("widths") is None:
+            return data
+        if data.get("target") is not None:
+            raise ValueError("target and widths both say how wide layers become, remove one")
+        return {**data, "target": None}
+
     @field_validator("target", mode="before")
     @classmethod
     def _readable(cls, value: Any) -> Any:
+        if value is None:
+            return value
         labels = [parse_goal(str(target)).label for target in _listed(value)]
         if not labels:
             raise ValueError(f"the list is empty, use {EXAMPLES}")
@@ -98,12 +115,19 @@ class PruneConfig(Section):
 
     @model_validator(mode="after")
     def _without_contradiction(self) -> PruneConfig:
-        if self.allocation == "latency-aware" and self.round_to is None:
+        if self.target is None and self.widths is None:
+            raise ValueError(f"there is no target, use {EXAMPLES}, or a file of widths")
+        if self.by_latency and self.round_to is None:
             raise ValueError(
                 "latency-aware allocation removes blocks of channels, set round_to to auto or "
                 "allocation to uniform"
             )
         return self
+
+    @property
+    def by_latency(self) -> bool:
+        """Whether layers' times and losses are measured, and followed."""
+        return self.widths is None and self.allocation == "latency-aware"
 
     @property
     def training_epochs(self) -> int:
@@ -114,6 +138,8 @@ class PruneConfig(Section):
     @property
     def goals(self) -> tuple[Goal, ...]:
         """What each pruned variant is to reach."""
+        if self.widths is not None:
+            return (Goal(kind="widths", value=0, label=WIDTHS),)
         return tuple(parse_goal(str(target)) for target in _listed(self.target))
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from prunebench.common.records import Record
 
-Kind = Literal["ratio", "parameters", "macs", "latency_ms", "speedup"]
+Kind = Literal["ratio", "parameters", "macs", "latency_ms", "speedup", "widths"]
 
 NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
 FORMS: tuple[tuple[Kind, str, str], ...] = (
@@ -25,6 +25,9 @@ INT8 = " int8"
 MOST_SPEEDUP = 100
 SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 
+WIDTHS = "widths"
+"""Kind and label of the goal that a file of widths is."""
+
 EXAMPLES = "1.5x, 8 ms, 4x int8, 1.7M parameters, 300M MACs or 0.15 (a ratio)"
 
 
@@ -32,7 +35,8 @@ class Goal(Record):
     """What one pruned variant is to reach; its label has lower case letters, digits, dots, dashes.
 
     A share of channels removed, parameters with BatchNorm apart, MACs, milliseconds, or speed-up
-    over the baseline; the last two of the exported file, or (``int8``) of its INT8 sibling.
+    over the baseline; these two of the exported file, or (``int8``) of its INT8 sibling. Or the
+    widths of a file.
     """
 
     kind: Kind

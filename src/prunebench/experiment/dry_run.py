@@ -28,7 +28,7 @@ def dry_run(inputs: Checked) -> Estimate:
         imgsz=config.retrain.imgsz,
         hw=config.image.hw,
         device=None if config.address else inputs.device,
-        layers=config.prune.allocation == "latency-aware",
+        layers=config.prune.by_latency,
         ignore=config.prune.ignore,
     )
     threads = config.retrain.threads or usable_cores()

@@ -26,6 +26,7 @@ from prunebench.variants.devices import Device, Devices
 from prunebench.variants.given import Given
 from prunebench.variants.given import Request as GivenRequest
 from prunebench.variants.pruning.alignment import round_to_of
+from prunebench.variants.pruning.widths import read_widths
 
 _elsewhere: ContextVar[Devices | None] = ContextVar("trained_elsewhere", default=None)
 
@@ -61,6 +62,7 @@ def given_request(config: Config, block: Block | None) -> GivenRequest:
         goals=config.prune.goals,
         round_to=round_to_of(config.prune, block),
         ignore=config.prune.ignore,
+        widths=None if (file := config.prune.widths) is None else read_widths(Path(file)),
         recipe=config.retrain.recipe,
         device=asked.device,
         precision=asked.precision,

@@ -35,6 +35,7 @@ class Checked(Record):
         device: What trainings run on, and multiply in.
         auto_batch: Images per batch of every retraining, where the device decides.
         block: What widths are multiples of, ``None`` where the configuration says it.
+        widths: Channels of layers, where the configuration names a file of them.
         split: Split the accuracy images come from, ``images`` in order.
     """
 
@@ -51,6 +52,7 @@ class Checked(Record):
     device: Device = Device()
     auto_batch: int = 16
     block: Block | None = None
+    widths: dict[str, int] | None = None
     split: str
     images: tuple[str, ...]
     _dataset: Dataset | None = PrivateAttr(default=None)

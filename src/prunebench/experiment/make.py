@@ -40,6 +40,7 @@ from prunebench.steps.events import Emit, Finished, Stage, of_variant
 from prunebench.variants.audit import judge
 from prunebench.variants.export import Request as ExportRequest
 from prunebench.variants.provenance import Provenance
+from prunebench.variants.pruning.widths import FILE as WIDTHS_FILE
 
 
 def make_variant(
@@ -88,6 +89,8 @@ def make_variant(
             reached = Reached.model_validate(run.result["reached"])
             source = FileRef.model_validate(run.result["checkpoint"])
             checkpoint = placed(experiment, planned, run, source, "model.pt")
+            widths = FileRef.model_validate(run.result["widths"])
+            placed(experiment, planned, run, widths, WIDTHS_FILE)
             left_alone = dict(run.result["left_alone"])
         else:
             teacher = checkpoint_of(experiment, baseline or parent)

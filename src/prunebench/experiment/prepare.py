@@ -124,6 +124,7 @@ def check(config: Config) -> Checked:
         device=given.device,
         auto_batch=given.batch,
         block=block,
+        widths=given.widths,
         split=split,
         images=tuple(str(p) for p in images_of(dataset, split, limit=config.accuracy.images)),
     )

@@ -35,7 +35,7 @@ def needs_measuring(experiment: Experiment, planned: PlannedVariant) -> bool:
     """Whether making a variant measures on this host, with the host's lock held meanwhile."""
     if planned.strategy is not None or planned.goal is None:
         return False
-    return planned.goal.is_measured or experiment.config.prune.allocation == "latency-aware"
+    return planned.goal.is_measured or experiment.config.prune.by_latency
 
 
 def prune(
@@ -58,7 +58,7 @@ def prune(
     if settings.sparsity is not None:
         path, inputs["checkpoint"] = _sparse(experiment, settings.sparsity, checkpoint, inputs, run)
         checkpoint = Path(path)
-    if settings.allocation == "latency-aware" and round_to is not None:
+    if settings.by_latency and round_to is not None:
         costs, inputs["costs"] = _costs(config, checkpoint, round_to, inputs, run)
         curves, inputs["curves"] = _curves(experiment, checkpoint, inputs, run)
     timing = None
@@ -75,6 +75,7 @@ def prune(
         importance=settings.importance,
         bn_batches=settings.bn_batches,
         ignore=settings.ignore,
+        widths=experiment.widths,
         seed=config.seed,
         imgsz=config.image.hw,
         costs=costs,

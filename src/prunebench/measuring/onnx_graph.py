@@ -11,6 +11,8 @@ OLDEST_OPSET = 13  # The first in which QuantizeLinear has an axis, for one scal
 DEQUANTIZED = "_DequantizeLinear_Output"  # Ends the name of what onnxruntime made of integers.
 DFL = ".dfl."  # In the name of the weight that turns a box edge's distribution into its place.
 
+GATHERING = ("Clip", "Concat", "Reshape", "Transpose")
+"""Operators that move the predictions' logits without a new value, but for a cut."""
 
 PART = "#"  # Before what part of a module's tensor it is, where rewriting has cut a convolution.
 
@@ -72,6 +74,21 @@ def decoding(model: onnx.ModelProto) -> frozenset[str]:
             continue
         found.add(node.name)
         waiting.extend(node.input)
+    return frozenset(found)
+
+
+def gathering(model: onnx.ModelProto) -> frozenset[str]:
+    """Names of the first nodes of the decoding: they move what the last convolutions made.
+
+    They cut, reorder and join values, and make none, so that they can do it in 8 bits.
+    """
+    behind, found = decoding(model), set[str]()
+    makers = makers_of(model)
+    for node in model.graph.node:
+        if node.name in behind and node.op_type in GATHERING:
+            made_by = [makers[name] for name in node.input if name in makers]
+            if made_by and all(is_conv(one) or one.name in found for one in made_by):
+                found.add(node.name)
     return frozenset(found)
 
 

@@ -40,6 +40,7 @@ class Request(Record):
         goals: Those that are counted have to lie within what pruning can reach.
         round_to: Widths become multiples of it; ``None``: no alignment.
         ignore: Names of modules whose output widths stay.
+        widths: Channels of layers, in place of ``goals``.
         recipe: ``retrain.recipe``.
         activation: What is to take the place of SiLU in a retraining.
         args: Further training arguments, by the strategy that sets them.
@@ -54,6 +55,7 @@ class Request(Record):
     goals: tuple[Goal, ...] = ()
     round_to: int | None = None
     ignore: tuple[str, ...] = ()
+    widths: dict[str, int] | None = None
     recipe: str = "defaults"
     activation: Activation | None = None
     args: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -69,6 +71,7 @@ class Given(Record):
 
     info: CheckpointInfo
     audit: Audit
+    widths: dict[str, int] | None = None
     recipe: Recipe = Recipe()
     device: Device = Device()
     batch: int = 16
@@ -91,6 +94,7 @@ def open_given(request: Request) -> Given:
     from prunebench.variants.pruning.allocation import check_goal
     from prunebench.variants.pruning.paths import bundles_of, uniform_path
     from prunebench.variants.pruning.shapes import shapes_of
+    from prunebench.variants.pruning.widths import kept_of
 
     check_arguments(request.args)
     device = choose(request.device, request.precision, request.devices or devices_here())
@@ -99,7 +103,9 @@ def open_given(request: Request) -> Given:
         check_replaceable(opened.network, request.activation, request.model)
     recipe = find_recipe(request.recipe, request.model, opened.train_args)
     check_sides(opened.info.stride, request.sides)
-    counted = [goal for goal in request.goals if not goal.is_measured and goal.kind != "ratio"]
+    if request.widths is not None:
+        kept_of(opened.graph, request.widths, request.round_to)
+    counted = [goal for goal in request.goals if goal.kind in ("parameters", "macs")]
     if counted and request.hw is not None:
         path = uniform_path(bundles_of(opened.graph.groups, request.round_to))
         shapes = shapes_of(opened.graph, request.hw)
@@ -109,7 +115,14 @@ def open_given(request: Request) -> Given:
     if batch == "auto":
         here = request.devices is None
         batch = batch_for(opened.network, device, request.trained_at) if here else AUTO_BATCH
-    return Given(info=opened.info, audit=audit, recipe=recipe, device=device, batch=batch)
+    return Given(
+        info=opened.info,
+        audit=audit,
+        widths=request.widths,
+        recipe=recipe,
+        device=device,
+        batch=batch,
+    )
 
 
 def check_sides(stride: int, sides: Mapping[str, int]) -> None:

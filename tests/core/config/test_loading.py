@@ -145,6 +145,11 @@ def test_an_error_names_the_variable_that_made_it(
         ("model: m.pt\nprun: {target: 2x}\n", "unknown key prun; did you mean prune"),
         ("model: m.pt\nprune: {taget: 2x}\n", "unknown key prune.taget; did you mean prune.target"),
         ("model: m.pt\ntarget: 2x\n", "did you mean prune.target"),
+        (
+            "model: m.pt\nprune: {target: 2x, widths: w.yaml}\n",
+            "target and widths both say how wide",
+        ),
+        ("model: m.pt\nprune: {target: null}\n", "there is no target, use 1.5x"),
         ("model: m.pt\nprune: {ratio: 0.2}\n", "unknown key prune.ratio; write prune.target"),
         ("model: m.pt\nprune: {targets: [2x]}\n", "unknown key prune.targets; write prune.target"),
         (

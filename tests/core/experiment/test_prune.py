@@ -18,14 +18,14 @@ from prunebench.experiment import requirements
 from prunebench.experiment.plan import plan_variants
 from prunebench.experiment.prune import prune
 from prunebench.measuring.host.block import Block
-from prunebench.steps.cache import StepRun
+from prunebench.steps.cache import StepRun, step_key
 from prunebench.variants.pruning import alignment
 
 INPUTS = {"checkpoint": "of the baseline", "data_yaml": "of the data"}
 
 
 def steps_of(
-    settings: Mapping[str, Any], block: Block | None = None
+    settings: Mapping[str, Any], block: Block | None = None, **known: Any
 ) -> list[tuple[str, Any, Mapping[str, str]]]:
     """Name, request and digests of every step that a configuration's pruning runs."""
     config = parse_config({"model": "best.pt", **settings})
@@ -44,6 +44,7 @@ def steps_of(
         data_yaml="/data.yaml",
         data_digest=INPUTS["data_yaml"],
         block=block,
+        **known,
     )
     planned = next(v for v in experiment.variants if v.name == "pruned")
     prune(experiment, planned, Path("/baseline.pt"), INPUTS, note)
@@ -56,6 +57,17 @@ def test_without_sparsity_the_baseline_is_pruned() -> None:
     )
     assert (name, request.checkpoint, inputs) == ("prune", "/baseline.pt", INPUTS)
     assert request.round_to == 8
+
+
+def test_widths_of_a_file_need_no_measurement_and_are_in_the_key() -> None:
+    widths = {"model.0.conv": 8}
+    ((name, request, inputs),) = steps_of({"prune": {"widths": "widths.yaml"}}, widths=widths)
+    assert (name, inputs, request.widths, request.round_to) == ("prune", INPUTS, widths, None)
+    ((_, other, _),) = steps_of({"prune": {"widths": "other.yaml"}}, widths=widths)
+    assert step_key("prune", request, inputs) == step_key("prune", other, inputs)
+    edited = {"model.0.conv": 9}
+    ((_, other, _),) = steps_of({"prune": {"widths": "widths.yaml"}}, widths=edited)
+    assert step_key("prune", request, inputs) != step_key("prune", other, inputs)
 
 
 def test_what_the_block_was_measured_to_be_decides_and_not_its_timings() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from prunebench.common.errors import StepError
-from prunebench.measuring.onnx_graph import convolutions, is_conv
+from prunebench.measuring.onnx_graph import GATHERING, convolutions, is_conv
 from prunebench.steps.events import Emit, Stage
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ T = TypeVar("T")
 Write = Callable[[str, Collection[str]], Path]
 """Writes a file of a name with the layers of these names in float."""
 
-FOLLOWING = ("Add", "Concat", "MaxPool", "Relu", "Resize", "Split")
+FOLLOWING = ("Add", "Concat", "MaxPool", "Relu", "Resize", "Slice", "Split")
 """Operators quantized beside convolutions: in float they would cost a conversion on every side."""
 
 DOT_PRODUCT = 4
@@ -76,7 +76,7 @@ def sources_of(model: onnx.ModelProto) -> dict[str, frozenset[str]]:
         sources = frozenset((node.name,)) if is_conv(node) else frozenset().union(*given)
         behind.update(dict.fromkeys(node.output, sources))
         summed = node.op_type == "Add" and node.output[0] in gated
-        if node.op_type in ("Conv", *FOLLOWING) and not summed:
+        if node.op_type in ("Conv", *FOLLOWING, *GATHERING) and not summed:
             found[node.name] = sources
     taken = {name for node in model.graph.node if node.name in found for name in node.input}
     for node in model.graph.node:

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 from prunebench.common.errors import CheckpointError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Activations
-from prunebench.measuring.onnx_graph import OLDEST_OPSET, convolutions, decoding, is_quantized
+from prunebench.measuring.onnx_graph import (
+    GATHERING,
+    OLDEST_OPSET,
+    convolutions,
+    decoding,
+    gathering,
+    is_quantized,
+)
 from prunebench.measuring.session import SessionSettings, open_session, session_options
 from prunebench.steps.events import Emit, Progress
 from prunebench.variants.int8.float_layers import FOLLOWING, kept_float, sources_of
@@ -27,9 +34,9 @@ if TYPE_CHECKING:
 
     from prunebench.measuring.inference import FloatArray
 
-OPERATORS = ["Conv", *FOLLOWING]
+OPERATORS = sorted({"Conv", *FOLLOWING, *GATHERING})
 
-COPYING = ("Concat", "MaxPool", "Resize", "Split")
+COPYING = ("Concat", "MaxPool", "Reshape", "Resize", "Slice", "Split", "Transpose")
 """Operators whose results hold nothing but values of their inputs."""
 
 
@@ -83,6 +90,8 @@ class Quantizer:
         self.kept_float = kept_float(self.model, self.decoding)
         names = [node.name for node in convolutions(self.model)]
         self.layers = tuple(name for name in names if name not in self.kept_float)
+        # A cut is where the scale of 8 bits ends: onnxruntime's tool takes the node away.
+        self._in_float = self.decoding - gathering(self.model)
         self._sources = sources_of(self.model)
         self._ranges = folder / "ranges.json"
         self._float = folder / "float.onnx"
@@ -149,7 +158,7 @@ class Quantizer:
 
         groups = {name: {name} for name in ranges}
         for node in self.model.graph.node:
-            if node.op_type in COPYING and node.name not in self.decoding:
+            if node.op_type in COPYING and node.name not in self._in_float:
                 known = (groups[n] for n in (*node.input, *node.output) if n in groups)
                 joined = set[str]().union(*known)
                 groups |= dict.fromkeys(joined, joined)
@@ -165,5 +174,5 @@ class Quantizer:
         return [
             name
             for name, sources in self._sources.items()
-            if name not in self.decoding and sources <= wanted
+            if name not in self._in_float and sources <= wanted
         ]

@@ -10,19 +10,22 @@ from prunebench.measuring.host.block import Block, Numbers, measure_block
 
 
 def block_for(settings: PruneConfig, latency: LatencyConfig) -> Block | None:
-    """This host's block, where the widths are to be rounded to it.
+    """This host's block, where the widths are to be rounded to it: those of a file are as given.
 
     That of INT8 kernels where every target is one of an INT8 file.
     """
     int8 = all(goal.int8 for goal in settings.goals)
     numbers: Numbers = "int8" if int8 else "float"
-    return measure_block(latency, numbers) if settings.round_to == "auto" else None
+    asked = settings.round_to == "auto" and settings.widths is None
+    return measure_block(latency, numbers) if asked else None
 
 
 def round_to_of(settings: PruneConfig, block: Block | None) -> int | None:
     """What widths are multiples of, ``None``: any width; ``block`` is the ``block_for`` them."""
     if settings.round_to != "auto":
         return settings.round_to
+    if settings.widths is not None:
+        return None
     if block is None:
         raise ValueError("the block was not measured")
     return block.channels

@@ -63,14 +63,14 @@ def allocate(
     groups = opened.graph.groups
     if goal.kind == "ratio" and allocation == "uniform":
         kept = {group.root: aligned_width(group.width, goal.value, block) for group in groups}
-        return Allocated(kept, _reached(goal, shapes, kept))
+        return Allocated(kept, reached_by(goal, shapes, kept))
     path = path_of(opened, shapes, allocation, block=block, measurements=measurements)
     if not path.moves:
         raise StepError("prune", "every layer is left alone, so there is nothing to prune")
     if not goal.is_measured:
         check_goal(path, shapes, goal)
         kept = next(p for p in path.points() if _reaches(goal, _progress(shapes, goal, p)))
-        return Allocated(kept, _reached(goal, shapes, kept))
+        return Allocated(kept, reached_by(goal, shapes, kept))
     if time is None:
         raise StepError("prune", f"the target {goal.label} needs a measurement")
     points = list(path.points())
@@ -83,7 +83,7 @@ def allocate(
     kept = points[found.point]
     timed = found.timed
     measured = {"speedup": 1 / timed.ratio.estimate, "latency_ms": timed.latency_ms}
-    reached = _reached(goal, shapes, kept).model_copy(update={**measured, "met": found.met})
+    reached = reached_by(goal, shapes, kept).model_copy(update={**measured, "met": found.met})
     return Allocated(kept, reached)
 
 
@@ -138,6 +138,7 @@ def _reaches(goal: Goal, value: float) -> bool:
     return value >= goal.value if goal.kind == "ratio" else value <= goal.value
 
 
-def _reached(goal: Goal, shapes: Shapes, kept: Kept) -> Reached:
-    label = None if goal.kind == "ratio" else goal.label
+def reached_by(goal: Goal, shapes: Shapes, kept: Kept) -> Reached:
+    """What widths count to, beside the goal where that says more than the widths."""
+    label = None if goal.kind in ("ratio", "widths") else goal.label
     return Reached(goal=label, parameters=shapes.parameters(kept), macs=shapes.macs(kept))

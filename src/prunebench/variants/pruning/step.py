@@ -59,6 +59,7 @@ class Request(Record):
         bn_batches: Batches that re-estimate BatchNorm statistics, 0 for none. What was is kept
             where the loss is no lower then.
         ignore: Names of modules whose output widths stay.
+        widths: Channels of layers, in place of an allocation.
         seed: Seed of the drawn images and of random importance.
         imgsz: (height, width) of the letterbox in pixels.
         costs: The table of step ``costs``, as ``curves`` that of ``sensitivity``: ``latency-aware``
@@ -76,6 +77,7 @@ class Request(Record):
     importance: Importance
     bn_batches: int
     ignore: tuple[str, ...] = ()
+    widths: dict[str, int] | None = None
     seed: int = 0
     imgsz: tuple[int, int]
     costs: str | None = None
@@ -89,10 +91,12 @@ class Request(Record):
 class Pruned(Record):
     """Result of the step: the checkpoint as read back, modules that kept their width, the target.
 
-    BatchNorm was re-estimated on ``bn_batches``, 0 where its statistics stayed.
+    BatchNorm was re-estimated on ``bn_batches``, 0 where its statistics stayed. ``widths`` is the
+    file that says how wide every layer became.
     """
 
     checkpoint: FileRef
+    widths: FileRef
     structure: Structure
     left_alone: dict[str, LeftAlone]
     bn_batches: int
@@ -103,6 +107,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
     """Prune a checkpoint."""
     from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
     from prunebench.variants.pruning.pruner import left_alone
+    from prunebench.variants.pruning.widths import FILE, widths_of, write_widths
 
     emit(Stage(what="reading the checkpoint"))
     checkpoint = Path(request.checkpoint)
@@ -114,6 +119,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
         allocated = _allocated(opened, request, Path(folder), emit)
     with _working(request, emit):
         alone = left_alone(opened.graph, allocated.kept, request.round_to)
+        write_widths(workdir / FILE, widths_of(opened.graph, allocated.kept))
         network = remove_in_stages(opened, allocated.kept, request, workdir, batches, emit)
         emit(Stage(what="re-estimating BatchNorm statistics"))
         used = _improve_batchnorm(network, request, batches)
@@ -129,6 +135,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
     # Read back, so that what is described is what the file holds.
     return Pruned(
         checkpoint=FileRef.of(target, workdir),
+        widths=FileRef.of(workdir / FILE, workdir),
         structure=structure_of(load_checkpoint(target), request.imgsz),
         left_alone=alone,
         bn_batches=used,
@@ -222,12 +229,18 @@ def _open(network: Network, request: Request, batches: Batches) -> Opened:
 
 
 def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Allocated:
-    """Widths that reach the target; a measured target is measured here."""
-    from prunebench.variants.pruning.allocation import Measurements, allocate
+    """Widths that reach the target, or the given ones; a measured target is measured here."""
+    from prunebench.variants.pruning.allocation import Allocated, Measurements, allocate, reached_by
     from prunebench.variants.pruning.costs import read_costs
     from prunebench.variants.pruning.sensitivity import read_curves
     from prunebench.variants.pruning.shapes import shapes_of
     from prunebench.variants.pruning.timing import Stopwatch
+    from prunebench.variants.pruning.widths import kept_of
+
+    shapes = shapes_of(opened.graph, request.imgsz)
+    if request.widths is not None:
+        kept = kept_of(opened.graph, request.widths, request.round_to)
+        return Allocated(kept, reached_by(request.goal, shapes, kept))
 
     def say(sentence: str) -> None:
         emit(Stage(what=sentence))
@@ -257,7 +270,7 @@ def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Al
     emit(Stage(what=f"deciding how wide each layer becomes ({request.goal.label})"))
     return allocate(
         opened,
-        shapes_of(opened.graph, request.imgsz),
+        shapes,
         request.goal,
         request.allocation,
         block=request.round_to,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Rewriting
 from prunebench.variants.provenance import REWRITING_KEY
-from prunebench.variants.rewriting import distribution, halves, upsampling
+from prunebench.variants.rewriting import boxes, distribution, halves, upsampling
 from prunebench.variants.rewriting.editing import Graph, Unknown
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Halves come before what is upsampled in front of them, so that each half is a convolution there.
 PASSES = {
     "distribution": distribution,
+    "boxes": boxes,
     "halves": halves,
     "upsampling": upsampling,
 }

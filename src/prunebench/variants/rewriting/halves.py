@@ -87,6 +87,14 @@ def undo(model: onnx.ModelProto) -> onnx.ModelProto:
         if found and kind in ("Mul", *ONE_OPERATOR):
             halves = (whole, made[name.replace(FIRST, SECOND)])
             sizes = np.array([graph.shape(half)[1] for half in halves])
+            if _joined_whole(graph, halves, whole):
+                ends = [np.array([end]) for end in (sizes[0], sizes.sum(), 1)]
+                known = [
+                    graph.store(f"{base}.{what}", end)
+                    for what, end in zip(("from", "to", "axis"), ends, strict=True)
+                ]
+                graph.replace(halves[1], graph.add("Slice", f"{base}/Slice", [whole, *known]))
+                continue
             parts = [f"{base}/{half}" for half in HALVES]
             for half, part in zip(halves, parts, strict=True):
                 graph.replace(half, part)
@@ -94,3 +102,16 @@ def undo(model: onnx.ModelProto) -> onnx.ModelProto:
             split = helper.make_node("Split", given, parts, name=f"{base}/Split", axis=1)
             graph.nodes.append(split)
     return graph.finished()
+
+
+def _joined_whole(graph: Graph, halves: tuple[str, str], whole: str) -> bool:
+    """Let what joins both halves again, side by side, take the whole; whether there is such."""
+    joined = graph.user(halves[0], "Concat")
+    if joined is None or attributes(joined)["axis"] != 1 or halves[1] not in joined.input:
+        return False
+    taken = list(joined.input)
+    place = taken.index(halves[0])
+    if taken[place : place + 2] != list(halves):
+        return False
+    joined.input[:] = [*taken[:place], whole, *taken[place + 2 :]]
+    return True

@@ -1,0 +1,72 @@
+"""Boxes from the lengths of their sides, as one product, one scaling and one sum.
+
+Ultralytics' head cuts the lengths into those left of and above an anchor point and those right of
+and below it, takes and adds them, and makes middle and size of the corners: nine small operators.
+Middle and size are sums of lengths, and of the anchor point, which a constant has in pixels. What
+the operators cost is the time to start them: 1.01 to 1.02 times as fast as without this pass where
+the network is pruned and the image small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from prunebench.measuring.onnx_graph import attributes
+from prunebench.variants.rewriting.editing import Graph, Unknown
+
+MIDDLE_AND_SIZE = np.array(
+    [[-0.5, 0, 0.5, 0], [0, -0.5, 0, 0.5], [1, 0, 1, 0], [0, 1, 0, 1]], np.float32
+)
+"""Rows: middle and size along x and y; columns: lengths to the left, top, right and bottom."""
+
+
+def places(graph: Graph) -> Iterator[str]:
+    """What joins the middles and sizes of boxes."""
+    for node in graph.nodes:
+        if node.op_type == "Concat" and attributes(node)["axis"] == 1 and len(node.input) == 2:
+            middle, size = node.input
+            if graph.maker(middle, "Div") is not None and graph.maker(size, "Sub") is not None:
+                yield node.output[0]
+
+
+def rewrite(graph: Graph, boxes: str) -> None:
+    """Rewrite the boxes of one head, from the lengths to pixels."""
+    joined = graph.needed(boxes, "Concat")
+    scaled = graph.needed_user(boxes, "Mul")
+    half = graph.needed(joined.input[0], "Div")
+    both = graph.needed(half.input[0], "Add")
+    size = graph.needed(joined.input[1], "Sub")
+    first, last = graph.needed(both.input[0], "Sub"), graph.needed(both.input[1], "Add")
+    if list(size.input) != [last.output[0], first.output[0]]:
+        raise Unknown
+    anchors, strides = graph.constant(first.input[0]), graph.constant(scaled.input[1])
+    halves = [graph.needed(node.input[1], "Slice") for node in (first, last)]
+    lengths = halves[0].input[0]
+    if not (
+        first.input[0] == last.input[0]
+        and halves[1].input[0] == lengths
+        and [_ends(graph, list(node.input)) for node in halves] == [(0, 2, 1), (2, 4, 1)]
+        and graph.constant(half.input[1]).ravel().tolist() == [2]
+        and anchors.size
+        and strides.size == anchors.shape[-1]
+        and graph.shape(lengths) == (1, 4, strides.size)
+    ):
+        raise Unknown
+    name = joined.name.rpartition("/")[0] + "/boxes"
+    points = np.zeros((1, 4, strides.size), np.float32)
+    points[:, :2] = anchors * strides.reshape(1, 1, -1)
+    weights = graph.store(f"{name}.weights", MIDDLE_AND_SIZE)
+    mixed = graph.add("MatMul", f"{name}/MatMul", [weights, lengths])
+    pixels = graph.add("Mul", f"{name}/Mul", [mixed, scaled.input[1]])
+    moved = graph.add("Add", f"{name}/Add", [pixels, graph.store(f"{name}.points", points)])
+    graph.replace(scaled.output[0], moved)
+
+
+def _ends(graph: Graph, inputs: list[str]) -> tuple[int, ...]:
+    """First, behind last, and axis of a slice."""
+    known = [graph.constant(name).ravel().tolist() for name in inputs[1:4]]
+    if any(len(one) != 1 for one in known):
+        raise Unknown
+    return tuple(int(one[0]) for one in known)
