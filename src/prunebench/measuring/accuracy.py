@@ -41,7 +41,8 @@ class Request(Record):
     """Input of the step: absolute paths, class index to name, (height, width) of the letterbox.
 
     Scores at or below ``confidence`` are dropped, and so are boxes that overlap a better one by
-    more than ``iou``; ``session`` is what latency is measured with.
+    more than ``iou``; ``session`` is what latency is measured with, ``sigmas`` the spreads of
+    keypoints that the dataset gives.
     """
 
     onnx: str
@@ -52,6 +53,7 @@ class Request(Record):
     iou: float
     max_det: int
     session: SessionSettings
+    sigmas: tuple[float, ...] = ()
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
@@ -116,7 +118,7 @@ def match_images(request: Request, emit: Emit) -> dict[Overlap, Detections]:
     from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
 
     total, classes = len(request.images), len(request.names)
-    network = OnnxNetwork(Path(request.onnx), request.imgsz, request.session)
+    network = OnnxNetwork(Path(request.onnx), request.imgsz, request.session, request.sigmas)
     head, settings = network.head, (request.confidence, request.iou, request.max_det)
     rules = Rules(classes, request.imgsz, *settings, multi_label=True)
     found = [np.zeros((0, 3))]
