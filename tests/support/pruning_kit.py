@@ -8,13 +8,25 @@ from typing import Any
 
 import torch
 from torch import nn
-from ultralytics.nn.tasks import DetectionModel, SegmentationModel, yaml_model_load
+from ultralytics.nn.tasks import (
+    DetectionModel,
+    OBBModel,
+    PoseModel,
+    SegmentationModel,
+    yaml_model_load,
+)
 
 from prunebench.variants.pruning.alignment import aligned_width
 from prunebench.variants.pruning.pruner import left_alone, narrow, open_network
 
 NAMES = {0: "disc", 1: "square", 2: "triangle", 3: "star", 4: "cross", 5: "ring", 6: "bar"}
 HW = (64, 96)
+BUILDERS: dict[str, Any] = {
+    "detect": DetectionModel,
+    "segment": SegmentationModel,
+    "pose": PoseModel,
+    "obb": OBBModel,
+}
 
 
 def stock_network(name: str, *, names: dict[int, str] = NAMES) -> Any:
@@ -60,7 +72,8 @@ def prune_uniformly(
 
 
 def task(name: str) -> str:
-    return "segment" if name.endswith("-seg") else "detect"
+    ends = {"seg": "segment", "pose": "pose", "obb": "obb"}
+    return ends.get(name.rpartition("-")[2], "detect")
 
 
 def parameters(network: nn.Module) -> int:
@@ -77,7 +90,8 @@ def predictions(network: nn.Module, *, seed: int = 0) -> list[torch.Tensor]:
 
 def _build(description: dict[str, Any], names: dict[int, str], kind: str) -> Any:
     description["nc"] = len(names)
-    build: Any = SegmentationModel if kind == "segment" else DetectionModel
-    network = build(description, verbose=False)
+    if kind == "pose":
+        description["kpt_shape"] = [4, 3]
+    network = BUILDERS[kind](description, verbose=False)
     network.names, network.task = dict(names), kind
     return network.eval()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-Overlap = Literal["box", "mask"]  # What the IoU behind an mAP is taken of.
+Overlap = Literal["box", "mask", "pose"]  # What the IoU behind an mAP is taken of.
 
 
 class Plain:

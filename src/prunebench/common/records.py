@@ -63,7 +63,7 @@ class Structure(Record):
     """What a network is, counted in both declared states.
 
     Attributes:
-        task: Ultralytics task ("detect", "segment").
+        task: Ultralytics task ("detect", "segment", "pose", "obb").
         names: Class index to class name.
         parameters: With BatchNorm layers apart (the state a checkpoint is saved in);
             ``parameters_fused`` after they are folded into the convolutions.
@@ -168,7 +168,8 @@ class Accuracy(Record):
         imgsz: (height, width) of the letterbox.
         detections: Raw per-image matches, an ``.npz`` (see ``prunebench.measuring.accuracy``).
         mask_map50: As ``map50``, with the IoU of masks instead of boxes, and so the next three;
-            ``None`` for detection.
+            ``None`` of a network that predicts none, as with ``pose_map50``, whose overlap is the
+            similarity of keypoints.
     """
 
     map50: float
@@ -183,6 +184,17 @@ class Accuracy(Record):
     mask_map50_95: float | None = None
     mask_per_class: dict[int, float] | None = None
     mask_per_class_50_95: dict[int, float] | None = None
+    pose_map50: float | None = None
+    pose_map50_95: float | None = None
+    pose_per_class: dict[int, float] | None = None
+    pose_per_class_50_95: dict[int, float] | None = None
+
+    @property
+    def by_overlap(self) -> dict[Overlap, float]:
+        """mAP50 by what its IoU is taken of, for all that the network predicts."""
+        known: dict[Overlap, float | None]
+        known = {"box": self.map50, "mask": self.mask_map50, "pose": self.pose_map50}
+        return {overlap: value for overlap, value in known.items() if value is not None}
 
 
 class Parity(Record):

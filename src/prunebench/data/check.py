@@ -43,6 +43,7 @@ def check_dataset(
     class_names: Mapping[int, str] | None = None,
     splits: Sequence[Split] = ("train", "val"),
     task: str | None = None,
+    keypoints: tuple[int, int] | None = None,
     memo: FileMemo | None = None,
     bad_images: BadImages = "refuse",
 ) -> Found:
@@ -54,7 +55,8 @@ def check_dataset(
     Args:
         class_names: Names of the checkpoint's classes, which must be the dataset's.
         splits: Splits that must exist and have at least one labelled image.
-        task: Task of the model; for ``segment`` every label must be a polygon.
+        task: Task of the model, whose labels they must be.
+        keypoints: Those that the checkpoint predicts, which must be the dataset's.
         bad_images: Whether an image that cannot be used is an error or only told.
 
     Raises:
@@ -63,11 +65,15 @@ def check_dataset(
     """
     if class_names is not None:
         _check_names(dataset, class_names)
+    if task == "pose":
+        _check_keypoints(dataset, keypoints)
     memo = memo or FileMemo()
     classes = len(dataset.names)
     objects = {
         split: {
-            image: check_labels(label_path(image), memo, classes=classes, task=task)
+            image: check_labels(
+                label_path(image), memo, classes=classes, task=task, points=dataset.keypoints
+            )
             for image in _counted(dataset, split)
         }
         for split in dict.fromkeys((*splits, *splits_of(dataset)))
@@ -150,6 +156,19 @@ def leave_out(dataset: Dataset, flawed: Mapping[str, str], cache_dir: Path) -> D
     given |= {split: str(folder / f"{split}.txt") for split in lists}
     write_atomically(folder / "data.yaml", yaml.safe_dump(given, sort_keys=False))
     return read_dataset(folder / "data.yaml")
+
+
+def _check_keypoints(dataset: Dataset, wanted: tuple[int, int] | None) -> None:
+    here = dataset.keypoints
+    if here is None:
+        what = "the data YAML has no kpt_shape, but a pose model needs keypoints"
+        fix = "give a pose dataset, or a detection model"
+        raise DatasetError(what, where=dataset.yaml, fix=fix)
+    if wanted is not None and wanted != here:
+        own, other = ("{} keypoints of {} values".format(*shape) for shape in (here, wanted))
+        what = f"the dataset has {own}, the checkpoint {other}"
+        fix = "use the dataset the checkpoint was trained on"
+        raise DatasetError(what, where=dataset.yaml, fix=fix)
 
 
 def _check_names(dataset: Dataset, class_names: Mapping[int, str]) -> None:

@@ -23,7 +23,7 @@ from prunebench.common.text import first_line
 from prunebench.data.file_memo import FileMemo
 from prunebench.data.labels import label_path
 from prunebench.data.neontrees import prepare_neontrees
-from prunebench.data.scenes import generate_scenes
+from prunebench.data.scenes import SETS, generate_scenes
 from prunebench.data.ultralytics_sets import datasets_folder, download, find_yaml, yaml_folder
 
 Split = Literal["train", "val", "test"]
@@ -34,6 +34,7 @@ IMAGE_SUFFIXES: Final = frozenset(
     f".{name}"
     for name in "avif bmp dng heic heif jp2 jpeg jpeg2000 jpg mpo png tif tiff webp".split()  # noqa: SIM905
 )
+ABOUT_KEYPOINTS: Final = ("kpt_shape", "flip_idx", "kpt_names", "kpt_oks_sigmas")
 _SCENE_KEYS: Final = ("train", "val", "test", "width", "height", "seed")
 
 
@@ -46,6 +47,10 @@ class Dataset:
         names: Class index to name.
         train: Image folders, image lists (.txt) or both, not checked for existence.
         test: Empty where the YAML names none.
+        keypoints: Number of keypoints of an object and values of each, as ``kpt_shape``; ``None``
+            where the YAML names none.
+        sigmas: Spread of each keypoint (``kpt_oks_sigmas``); empty: Ultralytics' defaults.
+        about_keypoints: Further keys on them, for Ultralytics.
     """
 
     yaml: Path
@@ -54,6 +59,9 @@ class Dataset:
     train: tuple[Path, ...]
     val: tuple[Path, ...]
     test: tuple[Path, ...] = ()
+    keypoints: tuple[int, int] | None = None
+    sigmas: tuple[float, ...] = ()
+    about_keypoints: dict[str, Any] = field(default_factory=dict)
     _images: dict[Split, list[str]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -68,7 +76,8 @@ def resolve_dataset(spec: str, *, cache_dir: Path) -> Dataset:
 
     Args:
         spec: ``scenes`` (built in; ``scenes:train=40,val=20,test=20,seed=1`` sets its parameters),
-            ``scenes-seg`` (the same scenes labelled with polygons, for segmentation),
+            ``scenes-seg``, ``scenes-pose``, ``scenes-obb`` (the same scenes, labelled for other
+            tasks),
             ``neontrees`` (real photographs, downloaded once), the path of a data YAML, or the name
             of a dataset Ultralytics can download (``coco8.yaml``).
 
@@ -76,7 +85,7 @@ def resolve_dataset(spec: str, *, cache_dir: Path) -> Dataset:
         DatasetError: There is no such dataset, or its YAML cannot be used.
     """
     kind, _, arguments = spec.partition(":")
-    if kind in ("scenes", "scenes-seg"):
+    if kind in SETS:
         return read_dataset(_scenes(kind, arguments, cache_dir))
     if spec == "neontrees":
         return read_dataset(prepare_neontrees(cache_dir / "neontrees"))
@@ -114,7 +123,16 @@ def read_dataset(path: Path) -> Dataset:
     except (OSError, RuntimeError, ValueError) as error:
         what = f"a path in the data YAML cannot be followed ({first_line(error)})"
         raise DatasetError(what, where=path, fix="correct path, train, val and test") from error
-    return Dataset(yaml=path, root=root, names=_names(data, path), **sources)
+    keypoints, sigmas = _keypoints(data, path)
+    return Dataset(
+        yaml=path,
+        root=root,
+        names=_names(data, path),
+        **sources,
+        keypoints=keypoints,
+        sigmas=sigmas,
+        about_keypoints={key: data[key] for key in ABOUT_KEYPOINTS if data.get(key) is not None},
+    )
 
 
 def splits_of(dataset: Dataset) -> tuple[Split, ...]:
@@ -244,7 +262,7 @@ def _scenes(kind: str, arguments: str, cache_dir: Path) -> Path:
             ) from None
     # Each parameter set has its own folder: one run never replaces what another reads.
     name = "-".join([kind, *(f"{key}{values[key]}" for key in sorted(values))])
-    return generate_scenes(cache_dir / name, **values, polygons=kind == "scenes-seg")
+    return generate_scenes(cache_dir / name, **values, labels=SETS[kind])
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -284,6 +302,29 @@ def _names(data: Mapping[str, Any], path: Path) -> dict[int, str]:
     raise DatasetError(problem, where=path, fix=fix)
 
 
+def _keypoints(
+    data: Mapping[str, Any], path: Path
+) -> tuple[tuple[int, int] | None, tuple[float, ...]]:
+    """``kpt_shape`` and ``kpt_oks_sigmas``."""
+    given, sigmas = data.get("kpt_shape"), data.get("kpt_oks_sigmas") or ()
+    if given is None:
+        return None, ()
+    match given:
+        case [int(count), 2 | 3 as values] if count > 0:
+            pass
+        case _:
+            fix = "write [number of keypoints, 2 or 3]"
+            raise DatasetError("kpt_shape is no shape of keypoints", where=path, fix=fix)
+    try:
+        spread = tuple(float(value) for value in sigmas)
+    except (TypeError, ValueError):
+        spread = (0.0,)
+    if spread and (len(spread) != count or min(spread) <= 0):
+        what = "kpt_oks_sigmas is not one positive number for each keypoint"
+        raise DatasetError(what, where=path, fix=f"write {count} or remove the key")
+    return (count, values), spread
+
+
 def _root(data: Mapping[str, Any], path: Path) -> Path:
     given = data.get("path")
     if not given:
@@ -316,5 +357,5 @@ def _suggestion(spec: str) -> str | None:
         return None
     folder = yaml_folder()
     shipped = [] if folder is None else sorted(path.name for path in folder.glob("*.yaml"))
-    near = difflib.get_close_matches(spec, ["scenes", "scenes-seg", "neontrees", *shipped], n=1)
+    near = difflib.get_close_matches(spec, [*SETS, "neontrees", *shipped], n=1)
     return f"did you mean {near[0]}" if near else None

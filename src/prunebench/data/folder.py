@@ -62,13 +62,18 @@ def make_once(root: Path, parameters: Mapping[str, Any], write: Callable[[Path],
     return root / YAML_NAME
 
 
-def write_data_yaml(root: Path, splits: Sequence[str], names: Mapping[int, str]) -> None:
-    """Write ``data.yaml`` for image folders ``images/<split>`` below ``root``.
+def write_data_yaml(
+    root: Path,
+    splits: Sequence[str],
+    names: Mapping[int, str],
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Write ``data.yaml`` for image folders ``images/<split>`` below ``root``, and ``more`` keys.
 
     It has no ``path`` key: Ultralytics then takes the YAML's own folder, and the set can be moved.
     """
     content: dict[str, Any] = {split: f"images/{split}" for split in splits}
-    text = yaml.safe_dump(content | {"names": dict(names)}, sort_keys=False)
+    text = yaml.safe_dump(content | {"names": dict(names)} | dict(more or {}), sort_keys=False)
     (root / YAML_NAME).write_text(text, encoding="utf-8")
 
 

@@ -40,7 +40,7 @@ def measured_from(
     verdict about paced frames.
 
     StepError where two variants were evaluated on different images, or the ranking's metric is of
-    masks and a variant predicts none.
+    what a variant does not predict.
     """
     config, root = experiment.config, experiment.run_folder
     folder = root / within
@@ -71,9 +71,9 @@ def measured_from(
         if not all(np.array_equal(labelled, first) for labelled in counts):
             reason = "it was evaluated on other images or labels than the first variant"
             raise StepError("rank", reason, variant=variant.name)
-        overlaps: list[Overlap] = ["box"] if each[0].mask_map50 is None else ["box", "mask"]
+        overlaps = [*each[0].by_overlap]
         if config.ranking.metric not in overlaps:
-            reason = "ranking.metric is mask, but it is a detection model and predicts no masks"
+            reason = f"ranking.metric is {config.ranking.metric}, which it does not predict"
             raise StepError("rank", reason, variant=variant.name)
         scored = {o: _scored(root, each, o, resamples) for o in overlaps}
         ranks = scored[config.ranking.metric]
@@ -138,7 +138,7 @@ def _scored(
     found = tuple(
         resamples.scores(load_detections(root / one.detections.path, overlap)) for one in each
     )
-    scores = [one.map50 if overlap == "box" else one.mask_map50 or 0.0 for one in each]
+    scores = [one.by_overlap[overlap] for one in each]
     several = len(each) > 1
     return _Scored(
         map50=float(np.mean(scores)),

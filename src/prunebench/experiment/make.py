@@ -186,9 +186,9 @@ def evaluate_variant(
     accuracy = accuracy.model_copy(update={"detections": detections})
     record = variant.model_copy(update={"accuracy": accuracy})
     save_variant(experiment.run_folder, record)
-    text = f"mAP50 {accuracy.map50:.3f}"
-    if accuracy.mask_map50 is not None:
-        text = f"box {text}, mask mAP50 {accuracy.mask_map50:.3f}"
+    each = accuracy.by_overlap
+    text = ", ".join(f"{overlap} mAP50 {value:.3f}" for overlap, value in each.items())
+    text = text if len(each) > 1 else text.removeprefix("box ")
     emit(Finished(step="accuracy", found=f"{text} on {accuracy.images} images"))
     return record
 
@@ -203,6 +203,7 @@ def accuracy_request(
         names=experiment.class_names,
         imgsz=exported.imgsz,
         session=SessionSettings.of(experiment.config.latency),
+        sigmas=experiment.dataset.sigmas,
         **experiment.config.accuracy.model_dump(include={"confidence", "iou", "max_det"}),
     )
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
-from prunebench.common.errors import ConfigError
 from prunebench.common.files import check_output_folder, write_atomically
 from prunebench.common.records import sha256_of
 from prunebench.common.versions import check_versions
@@ -23,6 +22,7 @@ from prunebench.experiment.plan import ONE_CLASS, checkpoint_named, plan_variant
 from prunebench.experiment.requirements import (
     check_engine,
     check_int8_targets,
+    check_metric,
     check_single_cls,
     require_checkpoint,
     require_loggers,
@@ -76,12 +76,7 @@ def check(config: Config) -> Checked:
     if "smaller" in config.controls:
         smaller_network(config.model, structure)
     task = given.info.task
-    if config.ranking.metric == "mask" and task == "detect":
-        raise ConfigError(
-            f"the metric is mask, but {config.model} is a detection model and predicts no masks",
-            where="ranking.metric",
-            fix="set it to box, or give a segmentation model",
-        )
+    check_metric(config, task)
     check_output_folder(out)
     Store(config.history or default_url(out)).close()
     stage(f"checking the images and labels of {config.data}")
@@ -96,6 +91,7 @@ def check(config: Config) -> Checked:
             class_names=None if config.single_cls else names,
             splits=(*needed, "test") if config.accuracy.split == "test" else needed,
             task=task,
+            keypoints=None if checkpoint is None else given.info.keypoints,
             memo=memo,
             bad_images=config.bad_images,
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from prunebench.common.errors import CheckpointError, ConfigError, DatasetError, EnvironmentMismatch
 from prunebench.config.loading import Config
 from prunebench.data.dataset import Dataset
+from prunebench.measuring.heads import HEADS
 from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
 from prunebench.variants.checkpoint import CheckpointInfo
 
@@ -61,4 +62,18 @@ def check_single_cls(info: CheckpointInfo, dataset: Dataset, single_cls: bool) -
             f"({info.names[0]!r}), and the dataset has {len(dataset.names)}",
             where=dataset.yaml,
             fix="set single_cls to true in the configuration",
+        )
+
+
+def check_metric(config: Config, task: str) -> None:
+    """Refuse, with a ConfigError, to rank by what the model's head does not predict."""
+    head, metric = HEADS[task], config.ranking.metric
+    if metric not in head.overlaps:
+        known = " or ".join(head.overlaps)
+        predicted = {"mask": "masks", "pose": "keypoints"}[metric]
+        raise ConfigError(
+            f"the metric is {metric}, but {config.model} is {head.words} and predicts no "
+            f"{predicted}",
+            where="ranking.metric",
+            fix=f"set it to {known}, or give a model that predicts them",
         )

@@ -22,7 +22,7 @@ from prunebench.steps.events import Emit, StepBegun
 from prunebench.variants.retraining.baseline import Request as BaselineRequest
 from prunebench.variants.retraining.step import Request as TrainRequest
 
-VALIDATION = {"box": "metrics/mAP50(B)", "mask": "metrics/mAP50(M)"}
+VALIDATION = {"box": "metrics/mAP50(B)", "mask": "metrics/mAP50(M)", "pose": "metrics/mAP50(P)"}
 """Ultralytics' names of the mAP50 that ranks."""
 
 _elsewhere: ContextVar[Elsewhere | None] = ContextVar("elsewhere", default=None)

@@ -41,7 +41,8 @@ class Request(Record):
     """Input of the step: absolute paths, class index to name, (height, width) of the letterbox.
 
     Scores at or below ``confidence`` are dropped, and so are boxes that overlap a better one by
-    more than ``iou``; ``session`` is what latency is measured with, ``options`` those in its place.
+    more than ``iou``; ``session`` is what latency is measured with, ``options`` those in its place,
+    ``sigmas`` the spreads of keypoints that the dataset gives.
     """
 
     onnx: str
@@ -53,6 +54,7 @@ class Request(Record):
     max_det: int
     session: SessionSettings
     options: dict[str, bool | int | str] | None = None
+    sigmas: tuple[float, ...] = ()
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
@@ -117,7 +119,8 @@ def match_images(request: Request, emit: Emit) -> dict[Overlap, Detections]:
     from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
 
     total, classes = len(request.images), len(request.names)
-    network = OnnxNetwork(Path(request.onnx), request.imgsz, request.session, request.options)
+    opened = (request.imgsz, request.session, request.sigmas, request.options)
+    network = OnnxNetwork(Path(request.onnx), *opened)
     head, settings = network.head, (request.confidence, request.iou, request.max_det)
     rules = Rules(classes, request.imgsz, *settings, multi_label=True)
     found = [np.zeros((0, 3))]

@@ -29,13 +29,14 @@ class OnnxNetwork:
         path: Path,
         imgsz: tuple[int, int],
         session: SessionSettings,
+        sigmas: tuple[float, ...] = (),
         over: Options | None = None,
     ) -> None:
         try:
             self._session = open_session(str(path), session_options(session, over=over))
         except Exception as error:  # onnxruntime has no public base class for its errors
             raise CheckpointError("onnxruntime cannot load the file", where=path) from error
-        self.head = head_of(self._session.get_modelmeta().custom_metadata_map)
+        self.head = head_of(self._session.get_modelmeta().custom_metadata_map, sigmas)
         inputs = self._session.get_inputs()
         self._input = inputs[0].name
         if len(inputs) != 1 or inputs[0].shape != [1, 3, *imgsz]:

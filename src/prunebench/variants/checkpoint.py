@@ -39,7 +39,7 @@ PROVENANCE_KEY = "prunebench"
 """Key of our own entry in a checkpoint; Ultralytics keeps to its own keys and ignores it."""
 
 OLD_MODULES = {
-    "loss": ("BboxLoss", "v8DetectionLoss", "v8SegmentationLoss"),
+    "loss": ("BboxLoss", "v8DetectionLoss", "v8SegmentationLoss", "v8PoseLoss"),
     "tal": ("TaskAlignedAssigner",),
 }
 """Classes that Ultralytics 8.0.100 to 8.0.135 pickled with a network, below ``yolo.utils`` then."""
@@ -57,6 +57,7 @@ class CheckpointInfo(Record):
         epochs: Epochs its training was asked for.
         imgsz: Square size in pixels it was trained at.
         single_cls: Whether every object was one class in its training.
+        keypoints: Number of keypoints it predicts and values of each, where it does.
         provenance: What ``save_checkpoint`` was given, empty for other checkpoints.
     """
 
@@ -67,6 +68,7 @@ class CheckpointInfo(Record):
     epochs: int | None
     imgsz: int | None
     single_cls: bool
+    keypoints: tuple[int, int] | None = None
     provenance: dict[str, Any]
 
 
@@ -131,8 +133,15 @@ def info_of(
         epochs=epochs if isinstance(epochs, int) and epochs > 0 else None,
         imgsz=side,
         single_cls=train_args.get("single_cls") is True,
+        keypoints=keypoints_of(network),
         provenance=dict(provenance),
     )
+
+
+def keypoints_of(network: Network) -> tuple[int, int] | None:
+    """Number of keypoints a network predicts and values of each; ``None`` where it does not."""
+    given = getattr(network.model[-1], "kpt_shape", None)
+    return None if given is None else (int(given[0]), int(given[1]))
 
 
 def parameter_count(network: Network) -> int:

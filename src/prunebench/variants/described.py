@@ -63,6 +63,8 @@ def build_network(description: dict[str, Any], names: Mapping[int, str] | None =
     builders: Any = {
         "detect": tasks.DetectionModel,
         "segment": tasks.SegmentationModel,
+        "pose": tasks.PoseModel,
+        "obb": tasks.OBBModel,
     }
     network = builders[task](description, nc=None if names is None else len(names), verbose=False)
     network.task = task

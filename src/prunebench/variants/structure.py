@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import onnx
     from torch import Tensor, nn
 
-    from prunebench.measuring.heads.detect import Detect
     from prunebench.variants.checkpoint import Network
 
 REPLACED_KEY = "replaced_activation"
@@ -232,14 +231,6 @@ def run_watched(
         network(blank_image(network, imgsz))
     for hook in hooks:
         hook.remove()
-
-
-def head_for(network: Network) -> Detect:
-    """The adapter of a network's head."""
-    from prunebench.measuring.heads import HEADS
-
-    points = getattr(network.model[-1], "kpt_shape", None)
-    return HEADS[network.task](*([] if points is None else [tuple(points)]))
 
 
 def activated(network: Network) -> Iterator[Any]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
@@ -26,7 +25,7 @@ from prunebench.measuring import accuracy, profile
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.session import SessionSettings, session_options
-from prunebench.results.report.gallery import _found_in
+from prunebench.results.report.gallery import _scene
 from prunebench.steps.cache import StepRun
 from prunebench.steps.events import Event
 from prunebench.variants import export
@@ -112,7 +111,9 @@ def draw(detector: Path, images: tuple[Path, ...], folder: Path) -> None:
         folder=detector.parent,
         config=SimpleNamespace(latency=BASIC, image=SimpleNamespace(hw=kit.IMGSZ)),
     )
-    _found_in(images[0], run, exported(detector), np.zeros((0, 5)), kit.NAMES)
+    audit = SimpleNamespace(structure=SimpleNamespace(names=kit.NAMES))
+    variant: Any = SimpleNamespace(name="a", audit=audit, exported=exported(detector))
+    _scene(run, images[0], [variant])
 
 
 @pytest.mark.parametrize("execute", [evaluate, compare, quantize_, diagnose, time_layers, draw])

@@ -80,9 +80,10 @@ def ranking_view(ranking: Ranking) -> RenderableType:
     """A ranking for one thread count: what to ship, the table, advice, warnings, comparisons."""
     threads, m = counted(ranking.threads, "thread"), Messages()
     title = f"{threads}; intervals at {100 * ranking.level:g} %, ranks share what is not told apart"
-    if ranking.segmentation:
+    both = ranking.beside_boxes
+    if both is not None:
         title += f"; efficiency is that of {ranking.metric} mAP50"
-    map50 = ("box mAP50", "mask mAP50") if ranking.segmentation else ("mAP50",)
+    map50 = ("mAP50",) if both is None else ("box mAP50", f"{both} mAP50")
     shown: tuple[str, ...] = (_limit(ranking), "Pareto")
     if ranking.max_rss_mb is not None:
         shown = (_limit(ranking), _memory_limit(ranking), "Pareto")

@@ -68,7 +68,7 @@ class Detect:
     """Boxes along the axes.
 
     Attributes:
-        task: Ultralytics' name of what the head is for.
+        task: Ultralytics' name of what the head is for, and the same in ``words``.
         layers: Classes of the last layer that are such heads.
         branches: Attributes that are a list of branches, a level of the pyramid each, of which the
             last convolution predicts.
@@ -77,6 +77,7 @@ class Detect:
     """
 
     task: ClassVar[str] = "detect"
+    words: ClassVar[str] = "a detection model"
     layers: ClassVar[tuple[str, ...]] = ("Detect",)
     branches: ClassVar[tuple[str, ...]] = ("cv2", "cv3", "one2one_cv2", "one2one_cv3")
     overlaps: ClassVar[tuple[Overlap, ...]] = ("box",)

@@ -28,6 +28,7 @@ class Segment(Detect):
     """Boxes, and in each the pixels of its object."""
 
     task: ClassVar[str] = "segment"
+    words: ClassVar[str] = "a segmentation model"
     layers: ClassVar[tuple[str, ...]] = ("Segment", "Segment26")
     branches: ClassVar[tuple[str, ...]] = (*Detect.branches, "cv4", "one2one_cv4")
     overlaps: ClassVar[tuple[Overlap, ...]] = ("box", "mask")

@@ -46,7 +46,9 @@ from prunebench.steps.events import Emit, Event, Stage, Timed, Waiting
 CANDIDATE, BASELINE = "candidate", "baseline"
 
 
-Unchecked = Literal["no detections", "other images", "other settings", "few images", "no masks"]
+Unchecked = Literal[
+    "no detections", "other images", "other settings", "few images", "not predicted"
+]
 
 
 class GateReport(Record):
@@ -79,7 +81,7 @@ class GateReport(Record):
             "other images": "the two were evaluated on different images",
             "other settings": "the two were evaluated with different settings",
             "few images": f"{self.images} images are too few, {FEWEST_IMAGES} are needed",
-            "no masks": "one of the two predicts no masks",
+            "not predicted": "one of the two does not predict what ranking.metric is of",
         }
         notes = [f"The host was noisy: {tell_noise(seen, Messages())}." for seen in self.noise]
         if self.unchecked is not None:
@@ -286,7 +288,7 @@ def unchecked(candidate: Subject, baseline: Subject | None) -> Unchecked | None:
     if images[0][2] < FEWEST_IMAGES:
         return "few images"
     scores = [one.variant.accuracy for one in (candidate, baseline)]
-    no_masks = any(score is None or score.mask_map50 is None for score in scores)
-    if both[0].config.ranking.metric == "mask" and no_masks:
-        return "no masks"
+    metric = both[0].config.ranking.metric
+    if any(score is None or metric not in score.by_overlap for score in scores):
+        return "not predicted"
     return None

@@ -183,6 +183,7 @@ def _rows(
                 map50_change=gain,
                 box_map50=both.get("box"),
                 mask_map50=both.get("mask"),
+                pose_map50=both.get("pose"),
                 classes_against=None if reference is None else reference.name,
                 class_changes=changes,
             )

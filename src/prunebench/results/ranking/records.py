@@ -161,8 +161,8 @@ class RankedVariant(Record):
         times_baseline: Its end-to-end FPS by the baseline's, paired by round; ``None`` for the
             baseline itself, without one, or where the two share too few rounds.
         map50_change: Its mAP50 less the baseline's, on the same images; ``None`` as before.
-        box_map50: mAP50 of a segmentation model's boxes, as ``mask_map50`` of its masks; ``None``
-            for a detection model.
+        box_map50: mAP50 of the boxes of a model that predicts more, as ``mask_map50`` of its masks
+            or ``pose_map50`` of its keypoints; ``None`` for others.
         classes_against: The unpruned variant its classes are compared with, ``None`` for that one.
         class_changes: Classes that it is shown to have changed in, the largest loss first.
     """
@@ -196,6 +196,7 @@ class RankedVariant(Record):
     map50_change: Interval | None = None
     box_map50: Interval | None = None
     mask_map50: Interval | None = None
+    pose_map50: Interval | None = None
     classes_against: str | None = None
     class_changes: tuple[ClassChange, ...] = ()
 
@@ -206,10 +207,10 @@ class RankedVariant(Record):
 
     @property
     def shown_map50(self) -> dict[str, Interval]:
-        """What a table shows by column: ``mAP50``, or for segmentation that of both overlaps."""
-        if self.box_map50 is None or self.mask_map50 is None:
-            return {"mAP50": self.map50}
-        return {"box mAP50": self.box_map50, "mask mAP50": self.mask_map50}
+        """What a table shows by column: ``mAP50``, or of each of two overlaps."""
+        both = {"box": self.box_map50, "mask": self.mask_map50, "pose": self.pose_map50}
+        found = {f"{name} mAP50": map50 for name, map50 in both.items() if map50 is not None}
+        return found or {"mAP50": self.map50}
 
     def estimate(self, metric: Metric) -> float:
         """The point estimate in a metric, higher is better."""
@@ -318,16 +319,18 @@ class Ranking(Record):
     max_rss_mb: float | None = None
 
     @property
-    def segmentation(self) -> bool:
-        """Whether the ranked models predict masks."""
-        return any(row.mask_map50 is not None for row in self.rows)
+    def beside_boxes(self) -> Literal["mask", "pose"] | None:
+        """What the ranked models predict beside boxes, ``None`` where it is nothing."""
+        if any(row.mask_map50 is not None for row in self.rows):
+            return "mask"
+        return "pose" if any(row.pose_map50 is not None for row in self.rows) else None
 
     def to_frame(self) -> pd.DataFrame:
         """The variants as a table, a row each; ``prunebench rank`` reads it.
 
         Failed variants and those not trained follow the ranked ones, with the reason in
         ``failure`` and without figures. An interval is three columns, as ``fps``, ``fps_low`` and
-        ``fps_high``; segmentation has the mAP50 of boxes and of masks too. What to
+        ``fps_high``; what predicts more than boxes has the mAP50 of both. What to
         ship and what to doubt are JSON.
         """
         failures = {one.name: f"{one.step}: {one.reason}" for one in self.failures}

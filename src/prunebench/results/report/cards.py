@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from prunebench.common.variant_record import VariantRecord
+from prunebench.measuring.heads import HEADS
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_variant
 from prunebench.results.ranking.classes import class_labels
@@ -23,8 +24,6 @@ from prunebench.results.tuned import session_code
 CARD = "README.md"
 LICENCE = "agpl-3.0"
 """That of Ultralytics, whose network and trainer it is made with."""
-
-HUB_TASKS = {"detect": "object-detection", "segment": "image-segmentation"}
 
 
 def cards(run: ReportedRun) -> dict[Path, str]:
@@ -80,13 +79,12 @@ def _metadata(
     shown = {title: value.estimate for title, value in row.shown_map50.items()}
     if row.trainings > 1 and accuracy is not None:
         # The file's own, and not the mean of all trainings.
-        own = (accuracy.map50, accuracy.mask_map50)
-        shown = {title: value or 0.0 for title, value in zip(shown, own, strict=False)}
+        shown = dict(zip(shown, accuracy.by_overlap.values(), strict=True))
     metrics = [
         {"type": title.replace(" ", "_").lower(), "value": round(value, 4)}
         for title, value in shown.items()
     ]
-    kind = HUB_TASKS.get(task, task)
+    kind = HEADS[task].hub_task
     return {
         "license": LICENCE,
         "library_name": "ultralytics",

@@ -82,7 +82,7 @@ def stage_times(run: ReportedRun, threads: int, m: Messages) -> Figure | None:
         return None
     figure = style.new_figure(style.rows_height(len(found)))
     for shade, stage in ((1, "letterbox"), (0, "inference"), (2, "nms")):
-        key = "masks" if stage == "nms" and run.ranking.segmentation else stage
+        key = "masks" if stage == "nms" and run.ranking.beside_boxes == "mask" else stage
         figure.add_bar(
             y=list(found),
             x=[getattr(frames, f"{stage}_ms") for frames in found.values()],
@@ -127,7 +127,7 @@ def widths(run: ReportedRun, m: Messages) -> Figure | None:
 
 def training_curves(run: ReportedRun, m: Messages) -> Figure | None:
     """Validation mAP50 by epoch; a later round goes on where its parent stopped."""
-    column = f"metrics/mAP50({'M' if run.config.ranking.metric == 'mask' else 'B'})"
+    column = f"metrics/mAP50({run.config.ranking.metric[0].upper()})"
     drawn = {name: curves[column] for name, curves in run.curves.items() if column in curves}
     if not drawn:
         return None

@@ -22,7 +22,7 @@ OPTIONAL_FIGURES = (
 )
 WORDS = ("description", "strategy", "parent", "threads", "failure", "int8")
 COUNTS = ("params", "round", "rounds", "trainings")
-SHARES = ends_of("map50", "box_map50", "mask_map50")
+SHARES = ends_of("map50", "box_map50", "mask_map50", "pose_map50")
 MAY_BE_ZERO = ("round", "map50_per_fps", *ends_of("efficiency"))
 MAY_BE_NEGATIVE = ends_of("map50_change")
 

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from prunebench.data.labels import labels_of, read_objects
+from prunebench.measuring.heads import head_for
 from prunebench.measuring.inference import read_letterboxed
-from prunebench.variants.checkpoint import Network
-from prunebench.variants.structure import head_for
+from prunebench.variants.checkpoint import Network, keypoints_of
 
 BATCH = 16  # images per batch
 
@@ -44,7 +44,7 @@ def batches_for(
 
 
 def _batch(images: Sequence[Path], imgsz: tuple[int, int], network: Network) -> Batch:
-    head = head_for(network)
+    head = head_for(network.task, keypoints_of(network))
     tensors, truths = [], []
     for path in images:
         tensor, *frame = read_letterboxed(path, imgsz)

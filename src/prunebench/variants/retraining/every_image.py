@@ -186,6 +186,7 @@ class _OnEveryImage:
             "channels": 3,
             "train": [str(path) for path in dataset.train],
             "val": [str(path) for path in dataset.val],
+            **dataset.about_keypoints,
         }
 
     def build_dataset(self, img_path: Any, mode: Split = "train", batch: int | None = None) -> Any:

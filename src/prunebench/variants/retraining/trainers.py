@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.models.yolo.obb import OBBTrainer
+from ultralytics.models.yolo.pose import PoseTrainer
 from ultralytics.models.yolo.segment import SegmentationTrainer
 
 from prunebench.common.errors import CheckpointError, DatasetError
@@ -38,9 +40,22 @@ class PreservingSegmentationTrainer(_KeepsStructure, SegmentationTrainer):
     """``SegmentationTrainer`` for networks that are narrower than their description."""
 
 
+class PreservingPoseTrainer(_KeepsStructure, PoseTrainer):
+    """``PoseTrainer`` for networks that are narrower than their description."""
+
+
+class PreservingOBBTrainer(_KeepsStructure, OBBTrainer):
+    """``OBBTrainer`` for networks that are narrower than their description."""
+
+
 def preserving_trainer(task: str) -> type[Any]:
     """The structure-preserving trainer of an Ultralytics task."""
-    trainers = {"detect": PreservingDetectionTrainer, "segment": PreservingSegmentationTrainer}
+    trainers = {
+        "detect": PreservingDetectionTrainer,
+        "segment": PreservingSegmentationTrainer,
+        "pose": PreservingPoseTrainer,
+        "obb": PreservingOBBTrainer,
+    }
     if task not in trainers:
         raise CheckpointError(f"the structure of a checkpoint for {task} cannot be kept")
     return trainers[task]

@@ -31,9 +31,9 @@ NEIGHBOURS = 12
 def comparison(run: ReportedRun, m: Messages) -> doc.Section:
     """How to read the table; the other numbers of threads, and neighbours in words."""
     ranking, blocks = run.ranking, list[doc.Block | str | None]()
-    if ranking.segmentation:
-        overlap = m(f"overlap.{ranking.metric}")
-        blocks.append(m("comparison.both", overlap=overlap))
+    if (beside_boxes := ranking.beside_boxes) is not None:
+        overlap, other = m(f"overlap.{ranking.metric}"), m(f"overlap.{beside_boxes}")
+        blocks.append(m("comparison.both", overlap=overlap, other=other))
     if len(run.outcome.rankings) > 1:
         by_threads = {m.counted("threads", one.threads): one for one in run.outcome.rankings}
         blocks.append(beside(m("comparison.threads"), "at", run.names, by_threads, m))
@@ -131,7 +131,8 @@ def times_baseline(row: RankedVariant) -> str | None:
 def ranks(ranking: Ranking, m: Messages) -> doc.Table:
     """Every variant with its rank, ties and intervals."""
     limit = ranking.max_rss_mb
-    map50 = doc.titles(m, "box_map50#", "mask_map50#") if ranking.segmentation else ("mAP50#",)
+    both = ranking.beside_boxes
+    map50 = ("mAP50#",) if both is None else doc.titles(m, "box_map50#", f"{both}_map50#")
     heads = (
         *doc.titles(m, "variant", "rank", "efficiency#"),
         *(*map50, "FPS#", *doc.titles(m, "x_baseline#", "model_ms#"), "MB#"),

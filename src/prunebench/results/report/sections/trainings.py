@@ -37,8 +37,7 @@ def _rows(run: ReportedRun, variant: VariantRecord, m: Messages) -> Iterator[tup
         validation = None if training is None else training.validation
         map50 = None
         if accuracy is not None:
-            masks = run.ranking.metric == "mask"
-            map50 = accuracy.mask_map50 if masks else accuracy.map50
+            map50 = accuracy.by_overlap.get(run.ranking.metric)
         shipped = doc.Cell(m("seeds.shipped"), "good") if one.seed == variant.shipped else None
         yield doc.cells(
             variant.name,

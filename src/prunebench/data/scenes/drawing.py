@@ -1,40 +1,18 @@
-"""The built-in data: deterministic 16:9 scenes with seven kinds of objects.
-
-Every image is drawn from its own random stream ``(seed, split, index)``. So the splits never share
-a scene, and a smaller set is the beginning of a larger one: ``val`` is the same whatever ``train``
-is.
-
-Some kinds look alike on purpose (ball and ring, box and crate, cross and star): they share colours
-and differ only in a hole, a marking or an outline, which small, occluded, blurred or dark objects
-hide. That keeps a good detector below a perfect score, so that pruning has something to cost.
-"""
+"""What a scene is made of: a background, clutter of no class, objects, and a camera's light."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from prunebench.common.cores import usable_cores
-from prunebench.common.errors import DatasetError
-from prunebench.data.folder import label_line, make_once, polygon_line, write_data_yaml
-from prunebench.steps.events import Progress, announce
-
-GENERATOR_VERSION: Final = 1
-"""Raise it with every change that alters an image or a label: older sets are then made again."""
-
 SCENE_NAMES: Final = dict(enumerate(("ball", "ring", "box", "crate", "cone", "cross", "star")))
-SPLITS: Final = ("train", "val", "test")
 
 _HUES: Final = (12.0, 20.0, 45.0, 52.0, 85.0, 118.0, 128.0)  # OpenCV hue, 0..180, by class
 _MIN_VISIBLE: Final = 0.4  # an object of which less is seen gets no label and is not drawn
-_JPEG_QUALITY: Final = 95
-_PROGRESS_EVERY: Final = 25  # scenes between two events, well under a second
 _SHIFT: Final = 4  # fixed-point bits of the sub-pixel polygon coordinates
 
 Image = NDArray[np.uint8]
@@ -43,156 +21,23 @@ Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class SceneObject:
-    """One labelled object: what is visible of it.
-
-    ``box`` is ``(x1, y1, x2, y2)`` in pixels, right and bottom exclusive; ``polygon`` its outline
-    through the middles of its pixels, shape ``(points, 2)``, with holes and separate parts joined
-    by seams of no width.
-    """
-
-    class_id: int
-    box: tuple[int, int, int, int]
-    polygon: Points = field(compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class _Sprite:
+class Sprite:
     """An object before it is composed.
 
     Attributes:
         alpha: Coverage of the whole frame, 0..255, shape ``(height, width)``.
         window: Rows and columns of the frame outside which the coverage is zero.
         colour: BGR colours inside the window, shape ``(rows, columns, 3)``.
+        outline: Its outer outline, whether or not it is in the frame, shape ``(points, 2)``.
+        angle: Radians it is turned by.
     """
 
     class_id: int
     alpha: Image
     window: tuple[slice, slice]
     colour: FloatImage
-
-
-def render_scene(
-    rng: np.random.Generator, *, width: int = 320, height: int = 180
-) -> tuple[Image, list[SceneObject]]:
-    """Draw one scene: the BGR image of shape ``(height, width, 3)`` and its labelled objects."""
-    canvas = _background(rng, width, height)
-    for _ in range(int(rng.integers(1, 6))):
-        _draw_distractor(rng, canvas)
-    sprites = _place(rng, width, height)
-    for sprite in sprites:
-        alpha = (sprite.alpha[sprite.window].astype(np.float32) / 255.0)[..., None]
-        part = canvas[sprite.window]
-        part += (sprite.colour - part) * alpha
-    image = _expose(rng, canvas)
-    return image, [
-        SceneObject(sprite.class_id, box, mask_polygon(visible))
-        for sprite, visible in zip(sprites, _visible_masks(sprites), strict=True)
-        if (box := _mask_box(visible)) is not None
-    ]
-
-
-def generate_scenes(
-    root: Path,
-    *,
-    train: int = 400,
-    val: int = 100,
-    test: int = 100,
-    width: int = 320,
-    height: int = 180,
-    seed: int = 0,
-    polygons: bool = False,
-) -> Path:
-    """Write the scenes in Ultralytics' layout, or reuse a complete set with the same parameters.
-
-    Returns the path of ``data.yaml``.
-
-    Args:
-        root: Folder of the set; may be absent. A set made with other parameters is replaced, a
-            folder that holds anything else is refused.
-        train: Number of images, as of ``val`` and ``test``.
-        width: Image width in pixels, at least 64, as is ``height``.
-        polygons: Label the visible outline of each object instead of the box around it.
-
-    Raises:
-        DatasetError: A parameter is out of range, or ``root`` holds something else.
-    """
-    counts = {"train": train, "val": val, "test": test}
-    for split, count in counts.items():
-        if count < 1:
-            raise DatasetError(
-                f"{split}={count} is no number of images", where="scenes", fix="use 1 or more"
-            )
-    if min(width, height) < 64:
-        problem = f"a scene of {width}x{height} pixels is too small"
-        raise DatasetError(problem, where="scenes", fix="use at least 64x64")
-    if seed < 0:
-        raise DatasetError(f"seed={seed} is negative", where="scenes", fix="use 0 or more")
-    parameters: dict[str, Any] = {
-        "generator_version": GENERATOR_VERSION,
-        "opencv": cv2.__version__,
-        "numpy": np.__version__,
-        "counts": counts,
-        "width": width,
-        "height": height,
-        "seed": seed,
-    }
-    if polygons:
-        parameters["labels"] = "polygons"
-    return make_once(
-        root, parameters, lambda folder: _write_set(folder, counts, width, height, seed, polygons)
-    )
-
-
-def mask_polygon(mask: NDArray[np.bool_]) -> Points:
-    """One closed outline around every part of a mask and its holes, to be filled even-odd.
-
-    From the first part's start it walks to each further part or hole, around it and back, so that
-    the way between them encloses nothing. The mask, of shape ``(height, width)``, is not empty; the
-    points, shape ``(points, 2)`` in pixels, are the middles of its outermost pixels.
-    """
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    first, *others = (contour.reshape(-1, 2) for contour in contours)
-    way = [first]
-    for other in others:
-        way += [first[:1], other, other[:1]]
-    # The middle of a pixel lies in it however the coordinates are rounded later.
-    return np.concatenate(way).astype(np.float64) + 0.5
-
-
-def _write_set(
-    root: Path, counts: dict[str, int], width: int, height: int, seed: int, polygons: bool
-) -> None:
-    for split in SPLITS:
-        (root / "images" / split).mkdir(parents=True)
-        (root / "labels" / split).mkdir(parents=True)
-
-    def write(place: tuple[int, int]) -> None:
-        split_index, index = place
-        split = SPLITS[split_index]
-        rng = np.random.default_rng([seed, split_index, index])
-        image, objects = render_scene(rng, width=width, height=height)
-        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-        stem = f"{split}-{index:05d}"
-        (root / "images" / split / f"{stem}.jpg").write_bytes(data.tobytes())
-        lines = [
-            polygon_line(item.class_id, item.polygon, width, height)
-            if polygons
-            else label_line(item.class_id, item.box, width, height)
-            for item in objects
-        ]
-        (root / "labels" / split / f"{stem}.txt").write_text("".join(lines), encoding="utf-8")
-
-    wanted = [(number, i) for number, split in enumerate(SPLITS) for i in range(counts[split])]
-    # NumPy and OpenCV let other threads run while they compute.
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        for done, _ in enumerate(pool.map(write, wanted)):
-            if done % _PROGRESS_EVERY == 0:
-                announce(Progress(done=done, total=len(wanted), unit="scenes"))
-    write_data_yaml(root, SPLITS, SCENE_NAMES)
-
-
-# --- what a scene is made of ---------------------------------------------------------------------
+    outline: Points
+    angle: float
 
 
 def _hsv(rng: np.random.Generator, hue: float, saturation: tuple[int, int]) -> FloatImage:
@@ -211,7 +56,8 @@ def _smooth_noise(rng: np.random.Generator, width: int, height: int, cells: int)
     return noise.astype(np.float32, copy=False)
 
 
-def _background(rng: np.random.Generator, width: int, height: int) -> FloatImage:
+def background(rng: np.random.Generator, width: int, height: int) -> FloatImage:
+    """Two colours that meet in a gradient, blobs, stripes or a board, and grain."""
     first = _hsv(rng, rng.uniform(0, 180), (10, 140))
     second = _hsv(rng, rng.uniform(0, 180), (10, 140))
     kind = int(rng.integers(4))
@@ -233,7 +79,7 @@ def _background(rng: np.random.Generator, width: int, height: int) -> FloatImage
     return canvas + grain[..., None]
 
 
-def _draw_distractor(rng: np.random.Generator, canvas: FloatImage) -> None:
+def draw_distractor(rng: np.random.Generator, canvas: FloatImage) -> None:
     """Draw clutter that is no class: a line, an arc, a bar, a half disc or a blob."""
     height, width = canvas.shape[:2]
     colour = tuple(float(value) for value in _hsv(rng, rng.uniform(0, 180), (20, 230)))
@@ -288,7 +134,7 @@ def _fixed(points: Points) -> NDArray[np.int32]:
     return np.round(points * (1 << _SHIFT)).astype(np.int32)
 
 
-def _sprite(rng: np.random.Generator, width: int, height: int, size: float) -> tuple[_Sprite, int]:
+def _sprite(rng: np.random.Generator, width: int, height: int, size: float) -> tuple[Sprite, int]:
     """Draw one object in the frame; also how many pixels it would cover if no border cut it off."""
     class_id = int(rng.integers(len(SCENE_NAMES)))
     half = size / 2
@@ -313,7 +159,8 @@ def _sprite(rng: np.random.Generator, width: int, height: int, size: float) -> t
     alpha = np.zeros((height, width), dtype=np.uint8)
     alpha[window] = coverage
     colour = _paint(rng, class_id, placed, coverage.shape, max(1, round(size * 0.09)))
-    return _Sprite(class_id, alpha, window, colour), int((whole > 0).sum())
+    area = int((whole > 0).sum())
+    return Sprite(class_id, alpha, window, colour, outlines[0] + centre, angle), area
 
 
 def _paint(
@@ -342,9 +189,9 @@ def _paint(
     return colour
 
 
-def _place(rng: np.random.Generator, width: int, height: int) -> list[_Sprite]:
+def place(rng: np.random.Generator, width: int, height: int) -> list[Sprite]:
     """Objects in drawing order, each at least :data:`_MIN_VISIBLE` visible after all are drawn."""
-    sprites: list[_Sprite] = []
+    sprites: list[Sprite] = []
     areas: list[int] = []
     wanted = int(rng.integers(2, 8))
     for _ in range(wanted * 3):
@@ -352,7 +199,7 @@ def _place(rng: np.random.Generator, width: int, height: int) -> list[_Sprite]:
             break
         size = height * float(np.exp(rng.uniform(np.log(0.12), np.log(0.48))))
         sprite, area = _sprite(rng, width, height, size)
-        visible = _visible_masks([*sprites, sprite])
+        visible = visible_masks([*sprites, sprite])
         shares = [
             mask.sum() / max(1, full) for mask, full in zip(visible, [*areas, area], strict=True)
         ]
@@ -362,7 +209,7 @@ def _place(rng: np.random.Generator, width: int, height: int) -> list[_Sprite]:
     return sprites
 
 
-def _visible_masks(sprites: list[_Sprite]) -> list[NDArray[np.bool_]]:
+def visible_masks(sprites: list[Sprite]) -> list[NDArray[np.bool_]]:
     """What is seen of each sprite once the later ones lie on top."""
     masks: list[NDArray[np.bool_]] = []
     covered: NDArray[np.bool_] | None = None
@@ -373,12 +220,7 @@ def _visible_masks(sprites: list[_Sprite]) -> list[NDArray[np.bool_]]:
     return masks[::-1]
 
 
-def _mask_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
-    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    return (x, y, x + width, y + height) if width else None
-
-
-def _expose(rng: np.random.Generator, canvas: FloatImage) -> Image:
+def expose(rng: np.random.Generator, canvas: FloatImage) -> Image:
     """Light, blur and sensor noise, as a camera would add them."""
     height, width = canvas.shape[:2]
     light = 1 + 0.35 * _smooth_noise(rng, width, height, 3)
