@@ -11,7 +11,7 @@ import pytest
 from experiment_kit import bare_experiment
 
 from prunebench.common.errors import ConfigError, EnvironmentMismatch
-from prunebench.common.records import FileRef, Record
+from prunebench.common.records import FileRef, Interval, Record
 from prunebench.config.loading import parse_config
 from prunebench.config.strategy_settings import SparseSettings
 from prunebench.experiment import requirements
@@ -20,12 +20,13 @@ from prunebench.experiment.prune import prune
 from prunebench.measuring.host.block import Block
 from prunebench.steps.cache import StepRun
 from prunebench.variants.pruning import alignment
+from prunebench.variants.rewriting.choice import Passes
 
 INPUTS = {"checkpoint": "of the baseline", "data_yaml": "of the data"}
 
 
 def steps_of(
-    settings: Mapping[str, Any], block: Block | None = None
+    settings: Mapping[str, Any], block: Block | None = None, passes: Passes | None = None
 ) -> list[tuple[str, Any, Mapping[str, str]]]:
     """Name, request and digests of every step that a configuration's pruning runs."""
     config = parse_config({"model": "best.pt", **settings})
@@ -44,6 +45,7 @@ def steps_of(
         data_yaml="/data.yaml",
         data_digest=INPUTS["data_yaml"],
         block=block,
+        passes=passes,
     )
     planned = next(v for v in experiment.variants if v.name == "pruned")
     prune(experiment, planned, Path("/baseline.pt"), INPUTS, note)
@@ -56,6 +58,15 @@ def test_without_sparsity_the_baseline_is_pruned() -> None:
     )
     assert (name, request.checkpoint, inputs) == ("prune", "/baseline.pt", INPUTS)
     assert request.round_to == 8
+
+
+def test_candidates_are_rewritten_as_the_exported_variants_are() -> None:
+    asked = {"prune": {"target": "2x", "allocation": "uniform", "round_to": 8}}
+    faster = {"halves": Interval(0.9, 0.8, 0.95), "upsampling": Interval(1.1, 1.05, 1.2)}
+    passes = Passes(imgsz=(192, 320), faster=faster)
+    for found, applied in ((passes, ("upsampling",)), (None, ())):
+        ((_, request, _),) = steps_of(asked, passes=found)
+        assert request.timing.passes == applied
 
 
 def test_what_the_block_was_measured_to_be_decides_and_not_its_timings() -> None:
