@@ -40,6 +40,7 @@ from prunebench.variants.pruning.allocation import allocate
 from prunebench.variants.pruning.pruner import open_network
 from prunebench.variants.pruning.shapes import shapes_of
 from prunebench.variants.pruning.timing import Stopwatch
+from prunebench.variants.rewriting.apply import PASSES
 
 BLOCKS = (None, 4, 8, 16)
 STEPS = (1, 2, 4, 8)
@@ -81,7 +82,7 @@ def _networks(
 ) -> Iterator[dict[str, Any]]:
     """Each network in float and in INT8, which follows its float file."""
     session, scenes = SessionSettings.of(config), write_scenes(folder)
-    stopwatch = Stopwatch(CHECKPOINT, (), imgsz, OPSET, "exact", config, folder)
+    stopwatch = Stopwatch(CHECKPOINT, (), imgsz, OPSET, tuple(PASSES), config, folder)
     for block in BLOCKS:
         opened = open_network(load_checkpoint(CHECKPOINT))
         shapes = shapes_of(opened.graph, imgsz)

@@ -9,6 +9,7 @@ from hostile_kit import Case
 VALUES = {
     "image.height=3200000": "image.height: input should be less than or equal to 4096",
     "image.height=0": "image.height: input should be greater than 0",
+    "export.opset=12": "export.opset: input should be greater than or equal to 13",
     "latency.threads=[]": "latency.threads: the list is empty",
     "latency.threads=[1, 1]": "latency.threads: 1 is given twice",
     "latency.threads=[100000]": "latency.threads.0: input should be less than or equal to 1024",

@@ -12,18 +12,20 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 from pruning_kit import HW, prune_uniformly, tiny_network
+from ultralytics.nn.tasks import DetectionModel
 
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.inference import OnnxNetwork
 from prunebench.measuring.session import SessionSettings
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_provenance
-from prunebench.variants.audit import audit_file
+from prunebench.variants.audit import OnnxFinding, audit_file
 from prunebench.variants.checkpoint import save_checkpoint
 from prunebench.variants.export import export_onnx
 from prunebench.variants.retraining.activation import CLASSES, replace_activations
 from prunebench.variants.rewriting.apply import PASSES, for_integers, rewrite_file, rewritten
 from prunebench.variants.rewriting.editing import Graph
+from prunebench.variants.rewriting.specimen import specimen
 
 SESSION = SessionSettings.of(LatencyConfig())
 
@@ -87,6 +89,40 @@ def test_a_rewritten_file_computes_the_same(plain: Path, tmp_path: Path) -> None
     assert ours.onnx.rewriting == rewriting
     (told,) = tell_provenance(ours.onnx, Messages())
     assert told.startswith("its graph is rewritten to compute the same in less time: ")
+
+
+GEOMETRY = Counter({"Slice": 2, "Sub": 2, "Add": 2, "Div": 1, "Mul": 1, "Concat": 1})
+
+
+@pytest.mark.parametrize("plain", ["yolov8n"], indirect=True)
+def test_what_passes_are_timed_on_is_what_ultralytics_exports(plain: Path) -> None:
+    """Its operators, but for the geometry behind the sides' lengths, and YOLOv8n's weights."""
+    made, exported = specimen(HW), onnx.load(plain)
+    assert _operators(exported) - _operators(made) == GEOMETRY
+    assert not _operators(made) - _operators(exported)
+    network = DetectionModel("yolov8n.yaml", nc=7, verbose=False)
+    weights = Counter(tuple(value.shape) for value in network.parameters() if value.dim() == 4)
+    assert Counter(tuple(t.dims) for t in made.graph.initializer if len(t.dims) == 4) == weights
+    (ours,), (theirs,) = made.graph.output, exported.graph.output
+    assert ours.type.tensor_type.shape.dim[2] == theirs.type.tensor_type.shape.dim[2]
+
+
+def _operators(model: onnx.ModelProto) -> Counter[str]:
+    return Counter(node.op_type for node in model.graph.node)
+
+
+def test_a_pass_that_is_left_out_changes_nothing_and_is_told(tmp_path: Path) -> None:
+    onnx.save(specimen(HW), tmp_path / "plain.onnx")
+    path = tmp_path / "rewritten.onnx"
+    path.write_bytes((tmp_path / "plain.onnx").read_bytes())
+    rewriting = rewrite_file(path, ("distribution", "upsampling"))
+    assert (rewriting.done, rewriting.slower) == ({"distribution": 1, "upsampling": 2}, ("halves",))
+    assert _operators(onnx.load(path))["Split"] == C2F
+    finding = OnnxFinding(
+        provenance=None, quantization=None, rewriting=rewriting, layers=1, integer_layers=0
+    )
+    _, left_out = tell_provenance(finding, Messages())
+    assert left_out.endswith("slower with it on the host that exported: split convolutions")
 
 
 @pytest.mark.parametrize("name", PASSES)

@@ -28,6 +28,7 @@ from prunebench.variants.pruning.shapes import shapes_of
 from prunebench.variants.pruning.step import Pruned, Request, Timing, run
 from prunebench.variants.pruning.timing import Stopwatch
 from prunebench.variants.retraining.step import Request as TrainRequest
+from prunebench.variants.rewriting.apply import PASSES
 from prunebench.variants.structure import structure_of
 
 HW = (64, 96)
@@ -89,7 +90,7 @@ def test_the_layers_together_take_about_what_the_network_takes(
     whole = model.microseconds(shapes.full)
     half = model.microseconds({root: width // 2 for root, width in shapes.full.items()})
     assert 0 < half < 0.7 * whole
-    stopwatch = Stopwatch(checkpoint, (), HW, 17, "exact", LATENCY, tmp_path)
+    stopwatch = Stopwatch(checkpoint, (), HW, 17, tuple(PASSES), LATENCY, tmp_path)
     onnx = str(stopwatch.candidate({root: w // 2 for root, w in shapes.full.items()}, None))
     found = run_child(
         "diagnose",
@@ -121,7 +122,7 @@ def test_a_candidate_for_an_int8_target_is_on_integers_and_timed_beside_the_floa
     split_c2f(network)
     kept = {group.root: min(group.width, 16) for group in trace(network).groups}
     images = sorted(data_yaml.parent.rglob("train/*.jpg"))[:1]
-    stopwatch = Stopwatch(checkpoint, (), HW, 17, "exact", LATENCY, tmp_path, images)
+    stopwatch = Stopwatch(checkpoint, (), HW, 17, tuple(PASSES), LATENCY, tmp_path, images)
     candidate = stopwatch.candidate(kept, 16)
     integers = integer_convolutions(onnx.load(candidate))
     assert len(integers) > len(kept) / 2

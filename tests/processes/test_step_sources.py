@@ -21,6 +21,7 @@ from prunebench.steps.cache import _named_in
 from prunebench.steps.child import STEP_MODULES
 from prunebench.variants import export, structure
 from prunebench.variants.pruning import step as prune
+from prunebench.variants.rewriting.apply import PASSES
 
 
 def functions_run(work: Callable[[], object]) -> set[tuple[str, str]]:
@@ -92,6 +93,7 @@ def _request(kind: str, checkpoint: Path, data_yaml: Path) -> tuple[str, Any]:
             images=(str(image),),
             box_tolerance_px=0.5,
             score_tolerance=0.005,
+            passes=tuple(PASSES),
             thresholds={"conf": 0.25},
             session=SessionSettings.of(LatencyConfig()),
         )

@@ -31,15 +31,19 @@ def plan(
     from prunebench.experiment.requirements import require_checkpoint
     from prunebench.variants.given import open_given
     from prunebench.variants.pruning.alignment import block_for
+    from prunebench.variants.rewriting.choice import passes_for
 
     resolved = config_from(config, {"model": model, "data": data, "out": out}, overrides)
     checkpoint = checkpoint_named(resolved.model, "model")
     if checkpoint is not None:
         require_checkpoint(checkpoint)
     block = block_for(resolved.prune, resolved.latency)
+    passes = passes_for(resolved.export, resolved.latency, resolved.image.hw)
     given = open_given(given_request(resolved, block))
     info = given.info
     variants = plan_variants(resolved, info.imgsz, info.stride)
-    view = plan_view(resolved, variants, plan_notes(resolved, variants, given, block))
-    found = {"recipe": given.recipe, "device": given.device, "batch": given.batch, "block": block}
+    notes = plan_notes(resolved, variants, given, block, passes)
+    found = {"recipe": given.recipe, "device": given.device, "batch": given.batch}
+    found |= {"block": block, "passes": passes}
+    view = plan_view(resolved, variants, notes)
     show({"config": resolved, "variants": variants, **found}, view, as_json=as_json)

@@ -211,11 +211,13 @@ class Rewriting(Record):
     """How an exported graph was rewritten into one that computes the same in less time.
 
     By pass, places that were rewritten (``done``), and those that look like it at first and are
-    otherwise than the pass knows them (``unknown``), so that they are as they were.
+    otherwise than the pass knows them (``unknown``), so that they are as they were. Passes that
+    make files ``slower`` on the host that exported it were not applied.
     """
 
     done: dict[str, int]
     unknown: dict[str, int]
+    slower: tuple[str, ...] = ()
 
     @property
     def on_integers(self) -> Self:

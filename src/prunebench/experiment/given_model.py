@@ -20,13 +20,14 @@ from prunebench.experiment.plan import (
 )
 from prunebench.measuring.host.block import Block
 from prunebench.results.messages.catalogue import Messages
-from prunebench.results.messages.observations import tell_block, tell_model
+from prunebench.results.messages.observations import tell_block, tell_model, tell_passes
 from prunebench.steps.child import run_child
 from prunebench.variants.devices import Device, Devices
 from prunebench.variants.given import Given
 from prunebench.variants.given import Request as GivenRequest
 from prunebench.variants.pruning.alignment import round_to_of
 from prunebench.variants.pruning.widths import read_widths
+from prunebench.variants.rewriting.choice import Passes
 
 _elsewhere: ContextVar[Devices | None] = ContextVar("trained_elsewhere", default=None)
 
@@ -79,7 +80,11 @@ def given_request(config: Config, block: Block | None) -> GivenRequest:
 
 
 def plan_notes(
-    config: Config, variants: Sequence[PlannedVariant], given: Given, block: Block | None
+    config: Config,
+    variants: Sequence[PlannedVariant],
+    given: Given,
+    block: Block | None,
+    passes: Passes | None,
 ) -> tuple[str, ...]:
     """A sentence each on what a reader of the plan has to know."""
     m = Messages()
@@ -97,7 +102,9 @@ def plan_notes(
         )
     )
     classes = class_notes(config, given.info)
-    blocks = () if block is None else (tell_block(block, m),)
+    host = [] if block is None else [tell_block(block, m)]
+    if passes is not None and passes.slower:
+        host += tell_passes(passes, m)
     seeds = next((variant.seeds for variant in variants if variant.seeds), ())
     several = []
     if seeds:
@@ -107,7 +114,7 @@ def plan_notes(
     told = [f"{name}{over_ssh.get(name, m('devices.queue'))}" for name in config.devices]
     others = [m("devices.plan", devices=", ".join(told))] if told else []
     sizes = size_notes(config, variants)
-    notes = (*given.recipe.notes, *classes, *sizes, trained, *blocks, *several, *others)
+    notes = (*given.recipe.notes, *classes, *sizes, trained, *host, *several, *others)
     if checkpoint_named(config.model, "model") is None:
         return notes
     return (tell_model(config.model, given.audit, m), *notes)

@@ -17,6 +17,7 @@ from prunebench.measuring.host.block import Block
 from prunebench.results.history.store import default_url
 from prunebench.results.run_folder import STEPS_FOLDER, read_run_config
 from prunebench.variants.devices import Device
+from prunebench.variants.rewriting.choice import Passes
 
 EXPERIMENT_FILE = "experiment.json"
 
@@ -36,6 +37,7 @@ class Checked(Record):
         auto_batch: Images per batch of every retraining, where the device decides.
         block: What widths are multiples of, ``None`` where the configuration says it.
         widths: Channels of layers, where the configuration names a file of them.
+        passes: What rewriting gains on this host, ``None`` where nothing is rewritten.
         split: Split the accuracy images come from, ``images`` in order.
     """
 
@@ -53,6 +55,7 @@ class Checked(Record):
     auto_batch: int = 16
     block: Block | None = None
     widths: dict[str, int] | None = None
+    passes: Passes | None = None
     split: str
     images: tuple[str, ...]
     _dataset: Dataset | None = PrivateAttr(default=None)
@@ -61,6 +64,11 @@ class Checked(Record):
     def structure(self) -> Structure | None:
         """Structure of the given checkpoint."""
         return None if self.audit is None else self.audit.structure
+
+    @property
+    def applied_passes(self) -> tuple[str, ...]:
+        """Passes that rewrite every exported graph."""
+        return () if self.passes is None else self.passes.applied
 
     @property
     def batch(self) -> int:

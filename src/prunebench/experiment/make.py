@@ -149,7 +149,7 @@ def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emi
         checkpoint=str(checkpoint),
         imgsz=variant.imgsz or experiment.config.image.hw,
         opset=settings.opset,
-        rewrite="none" if variant.plain else settings.rewrite,
+        passes=() if variant.plain else experiment.applied_passes,
         images=experiment.images[: settings.parity_images],
         box_tolerance_px=settings.box_tolerance_px,
         score_tolerance=settings.score_tolerance,

@@ -110,6 +110,7 @@ def rank_run(
         stopped=latency.stopped,
         rounds=latency.rounds,
         split=experiment.split,
+        passes=experiment.passes,
         diagnoses=slow.explanations() if slow else (),
         soak=soak_of(experiment, variants, latency) if config.latency.soak_minutes else None,
     )

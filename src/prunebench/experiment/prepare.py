@@ -33,6 +33,7 @@ from prunebench.results.history.store import Store, default_url
 from prunebench.results.run_folder import DATA_FOLDER, open_run
 from prunebench.steps.events import stage
 from prunebench.variants.pruning.alignment import block_for
+from prunebench.variants.rewriting.choice import passes_for
 
 _checked: ContextVar[Checked | None] = ContextVar("checked", default=None)
 
@@ -67,11 +68,12 @@ def check(config: Config) -> Checked:
     require_loggers(config.retrain.loggers)
     stage(f"reading {Path(config.model).name}")
     block = block_for(config.prune, config.latency)
+    passes = passes_for(config.export, config.latency, config.image.hw)
     given = look_at_model(config, block)
     sha256 = None if checkpoint is None else sha256_of(checkpoint)
     structure = None if checkpoint is None else given.audit.structure
     variants = plan_variants(config, given.info.imgsz, given.info.stride)
-    for note in plan_notes(config, variants, given, block):
+    for note in plan_notes(config, variants, given, block, passes):
         stage(note)
     if "smaller" in config.controls:
         smaller_network(config.model, structure)
@@ -121,6 +123,7 @@ def check(config: Config) -> Checked:
         auto_batch=given.batch,
         block=block,
         widths=given.widths,
+        passes=passes,
         split=split,
         images=tuple(str(p) for p in images_of(dataset, split, limit=config.accuracy.images)),
     )

@@ -64,8 +64,12 @@ def prune(
     timing = None
     if goal.is_measured:
         host = fingerprint_for(config.latency).digest()
-        export = config.export.model_dump(include={"opset", "rewrite"})
-        timing = Timing(latency=config.latency, host=host, **export)
+        timing = Timing(
+            latency=config.latency,
+            opset=config.export.opset,
+            passes=experiment.applied_passes,
+            host=host,
+        )
     request = PruneRequest(
         checkpoint=str(checkpoint),
         data_yaml=experiment.data_yaml,

@@ -24,6 +24,7 @@ from prunebench.results.run_folder import (
 )
 from prunebench.results.soak import Soak
 from prunebench.results.tuned import Tuned
+from prunebench.variants.rewriting.choice import Passes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +46,7 @@ class RunRanking(Record):
         stopped: Why measuring stopped: ``settled``, ``rounds`` or ``budget``.
         split: Images that accuracy is of ("val", "test"); empty where it was not noted.
         soak: What minutes of load changed, where they were asked for.
+        passes: What rewriting gains on the host that exported, where graphs are rewritten.
         diagnoses: Why pruned variants are not faster than the baseline, of those that are not.
         tuned: Session settings found for single variants, by `prunebench tune`.
     """
@@ -59,6 +61,7 @@ class RunRanking(Record):
     diagnoses: tuple[Explanation, ...] = ()
     soak: Soak | None = None
     tuned: tuple[Tuned, ...] = ()
+    passes: Passes | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """The variants of every thread count as a table; see ``Ranking.to_frame``."""

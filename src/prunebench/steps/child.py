@@ -51,6 +51,7 @@ STEP_MODULES: Mapping[str, str] = {
     "export": "prunebench.variants.export",
     "quantize": "prunebench.variants.int8.step",
     "accuracy": "prunebench.measuring.accuracy",
+    "passes": "prunebench.variants.rewriting.choice",
     "block": "prunebench.measuring.host.block",
     "diagnose": "prunebench.measuring.profile",
     "destinations": "prunebench.operating.destinations",

@@ -16,7 +16,6 @@ from prunebench.common.files import place, write_atomically
 from prunebench.common.records import Exported, FileRef, Parity, Record
 from prunebench.common.text import first_line
 from prunebench.common.ultralytics_files import plainly_named
-from prunebench.config.sections import Rewrite
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Stage
 from prunebench.variants.provenance import PROVENANCE_KEY, Provenance
@@ -32,7 +31,7 @@ class Request(Record):
 
     Attributes:
         imgsz: (height, width) of the static input in pixels.
-        rewrite: Whether its graph is rewritten into one that computes the same in less time.
+        passes: Those that rewrite its graph into one that computes the same in less time.
         images: The outputs are compared on them.
         box_tolerance_px: Largest difference of a box edge, in pixels of the letterbox.
         thresholds: What the model is deployed with, by Ultralytics' names of the arguments; kept
@@ -43,7 +42,7 @@ class Request(Record):
     checkpoint: str
     imgsz: tuple[int, int]
     opset: int
-    rewrite: Rewrite = "exact"
+    passes: tuple[str, ...] = ()
     images: tuple[str, ...]
     box_tolerance_px: float
     score_tolerance: float
@@ -71,7 +70,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Exported:
             opset=request.opset,
             metadata=metadata,
         )
-        rewriting = rewrite_file(exported) if request.rewrite == "exact" else None
+        rewriting = rewrite_file(exported, request.passes) if request.passes else None
         emit(Stage(what=f"comparing on {len(request.images)} images"))
         parity = compare(network, exported, request)
         target = workdir / ONNX_FILE

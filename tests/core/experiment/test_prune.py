@@ -11,7 +11,7 @@ import pytest
 from experiment_kit import bare_experiment
 
 from prunebench.common.errors import ConfigError, EnvironmentMismatch
-from prunebench.common.records import FileRef, Record
+from prunebench.common.records import FileRef, Interval, Record
 from prunebench.config.loading import parse_config
 from prunebench.config.strategy_settings import SparseSettings
 from prunebench.experiment import requirements
@@ -20,6 +20,7 @@ from prunebench.experiment.prune import prune
 from prunebench.measuring.host.block import Block
 from prunebench.steps.cache import StepRun, step_key
 from prunebench.variants.pruning import alignment
+from prunebench.variants.rewriting.choice import Passes
 
 INPUTS = {"checkpoint": "of the baseline", "data_yaml": "of the data"}
 
@@ -68,6 +69,15 @@ def test_widths_of_a_file_need_no_measurement_and_are_in_the_key() -> None:
     edited = {"model.0.conv": 9}
     ((_, other, _),) = steps_of({"prune": {"widths": "widths.yaml"}}, widths=edited)
     assert step_key("prune", request, inputs) != step_key("prune", other, inputs)
+
+
+def test_candidates_are_rewritten_as_the_exported_variants_are() -> None:
+    asked = {"prune": {"target": "2x", "allocation": "uniform", "round_to": 8}}
+    faster = {"halves": Interval(0.9, 0.8, 0.95), "upsampling": Interval(1.1, 1.05, 1.2)}
+    passes = Passes(imgsz=(192, 320), faster=faster)
+    for found, applied in ((passes, ("upsampling",)), (None, ())):
+        ((_, request, _),) = steps_of(asked, passes=found)
+        assert request.timing.passes == applied
 
 
 def test_what_the_block_was_measured_to_be_decides_and_not_its_timings() -> None:

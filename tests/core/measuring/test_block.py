@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from prunebench.common.cores import affinity
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host import block as module
-from prunebench.measuring.host import fingerprint
+from prunebench.measuring.host import fingerprint, remembered
 from prunebench.measuring.host.block import (
     WIDTHS,
     Block,
@@ -166,7 +166,7 @@ def test_a_settled_block_is_remembered_per_host_and_session(
         return answer.model_dump(mode="json")
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(module, "run_child", measured)
+    monkeypatch.setattr(remembered, "run_child", measured)
     default, other = LatencyConfig(), LatencyConfig(graph_level="extended")
     for _ in range(2):
         assert measure_block(default) == block_kit.BLOCKED

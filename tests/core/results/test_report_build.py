@@ -16,7 +16,7 @@ from report_kit import CLASSES, CONTROLLED, MIXED, STOLEN, make_run, many
 
 from prunebench.cli import app
 from prunebench.common.errors import ConfigError, InputError
-from prunebench.common.records import Rewriting
+from prunebench.common.records import Interval, Rewriting
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import headline, tell
 from prunebench.results.outcome import RunRanking, read_outcome
@@ -29,6 +29,7 @@ from prunebench.results.report.per_class import class_changes
 from prunebench.results.report.render import to_markdown
 from prunebench.results.report.sections.strategies import strategies
 from prunebench.results.report.stored import ReportedRun, read_stored_run
+from prunebench.variants.rewriting.choice import Passes
 
 SECTIONS = [
     "answer",
@@ -632,7 +633,10 @@ def test_the_report_says_how_exported_graphs_were_rewritten(run: Path) -> None:
         update={"rewriting": Rewriting(done=done, unknown=dict.fromkeys(done, 0))}
     )
     variants = (first.model_copy(update={"exported": exported}), *stored.variants[1:])
-    told = to_markdown(compose(replace(stored, variants=variants), Messages()), Messages())
-    sentence = "in baseline: distributions of box sides (1) and split convolutions (8)."
-    assert sentence in told.replace("\\", "")
+    gain = {"upsampling": Interval(0.9, 0.8, 0.97)}
+    outcome = stored.outcome.model_copy(update={"passes": Passes(imgsz=(96, 160), faster=gain)})
+    rewritten = replace(stored, variants=variants, outcome=outcome)
+    told = to_markdown(compose(rewritten, Messages()), Messages()).replace("\\", "")
+    assert "in baseline: distributions of box sides (1) and split convolutions (8)." in told
+    assert "convolutions of upsampled images 0.90 [0.80, 0.97]." in told
     assert "rewritten" not in plain

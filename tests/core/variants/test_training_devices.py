@@ -97,7 +97,7 @@ def test_what_a_cluster_has_is_not_looked_for_here(
 
     def told() -> tuple[Device, str]:
         given = open_given(given_request(config, None).model_copy(update={"sides": {}}))
-        return given.device, " ".join(plan_notes(config, (), given, None))
+        return given.device, " ".join(plan_notes(config, (), given, None, None))
 
     _, unknown = told()
     assert "Trainings run on the Dask cluster at tcp://gpu:8786" in unknown

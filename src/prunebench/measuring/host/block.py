@@ -9,25 +9,20 @@ that this finds are the fastest, in float and in INT8 (``benchmarks/alignment.py
 
 from __future__ import annotations
 
-import contextlib
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import ValidationError
 
-from prunebench.common.files import write_atomically
 from prunebench.common.records import Record
 from prunebench.config.sections import CoreClass, LatencyConfig
 from prunebench.measuring.host.block_timing import Turns, padded_width
-from prunebench.measuring.host.fingerprint import fingerprint_for
 from prunebench.measuring.host.lock import timing_on_host
+from prunebench.measuring.host.remembered import measured_once
 from prunebench.measuring.session import SessionSettings
-from prunebench.steps.child import run_child
-from prunebench.steps.events import Emit, Stage, Waiting, announce
+from prunebench.steps.events import Emit, Stage, Waiting
 
 WIDTHS = tuple(range(33, 49))
 WIDEST_BLOCK = 16  # No wider one has a whole step among the widths.
@@ -36,7 +31,6 @@ PAID = 0.5  # Share of the added arithmetic from which a step costs what it shou
 PIXELS = (16, 28)  # (height, width) that the kernels are applied at.
 SECONDS = 1.5  # Of timing, before it is looked at.
 TRIES = 3  # Looks at most, until two halves of the turns say the same.
-VERSION = 1  # Raise it with every change of how a block is found: others' are remembered.
 
 OPSET, IR_VERSION = 17, 9
 Numbers = Literal["float", "int8"]
@@ -73,26 +67,10 @@ class Block(Record):
 
 
 def measure_block(config: LatencyConfig, numbers: Numbers = "float") -> Block:
-    """The block of this host with the session options of ``config``.
-
-    Measured in a child process, which takes seconds, and remembered in the temporary folder for as
-    long as the host's fingerprint stays the same.
-    """
-    host = fingerprint_for(config).digest()
-    name = f"prunebench-block-{VERSION}-{host}-{numbers}.json"
-    memory = Path(tempfile.gettempdir()) / name
-    with contextlib.suppress(OSError, ValidationError):
-        return Block.model_validate_json(memory.read_text(encoding="utf-8"))
+    """The block of this host with the session options of ``config``."""
     session = SessionSettings.of(config)
     request = Request(numbers=numbers, session=session, cores=config.cores[0])
-    with tempfile.TemporaryDirectory() as folder:
-        found = run_child("block", request, Path(folder), threads=1, on_event=announce)
-    block = Block.model_validate(found)
-    # One that a busy host left open is measured again by whoever asks next.
-    if block.settled:
-        with contextlib.suppress(OSError):
-            write_atomically(memory, block.model_dump_json())
-    return block
+    return measured_once("block", request, config, Block, lambda block: block.settled)
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Block:

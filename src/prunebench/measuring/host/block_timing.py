@@ -1,4 +1,4 @@
-"""Convolutions of several widths, timed in turns, and the layout onnxruntime runs them in.
+"""Graphs timed in turns, and the layout onnxruntime runs a row of convolutions in.
 
 Runs with numpy and onnxruntime alone.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -18,33 +19,37 @@ RUNS = 3  # Timed inferences of a turn.
 REORDER = "ReorderInput_kernel_time"
 
 
-class Turns:
-    """Rows of convolutions by their width, all loaded; ``microseconds`` has a figure per turn."""
+Key = TypeVar("Key", bound=Hashable)
 
-    def __init__(self, rows: Mapping[int, bytes], settings: SessionSettings) -> None:
-        self.microseconds: dict[int, list[float]] = {width: [] for width in rows}
+
+class Turns(Generic[Key]):
+    """ONNX files by a key, all loaded; ``microseconds`` has a figure per turn."""
+
+    def __init__(self, files: Mapping[Key, bytes], settings: SessionSettings) -> None:
+        self.microseconds: dict[Key, list[float]] = {key: [] for key in files}
         self._rng = np.random.default_rng(0)
         self._sessions = []
-        for width, row in rows.items():
-            session = open_session(row, session_options(settings, 1))
+        for key, file in files.items():
+            session = open_session(file, session_options(settings, 1))
             [given] = session.get_inputs()
             feed = {given.name: self._rng.random(given.shape, dtype=np.float32)}
             session.run(None, feed)
-            self._sessions.append((width, session, feed))
+            self._sessions.append((key, session, feed))
 
     def take(self, seconds: float) -> None:
-        """Let every width have its turn, in an order shuffled anew, for some seconds."""
+        """Let every file have its turn, in an order shuffled anew, for some seconds."""
         until = time.perf_counter() + seconds
         while time.perf_counter() < until:
             for index in self._rng.permutation(len(self._sessions)):
-                width, session, feed = self._sessions[index]
-                # Another width has had the caches since this one's last turn.
+                key, session, feed = self._sessions[index]
+                # Another file has had the caches since this one's last turn.
                 session.run(None, feed)
-                began = time.perf_counter_ns()
+                # Of one thread, CPU time is wall time without what other processes take from it.
+                began = time.thread_time_ns()
                 for _ in range(RUNS):
                     session.run(None, feed)
-                took = (time.perf_counter_ns() - began) / 1000 / RUNS
-                self.microseconds[width].append(took)
+                took = (time.thread_time_ns() - began) / 1000 / RUNS
+                self.microseconds[key].append(took)
 
 
 def padded_width(row: bytes, settings: SessionSettings, folder: Path) -> int | None:

@@ -13,6 +13,7 @@ from prunebench.results.diagnoses import Explained, Explanation, Sound
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.soak import Soak
 from prunebench.variants.audit import AuditFinding, OnnxFinding
+from prunebench.variants.rewriting.choice import Passes
 
 if TYPE_CHECKING:
     from prunebench.results.devices import Device
@@ -87,6 +88,25 @@ def tell_finding(finding: AuditFinding, m: Messages) -> str:
     return m("audit.file", verdict=m(f"verdict.{finding.audit.verdict}"), found=found)
 
 
+def tell_passes(passes: Passes, m: Messages) -> list[str]:
+    """Sentences: what every pass of rewriting gains on the host that exports, what is left out."""
+    height, width = passes.imgsz
+    gains = {
+        name: m(
+            "passes.gain",
+            name=m(f"rewriting.{name}"),
+            **asdict(ratio),
+        )
+        for name, ratio in passes.faster.items()
+    }
+    each = m.listed([gains[name] for name in passes.applied])
+    told = [m("passes.applied", height=height, width=width, each=each)] if each else []
+    if passes.slower:
+        each = m.listed([gains[name] for name in passes.slower])
+        told.append(m("passes.slower", height=height, width=width, each=each))
+    return told
+
+
 def tell_model(model: str, audit: records.Audit, m: Messages) -> str:
     """What a model that is given is, as the command ``audit`` says it."""
     finding = AuditFinding(subject=model, stock=audit.structure.stock, audit=audit)
@@ -109,6 +129,9 @@ def tell_provenance(found: OnnxFinding, m: Messages) -> list[str]:
                 told.append(m(f"audit.rewriting.{key}", places=named))
         if not any(rewriting.done.values()):
             told.append(m("audit.rewriting.none"))
+        if rewriting.slower:
+            left_out = m.listed([m(f"rewriting.{name}") for name in rewriting.slower])
+            told.append(m("audit.rewriting.slower", passes=left_out))
     if found.quantization is not None:
         told.append(m("audit.int8", **found.quantization.model_dump()))
     elif found.integer_layers:

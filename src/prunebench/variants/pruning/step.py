@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from prunebench.common.records import FOR_A_KEY, FileRef, LeftAlone, Record, Structure, sha256_of
 from prunebench.common.variant_record import Reached
 from prunebench.config.pruning import Allocation, Importance
-from prunebench.config.sections import LatencyConfig, Rewrite
+from prunebench.config.sections import LatencyConfig
 from prunebench.config.targets import Goal
 from prunebench.steps.events import Emit, Progress, Stage
 from prunebench.variants.devices import Device, lying_on
@@ -46,7 +46,7 @@ class Timing(Record):
 
     latency: LatencyConfig
     opset: int
-    rewrite: Rewrite = "exact"
+    passes: tuple[str, ...] = ()
     host: str
 
 
@@ -256,7 +256,7 @@ def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Al
                 request.ignore,
                 request.imgsz,
                 request.timing.opset,
-                request.timing.rewrite,
+                request.timing.passes,
                 request.timing.latency,
                 folder,
                 _training_images(request)[:CALIBRATED] if request.goal.int8 else (),

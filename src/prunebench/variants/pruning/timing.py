@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from prunebench.common.records import Activations, sha256_of
-from prunebench.config.sections import LatencyConfig, Rewrite
+from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host.fingerprint import cpu_flags
 from prunebench.measuring.latency.intervals import ratio_interval
 from prunebench.measuring.latency.measure import Target, measure
@@ -42,13 +42,13 @@ class Stopwatch:
         ignore: tuple[str, ...],
         imgsz: tuple[int, int],
         opset: int,
-        rewrite: Rewrite,
+        passes: tuple[str, ...],
         config: LatencyConfig,
         folder: Path,
         calibration: Sequence[Path] = (),
     ) -> None:
         self._checkpoint, self._ignore = checkpoint, ignore
-        self._imgsz, self._opset, self._rewrite = imgsz, opset, rewrite
+        self._imgsz, self._opset, self._passes = imgsz, opset, passes
         update = {"threads": (config.threads or (1,))[:1], "seconds": SECONDS, "paced": False}
         update |= {"rounds_min": ROUNDS, "rounds_max": ROUNDS, "soak_minutes": 0.0}
         self._config = config.model_copy(update=update)
@@ -107,7 +107,7 @@ class Stopwatch:
             path = Path(folder) / "network.pt"
             save_checkpoint(network, path, {})
             exported = export_onnx(path, Path(folder), self._imgsz, opset=self._opset)
-            if self._rewrite == "exact":
-                rewrite_file(exported)
+            if self._passes:
+                rewrite_file(exported, self._passes)
             exported.replace(target)
         return target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +24,11 @@ PASSES = {
 }
 
 
-def rewrite_file(path: Path) -> Rewriting:
-    """Rewrite an exported file in its place; its metadata says how."""
+def rewrite_file(path: Path, passes: Collection[str] = tuple(PASSES)) -> Rewriting:
+    """Rewrite an exported file in its place by these passes; its metadata says how."""
     import onnx
 
-    model, rewriting = rewritten(onnx.load(path))
+    model, rewriting = rewritten(onnx.load(path), passes)
     model.metadata_props.add(key=REWRITING_KEY, value=rewriting.model_dump_json())
     write_atomically(path, model.SerializeToString(deterministic=True))
     return rewriting
@@ -43,15 +44,19 @@ def for_integers(model: onnx.ModelProto) -> onnx.ModelProto:
     return whole
 
 
-def rewritten(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Rewriting]:
+def rewritten(
+    model: onnx.ModelProto, passes: Collection[str] = tuple(PASSES)
+) -> tuple[onnx.ModelProto, Rewriting]:
     """A model that computes the same in less time, and what was done; its metadata is kept."""
     graph = Graph(model)
-    done, unknown = dict.fromkeys(PASSES, 0), dict.fromkeys(PASSES, 0)
-    for name, one in PASSES.items():
+    applied = {name: one for name, one in PASSES.items() if name in passes}
+    done, unknown = dict.fromkeys(applied, 0), dict.fromkeys(applied, 0)
+    for name, one in applied.items():
         for place in list(one.places(graph)):
             try:
                 one.rewrite(graph, place)
                 done[name] += 1
             except Unknown:
                 unknown[name] += 1
-    return graph.finished(), Rewriting(done=done, unknown=unknown)
+    slower = tuple(name for name in PASSES if name not in applied)
+    return graph.finished(), Rewriting(done=done, unknown=unknown, slower=slower)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prunebench.results.messages.catalogue import Messages
-from prunebench.results.messages.observations import tell_noise, tell_places
+from prunebench.results.messages.observations import tell_noise, tell_passes, tell_places
 from prunebench.results.report import document as doc
 from prunebench.results.report.stored import ReportedRun
 
@@ -43,20 +43,21 @@ def settings(run: ReportedRun, m: Messages) -> doc.Section:
         doc.Heading(m("settings.versions")),
         versions,
         doc.Heading(m("settings.files")),
-        _rewritten(run, m),
+        *_rewritten(run, m),
         _files(run, m),
         doc.Heading(m("settings.config")),
         config,
     )
 
 
-def _rewritten(run: ReportedRun, m: Messages) -> str | None:
+def _rewritten(run: ReportedRun, m: Messages) -> Iterator[str]:
     """What rewriting did to the graphs, told of the first: it is the same to all of them."""
     first = next((v for v in run.variants if v.exported), None)
-    if first is None or first.exported is None or first.exported.rewriting is None:
-        return None
-    places = tell_places(first.exported.rewriting.done, m)
-    return m("settings.rewriting", name=first.name, places=places) if places else None
+    rewriting = first.exported.rewriting if first and first.exported else None
+    if first and rewriting and (places := tell_places(rewriting.done, m)):
+        yield m("settings.rewriting", name=first.name, places=places)
+    if run.outcome.passes is not None:
+        yield from tell_passes(run.outcome.passes, m)
 
 
 def _files(run: ReportedRun, m: Messages) -> doc.Table:

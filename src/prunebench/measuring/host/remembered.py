@@ -1,0 +1,47 @@
+"""What a step measures once on a host, remembered in the temporary folder."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from prunebench.common.files import write_atomically
+from prunebench.common.records import Record
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.host.fingerprint import fingerprint_for
+from prunebench.steps.cache import step_key
+from prunebench.steps.child import run_child
+from prunebench.steps.events import announce
+
+R = TypeVar("R", bound=Record)
+
+
+def measured_once(
+    step: str,
+    request: Record,
+    config: LatencyConfig,
+    kind: type[R],
+    settled: Callable[[R], bool] = lambda found: True,
+) -> R:
+    """The result of a step that measures this host, run in a child process where nobody knows it.
+
+    It holds for as long as the host's fingerprint and the step's key stay the same. One that a busy
+    host left open, not ``settled``, is measured again by whoever asks next.
+    """
+    host = fingerprint_for(config).digest()
+    name = f"prunebench-{step}-{host}-{step_key(step, request, {})}.json"
+    memory = Path(tempfile.gettempdir()) / name
+    with contextlib.suppress(OSError, ValidationError):
+        return kind.model_validate_json(memory.read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory() as folder:
+        plain = run_child(step, request, Path(folder), threads=1, on_event=announce)
+    found = kind.model_validate(plain)
+    if settled(found):
+        with contextlib.suppress(OSError):
+            write_atomically(memory, found.model_dump_json())
+    return found

@@ -1,0 +1,97 @@
+"""Step ``passes``: which passes make files slower on this host, so that they are not applied.
+
+``specimen`` rewritten by all passes is timed in turns with the same without one of them, in one
+process. A pass is left out only where it is shown to be slower, and shown again in new sessions,
+by more than what would make files of two hosts differ for nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prunebench.common.records import Interval, Record
+from prunebench.config.sections import CoreClass, ExportConfig, LatencyConfig
+from prunebench.measuring.host.block_timing import Turns
+from prunebench.measuring.host.lock import timing_on_host
+from prunebench.measuring.host.remembered import measured_once
+from prunebench.measuring.latency.intervals import ratio_interval
+from prunebench.measuring.session import SessionSettings
+from prunebench.steps.events import Emit, Stage, Waiting
+from prunebench.variants.rewriting.apply import PASSES, rewritten
+from prunebench.variants.rewriting.specimen import specimen
+
+SECONDS = 1.5
+FEWEST_TURNS = 10
+LEVEL = 0.95
+SLOWER = 0.99
+ALL = "all"
+
+
+class Request(Record):
+    """Input of the step: (height, width) of the images in pixels, session options and cores."""
+
+    imgsz: tuple[int, int]
+    session: SessionSettings
+    cores: CoreClass = "all"
+
+
+class Passes(Record):
+    """What this host measured at (height, width) ``imgsz``, with one thread.
+
+    ``faster``: by pass, how many times as fast a file is with it as without it.
+    """
+
+    imgsz: tuple[int, int]
+    faster: dict[str, Interval]
+
+    @property
+    def slower(self) -> tuple[str, ...]:
+        """Passes that are not applied."""
+        return tuple(name for name, ratio in self.faster.items() if ratio.high < SLOWER)
+
+    @property
+    def applied(self) -> tuple[str, ...]:
+        """Passes that every exported graph is rewritten by."""
+        return tuple(name for name in self.faster if name not in self.slower)
+
+
+def passes_for(
+    export: ExportConfig, latency: LatencyConfig, imgsz: tuple[int, int]
+) -> Passes | None:
+    """What this host measured; ``None`` where graphs are not rewritten."""
+    if export.rewrite == "none":
+        return None
+    session = SessionSettings.of(latency)
+    request = Request(imgsz=imgsz, session=session, cores=latency.cores[0])
+    return measured_once("passes", request, latency, Passes)
+
+
+def run(request: Request, workdir: Path, emit: Emit) -> Passes:
+    """Time every pass."""
+    emit(Stage(what="timing what each rewriting pass gains"))
+    plain = specimen(request.imgsz)
+    applied = {ALL: tuple(PASSES)} | {
+        name: tuple(other for other in PASSES if other != name) for name in PASSES
+    }
+    files = {
+        name: rewritten(plain, passes)[0].SerializeToString() for name, passes in applied.items()
+    }
+    with timing_on_host(request.cores, "the rewriting passes", lambda s: emit(Waiting(what=s))):
+        found = _timed(files, request)
+        if found.slower:
+            again = _timed(files, request)
+            likelier = {
+                name: max(ratio, again.faster[name], key=lambda one: one.high)
+                for name, ratio in found.faster.items()
+            }
+            found = found.model_copy(update={"faster": likelier})
+    return found
+
+
+def _timed(files: dict[str, bytes], request: Request) -> Passes:
+    turns = Turns(files, request.session)
+    while len(turns.microseconds[ALL]) < FEWEST_TURNS:
+        turns.take(SECONDS)
+    by_turn = {name: dict(enumerate(took)) for name, took in turns.microseconds.items()}
+    faster = {name: ratio_interval(by_turn[name], by_turn[ALL], LEVEL) for name in PASSES}
+    return Passes(imgsz=request.imgsz, faster=faster)
