@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from device_kit import bare_python, make_run_to_carry
+from latency_kit import IMGSZ, write_detector
 from ssh_kit import Board, served_board
 
-from prunebench.common.errors import ConfigError
+from prunebench.common.errors import ConfigError, StepError
+from prunebench.common.records import sha256_of
 from prunebench.config.devices import SshDevice
 from prunebench.config.loading import parse_config
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.host.fingerprint import cpu_model
+from prunebench.measuring.latency.rounds import Target
+from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.remote import transport
+from prunebench.measuring.remote.asking import Device as Asked
+from prunebench.measuring.remote.asking import device_at
+from prunebench.measuring.remote.there import There
 from prunebench.operating.kit.results import keep_column
 from prunebench.operating.kit.ssh import measure_there
 from prunebench.results.devices import Device
+from prunebench.variants.pruning import costs
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +153,68 @@ def test_an_address_that_is_none_is_refused(address: str) -> None:
     config = parse_config({"model": "best.pt", "devices": {"pi5": "ssh://pi@board:2222"}})
     assert list(config.over_ssh) == ["pi5"]
     assert config.queues == ()
+
+
+@contextlib.contextmanager
+def asking(board: Board, python: str, host: dict[str, Any] | None = None) -> Iterator[Asked]:
+    at = board.device(python)
+    there = There(name="pi5", address=at.address, python=at.python, host=host)
+    settings = LatencyConfig(threads=(1,), rounds_min=3, rounds_max=3, seconds=0.05, paced=False)
+    lines: list[str] = []
+    with device_at(there, settings.model_dump(mode="json"), lines.append) as device:
+        yield device
+    assert not list((board.home / ".prunebench" / "jobs").iterdir())
+    assert all(line.startswith("pi5: ") for line in lines)
+
+
+def test_pruning_measures_on_a_device_what_it_measures_here(
+    board: Board, python: str, tmp_path: Path
+) -> None:
+    with asking(board, python) as device:
+        host = device.look().fields()
+    assert host["cpu"] == cpu_model()
+    assert host["opencv"] == "unused"
+    layer = ("Conv", (3, 3), 1, 1, (8, 8), True, 8, 8)
+    targets = []
+    for depth in (2, 20):
+        onnx = tmp_path / f"depth-{depth}.onnx"
+        write_detector(onnx, depth)
+        targets.append(Target(onnx.stem, onnx, sha256_of(onnx)))
+    with asking(board, python, host) as device:
+        [[one, other]] = device.layers([(costs._graph([layer, layer]), 2)], 1)
+        assert one > 0
+        assert other > 0
+        assert not device.throttled
+        shared = {"realtime_fps": 1.0, "imgsz": IMGSZ, "nc": 1, "seed": 0}
+        with board.saying("vcgencmd", "throttled=0x4"):
+            medians = round_medians(device.rounds(targets, shared), "model")
+        assert device.throttled
+    shallow, deep = (list(medians[target.name, 1].values()) for target in targets)
+    assert len(shallow) == 3
+    assert min(deep) > 2 * min(shallow)
+
+
+def test_a_device_that_changed_or_vanishes_while_pruning_measures_is_told(
+    board: Board, python: str, run: Path
+) -> None:
+    with asking(board, python) as device:
+        host = device.look().fields()
+    older = {**host, "onnxruntime": "1.23.0"}
+    with (
+        pytest.raises(
+            StepError,
+            match=r"measuring on pi5 failed: it is another host by now \(onnxruntime: 1.23.0 -> ",
+        ) as told,
+        asking(board, python, older) as device,
+    ):
+        device.layers([], 1)
+    assert told.value.exit_code == 1
+    board.stop()
+    try:
+        with (
+            pytest.raises(StepError, match=r"pi5 failed: it cannot be reached \("),
+            asking(board, python, host) as device,
+        ):
+            device.layers([], 1)
+    finally:
+        board.start()

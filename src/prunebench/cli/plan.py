@@ -29,6 +29,7 @@ def plan(
     from prunebench.experiment.given_model import given_request, plan_notes
     from prunebench.experiment.plan import checkpoint_named, plan_variants
     from prunebench.experiment.requirements import require_checkpoint
+    from prunebench.experiment.there import look_there
     from prunebench.variants.given import open_given
     from prunebench.variants.pruning.alignment import block_for
     from prunebench.variants.rewriting.choice import passes_for
@@ -37,7 +38,8 @@ def plan(
     checkpoint = checkpoint_named(resolved.model, "model")
     if checkpoint is not None:
         require_checkpoint(checkpoint)
-    block = block_for(resolved.prune, resolved.latency)
+    there = look_there(resolved)
+    block = block_for(resolved.prune, resolved.latency, there)
     passes = passes_for(resolved.export, resolved.latency, resolved.image.hw)
     given = open_given(given_request(resolved, block))
     info = given.info

@@ -153,6 +153,13 @@ class Config(Section):
             raise ValueError("engine is dask: set address to its scheduler, tcp://host:8786")
         if self.engine == "dask" and self.store is None:
             raise ValueError("Dask workers take the files from a store: set store")
+        name = self.prune.measure_on
+        if name is not None and name not in self.over_ssh:
+            what = "is a work queue" if name in self.devices else "is not one of `devices`"
+            raise ValueError(
+                f"prune.measure_on: {name} {what}, and pruning measures over ssh: "
+                f"give it an address, devices: {{{name}: ssh://user@host}}"
+            )
         return self
 
     @property

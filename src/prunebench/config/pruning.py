@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from prunebench.config.sections import Epochs, Section, each_once
+from prunebench.config.sections import DeviceName, Epochs, Section, each_once
 from prunebench.config.strategy_settings import SPARSITY_WEIGHT, SparsityKind
 from prunebench.config.targets import EXAMPLES, WIDTHS, Goal, parse_goal
 
@@ -56,7 +56,7 @@ class PruneConfig(Section):
     round_to: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] | None = Field(
         "auto",
         description="Widths are rounded to a multiple of this; auto: the block of channels that "
-        "onnxruntime's kernels are measured to work in on this host; null: no alignment.",
+        "onnxruntime's kernels are measured to work in; null: no alignment.",
     )
     allocation: Allocation = Field(
         "latency-aware",
@@ -65,6 +65,12 @@ class PruneConfig(Section):
         "microsecond saved, both measured).",
     )
     importance: Importance = Field("magnitude", description="How a channel's worth is judged.")
+    measure_on: DeviceName | None = Field(
+        None,
+        description="Device of `devices`, reached over ssh, whose times count: the block, what "
+        "layers cost and measured targets are measured there, while this host trains; null: this "
+        "host.",
+    )
     bn_batches: int = Field(
         16,
         ge=0,

@@ -14,6 +14,7 @@ from prunebench.config.loading import Config
 from prunebench.data.dataset import Dataset, read_dataset
 from prunebench.experiment.plan import PlannedVariant
 from prunebench.measuring.host.block import Block
+from prunebench.measuring.remote.there import There
 from prunebench.results.history.store import default_url
 from prunebench.results.run_folder import STEPS_FOLDER, read_run_config
 from prunebench.variants.devices import Device
@@ -35,6 +36,7 @@ class Checked(Record):
         recipe: Arguments that every retraining is given, its strategy's settings over them.
         device: What trainings run on, and multiply in.
         auto_batch: Images per batch of every retraining, where the device decides.
+        there: The device that counts for pruning, and what it is; ``None``: this host.
         block: What widths are multiples of, ``None`` where the configuration says it.
         widths: Channels of layers, where the configuration names a file of them.
         passes: What rewriting gains on this host, ``None`` where nothing is rewritten.
@@ -53,6 +55,7 @@ class Checked(Record):
     recipe: dict[str, Any]
     device: Device = Device()
     auto_batch: int = 16
+    there: There | None = None
     block: Block | None = None
     widths: dict[str, int] | None = None
     passes: Passes | None = None

@@ -27,8 +27,9 @@ from prunebench.experiment.requirements import (
     require_checkpoint,
     require_loggers,
 )
+from prunebench.experiment.there import flags_that_count, look_there
 from prunebench.measuring.host.emulation import require_real_cpu
-from prunebench.measuring.host.fingerprint import cpu_flags, cpus_of, int8_obstacle
+from prunebench.measuring.host.fingerprint import cpus_of, int8_obstacle
 from prunebench.results.history.store import Store, default_url
 from prunebench.results.run_folder import DATA_FOLDER, open_run
 from prunebench.steps.events import stage
@@ -56,7 +57,6 @@ def check(config: Config) -> Checked:
     """
     check_versions()
     check_engine(config)
-    check_int8_targets(config)
     require_real_cpu()
     for cores in config.latency.cores:
         cpus_of(cores)
@@ -67,7 +67,9 @@ def check(config: Config) -> Checked:
         checkpoint = checkpoint.resolve()
     require_loggers(config.retrain.loggers)
     stage(f"reading {Path(config.model).name}")
-    block = block_for(config.prune, config.latency)
+    there = look_there(config)
+    check_int8_targets(config, flags_that_count(there))
+    block = block_for(config.prune, config.latency, there)
     passes = passes_for(config.export, config.latency, config.image.hw)
     given = look_at_model(config, block)
     sha256 = None if checkpoint is None else sha256_of(checkpoint)
@@ -121,6 +123,7 @@ def check(config: Config) -> Checked:
         recipe=given.recipe.arguments,
         device=given.device,
         auto_batch=given.batch,
+        there=there,
         block=block,
         widths=given.widths,
         passes=passes,
@@ -142,9 +145,10 @@ def prepare(config: Config) -> Experiment:
     checked = _checked.get()
     if checked is None or checked.config != config:
         checked = check(config)
-    obstacle = int8_obstacle(cpu_flags())
+    obstacle = int8_obstacle(flags_that_count(checked.there))
     if obstacle is not None and any(variant.quantized for variant in checked.variants):
-        stage(f"{obstacle} It is measured anyway, as asked.")
+        where = f"{checked.there.name}: " if checked.there else ""
+        stage(f"{where}{obstacle} It is measured anyway, as asked.")
     folder = open_run(config, Path(checked.out))
     experiment = Experiment(folder=str(folder), **dict(checked))
     experiment._dataset = checked._dataset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from prunebench.common.records import FileRef, Record
 from prunebench.config.loading import Config
@@ -18,6 +19,7 @@ from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.run_step import training_request
 from prunebench.measuring.host.fingerprint import fingerprint_for
+from prunebench.measuring.remote.there import host_of
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.cache import StepRun
 from prunebench.variants.pruning.alignment import round_to_of
@@ -59,16 +61,15 @@ def prune(
         path, inputs["checkpoint"] = _sparse(experiment, settings.sparsity, checkpoint, inputs, run)
         checkpoint = Path(path)
     if settings.by_latency and round_to is not None:
-        costs, inputs["costs"] = _costs(config, checkpoint, round_to, inputs, run)
+        costs, inputs["costs"] = _costs(experiment, checkpoint, round_to, inputs, run)
         curves, inputs["curves"] = _curves(experiment, checkpoint, inputs, run)
     timing = None
     if goal.is_measured:
-        host = fingerprint_for(config.latency).digest()
         timing = Timing(
             latency=config.latency,
             opset=config.export.opset,
             passes=experiment.applied_passes,
-            host=host,
+            **_host(experiment),
         )
     request = PruneRequest(
         checkpoint=str(checkpoint),
@@ -122,9 +123,17 @@ def _sparse(
     return _file(run("train", request, kept), "checkpoint")
 
 
+def _host(experiment: Experiment) -> dict[str, Any]:
+    """Whose times count, by its fingerprint, and where it is."""
+    there = experiment.there
+    host = host_of(there) if there else fingerprint_for(experiment.config.latency)
+    return {"host": host.digest(), "there": there}
+
+
 def _costs(
-    config: Config, checkpoint: Path, block: int, inputs: Mapping[str, str], run: Run
+    experiment: Experiment, checkpoint: Path, block: int, inputs: Mapping[str, str], run: Run
 ) -> tuple[str, str]:
+    config = experiment.config
     request = CostsRequest(
         checkpoint=str(checkpoint),
         ignore=config.prune.ignore,
@@ -133,7 +142,7 @@ def _costs(
         threads=(config.latency.threads or (1,))[0],
         cores=config.latency.cores[0],
         session=SessionSettings.of(config.latency),
-        host=fingerprint_for(config.latency).digest(),
+        **_host(experiment),
     )
     done = run("costs", request, {"checkpoint": inputs["checkpoint"]})
     return _file(done, "table")

@@ -10,7 +10,7 @@ from prunebench.common.errors import CheckpointError, ConfigError, DatasetError,
 from prunebench.config.loading import Config
 from prunebench.data.dataset import Dataset
 from prunebench.measuring.heads import HEADS
-from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
+from prunebench.measuring.host.fingerprint import int8_obstacle
 from prunebench.variants.checkpoint import CheckpointInfo
 
 
@@ -42,9 +42,11 @@ def check_engine(config: Config) -> None:
         )
 
 
-def check_int8_targets(config: Config) -> None:
-    """Refuse, with an EnvironmentMismatch, an INT8 file's target where INT8 is known not to pay."""
-    flags = cpu_flags()
+def check_int8_targets(config: Config, flags: frozenset[str]) -> None:
+    """Refuse, with an EnvironmentMismatch, an INT8 file's target where it is known not to pay.
+
+    ``flags`` are ``cpu_flags`` of the CPU that it is for.
+    """
     obstacle = int8_obstacle(flags) if flags else None
     for goal in config.prune.goals:
         if goal.int8 and obstacle is not None:

@@ -106,8 +106,9 @@ def _train_s(network: Any, on: Device, images: list[Path], square: tuple[int, in
 
 def _layers_s(network: Any, images: list[Path], request: Request, infer_s: float) -> float:
     """Seconds of the steps ``sensitivity`` and ``costs``, from one batch and one inference."""
+    from prunebench.measuring.jobs import RUNS, WARM_RUNS
     from prunebench.variants.pruning.batches import batches_for
-    from prunebench.variants.pruning.costs import GRID, RUNS, WARM_RUNS
+    from prunebench.variants.pruning.costs import GRID
     from prunebench.variants.pruning.paths import bundles_of
     from prunebench.variants.pruning.pruner import open_network
     from prunebench.variants.pruning.sensitivity import BATCHES, SHARES, loss_of

@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,8 @@ from prunebench.common.errors import EXIT_FAILED, InputError, PrunebenchError
 from prunebench.common.files import full_disk, sha256_of, write_atomically
 from prunebench.measuring.host.emulation import IN_WORDS, emulator
 from prunebench.measuring.host.fingerprint import cpus_of, fingerprint
-from prunebench.measuring.host.sensors import core_classes
+from prunebench.measuring.host.sensors import Sensors, core_classes
+from prunebench.measuring.jobs import JOBS
 from prunebench.measuring.latency.log import SampleLog
 from prunebench.measuring.latency.noise import load_before_start, noise_findings
 from prunebench.measuring.latency.raw import SENTINEL, Sample
@@ -47,6 +49,9 @@ RESULTS = "results.json"
 SAMPLES = "samples.jsonl"
 LOCK = "prunebench-measuring.lock"
 """In the temporary folder, as ``host.lock`` has it: a kit and a run here wait for each other."""
+
+ATTENDED = "attended"
+"""Argument of a kit that ends itself as soon as its standard input closes."""
 
 AGENT = "prunebench.measuring.agent"
 FRAMES = "prunebench.measuring.frames"
@@ -126,7 +131,7 @@ def measure(kit: Kit) -> Path:
             log=SampleLog(kit.folder, {**protocol, "host": host.digest(), "frames": len(frames)}),
             told=lambda samples, runs: progress.told(samples),
         )
-        progress = Progress(rounds)
+        progress = Progress(rounds, quiet=kit.manifest.get("quiet", False))
         progress.begin()
         load_average = os.getloadavg()
         before = [] if rounds.log.samples else load_before_start()
@@ -152,28 +157,56 @@ def measure(kit: Kit) -> Path:
         "samples": sha256_of(samples),
         "ended_at": time.time(),
     }
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(RESULTS, json.dumps(found, indent=1))
-        archive.write(samples, SAMPLES)
-    write_atomically(kit.results, packed.getvalue())
     for name, reason in rounds.failures.items():
         tell(f"{name} could not be measured: {reason}")
-    if noise:
+    if noise and not kit.manifest.get("quiet"):
         kinds = ", ".join(sorted({one.kind.replace("_", " ") for one in noise}))
         tell(f"The device was disturbed meanwhile ({kinds}); the results say how.")
+    return _packed(kit, found, samples)
+
+
+def answer(kit: Kit) -> Path:
+    """Do the one job that the manifest names, and write the results file."""
+    job, settings = kit.manifest["job"], kit.manifest["settings"]
+    session, cores = SessionSettings.among(settings), settings["cores"][0]
+    host, cpus = fingerprint(session, cores), cpus_of(cores)
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+    sensors = Sensors()
+    with tempfile.TemporaryDirectory() as work:
+        found = JOBS[job["kind"]](job, kit.path, session, Path(work), tell)
+    sensors.look()
+    said = {
+        "format": kit.manifest["format"],
+        "fingerprint": host.fields(),
+        "emulator": emulator(),
+        "throttled": bool(sensors.throttled),
+        "found": found,
+    }
+    return _packed(kit, said)
+
+
+def _packed(kit: Kit, said: dict[str, Any], *files: Path) -> Path:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(RESULTS, json.dumps(said, indent=1))
+        for path in files:
+            archive.write(path, path.name)
+    write_atomically(kit.results, packed.getvalue())
     return kit.results
 
 
 class Progress:
     """Says after every round what it found and how long the rest may take."""
 
-    def __init__(self, rounds: Rounds) -> None:
-        self._rounds, self._emulator = rounds, emulator()
+    def __init__(self, rounds: Rounds, *, quiet: bool) -> None:
+        self._rounds, self._quiet, self._emulator = rounds, quiet, emulator()
 
     def begin(self) -> None:
         """Say what is measured, and what is there already."""
         rounds = self._rounds
+        if self._quiet:
+            return
         what = f"{len(rounds.variants)} variants, threads {', '.join(map(str, rounds.threads))}"
         least, most = rounds.settings["rounds_min"], rounds.settings["rounds_max"]
         tell(f"Measuring {what}: {_span(str(least), str(most))} rounds.")
@@ -185,6 +218,8 @@ class Progress:
     def told(self, samples: Sequence[Sample]) -> None:
         """Say what a round found, and the time left."""
         rounds, settings = self._rounds, self._rounds.settings
+        if self._quiet:
+            return
         done = samples[0].round + 1
         figures = ", ".join(
             f"{one.variant} "
@@ -254,15 +289,27 @@ def tell(sentence: str) -> None:
     print(sentence, flush=True)
 
 
+def _end_with_caller() -> None:
+    """Block until standard input closes, then end at once; what was measured is kept."""
+    while os.read(0, 1024):
+        pass
+    os._exit(EXIT_FAILED)
+
+
 def main() -> int:
     """Measure what the kit at hand holds; gives the exit code."""
     file = Path(sys.argv[0]).resolve()
+    if ATTENDED in sys.argv[1:]:
+        threading.Thread(target=_end_with_caller, daemon=True).start()
     try:
         with alone_on_host():
             kit = Kit(file)
             known = os.environ.get("PYTHONPATH", "")
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(kit.folder), known]))
-            tell(f"Done. Results: {measure(kit)}")
+            if "job" in kit.manifest:
+                answer(kit)
+            else:
+                tell(f"Done. Results: {measure(kit)}")
     except KeyboardInterrupt:
         print("Interrupted; the same command goes on where it stopped.", file=sys.stderr)
         return INTERRUPTED

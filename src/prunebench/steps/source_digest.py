@@ -34,6 +34,7 @@ ONLY_WITH = {
     ("prunebench.variants.retraining.step", "run"): {"stage_training"},
     ("prunebench.variants.retraining.activation", "with_activation"): {"activation"},
     ("prunebench.variants.pruning.timing", "Stopwatch"): {"timing"},
+    ("prunebench.measuring.remote.asking", "device_at"): {"there"},
     ("prunebench.measuring.host.lock", "working_on_host"): {"timing", "costs"},
     ("prunebench.variants.devices", "using"): {"cards"},
     ("prunebench.variants.retraining.fit", "_device_alone"): {"cards"},

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -275,3 +276,20 @@ def test_the_configuration_survives_yaml(tmp_path: Path) -> None:
     again = load_config(write(tmp_path, text), environ={})
     assert again == config
     assert again.digest() == config.digest()
+
+
+@pytest.mark.parametrize(
+    ("devices", "sentence"),
+    [
+        ((), "pi5 is not one of `devices`, and pruning measures over ssh"),
+        ({"laptop": "ssh://laptop"}, "pi5 is not one of `devices`"),
+        ({"pi5": None}, r"pi5 is a work queue, .* devices: \{pi5: ssh://user@host\}"),
+        (["pi5"], "pi5 is a work queue"),
+    ],
+)
+def test_pruning_measures_only_on_a_device_that_ssh_reaches(devices: Any, sentence: str) -> None:
+    values = {"model": "best.pt", "store": "file:///store", "prune": {"measure_on": "pi5"}}
+    with pytest.raises(ConfigError, match=rf"^prune\.measure_on: {sentence}"):
+        parse_config({**values, "devices": devices})
+    config = parse_config({**values, "devices": {"pi5": "ssh://pi@board"}})
+    assert config.prune.measure_on == "pi5"

@@ -13,11 +13,15 @@ from experiment_kit import bare_experiment
 from prunebench.common.errors import ConfigError, EnvironmentMismatch
 from prunebench.common.records import FileRef, Interval, Record
 from prunebench.config.loading import parse_config
+from prunebench.config.sections import LatencyConfig
 from prunebench.config.strategy_settings import SparseSettings
 from prunebench.experiment import requirements
 from prunebench.experiment.plan import plan_variants
 from prunebench.experiment.prune import prune
 from prunebench.measuring.host.block import Block
+from prunebench.measuring.host.fingerprint import fingerprint
+from prunebench.measuring.remote.there import There
+from prunebench.measuring.session import SessionSettings
 from prunebench.steps.cache import StepRun, step_key
 from prunebench.variants.pruning import alignment
 from prunebench.variants.rewriting.choice import Passes
@@ -93,6 +97,24 @@ def test_what_the_block_was_measured_to_be_decides_and_not_its_timings() -> None
         steps_of(uniform)
 
 
+def test_the_costs_and_targets_of_a_device_are_keyed_by_what_it_is_and_not_by_where() -> None:
+    asked = {
+        "prune": {"measure_on": "pi5", "round_to": 8},
+        "devices": {"pi5": "ssh://pi@board"},
+    }
+    here = fingerprint(SessionSettings.of(LatencyConfig())).fields()
+
+    def keys(address: str, **changes: Any) -> list[str]:
+        there = There(name="pi5", address=address, host={**here, **changes})
+        steps = [one for one in steps_of(asked, there=there) if one[0] != "sensitivity"]
+        assert steps[0][1].there == steps[1][1].timing.there == there
+        return [step_key(step, request, inputs) for step, request, inputs in steps]
+
+    first = keys("ssh://pi@board")
+    assert keys("ssh://pi@another") == first
+    assert not {*first} & {*keys("ssh://pi@board", onnxruntime="1.23.0")}
+
+
 def test_the_sparse_network_takes_the_baselines_place_in_every_later_step() -> None:
     (first, *later) = steps_of(
         {
@@ -139,19 +161,16 @@ def test_the_block_is_that_of_the_file_that_the_targets_are_of(
     assert alignment.block_for(config.prune, config.latency) == numbers
 
 
-def test_a_target_of_the_int8_file_is_refused_where_int8_does_not_pay(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_target_of_the_int8_file_is_refused_where_int8_does_not_pay() -> None:
     config = parse_config({"model": "best.pt", "prune": {"target": ["2x", "8 ms int8"]}})
     for flags, refused in (({"avx2"}, True), ({"avx2", "avx_vnni"}, False), (set(), False)):
-        monkeypatch.setattr(requirements, "cpu_flags", lambda flags=flags: frozenset(flags))
         if refused:
             with pytest.raises(EnvironmentMismatch, match=r"int8-8ms .* CPU has no VNNI"):
-                requirements.check_int8_targets(config)
+                requirements.check_int8_targets(config, frozenset(flags))
         else:
-            requirements.check_int8_targets(config)
-    monkeypatch.setattr(requirements, "cpu_flags", lambda: frozenset({"avx2"}))
-    requirements.check_int8_targets(parse_config({"model": "best.pt", "prune": {"target": "2x"}}))
+            requirements.check_int8_targets(config, frozenset(flags))
+    float_file = parse_config({"model": "best.pt", "prune": {"target": "2x"}})
+    requirements.check_int8_targets(float_file, frozenset({"avx2"}))
 
 
 def test_the_plan_says_that_the_baseline_is_trained_before_it_is_pruned() -> None:

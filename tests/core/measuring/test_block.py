@@ -16,18 +16,21 @@ from hypothesis import strategies as st
 from prunebench.common.cores import affinity
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host import block as module
-from prunebench.measuring.host import fingerprint, remembered
+from prunebench.measuring.host import block_timing, fingerprint, remembered
 from prunebench.measuring.host.block import (
     WIDTHS,
     Block,
     Request,
-    block_of,
-    block_of_layout,
-    cost_of_steps,
     measure_block,
     row_of_convolutions,
 )
-from prunebench.measuring.host.block_timing import Turns, padded_width
+from prunebench.measuring.host.block_timing import (
+    Turns,
+    block_of,
+    block_of_layout,
+    cost_of_steps,
+    padded_width,
+)
 from prunebench.measuring.host.lock import HOLDER_FILE
 from prunebench.measuring.session import SessionSettings, open_session, session_options
 from prunebench.results.messages.catalogue import Messages
@@ -120,13 +123,13 @@ def test_timings_go_on_until_two_halves_and_the_layout_agree(
     for first, second, padded, settled, turns in (
         (block_kit.BLOCKED, block_kit.BLOCKED, block_kit.BLOCKED.padded, True, 2),
         (block_kit.PLAIN, block_kit.PLAIN, {}, True, 2),
-        (block_kit.BLOCKED, block_kit.PLAIN, {}, False, 2 * module.TRIES),
-        (block_kit.PLAIN, block_kit.PLAIN, block_kit.BLOCKED.padded, False, 2 * module.TRIES),
+        (block_kit.BLOCKED, block_kit.PLAIN, {}, False, 2 * block_timing.TRIES),
+        (block_kit.PLAIN, block_kit.PLAIN, block_kit.BLOCKED.padded, False, 2 * block_timing.TRIES),
     ):
-        monkeypatch.setattr(module, "Turns", timed(first, second))
+        monkeypatch.setattr(block_timing, "Turns", timed(first, second))
         monkeypatch.setattr(module, "row_of_convolutions", lambda width, numbers: width)
         monkeypatch.setattr(
-            module, "padded_width", lambda width, *_, padded=padded: padded.get(width)
+            block_timing, "padded_width", lambda width, *_, padded=padded: padded.get(width)
         )
         found = module.run(request, tmp_path, lambda event: None)
         assert (found.settled, found.turns, found.padded) == (settled, turns, padded)
@@ -146,7 +149,7 @@ def test_widths_are_timed_alone_on_the_host_and_on_the_cores_asked_for(
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(fingerprint, "core_classes", lambda: {"little": one})
-    monkeypatch.setattr(module, "Turns", Watching)
+    monkeypatch.setattr(block_timing, "Turns", Watching)
     before = affinity()
     request = Request(numbers="float", session=SESSION, cores="little")
     found = module.run(request, tmp_path, lambda event: None)

@@ -103,7 +103,7 @@ def time_layers(detector: Path, images: tuple[Path, ...], folder: Path) -> None:
         checkpoint="", ignore=(), block=8, imgsz=kit.IMGSZ, threads=1, session=SESSION, host=""
     )
     layer = ("Conv", (3, 3), 1, 1, (8, 8), True, 8, 8)
-    costs._time_together([layer], request, folder / "profile")
+    costs._time_here([(costs._graph([layer]), 1)], request, ignore)
 
 
 def draw(detector: Path, images: tuple[Path, ...], folder: Path) -> None:

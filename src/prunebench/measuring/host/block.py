@@ -9,8 +9,7 @@ that this finds are the fastest, in float and in INT8 (``benchmarks/alignment.py
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,19 +17,14 @@ import numpy as np
 
 from prunebench.common.records import Record
 from prunebench.config.sections import CoreClass, LatencyConfig
-from prunebench.measuring.host.block_timing import Turns, padded_width
+from prunebench.measuring.host.block_timing import block_of, timed_rows
 from prunebench.measuring.host.lock import timing_on_host
 from prunebench.measuring.host.remembered import measured_once
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Stage, Waiting
 
 WIDTHS = tuple(range(33, 49))
-WIDEST_BLOCK = 16  # No wider one has a whole step among the widths.
-PAID = 0.5  # Share of the added arithmetic from which a step costs what it should.
-
 PIXELS = (16, 28)  # (height, width) that the kernels are applied at.
-SECONDS = 1.5  # Of timing, before it is looked at.
-TRIES = 3  # Looks at most, until two halves of the turns say the same.
 
 OPSET, IR_VERSION = 17, 9
 Numbers = Literal["float", "int8"]
@@ -52,6 +46,7 @@ class Block(Record):
         padded: Width to the channels it is run with, of those in the blocked layout.
         turns: How often each width was timed.
         settled: Whether both halves of the turns, and the layout where there is one, say the same.
+        there: The device that it is of; ``None``: this host.
     """
 
     numbers: Numbers
@@ -59,6 +54,7 @@ class Block(Record):
     padded: dict[int, int]
     turns: int
     settled: bool
+    there: str | None = None
 
     @property
     def channels(self) -> int:
@@ -68,70 +64,27 @@ class Block(Record):
 
 def measure_block(config: LatencyConfig, numbers: Numbers = "float") -> Block:
     """The block of this host with the session options of ``config``."""
-    session = SessionSettings.of(config)
-    request = Request(numbers=numbers, session=session, cores=config.cores[0])
+    request = block_request(config, numbers)
     return measured_once("block", request, config, Block, lambda block: block.settled)
+
+
+def block_request(config: LatencyConfig, numbers: Numbers) -> Request:
+    """What is asked of the step."""
+    session = SessionSettings.of(config)
+    return Request(numbers=numbers, session=session, cores=config.cores[0])
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Block:
     """Time a row of convolutions at every width, until two halves of the turns agree."""
     emit(Stage(what="timing convolutions for the block of the kernels"))
-    rows = {width: row_of_convolutions(width, request.numbers) for width in WIDTHS}
-    padded = {
-        width: channels
-        for width, row in rows.items()
-        if (channels := padded_width(row, request.session, workdir)) is not None
-    }
-    settled = False
+    rows = rows_of_convolutions(request.numbers)
     with timing_on_host(request.cores, "the block", lambda said: emit(Waiting(what=said))):
-        turns = Turns(rows, request.session)
-        for _ in range(TRIES):
-            turns.take(SECONDS)
-            halves = (_shortest(turns.microseconds, slice(start, None, 2)) for start in (0, 1))
-            found = {block_of(half) for half in halves}
-            settled = len(found) == 1 and (not padded or found == {block_of_layout(padded)})
-            if settled:
-                break
-    return Block(
-        numbers=request.numbers,
-        microseconds=_shortest(turns.microseconds, slice(None)),
-        padded=padded,
-        turns=len(turns.microseconds[WIDTHS[0]]),
-        settled=settled,
-    )
+        return Block(numbers=request.numbers, **timed_rows(rows, request.session, workdir))
 
 
-def block_of(microseconds: Mapping[int, float]) -> int:
-    """Channels in a block, by the time of each of ``WIDTHS``: a power of two."""
-    block = 1
-    while block < WIDEST_BLOCK and cost_of_steps(microseconds, block) < PAID:
-        block *= 2
-    return block
-
-
-def cost_of_steps(microseconds: Mapping[int, float], step: int) -> float:
-    """What steps of so many channels cost, as a share of the arithmetic they add.
-
-    They go from each odd multiple of ``step`` to the next multiple of two; both are logarithms.
-    """
-    pairs = [(w, w + step) for w in microseconds if w % (2 * step) == step]
-    pairs = [(narrow, wide) for narrow, wide in pairs if wide in microseconds]
-    cost = sum(math.log(microseconds[wide] / microseconds[narrow]) for narrow, wide in pairs)
-    # Input and output channels grow alike.
-    return cost / sum(2 * math.log(wide / narrow) for narrow, wide in pairs)
-
-
-def block_of_layout(padded: Mapping[int, int]) -> int:
-    """The smallest power of two whose next multiple is what each width is padded to."""
-    block = 1
-    while block < WIDEST_BLOCK and any(-w // block * -block != to for w, to in padded.items()):
-        block *= 2
-    return block
-
-
-def _shortest(turns: Mapping[int, Sequence[float]], chosen: slice) -> dict[int, float]:
-    """What disturbs a turn makes it longer, so the shortest of many is the width's own."""
-    return {width: round(min(took[chosen]), 2) for width, took in turns.items()}
+def rows_of_convolutions(numbers: Numbers) -> dict[int, bytes]:
+    """A row of every width that is timed."""
+    return {width: row_of_convolutions(width, numbers) for width in WIDTHS}
 
 
 def row_of_convolutions(width: int, numbers: Numbers) -> bytes:

@@ -71,6 +71,11 @@ class Fingerprint(Plain):
         """As plain values."""
         return {**asdict(self), "isa": list(self.isa)}
 
+    @property
+    def flags(self) -> frozenset[str]:
+        """Of ``cpu_flags`` those that name its instruction sets."""
+        return frozenset(ISA_FLAGS[name] for name in self.isa)
+
     def digest(self) -> str:
         """First 12 hexadecimal digits of the SHA-256 of every field."""
         text = json.dumps(self.fields(), sort_keys=True)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Record
 from prunebench.config.sections import LatencyConfig
-from prunebench.measuring.host.fingerprint import fingerprint_for
+from prunebench.measuring.host.fingerprint import Fingerprint, fingerprint_for
 from prunebench.steps.cache import step_key
 from prunebench.steps.child import run_child
 from prunebench.steps.events import announce
@@ -33,14 +33,29 @@ def measured_once(
     It holds for as long as the host's fingerprint and the step's key stay the same. One that a busy
     host left open, not ``settled``, is measured again by whoever asks next.
     """
-    host = fingerprint_for(config).digest()
-    name = f"prunebench-{step}-{host}-{step_key(step, request, {})}.json"
+
+    def measured() -> R:
+        with tempfile.TemporaryDirectory() as folder:
+            plain = run_child(step, request, Path(folder), threads=1, on_event=announce)
+        return kind.model_validate(plain)
+
+    return remembered(step, request, fingerprint_for(config), kind, measured, settled)
+
+
+def remembered(
+    step: str,
+    request: Record,
+    host: Fingerprint,
+    kind: type[R],
+    measure: Callable[[], R],
+    settled: Callable[[R], bool] = lambda found: True,
+) -> R:
+    """What a step measured on a host, from memory; else ``measure`` it, and keep it there."""
+    name = f"prunebench-{step}-{host.digest()}-{step_key(step, request, {})}.json"
     memory = Path(tempfile.gettempdir()) / name
     with contextlib.suppress(OSError, ValidationError):
         return kind.model_validate_json(memory.read_text(encoding="utf-8"))
-    with tempfile.TemporaryDirectory() as folder:
-        plain = run_child(step, request, Path(folder), threads=1, on_event=announce)
-    found = kind.model_validate(plain)
+    found = measure()
     if settled(found):
         with contextlib.suppress(OSError):
             write_atomically(memory, found.model_dump_json())

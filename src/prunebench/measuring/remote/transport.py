@@ -11,6 +11,7 @@ import contextlib
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -20,7 +21,7 @@ from typing import IO, NamedTuple
 
 from prunebench.common.errors import ConfigError, StepError
 from prunebench.common.text import counted
-from prunebench.measuring.agent import FILES
+from prunebench.measuring.agent import ATTENDED, FILES
 from prunebench.measuring.remote.answers import CLOCK_OFF_S
 from prunebench.measuring.remote.pack import Content, pack
 
@@ -42,6 +43,9 @@ MACHINES = ("x86_64", "aarch64")
 OPTIONS = ("BatchMode=yes", "ConnectTimeout=15", "ServerAliveInterval=5", "ServerAliveCountMax=3")
 LOST = 255
 """Exit code of ssh itself, where no connection was made or it was lost."""
+
+KILLED = 128
+"""Beyond it the exit code of a command tells the signal that ended it."""
 
 PAUSES_S = (2.0, 10.0, 30.0)
 
@@ -90,7 +94,8 @@ class Remote:
         target, _, port = address.removeprefix("ssh://").partition(":")
         options = [word for option in OPTIONS for word in ("-o", option)]
         self._ssh = ["ssh", *options, *(["-p", port] if port else []), target]
-        self._sftp = ["sftp", "-q", *options, *(["-P", port] if port else []), "-b", "-", target]
+        at = ["-P", port, target] if port else [target]
+        self._sftp = ["sftp", "-q", "-C", *options, "-b", "-", *at]
         self._name, self._python, self._folder, self._told = name, python, folder, told
         self._step = f"measuring on {name}"
         self._by_hand = shlex.join(["ssh", *(["-p", port] if port else []), target])
@@ -117,7 +122,11 @@ class Remote:
         missing = {sha: found for sha, found in content.files.items() if sha not in there}
         free -= self._send(content, missing, free, work)
         python = self._python or self._environment(free, content.frames)
-        code, last = self._run(f"cd {self._folder} && exec {shlex.quote(python)} kit.pyz")
+        command = f"{shlex.quote(python)} kit.pyz {ATTENDED}"
+        code, last = self._run(f"cd {self._folder} && exec {command}")
+        if code > KILLED:
+            name = signal.Signals(code - KILLED).name
+            last = f"its process there was ended by {name}, perhaps out of memory"
         if code:
             raise self._failed(last)
         results = work / "results.zip"
@@ -229,7 +238,7 @@ class Remote:
         given = [*self._ssh, f"sh -c {shlex.quote(command)}"]
         with subprocess.Popen(
             given,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # While it is open, somebody waits for the answer.
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -41,6 +41,7 @@ def tell_block(block: Block, m: Messages) -> str:
         time=block.microseconds[narrow] / block.microseconds[wide],
         arithmetic=(narrow / wide) ** 2,
         layout=layout,
+        place=m("block.there", there=block.there) if block.there else m("block.here"),
     )
     return told if block.settled else f"{told} {m('block.unsettled')}"
 
@@ -231,7 +232,9 @@ def _reached(reached: variant_record.Reached, m: Messages) -> str:
     if reached.speedup is None:
         return counted
     measured = m(f"made.reached.{'measured' if reached.met else 'nearest'}", **values)
-    return f"{measured}; {counted}"
+    where = m("made.reached.there", there=reached.there) if reached.there else ""
+    throttled = m("made.reached.throttled") if reached.throttled else ""
+    return f"{measured}{where}{throttled}; {counted}"
 
 
 def _budget(budget: variant_record.StockBudget, macs: int, m: Messages) -> list[str]:

@@ -6,18 +6,41 @@ import math
 
 from prunebench.config.pruning import PruneConfig
 from prunebench.config.sections import LatencyConfig
-from prunebench.measuring.host.block import Block, Numbers, measure_block
+from prunebench.measuring.host.block import (
+    Block,
+    Numbers,
+    block_request,
+    measure_block,
+    rows_of_convolutions,
+)
+from prunebench.measuring.host.remembered import remembered
+from prunebench.measuring.remote.there import There, host_of
+from prunebench.steps.events import stage
 
 
-def block_for(settings: PruneConfig, latency: LatencyConfig) -> Block | None:
-    """This host's block, where the widths are to be rounded to it: those of a file are as given.
+def block_for(
+    settings: PruneConfig, latency: LatencyConfig, there: There | None = None
+) -> Block | None:
+    """The block of the host that counts, where widths are rounded to it: a file's are as given.
 
     That of INT8 kernels where every target is one of an INT8 file.
     """
+    if settings.round_to != "auto" or settings.widths is not None:
+        return None
     int8 = all(goal.int8 for goal in settings.goals)
     numbers: Numbers = "int8" if int8 else "float"
-    asked = settings.round_to == "auto" and settings.widths is None
-    return measure_block(latency, numbers) if asked else None
+    if there is None:
+        return measure_block(latency, numbers)
+    from prunebench.measuring.remote.asking import device_at
+
+    def measured() -> Block:
+        with device_at(there, latency.model_dump(mode="json"), stage) as device:
+            stage(f"{there.name}: timing convolutions for the block of the kernels")
+            return Block(numbers=numbers, **device.rows(rows_of_convolutions(numbers)))
+
+    request = block_request(latency, numbers)
+    found = remembered("block", request, host_of(there), Block, measured, lambda one: one.settled)
+    return found.model_copy(update={"there": there.name})
 
 
 def round_to_of(settings: PruneConfig, block: Block | None) -> int | None:

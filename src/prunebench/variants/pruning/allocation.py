@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prunebench.common.errors import ConfigError, StepError
 from prunebench.common.variant_record import Reached
@@ -82,8 +82,9 @@ def allocate(
     found = find_point(predicted, lambda index: time(points[index]), goal, note)
     kept = points[found.point]
     timed = found.timed
-    measured = {"speedup": 1 / timed.ratio.estimate, "latency_ms": timed.latency_ms}
-    reached = reached_by(goal, shapes, kept).model_copy(update={**measured, "met": found.met})
+    measured: dict[str, Any] = {"speedup": 1 / timed.ratio.estimate, "latency_ms": timed.latency_ms}
+    measured |= {"met": found.met, "throttled": timed.throttled}
+    reached = reached_by(goal, shapes, kept).model_copy(update=measured)
     return Allocated(kept, reached)
 
 

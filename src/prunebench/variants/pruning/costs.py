@@ -1,4 +1,4 @@
-"""Step ``costs``: what each layer's channels cost on this host, in microseconds.
+"""Step ``costs``: what each layer's channels cost on a host, in microseconds.
 
 Every convolution that pruning can narrow is timed alone, with its activation, at a grid of input
 and output widths; between them the time is interpolated. A convolution's time is its kernel's, by
@@ -8,10 +8,10 @@ onnxruntime's profile: reordering activations between its neighbours is no part 
 from __future__ import annotations
 
 import itertools
-import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,9 @@ from pydantic import TypeAdapter
 from prunebench.common.files import write_atomically
 from prunebench.common.records import FileRef, Record
 from prunebench.config.sections import CoreClass
-from prunebench.measuring.session import SessionSettings, open_session, session_options
+from prunebench.measuring.jobs import kernel_microseconds
+from prunebench.measuring.remote.there import There
+from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Progress, Stage
 
 if TYPE_CHECKING:
@@ -30,10 +32,10 @@ if TYPE_CHECKING:
 
 GRID = 4  # widths a layer is timed at, on each side: the narrowest, the widest and between
 
-RUNS = 40
-WARM_RUNS = 5
-
 OPSET, IR_VERSION = 17, 9
+
+Timed = Callable[[Sequence[tuple[bytes, int]]], Sequence[Sequence[float]]]
+"""Gives the microseconds of each layer of some graphs, which come with how many they hold."""
 
 
 class Request(Record):
@@ -44,6 +46,7 @@ class Request(Record):
         imgsz: (height, width) of the letterbox in pixels.
         cores: What it is timed on, with ``threads`` (``intra_op_num_threads``).
         host: Digest of the host's fingerprint: another host's table is another one.
+        there: The device that is this host; ``None``: it is timed here.
     """
 
     checkpoint: str
@@ -54,6 +57,7 @@ class Request(Record):
     cores: CoreClass = "all"
     session: SessionSettings
     host: str
+    there: There | None = None
 
 
 class LayerCost(Record):
@@ -97,11 +101,15 @@ def run(request: Request, workdir: Path, emit: Emit) -> Costs:
             if (layer.inputs.groups or layer.outputs.groups) and layer.swept[0]
         }
     emit(Stage(what=f"timing {len(grids)} layers alone"))
-    with (
-        timing_on_host(request.cores, "the costs of each layer", waiting),
-        tempfile.TemporaryDirectory() as folder,
-    ):
-        table = time_layers(grids, request, Path(folder), emit)
+    if request.there is not None:
+        from prunebench.measuring.remote.asking import device_at
+
+        settings = {**asdict(request.session), "cores": (request.cores,)}
+        with device_at(request.there, settings, waiting) as device:
+            table = time_layers(grids, lambda graphs: device.layers(graphs, request.threads))
+    else:
+        with timing_on_host(request.cores, "the costs of each layer", waiting):
+            table = time_layers(grids, lambda graphs: _time_here(graphs, request, emit))
     target = workdir / "costs.json"
     write_atomically(target, TABLE.dump_json(table))
     return Costs(table=FileRef.of(target, workdir))
@@ -130,25 +138,24 @@ def grid_of(layer: Layer, bundles: Sequence[Bundle]) -> tuple[list[int], list[in
 
 
 def time_layers(
-    grids: Mapping[str, tuple[Layer, list[int], list[int]]],
-    request: Request,
-    folder: Path,
-    emit: Emit,
+    grids: Mapping[str, tuple[Layer, list[int], list[int]]], timed: Timed
 ) -> dict[str, LayerCost]:
-    """Time every layer at its grid; one session holds all layers at one place of their grids."""
+    """Time every layer at its grid; one graph holds all layers at one place of their grids."""
     times = {name: np.zeros((len(ins), len(outs))) for name, (_, ins, outs) in grids.items()}
-    places = list(itertools.product(range(GRID), range(GRID)))
-    for done, (row, column) in enumerate(places, start=1):
+    wanted = {}
+    for row, column in itertools.product(range(GRID), range(GRID)):
         # Two layers of the same geometry and widths are one measurement.
-        wanted: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+        alike: dict[tuple[Any, ...], list[str]] = defaultdict(list)
         for name, (layer, inputs, outputs) in grids.items():
             if row < len(inputs) and column < len(outputs):
-                wanted[_geometry(layer, inputs[row], outputs[column])].append(name)
-        found = _time_together(list(wanted), request, folder / f"{row}-{column}")
-        for names, microseconds in zip(wanted.values(), found, strict=True):
+                alike[_geometry(layer, inputs[row], outputs[column])].append(name)
+        if alike:
+            wanted[row, column] = alike
+    graphs = [(_graph(list(alike)), len(alike)) for alike in wanted.values()]
+    for place, found in zip(wanted, timed(graphs), strict=True):
+        for names, microseconds in zip(wanted[place].values(), found, strict=True):
             for name in names:
-                times[name][row, column] = microseconds
-        emit(Progress(done=done, total=len(places), unit="grid point"))
+                times[name][place] = microseconds
     return {
         name: LayerCost(
             inputs=tuple(inputs),
@@ -159,6 +166,19 @@ def time_layers(
     }
 
 
+def _time_here(
+    graphs: Sequence[tuple[bytes, int]], request: Request, emit: Emit
+) -> list[list[float]]:
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for done, (graph, layers) in enumerate(graphs, start=1):
+            prefix = Path(folder) / f"graph-{done}"
+            timed = kernel_microseconds(graph, layers, request.session, request.threads, prefix)
+            found.append(timed)
+            emit(Progress(done=done, total=len(graphs), unit="grid point"))
+    return found
+
+
 def _geometry(layer: Layer, inputs: int, outputs: int) -> tuple[Any, ...]:
     kind = "ConvTranspose" if layer.transposed else "Conv"
     groups = outputs if layer.depthwise else layer.groups
@@ -166,37 +186,12 @@ def _geometry(layer: Layer, inputs: int, outputs: int) -> tuple[Any, ...]:
     return (kind, layer.kernel, layer.stride, groups, layer.swept, activated, inputs, outputs)
 
 
-def _time_together(
-    geometries: Sequence[tuple[Any, ...]], request: Request, prefix: Path
-) -> list[float]:
-    """Median microseconds of each convolution with its activation, side by side in one graph."""
-    options = session_options(request.session, request.threads)
-    options.enable_profiling = True
-    options.profile_file_prefix = str(prefix)
-    session = open_session(_graph(geometries), options)
-    rng = np.random.default_rng(0)
-    feed = {
-        item.name: rng.standard_normal(item.shape, dtype=np.float32)
-        for item in session.get_inputs()
-    }
-    for _ in range(WARM_RUNS + RUNS):
-        session.run(None, feed)
-    durations: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for event in json.loads(Path(session.end_profiling()).read_text(encoding="utf-8")):
-        name = event["name"]
-        if event.get("cat") == "Node" and name.endswith("_kernel_time") and name.startswith("g"):
-            durations[name.partition(".")[0]][name].append(event["dur"])
-    return [
-        sum(float(np.median(runs[WARM_RUNS:])) for runs in durations[f"g{index}"].values())
-        for index in range(len(geometries))
-    ]
-
-
 def _graph(geometries: Sequence[tuple[Any, ...]]) -> bytes:
     """Unconnected convolutions, each followed by SiLU where its layer has it."""
     from onnx import TensorProto, helper, numpy_helper
 
-    rng = np.random.default_rng(0)
+    # What repeats is packed well on its way to a device, and takes as long as what does not.
+    pattern = np.random.default_rng(0).standard_normal(4096, dtype=np.float32) * np.float32(0.05)
     nodes, inputs, outputs, weights = [], [], [], []
     for index, geometry in enumerate(geometries):
         kind, kernel, stride, groups, swept, activated, ins, outs = geometry
@@ -206,7 +201,7 @@ def _graph(geometries: Sequence[tuple[Any, ...]]) -> bytes:
         transposed, depthwise = kind == "ConvTranspose", groups == outs and groups > 1
         per_group = ins if groups == 1 else max(1, ins // groups)
         shape = (ins, outs, *kernel) if transposed else (outs, per_group, *kernel)
-        values = rng.standard_normal(shape, dtype=np.float32) * np.float32(0.05)
+        values = np.resize(pattern, shape)
         weights.append(numpy_helper.from_array(values, weight))
         pads = [0] * 4 if transposed else [kernel[0] // 2, kernel[1] // 2] * 2
         settings = {"kernel_shape": kernel, "strides": [stride] * 2, "pads": pads, "group": groups}

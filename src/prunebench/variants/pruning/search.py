@@ -26,10 +26,14 @@ STEEPEST = 0.9  # two close points that differ by noise would otherwise point an
 
 
 class Timed(NamedTuple):
-    """A candidate's time divided by the baseline's beside it, and its median milliseconds."""
+    """A candidate's time divided by the baseline's beside it, and its median milliseconds.
+
+    ``throttled``: the CPU was, meanwhile.
+    """
 
     ratio: Interval
     latency_ms: float
+    throttled: bool = False
 
 
 class Found(NamedTuple):

@@ -14,6 +14,7 @@ from prunebench.common.variant_record import Reached
 from prunebench.config.pruning import Allocation, Importance
 from prunebench.config.sections import LatencyConfig
 from prunebench.config.targets import Goal
+from prunebench.measuring.remote.there import There
 from prunebench.steps.events import Emit, Progress, Stage
 from prunebench.variants.devices import Device, lying_on
 from prunebench.variants.retraining.step import Request as TrainRequest
@@ -42,12 +43,14 @@ class Timing(Record):
     """How a measured target is measured: with the protocol's first thread count, on ``host``.
 
     ``host`` is the digest of its fingerprint: elsewhere the same target means other widths.
+    ``there`` is where that host is, ``None``: it is this one.
     """
 
     latency: LatencyConfig
     opset: int
     passes: tuple[str, ...] = ()
     host: str
+    there: There | None = None
 
 
 class Request(Record):
@@ -260,6 +263,7 @@ def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Al
                 request.timing.latency,
                 folder,
                 _training_images(request)[:CALIBRATED] if request.goal.int8 else (),
+                request.timing.there,
             )
 
         def time(kept: Mapping[str, int]) -> Timed:
@@ -268,7 +272,7 @@ def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Al
             return stopwatch.time(candidate, say)
 
     emit(Stage(what=f"deciding how wide each layer becomes ({request.goal.label})"))
-    return allocate(
+    allocated = allocate(
         opened,
         shapes,
         request.goal,
@@ -278,6 +282,10 @@ def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Al
         time=time,
         note=say,
     )
+    if request.timing is None or request.timing.there is None:
+        return allocated
+    reached = allocated.reached.model_copy(update={"there": request.timing.there.name})
+    return allocated._replace(reached=reached)
 
 
 def _batches(request: Request, network: Network, emit: Emit) -> Batches:

@@ -1,10 +1,11 @@
-"""Time a candidate network, or its INT8 file, beside the baseline, both exported, on this host."""
+"""Time a candidate network, or its INT8 file, beside the baseline, here or on another device."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from prunebench.measuring.latency.intervals import ratio_interval
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
+from prunebench.measuring.remote.there import There, host_of
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Waiting
 from prunebench.variants.checkpoint import Network, load_checkpoint, save_checkpoint
@@ -23,6 +25,9 @@ from prunebench.variants.int8.quantizer import Quantizer
 from prunebench.variants.pruning.pruner import narrow, open_network
 from prunebench.variants.pruning.search import ROUNDS, SECONDS, Timed
 from prunebench.variants.rewriting.apply import rewrite_file
+
+if TYPE_CHECKING:
+    from prunebench.measuring.latency.raw import Sample
 
 LEVEL = 0.95
 
@@ -33,7 +38,7 @@ class Stopwatch:
     ``ignore`` names modules whose output widths stay, ``imgsz`` is (height, width) in pixels; of
     ``config`` the first thread count and the session options are used. Exported files and samples
     go to ``folder``. Where there are images in ``calibration``, candidates are INT8 files, every
-    layer on integers.
+    layer on integers. They are timed on the device ``there``, where one is given.
     """
 
     def __init__(
@@ -46,13 +51,14 @@ class Stopwatch:
         config: LatencyConfig,
         folder: Path,
         calibration: Sequence[Path] = (),
+        there: There | None = None,
     ) -> None:
         self._checkpoint, self._ignore = checkpoint, ignore
         self._imgsz, self._opset, self._passes = imgsz, opset, passes
         update = {"threads": (config.threads or (1,))[:1], "seconds": SECONDS, "paced": False}
         update |= {"rounds_min": ROUNDS, "rounds_max": ROUNDS, "soak_minutes": 0.0}
         self._config = config.model_copy(update=update)
-        self._folder, self._calibration = folder, calibration
+        self._folder, self._calibration, self._there = folder, calibration, there
         self._baseline = self._exported(load_checkpoint(checkpoint), "baseline")
         self._timed = 0
 
@@ -64,39 +70,54 @@ class Stopwatch:
         exported = self._exported(network, f"candidate-{self._timed}")
         return self._quantized(exported) if self._calibration else exported
 
-    def time(self, candidate: Path, waiting: Callable[[str], None]) -> Timed:
-        """Measure a candidate beside the baseline; holds the host's measuring lock.
+    def time(self, candidate: Path, tell: Callable[[str], None]) -> Timed:
+        """Measure a candidate beside the baseline; here that holds the host's measuring lock.
 
-        ``waiting`` receives a sentence where somebody else measures.
+        ``tell`` receives a sentence where somebody else measures, and what a device says.
 
         Raises:
-            ChildFailed: A measuring process failed.
+            StepError: A measuring process failed, or the device did.
         """
         targets = [Target(path.stem, path, sha256_of(path)) for path in (self._baseline, candidate)]
-        folder = self._folder / f"{candidate.stem}-latency"
+        shared = {"realtime_fps": 1.0, "imgsz": self._imgsz, "nc": 1, "seed": self._timed}
+        samples, throttled = self._samples(targets, shared, tell)
+        medians = round_medians(samples, "model")
+        [threads] = self._config.threads or (1,)
+        base, other = (medians[target.name, threads] for target in targets)
+        return Timed(
+            ratio=ratio_interval(other, base, LEVEL),
+            latency_ms=float(np.median([other[r] for r in other.keys() & base.keys()])),
+            throttled=throttled,
+        )
+
+    def _samples(
+        self, targets: Sequence[Target], shared: dict[str, Any], tell: Callable[[str], None]
+    ) -> tuple[list[Sample], bool]:
+        """Samples of both files, and whether the CPU was throttled meanwhile."""
+        if self._there is not None:
+            from prunebench.measuring.remote.asking import device_at
+
+            settings = self._config.model_dump(mode="json")
+            with device_at(self._there, settings, tell) as device:
+                return device.rounds(targets, shared), device.throttled
+        folder = self._folder / f"{targets[-1].name}-latency"
         result = measure(
             targets,
             (),
             self._config,
-            realtime_fps=1.0,
-            imgsz=self._imgsz,
-            nc=1,
-            seed=self._timed,
+            **shared,
             folder=folder,
             who="the search for a pruning target",
-            on_event=lambda event: waiting(event.what) if isinstance(event, Waiting) else None,
+            on_event=lambda event: tell(event.what) if isinstance(event, Waiting) else None,
         )
-        medians = round_medians(read_samples(folder / result.samples.path), "model")
-        base, other = (medians[target.name, result.threads[0]] for target in targets)
-        return Timed(
-            ratio=ratio_interval(other, base, LEVEL),
-            latency_ms=float(np.median([other[r] for r in other.keys() & base.keys()])),
-        )
+        throttled = any(noise.kind == "throttled" for noise in result.noise)
+        return read_samples(folder / result.samples.path), throttled
 
     def _quantized(self, exported: Path) -> Path:
         session, work = SessionSettings.of(self._config), exported.with_suffix("")
         work.mkdir()
-        activations: Activations = "s8" if "asimd" in cpu_flags() else "u8"
+        flags = host_of(self._there).flags if self._there else cpu_flags()
+        activations: Activations = "s8" if "asimd" in flags else "u8"
         quantizer = Quantizer(exported, self._imgsz, activations, session, work)
         quantizer.calibrate(self._calibration, lambda event: None)
         return quantizer.write(exported.stem)

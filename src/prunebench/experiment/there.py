@@ -1,0 +1,34 @@
+"""The device that pruning is for, looked at before anything is made for it."""
+
+from __future__ import annotations
+
+from prunebench.config.loading import Config
+from prunebench.measuring.host.fingerprint import cpu_flags
+from prunebench.measuring.remote.asking import device_at
+from prunebench.measuring.remote.there import There, host_of
+from prunebench.measuring.remote.transport import check_ssh
+from prunebench.steps.events import stage
+
+
+def look_there(config: Config) -> There | None:
+    """What ``prune.measure_on`` names, ``None`` where this host counts.
+
+    Raises:
+        ConfigError: This host has no ssh.
+        EnvironmentMismatch: An emulator runs there.
+        StepError: It cannot be reached, or cannot measure.
+    """
+    name = config.prune.measure_on
+    if name is None:
+        return None
+    check_ssh("prune.measure_on")
+    device = config.over_ssh[name]
+    there = There(name=name, address=device.address, python=device.python)
+    stage(f"{name}: looking at what it is")
+    with device_at(there, config.latency.model_dump(mode="json"), stage) as asked:
+        return there.model_copy(update={"host": asked.look().fields()})
+
+
+def flags_that_count(there: There | None) -> frozenset[str]:
+    """Feature flags of the CPU that files are made for, as far as its fingerprint names them."""
+    return cpu_flags() if there is None else host_of(there).flags
