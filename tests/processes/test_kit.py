@@ -25,6 +25,7 @@ from prunebench.results.devices import read_devices
 from prunebench.results.history.lookup import default_url
 from prunebench.results.history.reading import history
 from prunebench.results.history.store import Store
+from prunebench.results.outcome import read_outcome
 
 LEAST = 10**6
 """Bytes of a kit that are neither models nor frames, at most."""
@@ -102,6 +103,16 @@ def test_the_gate_judges_by_what_the_device_measured(home: Path, folder: Path) -
     assert "It is measured once." in decision_sentence(slower.result)
     same = gate_on_device(f"{folder}:baseline", f"{folder}:preserving-1", "pi5", limits)
     assert same.result.passed
+    # Of a run alone it is the device's best that is meant, whatever is best here.
+    column = read_devices(folder)[0]
+    assert column.ranking is not None
+    best = column.ranking.rankings[0].rows[0].name
+    other = next(row.name for row in read_outcome(folder).rankings[0].rows if row.name != best)
+    here = json.loads((folder / "ranking.json").read_text())
+    here["rankings"][0]["rows"].sort(key=lambda row: row["name"] != other)
+    (folder / "ranking.json").write_text(json.dumps(here))
+    chosen = gate_on_device(str(folder), f"{folder}:{best}", "pi5", limits)
+    assert chosen.candidate.startswith(f"{best}, the best-ranked variant")
     with pytest.raises(InputError, match="the run has no figures of laptop"):
         gate_on_device(f"{folder}:pruned", f"{folder}:baseline", "laptop", limits)
 
@@ -249,4 +260,7 @@ def test_a_kit_of_a_changed_run_or_a_damaged_kit_is_refused(home: Path, folder: 
     assert "the kit is damaged; copy it here again" in ended.stderr
     (folder / "variants" / "pruned" / "model.onnx").write_bytes(b"another")
     with pytest.raises(InputError, match="the ONNX file is gone, or not the run's"):
+        write_kit(folder, kit)
+    (folder / "ranking.json").unlink()
+    with pytest.raises(InputError, match="not finished"):
         write_kit(folder, kit)

@@ -14,18 +14,17 @@ PERIOD_US = 5000
 
 
 @contextlib.contextmanager
-def cpu_quota_group(root: Path = Path("/sys/fs/cgroup")) -> Iterator[Callable[[float], None]]:
-    """Be in a group of its own; gives what sets its quota, in cores."""
+def quota_group(
+    root: Path = Path("/sys/fs/cgroup"),
+) -> Iterator[tuple[Path, Callable[[float], None]]]:
+    """A group to be in: the file that takes the number of a process, and what sets its quota.
+
+    OSError where this host lets none be made.
+    """
     first = (root / "cpu").is_dir()  # The first version has a tree per controller.
     home = root / "cpu" if first else root
     group = home / f"prunebench-test-{os.getpid()}"
-    try:
-        group.mkdir()
-        (group / "cgroup.procs").write_text(str(os.getpid()))
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            group.rmdir()
-        pytest.skip(f"this host lets no control group be made: {error}")
+    group.mkdir()
 
     def set_quota(cores: float) -> None:
         quota = int(cores * PERIOD_US)
@@ -36,7 +35,21 @@ def cpu_quota_group(root: Path = Path("/sys/fs/cgroup")) -> Iterator[Callable[[f
             (group / "cpu.max").write_text(f"{quota} {PERIOD_US}")
 
     try:
-        yield set_quota
+        yield group / "cgroup.procs", set_quota
     finally:
-        (home / "cgroup.procs").write_text(str(os.getpid()))
+        for process in (group / "cgroup.procs").read_text().split():
+            with contextlib.suppress(OSError):  # It has ended meanwhile.
+                (home / "cgroup.procs").write_text(process)
         group.rmdir()
+
+
+@contextlib.contextmanager
+def cpu_quota_group() -> Iterator[Callable[[float], None]]:
+    """Be in a group of its own; gives what sets its quota, in cores."""
+    with contextlib.ExitStack() as stack:
+        try:
+            processes, set_quota = stack.enter_context(quota_group())
+            processes.write_text(str(os.getpid()))
+        except OSError as error:
+            pytest.skip(f"this host lets no control group be made: {error}")
+        yield set_quota

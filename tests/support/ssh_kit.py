@@ -28,16 +28,17 @@ PidFile none
 StrictModes no
 UsePAM no
 Subsystem sftp /usr/lib/openssh/sftp-server
-ForceCommand export HOME={home} PATH={tools}:$PATH PIP_NO_INDEX=1 PIP_FIND_LINKS=; cd {home}; \
+ForceCommand export HOME={home} PATH={tools}:$PATH TMPDIR={home}; {first}; cd {home}; \
 eval "$SSH_ORIGINAL_COMMAND"
 """
+NO_INDEX = "export PIP_NO_INDEX=1 PIP_FIND_LINKS="
 KNOWN = "IdentityFile {keys}/user\nIdentitiesOnly yes\nUserKnownHostsFile {keys}/known\n"
 
 
 class Board:
-    """The device: where it is reached, its home, and its sshd."""
+    """The device: where it is reached, its home, and its sshd; ``first`` is run in each session."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, first: str) -> None:
         self.home, self._tools, self._keys = (folder / n for n in ("home", "tools", "keys"))
         for path in (self.home, self._tools, self._keys):
             path.mkdir()
@@ -51,7 +52,13 @@ class Board:
         self.known = self._keys / "known"
         self.known.write_text(f"[127.0.0.1]:{self.port} {host_key}")
         (self._keys / "ssh_config").write_text(KNOWN.format(keys=self._keys))
-        names = {"port": self.port, "keys": self._keys, "home": self.home, "tools": self._tools}
+        names = {
+            "port": self.port,
+            "keys": self._keys,
+            "home": self.home,
+            "tools": self._tools,
+            "first": first,
+        }
         (self._keys / "sshd_config").write_text(SERVED.format(**names))
         self._server: subprocess.Popen[bytes] | None = None
 
@@ -94,13 +101,15 @@ class Board:
             path.unlink()
 
 
-def served_board(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
+def served_board(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, first: str = NO_INDEX
+) -> Iterator[Board]:
     """A board that answers, with this host's ``ssh`` and ``sftp`` told of its keys."""
     if not Path(SSHD).exists() or not Path("/usr/lib/openssh/sftp-server").exists():
         missing_system_package("needs sshd (Debian: openssh-server)")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # Where it drops its privileges.
-    board = Board(folder)
+    board = Board(folder, first)
     clients = folder / "clients"
     clients.mkdir()
     for tool in ("ssh", "sftp"):

@@ -76,6 +76,11 @@ class Kit:
         protocol: dict[str, Any] = self.manifest["protocol"]
         return protocol
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nobody reads how far it is, who runs it knows what for."""
+        return "job" in self.manifest or "quiet" in self.manifest
+
     def path(self, sha256: str) -> Path:
         """Where a file of this content lies."""
         return self.folder / FILES / sha256
@@ -131,7 +136,7 @@ def measure(kit: Kit) -> Path:
             log=SampleLog(kit.folder, {**protocol, "host": host.digest(), "frames": len(frames)}),
             told=lambda samples, runs: progress.told(samples),
         )
-        progress = Progress(rounds, quiet=kit.manifest.get("quiet", False))
+        progress = Progress(rounds, quiet=kit.quiet)
         progress.begin()
         load_average = os.getloadavg()
         before = [] if rounds.log.samples else load_before_start()
@@ -159,7 +164,7 @@ def measure(kit: Kit) -> Path:
     }
     for name, reason in rounds.failures.items():
         tell(f"{name} could not be measured: {reason}")
-    if noise and not kit.manifest.get("quiet"):
+    if noise and not kit.quiet:
         kinds = ", ".join(sorted({one.kind.replace("_", " ") for one in noise}))
         tell(f"The device was disturbed meanwhile ({kinds}); the results say how.")
     return _packed(kit, found, samples)
@@ -210,6 +215,10 @@ class Progress:
         what = f"{len(rounds.variants)} variants, threads {', '.join(map(str, rounds.threads))}"
         least, most = rounds.settings["rounds_min"], rounds.settings["rounds_max"]
         tell(f"Measuring {what}: {_span(str(least), str(most))} rounds.")
+        if len(cores := rounds.settings["cores"]) > 1:
+            tell(f"On {cores[0]} cores alone: a kit measures the first of latency.cores.")
+        if (together := rounds.at_once()) < len(rounds.variants) * len(rounds.threads) + 1:
+            tell(f"There is memory for {together} processes at once: a round has several parts.")
         if self._emulator:
             tell(f"{IN_WORDS.format(self._emulator)}, and is not shown.")
         if done := len({sample.round for sample in rounds.log.samples}):
@@ -306,10 +315,9 @@ def main() -> int:
             kit = Kit(file)
             known = os.environ.get("PYTHONPATH", "")
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(kit.folder), known]))
-            if "job" in kit.manifest:
-                answer(kit)
-            else:
-                tell(f"Done. Results: {measure(kit)}")
+            results = answer(kit) if "job" in kit.manifest else measure(kit)
+            if not kit.quiet:
+                tell(f"Done. Results: {results}")
     except KeyboardInterrupt:
         print("Interrupted; the same command goes on where it stopped.", file=sys.stderr)
         return INTERRUPTED

@@ -18,6 +18,32 @@ from prunebench.measuring.latency.measure import measure
 X86_64, AARCH64, I386 = 62, 183, 3
 
 
+# What QEMU's machines show of a CPU of their own, of one they pass for, and what a board shows.
+TCG_X86 = "vendor_id\t: AuthenticAMD\nmodel name\t: QEMU TCG CPU version 2.5+\nstepping\t: 3\n"
+KVM_X86 = "vendor_id\t: AuthenticAMD\nmodel name\t: QEMU Virtual CPU version 2.5+\nstepping\t: 3\n"
+ARM = "BogoMIPS\t: 125.00\nCPU implementer\t: {}\nCPU architecture: 8\nCPU variant\t: 0x0\n\
+CPU part\t: {}\nCPU revision\t: 0\n"
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "found"),
+    [
+        (TCG_X86, "qemu-system"),
+        (KVM_X86, None),
+        (ARM.format("0x00", "0x051"), "qemu-system"),
+        (ARM.format("0x41", "0xd0b"), None),
+        (ARM.format("0x41", "0x051"), None),
+        (ARM.format("0x41", "0xd0b") + "\n" + ARM.format("0x00", "0x051"), "qemu-system"),
+    ],
+)
+def test_a_machine_with_qemus_own_cpu_is_emulated(
+    tmp_path: Path, cpuinfo: str, found: str | None
+) -> None:
+    root = proc(tmp_path, "python3", "python3", X86_64)
+    (root / "cpuinfo").write_text(cpuinfo)
+    assert emulator(root, "x86_64") == found
+
+
 def proc(folder: Path, shown: str, runs: str, built_for: int) -> Path:
     """A ``/proc`` that shows a process one program while the kernel runs another."""
     thread = folder / "proc" / "self" / "task" / str(os.getpid())

@@ -23,6 +23,7 @@ from prunebench.common.cores import default_threads
 from prunebench.common.files import sha256_of
 from prunebench.measuring.latency.log import SampleLog
 from prunebench.measuring.latency.raw import SENTINEL, Kind, Pair, Sample, StopReason
+from prunebench.measuring.latency.room import ROOMY_MB, available_mb, fitting
 from prunebench.measuring.latency.stopping import (
     Contested,
     is_interim_look,
@@ -108,6 +109,7 @@ class Rounds:
     told: Callable[[Sequence[Sample], int], None]
     failures: dict[str, str] = field(default_factory=dict)
     _ended: float = field(default_factory=time.perf_counter)
+    _at_once: int | None = None
 
     def __post_init__(self) -> None:
         self._paced_seconds = self.settings["paced_seconds"] if self.settings["paced"] else 0.0
@@ -154,6 +156,22 @@ class Rounds:
             contested,
         )
 
+    def at_once(self) -> int:
+        """Processes that are alive together: on a small board fewer than ``MOST_AT_ONCE``.
+
+        The largest file is loaded once to see what it takes, where that may matter.
+        """
+        if self._at_once is None:
+            available, self._at_once = available_mb(), MOST_AT_ONCE
+            lanes = 1 + len(self.variants) * len(self.threads)
+            if available < ROOMY_MB * min(MOST_AT_ONCE, lanes):
+                largest = max(self.variants.values(), key=lambda one: one.onnx.stat().st_size)
+                lane = Lane(largest.name, self._request(largest, self.threads[0]), largest.packages)
+                [raw] = measure_together([lane], SLICE_S, self.work, random.Random(0))
+                if isinstance(raw, Raw):
+                    self._at_once = fitting(available, raw.figures["rss_peak_mb"])
+        return self._at_once
+
     def asked_s(self) -> float:
         """Seconds of timed inference the child runs so far were asked for."""
         each: float = self.settings["seconds"]
@@ -171,8 +189,9 @@ class Rounds:
             for position, (name, threads) in enumerate(order)
             if name not in self.failures and not self.log.has(index, name, threads)
         ]
-        for begin in range(0, len(due), MOST_AT_ONCE):
-            self._measure_together(index, due[begin : begin + MOST_AT_ONCE], rng)
+        most = self.at_once()
+        for begin in range(0, len(due), most):
+            self._measure_together(index, due[begin : begin + most], rng)
 
     def _measure_together(
         self, index: int, due: Sequence[tuple[int, str, int]], rng: random.Random

@@ -21,7 +21,7 @@ from prunebench.operating.gate.run import GateReport, accuracy_checks, check_ali
 from prunebench.operating.gate.subjects import Subject, find_subject
 from prunebench.results.devices import read_devices
 from prunebench.results.history.reading import to_sentinel
-from prunebench.results.outcome import read_latency, read_run_samples
+from prunebench.results.outcome import RunRanking, read_latency, read_run_samples
 from prunebench.results.run_folder import DEVICES_FOLDER
 
 Medians = Mapping[tuple[str, int], Rounds]
@@ -33,7 +33,7 @@ def gate_on_device(candidate: str, baseline: str, device: str, limits: GateLimit
     Of one run they were measured in turns, of two runs both beside the reference model. InputError
     where the device has not measured both, or is another host by now.
     """
-    first, second = _subject(candidate), _subject(baseline)
+    first, second = _subject(candidate, device), _subject(baseline, device)
     check_alike(first, second)
     (home, latency), (other, earlier) = _measured(first, device), _measured(second, device)
     if differences := earlier.fingerprint.differences(latency.fingerprint):
@@ -66,8 +66,8 @@ def gate_on_device(candidate: str, baseline: str, device: str, limits: GateLimit
     )
 
 
-def _subject(given: str) -> Subject:
-    found = find_subject(given)
+def _subject(given: str, device: str) -> Subject:
+    found = find_subject(given, lambda folder: _column(folder, device)[1])
     if found is None:
         what = "it is not a variant in a run folder"
         raise InputError(what, where=given, fix="give RUNFOLDER:VARIANT or RUNFOLDER")
@@ -76,12 +76,17 @@ def _subject(given: str) -> Subject:
 
 def _measured(subject: Subject, device: str) -> tuple[Path, LatencyResult]:
     """Folder of what the device measured of a run, and its latency."""
-    for column in read_devices(subject.folder):
+    folder, _ = _column(subject.folder, device)
+    return folder, read_latency(folder)
+
+
+def _column(run: Path, device: str) -> tuple[Path, RunRanking]:
+    """Folder of what the device measured of a run, and how it ranks the variants."""
+    for column in read_devices(run):
         if column.name == device and column.run is not None and column.ranking is not None:
-            folder = subject.folder / DEVICES_FOLDER / device / column.run
-            return folder, read_latency(folder)
+            return run / DEVICES_FOLDER / device / column.run, column.ranking
     fix = "add its results with `prunebench devices RUN --add`"
-    raise InputError(f"the run has no figures of {device}", where=subject.folder, fix=fix)
+    raise InputError(f"the run has no figures of {device}", where=run, fix=fix)
 
 
 def _medians(folder: Path, latency: LatencyResult) -> Medians:

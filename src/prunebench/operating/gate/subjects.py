@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from prunebench.results.history.lookup import history_url, is_run_folder, record
 from prunebench.results.history.reading import find_run, fingerprint_of, stored_to_sentinel
 from prunebench.results.history.store import Store
 from prunebench.results.history.tables import ResultRow
-from prunebench.results.outcome import read_outcome
+from prunebench.results.outcome import RunRanking, read_outcome
 from prunebench.results.run_folder import read_variant
 
 
@@ -60,8 +60,10 @@ class StoredBaseline(NamedTuple):
     ratios: dict[int, Location]
 
 
-def find_subject(given: str) -> Subject | None:
-    """The variant ``RUNFOLDER:VARIANT``, or the best-ranked one of ``RUNFOLDER``.
+def find_subject(
+    given: str, outcome: Callable[[Path], RunRanking] = read_outcome
+) -> Subject | None:
+    """The variant ``RUNFOLDER:VARIANT``, or the best-ranked one of ``RUNFOLDER`` by ``outcome``.
 
     ``None`` where there is no such run folder; ``InputError`` where it has no such variant.
     """
@@ -70,7 +72,7 @@ def find_subject(given: str) -> Subject | None:
         return None
     folder = path.resolve()
     experiment = read_experiment(folder)
-    ranked = [] if name else [row.name for row in read_outcome(folder).rankings[0].rows]
+    ranked = [] if name else [row.name for row in outcome(folder).rankings[0].rows]
     chosen, title = _choose(name, ranked, folder.name)
     return Subject(folder, experiment, read_variant(folder, chosen), title)
 

@@ -16,10 +16,12 @@ from prunebench.experiment.inputs import Experiment
 from prunebench.measuring.latency.rounds import Target, protocol_of
 from prunebench.measuring.remote.pack import FORMAT, Content, keep, keep_sentinel, pack
 from prunebench.operating.rebenchmark import read_source
+from prunebench.results.outcome import read_outcome
 
 
 def write_kit(folder: Path, out: Path) -> Path:
-    """Write the kit of a finished run; InputError where a file of the run is gone or changed."""
+    """Write the kit of a finished run; InputError where it is not, or a file is gone or changed."""
+    read_outcome(folder)
     content = content_of(*read_source(folder))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
