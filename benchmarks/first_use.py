@@ -55,9 +55,9 @@ def main(work: Path, console: Console) -> int:
         settings = LatencyConfig().model_dump(mode="json")
         there = There(name="board", address=board.device().address)
         with device_at(there, settings, print) as device:
-            host = device.look()
+            host = device.look().host
         bare = not list(environment.glob("lib/python*/site-packages/cv2"))
-        claim("numpy and onnxruntime: looked at, no OpenCV", began, bare and bool(host.onnxruntime))
+        claim("numpy and onnxruntime: looked at, no OpenCV", began, bare and host is not None)
         began = time.monotonic()
         with device_at(there, settings, print) as device:
             device.look()

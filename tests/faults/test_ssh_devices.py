@@ -171,7 +171,11 @@ def test_pruning_measures_on_a_device_what_it_measures_here(
     board: Board, python: str, tmp_path: Path
 ) -> None:
     with asking(board, python) as device:
-        host = device.look().fields()
+        there = device.look()
+    host = there.host
+    assert host is not None
+    assert there.sentinel_ms is not None
+    assert there.sentinel_ms > 0
     assert host["cpu"] == cpu_model()
     assert host["opencv"] == "unused"
     layer = ("Conv", (3, 3), 1, 1, (8, 8), True, 8, 8)
@@ -198,7 +202,8 @@ def test_a_device_that_changed_or_vanishes_while_pruning_measures_is_told(
     board: Board, python: str, run: Path
 ) -> None:
     with asking(board, python) as device:
-        host = device.look().fields()
+        host = device.look().host
+    assert host is not None
     older = {**host, "onnxruntime": "1.23.0"}
     with (
         pytest.raises(

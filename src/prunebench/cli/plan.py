@@ -44,7 +44,7 @@ def plan(
     given = open_given(given_request(resolved, block))
     info = given.info
     variants = plan_variants(resolved, info.imgsz, info.stride)
-    notes = plan_notes(resolved, variants, given, block, passes)
+    notes = plan_notes(resolved, variants, given, block, passes, there)
     found = {"recipe": given.recipe, "device": given.device, "batch": given.batch}
     found |= {"block": block, "passes": passes}
     view = plan_view(resolved, variants, notes)

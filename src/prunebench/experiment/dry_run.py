@@ -10,6 +10,7 @@ from prunebench.data.dataset import images_of
 from prunebench.experiment.duration import Estimate, estimate
 from prunebench.experiment.inputs import Checked
 from prunebench.experiment.speed_trial import Pace, Request
+from prunebench.experiment.there import times_as_slow
 from prunebench.steps.child import run_child
 from prunebench.steps.events import announce
 
@@ -34,9 +35,11 @@ def dry_run(inputs: Checked) -> Estimate:
     threads = config.retrain.threads or usable_cores()
     with tempfile.TemporaryDirectory(prefix="prunebench-pace-") as folder:
         tried = run_child("pace", request, Path(folder), threads=threads, on_event=announce)
+    there = inputs.there
     return estimate(
         config,
         inputs.variants,
         Pace.model_validate(tried),
         images=(len(train), len(validation), len(inputs.images)),
+        slower=1.0 if there is None else times_as_slow(there, config.latency),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from prunebench.common.cores import default_threads
 from prunebench.common.records import Record
-from prunebench.common.text import counted
+from prunebench.common.text import counted, listed
 from prunebench.config.loading import Config
 from prunebench.experiment.plan import NETWORK_SUFFIXES, PlannedVariant
 from prunebench.experiment.speed_trial import Pace
@@ -21,8 +21,7 @@ START_S = 5.0  # A child process that imports torch, loads a checkpoint and ends
 EXPORT_S = 4.0
 PRUNE_S = 6.0
 ROUND_OVERHEAD_S = 0.3  # What a fresh process takes beside the timed seconds asked for.
-TRY_S = EXPORT_S + ROUNDS * 2 * (SECONDS + ROUND_OVERHEAD_S)
-"""Exporting a candidate of a measured target and measuring it beside the baseline."""
+JOURNEY_S = 5.0  # Files to a device over ssh, and an answer back.
 
 AROUND_S = 30.0  # Checking the inputs, starting Prefect, ranking and the report.
 QUICKER, SLOWER = 0.7, 1.4  # A try may be off: pruned networks train faster, a busy host slower.
@@ -40,7 +39,7 @@ class Estimate(Record):
     """How long a run takes if no finished step can be taken over.
 
     Time that is not in it: ``quantizes``, leaving layers of an INT8 file in float; ``cluster``,
-    training at that address; ``devices``, measuring on these hosts too.
+    training at that address; ``devices``, measuring on hosts that take it from a queue.
     """
 
     parts: tuple[Part, ...]
@@ -132,9 +131,17 @@ def parents_of(plan: Sequence[PlannedVariant]) -> dict[str, str | None]:
 
 
 def estimate(
-    config: Config, plan: Sequence[PlannedVariant], pace: Pace, *, images: tuple[int, int, int]
+    config: Config,
+    plan: Sequence[PlannedVariant],
+    pace: Pace,
+    *,
+    images: tuple[int, int, int],
+    slower: float = 1.0,
 ) -> Estimate:
-    """How long a run takes, with ``images`` for training, for validation and for evaluation."""
+    """How long a run takes, with ``images`` for training, for validation and for evaluation.
+
+    ``slower``: how many times as long the device that pruning is for takes.
+    """
     work = workload(config, plan)
     train, validate, evaluate = images
     epoch_s = training = 0.0
@@ -147,8 +154,12 @@ def estimate(
     pixels = ((v.imgsz or deployed, len(v.trainings)) for v in plan)
     letterboxes = sum(math.prod(hw) / math.prod(deployed) * files for hw, files in pixels)
     files = len(work.variants) * (EXPORT_S + START_S) + letterboxes * evaluate * pace.infer_s
-    layers = 2 * START_S + pace.layers_s if pace.layers_s else 0.0
-    search = work.searches * TRY_S
+    there = config.prune.measure_on
+    where, journey_s = (f", on {there}", JOURNEY_S) if there else ("", 0.0)
+    layers = START_S + pace.layers_s if pace.layers_s else 0.0
+    costs = START_S + journey_s + slower * pace.costs_s if pace.costs_s else 0.0
+    one = EXPORT_S + journey_s + ROUNDS * 2 * (SECONDS + slower * ROUND_OVERHEAD_S)
+    search = work.searches * one
     pruning = work.pruned * PRUNE_S
     tried = [
         (
@@ -156,8 +167,9 @@ def estimate(
             one_by_one,
             training,
         ),
-        ("measuring what each layer costs and matters", layers, layers),
-        (f"searching for the target, {TRIES} tries at most", search, TRIES * search),
+        ("measuring what each layer matters", layers, layers),
+        (f"measuring what each layer costs{where}", costs, costs),
+        (f"searching for the target, {TRIES} tries at most{where}", search, TRIES * search),
         ("pruning", pruning, pruning),
         ("exporting and evaluating", files, files),
     ]
@@ -167,12 +179,16 @@ def estimate(
         *((title, QUICKER * low, SLOWER * high) for title, low, high in tried if high),
         ("measuring latency", classes * work.rounds[0] * work.round_s, classes * most_s),
     ]
+    if config.over_ssh:
+        title = f"measuring latency on {listed([*config.over_ssh])}, at once"
+        least_s = JOURNEY_S + work.rounds[0] * work.round_s
+        parts.append((title, least_s, JOURNEY_S + SLOWER * max(least_s, most_s)))
     quantizes = config.quantize is not None or "int8" in config.controls
     return Estimate(
         parts=tuple(Part(title=title, low_s=low, high_s=high) for title, low, high in parts),
         quantizes=quantizes,
         cluster=config.address,
-        devices=config.devices,
+        devices=config.queues,
     )
 
 

@@ -19,6 +19,7 @@ from prunebench.experiment.plan import (
     size_notes,
 )
 from prunebench.measuring.host.block import Block
+from prunebench.measuring.remote.there import There, host_of
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_block, tell_model, tell_passes
 from prunebench.steps.child import run_child
@@ -85,6 +86,7 @@ def plan_notes(
     given: Given,
     block: Block | None,
     passes: Passes | None,
+    there: There | None = None,
 ) -> tuple[str, ...]:
     """A sentence each on what a reader of the plan has to know."""
     m = Messages()
@@ -113,6 +115,10 @@ def plan_notes(
     over_ssh = {name: f" ({device.address})" for name, device in config.over_ssh.items()}
     told = [f"{name}{over_ssh.get(name, m('devices.queue'))}" for name in config.devices]
     others = [m("devices.plan", devices=", ".join(told))] if told else []
+    if there is not None:
+        known = host_of(there)
+        cpu = {"cpu": known.cpu, "cores": known.logical_cores, "version": known.onnxruntime}
+        others.insert(0, m("measure_on.plan", there=there.name, address=there.address, **cpu))
     sizes = size_notes(config, variants)
     notes = (*given.recipe.notes, *classes, *sizes, trained, *host, *several, *others)
     if checkpoint_named(config.model, "model") is None:

@@ -75,7 +75,7 @@ def check(config: Config) -> Checked:
     sha256 = None if checkpoint is None else sha256_of(checkpoint)
     structure = None if checkpoint is None else given.audit.structure
     variants = plan_variants(config, given.info.imgsz, given.info.stride)
-    for note in plan_notes(config, variants, given, block, passes):
+    for note in plan_notes(config, variants, given, block, passes, there):
         stage(note)
     if "smaller" in config.controls:
         smaller_network(config.model, structure)

@@ -37,14 +37,15 @@ class Request(Record):
 class Pace(Record):
     """Seconds per image, read and used: in a training step, validating it, in the letterbox.
 
-    ``layers_s`` is measuring what every layer costs and matters, once; 0 where nobody asks. What
-    another host does is not tried here: ``train_s`` is ``None``, and ``layers_s`` the costs alone.
+    ``layers_s`` is measuring what every layer matters, once, ``costs_s`` what each costs; 0 where
+    nobody asks. What another host trains is not tried here: ``train_s`` is ``None``, the first 0.
     """
 
     train_s: float | None
     validate_s: float
     infer_s: float
     layers_s: float = 0.0
+    costs_s: float = 0.0
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Pace:
@@ -72,11 +73,21 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pace:
         return (time.perf_counter() - started) / LOOKED_AT
 
     seconds(square)
-    validate_s, infer_s, layers_s = seconds(square), seconds(request.hw), 0.0
+    validate_s, infer_s, layers_s, costs_s = seconds(square), seconds(request.hw), 0.0, 0.0
     if request.layers:
+        from prunebench.measuring.jobs import RUNS, WARM_RUNS
+        from prunebench.variants.pruning.costs import GRID
+
         emit(Stage(what="trying how fast the layers are measured"))
-        layers_s = _layers_s(network, enough, request, infer_s)
-    return Pace(train_s=train_s, validate_s=validate_s, infer_s=infer_s, layers_s=layers_s)
+        costs_s = GRID**2 * (RUNS + WARM_RUNS) * NARROWED * infer_s
+        layers_s = 0.0 if request.device is None else _layers_s(network, enough, request)
+    return Pace(
+        train_s=train_s,
+        validate_s=validate_s,
+        infer_s=infer_s,
+        layers_s=layers_s,
+        costs_s=costs_s,
+    )
 
 
 def _train_s(network: Any, on: Device, images: list[Path], square: tuple[int, int]) -> float:
@@ -104,26 +115,20 @@ def _train_s(network: Any, on: Device, images: list[Path], square: tuple[int, in
     return (time.perf_counter() - started) / trained
 
 
-def _layers_s(network: Any, images: list[Path], request: Request, infer_s: float) -> float:
-    """Seconds of the steps ``sensitivity`` and ``costs``, from one batch and one inference."""
-    from prunebench.measuring.jobs import RUNS, WARM_RUNS
+def _layers_s(network: Any, images: list[Path], request: Request) -> float:
+    """Seconds of the step ``sensitivity``, from one batch."""
     from prunebench.variants.pruning.batches import batches_for
-    from prunebench.variants.pruning.costs import GRID
     from prunebench.variants.pruning.paths import bundles_of
     from prunebench.variants.pruning.pruner import open_network
     from prunebench.variants.pruning.sensitivity import BATCHES, SHARES, loss_of
 
-    costs = GRID**2 * (RUNS + WARM_RUNS) * NARROWED * infer_s
-    if request.device is None:
-        return costs
     [batch] = batches_for(network, images, 1, imgsz=request.hw, seed=0)
     groups = bundles_of(open_network(network, ignore=request.ignore).graph.groups, None)
     loss_of(network, [batch])
     started = time.perf_counter()
     loss_of(network, [batch])
     loss_s = time.perf_counter() - started
-    curves = len(groups) * len(SHARES) * BATCHES * loss_s
-    return curves + costs
+    return len(groups) * len(SHARES) * BATCHES * loss_s
 
 
 def _network(model: str, classes: int) -> Any:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 from prunebench.config.loading import Config
+from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host.fingerprint import cpu_flags
+from prunebench.measuring.jobs import median_ms
+from prunebench.measuring.latency.sentinel import write_sentinel
 from prunebench.measuring.remote.asking import device_at
 from prunebench.measuring.remote.there import There, host_of
 from prunebench.measuring.remote.transport import check_ssh
+from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import stage
 
 
@@ -26,7 +33,15 @@ def look_there(config: Config) -> There | None:
     there = There(name=name, address=device.address, python=device.python)
     stage(f"{name}: looking at what it is")
     with device_at(there, config.latency.model_dump(mode="json"), stage) as asked:
-        return there.model_copy(update={"host": asked.look().fields()})
+        return asked.look()
+
+
+def times_as_slow(there: There, latency: LatencyConfig) -> float:
+    """Its time of the reference model, by this host's."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_sentinel(sentinel := Path(folder) / "sentinel.onnx")
+        here = median_ms(sentinel.read_bytes(), SessionSettings.of(latency))
+    return (there.sentinel_ms or here) / here
 
 
 def flags_that_count(there: There | None) -> frozenset[str]:

@@ -7,6 +7,7 @@ alone.
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -52,10 +53,23 @@ def kernel_microseconds(
     ]
 
 
+def median_ms(graph: bytes, session: SessionSettings) -> float:
+    """Median milliseconds of a network on one thread, roughly: what a host is about as fast as."""
+    opened = open_session(graph, session_options(session, 1))
+    feed = {item.name: np.zeros(item.shape, np.float32) for item in opened.get_inputs()}
+    took = []
+    for _ in range(WARM_RUNS + RUNS):
+        began = time.perf_counter_ns()
+        opened.run(None, feed)
+        took.append((time.perf_counter_ns() - began) / 1e6)
+    return float(np.median(took[WARM_RUNS:]))
+
+
 def look(
     job: Mapping[str, Any], path: PathOf, session: SessionSettings, work: Path, tell: Tell
-) -> None:
-    """Nothing: what the host is goes with every answer."""
+) -> float:
+    """Milliseconds of the reference model; what the host is goes with every answer."""
+    return median_ms(path(job["sentinel"]).read_bytes(), session)
 
 
 def rows(

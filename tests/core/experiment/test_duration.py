@@ -12,6 +12,7 @@ from prunebench.config.loading import Config
 from prunebench.experiment.duration import (
     AROUND_S,
     EXPORT_S,
+    JOURNEY_S,
     QUICKER,
     ROUND_OVERHEAD_S,
     SLOWER,
@@ -146,15 +147,38 @@ def test_what_other_hosts_do_is_named_and_not_in_the_sum() -> None:
 
 def test_an_estimate_counts_the_search_for_measured_targets() -> None:
     settings = config(prune={"target": ["8 ms", "2x", "1.7M parameters"]}, quantize="int8")
-    pace = Pace(train_s=0.1, validate_s=0.05, infer_s=0.01, layers_s=20.0)
+    pace = Pace(train_s=0.1, validate_s=0.05, infer_s=0.01, layers_s=20.0, costs_s=3.0)
     parts = estimate(settings, plan_variants(settings), pace, images=(1, 1, 1)).parts
-    layers, search = parts[2:4]
-    assert layers.title.startswith("measuring what each layer")
-    assert layers.low_s == pytest.approx(QUICKER * (2 * START_S + 20))
-    assert layers.high_s == pytest.approx(SLOWER * (2 * START_S + 20))
+    layers, costs, search = parts[2:5]
+    assert layers.title.startswith("measuring what each layer matters")
+    assert layers.low_s == pytest.approx(QUICKER * (START_S + 20))
+    assert layers.high_s == pytest.approx(SLOWER * (START_S + 20))
+    assert costs.low_s == pytest.approx(QUICKER * (START_S + 3))
     one = EXPORT_S + ROUNDS * 2 * (SECONDS + ROUND_OVERHEAD_S)
     assert search.low_s == pytest.approx(QUICKER * 2 * one)
     assert search.high_s == pytest.approx(SLOWER * 2 * TRIES * one)
+
+
+def test_an_estimate_says_what_a_device_does_and_how_long_that_takes() -> None:
+    there = {"devices": {"pi5": "ssh://pi", "orin": None}, "store": "file:///store"}
+    here, measured_on = (
+        config(**there, prune={"target": "2x", "measure_on": name}) for name in (None, "pi5")
+    )
+    pace = Pace(train_s=0.1, validate_s=0.05, infer_s=0.01, layers_s=20.0, costs_s=3.0)
+    asked = {"images": (1, 1, 1)}
+    before = estimate(here, plan_variants(here), pace, **asked)
+    after = estimate(measured_on, plan_variants(here), pace, **asked, slower=10.0)
+    assert before.devices == after.devices == ("orin",)
+    assert after.parts[-1].title == "measuring latency on pi5, at once"
+    low, high = before.parts[-2].low_s, before.parts[-2].high_s
+    assert after.parts[-1].low_s == JOURNEY_S + low
+    assert after.parts[-1].high_s > high
+    assert [one.title.endswith(", on pi5") for one in after.parts[2:5]] == [False, True, True]
+    assert not any(one.title.endswith(", on pi5") for one in before.parts)
+    costs, search = after.parts[3:5]
+    assert costs.low_s == pytest.approx(QUICKER * (START_S + JOURNEY_S + 30))
+    one = EXPORT_S + JOURNEY_S + ROUNDS * 2 * (SECONDS + 10 * ROUND_OVERHEAD_S)
+    assert search.high_s == pytest.approx(SLOWER * TRIES * one)
 
 
 def test_nothing_is_said_before_an_epoch_has_shown_its_time() -> None:

@@ -54,12 +54,14 @@ class Device:
         self._settings = settings
         self.throttled = False
 
-    def look(self) -> Fingerprint:
-        """What the device is; EnvironmentMismatch where an emulator runs there."""
-        answer = self._ask({"kind": "look"}, {})
+    def look(self) -> There:
+        """What the device is, and how fast; EnvironmentMismatch where an emulator runs there."""
+        files: dict[str, Path | bytes] = {}
+        answer = self._ask({"kind": "look", "sentinel": keep_sentinel(files)}, files)
         if answer.emulator:
             raise EnvironmentMismatch(IN_WORDS.format(answer.emulator), where=self._there.name)
-        return replace(answer.fingerprint, opencv=UNUSED)
+        host = replace(answer.fingerprint, opencv=UNUSED).fields()
+        return self._there.model_copy(update={"host": host, "sentinel_ms": answer.found})
 
     def rows(self, rows: Mapping[int, bytes]) -> dict[str, Any]:
         """Time rows of convolutions, by their width, for the block of its kernels."""

@@ -13,14 +13,17 @@ HOST = TypeAdapter(Fingerprint)
 
 
 class There(Record):
-    """A device by its name in the configuration, its ``ssh://`` address, its Python there, and
-    the fields of its fingerprint when it was looked at.
+    """A device by its name in the configuration, its ``ssh://`` address and its Python there.
+
+    When it was looked at, ``host`` were the fields of its fingerprint, and the reference model took
+    ``sentinel_ms`` on one thread.
     """
 
     name: str
     address: str
     python: str | None = None
     host: dict[str, Any] | None = None
+    sentinel_ms: float | None = None
 
     @model_serializer(mode="wrap")
     def _without_address(self, handler: Any, info: Any) -> Any:
