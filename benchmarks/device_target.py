@@ -5,8 +5,8 @@
 The device is an sshd of this host whose sessions have the last core and a CPU quota of their own;
 on the first core a training goes on without an end. The shipped network is pruned for the device to
 a speed-up and to milliseconds, and what came of it is then measured there once more, beside the
-baseline, in more rounds than the search had. Needs root, to make a control group, and Debian's
-openssh-server. Four minutes; exit status 1 where a claim does not hold.
+baseline, in more rounds than the search had. ``--quick`` lets nothing but the candidates be
+measured there. Needs root, to make a control group, and Debian's openssh-server. Four minutes; exit status 1 where a claim does not hold.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ while os.getppid() == mine:
 """Ends with the process that started it, however that ends."""
 
 
-def main(work: Path, console: Console) -> int:
+def main(work: Path, console: Console, *, quick: bool) -> int:
     """Serve the device, train beside it, prune for it, and measure what came of it."""
     cores = sorted(os.sched_getaffinity(0))
     data = generate_scenes(work / "scenes", train=48, val=16, test=16)
@@ -83,12 +84,12 @@ def main(work: Path, console: Console) -> int:
         board = stack.enter_context(serving(work / "board", monkeypatch, first))
         python = str(bare_python(board.home / "venv"))
         log = stack.enter_context(training(cores[0], data, work))
-        config = configuration(board, python, data, work, [f"{SPEEDUP}x"])
+        config = configuration(board, python, data, work, [f"{SPEEDUP}x"], quick)
         experiment = prepare(config)
         baseline = made(experiment, None)
         before = measured(experiment, [baseline])["baseline"]
         goal = round(SHARE * float(np.median(list(before.values()))), 1)
-        config = configuration(board, python, data, work, [f"{SPEEDUP}x", f"{goal} ms"])
+        config = configuration(board, python, data, work, [f"{SPEEDUP}x", f"{goal} ms"], quick)
         experiment = prepare(config)
         baseline = made(experiment, None)
         variants = [baseline, *(made(experiment, n, baseline) for n in (1, 2))]
@@ -114,8 +115,11 @@ def training(core: int, data: Path, work: Path) -> Iterator[Path]:
             process.kill()
 
 
-def configuration(board: Board, python: str, data: Path, work: Path, targets: list[str]) -> Any:
+def configuration(
+    board: Board, python: str, data: Path, work: Path, targets: list[str], quick: bool
+) -> Any:
     """Prune for the device alone: nothing is retrained."""
+    allocation = "global" if quick else "latency-aware"
     at = board.device(python)
     return parse_config(
         {
@@ -124,7 +128,7 @@ def configuration(board: Board, python: str, data: Path, work: Path, targets: li
             "out": str(work / "runs"),
             "image": {"height": IMGSZ[0], "width": IMGSZ[1]},
             "devices": {NAME: {"address": at.address, "python": at.python}},
-            "prune": {"target": targets, "measure_on": NAME},
+            "prune": {"target": targets, "measure_on": NAME, "allocation": allocation},
             "retrain": {"rounds": 0, "control": False},
             "latency": {"threads": [1]},
         }
@@ -183,5 +187,4 @@ def refusal(experiment: Experiment, baseline: VariantRecord) -> str:
 
 
 if __name__ == "__main__":
-    arguments(__doc__)
-    in_workspace(main)
+    in_workspace(partial(main, quick=arguments(__doc__).quick))
