@@ -5,8 +5,9 @@
 The device is an sshd of this host whose sessions have the last core and a CPU quota of their own;
 on the first core a training goes on without an end. The shipped network is pruned for the device to
 a speed-up and to milliseconds, and what came of it is then measured there once more, beside the
-baseline, in more rounds than the search had. ``--quick`` lets nothing but the candidates be
-measured there. Needs root, to make a control group, and Debian's openssh-server. Four minutes; exit status 1 where a claim does not hold.
+baseline, in more rounds than the search had. ``--quick`` lets nothing but candidates be measured
+there. Needs root, to make a control group, and Debian's openssh-server. Five minutes; exit status 1
+where a claim does not hold.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from prunebench.common.records import sha256_of
 from prunebench.config.devices import SshDevice
 from prunebench.config.loading import parse_config
 from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.host.block import row_of_convolutions
 from prunebench.measuring.host.fingerprint import cpu_model
 from prunebench.measuring.latency.rounds import Target
 from prunebench.measuring.latency.stopping import round_medians
@@ -188,6 +189,9 @@ def test_pruning_measures_on_a_device_what_it_measures_here(
         [[one, other]] = device.layers([(costs._graph([layer, layer]), 2)], 1)
         assert one > 0
         assert other > 0
+        both = {"a": row_of_convolutions(33, "float"), "b": row_of_convolutions(34, "float")}
+        turns = device.turns(both, 3, 0.05)
+        assert min(len(turns["a"]), len(turns["b"])) >= 3
         assert not device.throttled
         shared = {"realtime_fps": 1.0, "imgsz": IMGSZ, "nc": 1, "seed": 0}
         with board.saying("vcgencmd", "throttled=0x4"):

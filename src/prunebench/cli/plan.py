@@ -40,7 +40,7 @@ def plan(
         require_checkpoint(checkpoint)
     there = look_there(resolved)
     block = block_for(resolved.prune, resolved.latency, there)
-    passes = passes_for(resolved.export, resolved.latency, resolved.image.hw)
+    passes = passes_for(resolved.export, resolved.latency, resolved.image.hw, there)
     given = open_given(given_request(resolved, block))
     info = given.info
     variants = plan_variants(resolved, info.imgsz, info.stride)

@@ -70,7 +70,7 @@ def check(config: Config) -> Checked:
     there = look_there(config)
     check_int8_targets(config, flags_that_count(there))
     block = block_for(config.prune, config.latency, there)
-    passes = passes_for(config.export, config.latency, config.image.hw)
+    passes = passes_for(config.export, config.latency, config.image.hw, there)
     given = look_at_model(config, block)
     sha256 = None if checkpoint is None else sha256_of(checkpoint)
     structure = None if checkpoint is None else given.audit.structure

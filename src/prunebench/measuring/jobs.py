@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from prunebench.measuring.host.block_timing import timed_rows
+from prunebench.measuring.host.block_timing import Turns, timed_rows
 from prunebench.measuring.session import SessionSettings, open_session, session_options
 
 RUNS = 40
@@ -80,6 +80,16 @@ def rows(
     return timed_rows(files, session, work)
 
 
+def turns(
+    job: Mapping[str, Any], path: PathOf, session: SessionSettings, work: Path, tell: Tell
+) -> dict[str, list[float]]:
+    """Files in turns: microseconds of each in each turn."""
+    files = {name: path(sha256).read_bytes() for name, sha256 in job["named"].items()}
+    taken = Turns(files, session)
+    taken.take_at_least(job["fewest"], job["seconds"])
+    return taken.microseconds
+
+
 def layers(
     job: Mapping[str, Any], path: PathOf, session: SessionSettings, work: Path, tell: Tell
 ) -> list[list[float]]:
@@ -93,5 +103,10 @@ def layers(
     return found
 
 
-JOBS: Mapping[str, Callable[..., Any]] = {"look": look, "rows": rows, "layers": layers}
+JOBS: Mapping[str, Callable[..., Any]] = {
+    "look": look,
+    "rows": rows,
+    "turns": turns,
+    "layers": layers,
+}
 """By the name of each in a manifest."""

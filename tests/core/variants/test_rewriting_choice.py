@@ -57,6 +57,10 @@ def test_a_slower_pass_has_to_be_slower_again(
             for name, taken in self.microseconds.items():
                 taken += [self.own[name] * noise for noise in (0.999, 1.001)]
 
+        def take_at_least(self, turns: int, seconds: float) -> None:
+            for _ in range(turns // 2):
+                self.take(seconds)
+
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(choice, "Turns", Replayed)
     for timings, slower in (

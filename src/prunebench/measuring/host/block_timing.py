@@ -57,6 +57,11 @@ class Turns(Generic[Key]):
                 took = (time.thread_time_ns() - began) / 1000 / RUNS
                 self.microseconds[key].append(took)
 
+    def take_at_least(self, turns: int, seconds: float) -> None:
+        """Let every file have so many turns, some seconds at a time."""
+        while min(map(len, self.microseconds.values())) < turns:
+            self.take(seconds)
+
 
 def padded_width(row: bytes, settings: SessionSettings, folder: Path) -> int | None:
     """Channels that a row is run with in the blocked layout, ``None`` where it is not blocked."""

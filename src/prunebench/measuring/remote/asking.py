@@ -70,6 +70,16 @@ class Device:
         found: dict[str, Any] = self._ask({"kind": "rows", "rows": named}, files).found
         return found
 
+    def turns(
+        self, files: Mapping[str, bytes], fewest: int, seconds: float
+    ) -> dict[str, list[float]]:
+        """Microseconds of files on one thread, in so many turns or more."""
+        kept: dict[str, Path | bytes] = {}
+        named = {name: keep(content, kept) for name, content in files.items()}
+        job = {"kind": "turns", "named": named, "fewest": fewest, "seconds": seconds}
+        found: dict[str, list[float]] = self._ask(job, kept).found
+        return found
+
     def layers(self, graphs: Sequence[tuple[bytes, int]], threads: int) -> list[list[float]]:
         """Microseconds of each layer in graphs of unconnected ones, which come with their count."""
         files: dict[str, Path | bytes] = {}

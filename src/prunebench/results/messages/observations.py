@@ -90,7 +90,7 @@ def tell_finding(finding: AuditFinding, m: Messages) -> str:
 
 
 def tell_passes(passes: Passes, m: Messages) -> list[str]:
-    """Sentences: what every pass of rewriting gains on the host that exports, what is left out."""
+    """Sentences: what every pass of rewriting gains on the host that counts, what is left out."""
     height, width = passes.imgsz
     gains = {
         name: m(
@@ -100,11 +100,12 @@ def tell_passes(passes: Passes, m: Messages) -> list[str]:
         )
         for name, ratio in passes.faster.items()
     }
+    place = {"height": height, "width": width, "host": passes.there or m("passes.host")}
     each = m.listed([gains[name] for name in passes.applied])
-    told = [m("passes.applied", height=height, width=width, each=each)] if each else []
+    told = [m("passes.applied", **place, each=each)] if each else []
     if passes.slower:
         each = m.listed([gains[name] for name in passes.slower])
-        told.append(m("passes.slower", height=height, width=width, each=each))
+        told.append(m("passes.slower", **place, each=each))
     return told
 
 
