@@ -58,7 +58,8 @@ def without(ran: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     latency = read_latency(folder)
     others = tuple(name for name in latency.variants if name != CONTROL)
     latency = latency.model_copy(update={"variants": others})
-    rank_run(read_experiment(folder), read_variants(folder), latency)
+    experiment = read_experiment(ran).model_copy(update={"folder": str(folder)})
+    rank_run(experiment, read_variants(folder), latency)
     return folder
 
 

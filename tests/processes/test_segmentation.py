@@ -84,6 +84,7 @@ def test_frames_were_measured_with_their_masks(outcome: Outcome) -> None:
     assert all(min(s.nms_ms) > 0 for s in samples if s.variant in outcome[1])
 
 
+@pytest.mark.usefixtures("given_here")
 def test_what_does_not_fit_is_refused_before_any_work(home: Path) -> None:
     boxes, outlines = (f"{kind}:train=1,val=1,test=1" for kind in ("scenes", "scenes-seg"))
     with pytest.raises(DatasetError, match="holds boxes, but a segmentation model needs polygons"):
@@ -93,6 +94,7 @@ def test_what_does_not_fit_is_refused_before_any_work(home: Path) -> None:
         check(config(home, "yolov8n.pt", outlines))
 
 
+@pytest.mark.usefixtures("given_here")
 @pytest.mark.parametrize(
     ("model", "head", "kind"),
     [

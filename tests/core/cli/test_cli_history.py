@@ -139,6 +139,7 @@ def test_an_unknown_run_is_named(command: Callable[..., Outcome], out: Path) -> 
     assert "the history has no run nowhere" in " ".join(sentence.split())
 
 
+@pytest.mark.usefixtures("given_here")
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [

@@ -85,8 +85,8 @@ def test_laws_of_change_points(values: list[float]) -> None:
     edges = [0, *(change.index for change in changes), len(values)]
     assert all(b - a >= FEWEST_ON_A_SIDE for a, b in itertools.pairwise(edges))
     assert changes == change_points(values)
-    # Ranks alone decide, so a change of the unit does not.
-    scaled = change_points([3 * value for value in values])
+    # Ranks alone decide, so a change of the unit does not: by 4, which makes no two values equal.
+    scaled = change_points([4 * value for value in values])
     assert [c.index for c in scaled] == [c.index for c in changes]
 
 
