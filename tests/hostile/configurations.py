@@ -24,6 +24,7 @@ VALUES = {
     "latency.seconds=.nan": "latency.seconds: input should be a finite number",
     "retrain.max_minutes=.inf": "retrain.max_minutes: input should be a finite number",
     "retrain.strategies={standard: {lr0: .nan}}": "lr0: input should be a finite number",
+    "quantize=int4": "quantize: other files than INT8 are not made: set it to int8",
     "quantize={variants: [baseline, baseline]}": "quantize.variants: baseline is given twice",
 }
 

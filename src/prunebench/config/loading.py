@@ -141,6 +141,8 @@ class Config(Section):
     @field_validator("quantize", mode="before")
     @classmethod
     def _int8_alone(cls, value: Any) -> Any:
+        if isinstance(value, str | list | int) and value != "int8":
+            raise ValueError("other files than INT8 are not made: set it to int8, or to a section")
         return {} if value == "int8" else value
 
     @model_validator(mode="after")

@@ -52,8 +52,8 @@ def measured_from(
     rss: dict[tuple[str, int], dict[int, float]] = {}
     for sample in samples:
         rss.setdefault((sample.variant, sample.threads), {})[sample.round] = sample.rss_peak_mb
-    realtime = {
-        (summary.variant, summary.threads): summary.paced.realtime
+    paced = {
+        (summary.variant, summary.threads): summary.paced
         for summary in summarise(latency, folder, level=config.ranking.level)
         if summary.paced is not None and rounds is None
     }
@@ -101,7 +101,12 @@ def measured_from(
                 end_to_end_ms={key[1]: frames.get(key, {}) for key in keys},
                 cpu_ms={key[1]: cpu.get(key, {}) for key in keys},
                 rss_mb={key[1]: rss.get(key, {}) for key in keys},
-                realtime={key[1]: realtime[key] for key in keys if key in realtime},
+                realtime={key[1]: paced[key].realtime for key in keys if key in paced},
+                few_frames={
+                    key[1]: paced[key].frames
+                    for key in keys
+                    if key in paced and paced[key].p95_ms is None
+                },
                 failure=latency.failures.get(variant.name),
                 both={o: one.location(len(first)) for o, one in scored.items()}
                 if len(scored) == 2

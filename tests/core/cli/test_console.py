@@ -236,6 +236,9 @@ def test_a_rebenchmark_prints_old_against_new(
     assert ended.exit_code == (EXIT_GATE if confirmed else EXIT_DONE)
     Console(width=PIPED_WIDTH).print(comparison_view(comparison))
     assert capsys.readouterr().out.strip() in ended.stdout
+    unlike = comparison.model_copy(update={"changes": ()})
+    Console(width=PIPED_WIDTH).print(comparison_view(unlike))
+    assert capsys.readouterr().out.strip().endswith("there is nothing to compare.")
     assert ("pruned is slower, twice." in ended.stdout) == confirmed
 
 

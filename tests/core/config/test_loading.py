@@ -187,7 +187,7 @@ def test_an_error_names_the_variable_that_made_it(
         ),
         (
             "model: m.pt\nquantize: int4\n",
-            "quantize: it is a section of keys, not a value (got 'int4')",
+            "quantize: other files than INT8 are not made: set it to int8",
         ),
         (
             "model: m.pt\nquantize: {variants: []}\n",

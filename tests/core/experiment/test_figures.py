@@ -45,6 +45,14 @@ def test_every_variant_with_figures_is_gathered(measured: dict[str, MeasuredVari
     assert sorted(standard.latency_ms[1]) == list(range(8))
     assert standard.end_to_end_ms[1][0] > standard.latency_ms[1][0]
     assert standard.realtime[1] in ("yes", "no", "not shown")
+    assert standard.few_frames == {}
+
+
+def test_frames_that_are_too_few_for_a_verdict_are_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    make_run(folder, MIXED[:2], threads=(1,), rounds=4, frames=4)
+    found = measured_from(experiment_of(folder), read_variants(folder), read_latency(folder))
+    assert [(one.realtime, one.few_frames) for one in found] == [({1: "not shown"}, {1: 16})] * 2
 
 
 def test_size_is_that_of_the_configured_file(

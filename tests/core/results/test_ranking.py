@@ -24,6 +24,7 @@ from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import Fact, tell
 from prunebench.results.ranking.doubts import (
     Altered,
+    FewFrames,
     FewImages,
     Letterbox,
     LetterboxCosts,
@@ -379,6 +380,18 @@ def test_realtime_is_the_paced_verdict_else_the_interval() -> None:
     ranking = lab.rank()
     verdicts = {row.name: row.realtime for row in ranking.rows}
     assert verdicts == {"paced": "not shown", "fast": "yes", "slow": "no", "edge": "not shown"}
+
+
+def test_too_few_paced_frames_are_the_reason_that_no_verdict_is_shown() -> None:
+    lab = Lab().add("baseline", parent=None).add("few").add("many")
+    assert not [one for one in lab.rank().warnings if isinstance(one, FewFrames)]
+    lab.measured[1] = replace(lab.measured[1], few_frames={1: 40})
+    ranking = lab.rank()
+    (doubt,) = [one for one in ranking.warnings if isinstance(one, FewFrames)]
+    # The largest of 72 values lies beyond the 95th percentile with a chance of 1 - 0.95^72 > 0.975.
+    assert doubt == FewFrames(names=("few",), frames=40, needed=72)
+    told = tell(doubt, ranking, Messages())
+    assert told.startswith("Whether 20 FPS are kept is not shown for few: 40 paced frames are")
 
 
 def test_memory_limit_has_three_answers_and_only_what_is_shown_to_keep_it_is_advised() -> None:

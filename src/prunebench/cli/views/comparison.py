@@ -17,6 +17,11 @@ VERDICT_STYLES = {"slower": "red", "faster": "green", "no change shown": ""}
 
 def comparison_view(comparison: RunComparison) -> RenderableType:
     """What changed from one run to another, variant by variant."""
+    if not comparison.changes:
+        return Text(
+            f"{comparison.before} and {comparison.after} have no variant in common that was "
+            "measured with the same number of threads: there is nothing to compare."
+        )
     title = Text(f"{comparison.before} -> {comparison.after}")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for name in ("variant", "threads", "latency", "verdict", "mAP50", "file"):

@@ -269,6 +269,13 @@ def _doubt(doubt: doubts.Doubt, ranking: records.Ranking, m: Messages) -> str:
         values["change"] = points(doubt.change, signed=True)
     elif isinstance(doubt, doubts.MeasuredApart):
         values["difference"] = percent(doubt.difference)
+    elif isinstance(doubt, doubts.FewFrames):
+        values |= {"names": m.some(doubt.names), "fps": f"{ranking.realtime_fps:g}"}
     elif isinstance(doubt, doubts.CpuDisagrees):
-        values |= {way: times(getattr(doubt, way)) for way in ("by_wall", "by_cpu")}
+        key = f"sentence.doubt.{doubt.kind}.each"
+        each = (
+            m(key, name=name, by_wall=times(by_wall), by_cpu=times(doubt.by_cpu[name]))
+            for name, by_wall in doubt.by_wall.items()
+        )
+        values["each"] = "; ".join(each)
     return m(f"sentence.doubt.{doubt.kind}", **values)

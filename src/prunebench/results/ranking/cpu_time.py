@@ -37,17 +37,18 @@ def doubts_of_cpu_time(
             for name, rounds in wall.items()
         }
     )
-    by_wall, by_cpu = Footing(wall), Footing(cpu)
+    footings = Footing(wall), Footing(cpu)
     single = 1 - (1 - level) / len(others)
+    found = []
     for name in others:
         if waits.shared(name, baseline.name) < FEWEST_ROUNDS:
             continue
         apart = waits.ratio(baseline.name, name)
         if abs(apart.centre) - apart.half_width(single) > math.log1p(smallest_difference):
-            pair = baseline.name, name
-            yield CpuDisagrees(
-                name=name,
-                baseline=baseline.name,
-                by_wall=by_wall.ratio(*pair).ratio(level),
-                by_cpu=by_cpu.ratio(*pair).ratio(level),
-            )
+            found.append(name)
+    if found:
+        by_wall, by_cpu = (
+            {name: footing.ratio(baseline.name, name).ratio(level) for name in found}
+            for footing in footings
+        )
+        yield CpuDisagrees(baseline=baseline.name, by_wall=by_wall, by_cpu=by_cpu)

@@ -44,13 +44,21 @@ class MeasuredApart(Record):
 
 
 class CpuDisagrees(Record):
-    """Doubt: how many times as fast as the baseline depends on which time is taken."""
+    """Doubt: how many times as fast as the baseline variants are depends on which time is taken."""
 
     kind: Literal["cpu_disagrees"] = "cpu_disagrees"
-    name: str
     baseline: str
-    by_wall: Interval
-    by_cpu: Interval
+    by_wall: dict[str, Interval]
+    by_cpu: dict[str, Interval]
+
+
+class FewFrames(Record):
+    """Doubt: fewer frames were paced than a 95th percentile takes, so no limit is shown kept."""
+
+    kind: Literal["few_frames"] = "few_frames"
+    names: tuple[str, ...]
+    frames: int
+    needed: int
 
 
 class FindsNothing(Record):
@@ -131,6 +139,7 @@ Doubt = Annotated[
     | SameNetwork
     | MeasuredApart
     | CpuDisagrees
+    | FewFrames
     | FewImages
     | FindsNothing
     | Confounded

@@ -51,6 +51,7 @@ class MeasuredVariant:
             round; empty where unknown.
         rss_mb: Thread count to the peak resident memory of its process by round, in 10^6 bytes.
         realtime: Thread count to the verdict of the paced measurement.
+        few_frames: Thread count to paced frames, where they are too few for a verdict.
         failure: Why its latency could not be measured, where it could not.
         control: Which control it is, ``None`` where it is none.
         beside: In what alone it differs from another variant of its round, and that one's name.
@@ -77,6 +78,7 @@ class MeasuredVariant:
     cpu_ms: Mapping[int, Rounds] = field(default_factory=dict)
     rss_mb: Mapping[int, Rounds] = field(default_factory=dict)
     realtime: Mapping[int, Shown] = field(default_factory=dict)
+    few_frames: Mapping[int, int] = field(default_factory=dict)
     failure: str | None = None
     control: Control | None = None
     beside: Beside | None = None

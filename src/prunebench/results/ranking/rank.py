@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from prunebench.common.records import Interval
 from prunebench.common.statistics import FEWEST_ROUNDS, Footing, Location, add, locate
 from prunebench.config.ranking import RankingConfig
+from prunebench.measuring.latency.intervals import supported_percentiles
 from prunebench.results.ranking import doubts, records
 from prunebench.results.ranking.advice import advise
 from prunebench.results.ranking.changes import Origins, changes_of, doubts_of_retraining
@@ -100,6 +102,7 @@ def rank(
             *([costs] if costs else ()),
             *_doubts(usable, differences, config.level),
             *cpu_doubts,
+            *_few_frames(usable, threads),
             *doubts_of_retraining(usable, origins, changes),
         ),
         changes=changes,
@@ -107,6 +110,13 @@ def rank(
         metric=config.metric,
         max_rss_mb=config.max_rss_mb,
     )
+
+
+def _few_frames(measured: Sequence[MeasuredVariant], threads: int) -> Iterator[doubts.FewFrames]:
+    few = {one.name: one.few_frames[threads] for one in measured if threads in one.few_frames}
+    if few:
+        needed = next(n for n in itertools.count(1) if 95 in supported_percentiles(n))
+        yield doubts.FewFrames(names=tuple(few), frames=min(few.values()), needed=needed)
 
 
 def _rounds_of(variant: MeasuredVariant, threads: int) -> int:

@@ -54,7 +54,8 @@ def rewritten(
     for name, one in applied.items():
         for place in list(one.places(graph)):
             try:
-                one.rewrite(graph, place)
+                with graph.all_or_nothing():
+                    one.rewrite(graph, place)
                 done[name] += 1
             except Unknown:
                 unknown[name] += 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import copy
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,16 +40,33 @@ class Graph:
             for value in (*graph.input, *graph.value_info, *graph.output)
         } | {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
 
+    @contextlib.contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Take back what was edited in the block where something is missing or of another shape.
+
+        Raises:
+            Unknown: It is.
+        """
+        before = copy.deepcopy(self.nodes), dict(self._stored), dict(self._shapes)
+        try:
+            yield
+        except (Unknown, LookupError, ValueError) as error:
+            self.nodes, self._stored, self._shapes = before
+            raise Unknown from error
+
     def shape(self, name: str) -> tuple[int, ...]:
-        """Dimensions of a tensor; () where they are not known."""
-        return self._shapes.get(name, ())
+        """Dimensions of a tensor; Unknown where one of them is."""
+        shape = self._shapes.get(name, ())
+        if not all(shape) or not shape:
+            raise Unknown
+        return shape
 
     def constant(self, name: str) -> NDArray[Any]:
-        """A stored tensor; an empty one where it is computed."""
+        """A stored tensor; Unknown where it is computed."""
         from onnx import numpy_helper
 
         if name not in self._stored:
-            return np.zeros(0)
+            raise Unknown
         return numpy_helper.to_array(self._stored[name])
 
     def maker(self, name: str, kind: str) -> onnx.NodeProto | None:
@@ -104,7 +123,7 @@ class Graph:
 
     def replace(self, old: str, new: str) -> None:
         """Let every node that takes the tensor ``old`` take ``new``, which is of its shape."""
-        self._shapes[new] = self.shape(old)
+        self._shapes[new] = self._shapes.get(old, ())
         for node in self.nodes:
             node.input[:] = [new if name == old else name for name in node.input]
 

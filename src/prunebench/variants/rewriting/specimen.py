@@ -1,8 +1,7 @@
 """YOLOv8n with random weights, as Ultralytics exports it, built without torch.
 
 Passes are timed on it: every one finds its places there, and what a pass gains follows from the
-operators and their shapes. Of the decoding behind the sides' lengths, which no pass changes and
-which takes next to no time, there are the scores alone.
+operators and their shapes.
 """
 
 from __future__ import annotations
@@ -40,9 +39,9 @@ def specimen(imgsz: tuple[int, int]) -> onnx.ModelProto:
     middle = made.c2f("model.18", made.joined("model.17", [down, middle]), 128, 1)
     down = made.activated("model.19", middle, 128, 3, stride=2)
     coarse = made.c2f("model.21", made.joined("model.20", [down, coarse]), 256, 1)
-    anchors = sum((imgsz[0] // stride) * (imgsz[1] // stride) for stride in (8, 16, 32))
-    made.head("model.22", [fine, middle, coarse], anchors)
-    predicted = [1, SIDES + CLASSES, anchors]
+    points, strides = anchors_of(imgsz)
+    made.head("model.22", [fine, middle, coarse], points, strides)
+    predicted = [1, SIDES + CLASSES, strides.size]
     graph = helper.make_graph(
         made.nodes,
         "specimen",
@@ -52,6 +51,17 @@ def specimen(imgsz: tuple[int, int]) -> onnx.ModelProto:
     )
     opsets = [helper.make_opsetid("", OPSET)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+
+
+def anchors_of(imgsz: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Anchor points in pixels of their level, (1, 2, anchors), and how many pixels those are."""
+    points, strides = [], []
+    for stride in (8, 16, 32):
+        rows, columns = (np.arange(side // stride) + 0.5 for side in imgsz)
+        points.append(np.stack(np.meshgrid(columns, rows)).reshape(1, 2, -1))
+        strides.append(np.full((1, points[-1].shape[2]), stride))
+    found = (np.concatenate(each, axis=-1).astype(np.float32) for each in (points, strides))
+    return next(found), next(found)
 
 
 class _Making:
@@ -131,7 +141,9 @@ class _Making:
         large = self.add("Resize", name, [image, "", scales], self._widths[image], **nearest)
         return self.joined(f"{name}.joined", [large, beside])
 
-    def head(self, name: str, levels: Sequence[str], anchors: int) -> None:
+    def head(
+        self, name: str, levels: Sequence[str], points: NDArray[Any], strides: NDArray[Any]
+    ) -> None:
         rows = []
         for branch, width in (("cv2", SIDES * BINS), ("cv3", CLASSES)):
             shape = self.store(f"{name}.{branch}.shape", np.array([1, width, -1]))
@@ -144,6 +156,7 @@ class _Making:
                 flat.append(self.add("Reshape", one, [last, shape], width))
             rows.append(self.add("Concat", f"{name}.{branch}", flat, width, axis=2))
         logits, scores = rows
+        anchors = strides.size
         bins = self.store(f"{name}.bins", np.array([1, SIDES, BINS, anchors]))
         split = self.add("Reshape", f"{name}.bins", [logits, bins], SIDES)
         turned = self.add("Transpose", f"{name}/dfl", [split], BINS, perm=[0, 2, 1, 3])
@@ -154,5 +167,22 @@ class _Making:
         flat_shape = self.store(f"{name}.sides", np.array([1, SIDES, anchors]))
         sides = self.add("Reshape", f"{name}/dfl", [length, flat_shape], SIDES)
         score = self.add("Sigmoid", name, [scores], CLASSES)
-        self.joined("output", [sides, score])
+        self.joined("output", [self.boxes(name, sides, points, strides), score])
         self.nodes[-1].output[0] = "output0"
+
+    def boxes(self, name: str, sides: str, points: NDArray[Any], strides: NDArray[Any]) -> str:
+        constants = {"points": points, "strides": strides, "two": np.array(2, np.float32)}
+        constants |= {str(number): np.array([number]) for number in (0, 1, 2, 4)}
+        known = {key: self.store(f"{name}.{key}", value) for key, value in constants.items()}
+        ends = (("near", "0", "2"), ("far", "2", "4"))
+        lengths = [
+            self.add("Slice", f"{name}/{end}", [sides, known[first], known[last], known["1"]], 2)
+            for end, first, last in ends
+        ]
+        near = self.add("Sub", f"{name}/near", [known["points"], lengths[0]], 2)
+        far = self.add("Add", f"{name}/far", [known["points"], lengths[1]], 2)
+        both = self.add("Add", f"{name}/both", [near, far], 2)
+        middle = self.add("Div", f"{name}/middle", [both, known["two"]], 2)
+        size = self.add("Sub", f"{name}/size", [far, near], 2)
+        boxes = self.joined(f"{name}/boxes", [middle, size])
+        return self.add("Mul", f"{name}/pixels", [boxes, known["strides"]], SIDES)

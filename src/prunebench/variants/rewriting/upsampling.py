@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from prunebench.measuring.onnx_graph import attributes, part_of
 from prunebench.variants.rewriting.editing import Graph, Unknown
 
@@ -29,7 +31,10 @@ def rewrite(graph: Graph, joined: str) -> None:
     channels = graph.shape(upsampled)[1]
     users = graph.users(joined)
     pointwise = {"group": 1, "kernel_shape": [1, 1], "strides": [1, 1], "pads": [0] * 4}
-    if attributes(resize).get("mode", b"nearest") != b"nearest" or not users:
+    # Sizes would be those of the channels too.
+    scales = graph.constant(resize.input[2]) if len(resize.input) == 3 else np.zeros(0)
+    repeats = attributes(resize).get("mode", b"nearest") == b"nearest"
+    if not repeats or list(scales[:2]) != [1, 1] or not users:
         raise Unknown
     for conv in users:
         if conv.op_type != "Conv" or len(conv.input) != 3:
