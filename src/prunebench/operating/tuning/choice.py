@@ -64,13 +64,11 @@ def shortlist(compared: Compared, names: Sequence[str]) -> list[str]:
 
 
 def judge(
-    compared: Compared, names: Sequence[str], looks: int, smallest_difference_percent: float
+    compared: Compared, names: Sequence[str], smallest_difference_percent: float
 ) -> dict[str, Shown]:
-    """What is shown of every combination, corrected for their number and for interim looks."""
+    """What is shown of every combination, corrected for their number."""
     pairs = [(compared.speed.ratio(name, OWN), compared.memory.ratio(name, OWN)) for name in names]
-    tests = [min(1.0, looks * time.p_value()) for time, _ in pairs]
-    tests += [memory.p_value() for _, memory in pairs]
-    corrected = holm(tests)
+    corrected = holm([one.p_value() for one in (*(t for t, _ in pairs), *(m for _, m in pairs))])
     found = {}
     for index, (name, (time, memory)) in enumerate(zip(names, pairs, strict=True)):
         p_time, p_memory = corrected[index], corrected[len(names) + index]

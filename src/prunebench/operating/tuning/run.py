@@ -26,7 +26,7 @@ from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.raw import Noise, Sample
 from prunebench.measuring.latency.rounds import threads_of
 from prunebench.measuring.latency.samples import read_samples
-from prunebench.measuring.latency.stopping import possible_interim_looks, round_medians
+from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.map_bootstrap import Resamples, load_detections
 from prunebench.measuring.session import SessionSettings
 from prunebench.operating.tuning.changes import Change, changes_of, combined
@@ -49,11 +49,10 @@ SCREENING, CONFIRMING = "screening", "confirming"
 
 
 class Measured(NamedTuple):
-    """What a measurement of several settings came to; ``looks``: how often it may have stopped."""
+    """What a measurement of several settings came to."""
 
     compared: Compared
     settings: Mapping[str, Setting]
-    looks: int
     rounds: int
     noise: tuple[Noise, ...]
     samples: FileRef
@@ -205,7 +204,6 @@ class _Tuning:
             folder=home,
             who=f"tuning {what}",
             on_event=self._on_event,
-            contested=lambda first, second: OWN in (first, second),
         )
         if OWN in result.failures:
             what = f"{self.variant.name} cannot be measured: {result.failures[OWN]}"
@@ -223,24 +221,32 @@ class _Tuning:
         return Measured(
             compared=compared,
             settings={name: _setting(compared, name) for name in names},
-            looks=possible_interim_looks(result),
             rounds=result.rounds,
             noise=result.noise,
             samples=FileRef.of(home / result.samples.path, self.folder),
         )
 
     def _config(self, stage: str) -> LatencyConfig:
+        """As the run's latency, but in a number of rounds that nothing seen on the way decides."""
         config = self.experiment.config.latency
-        changes = {"threads": (self.threads,), "paced": False, "soak_minutes": 0.0}
-        if stage == SCREENING:
-            changes["rounds_max"] = config.rounds_min
-        return config.model_copy(update=changes)
+        rounds = config.rounds_min
+        if stage == CONFIRMING:
+            rounds = max(rounds, config.rounds_max // 2)
+        return config.model_copy(
+            update={
+                "threads": (self.threads,),
+                "rounds_min": rounds,
+                "rounds_max": rounds,
+                "paced": False,
+                "soak_minutes": 0.0,
+            }
+        )
 
     def choose(self, tuned: Tuned, second: Measured, combinations: Mapping[str, Change]) -> Tuned:
         """What the second measurement says: the setting taken, its accuracy judged."""
         names = [name for name in combinations if name in second.settings]
         least = self.experiment.config.latency.smallest_difference_percent
-        shown = judge(second.compared, names, second.looks, least)
+        shown = judge(second.compared, names, least)
         refused: list[str] = []
         map50, lost = None, None
         while (name := choose(second.compared, shown, refused)) is not None:
