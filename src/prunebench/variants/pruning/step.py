@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from prunebench.common.records import FOR_A_KEY, FileRef, LeftAlone, Record, Structure, sha256_of
 from prunebench.common.variant_record import Reached
+from prunebench.config.exporting import Rewrite
 from prunebench.config.pruning import Allocation, Importance
-from prunebench.config.sections import LatencyConfig, Rewrite
+from prunebench.config.sections import LatencyConfig
 from prunebench.config.targets import Goal
 from prunebench.steps.events import Emit, Progress, Stage
 from prunebench.variants.devices import Device, lying_on

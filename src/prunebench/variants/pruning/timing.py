@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from prunebench.common.records import Activations, sha256_of
-from prunebench.config.sections import LatencyConfig, Rewrite
+from prunebench.config.exporting import Rewrite
+from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host.fingerprint import cpu_flags
 from prunebench.measuring.latency.intervals import ratio_interval
 from prunebench.measuring.latency.measure import Target, measure
