@@ -24,7 +24,8 @@ import numpy as np
 from kit import IMGSZ, Claim, arguments, export_network, in_workspace, print_claims, write_scenes
 from rich.console import Console
 
-from prunebench.config.sections import ExportConfig, LatencyConfig
+from prunebench.config.exporting import ExportConfig
+from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.agent import RESULTS
 from prunebench.measuring.heads.detect import Detect
 from prunebench.measuring.host.block import WIDTHS, row_of_convolutions

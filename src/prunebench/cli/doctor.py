@@ -12,7 +12,8 @@ from prunebench.common.errors import EXIT_FAILED
 def doctor(as_json: JsonOption = False) -> None:
     """Say what on this machine would falsify a measurement; exit 1 where something is bad."""
     from prunebench.cli.views.doctor import doctor_view
-    from prunebench.config.sections import ExportConfig, ImageConfig, LatencyConfig
+    from prunebench.config.exporting import ExportConfig
+    from prunebench.config.sections import ImageConfig, LatencyConfig
     from prunebench.measuring.host.doctor import Finding, examine
     from prunebench.results.messages.catalogue import Messages
     from prunebench.results.messages.observations import tell_passes

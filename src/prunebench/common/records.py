@@ -229,7 +229,8 @@ class Exported(Record):
     """An ONNX file with its operator set and (height, width) of its letterbox in pixels.
 
     ``parity`` is its differences from the checkpoint, ``None`` of a quantized file, which computes
-    something else on purpose. ``rewriting`` is ``None`` of a file as Ultralytics exports it.
+    something else on purpose. ``rewriting`` is ``None`` of a file as Ultralytics exports it,
+    ``head`` of a network that has one.
     """
 
     onnx: FileRef
@@ -237,6 +238,7 @@ class Exported(Record):
     opset: int
     imgsz: tuple[int, int]
     rewriting: Rewriting | None = None
+    head: Literal["one_to_many", "one_to_one"] | None = None
 
 
 class Quantization(Record):

@@ -89,6 +89,7 @@ class VariantRecord(Record):
             files are those of the seed ``shipped``.
         imgsz: (height, width) of a letterbox of its own in pixels, ``None``: the run's.
         plain: Whether it is exported without the run's rewriting.
+        other_head: Whether it is exported with the head that the run's others are not.
         checkpoint: ``None`` of a quantized variant, which was made from an ONNX file.
         failure: Set when a step failed; later fields are then ``None``.
         budget: Set where it is a smaller stock network.
@@ -103,6 +104,7 @@ class VariantRecord(Record):
     shipped: int | None = None
     imgsz: tuple[int, int] | None = None
     plain: bool = False
+    other_head: bool = False
     checkpoint: FileRef | None = None
     audit: Audit | None = None
     training: TrainingSummary | None = None

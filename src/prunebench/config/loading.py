@@ -25,6 +25,7 @@ from pydantic_core import ErrorDetails
 
 from prunebench.common.errors import ConfigError
 from prunebench.config.devices import Devices, SshDevice
+from prunebench.config.exporting import ExportConfig
 from prunebench.config.forms import FORMS, NAME, SCHEDULER
 from prunebench.config.mlflow import MlflowConfig
 from prunebench.config.pruning import PruneConfig
@@ -33,7 +34,6 @@ from prunebench.config.sections import (
     AccuracyConfig,
     Alternative,
     BaselineConfig,
-    ExportConfig,
     ImageConfig,
     LatencyConfig,
     QuantizeConfig,
@@ -127,7 +127,8 @@ class Config(Section):
         description="Cheap alternatives measured beside the pruned variants: int8 (the unpruned "
         "model in INT8), resolution (it at the next lower letterbox), smaller (a smaller stock "
         "network with the same budget of training), plain-export (the unpruned model as "
-        "Ultralytics exports it, without `export.rewrite`).",
+        "Ultralytics exports it, without `export.rewrite`), other-head (it with the head that "
+        "`export.head` does not name).",
     )
     retrain: RetrainConfig = Field(default_factory=RetrainConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)

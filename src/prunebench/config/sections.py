@@ -32,7 +32,7 @@ from prunebench.config.strategy_settings import (
 Precision = Literal["float32", "bfloat16", "float16"]
 DeviceKind = Literal["cpu", "cuda", "mps"]
 Cache = Literal["ram", "disk", "none"]
-Alternative = Literal["int8", "resolution", "smaller", "plain-export"]
+Alternative = Literal["int8", "resolution", "smaller", "plain-export", "other-head"]
 """Controls that are asked for by name; the others follow from what is planned."""
 
 CoreClass = Literal["all", "big", "little"]
@@ -41,9 +41,6 @@ Control = Literal[Alternative, "retrained", "trained-size"]
 
 Beside = tuple[Literal["activation", "qat"], str]
 """In what alone a variant, or a chain of them, differs from another one, and that one's name."""
-
-Rewrite = Literal["exact", "none"]
-"""Whether exported graphs are rewritten into ones that compute the same in less time."""
 
 Logger = Literal["clearml", "comet", "tensorboard", "wandb"]
 
@@ -274,25 +271,6 @@ def _settings_model(name: str) -> type[StrategySettings]:
             f"the strategies are {' and '.join(strategy_names())}"
         )
     return settings_model(name)
-
-
-class ExportConfig(Section):
-    """ONNX export and its parity check."""
-
-    # Before 13, Softmax spans all axes from its own on, which not every tool follows.
-    opset: int = Field(17, ge=13, le=21, description="ONNX operator set.")
-    rewrite: Rewrite = Field(
-        "exact",
-        description="exact: rewrite every exported graph into one that computes the same in less "
-        "time; none: leave it as Ultralytics exports it.",
-    )
-    parity_images: int = Field(
-        4, ge=1, le=1000, description="Real images compared with the checkpoint."
-    )
-    box_tolerance_px: float = Field(
-        0.5, gt=0, le=100, description="Largest box coordinate difference in pixels."
-    )
-    score_tolerance: float = Field(0.005, gt=0, le=1, description="Largest class score difference.")
 
 
 class AccuracyConfig(Section):

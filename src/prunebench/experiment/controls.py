@@ -2,7 +2,8 @@
 
 ``int8``: the unpruned model in INT8. ``resolution``: it at the next lower letterbox. ``smaller``: a
 smaller stock network, trained for as many epochs as baseline and retraining took together.
-``plain-export``: it as Ultralytics exports it.
+``plain-export``: it as Ultralytics exports it. ``other-head``: it with the head that
+``export.head`` does not name, of a network that has two.
 ``trained-size``: the unpruned model at the size it was trained at, where the letterbox is another.
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from prunebench.common.errors import ConfigError
 from prunebench.common.records import Record, Structure
+from prunebench.config.exporting import ExportHead
 from prunebench.config.sections import STRIDE
 
 SCALES = ("n", "s", "m", "l", "x")  # Ultralytics' sizes of a network, the smallest first.
@@ -56,6 +58,11 @@ def trained_letterbox(
         return None
     height, width = (max(1, math.floor(step * longest / max(steps) + 0.5)) for step in steps)
     return stride * height, stride * width
+
+
+def other_head(head: ExportHead) -> ExportHead:
+    """The other one of a network's two heads."""
+    return "one_to_many" if head == "one_to_one" else "one_to_one"
 
 
 def stock_name(model: str, structure: Structure | None) -> str | None:

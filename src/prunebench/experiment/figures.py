@@ -155,13 +155,14 @@ def _scored(
 
 def network_key(structure: Structure, variant: VariantRecord) -> str:
     """Identity of the compute graph, quantized layers included, whatever the weights."""
-    quantization = variant.quantization
+    quantization, exported = variant.quantization, variant.exported
     parts = {
         "task": structure.task,
         "classes": len(structure.names),
         "widths": structure.widths,
         "activations": structure.activations,
         "imgsz": structure.macs_imgsz,
+        **({} if exported is None or exported.head is None else {"head": exported.head}),
         "left_float": None if quantization is None else sorted(quantization.left_float),
     }
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

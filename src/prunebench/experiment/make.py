@@ -17,6 +17,7 @@ from prunebench.common.records import (
 )
 from prunebench.common.variant_record import Judgement, Reached, VariantRecord
 from prunebench.experiment.alternatives import at_letterbox, smaller_stock
+from prunebench.experiment.controls import other_head
 from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prune import preserving_settings, prune
@@ -66,7 +67,7 @@ def make_variant(
     judged_by = parent
     if parent is None:
         checkpoint, structure, training = _baseline(experiment, planned, emit)
-    elif planned.imgsz is not None or planned.is_plain:
+    elif planned.imgsz is not None or planned.is_plain or planned.has_other_head:
         checkpoint, structure = at_letterbox(experiment, planned, parent, emit)
     elif planned.control == "smaller" and baseline is not None:
         # A stock network of its own: nothing of the pruned one is in it.
@@ -126,6 +127,7 @@ def make_variant(
         planned,
         imgsz=planned.imgsz,
         plain=planned.is_plain,
+        other_head=planned.has_other_head,
         checkpoint=checkpoint,
         audit=audit,
         training=training,
@@ -150,6 +152,7 @@ def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emi
         imgsz=variant.imgsz or experiment.config.image.hw,
         opset=settings.opset,
         passes=() if variant.plain else experiment.applied_passes,
+        head=other_head(settings.head) if variant.other_head else settings.head,
         images=experiment.images[: settings.parity_images],
         box_tolerance_px=settings.box_tolerance_px,
         score_tolerance=settings.score_tolerance,

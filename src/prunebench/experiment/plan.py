@@ -12,7 +12,7 @@ from prunebench.config.loading import Config
 from prunebench.config.sections import STRIDE, Beside, Control
 from prunebench.config.strategy_settings import Activation
 from prunebench.config.targets import Goal
-from prunebench.experiment.controls import lower_letterbox, trained_letterbox
+from prunebench.experiment.controls import lower_letterbox, other_head, trained_letterbox
 from prunebench.results.messages.catalogue import Messages
 from prunebench.variants.checkpoint import CheckpointInfo
 
@@ -83,6 +83,11 @@ class PlannedVariant(Record):
         """One for every seed, or the variant itself where it is made once."""
         each = (self.model_copy(update={"seeds": (), "seed": seed}) for seed in self.seeds)
         return tuple(each) or (self,)
+
+    @property
+    def has_other_head(self) -> bool:
+        """Whether it is the baseline's checkpoint, exported with its other head."""
+        return self.control == "other-head" and not self.quantized
 
     @property
     def is_plain(self) -> bool:
@@ -260,6 +265,14 @@ def _controls(
             steps=(*baseline.steps, "export without rewriting"),
             control="plain-export",
         )
+    if "other-head" in config.controls:
+        name = other_head(config.export.head).replace("_", "-")
+        yield PlannedVariant(
+            name=f"baseline-{name}",
+            parent=baseline.name,
+            steps=(*baseline.steps, f"export the {name} head"),
+            control="other-head",
+        )
     if "smaller" in config.controls:
         for pruned in variants:
             if pruned.goal is not None and pruned.parent == baseline.name:
@@ -288,10 +301,17 @@ def _at_letterbox(
 def _quantized(config: Config, variants: Sequence[PlannedVariant]) -> Iterator[PlannedVariant]:
     """INT8 siblings of those that are asked for, that of the baseline once."""
     names = [variant.name for variant in variants]
+    raw = [variant.name for variant in variants if not variant.has_other_head]
     wanted: Sequence[str] = ()
     if config.quantize is not None:
-        wanted = names if config.quantize.variants is None else config.quantize.variants
+        wanted = raw if config.quantize.variants is None else config.quantize.variants
     for name in wanted:
+        if name in names and name not in raw:
+            raise ConfigError(
+                f"{name} ends in finished detections, and an INT8 file is made of raw predictions",
+                where="quantize.variants",
+                fix="leave it out",
+            )
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1, cutoff=0)[0]
             raise ConfigError(
@@ -306,6 +326,12 @@ def _quantized(config: Config, variants: Sequence[PlannedVariant]) -> Iterator[P
             fix="set it to int8, or leave qat out",
         )
     is_control = "int8" in config.controls
+    if (wanted or is_control) and config.export.head == "one_to_one":
+        raise ConfigError(
+            "INT8 files are made of raw predictions, and one_to_one ends in finished detections",
+            where="export.head",
+            fix="set it to one_to_many, or ask for no INT8 files",
+        )
     if (wanted or is_control) and config.ranking.size_of == "checkpoint":
         raise ConfigError(
             "a variant in INT8 has no checkpoint whose size could count",

@@ -21,6 +21,7 @@ from prunebench.experiment.inputs import EXPERIMENT_FILE, Checked, Experiment, o
 from prunebench.experiment.plan import ONE_CLASS, checkpoint_named, plan_variants
 from prunebench.experiment.requirements import (
     check_engine,
+    check_heads,
     check_int8_targets,
     check_metric,
     check_single_cls,
@@ -81,6 +82,7 @@ def check(config: Config) -> Checked:
         smaller_network(config.model, structure)
     task = given.info.task
     check_metric(config, task)
+    check_heads(config, given.info)
     check_output_folder(out)
     Store(config.history or default_url(out)).close()
     stage(f"checking the images and labels of {config.data}")

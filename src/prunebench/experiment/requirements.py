@@ -79,3 +79,17 @@ def check_metric(config: Config, task: str) -> None:
             where="ranking.metric",
             fix=f"set it to {known}, or give a model that predicts them",
         )
+
+
+def check_heads(config: Config, info: CheckpointInfo) -> None:
+    """Refuse, with a ConfigError, to export a head that the model does not have."""
+    if not info.two_heads:
+        asked = {"export.head": config.export.head == "one_to_one"}
+        asked["controls"] = "other-head" in config.controls
+        for where, is_asked in asked.items():
+            if is_asked:
+                raise ConfigError(
+                    f"{config.model} has no one-to-one head beside the one that needs an NMS",
+                    where=where,
+                    fix="leave it out, or give a model of YOLOv10 or YOLO26",
+                )

@@ -20,11 +20,13 @@ from prunebench.common.records import (
     Structure,
     Verdict,
 )
+from prunebench.config.exporting import ExportHead
 from prunebench.config.sections import MOST_PIXELS
 from prunebench.measuring.onnx_graph import integer_modules
 from prunebench.variants.opening import Opened, open_network
 from prunebench.variants.provenance import (
     Provenance,
+    read_head,
     read_provenance,
     read_quantization,
     read_rewriting,
@@ -50,6 +52,7 @@ class OnnxFinding(Record):
     provenance: Provenance | None
     quantization: Quantization | None
     rewriting: Rewriting | None
+    head: ExportHead | None
     layers: int
     integer_layers: int
 
@@ -190,6 +193,7 @@ def _audit_onnx(path: Path) -> AuditFinding:
             provenance=provenance,
             quantization=quantization,
             rewriting=read_rewriting(model, path),
+            head=read_head(model),
             layers=len(structure.widths),
             integer_layers=len(integer_modules(model)),
         ),

@@ -57,6 +57,7 @@ class CheckpointInfo(Record):
         epochs: Epochs its training was asked for.
         imgsz: Square size in pixels it was trained at.
         single_cls: Whether every object was one class in its training.
+        two_heads: Whether it has a head that needs an NMS, and one that does not.
         keypoints: Number of keypoints it predicts and values of each, where it does.
         provenance: What ``save_checkpoint`` was given, empty for other checkpoints.
     """
@@ -68,6 +69,7 @@ class CheckpointInfo(Record):
     epochs: int | None
     imgsz: int | None
     single_cls: bool
+    two_heads: bool = False
     keypoints: tuple[int, int] | None = None
     provenance: dict[str, Any]
 
@@ -133,9 +135,16 @@ def info_of(
         epochs=epochs if isinstance(epochs, int) and epochs > 0 else None,
         imgsz=side,
         single_cls=train_args.get("single_cls") is True,
+        two_heads=has_two_heads(network),
         keypoints=keypoints_of(network),
         provenance=dict(provenance),
     )
+
+
+def has_two_heads(network: Network) -> bool:
+    """Whether a network was trained with a head that needs an NMS and one that does not."""
+    branches = (getattr(network.model[-1], name, None) for name in ("cv2", "one2one_cv2"))
+    return all(branch is not None for branch in branches)
 
 
 def keypoints_of(network: Network) -> tuple[int, int] | None:

@@ -1,11 +1,13 @@
 """Step ``export``: an ONNX file that computes what the checkpoint does.
 
 The file has a static shape, batch 1 and the raw head outputs (no NMS inside), as Ultralytics'
-own export writes it; YOLO26 is exported with its one-to-many head, Ultralytics' default.
+own export writes it. Of a network with two heads (YOLOv10, YOLO26) one is exported: by default, as
+Ultralytics does, the one-to-many head; the one-to-one head ends in finished detections.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +18,10 @@ from prunebench.common.files import place, write_atomically
 from prunebench.common.records import Exported, FileRef, Parity, Record
 from prunebench.common.text import first_line
 from prunebench.common.ultralytics_files import plainly_named
+from prunebench.config.exporting import ExportHead
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Stage
-from prunebench.variants.provenance import PROVENANCE_KEY, Provenance
+from prunebench.variants.provenance import HEAD_KEY, PROVENANCE_KEY, Provenance
 
 if TYPE_CHECKING:
     from prunebench.variants.checkpoint import Network
@@ -32,6 +35,7 @@ class Request(Record):
     Attributes:
         imgsz: (height, width) of the static input in pixels.
         passes: Those that rewrite its graph into one that computes the same in less time.
+        head: Which head of a network that has two.
         images: The outputs are compared on them.
         box_tolerance_px: Largest difference of a box edge, in pixels of the letterbox.
         thresholds: What the model is deployed with, by Ultralytics' names of the arguments; kept
@@ -43,6 +47,7 @@ class Request(Record):
     imgsz: tuple[int, int]
     opset: int
     passes: tuple[str, ...] = ()
+    head: ExportHead = "one_to_many"
     images: tuple[str, ...]
     box_tolerance_px: float
     score_tolerance: float
@@ -53,13 +58,16 @@ class Request(Record):
 
 def run(request: Request, workdir: Path, emit: Emit) -> Exported:
     """Export a checkpoint and compare both on real images."""
-    from prunebench.variants.checkpoint import load_checkpoint
+    from prunebench.variants.checkpoint import has_two_heads, load_checkpoint
     from prunebench.variants.rewriting.apply import rewrite_file
 
     emit(Stage(what="exporting to ONNX"))
     checkpoint = Path(request.checkpoint)
     network = load_checkpoint(checkpoint)
     metadata = {name: f"{value:g}" for name, value in request.thresholds.items()}
+    head = request.head if has_two_heads(network) else None
+    if head is not None:
+        metadata[HEAD_KEY] = json.dumps(head)
     if request.provenance is not None:
         metadata[PROVENANCE_KEY] = request.provenance.model_dump_json()
     with tempfile.TemporaryDirectory(dir=workdir, prefix=".export.") as folder:
@@ -68,6 +76,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Exported:
             Path(folder),
             request.imgsz,
             opset=request.opset,
+            head=head,
             metadata=metadata,
         )
         rewriting = rewrite_file(exported, request.passes) if request.passes else None
@@ -81,6 +90,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Exported:
         opset=request.opset,
         imgsz=request.imgsz,
         rewriting=rewriting,
+        head=head,
     )
 
 
@@ -90,6 +100,7 @@ def export_onnx(
     imgsz: tuple[int, int],
     *,
     opset: int,
+    head: ExportHead | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Path:
     """Export through Ultralytics: static shape of (height, width) pixels, batch 1, simplified.
@@ -109,7 +120,14 @@ def export_onnx(
     try:
         with plainly_named(folder) as (plain,):
             written = YOLO(plain / copy.name).export(
-                format="onnx", imgsz=list(imgsz), opset=opset, simplify=True, dynamic=False, batch=1
+                format="onnx",
+                imgsz=list(imgsz),
+                opset=opset,
+                simplify=True,
+                dynamic=False,
+                batch=1,
+                # False: the head that needs no NMS, if there is one.
+                nms=False if head == "one_to_one" else None,
             )
             model = onnx.load(written)
     except Exception as error:  # torch, onnx and Ultralytics' asserts each raise their own
@@ -132,6 +150,8 @@ def compare(network: Network, onnx_file: Path, request: Request) -> Parity:
 
     exported = OnnxNetwork(onnx_file, request.imgsz, request.session)
     classes, head = len(network.names), exported.head
+    if request.head == "one_to_one":
+        network.model[-1].end2end = True
     worst_box = worst_score = 0.0
     for image in request.images:
         tensor, _, _ = read_letterboxed(Path(image), request.imgsz)
@@ -143,7 +163,7 @@ def compare(network: Network, onnx_file: Path, request: Request) -> Parity:
         found, wanted = ([list(item.shape) for item in items] for items in (actual, expected))
         if found != wanted:
             raise ParityError("export", f"the file predicts {found} instead of {wanted}")
-        box, score = head.differences(actual, expected, classes)
+        box, score = head.differences(*head.comparable(actual, expected, classes), classes)
         # Not max(): a NaN on either side has to survive and to fail the check below.
         worst_box = float(np.maximum(worst_box, box))
         worst_score = float(np.maximum(worst_score, score))

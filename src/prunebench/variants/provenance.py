@@ -18,6 +18,7 @@ from prunebench.common.records import (
     Verdict,
 )
 from prunebench.common.variant_record import VariantRecord
+from prunebench.config.exporting import ExportHead
 
 if TYPE_CHECKING:
     import onnx
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 PROVENANCE_KEY = "prunebench"
 INT8_KEY = "prunebench_int8"
 REWRITING_KEY = "prunebench_rewriting"
+HEAD_KEY = "prunebench_head"
 
 ACTIVATION = {"activations", "replaced_activation"}
 """What of a structure its exported graph does not say."""
@@ -109,6 +111,17 @@ def read_quantization(model: onnx.ModelProto, path: Path) -> Quantization | None
 def read_rewriting(model: onnx.ModelProto, path: Path) -> Rewriting | None:
     """How its graph was rewritten, as ``read_provenance``."""
     return _entry(model, REWRITING_KEY, Rewriting, path)
+
+
+def read_head(model: onnx.ModelProto) -> ExportHead | None:
+    """Which of a network's two heads a file has; ``None`` where it does not say.
+
+    Ultralytics says of its own files only whether it is the one that needs no NMS.
+    """
+    said = {entry.key: entry.value for entry in model.metadata_props}
+    if said.get("end2end") == "True":
+        return "one_to_one"
+    return "one_to_many" if HEAD_KEY in said else None
 
 
 def _entry(model: onnx.ModelProto, key: str, kind: type[R], path: Path) -> R | None:

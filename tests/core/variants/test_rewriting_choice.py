@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from prunebench.common.records import Interval
-from prunebench.config.sections import ExportConfig, LatencyConfig
+from prunebench.config.exporting import ExportConfig
+from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host.block_timing import Turns
 from prunebench.measuring.session import SessionSettings
 from prunebench.results.messages.catalogue import Messages

@@ -13,6 +13,7 @@ from prunebench.common.plain import Overlap
 from prunebench.measuring.postprocess import FloatArray, decode_and_nms, is_end_to_end
 
 NOTHING = np.zeros((0, 2), dtype=np.float32)
+AS_GOOD_AS_EQUAL = 1e-5  # Difference of scores that two files may have by rounding.
 Outputs = Sequence[FloatArray]
 Hook = Callable[[Any, Any, Any], None]
 """What PyTorch calls with a module, its inputs and its output."""
@@ -78,7 +79,7 @@ class Detect:
 
     task: ClassVar[str] = "detect"
     words: ClassVar[str] = "a detection model"
-    layers: ClassVar[tuple[str, ...]] = ("Detect",)
+    layers: ClassVar[tuple[str, ...]] = ("Detect", "v10Detect")
     branches: ClassVar[tuple[str, ...]] = ("cv2", "cv3", "one2one_cv2", "one2one_cv3")
     overlaps: ClassVar[tuple[Overlap, ...]] = ("box",)
     hub_task: ClassVar[str] = "object-detection"
@@ -164,6 +165,41 @@ class Detect:
             return [Drawing(row[:4]) for row in objects.rows]
         edges = corners(objects.rows[:, 1:].T.astype(np.float32)).T
         return [Drawing(row) for row in edges]
+
+    def comparable(
+        self, actual: Outputs, expected: Outputs, classes: int
+    ) -> tuple[Outputs, Outputs]:
+        """Outputs as raw ones: finished detections each beside the nearest one of the other file.
+
+        Their order is that of their scores, which may be as good as equal; and so may be those of
+        the last one and of what was cut behind it, so the last ones are left out.
+        """
+        if not self.is_end_to_end(expected[0].shape, classes):
+            return actual, expected
+        here, there = actual[0][0], expected[0][0]
+        last = max(float(rows[:, 4].min()) for rows in (here, there)) + AS_GOOD_AS_EQUAL
+        apart = np.abs(here[:, None, :4] - there[:, :4]).max(axis=2)
+        apart += 100 * np.abs(here[:, None, 4] - there[:, 4])
+        apart += 1e6 * (here[:, None, 5] != there[:, 5])
+        pairs = [
+            *((i, int(apart[i].argmin())) for i in np.flatnonzero(here[:, 4] > last)),
+            *((int(apart[:, i].argmin()), i) for i in np.flatnonzero(there[:, 4] > last)),
+        ] or [*zip(range(len(here)), range(len(there)), strict=True)]
+        ours, theirs = (
+            self._raw(rows[list(order)], classes)
+            for rows, order in zip((here, there), zip(*pairs, strict=True), strict=True)
+        )
+        return [ours, *actual[1:]], [theirs, *expected[1:]]
+
+    def _raw(self, rows: FloatArray, classes: int) -> FloatArray:
+        """Finished detections as an output that has yet to be decoded."""
+        scores = np.where(np.arange(classes)[:, None] == rows[:, 5], rows[:, 4], 0)
+        raw: FloatArray = np.vstack((self._centred(rows[:, :4].T), scores, rows[:, 6:].T))
+        return raw[None].astype(np.float32)
+
+    def _centred(self, boxes: FloatArray) -> FloatArray:
+        """Centres and sizes, (4, n), of the boxes of finished detections."""
+        return np.concatenate(((boxes[:2] + boxes[2:]) / 2, boxes[2:] - boxes[:2]))
 
     def differences(self, actual: Outputs, expected: Outputs, classes: int) -> tuple[float, float]:
         """Largest difference of two files' raw outputs: of places in pixels, of anything else."""

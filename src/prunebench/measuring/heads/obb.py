@@ -99,6 +99,9 @@ class Obb(Detect):
             Drawing(np.concatenate((each.min(axis=0), each.max(axis=0))), each) for each in corners
         ]
 
+    def _centred(self, boxes: FloatArray) -> FloatArray:
+        return boxes
+
     def differences(self, actual: Outputs, expected: Outputs, classes: int) -> tuple[float, float]:
         """As ``Detect``'s, of corners in place of edges."""
         here, there = actual[0][0], expected[0][0]

@@ -125,6 +125,8 @@ def tell_provenance(found: OnnxFinding, m: Messages) -> list[str]:
             told.append(m("audit.kept.macs", share=made.macs / made.baseline_macs, **macs))
         if made.strategy is not None:
             told.append(m("audit.trained", strategy=made.strategy, round=made.round))
+    if found.head is not None:
+        told.append(m(f"audit.head.{found.head}"))
     if (rewriting := found.rewriting) is not None:
         for key, places in (("done", rewriting.done), ("unknown", rewriting.unknown)):
             if named := tell_places(places, m):
@@ -168,6 +170,8 @@ def tell_variant(variant: variant_record.VariantRecord, m: Messages) -> str:
         parts.append(m("made.target", goal=reached.goal, reached=_reached(reached, m)))
     if variant.budget is not None:
         parts += _budget(variant.budget, audit.structure.macs, m)
+    if variant.exported is not None and variant.exported.head == "one_to_one":
+        parts.append(m("made.one_to_one"))
     if (int8 := variant.quantization) is not None:
         parts.append(m("made.int8", quantized=int8.quantized, layers=int8.layers))
     if others := [f"{one.seed}" for one in variant.trainings if _is_another(one, audit)]:

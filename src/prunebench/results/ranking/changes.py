@@ -14,6 +14,9 @@ from prunebench.results.ranking.doubts import Confounded, Doubt, OneTraining, Re
 from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.ranking.records import Change, Changes, Difference, Part
 
+UNRELATED = ("smaller", "plain-export", "other-head")
+"""Controls of another network, file or head, so that no part of a change tells them apart."""
+
 
 class Origins:
     """Where measured variants come from, and which unpruned ones they are held against."""
@@ -39,7 +42,7 @@ class Origins:
     def parts(self, variant: MeasuredVariant) -> Iterator[tuple[Part, str, str]]:
         """Each part of the change, from which variant and to which."""
         whole = self._by_name.get(variant.parent or "") if variant.quantized else variant
-        if whole is None or self.baseline is None or variant.control in ("smaller", "plain-export"):
+        if whole is None or self.baseline is None or variant.control in UNRELATED:
             return
         baseline, alike = self.baseline, self.retrained_alike(whole)
         besides = list(self._besides(whole))[::-1]

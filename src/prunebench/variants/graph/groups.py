@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
+from ultralytics.nn.modules.block import ADown
 
 from prunebench.common.errors import ConfigError, StepError
 from prunebench.common.records import LeftAlone
@@ -99,6 +100,9 @@ def trace(network: Network, ignore: Sequence[str] = ()) -> PruningGraph:
         ConfigError: A name in ``ignore`` is no module of the network.
         StepError: A module cannot be traced; it is named.
     """
+    for name, module in network.named_modules():
+        if isinstance(module, ADown):
+            raise _untraceable(network, name, "it halves them by their place")
     fixed = dict.fromkeys(_convolutions_below(network, ignore), IS_IGNORED)
     fixed.update(dict.fromkeys(_prediction_convolutions(network), IS_PREDICTION))
     with opaque_attention(network) as attention:

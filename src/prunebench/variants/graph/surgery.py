@@ -1,9 +1,10 @@
 """Swap the modules a dependency graph cannot follow, and swap stock ones back afterwards.
 
-``C2f`` (and ``C2``) computes both halves of its input with one convolution and cuts the result in
-two; that cut couples the halves in a way DepGraph cannot express. Two convolutions say the same and
-can be pruned; folding them back is exact. Attention reshapes its channels into heads; it is
-replaced by a convolution of the same widths while the graph is built, and is left untouched.
+``C2f`` (and ``C2``, ``PSA``, ``RepNCSPELAN4``) computes both halves of its input with one
+convolution and cuts the result in two; that cut couples the halves in a way DepGraph cannot
+express. Two convolutions say the same and can be pruned; folding them back is exact. Attention
+reshapes its channels into heads; it is replaced by a convolution of the same widths while the graph
+is built, and is left untouched.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
-from ultralytics.nn.modules.block import C2, AAttn, Attention, C2f
+from ultralytics.nn.modules.block import C2, PSA, AAttn, Attention, C2f, RepNCSPELAN4
 
 from prunebench.common.errors import StepError
 from prunebench.variants.checkpoint import parameter_count
@@ -25,16 +26,27 @@ from prunebench.variants.checkpoint import parameter_count
 class SplitC2f(nn.Module):
     """Stands in for a ``C2f`` or a subclass of it while the network is pruned.
 
+    Its modules are the stock one's, but for ``cv1``.
+
     Attributes:
         cv0: 1x1 convolution of the first half, which goes straight to the concatenation.
         cv1: 1x1 convolution of the other half, which also enters the inner blocks.
     """
 
-    def __init__(self, stock: C2f | C2) -> None:
+    attn: Any
+    ffn: Any
+    m: Any
+    cv2: Any
+    cv3: Any
+    cv4: Any
+
+    def __init__(self, stock: Any) -> None:
         super().__init__()
         self.cv0 = _without(stock.cv1, range(stock.c, 2 * stock.c))
         self.cv1 = _without(stock.cv1, range(stock.c))
-        self.cv2, self.m = stock.cv2, stock.m
+        for name, child in stock.named_children():
+            if name != "cv1":
+                self.add_module(name, child)
         # In a tuple, so that its own cv1 is not registered as a module of the network.
         self._stock = (stock,)
         for name in ("i", "f", "type", "np"):  # what Ultralytics' forward pass needs of a layer
@@ -81,15 +93,43 @@ class SplitC2(SplitC2f):
         return output
 
 
+class SplitPSA(SplitC2f):
+    """Stands in for a ``PSA`` (YOLOv10), whose other half goes through attention."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same as ``PSA.forward``, x (batch, channels, height, width)."""
+        own, other = self.cv0(x), self.cv1(x)
+        other = other + self.attn(other)
+        other = other + self.ffn(other)
+        output: Tensor = self.cv2(torch.cat((own, other), 1))
+        return output
+
+
+class SplitELAN(SplitC2f):
+    """Stands in for an ``RepNCSPELAN4`` or ``ELAN1`` (YOLOv9)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same as ``RepNCSPELAN4.forward``, x (batch, channels, height, width)."""
+        parts = [self.cv0(x), self.cv1(x)]
+        parts.extend(block(parts[-1]) for block in (self.cv2, self.cv3))
+        output: Tensor = self.cv4(torch.cat(parts, 1))
+        return output
+
+
 class OpaqueAttention(nn.Conv2d):
     """Stands in for attention while the network is traced: same widths in and out."""
 
 
-STAND_INS: dict[type[Any], type[SplitC2f]] = {C2f: SplitC2f, C2: SplitC2}
+STAND_INS: dict[type[Any], type[SplitC2f]] = {
+    C2f: SplitC2f,
+    C2: SplitC2,
+    PSA: SplitPSA,
+    RepNCSPELAN4: SplitELAN,
+}
 
 
 def split_c2f(network: nn.Module) -> dict[str, SplitC2f]:
-    """Replace every ``C2f`` and ``C2`` with its forward by a stand-in; names to stand-ins."""
+    """Replace every block of ``STAND_INS`` with its forward by a stand-in; names to stand-ins."""
     split = {}
     for name, module in list(network.named_modules()):
         for stock, stand_in in STAND_INS.items():

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from prunebench.common.records import Interval, Record
-from prunebench.config.sections import CoreClass, ExportConfig, LatencyConfig
+from prunebench.config.exporting import ExportConfig
+from prunebench.config.sections import CoreClass, LatencyConfig
 from prunebench.measuring.host.block_timing import Turns
 from prunebench.measuring.host.lock import timing_on_host
 from prunebench.measuring.host.remembered import measured_once, remembered
