@@ -27,6 +27,7 @@ from prunebench.experiment.requirements import (
     require_checkpoint,
     require_loggers,
 )
+from prunebench.experiment.runtimes import runtimes_of
 from prunebench.measuring.host.emulation import require_real_cpu
 from prunebench.measuring.host.fingerprint import cpu_flags, cpus_of, int8_obstacle
 from prunebench.results.history.store import Store, default_url
@@ -66,6 +67,7 @@ def check(config: Config) -> Checked:
         require_checkpoint(checkpoint)
         checkpoint = checkpoint.resolve()
     require_loggers(config.retrain.loggers)
+    runtimes = runtimes_of(config)
     stage(f"reading {Path(config.model).name}")
     block = block_for(config.prune, config.latency)
     passes = passes_for(config.export, config.latency, config.image.hw)
@@ -126,6 +128,7 @@ def check(config: Config) -> Checked:
         passes=passes,
         split=split,
         images=tuple(str(p) for p in images_of(dataset, split, limit=config.accuracy.images)),
+        runtimes=runtimes,
     )
     checked._dataset = dataset
     return checked
