@@ -26,7 +26,8 @@ from rich.table import Table
 from prunebench.common.records import sha256_of
 from prunebench.config.sections import LatencyConfig
 from prunebench.config.targets import parse_goal
-from prunebench.measuring.host.block import PAID, Numbers, cost_of_steps, measure_block
+from prunebench.measuring.host.block import Numbers, measure_block
+from prunebench.measuring.host.block_timing import PAID, cost_of_steps
 from prunebench.measuring.latency.intervals import ratio_interval
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.samples import read_samples

@@ -33,6 +33,7 @@ from tasks.runs import (
     push,
     rank_variants,
     record,
+    run_in_runtimes,
 )
 from tasks.variants import evaluate, export, make, quantize, ship
 
@@ -92,6 +93,8 @@ def run_experiment(config: Config) -> State[Any]:
             # Latency waits here until all training and export has ended.
             wait([future for chain in finished.values() for future in chain.values()])
         variants = [_collected(planned, finished[planned.name]) for planned in plan]
+        if experiment.runtimes:
+            run_in_runtimes(experiment, variants)
         latency = measure(experiment, variants)
         columns = [
             measure_on_cores(experiment, variants, cores) for cores in config.latency.cores[1:]

@@ -12,6 +12,7 @@ from prunebench.config.loading import Config
 from prunebench.config.mlflow import MlflowConfig
 from prunebench.config.sections import CoreClass
 from prunebench.experiment.diagnose import diagnose_variants
+from prunebench.experiment.elsewhere import run_elsewhere
 from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.measure_and_rank import measure_latency, rank_on_cores, rank_run
 from prunebench.experiment.prepare import prepare
@@ -42,6 +43,14 @@ def reopen(
 ) -> tuple[Experiment, tuple[VariantRecord, ...]]:
     """Open a new run folder that holds an earlier run's exported variants, or those named."""
     return open_rebenchmark(Path(source), names)
+
+
+@retried_task(task_run_name="the leading variants in other runtimes")
+def run_in_runtimes(
+    experiment: Experiment, variants: Sequence[VariantRecord]
+) -> tuple[VariantRecord, ...]:
+    """Convert and evaluate the leading variants for every other runtime that is asked for."""
+    return run_elsewhere(experiment, variants, announce)
 
 
 @retried_task(task_run_name="latency of every variant")

@@ -28,6 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image={"height": 64, "width": 96},
         retrain={"strategies": {}},
         controls=["int8", "resolution", "plain-export"],
+        runtimes=["openvino"],
         quantize={"variants": ["pruned"], "calibration_images": 4, "max_map50_loss": 0.99},
     )
     state = run_experiment(parse_config(values), return_state=True)
@@ -52,9 +53,18 @@ def test_every_control_is_measured_beside_the_pruned_variants(folder: Path) -> N
         "baseline-int8": "int8",
         "pruned-int8": None,
     }
-    assert set(read_latency(folder).variants) == set(rows)
+    ranking = read_outcome(folder).rankings[0]
+    elsewhere = {row.name: row.of for row in ranking.elsewhere}
+    # The INT8 file has unsigned activations on x86, which OpenVINO reads.
+    assert {"baseline-openvino", "pruned-openvino"} <= set(elsewhere)
+    assert ranking.failures_elsewhere == ()
+    for row in ranking.elsewhere:
+        assert row.int8 or abs(row.map50_change.estimate) < 1e-3
+        assert row.int8 or row.runtime.precision == "float32"
+    assert set(read_latency(folder).variants) == {*rows, *elsewhere}
     page = (folder / "report.md").read_text(encoding="utf-8")
     assert "baseline-32x64 (the unpruned model at a lower resolution)" in page
+    assert "## Is it the pruning, or the runtime?" in page
 
 
 def test_what_the_letterbox_costs_is_measured_and_told(

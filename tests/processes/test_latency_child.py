@@ -37,6 +37,7 @@ DEFAULTS: dict[str, Any] = {
     "max_det": 300,
     "input": None,
     "frames": [],
+    "runtime": None,
 }
 
 

@@ -206,6 +206,37 @@ class Parity(Record):
     box_tolerance_px: float
     score_tolerance: float
 
+    @property
+    def kept(self) -> bool:
+        """Whether both are within their limits; a NaN is not."""
+        within = self.max_box_px <= self.box_tolerance_px
+        return within and self.max_score <= self.score_tolerance
+
+    @property
+    def in_words(self) -> str:
+        """The differences and their limits."""
+        return (
+            f"by {self.max_box_px:.3g} px in a box edge and {self.max_score:.3g} in a score; at "
+            f"most {self.box_tolerance_px:g} px and {self.score_tolerance:g} are allowed"
+        )
+
+
+class Runtime(Record):
+    """A runtime other than onnxruntime, as a configuration names it, and its packages' versions.
+
+    ``head`` is what the ONNX file that a file was made from says of its outputs.
+    """
+
+    name: str
+    version: str
+    head: dict[str, str] = {}
+
+
+class InRuntime(Runtime):
+    """What a file runs in, and the precision it computes in there ("float32")."""
+
+    precision: str
+
 
 class Rewriting(Record):
     """How an exported graph was rewritten into one that computes the same in less time.

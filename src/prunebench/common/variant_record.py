@@ -9,6 +9,7 @@ from prunebench.common.records import (
     Audit,
     Exported,
     FileRef,
+    InRuntime,
     Interval,
     Overlap,
     Quantization,
@@ -94,6 +95,8 @@ class VariantRecord(Record):
         failure: Set when a step failed; later fields are then ``None``.
         budget: Set where it is a smaller stock network.
         judgement: What the rounds before it said, where that decides whether it is trained.
+        runtime: Set where it is its parent's file in a runtime other than onnxruntime: ``exported``
+            is then that runtime's, compared with its parent's.
     """
 
     name: VariantName
@@ -115,6 +118,7 @@ class VariantRecord(Record):
     reached: Reached | None = None
     budget: StockBudget | None = None
     judgement: Judgement | None = None
+    runtime: InRuntime | None = None
 
     @property
     def files(self) -> tuple[FileRef, ...]:

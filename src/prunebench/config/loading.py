@@ -48,6 +48,10 @@ ENV_NESTING = "__"
 ROOTS_VARIABLE = "PRUNEBENCH_ALLOWED_ROOTS"
 """Not a key of the configuration: see ``prunebench.operating.allowed_paths``."""
 
+AskedControl = Literal[Alternative, "runtime"]
+RuntimeName = Literal["openvino", "openvino-default", "ncnn", "mnn"]
+"""What a file may run in besides onnxruntime; ``-default``: in the precision it chooses itself."""
+
 FORMER_KEYS = {
     "prune.align_for": "write prune.round_to, the block that `prunebench doctor` measures there",
     "prune.ratio": "write prune.target, which takes a ratio such as 0.3",
@@ -122,13 +126,21 @@ class Config(Section):
     image: ImageConfig = Field(default_factory=ImageConfig)
     baseline: BaselineConfig = Field(default_factory=BaselineConfig)
     prune: PruneConfig = Field(default_factory=PruneConfig)
-    controls: Annotated[tuple[Alternative, ...], AfterValidator(each_once)] = Field(
+    controls: Annotated[tuple[AskedControl, ...], AfterValidator(each_once)] = Field(
         (),
         description="Cheap alternatives measured beside the pruned variants: int8 (the unpruned "
         "model in INT8), resolution (it at the next lower letterbox), smaller (a smaller stock "
         "network with the same budget of training), plain-export (the unpruned model as "
         "Ultralytics exports it, without `export.rewrite`), other-head (it with the head that "
-        "`export.head` does not name).",
+        "`export.head` does not name), runtime (it and the most accurate pruned one of every "
+        "target, in every other runtime that is installed).",
+    )
+    runtimes: Annotated[tuple[RuntimeName, ...] | None, AfterValidator(each_once)] = Field(
+        None,
+        min_length=1,
+        description="Those of the control runtime, which they ask for by themselves: openvino "
+        "(float32), openvino-default (the precision OpenVINO chooses on this CPU), ncnn, mnn; "
+        "null: all that are installed, where controls has runtime.",
     )
     retrain: RetrainConfig = Field(default_factory=RetrainConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)

@@ -33,7 +33,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 DeviceKind = Literal["cpu", "cuda", "mps"]
 Cache = Literal["ram", "disk", "none"]
 Alternative = Literal["int8", "resolution", "smaller", "plain-export", "other-head"]
-"""Controls that are asked for by name; the others follow from what is planned."""
+"""Variants that are controls asked for by name; the others follow from what is planned."""
 
 CoreClass = Literal["all", "big", "little"]
 Control = Literal[Alternative, "retrained", "trained-size"]

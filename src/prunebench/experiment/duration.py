@@ -12,6 +12,7 @@ from prunebench.common.records import Record
 from prunebench.common.text import counted, listed
 from prunebench.config.loading import Config
 from prunebench.experiment.plan import NETWORK_SUFFIXES, PlannedVariant
+from prunebench.experiment.runtimes import runtimes_of
 from prunebench.experiment.speed_trial import Pace
 from prunebench.results.run_folder import title_of
 from prunebench.steps.events import Batch, Epoch, Evaluating, Event, Failed, Finished, Timed
@@ -105,7 +106,8 @@ def workload(config: Config, plan: Sequence[PlannedVariant]) -> Workload:
         epochs |= {v.name: before for v in pruned}
     stock = config.retrain.rounds * config.retrain.epochs + epochs.get("baseline", 0)
     epochs |= {v.name: stock for v in plan if v.control == "smaller"}
-    round_s = len(plan) * len(threads) * (seconds + ROUND_OVERHEAD_S) + ROUND_OVERHEAD_S
+    lanes = len(plan) + elsewhere_of(config)
+    round_s = lanes * len(threads) * (seconds + ROUND_OVERHEAD_S) + ROUND_OVERHEAD_S
     least = max(latency.rounds_min, math.ceil(soak_s / round_s))
     return Workload(
         epochs=epochs,
@@ -116,6 +118,11 @@ def workload(config: Config, plan: Sequence[PlannedVariant]) -> Workload:
         rounds=(least, max(least, latency.rounds_max)),
         budget_s=max(soak_s, 60 * latency.budget_minutes),
     )
+
+
+def elsewhere_of(config: Config) -> int:
+    """Variants that are measured in other runtimes, their INT8 siblings apart."""
+    return (1 + len(config.prune.goals)) * len(runtimes_of(config))
 
 
 def parents_of(plan: Sequence[PlannedVariant]) -> dict[str, str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from prunebench.measuring.latency.stopping import cpu_rounds, round_medians
 from prunebench.measuring.latency.summary import summarise
 from prunebench.measuring.map_bootstrap import Resamples, Scores, load_detections, mean_of
 from prunebench.results.ranking.classes import class_figures
-from prunebench.results.ranking.measured import MeasuredVariant
+from prunebench.results.ranking.measured import MeasuredElsewhere, MeasuredVariant
 from prunebench.results.run_folder import LATENCY_FOLDER
 
 
@@ -122,6 +122,46 @@ def measured_from(
     return measured
 
 
+def in_runtimes_from(
+    experiment: Experiment,
+    elsewhere: Sequence[VariantRecord],
+    latency: LatencyResult,
+    *,
+    within: str = LATENCY_FOLDER,
+) -> list[MeasuredElsewhere]:
+    """As ``measured_from``, of variants in other runtimes that have an accuracy."""
+    records = {v.name: v for v in elsewhere}
+    samples = read_samples(experiment.run_folder / within / latency.samples.path)
+    found = []
+    for measured in measured_from(experiment, elsewhere, latency, within=within):
+        record = records[measured.name]
+        own = [sample for sample in samples if sample.variant == measured.name]
+        if record.runtime is None or record.exported is None or record.exported.parity is None:
+            continue
+        said = own[-1].session.get("precision") if own else None
+        found.append(
+            MeasuredElsewhere(
+                # Other kernels: that it is the same network says nothing about its speed.
+                measured=replace(measured, network=None),
+                # A device may compute in another precision than this host.
+                runtime=record.runtime.model_copy(update={"precision": said})
+                if said
+                else record.runtime,
+                parity=record.exported.parity,
+                cpu_share={
+                    threads: float(
+                        np.median(
+                            [s.model_cpu_s / s.model_wall_s for s in own if s.threads == threads]
+                            or [0.0]
+                        )
+                    )
+                    for threads in latency.threads
+                },
+            )
+        )
+    return found
+
+
 @dataclass(frozen=True)
 class _Scored:
     """A variant's mAP50: the mean of its ``trainings``, where it has several, and their scores."""
@@ -170,7 +210,8 @@ def network_key(structure: Structure, variant: VariantRecord) -> str:
 
 def _size_mb(variant: VariantRecord, config: Config) -> float:
     onnx = None if variant.exported is None else variant.exported.onnx
-    file = onnx if config.ranking.size_of == "onnx" else variant.checkpoint
+    own = config.ranking.size_of == "onnx" or variant.runtime is not None
+    file = onnx if own else variant.checkpoint
     if file is None:
         raise StepError("rank", f"there is no {config.ranking.size_of} file", variant=variant.name)
     return file.bytes / 1e6

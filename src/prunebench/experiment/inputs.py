@@ -9,7 +9,7 @@ from pydantic import PrivateAttr, ValidationError
 
 from prunebench.common.cores import usable_cores
 from prunebench.common.errors import InputError
-from prunebench.common.records import Audit, Record, Structure
+from prunebench.common.records import Audit, Record, Runtime, Structure
 from prunebench.config.loading import Config
 from prunebench.data.dataset import Dataset, read_dataset
 from prunebench.experiment.plan import PlannedVariant
@@ -41,6 +41,7 @@ class Checked(Record):
         widths: Channels of layers, where the configuration names a file of them.
         passes: What rewriting gains on this host, ``None`` where nothing is rewritten.
         split: Split the accuracy images come from, ``images`` in order.
+        runtimes: What the leading variants run in besides onnxruntime.
     """
 
     config: Config
@@ -61,6 +62,7 @@ class Checked(Record):
     passes: Passes | None = None
     split: str
     images: tuple[str, ...]
+    runtimes: tuple[Runtime, ...] = ()
     _dataset: Dataset | None = PrivateAttr(default=None)
 
     @property

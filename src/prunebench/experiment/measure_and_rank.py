@@ -11,7 +11,7 @@ from prunebench.common.errors import StepError
 from prunebench.common.files import write_atomically
 from prunebench.common.variant_record import VariantRecord
 from prunebench.config.sections import CoreClass
-from prunebench.experiment.figures import measured_from
+from prunebench.experiment.figures import in_runtimes_from, measured_from
 from prunebench.experiment.soak import soak_of
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.records import LatencyResult
@@ -25,7 +25,12 @@ from prunebench.results.ranking.doubts import Letterbox
 from prunebench.results.ranking.rank import rank
 from prunebench.results.ranking.records import FailedVariant, NotTrained, Ranking
 from prunebench.results.report.build import build_report
-from prunebench.results.run_folder import LATENCY_FOLDER, RANKING_FILE, save_variant
+from prunebench.results.run_folder import (
+    LATENCY_FOLDER,
+    RANKING_FILE,
+    read_elsewhere,
+    save_variant,
+)
 from prunebench.steps.events import Emit
 
 if TYPE_CHECKING:
@@ -45,13 +50,7 @@ def measure_latency(
     StepError where none has a file.
     """
     folder = experiment.run_folder
-    targets = [
-        Target(
-            v.name, folder / v.exported.onnx.path, v.exported.onnx.sha256, imgsz=v.exported.imgsz
-        )
-        for v in variants
-        if v.exported is not None and v.failure is None
-    ]
+    targets = targets_of(folder, variants)
     if not targets:
         reasons = "; ".join(f"{v.name}: {v.failure.reason}" for v in variants if v.failure)
         raise StepError("latency", f"no variant is left to measure ({reasons})")
@@ -75,6 +74,21 @@ def measure_latency(
     )
     write_atomically(home / LATENCY_FILE, result.model_dump_json(indent=2))
     return result
+
+
+def targets_of(folder: Path, variants: Sequence[VariantRecord]) -> list[Target]:
+    """What is measured of a run: its variants that have a file, and those in other runtimes."""
+    return [
+        Target(
+            v.name,
+            folder / v.exported.onnx.path,
+            v.exported.onnx.sha256,
+            imgsz=v.exported.imgsz,
+            runtime=v.runtime.model_dump(include={"name", "head"}) if v.runtime else None,
+        )
+        for v in (*variants, *read_elsewhere(folder))
+        if v.exported is not None and v.failure is None
+    ]
 
 
 def rank_run(
@@ -151,26 +165,33 @@ def _rankings(
     """The ranking of each thread count, from what lies in a folder of the run."""
     config = experiment.config
     measured = measured_from(experiment, variants, latency, within=within)
-    failures = [
-        FailedVariant(name=v.name, step=v.failure.step, reason=v.failure.reason)
-        for v in variants
-        if v.failure is not None
-    ]
+    elsewhere = read_elsewhere(experiment.run_folder)
+    in_runtimes = in_runtimes_from(experiment, elsewhere, latency, within=within)
     return tuple(
         rank(
             measured,
             config=config.ranking,
             threads=threads,
-            failures=failures,
+            failures=_failures(variants),
             not_trained=[
                 NotTrained(name=v.name, judgement=v.not_trained) for v in variants if v.not_trained
             ],
             smallest_difference_percent=config.latency.smallest_difference_percent,
             interim_looks=possible_interim_looks(latency),
             letterbox=_letterbox(experiment),
+            in_runtimes=in_runtimes,
+            failures_elsewhere=_failures(elsewhere),
         )
         for threads in latency.threads
     )
+
+
+def _failures(variants: Sequence[VariantRecord]) -> list[FailedVariant]:
+    return [
+        FailedVariant(name=v.name, step=v.failure.step, reason=v.failure.reason)
+        for v in variants
+        if v.failure is not None
+    ]
 
 
 def _letterbox(experiment: Experiment) -> Letterbox | None:

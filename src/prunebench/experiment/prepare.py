@@ -28,6 +28,7 @@ from prunebench.experiment.requirements import (
     require_checkpoint,
     require_loggers,
 )
+from prunebench.experiment.runtimes import runtimes_of
 from prunebench.experiment.there import flags_that_count, look_there
 from prunebench.measuring.host.emulation import require_real_cpu
 from prunebench.measuring.host.fingerprint import cpus_of, int8_obstacle
@@ -67,6 +68,7 @@ def check(config: Config) -> Checked:
         require_checkpoint(checkpoint)
         checkpoint = checkpoint.resolve()
     require_loggers(config.retrain.loggers)
+    runtimes = runtimes_of(config)
     stage(f"reading {Path(config.model).name}")
     there = look_there(config)
     check_int8_targets(config, flags_that_count(there))
@@ -131,6 +133,7 @@ def check(config: Config) -> Checked:
         passes=passes,
         split=split,
         images=tuple(str(p) for p in images_of(dataset, split, limit=config.accuracy.images)),
+        runtimes=runtimes,
     )
     checked._dataset = dataset
     return checked

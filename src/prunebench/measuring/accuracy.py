@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from prunebench.common.errors import CheckpointError, DatasetError
 from prunebench.common.files import write_atomically
-from prunebench.common.records import Accuracy, FileRef, Overlap, Record
+from prunebench.common.records import Accuracy, FileRef, Overlap, Record, Runtime
 from prunebench.common.text import counted
 from prunebench.measuring.map_bootstrap import Detections, hits_of
 from prunebench.measuring.session import SessionSettings
@@ -42,7 +42,8 @@ class Request(Record):
 
     Scores at or below ``confidence`` are dropped, and so are boxes that overlap a better one by
     more than ``iou``; ``session`` is what latency is measured with, ``options`` those in its place,
-    ``sigmas`` the spreads of keypoints that the dataset gives.
+    ``sigmas`` the spreads of keypoints that the dataset gives. ``runtime``: ``onnx`` is a file of
+    that one, and run there.
     """
 
     onnx: str
@@ -55,6 +56,7 @@ class Request(Record):
     session: SessionSettings
     options: dict[str, bool | int | str] | None = None
     sigmas: tuple[float, ...] = ()
+    runtime: Runtime | None = None
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
@@ -119,7 +121,7 @@ def match_images(request: Request, emit: Emit) -> dict[Overlap, Detections]:
     from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
 
     total, classes = len(request.images), len(request.names)
-    opened = (request.imgsz, request.session, request.sigmas, request.options)
+    opened = (request.imgsz, request.session, request.sigmas, request.options, request.runtime)
     network = OnnxNetwork(Path(request.onnx), *opened)
     head, settings = network.head, (request.confidence, request.iou, request.max_det)
     rules = Rules(classes, request.imgsz, *settings, multi_label=True)

@@ -116,6 +116,7 @@ def measure(kit: Kit) -> Path:
             kit.path(sha256),
             sha256,
             imgsz=tuple(size) if (size := protocol["letterboxes"][name]) else None,
+            runtime=protocol["runtimes"][name],
         )
         for name, sha256 in protocol["variants"].items()
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,11 @@ from prunebench.common.errors import CheckpointError
 from prunebench.data.images import usable_image
 from prunebench.measuring.heads import head_of
 from prunebench.measuring.postprocess import letterbox
-from prunebench.measuring.session import Options, SessionSettings, open_session, session_options
+from prunebench.measuring.runtimes.opening import opener, threads_here
+from prunebench.measuring.session import Options, SessionSettings
+
+if TYPE_CHECKING:
+    from prunebench.common.records import Runtime
 
 FloatArray = NDArray[np.float32]
 
@@ -21,7 +25,8 @@ FloatArray = NDArray[np.float32]
 class OnnxNetwork:
     """An ONNX file with one image input, (height, width) in pixels; else a CheckpointError.
 
-    ``head`` says what its outputs mean; ``over`` are options in place of the settings'.
+    ``head`` says what its outputs mean; ``over`` are options in place of the settings'. With a
+    ``runtime`` it is a file of that one, and run there.
     """
 
     def __init__(
@@ -31,23 +36,25 @@ class OnnxNetwork:
         session: SessionSettings,
         sigmas: tuple[float, ...] = (),
         over: Options | None = None,
+        runtime: Runtime | None = None,
     ) -> None:
+        load = opener(None if runtime is None else runtime.name)
         try:
-            self._session = open_session(str(path), session_options(session, over=over))
-        except Exception as error:  # onnxruntime has no public base class for its errors
-            raise CheckpointError("onnxruntime cannot load the file", where=path) from error
-        self.head = head_of(self._session.get_modelmeta().custom_metadata_map, sigmas)
-        inputs = self._session.get_inputs()
-        self._input = inputs[0].name
-        if len(inputs) != 1 or inputs[0].shape != [1, 3, *imgsz]:
-            shapes = ", ".join(str(item.shape) for item in inputs)
+            self._network = load(str(path), threads_here(), session, over)
+        except Exception as error:  # the runtimes have no public base class for their errors
+            what = f"{'onnxruntime' if runtime is None else runtime.name} cannot load the file"
+            raise CheckpointError(what, where=path) from error
+        self.describe, shape = self._network.describe, self._network.shape
+        self.metadata = self._network.metadata if runtime is None else runtime.head
+        self.head = head_of(self.metadata, sigmas)
+        if shape is not None and shape != (1, 3, *imgsz):
             raise CheckpointError(
-                f"its input is {shapes}, not [1, 3, {imgsz[0]}, {imgsz[1]}]", where=path
+                f"its input is {[*shape]}, not [1, 3, {imgsz[0]}, {imgsz[1]}]", where=path
             )
 
     def __call__(self, tensor: FloatArray) -> Sequence[FloatArray]:
         """Outputs for one image, (1, 3, height, width) RGB in 0..1."""
-        return cast(Sequence[FloatArray], self._session.run(None, {self._input: tensor}))
+        return self._network(tensor)
 
 
 def read_letterboxed(

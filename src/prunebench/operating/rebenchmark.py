@@ -18,9 +18,12 @@ from prunebench.results.history.recording import Recorded
 from prunebench.results.history.store import Store
 from prunebench.results.run_folder import (
     REBENCHMARK,
+    RUNTIMES_FOLDER,
+    VARIANT_FILE,
     fitting_together,
     latest_run,
     open_run,
+    read_elsewhere,
     read_variants,
     save_variant,
 )
@@ -104,7 +107,18 @@ def open_rebenchmark(
             if ref.holds(source):
                 place(source / ref.path, folder / ref.path)
         save_variant(folder, variant)
+    if names is None:
+        _take_elsewhere(source, folder)
     return experiment, variants
+
+
+def _take_elsewhere(source: Path, folder: Path) -> None:
+    """The variants in other runtimes, whose files are all there."""
+    for variant in read_elsewhere(source):
+        if all(ref.holds(source) for ref in variant.files):
+            home = f"{RUNTIMES_FOLDER}/{variant.name}"
+            for path in (*(ref.path for ref in variant.files), f"{home}/{VARIANT_FILE}"):
+                place(source / path, folder / path)
 
 
 def compare_recorded(experiment: Experiment, before: Recorded, after: Recorded) -> RunComparison:

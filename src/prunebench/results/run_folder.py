@@ -39,6 +39,7 @@ RANKING_FILE = "ranking.json"
 VARIANT_FILE = "record.json"
 LATENCY_FOLDER = "latency"
 TUNING_FOLDER = "tuning"
+RUNTIMES_FOLDER = "runtimes"
 REBENCHMARK = "rebenchmark"
 LAST_KEY = next(reversed(Config.model_fields))
 UNREADABLE = {"what": "the record of a variant cannot be read", "fix": "run again"}
@@ -174,6 +175,14 @@ def read_variants(folder: Path) -> tuple[VariantRecord, ...]:
         fix = "finish it with `prunebench run`"
         raise InputError("the run has no variants yet", where=folder, fix=fix)
     return tuple(sorted(records, key=lambda record: (len(record.steps), record.name)))
+
+
+def read_elsewhere(folder: Path) -> tuple[VariantRecord, ...]:
+    """A run's variants in other runtimes, if it has any; ``InputError`` if one cannot be read."""
+    return tuple(
+        read_record(path, VariantRecord, **UNREADABLE)
+        for path in sorted(folder.glob(f"{RUNTIMES_FOLDER}/*/{VARIANT_FILE}"))
+    )
 
 
 def read_variant(folder: Path, name: str) -> VariantRecord:

@@ -38,6 +38,7 @@ ONLY_WITH = {
     ("prunebench.measuring.host.lock", "working_on_host"): {"timing", "costs"},
     ("prunebench.variants.devices", "using"): {"cards"},
     ("prunebench.variants.retraining.fit", "_device_alone"): {"cards"},
+    ("prunebench.measuring.runtimes.opening", "other_opener"): {"runtime"},
 }
 """Definitions that a step uses only where its request sets one of these fields."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,10 @@ from hypothesis import strategies as st
 
 from prunebench.common.errors import ConfigError, StepError
 from prunebench.common.records import Structure
+from prunebench.config.loading import RuntimeName, parse_config
+from prunebench.experiment import runtimes
 from prunebench.experiment.controls import lower_letterbox, smaller_network, trained_letterbox
+from prunebench.experiment.runtimes import runtimes_of
 from prunebench.variants.stock_width import lower_width, macs_of, stock_description
 
 SIDES = st.integers(2, 60).map(lambda steps: 32 * steps)
@@ -179,3 +184,39 @@ def test_a_narrowed_description_has_the_channels_of_its_width() -> None:
 
     first = DetectionModel(narrowed, nc=7, verbose=False).model[0].conv
     assert first.out_channels == math.ceil(64 * 0.2 / 8) * 8
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        (
+            {"runtimes": ["ncnn"]},
+            r"runtimes: ncnn is not installed; install it with: pip install 'prunebench\[ncnn\]'\.",
+        ),
+        (
+            {"controls": ["runtime"]},
+            r"controls: no other runtime is installed; install one, as with: pip install "
+            r"'prunebench\[openvino\]'\.",
+        ),
+    ],
+)
+def test_a_runtime_that_is_not_installed_is_refused(
+    asked: dict[str, Any], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr(runtimes, "version", missing)
+    with pytest.raises(ConfigError, match=sentence):
+        runtimes_of(parse_config({"model": "m.pt", **asked}))
+    assert runtimes_of(parse_config({"model": "m.pt"})) == ()
+
+
+def test_runtimes_are_those_named_or_all_that_are_installed() -> None:
+    named = runtimes_of(parse_config({"model": "m.pt", "runtimes": ["mnn", "openvino"]}))
+    assert [one.name for one in named] == ["mnn", "openvino"]
+    assert named[1].version == f"openvino {version('openvino')}"
+    every = runtimes_of(parse_config({"model": "m.pt", "controls": ["runtime"]}))
+    assert tuple(one.name for one in every) == get_args(RuntimeName)
+    with pytest.raises(ConfigError, match="did you mean openvino"):
+        parse_config({"model": "m.pt", "runtimes": ["openvin"]})

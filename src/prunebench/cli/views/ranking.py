@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prunebench.common.records import Interval
-from prunebench.common.text import counted
+from prunebench.common.text import counted, points, times
 from prunebench.results.devices import Device
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import (
@@ -20,9 +20,10 @@ from prunebench.results.messages.observations import (
     tell_noise,
     tell_soak,
 )
+from prunebench.results.messages.runtimes import named, tell_runtimes
 from prunebench.results.messages.sentences import Fact, headline, neighbours, tell
 from prunebench.results.outcome import RunRanking
-from prunebench.results.ranking.records import NOT_TRAINED, RankedVariant, Ranking
+from prunebench.results.ranking.records import NOT_TRAINED, Elsewhere, RankedVariant, Ranking
 from prunebench.results.report.numbers import BLANK, with_interval
 from prunebench.results.table.doubts import TableNoise
 from prunebench.results.table.ranked import TableRanking, TableRow
@@ -105,6 +106,9 @@ def ranking_view(ranking: Ranking) -> RenderableType:
     def told(facts: Sequence[Fact]) -> list[str]:
         return [tell(fact, ranking, m) for fact in facts]
 
+    in_runtimes = tell_runtimes(ranking, m)
+    elsewhere = [in_runtimes] if in_runtimes else []
+    elsewhere += [f"{f.name}: {f.step}: {f.reason}" for f in ranking.failures_elsewhere]
     not_trained = [f"{v.name}: {tell_judgement(v.judgement, m)}" for v in ranking.not_trained]
     sections = (
         ("Failed", [f"{f.name}: {f.step}: {f.reason}" for f in ranking.failures], "red"),
@@ -112,13 +116,41 @@ def ranking_view(ranking: Ranking) -> RenderableType:
         ("Before you trust the table", told(ranking.warnings), "yellow"),
         ("What to ship", told(ranking.advice), "green"),
         ("Does pruning pay?", told(ranking.against_controls), "yellow"),
+        (m("runtimes.title"), elsewhere, "yellow"),
         ("What retraining did", told(ranking.effects), "cyan"),
         ("Neighbours in the table", told(neighbours(ranking)), "cyan"),
     )
     first = Text(headline(ranking, m) or "", style="bold green")
     return Group(
-        *[first] * bool(first), Fitting(*tables), *(_sentences(*section) for section in sections)
+        *[first] * bool(first),
+        Fitting(*tables),
+        *[_elsewhere(ranking, m)] * bool(ranking.elsewhere),
+        *(_sentences(*section) for section in sections),
     )
+
+
+def _elsewhere(ranking: Ranking, m: Messages) -> Table:
+    """The variants in other runtimes, which have no rank."""
+    layout: Layout = (
+        *(("variant", "runtime"), ("mAP50", "change"), ("FPS", "x its file in onnxruntime")),
+        *(("x baseline",), ("model ms", "MB")),
+    )
+
+    def cells(row: Elsewhere) -> Cells:
+        words = {
+            "variant": row.name,
+            "runtime": named(row, m),
+            "mAP50": with_interval(row.map50, digits=3),
+            "change": points(row.map50_change, signed=True),
+            "FPS": with_interval(row.fps),
+            "x its file in onnxruntime": with_interval(row.times_own, digits=2),
+            "x baseline": times(row.times_baseline) if row.times_baseline else BLANK,
+            "model ms": with_interval(row.latency_ms, digits=2),
+            "MB": f"{row.size_mb:.2f}",
+        }
+        return {name: (Text(word), Text()) for name, word in words.items()}
+
+    return _stacked(m("runtimes.unranked"), layout, map(cells, ranking.elsewhere))
 
 
 def _ranks(ranking: Ranking, title: str, layout: Layout) -> Table:

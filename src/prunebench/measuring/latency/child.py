@@ -2,7 +2,7 @@
 
 Started with ``REQUEST RESULT`` by ``together.py``,
 which has the children of a round take turns: this one works only when told to, a line on standard
-input per turn, and answers each with a byte on standard output. It imports numpy, onnxruntime and,
+input per turn, and answers each with a byte on standard output. It imports numpy, one runtime and,
 for end-to-end frames, OpenCV; more would cost start-up time in every round and memory that is not
 the model's. It writes raw durations; the parent derives every statistic.
 
@@ -31,12 +31,8 @@ from numpy.typing import NDArray
 
 from prunebench.measuring.host.sensors import EnergyMeter, Sensors
 from prunebench.measuring.host.ticks import host_ticks
-from prunebench.measuring.session import (
-    SessionSettings,
-    open_session,
-    options_in_force,
-    session_options,
-)
+from prunebench.measuring.runtimes.opening import opener
+from prunebench.measuring.session import SessionSettings
 
 MIN_ITERATIONS = 3  # Timed however slow the model: a median of fewer says nothing.
 FRAME_WARMUP = 2  # The session is warm by then; this touches OpenCV, the NMS and the masks once.
@@ -53,8 +49,10 @@ class Measuring:
     no end-to-end frames), ``seconds`` per back-to-back part, ``slices`` each part is timed in,
     ``warmup`` inferences, ``realtime_fps`` and ``paced_seconds`` (0: no paced frames), ``imgsz``
     (height, width), ``nc``, ``confidence``, ``iou``, ``max_det``, ``threads``, ``session`` (the
-    fields of ``SessionSettings``), ``options`` in place of theirs, ``cpus`` it may run on
-    (``None``: any), and from the selftest ``slowdown`` (a factor).
+    fields of ``SessionSettings``), ``options`` in place of theirs, ``runtime`` (``name``, of
+    ``runtimes/opening.py``, and ``head``, what the ONNX file says of its outputs; ``None``:
+    onnxruntime), ``cpus`` it may run on (``None``: any), and from the selftest ``slowdown``
+    (a factor).
     """
 
     def __init__(self, request: Request) -> None:
@@ -66,22 +64,18 @@ class Measuring:
         if request["input"] is not None:
             self._tensor = np.load(request["input"])
         settings = SessionSettings(**request["session"])
-        options = session_options(settings, request["threads"], request.get("options"))
+        runtime = request.get("runtime")
+        load = opener(None if runtime is None else runtime["name"])
         rss_base_mb = _memory_mb("VmRSS")
         started = time.perf_counter_ns()
-        session = open_session(request["onnx"], options)
+        network = load(request["onnx"], request["threads"], settings, request.get("options"))
         load_ms = _ms_since(started)
-        feed = session.get_inputs()[0]
-        self._metadata = session.get_modelmeta().custom_metadata_map
+        self._metadata = network.metadata if runtime is None else runtime["head"]
         if request["input"] is None:
-            self._tensor = np.random.default_rng(0).random(feed.shape, dtype=np.float32)
-
-        def run(image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-            outputs: list[NDArray[np.float32]] = session.run(None, {feed.name: image})
-            return outputs
-
+            shape = network.shape or (1, 3, *request["imgsz"])
+            self._tensor = np.random.default_rng(0).random(shape, dtype=np.float32)
         slowdown = request.get("slowdown", 1.0)
-        self._infer: Infer = run if slowdown == 1 else _slowed(run, slowdown)
+        self._infer: Infer = network if slowdown == 1 else _slowed(network, slowdown)
         gc.freeze()
         gc.disable()
         started = time.perf_counter_ns()
@@ -95,7 +89,7 @@ class Measuring:
             "load_ms": load_ms,
             "first_ms": first_ms,
             "rss_base_mb": rss_base_mb,
-            "session": options_in_force(session),
+            "session": network.describe(),
         }
         self._model: list[int] = []
         self._model_slices: list[int] = []

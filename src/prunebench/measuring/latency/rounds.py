@@ -59,7 +59,7 @@ class Target(NamedTuple):
 
     ``slowdown`` is a factor for ``selftest``, ``packages`` a folder to import libraries from first,
     ``imgsz`` (height, width) a letterbox of its own in pixels, ``options`` those of its session in
-    place of the settings'.
+    place of the settings', ``runtime`` what it runs in, as ``latency/child.py`` reads it.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Target(NamedTuple):
     packages: Path | None = None
     imgsz: tuple[int, int] | None = None
     options: Options | None = None
+    runtime: Mapping[str, Any] | None = None
 
 
 def protocol_of(
@@ -85,6 +86,7 @@ def protocol_of(
         "packages": {t.name: str(t.packages) for t in targets},
         "letterboxes": {t.name: t.imgsz for t in targets},
         "options": {t.name: t.options for t in targets},
+        "runtimes": {t.name: t.runtime for t in targets},
         "images": [sha256_of(path) for path in images],
         "slice_s": SLICE_S,
         "settings": {k: v for k, v in settings.items() if k not in STOPPING_SETTINGS},
@@ -240,6 +242,7 @@ class Rounds:
             "session": asdict(SessionSettings.among(self.settings)),
             "options": target.options,
             "onnx": str(target.onnx),
+            "runtime": target.runtime,
             "slowdown": target.slowdown,
             "cpus": self.cpus,
             "input": str(letterboxed) if letterboxed.is_file() else None,

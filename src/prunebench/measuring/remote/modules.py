@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 PROCESSES = (AGENT, CHILD, FRAMES)
 """What runs on the device: each is a process of its own."""
 
-ON_DEVICE = frozenset({"numpy", "onnxruntime", "cv2"})
-"""What may be imported there besides Python's own: OpenCV only where it is installed."""
+ON_DEVICE = frozenset({"numpy", "onnxruntime", "cv2", "openvino", "ncnn", "MNN"})
+"""What may be imported there besides Python's own: from OpenCV on, only where it is installed."""
 
 
 def carried_modules(roots: Sequence[str] = PROCESSES) -> dict[str, Path]:

@@ -13,7 +13,8 @@ from prunebench import __version__
 from prunebench.common.errors import InputError, OutputError
 from prunebench.common.variant_record import VariantRecord
 from prunebench.experiment.inputs import Experiment
-from prunebench.measuring.latency.rounds import Target, protocol_of
+from prunebench.experiment.measure_and_rank import targets_of
+from prunebench.measuring.latency.rounds import protocol_of
 from prunebench.measuring.remote.pack import FORMAT, Content, keep, keep_sentinel, pack
 from prunebench.operating.rebenchmark import read_source
 from prunebench.results.outcome import read_outcome
@@ -35,13 +36,7 @@ def write_kit(folder: Path, out: Path) -> Path:
 def content_of(experiment: Experiment, variants: tuple[VariantRecord, ...]) -> Content:
     """The content of a run's kit; InputError where there is nothing to measure."""
     folder, config = experiment.run_folder, experiment.config
-    targets = [
-        Target(
-            v.name, folder / v.exported.onnx.path, v.exported.onnx.sha256, imgsz=v.exported.imgsz
-        )
-        for v in variants
-        if v.exported is not None and v.failure is None
-    ]
+    targets = targets_of(folder, variants)
     if not targets:
         raise InputError("no variant of the run has an ONNX file", where=folder, fix="run again")
     files: dict[str, Path | bytes] = {target.sha256: target.onnx for target in targets}

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from prunebench.common.records import Grounds, Overlap, Verdict
-from prunebench.common.statistics import Array, Location, Rounds
+import numpy as np
+
+from prunebench.common.records import Grounds, InRuntime, Interval, Overlap, Parity, Verdict
+from prunebench.common.statistics import FEWEST_ROUNDS, Array, Location, Rounds, locate
 from prunebench.config.sections import Beside, Control
 from prunebench.results.ranking.records import Shown
 
@@ -87,6 +89,31 @@ class MeasuredVariant:
     both: Mapping[Overlap, Location] = field(default_factory=dict)
     classes: Mapping[int, ClassFigures] = field(default_factory=dict)
 
+    def rounds(self, threads: int) -> int:
+        """Rounds it was measured in, both alone and in whole frames."""
+        by_kind = (self.end_to_end_ms, self.latency_ms)
+        return min(len(rounds.get(threads, {})) for rounds in by_kind)
+
+    def peak_mb(self, threads: int, level: float) -> Interval | None:
+        """Peak resident memory of its process; ``None`` where too few rounds know it."""
+        rounds = self.rss_mb.get(threads, {})
+        if len(rounds) < FEWEST_ROUNDS:
+            return None
+        return locate(np.log(list(rounds.values()))).ratio(level)
+
     def is_same_network(self, other: MeasuredVariant) -> bool:
         """Whether both run the same operations, so that speed cannot tell them apart."""
         return self.network is not None and self.network == other.network
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredElsewhere:
+    """A variant in another runtime, ``measured`` as the file of its parent is in onnxruntime.
+
+    ``cpu_share`` is the CPU time of an inference by its wall time, by thread count.
+    """
+
+    measured: MeasuredVariant
+    runtime: InRuntime
+    parity: Parity
+    cpu_share: Mapping[int, float]

@@ -5,10 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
-
 from prunebench.common.records import Interval
-from prunebench.common.statistics import FEWEST_ROUNDS, Footing, Location, add, locate
+from prunebench.common.statistics import FEWEST_ROUNDS, Footing, Location, add
 from prunebench.config.ranking import RankingConfig
 from prunebench.measuring.latency.intervals import supported_percentiles
 from prunebench.results.ranking import doubts, records
@@ -30,8 +28,9 @@ from prunebench.results.ranking.compare import (
 from prunebench.results.ranking.controls import against_controls
 from prunebench.results.ranking.cpu_time import doubts_of_cpu_time
 from prunebench.results.ranking.effects import effects_of
+from prunebench.results.ranking.elsewhere import compare_elsewhere
 from prunebench.results.ranking.letterbox import letterbox_costs
-from prunebench.results.ranking.measured import MeasuredVariant
+from prunebench.results.ranking.measured import MeasuredElsewhere, MeasuredVariant
 from prunebench.results.ranking.ties import Wins, decide, labels_of, ranks_of, tied, wins_of
 
 LEAST_FIRST: tuple[records.Shown, ...] = ("no", "not shown", "yes")
@@ -50,6 +49,8 @@ def rank(
     smallest_difference_percent: float = 3.0,
     interim_looks: int = 1,
     letterbox: doubts.Letterbox | None = None,
+    in_runtimes: Sequence[MeasuredElsewhere] = (),
+    failures_elsewhere: Sequence[records.FailedVariant] = (),
 ) -> records.Ranking:
     """Rank variants for one thread count.
 
@@ -62,13 +63,15 @@ def rank(
         smallest_difference_percent: Smallest difference that matters.
         interim_looks: How often the measuring could have stopped on what it saw.
         letterbox: Where it is of another size than the baseline's training.
+        in_runtimes: Variants in other runtimes, which are no part of the ranks.
+        failures_elsewhere: Those of them that have no figures.
 
     Raises:
         ValueError: Variants were evaluated on different images or with different resamples.
     """
     if len({(m.images, len(m.map50_draws)) for m in measured}) > 1:
         raise ValueError("the variants were evaluated on different images")
-    usable = [m for m in measured if _rounds_of(m, threads) >= FEWEST_ROUNDS]
+    usable = [m for m in measured if m.rounds(threads) >= FEWEST_ROUNDS]
     failed = [*failures, *(_unmeasured(m, threads) for m in measured if m not in usable)]
     footings = on_one_footing(usable, threads)
     raws = compare_all(usable, footings)
@@ -86,6 +89,9 @@ def rank(
     )
     changes = tuple(changes_of(usable, origins, differences))
     nothing = tuple(_finds_nothing(usable))
+    elsewhere, unfit = compare_elsewhere(
+        usable, in_runtimes, threads, config.level, smallest, interim_looks
+    )
     return records.Ranking(
         threads=threads,
         realtime_fps=config.realtime_fps,
@@ -109,6 +115,8 @@ def rank(
         against_controls=tuple(against_controls(rows, differences)),
         metric=config.metric,
         max_rss_mb=config.max_rss_mb,
+        elsewhere=elsewhere,
+        failures_elsewhere=(*failures_elsewhere, *unfit),
     )
 
 
@@ -119,13 +127,8 @@ def _few_frames(measured: Sequence[MeasuredVariant], threads: int) -> Iterator[d
         yield doubts.FewFrames(names=tuple(few), frames=min(few.values()), needed=needed)
 
 
-def _rounds_of(variant: MeasuredVariant, threads: int) -> int:
-    by_kind = (variant.end_to_end_ms, variant.latency_ms)
-    return min(len(rounds.get(threads, {})) for rounds in by_kind)
-
-
 def _unmeasured(variant: MeasuredVariant, threads: int) -> records.FailedVariant:
-    found = _rounds_of(variant, threads)
+    found = variant.rounds(threads)
     few = f"{found} rounds were measured with {threads} threads, {FEWEST_ROUNDS} are needed"
     return records.FailedVariant(name=variant.name, step="latency", reason=variant.failure or few)
 
@@ -156,7 +159,7 @@ def _rows(
         loses_a_class = any(change.over_limit for change in changes)
         times, gain = _against(variant, origins.baseline, raws, config.level)
         both = {overlap: _map50(map50, config.level) for overlap, map50 in variant.both.items()}
-        rss_mb = _rss_mb(variant, threads, config.level)
+        rss_mb = variant.peak_mb(threads, config.level)
         keeps_accuracy, judged_against = _keeps_accuracy(variant, origins, raws, config)
         rows.append(
             records.RankedVariant(
@@ -185,7 +188,7 @@ def _rows(
                     o for o in names if o != name and tied(wins, "efficiency", name, o)
                 ),
                 less_efficient_than=tuple(o for o in names if ("efficiency", o, name) in wins),
-                rounds=_rounds_of(variant, threads),
+                rounds=variant.rounds(threads),
                 trainings=len(variant.trainings) or 1,
                 control=variant.control,
                 int8=variant.quantized,
@@ -228,13 +231,6 @@ def _reaches(found: Interval, limit: float) -> records.Shown:
     if found.low >= limit:
         return "yes"
     return "no" if found.high < limit else "not shown"
-
-
-def _rss_mb(variant: MeasuredVariant, threads: int, level: float) -> Interval | None:
-    rounds = variant.rss_mb.get(threads, {})
-    if len(rounds) < FEWEST_ROUNDS:
-        return None
-    return locate(np.log(list(rounds.values()))).ratio(level)
 
 
 def _keeps_memory(found: Interval | None, limit: float | None) -> records.Shown | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from prunebench.common.records import Interval, Overlap, Record, Verdict
+from prunebench.common.records import InRuntime, Interval, Overlap, Parity, Record, Verdict
 from prunebench.common.variant_record import Judgement
 from prunebench.config.sections import Control
 from prunebench.results.ranking.doubts import Doubt
@@ -251,6 +251,42 @@ class AgainstControl(Record):
     verdict: Literal["beaten", "level"]
 
 
+class Elsewhere(Record):
+    """A variant's file in another runtime: a control, no part of the ranks.
+
+    Attributes:
+        of: The variant whose weights these are, in onnxruntime.
+        runtime: What runs them, and in which precision.
+        parity: Its raw predictions against those of onnxruntime.
+        size_mb: Size of the runtime's own file in 10^6 bytes.
+        fps: End-to-end frames per second, as ``latency_ms`` on one footing with every variant.
+        times_own: Its FPS by those of ``of``, paired by round.
+        times_baseline: By those of the baseline; ``None`` without one.
+        map50_change: Its mAP50 less that of ``of``, on the same images.
+        faster_than: Ranked variants it is shown to be faster than, corrected for the comparisons of
+            every runtime with every variant; ``slower_than``, ``more_accurate_than`` and
+            ``less_accurate_than`` alike.
+    """
+
+    name: str
+    of: str
+    runtime: InRuntime
+    parity: Parity
+    int8: bool
+    size_mb: float
+    map50: Interval
+    latency_ms: Interval
+    fps: Interval
+    times_own: Interval
+    times_baseline: Interval | None
+    map50_change: Interval
+    rss_mb: Interval | None
+    faster_than: tuple[str, ...]
+    slower_than: tuple[str, ...]
+    more_accurate_than: tuple[str, ...]
+    less_accurate_than: tuple[str, ...]
+
+
 class FailedVariant(Record):
     """A variant that could not be ranked, and why."""
 
@@ -300,6 +336,8 @@ class Ranking(Record):
         not_trained: Variants that were left out because a round before showed no gain.
         changes: What changed the accuracy of each variant.
         metric: What the mAP50 that ranks is taken of.
+        elsewhere: Leading variants in other runtimes; ``failures_elsewhere`` those that failed, or
+            that are not compared.
     """
 
     threads: int
@@ -317,6 +355,8 @@ class Ranking(Record):
     changes: tuple[Changes, ...] = ()
     metric: Overlap = "box"
     max_rss_mb: float | None = None
+    elsewhere: tuple[Elsewhere, ...] = ()
+    failures_elsewhere: tuple[FailedVariant, ...] = ()
 
     @property
     def beside_boxes(self) -> Literal["mask", "pose"] | None:

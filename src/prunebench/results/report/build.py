@@ -21,6 +21,7 @@ from prunebench.results.report.sections.devices import devices
 from prunebench.results.report.sections.diagnosis import diagnosis
 from prunebench.results.report.sections.gallery import gallery
 from prunebench.results.report.sections.history import history
+from prunebench.results.report.sections.runtimes import runtimes
 from prunebench.results.report.sections.settings import settings
 from prunebench.results.report.sections.strategies import rounds, strategies
 from prunebench.results.report.sections.structure import structure, training
@@ -94,6 +95,7 @@ def compose(run: ReportedRun, m: Messages) -> Document:
         changes(run, m),
         findings(run, m),
         controls(run, m),
+        runtimes(run, m),
         real_time(run, m),
         memory(run, m),
         strategies(run, m),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from prunebench.common.text import points
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise, tell_soak
+from prunebench.results.messages.runtimes import tell_runtimes
 from prunebench.results.messages.sentences import Fact, headline, tell
 from prunebench.results.ranking.advice import PREFERENCE
 from prunebench.results.ranking.records import (
@@ -48,6 +49,7 @@ def answer(run: ReportedRun, m: Messages) -> doc.Section:
         None if verdict is None else doc.Paragraph(verdict, lead=True),
         doc.Cards(cards) if cards else m(f"answer.{'no_advice' if ranking.rows else 'nothing'}"),
         ranks(ranking, m),
+        tell_runtimes(ranking, m),
         _notice(m("answer.doubts"), told),
         accuracy_against_latency(ranking, m),
         _basis(run, m) if cards else None,

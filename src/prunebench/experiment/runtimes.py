@@ -1,0 +1,45 @@
+"""Which runtimes a configuration asks for besides onnxruntime, and what each needs installed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import get_args
+
+from prunebench.common.errors import ConfigError
+from prunebench.common.records import Runtime
+from prunebench.config.loading import Config, RuntimeName
+
+PACKAGES: Mapping[str, tuple[str, ...]] = {
+    "openvino": ("openvino",),
+    "ncnn": ("ncnn", "pnnx"),
+    "mnn": ("MNN",),
+}
+"""An extra of ours, named after a runtime, to what runs its files and makes them."""
+
+
+def runtimes_of(config: Config) -> tuple[Runtime, ...]:
+    """The runtimes a configuration asks for; ConfigError where one, or any, is not installed."""
+    asked = config.runtimes
+    if asked is None and "runtime" not in config.controls:
+        return ()
+    found, missing = [], []
+    for name in asked or get_args(RuntimeName):
+        packages = PACKAGES[name.removesuffix("-default")]
+        try:
+            versions = [f"{package} {version(package)}" for package in packages]
+        except PackageNotFoundError:
+            missing.append(name)
+        else:
+            found.append(Runtime(name=name, version=", ".join(versions)))
+    if (asked and missing) or not found:
+        extra = missing[0].removesuffix("-default")
+        what = f"{missing[0]} is not installed" if asked else "no other runtime is installed"
+        raise ConfigError(
+            what,
+            where="runtimes" if asked else "controls",
+            fix=f"install it with: pip install 'prunebench[{extra}]'"
+            if asked
+            else f"install one, as with: pip install 'prunebench[{extra}]'",
+        )
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""What runs a network's file: onnxruntime, and others that it is held against."""

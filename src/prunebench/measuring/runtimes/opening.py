@@ -1,0 +1,48 @@
+"""A network's file loaded in one of several runtimes: one interface, a module for each.
+
+A runtime's module imports its library, and is itself imported only where a file runs in it: the
+measuring child, which a kit carries to a device, has numpy and one runtime in memory.
+"""
+
+from __future__ import annotations
+
+import os
+
+from prunebench.measuring.runtimes.loaded import Open
+
+SUFFIX = {"openvino": ".onnx", "openvino-default": ".onnx", "ncnn": ".ncnn", "mnn": ".mnn"}
+"""Every other runtime, by the name a configuration gives it, to what ends the name of its files.
+
+``openvino`` computes in float32, as onnxruntime does, ``openvino-default`` in what OpenVINO chooses
+on this CPU, which may be bfloat16.
+"""
+
+
+def opener(runtime: str | None) -> Open:
+    """What loads a file in a runtime, ``None``: onnxruntime. Its library is imported here."""
+    if runtime is None:
+        from prunebench.measuring.runtimes.on_onnxruntime import InOnnxRuntime
+
+        return InOnnxRuntime
+    return other_opener(runtime)
+
+
+def other_opener(runtime: str) -> Open:
+    """As ``opener``, for a runtime of ``SUFFIX``; ImportError where it is not installed."""
+    if runtime == "ncnn":
+        from prunebench.measuring.runtimes.on_ncnn import InNcnn
+
+        return lambda path, threads, settings, over: InNcnn(path, threads)
+    if runtime == "mnn":
+        from prunebench.measuring.runtimes.on_mnn import InMnn
+
+        return lambda path, threads, settings, over: InMnn(path, threads)
+    from prunebench.measuring.runtimes.on_openvino import InOpenVino
+
+    precision = None if runtime.endswith("-default") else "f32"
+    return lambda path, threads, settings, over: InOpenVino(path, threads, precision)
+
+
+def threads_here() -> int:
+    """The threads that this child process was given."""
+    return int(os.environ.get("PRUNEBENCH_CHILD_THREADS", "1"))

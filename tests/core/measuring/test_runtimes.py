@@ -1,0 +1,103 @@
+"""A small detector in every runtime, converted from its ONNX file and compared with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from latency_kit import IMGSZ, NC, write_detector, write_segmenter
+from quantize_kit import write_images
+
+from prunebench.common.errors import CheckpointError
+from prunebench.common.records import Parity, Runtime
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.inference import OnnxNetwork
+from prunebench.measuring.runtimes.opening import SUFFIX, opener
+from prunebench.measuring.session import SessionSettings
+from prunebench.variants.conversion import Converted, Request, run
+
+SESSION = SessionSettings.of(LatencyConfig())
+SIXTEEN_BITS = 0.05
+"""Share of the largest number that a network of three layers loses in bfloat16 (8 bits) at most."""
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    return tuple(map(str, write_images(tmp_path_factory.mktemp("images"))))[:2]
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_detector(tmp_path_factory.mktemp("onnx") / "model.onnx", depth=2).onnx
+
+
+def convert(onnx: Path, name: str, images: tuple[str, ...], folder: Path) -> Converted:
+    request = Request(
+        onnx=str(onnx),
+        runtime=Runtime(name=name, version="1"),
+        imgsz=IMGSZ,
+        classes=NC,
+        images=images,
+        box_tolerance_px=0.5,
+        score_tolerance=0.005,
+        integers=False,
+        session=SESSION,
+    )
+    return run(request, folder, lambda event: None)
+
+
+@pytest.mark.parametrize("name", SUFFIX)
+def test_a_converted_file_computes_what_the_onnx_file_does_on_the_threads_asked_for(
+    name: str, detector: Path, images: tuple[str, ...], tmp_path: Path
+) -> None:
+    made = convert(detector, name, images, tmp_path)
+    assert made.onnx.holds(tmp_path)
+    assert made.onnx.path.endswith(SUFFIX[name])
+    assert made.parity.kept
+    pixels = np.random.default_rng(0).random((1, 3, *IMGSZ), dtype=np.float32)
+    (wanted,) = opener(None)(str(detector), 1, SESSION, None)(pixels)
+    network = opener(name)(str(tmp_path / made.onnx.path), 1, SESSION, None)
+    (first,) = network(pixels)
+    network(np.zeros_like(pixels))
+    # What it gave stays, whatever it computes next.
+    (again,) = network(pixels)
+    assert first.dtype == np.float32
+    np.testing.assert_array_equal(first, again)
+    full = made.runtime.precision == "float32"
+    np.testing.assert_allclose(
+        first, wanted, atol=(1e-4 if full else SIXTEEN_BITS) * np.abs(wanted).max()
+    )
+    assert full or name == "openvino-default"
+    described = network.describe()
+    assert described["threads"] == "1"
+    assert {"runtime", "precision", name.removesuffix("-default")} <= set(described)
+    assert all(isinstance(value, str) for value in described.values())
+    assert made.parity.box_tolerance_px == (0.5 if full else 0.1 * max(IMGSZ))
+
+
+def test_outputs_come_in_the_order_of_the_onnx_file(
+    images: tuple[str, ...], tmp_path: Path
+) -> None:
+    write_segmenter(tmp_path / "model.onnx", (16, 24))
+    pixels = np.zeros((1, 3, *IMGSZ), dtype=np.float32)
+    wanted = opener(None)(str(tmp_path / "model.onnx"), 1, SESSION, None)(pixels)
+    found = opener("openvino")(str(tmp_path / "model.onnx"), 1, SESSION, None)(pixels)
+    assert [one.shape for one in found] == [one.shape for one in wanted]
+
+
+def test_a_file_that_is_none_of_the_runtimes_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"no network")
+    with pytest.raises(CheckpointError, match="openvino cannot load the file"):
+        OnnxNetwork(
+            tmp_path / "model.onnx", IMGSZ, SESSION, runtime=Runtime(name="openvino", version="1")
+        )
+
+
+@pytest.mark.parametrize(
+    ("box", "score", "kept"),
+    [(0.5, 0.005, True), (0.51, 0, False), (0, 0.006, False), (float("nan"), 0, False)],
+)
+def test_parity_is_kept_within_both_limits(box: float, score: float, kept: bool) -> None:
+    limits = {"box_tolerance_px": 0.5, "score_tolerance": 0.005}
+    assert Parity(images=1, max_box_px=box, max_score=score, **limits).kept is kept
