@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import json
 import os
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from prunebench.common.errors import PrunebenchError, error_of, values_of
 from prunebench.results.run_folder import STEPS_FOLDER
 from prunebench.steps.child import STEP_MODULES
 
@@ -56,7 +58,12 @@ def given_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def run_here(step: str, request: Any, workdir: Path, **_: Any) -> dict[str, Any]:
         module = importlib.import_module(STEP_MODULES[step])
-        return dict(module.run(request, workdir, lambda _: None).model_dump(mode="json"))
+        asked = module.Request.model_validate_json(request.model_dump_json())
+        try:
+            found = module.run(asked, workdir, lambda _: None)
+        except PrunebenchError as error:
+            raise error_of(json.loads(json.dumps(values_of(error)))) from None
+        return dict(json.loads(found.model_dump_json()))
 
     monkeypatch.setattr("prunebench.experiment.given_model.run_child", run_here)
 

@@ -21,6 +21,7 @@ CASES = (
 )
 
 
+@pytest.mark.usefixtures("given_here")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}: {case.command.split()[0]}")
 def test_a_hostile_input(
     case: Case,
