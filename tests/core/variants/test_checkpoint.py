@@ -16,6 +16,7 @@ from ultralytics.nn.tasks import ClassificationModel, OBBModel, PoseModel
 
 from prunebench.common.errors import CheckpointError
 from prunebench.variants.checkpoint import inspect_checkpoint, load_checkpoint, save_checkpoint
+from prunebench.variants.checkpoint_faults import layers_fault
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +175,15 @@ def refused(path: Path, message: str) -> None:
         load_checkpoint(path)
     assert caught.value.where == str(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        ("torchvision.ops.Conv2dNormActivation", None),
+        ("torchvision.ops.nms", "it knows no layer 'torchvision.ops.nms'"),
+        ("torchvision.models.VGG", "it knows no layer 'torchvision.models.VGG'"),
+    ],
+)
+def test_of_torchvision_a_description_may_name_its_layers(kind: str, fault: str | None) -> None:
+    assert layers_fault({"backbone": [[-1, 1, kind, [3]]], "head": []}) == fault
