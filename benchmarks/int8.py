@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import platform
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +32,7 @@ from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.child import run_child
+from prunebench.variants.int8.on_device import integers_of
 from prunebench.variants.int8.step import Quantized, Request
 
 FASTER = 1.6
@@ -66,7 +66,7 @@ def compare(folder: Path, imgsz: tuple[int, int], scenes: Dataset, rounds: int) 
         calibration=train[: QuantizeConfig().calibration_images],
         images=val,
         max_map50_loss=LOSS,
-        arm=platform.machine() in ("aarch64", "arm64"),
+        activations=integers_of(cpu_flags()).activations,
         **shared,
     )
     work = folder / exported.stem

@@ -28,6 +28,7 @@ from prunebench.measuring.remote.there import There
 from prunebench.operating.kit.results import keep_column
 from prunebench.operating.kit.ssh import measure_there
 from prunebench.results.devices import Device
+from prunebench.variants.int8.on_device import decided, rows
 from prunebench.variants.pruning import costs
 
 
@@ -192,6 +193,7 @@ def test_pruning_measures_on_a_device_what_it_measures_here(
         both = {"a": row_of_convolutions(33, "float"), "b": row_of_convolutions(34, "float")}
         turns = device.turns(both, 3, 0.05)
         assert min(len(turns["a"]), len(turns["b"])) >= 3
+        assert decided(device.turns(rows(), 3, 0.05)).integers.activations in ("u8", "s8")
         assert not device.throttled
         shared = {"realtime_fps": 1.0, "imgsz": IMGSZ, "nc": 1, "seed": 0}
         with board.saying("vcgencmd", "throttled=0x4"):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser_kit import chromium
 from device_kit import NAME, bare_python, make_run_to_carry
 
 from prunebench.common.errors import InputError
@@ -264,3 +265,30 @@ def test_a_kit_of_a_changed_run_or_a_damaged_kit_is_refused(home: Path, folder: 
     (folder / "ranking.json").unlink()
     with pytest.raises(InputError, match="not finished"):
         write_kit(folder, kit)
+
+
+def test_three_devices_are_columns_that_a_browser_shows(home: Path, folder: Path) -> None:
+    names = ("pi5", "orin-nano", "mini-pc")
+    for name in names:
+        add_results(folder, home / "device" / "kit-results.zip", name)
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto((folder / "report.html").as_uri())
+        table = page.locator("table").filter(has_text="Rank, pi5")
+        heads = table.locator("th").all_inner_texts()
+        assert [head for head in heads if head.startswith("Rank, ")] == [
+            f"Rank, {name}" for name in ("this host", *names)
+        ]
+        assert table.locator("tbody tr").count() == 3
+        # All of them are to be seen at once.
+        page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+        for text in ("Rank, pi5", "Model ms, pi5"):
+            table = page.locator("table").filter(has_text=text)
+            assert table.is_visible()
+            box, last = table.bounding_box(), table.locator("th").nth(2 * len(names) + 2)
+            assert box is not None
+            assert box["x"] + box["width"] <= 1280
+            assert last.inner_text().endswith("mini-pc")
+        assert not errors

@@ -39,6 +39,17 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
+class Integers(Record):
+    """How INT8 files are made for a host.
+
+    ``narrow``: layers whose few input channels do not fill an integer dot product, as the first
+    one's, go on integers too.
+    """
+
+    activations: Activations
+    narrow: bool = False
+
+
 class FileRef(Record):
     """A file: its POSIX path relative to a root folder, its digest in hexadecimal and its size."""
 

@@ -19,7 +19,7 @@ from prunebench.experiment.run_step import (
     trained_stock,
     variant_file,
 )
-from prunebench.experiment.there import flags_that_count
+from prunebench.experiment.there import integers_that_count
 from prunebench.measuring.session import SessionSettings
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_variant
@@ -120,7 +120,7 @@ def quantize_variant(
         imgsz=exported.imgsz,
         max_map50_loss=settings.max_map50_loss,
         session=SessionSettings.of(config.latency),
-        arm="asimd" in flags_that_count(experiment.there),
+        **dict(integers_that_count(experiment)),
         **config.accuracy.model_dump(include={"confidence", "iou", "max_det"}),
     )
     inputs = {

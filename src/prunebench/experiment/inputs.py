@@ -18,6 +18,7 @@ from prunebench.measuring.remote.there import There
 from prunebench.results.history.store import default_url
 from prunebench.results.run_folder import STEPS_FOLDER, read_run_config
 from prunebench.variants.devices import Device
+from prunebench.variants.int8.on_device import Measured
 from prunebench.variants.rewriting.choice import Passes
 
 EXPERIMENT_FILE = "experiment.json"
@@ -37,6 +38,7 @@ class Checked(Record):
         device: What trainings run on, and multiply in.
         auto_batch: Images per batch of every retraining, where the device decides.
         there: The device that counts for pruning, and what it is; ``None``: this host.
+        integers: What that device runs INT8 files fastest with, where some are made.
         block: What widths are multiples of, ``None`` where the configuration says it.
         widths: Channels of layers, where the configuration names a file of them.
         passes: What rewriting gains on this host, ``None`` where nothing is rewritten.
@@ -57,6 +59,7 @@ class Checked(Record):
     device: Device = Device()
     auto_batch: int = 16
     there: There | None = None
+    integers: Measured | None = None
     block: Block | None = None
     widths: dict[str, int] | None = None
     passes: Passes | None = None

@@ -29,10 +29,12 @@ from prunebench.experiment.requirements import (
     require_loggers,
 )
 from prunebench.experiment.runtimes import runtimes_of
-from prunebench.experiment.there import flags_that_count, look_there
+from prunebench.experiment.there import flags_that_count, look_at_integers, look_there
 from prunebench.measuring.host.emulation import require_real_cpu
 from prunebench.measuring.host.fingerprint import cpus_of, int8_obstacle
 from prunebench.results.history.store import Store, default_url
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_integers
 from prunebench.results.run_folder import DATA_FOLDER, open_run
 from prunebench.steps.events import stage
 from prunebench.variants.pruning.alignment import block_for
@@ -72,6 +74,7 @@ def check(config: Config) -> Checked:
     stage(f"reading {Path(config.model).name}")
     there = look_there(config)
     check_int8_targets(config, flags_that_count(there))
+    integers = look_at_integers(config, there)
     block = block_for(config.prune, config.latency, there)
     passes = passes_for(config.export, config.latency, config.image.hw, there)
     given = look_at_model(config, block)
@@ -80,6 +83,8 @@ def check(config: Config) -> Checked:
     variants = plan_variants(config, given.info.imgsz, given.info.stride)
     for note in plan_notes(config, variants, given, block, passes, there):
         stage(note)
+    if integers is not None and there is not None:
+        stage(tell_integers(integers, there.name, Messages()))
     if "smaller" in config.controls:
         smaller_network(config.model, structure)
     task = given.info.task
@@ -128,6 +133,7 @@ def check(config: Config) -> Checked:
         device=given.device,
         auto_batch=given.batch,
         there=there,
+        integers=integers,
         block=block,
         widths=given.widths,
         passes=passes,

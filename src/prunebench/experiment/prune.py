@@ -18,6 +18,7 @@ from prunebench.config.strategy_settings import (
 from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.run_step import training_request
+from prunebench.experiment.there import integers_that_count
 from prunebench.measuring.host.fingerprint import fingerprint_for
 from prunebench.measuring.remote.there import host_of
 from prunebench.measuring.session import SessionSettings
@@ -69,6 +70,7 @@ def prune(
             latency=config.latency,
             opset=config.export.opset,
             passes=experiment.applied_passes,
+            integers=integers_that_count(experiment) if goal.int8 else None,
             **_host(experiment),
         )
     request = PruneRequest(

@@ -144,7 +144,7 @@ def test_accuracy_is_that_of_the_file(
 def test_activations_are_signed_for_arm(
     detector: Path, images: tuple[Path, ...], tmp_path: Path
 ) -> None:
-    record = quantize(request(detector, images, arm=True), tmp_path)
+    record = quantize(request(detector, images, activations="s8"), tmp_path)
     assert record.activations == "s8"
     integers = stored(tmp_path / record.onnx.path)
     assert {

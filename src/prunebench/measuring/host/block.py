@@ -87,10 +87,18 @@ def rows_of_convolutions(numbers: Numbers) -> dict[int, bytes]:
     return {width: row_of_convolutions(width, numbers) for width in WIDTHS}
 
 
-def row_of_convolutions(width: int, numbers: Numbers) -> bytes:
+def row_of_convolutions(
+    width: int,
+    numbers: Numbers,
+    *,
+    signed: bool = False,
+    inputs: int | None = None,
+    float_first: bool = False,
+) -> bytes:
     """Two 3x3 convolutions of ``width`` input and output channels, as an ONNX file.
 
-    In INT8 as the step ``quantize`` writes them: unsigned activations, a scale per channel.
+    In INT8 as the step ``quantize`` writes them, with a scale per channel: the activations are
+    unsigned or ``signed``, the first convolution has ``inputs`` channels, and may be left in float.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -108,25 +116,26 @@ def row_of_convolutions(width: int, numbers: Numbers) -> bytes:
 
     integers = numbers == "int8"
     if integers:
-        constants["scale"], constants["zero"] = np.float32(0.05), np.uint8(128)
+        constants["scale"] = np.float32(0.05)
+        constants["zero"] = np.int8(0) if signed else np.uint8(128)
         constants["scales"] = np.full(width, 0.01, np.float32)
         constants["zeros"] = np.zeros(width, np.int8)
-    last = on_integers("image") if integers else "image"
+    image = inputs or width
+    last = on_integers("image") if integers and not float_first else "image"
     for index in range(2):
-        kernel = rng.integers(-127, 128, (width, width, 3, 3))
-        weight = f"weight{index}"
-        constants[weight] = kernel.astype(np.int8) if integers else kernel.astype(np.float32) / 1e3
-        if integers:
+        kernel = rng.integers(-127, 128, (width, width if index else image, 3, 3))
+        weight, in_float = f"weight{index}", not integers or (float_first and index == 0)
+        constants[weight] = kernel.astype(np.float32) / 1e3 if in_float else kernel.astype(np.int8)
+        if not in_float:
             weight = add("DequantizeLinear", [weight, "scales", "zeros"], f"{weight}.dq", axis=0)
         settings = {"kernel_shape": [3, 3], "pads": [1] * 4}
         last = add("Conv", [last, weight], f"conv{index}", **settings)
         last = on_integers(last) if integers else last
-    shape = [1, width, *PIXELS]
     graph = helper.make_graph(
         nodes,
         "row",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(last, TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, image, *PIXELS])],
+        [helper.make_tensor_value_info(last, TensorProto.FLOAT, [1, width, *PIXELS])],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
     opsets = [helper.make_opsetid("", OPSET)]

@@ -13,6 +13,7 @@ from prunebench.results.diagnoses import Explained, Explanation, Sound
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.soak import Soak
 from prunebench.variants.audit import AuditFinding, OnnxFinding
+from prunebench.variants.int8.on_device import Measured
 from prunebench.variants.rewriting.choice import Passes
 
 if TYPE_CHECKING:
@@ -44,6 +45,14 @@ def tell_block(block: Block, m: Messages) -> str:
         place=m("block.there", there=block.there) if block.there else m("block.here"),
     )
     return told if block.settled else f"{told} {m('block.unsettled')}"
+
+
+def tell_integers(found: Measured, there: str, m: Messages) -> str:
+    """What a device runs INT8 files fastest with, and the timings that say so."""
+    narrow = "integers" if found.integers.narrow else "float"
+    signed = m(f"integers.{found.integers.activations}", **asdict(found.signed_faster))
+    first = m(f"integers.first.{narrow}", **asdict(found.narrow_faster))
+    return m("integers.there", there=there, signed=signed, first=first)
 
 
 def tell_soak(soak: Soak, m: Messages) -> str:

@@ -48,6 +48,7 @@ class Quantizer:
         imgsz: (height, width) its input must have, in pixels.
         activations: Unsigned or signed.
         folder: A folder of its own, for files in between and the quantized ones.
+        narrow: Put layers of few input channels on integers too, see ``kept_float``.
 
     Attributes:
         layers: Names of the convolutions that can go on integers, in the graph's order.
@@ -65,6 +66,7 @@ class Quantizer:
         activations: Activations,
         session: SessionSettings,
         folder: Path,
+        narrow: bool = False,
     ) -> None:
         import onnx
         from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -87,7 +89,7 @@ class Quantizer:
                 fix=f"set export.opset to {OLDEST_OPSET} or more",
             )
         self.decoding = decoding(self.model)
-        self.kept_float = kept_float(self.model, self.decoding)
+        self.kept_float = kept_float(self.model, self.decoding, narrow)
         names = [node.name for node in convolutions(self.model)]
         self.layers = tuple(name for name in names if name not in self.kept_float)
         # A cut is where the scale of 8 bits ends: onnxruntime's tool takes the node away.

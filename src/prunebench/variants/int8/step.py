@@ -35,7 +35,8 @@ class Request(Record):
         iou: IoU above which NMS drops a box.
         max_det: Most detections per image.
         max_map50_loss: mAP50 the file may lose against the float file; 0.01 is a point.
-        arm: Make activations signed, as ARM's kernels like them; x86's like them unsigned.
+        activations: Unsigned or signed, as the kernels of the CPU like them.
+        narrow: Layers of few input channels go on integers too, see ``kept_float``.
     """
 
     onnx: str
@@ -48,7 +49,8 @@ class Request(Record):
     max_det: int
     max_map50_loss: float
     session: SessionSettings
-    arm: bool = False
+    activations: Activations = "u8"
+    narrow: bool = False
 
 
 class Quantized(Quantization):
@@ -67,8 +69,14 @@ def run(request: Request, workdir: Path, emit: Emit) -> Quantized:
             "there is no image to calibrate on", where=path, fix="give it training images"
         )
     with tempfile.TemporaryDirectory(dir=workdir, prefix=".quantize.") as folder:
-        activations: Activations = "s8" if request.arm else "u8"
-        quantizer = Quantizer(path, request.imgsz, activations, request.session, Path(folder))
+        quantizer = Quantizer(
+            path,
+            request.imgsz,
+            request.activations,
+            request.session,
+            Path(folder),
+            request.narrow,
+        )
         _check_output(quantizer.model, request)
         emit(Stage(what=f"evaluating in float on {len(request.images)} images"))
         map50_float = _map50(path, request, emit)
@@ -97,7 +105,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Quantized:
         },
         map50_float=map50_float,
         map50=trial.map50,
-        activations=activations,
+        activations=request.activations,
         calibration_images=len(request.calibration),
     )
     written.metadata_props.add(key=INT8_KEY, value=made.model_dump_json())

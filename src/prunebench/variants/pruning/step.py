@@ -9,7 +9,15 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunebench.common.records import FOR_A_KEY, FileRef, LeftAlone, Record, Structure, sha256_of
+from prunebench.common.records import (
+    FOR_A_KEY,
+    FileRef,
+    Integers,
+    LeftAlone,
+    Record,
+    Structure,
+    sha256_of,
+)
 from prunebench.common.variant_record import Reached
 from prunebench.config.pruning import Allocation, Importance
 from prunebench.config.sections import LatencyConfig
@@ -43,7 +51,8 @@ class Timing(Record):
     """How a measured target is measured: with the protocol's first thread count, on ``host``.
 
     ``host`` is the digest of its fingerprint: elsewhere the same target means other widths.
-    ``there`` is where that host is, ``None``: it is this one.
+    ``there`` is where that host is, ``None``: it is this one. ``integers`` say how INT8 files are
+    made for it, ``None``: as is known of its CPU.
     """
 
     latency: LatencyConfig
@@ -51,6 +60,7 @@ class Timing(Record):
     passes: tuple[str, ...] = ()
     host: str
     there: There | None = None
+    integers: Integers | None = None
 
 
 class Request(Record):
@@ -264,6 +274,7 @@ def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Al
                 folder,
                 _training_images(request)[:CALIBRATED] if request.goal.int8 else (),
                 request.timing.there,
+                request.timing.integers,
             )
 
         def time(kept: Mapping[str, int]) -> Timed:

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prunebench.common.records import Activations, sha256_of
+from prunebench.common.records import Integers, sha256_of
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host.fingerprint import cpu_flags
 from prunebench.measuring.latency.intervals import ratio_interval
 from prunebench.measuring.latency.measure import Target, measure
 from prunebench.measuring.latency.samples import read_samples
 from prunebench.measuring.latency.stopping import round_medians
-from prunebench.measuring.remote.there import There, host_of
+from prunebench.measuring.remote.there import There
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Waiting
 from prunebench.variants.checkpoint import Network, load_checkpoint, save_checkpoint
 from prunebench.variants.export import export_onnx
+from prunebench.variants.int8.on_device import integers_of
 from prunebench.variants.int8.quantizer import Quantizer
 from prunebench.variants.pruning.pruner import narrow, open_network
 from prunebench.variants.pruning.search import ROUNDS, SECONDS, Timed
@@ -52,6 +53,7 @@ class Stopwatch:
         folder: Path,
         calibration: Sequence[Path] = (),
         there: There | None = None,
+        integers: Integers | None = None,
     ) -> None:
         self._checkpoint, self._ignore = checkpoint, ignore
         self._imgsz, self._opset, self._passes = imgsz, opset, passes
@@ -59,6 +61,7 @@ class Stopwatch:
         update |= {"rounds_min": ROUNDS, "rounds_max": ROUNDS, "soak_minutes": 0.0}
         self._config = config.model_copy(update=update)
         self._folder, self._calibration, self._there = folder, calibration, there
+        self._integers = integers or integers_of(cpu_flags())
         self._baseline = self._exported(load_checkpoint(checkpoint), "baseline")
         self._timed = 0
 
@@ -116,9 +119,14 @@ class Stopwatch:
     def _quantized(self, exported: Path) -> Path:
         session, work = SessionSettings.of(self._config), exported.with_suffix("")
         work.mkdir()
-        flags = host_of(self._there).flags if self._there else cpu_flags()
-        activations: Activations = "s8" if "asimd" in flags else "u8"
-        quantizer = Quantizer(exported, self._imgsz, activations, session, work)
+        quantizer = Quantizer(
+            exported,
+            self._imgsz,
+            self._integers.activations,
+            session,
+            work,
+            self._integers.narrow,
+        )
         quantizer.calibrate(self._calibration, lambda event: None)
         return quantizer.write(exported.stem)
 

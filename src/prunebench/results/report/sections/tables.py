@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from prunebench.results.report.stored import ReportedRun
 TONE: dict[Shown, doc.Tone] = {"yes": "good", "no": "bad", "not shown": "open"}
 FRONT_TONE: dict[str, doc.Tone] = {"certain": "good", "possible": "open", "no": "bad"}
 MEGA = 1e6
+FIGURES = ("rank", "fps", "x_baseline", "ms")
+"""What is told of a variant by device, or by number of threads."""
+
 NEIGHBOURS = 12
 """Most pairs of neighbours that are told in words."""
 
@@ -95,24 +98,30 @@ def pareto(run: ReportedRun, m: Messages) -> doc.Section:
 
 
 def beside(
-    caption: str, where: str, names: Iterable[str], rankings: Mapping[str, Ranking], m: Messages
+    caption: str,
+    where: str,
+    names: Iterable[str],
+    rankings: Mapping[str, Ranking],
+    m: Messages,
+    wanted: Sequence[str] = FIGURES,
 ) -> doc.Table:
-    """Rank, FPS, its ratio to the baseline's and model ms of every variant, for each ranking.
+    """Some ``FIGURES`` of every variant, for each ranking.
 
     The keys of ``rankings`` are told in the titles, and ``where`` ends the titles' own keys:
     ``at`` a number of threads, ``on`` a device.
     """
     heads, rows = [*doc.titles(m, "variant")], {name: list[str | None]([name]) for name in names}
     for title, ranking in rankings.items():
-        keys = (f"rank_{where}", f"fps_{where}#", f"x_baseline_{where}#", f"ms_{where}#")
+        keys = [f"{figure}_{where}{'' if figure == 'rank' else '#'}" for figure in wanted]
         heads += doc.titles(m, *keys, threads=title, device=title)
         ranked = {row.name: row for row in ranking.rows}
         for name, line in rows.items():
             if (row := ranked.get(name)) is None:
                 line += (None,) * len(keys)
-            else:
-                figures = with_interval(row.fps), times_baseline(row), with_interval(row.latency_ms)
-                line += (row.label, *figures)
+                continue
+            told = row.label, with_interval(row.fps), times_baseline(row)
+            known = dict(zip(FIGURES, (*told, with_interval(row.latency_ms)), strict=True))
+            line += (known[figure] for figure in wanted)
     return doc.table(caption, heads, (doc.cells(*line) for line in rows.values()))
 
 
