@@ -10,7 +10,7 @@ import numpy as np
 
 # Its import would report itself to its makers from a process beside the one that is timed.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-import openvino
+import openvino  # noqa: E402
 
 if TYPE_CHECKING:
     from prunebench.measuring.runtimes.loaded import FloatArray
