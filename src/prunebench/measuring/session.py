@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from prunebench.config.sections import LatencyConfig
 
+# Its import would report to its makers, beside what is timed, and leave files in ~/.cache.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 GRAPH_LEVELS = {
     "all": "ORT_ENABLE_ALL",
     "extended": "ORT_ENABLE_EXTENDED",

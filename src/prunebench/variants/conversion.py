@@ -90,7 +90,8 @@ def to_ncnn(source: Path, folder: Path) -> Path:
 def to_mnn(source: Path, folder: Path) -> Path:
     """By MNN's converter, weights in float32."""
     place(source, folder / "model.onnx")
-    code = "from MNN.tools.mnnconvert import main; main()"
+    # Not by its script: that has pip install what it reports every conversion to its makers with.
+    code = "import sys, MNN, _tools; _tools.mnnconvert(sys.argv)"
     files = ["--modelFile", "model.onnx", "--MNNModel", "model.mnn"]
     _run([sys.executable, "-c", code, "-f", "ONNX", *files], folder)
     return folder / "model.mnn"

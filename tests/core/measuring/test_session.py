@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -253,3 +256,14 @@ def test_a_step_takes_the_threads_its_process_was_given(monkeypatch: pytest.Monk
     assert session_options(SESSION).intra_op_num_threads == 3
     monkeypatch.delenv("PRUNEBENCH_CHILD_THREADS")
     assert session_options(SESSION).intra_op_num_threads == 1
+
+
+def test_onnxruntime_keeps_nothing_to_report_of_its_user(tmp_path: Path) -> None:
+    code = (
+        "from prunebench.measuring.session import SessionSettings, session_options; "
+        "session_options(SessionSettings('all', 'sequential', True, False, False), 1)"
+    )
+    known = {k: v for k, v in os.environ.items() if k not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    known |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=known)
+    assert not [*tmp_path.rglob("*onnxruntime*")]

@@ -155,6 +155,13 @@ def map50_of(variant: MeasuredVariant) -> Location:
     return over_trainings(found, variant.trainings)
 
 
+def shown_map50(location: Location, level: float) -> Interval:
+    """The interval of an mAP50, which is within 0..1."""
+    found = location.interval(level)
+    ends = max(found.low, 0.0), min(found.high, 1.0)
+    return Interval(estimate=found.estimate, low=ends[0], high=ends[1], level=level)
+
+
 def log_map50(variant: MeasuredVariant) -> Location:
     """Logarithm of a variant's mAP50."""
     logs = _logs(variant)

@@ -17,6 +17,7 @@ from prunebench.results.ranking.compare import (
     in_both_orders,
     map50_of,
     on_one_footing,
+    shown_map50,
 )
 from prunebench.results.ranking.measured import MeasuredElsewhere, MeasuredVariant
 from prunebench.results.ranking.ties import decide, wins_of
@@ -69,7 +70,7 @@ def compare_elsewhere(
                 parity=one.parity,
                 int8=one.measured.quantized,
                 size_mb=one.measured.size_mb,
-                map50=map50_of(one.measured).interval(level),
+                map50=shown_map50(map50_of(one.measured), level),
                 latency_ms=footings.latency.level(name).ratio(level),
                 fps=(-footings.speed.level(name)).ratio(level, unit=1000),
                 times_own=times,

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from prunebench.common.records import Interval
-from prunebench.common.statistics import FEWEST_ROUNDS, Footing, Location, add
+from prunebench.common.statistics import FEWEST_ROUNDS, Footing, add
 from prunebench.config.ranking import RankingConfig
 from prunebench.measuring.latency.intervals import supported_percentiles
 from prunebench.results.ranking import doubts, records
@@ -24,6 +24,7 @@ from prunebench.results.ranking.compare import (
     log_map50,
     map50_of,
     on_one_footing,
+    shown_map50,
 )
 from prunebench.results.ranking.controls import against_controls
 from prunebench.results.ranking.cpu_time import doubts_of_cpu_time
@@ -158,7 +159,9 @@ def _rows(
         reference = reference_of(variant, measured)
         loses_a_class = any(change.over_limit for change in changes)
         times, gain = _against(variant, origins.baseline, raws, config.level)
-        both = {overlap: _map50(map50, config.level) for overlap, map50 in variant.both.items()}
+        both = {
+            overlap: shown_map50(map50, config.level) for overlap, map50 in variant.both.items()
+        }
         rss_mb = variant.peak_mb(threads, config.level)
         keeps_accuracy, judged_against = _keeps_accuracy(variant, origins, raws, config)
         rows.append(
@@ -169,7 +172,7 @@ def _rows(
                 parameters=variant.parameters,
                 verdict=variant.verdict,
                 size_mb=variant.size_mb,
-                map50=_map50(map50_of(variant), config.level),
+                map50=shown_map50(map50_of(variant), config.level),
                 latency_ms=footings.latency.level(name).ratio(config.level),
                 fps=per_second,
                 cpu_ms=None if cpu is None else cpu.level(name).ratio(config.level),
@@ -208,12 +211,6 @@ def _cpu_footing(measured: Sequence[MeasuredVariant], threads: int) -> Footing[s
     """CPU milliseconds, where they are known of every variant."""
     rounds = {variant.name: variant.cpu_ms.get(threads, {}) for variant in measured}
     return Footing(rounds) if all(rounds.values()) else None
-
-
-def _map50(location: Location, level: float) -> Interval:
-    found = location.interval(level)
-    ends = max(found.low, 0.0), min(found.high, 1.0)
-    return Interval(estimate=found.estimate, low=ends[0], high=ends[1], level=level)
 
 
 def _holding(estimate: float, found: Interval) -> Interval:

@@ -1,0 +1,151 @@
+"""One network in every runtime: how fast, how far apart, and what does it find?
+
+    python benchmarks/runtimes.py [--checkpoint model.pt] [--data scenes] [--imgsz 96x160]
+                                  [--rounds 100] [--quick]
+
+The rewritten export, converted for each runtime of `prunebench[openvino,ncnn,mnn]` as the step
+``convert`` does, which compares the raw predictions with onnxruntime's on four images. mAP50 (of
+masks for segmentation) is that of the runtime's own outputs on the test images, its difference from
+onnxruntime's with the interval over the same images. All run on one thread of one process, in
+bursts of shuffled order, so that ratios stand on a host that is not quite quiet. A minute and a
+half, and half a minute for what it exports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from kit import CHECKPOINT, OPSET, host_line, in_workspace, size
+from rich.console import Console
+from rich.table import Table
+
+from prunebench.common.records import Runtime
+from prunebench.common.statistics import interval
+from prunebench.config.loading import parse_config
+from prunebench.config.sections import AccuracyConfig, ExportConfig, LatencyConfig
+from prunebench.data.dataset import images_of, resolve_dataset
+from prunebench.experiment.runtimes import runtimes_of
+from prunebench.measuring import accuracy
+from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+from prunebench.measuring.latency.intervals import ratio_interval
+from prunebench.measuring.map_bootstrap import Detections, Resamples
+from prunebench.measuring.session import SessionSettings
+from prunebench.variants import conversion
+from prunebench.variants.export import export_onnx
+from prunebench.variants.rewriting.apply import rewrite_file
+
+LEVEL = 0.95
+BURST = 10  # Inferences of one runtime between two others'.
+SESSION = SessionSettings.of(LatencyConfig())
+
+Network = Callable[[Any], Any]
+
+
+def match(file: Path, runtime: Runtime | None, shared: dict[str, Any]) -> Detections:
+    """What a file finds on the images: by its masks where it has any."""
+    asked = accuracy.Request(onnx=str(file), runtime=runtime, **shared)
+    found = accuracy.match_images(asked, lambda event: None)
+    return found.get("mask", found["box"])
+
+
+def time_together(networks: dict[str, Network], rounds: int, pixels: Any) -> dict[str, Any]:
+    """Median milliseconds of each network's burst in every round, in shuffled order."""
+    medians: dict[str, dict[int, float]] = {name: {} for name in networks}
+    order = random.Random(0)
+    for number in range(rounds):
+        for name in order.sample([*networks], len(networks)):
+            networks[name](pixels)
+            times = []
+            for _ in range(BURST):
+                began = time.perf_counter()
+                networks[name](pixels)
+                times.append(1000 * (time.perf_counter() - began))
+            medians[name][number] = float(np.median(times))
+    return medians
+
+
+def compare(options: argparse.Namespace, folder: Path) -> Table:
+    """Convert, evaluate and time in every runtime: a table."""
+    spec = f"{options.data}:train=16,val=8,test=8" if options.quick else options.data
+    data = resolve_dataset(spec, cache_dir=folder / "data")
+    images, names = tuple(map(str, images_of(data, "test"))), dict(data.names)
+    onnx = export_onnx(options.checkpoint, folder, options.imgsz, opset=OPSET)
+    rewrite_file(onnx)
+    judged = AccuracyConfig().model_dump(include={"confidence", "iou", "max_det"})
+    shared = {"images": images, "names": names, "imgsz": options.imgsz, "session": SESSION}
+    found = {"onnxruntime": match(onnx, None, {**shared, **judged})}
+    networks: dict[str, Network] = {"onnxruntime": OnnxNetwork(onnx, options.imgsz, SESSION)}
+    resamples = Resamples(found["onnxruntime"].target_counts, 2000, seed=0)
+    apart, said = {}, {}
+    for runtime in runtimes_of(parse_config({"model": "model.pt", "controls": ["runtime"]})):
+        print(runtime.name, file=sys.stderr, flush=True)
+        work = folder / runtime.name
+        work.mkdir()
+        request = conversion.Request(
+            onnx=str(onnx),
+            runtime=runtime,
+            imgsz=options.imgsz,
+            classes=len(names),
+            images=images[:4],
+            integers=False,
+            session=SESSION,
+            **ExportConfig().model_dump(include={"box_tolerance_px", "score_tolerance"}),
+        )
+        made = conversion.run(request, work, lambda event: None)
+        file = work / made.onnx.path
+        apart[runtime.name], said[runtime.name] = made.parity, made.runtime.precision
+        found[runtime.name] = match(file, made.runtime, {**shared, **judged})
+        networks[runtime.name] = OnnxNetwork(file, options.imgsz, SESSION, runtime=made.runtime)
+    scores = {name: resamples.scores(one) for name, one in found.items()}
+    pixels = read_letterboxed(Path(images[0]), options.imgsz)[0]
+    medians = time_together(networks, options.rounds, pixels)
+    height, width = options.imgsz
+    shown = f"{options.checkpoint.name}, {options.data}, {height}x{width}, one thread"
+    table = Table("runtime", title=f"{shown}; {host_line()}", title_justify="left")
+    for column in ("precision", "times as fast", "px apart", "score apart", "mAP50", "difference"):
+        table.add_column(column, justify="right")
+    for name in found:
+        ratio = ratio_interval(medians["onnxruntime"], medians[name], LEVEL)
+        own, other = scores[name], scores["onnxruntime"]
+        gain = interval(own.map50 - other.map50, own.draws - other.draws, LEVEL)
+        parity = apart.get(name)
+        table.add_row(
+            name,
+            said.get(name, "float32"),
+            f"{ratio.estimate:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]",
+            f"{parity.max_box_px:.1g}" if parity else "",
+            f"{parity.max_score:.1g}" if parity else "",
+            f"{own.map50:.3f}",
+            f"{gain.estimate:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]",
+        )
+    return table
+
+
+def main(folder: Path, console: Console) -> int:
+    """Compare and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
+    parser.add_argument("--data", default="scenes", help="scenes, or scenes-seg")
+    parser.add_argument("--imgsz", type=size, default=(96, 160))
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--quick", action="store_true", help="prove that it runs; proves nothing")
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds = 3
+    work = folder / "work"
+    work.mkdir()
+    console.print(compare(options, work))
+    return 0
+
+
+if __name__ == "__main__":
+    in_workspace(main)
