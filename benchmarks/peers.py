@@ -1,22 +1,32 @@
 """One network measured twice: how far apart do several tools see its two copies?
 
-    python benchmarks/peers.py [--repetitions 20] [--quick]
+    pip install --target FOLDER --no-deps openvino==2026.4.1 openvino-telemetry==2025.2.0 \\
+        mlcommons-loadgen==6.0.17
+    python benchmarks/peers.py [--packages FOLDER] [--repetitions 20] [--seconds 15] [--quick]
 
 In each repetition every tool measures both copies, the tools in random order:
 
 - ``prunebench``: the default settings at one thread, as ``benchmarks/aa.py``.
 - ``ProfileModels`` of Ultralytics: its own code with the 8 threads it fixes, both files in one
   call.
+- ``benchmark`` of Ultralytics: its export and its validation of two copies of the checkpoint on
+  built-in scenes, onnxruntime with the threads it takes; its square 320x320 takes longer.
+- ``benchmark_app`` of OpenVINO: a process for each file, one thread and stream, float32; the
+  median it prints.
+- ``LoadGen SingleStream`` of MLPerf: a process for each file, an onnxruntime session on one thread
+  as the system under test; its 90th percentile, which is the result of that scenario.
 - ``sequential loop``: one process, onnxruntime's default session, the mean of a loop over the first
   file, then over the second; the simplest way to a table like the reference report's.
 - ``pyperf``: its published protocol, 20 fresh processes of 3 values, one thread, first file first;
   left out where it is not installed (``pip install pyperf``).
 
-ProfileModels and the loop get as many seconds for each copy as ``--seconds`` says. They have no
-test: a reader takes the lower number for the faster variant every time. pyperf's test is Student's
-t at 95 %, as its ``compare_to`` does. onnxruntime_perf_test is not part of onnxruntime's wheels,
-and optimum-benchmark measures Transformers models, no bare ONNX file. About an hour on a quiet
-host.
+ProfileModels, benchmark_app, LoadGen and the loop get as many seconds for each copy as
+``--seconds`` says. They and ``benchmark`` have no test: a reader takes the lower number for the
+faster variant every time. pyperf's test is Student's t at 95 %, as its ``compare_to`` does.
+Without ``--packages`` benchmark_app and LoadGen are left out. onnxruntime_perf_test is not part of
+onnxruntime's wheels, and optimum-benchmark measures Transformers models, no bare ONNX file. Olive's
+``tune-session-params`` measures no such file at all (``findings/olive_tune_session_params.sh``).
+Five minutes a repetition on a quiet host, ``--seconds 5`` three.
 """
 
 from __future__ import annotations
@@ -26,6 +36,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -34,12 +45,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from kit import export_network, host_line, in_workspace
+from kit import CHECKPOINT, export_network, host_line, in_workspace
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
 from prunebench.config.sections import LatencyConfig
+from prunebench.data.dataset import resolve_dataset
 from prunebench.measuring.selftest import QUICK, THOROUGH, selftest
 
 PROFILE_MODELS = """
@@ -86,6 +98,50 @@ image = {feed.name: np.random.rand(*feed.shape).astype(np.float32)}
 runner.bench_func("inference", session.run, None, image)
 """
 
+BENCHMARK_APP = """
+import sys
+sys.path.append(sys.argv.pop(1))
+from openvino.tools.benchmark.main import main
+main()
+"""
+
+LOADGEN = """
+import sys
+packages, folder, seconds, file = sys.argv[1:]
+sys.path.append(packages)
+import mlperf_loadgen as lg, numpy as np, onnxruntime as ort
+options = ort.SessionOptions()
+options.intra_op_num_threads = options.inter_op_num_threads = 1
+session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+feed = session.get_inputs()[0]
+image = {feed.name: np.random.rand(*feed.shape).astype(np.float32)}
+for _ in range(10):
+    session.run(None, image)
+def issue(queries):
+    for query in queries:
+        session.run(None, image)
+        lg.QuerySamplesComplete([lg.QuerySampleResponse(query.id, 0, 0)])
+settings = lg.TestSettings()
+settings.scenario, settings.mode = lg.TestScenario.SingleStream, lg.TestMode.PerformanceOnly
+settings.min_duration_ms = int(1000 * float(seconds))
+settings.min_query_count = 64
+logs = lg.LogSettings()
+logs.log_output.outdir = folder
+logs.log_output.copy_summary_to_stdout = False
+system = lg.ConstructSUT(issue, lambda: None)
+library = lg.ConstructQSL(1, 1, lambda indices: None, lambda indices: None)
+lg.StartTestWithLogSettings(system, library, settings, logs)
+"""
+
+ULTRALYTICS_BENCHMARK = """
+import json, sys
+from ultralytics.utils.benchmarks import benchmark
+result, data, *files = sys.argv[1:]
+rows = [benchmark(model=file, data=data, imgsz=320, format="onnx", device="cpu") for file in files]
+(column,) = (name for name in rows[0].columns if name.startswith("Inference time"))
+open(result, "w").write(json.dumps([float(one[column][0]) for one in rows]))
+"""
+
 
 class Outcome(NamedTuple):
     """What a tool said of two equal copies.
@@ -100,9 +156,14 @@ class Outcome(NamedTuple):
 
 
 class Task(NamedTuple):
-    """One use of a tool: two equal files, a folder of its own, seconds per file, a seed."""
+    """One use of a tool: two equal files, a folder of its own, seconds per file, a seed.
+
+    ``data`` is a data YAML of scenes, ``packages`` where benchmark_app and LoadGen are.
+    """
 
     files: tuple[Path, Path]
+    data: Path
+    packages: str
     folder: Path
     seconds: float
     quick: bool
@@ -127,6 +188,48 @@ def profile_models(task: Task) -> Outcome:
 def sequential_loop(task: Task) -> Outcome:
     """A loop over one file, then over the other."""
     return _of_script(SEQUENTIAL_LOOP, task)
+
+
+def ultralytics_benchmark(task: Task) -> Outcome:
+    """Ultralytics' benchmark of two copies of the checkpoint, which it exports itself."""
+    copies = [task.folder / "first" / "model.pt", task.folder / "second" / "model.pt"]
+    for copy in copies:
+        copy.parent.mkdir()
+        copy.write_bytes(CHECKPOINT.read_bytes())
+    result = task.folder / "result.json"
+    _run(["-c", ULTRALYTICS_BENCHMARK, str(result), str(task.data), *map(str, copies)], task.folder)
+    first, second = json.loads(result.read_text(encoding="utf-8"))
+    return Outcome(second / first, None)
+
+
+def benchmark_app(task: Task) -> Outcome:
+    """OpenVINO's benchmark_app."""
+    asked = ["-d", "CPU", "-hint", "none", "-api", "sync", "-infer_precision", "f32"]
+    asked += ["-nstreams", "1", "-nthreads", "1", "-t", str(max(1, round(task.seconds)))]
+    medians = []
+    for file in task.files:
+        command = ["-c", BENCHMARK_APP, task.packages, "-m", str(file), *asked]
+        found = re.search(r"Median: +([\d.]+) ms", _run(command, task.folder))
+        if found is None:
+            raise SystemExit("benchmark_app printed no median")
+        medians.append(float(found[1]))
+    return Outcome(medians[1] / medians[0], None)
+
+
+def loadgen(task: Task) -> Outcome:
+    """MLPerf's LoadGen, scenario SingleStream."""
+    results = []
+    for file in task.files:
+        folder = task.folder / file.stem
+        folder.mkdir()
+        command = ["-c", LOADGEN, task.packages, str(folder), str(task.seconds), str(file)]
+        _run(command, task.folder)
+        summary = (folder / "mlperf_log_summary.txt").read_text(encoding="utf-8")
+        found = re.search(r"90\.0+th percentile latency \(ns\) *: *(\d+)", summary, re.IGNORECASE)
+        if found is None:
+            raise SystemExit(f"LoadGen's summary has no percentile:\n{summary}")
+        results.append(float(found[1]))
+    return Outcome(results[1] / results[0], None)
 
 
 def pyperf_protocol(task: Task) -> Outcome:
@@ -154,7 +257,7 @@ def _of_script(script: str, task: Task) -> Outcome:
     return Outcome(second / first, None)
 
 
-def _run(arguments: list[str], folder: Path) -> None:
+def _run(arguments: list[str], folder: Path) -> str:
     environment = {**os.environ, "YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true"}
     done = subprocess.run(
         [sys.executable, *arguments],
@@ -165,12 +268,16 @@ def _run(arguments: list[str], folder: Path) -> None:
         check=False,
     )
     if done.returncode:
-        raise SystemExit(f"{arguments[0]} failed:\n{done.stderr[-2000:]}")
+        raise SystemExit(f"{arguments[:3]} failed:\n{(done.stdout + done.stderr)[-2000:]}")
+    return done.stdout
 
 
 TOOLS: dict[str, Callable[[Task], Outcome]] = {
     "prunebench": own_protocol,
     "ProfileModels": profile_models,
+    "Ultralytics' benchmark": ultralytics_benchmark,
+    "benchmark_app": benchmark_app,
+    "LoadGen SingleStream": loadgen,
     "sequential loop": sequential_loop,
     "pyperf": pyperf_protocol,
 }
@@ -182,13 +289,19 @@ def main(folder: Path, console: Console) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repetitions", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=15.0, help="per copy, for two tools")
+    parser.add_argument("--seconds", type=float, default=15.0, help="per copy, for four tools")
+    parser.add_argument("--packages", help="where OpenVINO and LoadGen are")
     parser.add_argument("--quick", action="store_true", help="prove that it runs, no more")
     asked = parser.parse_args()
     tools = dict(TOOLS)
     if importlib.util.find_spec("pyperf") is None:
         console.print("pyperf is not installed and left out: pip install pyperf")
         del tools["pyperf"]
+    if asked.packages is None:
+        del tools["benchmark_app"], tools["LoadGen SingleStream"]
+    spec = f"scenes:train=8,val={8 if asked.quick else 64}"
+    data = resolve_dataset(spec, cache_dir=folder / "data").yaml
+    packages = str(Path(asked.packages or ".").resolve())
     first = export_network(folder)
     second = folder / "same-network.onnx"
     second.write_bytes(first.read_bytes())
@@ -199,11 +312,11 @@ def main(folder: Path, console: Console) -> int:
     for index in range(count):
         for name in rng.sample(list(tools), len(tools)):
             print(f"repetition {index + 1} of {count}: {name}", file=sys.stderr, flush=True)
-            own = folder / f"{index}-{name.replace(' ', '-')}"
+            own = folder / f"{index}-{re.sub('[^A-Za-z]+', '-', name)}"
             own.mkdir()
             timed = 0.3 if asked.quick else asked.seconds
             began = time.perf_counter()
-            task = Task((first, second), own, timed, asked.quick, seed=index)
+            task = Task((first, second), data, packages, own, timed, asked.quick, seed=index)
             outcomes[name].append(tools[name](task))
             seconds[name] += time.perf_counter() - began
     console.print(spread_table(outcomes, seconds, count))
