@@ -41,7 +41,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "SiLU": ("QuickGelu", "Sigmoid", "Mul", "QLinearSigmoid", "QLinearMul"),
     "conversions": ("QuantizeLinear", "DequantizeLinear"),
     "layout": ("ReorderInput", "ReorderOutput", "Transpose", "Reshape"),
-    "joining, splitting": ("Concat", "QLinearConcat", "Split"),
+    "joining, splitting": ("Concat", "QLinearConcat", "Slice", "Split"),
 }
 """Operators of each part of the time; a head's few Sigmoid and Mul are counted as SiLU."""
 

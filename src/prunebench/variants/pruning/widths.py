@@ -120,7 +120,8 @@ def _check_layer(graph: PruningGraph, full: Mapping[str, int], name: str, width:
     if name in full:
         if width > full[name]:
             what = f"{name}: {width} is more than the {full[name]} channels it has"
-            raise ConfigError(what, where=WHERE, fix=f"give 1 to {full[name]}")
+            fix = f"give 1 to {full[name]}; or is the file of another network?"
+            raise ConfigError(what, where=WHERE, fix=fix)
         return
     if name in graph.left_alone:
         what = f"the width of {name} is not pruning's to set ({graph.left_alone[name].reason})"
