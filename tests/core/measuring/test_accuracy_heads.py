@@ -1,4 +1,4 @@
-"""Accuracy of keypoints and of oriented boxes agrees with Ultralytics' own validators.
+"""Keypoints, oriented boxes and a head without NMS are scored as by Ultralytics' validators.
 
 The networks are random, so their labels are made from their own detections, moved a little, some
 left out. That gives average precisions between 0 and 1.
@@ -30,10 +30,12 @@ from prunebench.measuring.heads.obb import Obb, corners_of, probabilistic_iou, t
 from prunebench.measuring.heads.pose import OF_PERSONS, Pose, keypoint_similarity
 from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
 from prunebench.measuring.map_bootstrap import load_detections
+from prunebench.variants.export import export_onnx
 
 IMAGES = 8
 FOUND = Rules(len(NAMES), HW, 0.001, 0.3, 300, multi_label=True)
-KEYS = {"pose": "kpt_shape: [4, 3]\n", "obb": ""}
+KEYS = {"pose": "kpt_shape: [4, 3]\n", "obb": "", "detect": ""}
+NETWORKS = {"pose": "yolov8n-pose", "obb": "yolov8n-obb", "detect": "yolov10n"}
 
 boxes = st.lists(
     st.tuples(*[st.floats(1, 60)] * 4, st.floats(-0.78, 2.35)), min_size=1, max_size=6
@@ -53,6 +55,8 @@ def label(head: Any, row: np.ndarray, frame: Any, rng: np.random.Generator) -> n
     box = np.array([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1])
     box[2:] *= rng.uniform(0.85, 1.1, 2)
     box = (box - offset) / factor
+    if not head.points:
+        return box if box.min() >= 0 and box.max() <= 1 else None
     points = row[6:].reshape(4, 3).copy()
     points[:, :2] = (points[:, :2] + rng.normal(0, 5, (4, 2)) - offset[:2]) / factor[:2]
     points[:, 2] = rng.integers(0, 3, 4)
@@ -60,17 +64,23 @@ def label(head: Any, row: np.ndarray, frame: Any, rng: np.random.Generator) -> n
     return np.append(box, points) if box.min() >= 0 and box.max() <= 1 else None
 
 
-@pytest.fixture(scope="module", params=["pose", "obb"])
+@pytest.fixture(scope="module", params=NETWORKS)
 def made(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path, Path]:
     """Task, file and data YAML."""
     folder = tmp_path_factory.mktemp(request.param)
-    network = tiny_network(f"yolov8n-{request.param}")
+    network = tiny_network(NETWORKS[request.param])
+    last = network.model[-1]
     with torch.no_grad():
-        for branch in network.model[-1].cv4:
+        for branch in getattr(last, "cv4", ()):
             branch[-1].weight.mul_(4)
+    if request.param == "detect":
+        # Its other head predicts the same.
+        last.one2one_cv2, last.one2one_cv3 = last.cv2, last.cv3
     file = export_spread_out(network, folder)
+    if request.param == "detect":
+        file = export_onnx(folder / "source.pt", folder, HW, opset=17, head="one_to_one")
     for kind in ("images", "labels"):
         (folder / kind / "val").mkdir(parents=True)
     rng = np.random.default_rng(5)
