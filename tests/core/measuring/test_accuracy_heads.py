@@ -25,7 +25,7 @@ from ultralytics.utils.ops import xywhr2xyxyxyxy, xyxyxyxy2xywhr
 
 from prunebench.common.records import Accuracy
 from prunebench.measuring.accuracy import run
-from prunebench.measuring.heads.detect import Rules
+from prunebench.measuring.heads.detect import Detect, Found, Rules
 from prunebench.measuring.heads.obb import Obb, corners_of, probabilistic_iou, turned_box
 from prunebench.measuring.heads.pose import OF_PERSONS, Pose, keypoint_similarity
 from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
@@ -180,3 +180,38 @@ def test_a_dataset_may_say_how_far_keypoints_spread() -> None:
     assert Pose((4, 3))._spread().tolist() == [0.25] * 4
     assert Pose((2, 2), (0.1, 0.3))._spread().tolist() == pytest.approx([0.1, 0.3])
     assert Pose()._spread()[-1] == pytest.approx(0.089)
+
+
+def test_a_picture_shows_what_a_head_finds() -> None:
+    box = np.array([[20, 30, 20, 10, 0.9, 1, np.pi / 2]], dtype=np.float32)
+    (drawing,) = Obb().drawn(Found(box))
+    np.testing.assert_allclose(drawing.box, [15, 20, 25, 40], atol=1e-4)
+    assert drawing.outline.shape == (4, 2)
+    unseen = [*[10, 20, 30, 40, 0.9, 1], *[12, 22, 0.9], *[28, 38, 0.1]]
+    (drawing,) = Pose((2, 3)).drawn(Found(np.array([unseen], dtype=np.float32)))
+    assert drawing.box.tolist() == [10, 20, 30, 40]
+    assert drawing.dots.tolist() == [[12, 22]]
+    frame = np.array([64.0, 32, 64, 32]), np.array([0.0, 8, 0, 0])
+    boxes = np.array([[1, 0.5, 0.5, 0.25, 0.5]])
+    corners = np.array([[0.375, 0.25], [0.625, 0.25], [0.625, 0.75], [0.375, 0.75]], np.float32)
+    truth = Obb().truth(boxes, [corners], frame, (48, 64))
+    (drawing,) = Obb().drawn(truth)
+    np.testing.assert_allclose(drawing.box, [24, 16, 40, 32], atol=1e-4)
+    points = np.array([[0.5, 0.5, 2], [0, 0, 0]], dtype=np.float32)
+    (drawing,) = Pose((2, 3)).drawn(Pose((2, 3)).truth(boxes, [points], frame, (48, 64)))
+    assert drawing.dots.tolist() == [[32, 24]]
+
+
+def test_finished_detections_are_compared_in_whatever_order_they_come() -> None:
+    rows = np.array([[[0, 0, 4, 4, 0.9, 1], [8, 8, 9, 9, 0.5, 0], [1, 1, 2, 2, 0.1, 0]]])
+    one, other = rows.astype(np.float32), rows[:, [1, 0, 2]].astype(np.float32)
+    head = Detect()
+    assert head.differences(*head.comparable([other], [one], 2), 2) == (0.0, 0.0)
+    moved = other.copy()
+    moved[0, 0, 0] += 0.25
+    moved[0, 1, 4] -= 0.125
+    px, score = head.differences(*head.comparable([moved], [one], 2), 2)
+    assert (px, score) == (0.25, 0.125)
+    renamed = other.copy()
+    renamed[0, 0, 5] = 1
+    assert head.differences(*head.comparable([renamed], [one], 2), 2)[1] >= 0.4
