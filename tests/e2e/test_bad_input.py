@@ -69,7 +69,7 @@ model = YOLO(sys.argv[1])
 model.fuse()
 model.save("fused.pt")
 YOLO("yolov8n-cls.yaml").save("classify.pt")
-YOLO("yolov8n-pose.yaml").save("pose.pt")
+YOLO("yolov9c.yaml").save("halves.pt")
 """
 
 
@@ -104,7 +104,7 @@ def checkpoint_of(folder: Path, kind: str, made: Path) -> Path:
         ("truncated", "truncated"),
         ("fused", "folded"),
         ("classify", "Classify"),
-        ("pose", "Pose"),
+        ("halves", "model.3 (ADown)"),
     ],
 )
 def test_a_wrong_checkpoint(

@@ -67,10 +67,13 @@ def test_yolov8n_ends_where_torch_prunings_own_pruner_ends(
     assert parameters(network) == expected
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     name=st.sampled_from(
-        ["yolov8n", "yolo11n", "yolo12n", "yolo26n", "yolov8n-seg", "yolo11n-seg"]
+        [
+            *("yolov8n", "yolov9t", "yolov10n", "yolo11n", "yolo12n", "yolo26n"),
+            *("yolov8n-seg", "yolo11n-seg", "yolov8n-pose", "yolo26n-pose", "yolov8n-obb"),
+        ]
     ),
     ratio=st.floats(0.1, 0.9),
     round_to=st.sampled_from([None, 4, 8]),

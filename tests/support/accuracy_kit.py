@@ -34,6 +34,7 @@ def export_spread_out(network: Any, folder: Path) -> Path:
     head = network.model[-1]
     with torch.no_grad():
         raw = network(torch.rand(1, 3, *HW, generator=torch.Generator().manual_seed(0)))[1]
+        raw = raw.get("one2many", raw)
         cells = [HW[0] * HW[1] // int(stride) ** 2 for stride in network.stride]
         for level, logits in enumerate(raw["scores"][0].split(cells, dim=1)):
             box, kind = head.cv2[level][-1], head.cv3[level][-1]

@@ -75,7 +75,7 @@ class Config(Section):
     data: str = Field(
         "scenes",
         description="Ultralytics data YAML, the name of one Ultralytics downloads, "
-        "'scenes' (built in; 'scenes-seg' for segmentation) or 'neontrees' (recipe).",
+        "'scenes' (built in; 'scenes-seg', '-pose' and '-obb' for other tasks) or 'neontrees'.",
     )
     bad_images: Literal["refuse", "skip"] = Field(
         "refuse",

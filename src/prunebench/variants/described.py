@@ -45,10 +45,15 @@ def stock_description(name: str, width: float | None = None) -> dict[str, Any]:
     return description
 
 
-def build_network(description: dict[str, Any], names: Mapping[int, str] | None = None) -> Network:
+def build_network(
+    description: dict[str, Any],
+    names: Mapping[int, str] | None = None,
+    points: tuple[int, int] | None = None,
+) -> Network:
     """The network of a ``stock_description`` with random weights, in eval mode.
 
-    ``names`` are its classes; ``None``: as many as the description says, numbered.
+    ``names`` are its classes; ``None``: as many as the description says, numbered. ``points`` are
+    number and values of the keypoints, where it is for poses.
     """
     from ultralytics.nn import tasks
 
@@ -60,6 +65,8 @@ def build_network(description: dict[str, Any], names: Mapping[int, str] | None =
     if kinds[-1] not in TASKS:
         raise ValueError(f"it ends in model.{len(kinds) - 1} ({kinds[-1]})")
     task = TASKS[kinds[-1]]
+    if task == "pose" and points is not None:
+        description["kpt_shape"] = list(points)
     builders: Any = {
         "detect": tasks.DetectionModel,
         "segment": tasks.SegmentationModel,
@@ -73,7 +80,10 @@ def build_network(description: dict[str, Any], names: Mapping[int, str] | None =
 
 
 def described_network(
-    name: str, names: Mapping[int, str] | None = None, width: float | None = None
+    name: str,
+    names: Mapping[int, str] | None = None,
+    width: float | None = None,
+    points: tuple[int, int] | None = None,
 ) -> Network:
     """The network that ``name`` describes; the other arguments are as above.
 
@@ -81,7 +91,7 @@ def described_network(
         ConfigError: There is no such description, or none of a network for a supported task.
     """
     try:
-        network = build_network(stock_description(name, width), names)
+        network = build_network(stock_description(name, width), names, points)
     except FileNotFoundError:
         what = "there is no such network description"
         raise ConfigError(what, where=name, fix=FIX) from None

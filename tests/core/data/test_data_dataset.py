@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from prunebench.data.dataset import (
     read_dataset,
     resolve_dataset,
 )
+from prunebench.data.file_memo import FileMemo
 from prunebench.data.labels import labels_of, read_labels, read_objects
 
 NAMES = {0: "cat", 1: "dog"}
@@ -126,6 +128,55 @@ def test_a_segmentation_model_needs_polygons(tmp_path: Path) -> None:
     np.testing.assert_allclose(boxes, [[0, 0.3, 0.5, 0.4, 0.6], [1, 0.5, 0.5, 1, 1]])
     np.testing.assert_allclose(polygons[0], [[0.1, 0.2], [0.5, 0.2], [0.5, 0.8]])
     assert len(polygons[1]) == 4
+
+
+def test_a_pose_model_needs_keypoints(tmp_path: Path) -> None:
+    without = read_dataset(make_dataset(tmp_path / "without"))
+    with pytest.raises(DatasetError, match="has no kpt_shape, but a pose model needs keypoints"):
+        check_dataset(without, task="pose")
+    sigmas = {"kpt_oks_sigmas": [0.1, 0.2], "flip_idx": [1, 0]}
+    dataset = read_dataset(make_dataset(tmp_path, kpt_shape=[2, 3], **sigmas))
+    assert (dataset.keypoints, dataset.sigmas) == ((2, 3), (0.1, 0.2))
+    assert dataset.about_keypoints["flip_idx"] == [1, 0]
+    with pytest.raises(DatasetError, match=r"5 columns; write 11 \(class x y width height, and 3"):
+        check_dataset(dataset, task="pose")
+    for file in (tmp_path / "labels").rglob("*.txt"):
+        file.write_text("0 0.5 0.5 0.2 0.4 0.4 0.3 2 0 0 0\n", encoding="utf-8")
+    memo = FileMemo()
+    for _ in range(2):
+        check_dataset(dataset, task="pose", keypoints=(2, 3), memo=memo)
+    with pytest.raises(DatasetError, match="2 keypoints of 3 values, the checkpoint 17 keypoints"):
+        check_dataset(dataset, task="pose", keypoints=(17, 3))
+    boxes, (points,) = read_objects(file, classes=2, task="pose", points=(2, 3))
+    np.testing.assert_allclose(boxes, [[0, 0.5, 0.5, 0.2, 0.4]])
+    np.testing.assert_allclose(points, [[0.4, 0.3, 2], [0, 0, 0]])
+    # As another task's labels, what the memo knows of them does not count.
+    with pytest.raises(DatasetError, match="the coordinate 2 lies outside"):
+        check_dataset(dataset, task="detect", memo=memo)
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"kpt_shape": [17]}, "kpt_shape is no shape of keypoints"),
+        ({"kpt_shape": "17x3"}, "kpt_shape is no shape of keypoints"),
+        ({"kpt_shape": [2, 3], "kpt_oks_sigmas": [0.1]}, "kpt_oks_sigmas is not one positive"),
+        ({"kpt_shape": [1, 3], "kpt_oks_sigmas": ["wide"]}, "kpt_oks_sigmas is not one positive"),
+    ],
+)
+def test_keypoints_are_described(tmp_path: Path, keys: dict[str, Any], problem: str) -> None:
+    with pytest.raises(DatasetError, match=problem):
+        read_dataset(make_dataset(tmp_path, **keys))
+
+
+def test_an_oriented_box_model_needs_corners(tmp_path: Path) -> None:
+    dataset = read_dataset(make_dataset(tmp_path))
+    with pytest.raises(DatasetError, match="an oriented-box model needs the corners of oriented"):
+        check_dataset(dataset, task="obb")
+    for file in (tmp_path / "labels").rglob("*.txt"):
+        file.write_text("0 0.1 0.2 0.5 0.2 0.5 0.8 0.1 0.8\n", encoding="utf-8")
+    check_dataset(dataset, task="obb")
+    assert read_objects(file, classes=2, task="obb")[1][0].shape == (4, 2)
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

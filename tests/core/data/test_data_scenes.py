@@ -12,6 +12,8 @@ import pytest
 
 from prunebench.common.errors import DatasetError
 from prunebench.data import folder as folder_module
+from prunebench.data.check import check_dataset
+from prunebench.data.dataset import resolve_dataset
 from prunebench.data.labels import read_labels
 from prunebench.data.scenes import (
     SCENE_NAMES,
@@ -99,6 +101,51 @@ def test_a_box_is_tight_around_what_is_seen() -> None:
             x1, y1, x2, y2 = item.box
             assert 0 <= x1 < x2 <= width
             assert 0 <= y1 < y2 <= height
+
+
+def test_corners_are_of_a_box_around_all_that_is_seen() -> None:
+    turned = 0
+    for index in range(10):
+        for item in render_scene(np.random.default_rng([5, index]))[1]:
+            sides = np.roll(item.corners, -1, axis=0) - item.corners
+            np.testing.assert_allclose(sides[0] @ sides[1], 0, atol=1e-6)
+            turned += abs(sides[0][1]) > 0.05 * abs(sides[0][0])
+            around = cv2.minAreaRect(item.corners.astype(np.float32))
+            points = cv2.boxPoints((around[0], np.add(around[1], 0.01), around[2]))
+            inside = [cv2.pointPolygonTest(points, p.tolist(), True) for p in item.polygon]
+            assert min(inside) > -0.05
+    assert turned > 10
+
+
+def test_keypoints_are_the_ends_of_an_object() -> None:
+    seen = set()
+    for index in range(10):
+        for item in render_scene(np.random.default_rng([5, index]))[1]:
+            top, right, bottom, left = item.keypoints
+            seen |= set(item.keypoints[:, 2].tolist())
+            if min(item.keypoints[:, 2]) > 0:
+                assert top[1] < bottom[1]
+                assert left[0] < right[0]
+                low = item.box[:2] - item.keypoints[:, :2].min(axis=0)
+                # An object of which nothing is covered reaches as far as its ends.
+                if min(item.keypoints[:, 2]) == 2:
+                    assert low.max() < 0.2 * (item.box[2] - item.box[0]) + 2
+    assert seen == {0, 1, 2}
+
+
+@pytest.mark.parametrize(("kind", "columns"), [("pose", 17), ("obb", 9)])
+def test_other_tasks_have_the_same_images(
+    scenes: Path, tmp_path: Path, kind: str, columns: int
+) -> None:
+    data = resolve_dataset(f"scenes-{kind}:train=2,val=2,test=2,seed=3", cache_dir=tmp_path)
+    check_dataset(data, task=kind, splits=("train", "val", "test"))
+    own, other = digests(data.root), digests(scenes)
+    images = [name for name in own if name.startswith("images/")]
+    assert len(images) == 6
+    assert all(own[name] == other[name] for name in images)
+    lines = [line for file in (data.root / "labels").rglob("*.txt") for line in file.open()]
+    assert {len(line.split()) for line in lines} == {columns}
+    assert data.keypoints == ((4, 3) if kind == "pose" else None)
 
 
 def test_an_outline_filled_again_is_what_was_seen() -> None:

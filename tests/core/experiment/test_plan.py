@@ -145,6 +145,17 @@ def test_the_plain_export_is_the_baselines_own_checkpoint_and_its_int8_file_too(
     assert (int8.parent, int8.control, int8.is_plain) == ("baseline-plain", "plain-export", False)
 
 
+def test_the_other_head_is_the_baselines_own_checkpoint() -> None:
+    variants = planned(controls=["other-head"], quantize="int8", retrain={"rounds": 0})
+    variant = variants["baseline-one-to-one"]
+    assert (variant.parent, variant.control) == ("baseline", "other-head")
+    assert variant.has_other_head
+    # Finished detections cannot be quantized.
+    assert [v.name for v in variants.values() if v.quantized] == ["baseline-int8", "pruned-int8"]
+    named = planned(controls=["other-head"], export={"head": "one_to_one"})
+    assert "baseline-one-to-many" in named
+
+
 def test_each_target_has_a_smaller_network_of_its_own() -> None:
     variants = planned(prune={"target": ["0.2", "0.4"]}, controls=["smaller"])
     smaller = {v.name: v.parent for v in variants.values() if v.control == "smaller"}
@@ -281,6 +292,18 @@ def test_the_control_ends_with_the_chains_it_is_held_against() -> None:
             {"controls": ["plain-export"], "export": {"rewrite": "none"}},
             "controls: every variant is exported plainly already, export.rewrite is none; "
             "leave plain-export out.",
+        ),
+        (
+            {"quantize": "int8", "export": {"head": "one_to_one"}},
+            "export.head: INT8 files are made of raw predictions, and one_to_one ends in finished "
+            "detections; set it to one_to_many",
+        ),
+        (
+            {
+                "quantize": {"variants": ["baseline-one-to-one"]},
+                "controls": ["other-head"],
+            },
+            "quantize.variants: baseline-one-to-one ends in finished detections",
         ),
         (
             {"quantize": "int8", "ranking": {"size_of": "checkpoint"}},

@@ -1,4 +1,4 @@
-"""Accuracy of keypoints and of oriented boxes agrees with Ultralytics' own validators.
+"""Keypoints, oriented boxes and a head without NMS are scored as by Ultralytics' validators.
 
 The networks are random, so their labels are made from their own detections, moved a little, some
 left out. That gives average precisions between 0 and 1.
@@ -25,15 +25,17 @@ from ultralytics.utils.ops import xywhr2xyxyxyxy, xyxyxyxy2xywhr
 
 from prunebench.common.records import Accuracy
 from prunebench.measuring.accuracy import run
-from prunebench.measuring.heads.detect import Rules
+from prunebench.measuring.heads.detect import Detect, Found, Rules
 from prunebench.measuring.heads.obb import Obb, corners_of, probabilistic_iou, turned_box
 from prunebench.measuring.heads.pose import OF_PERSONS, Pose, keypoint_similarity
 from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
 from prunebench.measuring.map_bootstrap import load_detections
+from prunebench.variants.export import export_onnx
 
 IMAGES = 8
 FOUND = Rules(len(NAMES), HW, 0.001, 0.3, 300, multi_label=True)
-KEYS = {"pose": "kpt_shape: [4, 3]\n", "obb": ""}
+KEYS = {"pose": "kpt_shape: [4, 3]\n", "obb": "", "detect": ""}
+NETWORKS = {"pose": "yolov8n-pose", "obb": "yolov8n-obb", "detect": "yolov10n"}
 
 boxes = st.lists(
     st.tuples(*[st.floats(1, 60)] * 4, st.floats(-0.78, 2.35)), min_size=1, max_size=6
@@ -53,6 +55,8 @@ def label(head: Any, row: np.ndarray, frame: Any, rng: np.random.Generator) -> n
     box = np.array([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1])
     box[2:] *= rng.uniform(0.85, 1.1, 2)
     box = (box - offset) / factor
+    if not head.points:
+        return box if box.min() >= 0 and box.max() <= 1 else None
     points = row[6:].reshape(4, 3).copy()
     points[:, :2] = (points[:, :2] + rng.normal(0, 5, (4, 2)) - offset[:2]) / factor[:2]
     points[:, 2] = rng.integers(0, 3, 4)
@@ -60,17 +64,23 @@ def label(head: Any, row: np.ndarray, frame: Any, rng: np.random.Generator) -> n
     return np.append(box, points) if box.min() >= 0 and box.max() <= 1 else None
 
 
-@pytest.fixture(scope="module", params=["pose", "obb"])
+@pytest.fixture(scope="module", params=NETWORKS)
 def made(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path, Path]:
     """Task, file and data YAML."""
     folder = tmp_path_factory.mktemp(request.param)
-    network = tiny_network(f"yolov8n-{request.param}")
+    network = tiny_network(NETWORKS[request.param])
+    last = network.model[-1]
     with torch.no_grad():
-        for branch in network.model[-1].cv4:
+        for branch in getattr(last, "cv4", ()):
             branch[-1].weight.mul_(4)
+    if request.param == "detect":
+        # Its other head predicts the same.
+        last.one2one_cv2, last.one2one_cv3 = last.cv2, last.cv3
     file = export_spread_out(network, folder)
+    if request.param == "detect":
+        file = export_onnx(folder / "source.pt", folder, HW, opset=17, head="one_to_one")
     for kind in ("images", "labels"):
         (folder / kind / "val").mkdir(parents=True)
     rng = np.random.default_rng(5)
@@ -170,3 +180,38 @@ def test_a_dataset_may_say_how_far_keypoints_spread() -> None:
     assert Pose((4, 3))._spread().tolist() == [0.25] * 4
     assert Pose((2, 2), (0.1, 0.3))._spread().tolist() == pytest.approx([0.1, 0.3])
     assert Pose()._spread()[-1] == pytest.approx(0.089)
+
+
+def test_a_picture_shows_what_a_head_finds() -> None:
+    box = np.array([[20, 30, 20, 10, 0.9, 1, np.pi / 2]], dtype=np.float32)
+    (drawing,) = Obb().drawn(Found(box))
+    np.testing.assert_allclose(drawing.box, [15, 20, 25, 40], atol=1e-4)
+    assert drawing.outline.shape == (4, 2)
+    unseen = [*[10, 20, 30, 40, 0.9, 1], *[12, 22, 0.9], *[28, 38, 0.1]]
+    (drawing,) = Pose((2, 3)).drawn(Found(np.array([unseen], dtype=np.float32)))
+    assert drawing.box.tolist() == [10, 20, 30, 40]
+    assert drawing.dots.tolist() == [[12, 22]]
+    frame = np.array([64.0, 32, 64, 32]), np.array([0.0, 8, 0, 0])
+    boxes = np.array([[1, 0.5, 0.5, 0.25, 0.5]])
+    corners = np.array([[0.375, 0.25], [0.625, 0.25], [0.625, 0.75], [0.375, 0.75]], np.float32)
+    truth = Obb().truth(boxes, [corners], frame, (48, 64))
+    (drawing,) = Obb().drawn(truth)
+    np.testing.assert_allclose(drawing.box, [24, 16, 40, 32], atol=1e-4)
+    points = np.array([[0.5, 0.5, 2], [0, 0, 0]], dtype=np.float32)
+    (drawing,) = Pose((2, 3)).drawn(Pose((2, 3)).truth(boxes, [points], frame, (48, 64)))
+    assert drawing.dots.tolist() == [[32, 24]]
+
+
+def test_finished_detections_are_compared_in_whatever_order_they_come() -> None:
+    rows = np.array([[[0, 0, 4, 4, 0.9, 1], [8, 8, 9, 9, 0.5, 0], [1, 1, 2, 2, 0.1, 0]]])
+    one, other = rows.astype(np.float32), rows[:, [1, 0, 2]].astype(np.float32)
+    head = Detect()
+    assert head.differences(*head.comparable([other], [one], 2), 2) == (0.0, 0.0)
+    moved = other.copy()
+    moved[0, 0, 0] += 0.25
+    moved[0, 1, 4] -= 0.125
+    px, score = head.differences(*head.comparable([moved], [one], 2), 2)
+    assert (px, score) == (0.25, 0.125)
+    renamed = other.copy()
+    renamed[0, 0, 5] = 1
+    assert head.differences(*head.comparable([renamed], [one], 2), 2)[1] >= 0.4

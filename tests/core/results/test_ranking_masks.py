@@ -133,7 +133,7 @@ def test_masks_cannot_rank_a_detection_model(runs: Runs) -> None:
     config = read_run_config(folder)
     metric = config.ranking.model_copy(update={"metric": "mask"})
     config = config.model_copy(update={"ranking": metric})
-    with pytest.raises(StepError, match=r"ranking\.metric is mask, but it is a detection model"):
+    with pytest.raises(StepError, match=r"ranking\.metric is mask, which it does not predict"):
         measured_from(bare_experiment(config, folder), read_variants(folder), read_latency(folder))
     with pytest.raises(KeyError):
         load_detections(folder / "variants" / "pruned" / "detections.npz", "mask")

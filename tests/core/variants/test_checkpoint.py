@@ -12,7 +12,7 @@ import pytest
 import torch
 from pruning_kit import NAMES, parameters, predictions, tiny_network
 from torch import nn
-from ultralytics.nn.tasks import ClassificationModel, OBBModel, PoseModel
+from ultralytics.nn.tasks import ClassificationModel, RTDETRDetectionModel
 
 from prunebench.common.errors import CheckpointError
 from prunebench.variants.checkpoint import inspect_checkpoint, load_checkpoint, save_checkpoint
@@ -154,8 +154,7 @@ def test_a_file_that_would_run_foreign_code(tmp_path: Path) -> None:
     ("build", "description", "head"),
     [
         (ClassificationModel, "yolov8n-cls.yaml", "Classify"),
-        (PoseModel, "yolov8n-pose.yaml", "Pose"),
-        (OBBModel, "yolov8n-obb.yaml", "OBB"),
+        (RTDETRDetectionModel, "yolov8-rtdetr.yaml", "RTDETRDecoder"),
     ],
 )
 def test_another_task(tmp_path: Path, build: Any, description: str, head: str) -> None:

@@ -98,12 +98,12 @@ def _train(request: Request, folder: Path, emit: Emit) -> Trained:
 
 
 def _write_untrained(request: Request, path: Path) -> None:
-    """Write the network with the dataset's classes and random weights; the same seed, the same."""
+    """Write the network with what the dataset names and random weights; the same seed, the same."""
     import torch
 
-    names = read_dataset(Path(request.data_yaml)).names
+    dataset = read_dataset(Path(request.data_yaml))
     torch.manual_seed(request.seed)
-    network = described_network(request.model, names, request.width)
+    network = described_network(request.model, dataset.names, request.width, dataset.keypoints)
     save_checkpoint(network, path, {"step": "untrained", "model": Path(request.model).name})
 
 

@@ -1,0 +1,128 @@
+"""Tiny pose, oriented-box and two-headed networks from their checkpoints to their tables."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+from pruning_kit import tiny_network
+from ultralytics.models import YOLO
+
+from prunebench.common.errors import ConfigError
+from prunebench.common.variant_record import VariantRecord
+from prunebench.config.loading import Config, parse_config
+from prunebench.data.scenes import SCENE_NAMES
+from prunebench.experiment.inputs import Experiment
+from prunebench.experiment.make import evaluate_variant, export_variant, make_variant
+from prunebench.experiment.measure_and_rank import measure_latency, rank_run
+from prunebench.experiment.prepare import check, prepare
+from prunebench.results.outcome import RunRanking
+from prunebench.variants.audit import audit_file
+from prunebench.variants.checkpoint import save_checkpoint
+from tests.conftest import tiny_values
+
+SIZES = "train=8,val=4,test=4,width=96,height=64"
+
+
+def config(home: Path, name: str, data: str, **changes: object) -> Config:
+    network = tiny_network(name)
+    network.names = dict(SCENE_NAMES)
+    save_checkpoint(network, home / f"{name}.pt", {})
+    model = str(home / f"{name}.pt")
+    image = {"height": 64, "width": 96}
+    values = tiny_values(home / "out", model=model, data=f"{data}:{SIZES}", image=image, **changes)
+    return parse_config(values)
+
+
+def ran(
+    given: Config, wanted: tuple[str, ...]
+) -> tuple[Experiment, dict[str, VariantRecord], RunRanking]:
+    def ignore(event: object) -> None:
+        """Nobody watches."""
+
+    experiment = prepare(given)
+    made: dict[str, VariantRecord] = {}
+    for planned in (one for one in experiment.variants if one.name in wanted):
+        parent = made.get(planned.parent or "")
+        variant = make_variant(experiment, planned, parent, made.get("baseline"), ignore)
+        variant = export_variant(experiment, variant, ignore)
+        made[planned.name] = evaluate_variant(experiment, variant, ignore)
+    latency = measure_latency(experiment, list(made.values()), ignore)
+    return experiment, made, rank_run(experiment, list(made.values()), latency)
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "strategies"),
+    [("pose", "pose", ("standard-1", "preserving-1")), ("obb", "box", ("preserving-1",))],
+)
+def test_from_a_checkpoint_to_the_table(
+    task: str, metric: str, strategies: tuple[str, ...], tmp_path: Path
+) -> None:
+    ranking = {"metric": metric, "bootstrap": 200}
+    given = config(tmp_path, f"yolov8n-{task}", f"scenes-{task}", ranking=ranking)
+    names = ("baseline", "pruned", *strategies)
+    experiment, made, ranked = ran(given, names)
+    found = ranked.rankings[0]
+    assert {row.name for row in found.rows} == set(names)
+    assert found.metric == metric
+    verdicts = [one.audit.verdict for one in made.values() if one.audit]
+    ends = ["restored", "preserved"] if task == "pose" else ["preserved"]
+    assert verdicts == ["unpruned", "pruned", *ends]
+    root = experiment.run_folder
+    for row in found.rows:
+        accuracy = made[row.name].accuracy
+        assert accuracy is not None
+        assert row.map50.estimate == accuracy.by_overlap[metric]
+        shown = {"box mAP50", "pose mAP50"} if task == "pose" else {"mAP50"}
+        assert row.shown_map50.keys() == shown
+    pruned = made["pruned"]
+    assert pruned.exported is not None
+    assert pruned.checkpoint is not None
+    assert audit_file(root / pruned.exported.onnx.path).counted is not None
+    # Plain Ultralytics' figures of the same file stand beside ours.
+    assert pruned.accuracy is not None
+    theirs = YOLO(root / pruned.exported.onnx.path, task=task).val(
+        data=experiment.data_yaml,
+        split="test",
+        conf=0.001,
+        iou=0.7,
+        max_det=300,
+        plots=False,
+        verbose=False,
+        project=str(tmp_path),
+    )
+    assert pruned.accuracy.map50 == pytest.approx(theirs.box.map50, abs=1e-4)
+    if task == "pose":
+        assert pruned.accuracy.pose_map50 == pytest.approx(theirs.pose.map50, abs=1e-4)
+    # What it was saved as needs nothing of this package.
+    with zipfile.ZipFile(root / pruned.checkpoint.path) as archive:
+        pickled = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+        assert b"prunebench." not in archive.read(pickled)
+
+
+def test_two_heads_stand_in_one_table(tmp_path: Path) -> None:
+    given = config(tmp_path, "yolo26n", "scenes", controls=["other-head"])
+    names = ("baseline", "baseline-one-to-one")
+    experiment, made, ranked = ran(given, names)
+    assert {row.name: row.control for row in ranked.rankings[0].rows} == {
+        "baseline": None,
+        "baseline-one-to-one": "other-head",
+    }
+    for name, head in zip(names, ("one_to_many", "one_to_one"), strict=True):
+        exported = made[name].exported
+        assert exported is not None
+        assert exported.head == head
+        said = audit_file(experiment.run_folder / exported.onnx.path).onnx
+        assert said is not None
+        assert said.head == head
+    (difference,) = (d for d in ranked.rankings[0].differences if d.metric == "speed")
+    assert not difference.same_network
+
+
+def test_what_a_head_does_not_do_is_refused(tmp_path: Path) -> None:
+    ranking = {"metric": "pose"}
+    with pytest.raises(ConfigError, match="is an oriented-box model and predicts no keypoints"):
+        check(config(tmp_path, "yolov8n-obb", "scenes-obb", ranking=ranking))
+    with pytest.raises(ConfigError, match=r"yolov8n\.pt has no one-to-one head beside"):
+        check(config(tmp_path, "yolov8n", "scenes", export={"head": "one_to_one"}))
