@@ -31,23 +31,14 @@ SESSION = SessionSettings.of(LatencyConfig())
 
 C2F, ATTENTION = 8, 9  # Splits behind a convolution, in networks without attention and with it.
 PLACES = {
-<<<<<<< HEAD
     "yolov8n": (1, 1, C2F, 2),
     "yolo11n": (1, 1, ATTENTION, 2),
     "yolo26n": (0, 1, ATTENTION, 2),  # Its boxes have no distribution.
     "yolov5n": (1, 1, 0, 2),  # Its blocks (C3) split nothing.
     "yolov8n-seg": (1, 1, C2F, 2),
     "yolo11n-seg": (1, 1, ATTENTION, 2),
-=======
-    "yolov8n": (1, C2F, 2),
-    "yolo11n": (1, ATTENTION, 2),
-    "yolo26n": (0, ATTENTION, 2),  # Its boxes have no distribution.
-    "yolov5n": (1, 0, 2),  # Its blocks (C3) split nothing.
-    "yolov8n-seg": (1, C2F, 2),
-    "yolo11n-seg": (1, ATTENTION, 2),
-    "yolov8n-pose": (1, C2F, 2),
-    "yolov8n-obb": (1, C2F, 2),
->>>>>>> 4a1d757 (Test and document poses, oriented boxes and the head without NMS)
+    "yolov8n-pose": (1, 1, C2F, 2),
+    "yolov8n-obb": (1, 1, C2F, 2),
 }
 
 
