@@ -22,7 +22,7 @@ from prunebench.cli.views.tune import tune_view
 from prunebench.common.errors import InputError
 from prunebench.common.records import FileRef
 from prunebench.config.sections import LatencyConfig
-from prunebench.experiment.inputs import EXPERIMENT_FILE
+from prunebench.experiment.inputs import EXPERIMENT_FILE, read_experiment
 from prunebench.measuring.host.fingerprint import fingerprint_for
 from prunebench.measuring.latency.log import lines_of
 from prunebench.measuring.latency.measure import Target
@@ -60,6 +60,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     host = fingerprint_for(read_run_config(folder).latency)
     latency = read_latency(folder).model_copy(update={"fingerprint": host})
     (folder / LATENCY_FOLDER / LATENCY_FILE).write_text(latency.model_dump_json())
+    data = folder.parent / "data.yaml"
+    data.write_text(f"path: {folder.parent}\ntrain: .\nval: .\nnames: {{0: thing}}\n")
+    experiment = read_experiment(folder).model_copy(update={"data_yaml": str(data)})
+    (folder / EXPERIMENT_FILE).write_text(experiment.model_dump_json())
     return folder
 
 
