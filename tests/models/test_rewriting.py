@@ -134,7 +134,7 @@ def test_a_pass_that_is_left_out_changes_nothing_and_is_told(tmp_path: Path) -> 
         provenance=None, quantization=None, rewriting=rewriting, layers=1, integer_layers=0
     )
     _, left_out = tell_provenance(finding, Messages())
-    assert left_out.endswith("slower with it on the host that exported: split convolutions")
+    assert left_out.endswith("slower with it where the passes were timed: split convolutions")
 
 
 @pytest.mark.parametrize("name", PASSES)
