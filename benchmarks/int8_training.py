@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from kit import host_line, size
+from kit import host_line, model_times, size
 from rich.console import Console
 from rich.table import Table
 
@@ -31,9 +31,6 @@ from prunebench.experiment.inputs import Experiment, output_folder
 from prunebench.experiment.make import evaluate_variant, export_variant, make_variant
 from prunebench.experiment.prepare import prepare
 from prunebench.measuring.latency.intervals import ratio_interval
-from prunebench.measuring.latency.measure import Target, measure
-from prunebench.measuring.latency.samples import read_samples
-from prunebench.measuring.latency.stopping import round_medians
 from prunebench.steps.events import Event, line
 
 CONFIG = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
@@ -86,30 +83,16 @@ def tell(event: Event) -> None:
         print(line(event), file=sys.stderr, flush=True)
 
 
-def model_times(
+def times_of(
     experiment: Experiment, made: dict[str, VariantRecord], rounds: int
 ) -> dict[str, dict[int, float]]:
     """Model-only milliseconds of each file by round, measured interleaved."""
-    targets = [
-        Target(name, experiment.run_folder / one.exported.onnx.path, one.exported.onnx.sha256)
+    files = {
+        name: experiment.run_folder / one.exported.onnx.path
         for name, one in made.items()
         if one.exported is not None
-    ]
-    fixed = {"threads": (1,), "paced": False, "rounds_min": rounds, "rounds_max": rounds}
-    folder = experiment.run_folder / "speed"
-    result = measure(
-        targets,
-        [],
-        experiment.config.latency.model_copy(update=fixed),
-        realtime_fps=20.0,
-        imgsz=experiment.config.image.hw,
-        nc=len(experiment.class_names),
-        seed=0,
-        folder=folder,
-        who="benchmarks/int8_training.py",
-    )
-    medians = round_medians(read_samples(folder / result.samples.path), "model")
-    return {target.name: medians[target.name, 1] for target in targets}
+    }
+    return model_times(files, experiment.run_folder / "speed", rounds=rounds)
 
 
 def change(by_seed: list[dict[str, VariantRecord]], name: str, reference: str) -> str:
@@ -143,7 +126,7 @@ def main() -> int:
     options = parser.parse_args()
     runs = [make(configuration(options, seed)) for seed in range(options.seeds)]
     by_seed = [made for _, made in runs]
-    ms = model_times(*runs[0], options.rounds)
+    ms = times_of(*runs[0], options.rounds)
     columns = (
         "variant",
         "mAP50",

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 os.environ.setdefault("YOLO_OFFLINE", "true")
@@ -21,8 +21,11 @@ from rich.table import Table
 
 from prunebench.common.cores import physical_cores
 from prunebench.common.records import sha256_of
+from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host.fingerprint import cpu_model
-from prunebench.measuring.latency.measure import Target
+from prunebench.measuring.latency.measure import Target, measure
+from prunebench.measuring.latency.samples import read_samples
+from prunebench.measuring.latency.stopping import round_medians
 
 CHECKPOINT = Path(__file__).parent.parent / "assets" / "scenes-yolov8n.pt"
 IMGSZ = (192, 320)
@@ -46,6 +49,32 @@ def export_network(folder: Path, imgsz: tuple[int, int] = IMGSZ) -> Path:
     with tempfile.TemporaryDirectory(dir=folder) as work:
         written = export_onnx(CHECKPOINT, Path(work), imgsz, opset=OPSET)
         return written.rename(folder / f"network-{height}x{width}.onnx")
+
+
+def model_times(
+    files: Mapping[str, Path], folder: Path, *, rounds: int, seconds: float = 0.3
+) -> dict[str, dict[int, float]]:
+    """Model-only milliseconds of each file by round, on one thread, all measured in turns.
+
+    A number of ``rounds`` that does not depend on what they show keeps intervals honest.
+    """
+    names = {label: label.replace(" ", "-") for label in files}
+    result = measure(
+        [Target(names[label], path, sha256_of(path)) for label, path in files.items()],
+        [],
+        LatencyConfig(
+            threads=(1,), rounds_min=rounds, rounds_max=rounds, seconds=seconds, paced=False
+        ),
+        realtime_fps=20.0,
+        imgsz=IMGSZ,
+        nc=CLASSES,
+        seed=0,
+        folder=folder,
+        who=f"benchmarks/{Path(sys.argv[0]).name}",
+        on_event=show,
+    )
+    medians = round_medians(read_samples(folder / result.samples.path), "model")
+    return {label: medians[name, 1] for label, name in names.items()}
 
 
 def copies(onnx: Path, names: Sequence[str]) -> list[Target]:

@@ -19,16 +19,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from kit import host_line, in_workspace, show, size, write_scenes
+from kit import host_line, in_workspace, model_times, size, write_scenes
 from rewriting import SESSION, int8, make
 from rich.console import Console
 from rich.table import Table
 
-from prunebench.common.records import sha256_of
-from prunebench.config.sections import LatencyConfig
-from prunebench.measuring.latency.measure import Target, measure
-from prunebench.measuring.latency.samples import read_samples
-from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.profile import NetworkProfile, Request, run
 from prunebench.measuring.session import open_session, session_options
 
@@ -121,24 +116,12 @@ def look_at(name: str, imgsz: tuple[int, int], folder: Path, rounds: int) -> lis
     images = write_scenes(folder)
     files = make(name, imgsz, folder, images)
     files["int8"] = int8(files["rewritten"], imgsz, folder / "unpruned-int8", images)
-    result = measure(
-        [Target(label.replace(" ", "-"), path, sha256_of(path)) for label, path in files.items()],
-        [],
-        LatencyConfig(threads=(1,), rounds_min=rounds, rounds_max=rounds, seconds=0.2, paced=False),
-        realtime_fps=20.0,
-        imgsz=imgsz,
-        nc=7,
-        seed=0,
-        folder=folder / "latency",
-        who="benchmarks/limits.py",
-        on_event=show,
-    )
-    medians = round_medians(read_samples(folder / "latency" / result.samples.path), "model")
+    times = model_times(files, folder / "latency", rounds=rounds, seconds=0.2)
     found = []
     for label, path in files.items():
         request = Request(onnx=str(path), baseline=str(path), threads=1, session=SESSION, block=1)
         profile = run(request, folder, lambda event: None).variant
-        ms = float(np.median([*medians[label.replace(" ", "-"), 1].values()]))
+        ms = float(np.median([*times[label].values()]))
         found.append(Found(label, ms, profile))
     return found
 

@@ -22,17 +22,14 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
-from kit import OPSET, host_line, in_workspace, print_claims, show, size, write_scenes
+from kit import OPSET, host_line, in_workspace, model_times, print_claims, size, write_scenes
 from rich.console import Console
 from rich.table import Table
 
-from prunebench.common.records import Interval, sha256_of
+from prunebench.common.records import Interval
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
 from prunebench.measuring.latency.intervals import ratio_interval
-from prunebench.measuring.latency.measure import Target, measure
-from prunebench.measuring.latency.samples import read_samples
-from prunebench.measuring.latency.stopping import round_medians
 from prunebench.measuring.session import SessionSettings
 
 SESSION = SessionSettings.of(LatencyConfig())
@@ -168,21 +165,7 @@ def compare(name: str, imgsz: tuple[int, int], folder: Path, rounds: int) -> Fou
     """Make and measure all files of one network at one image size."""
     folder.mkdir()
     files = make(name, imgsz, folder, write_scenes(folder))
-    result = measure(
-        [Target(label.replace(" ", "-"), path, sha256_of(path)) for label, path in files.items()],
-        [],
-        # A number of rounds that does not depend on what they show keeps the interval honest.
-        LatencyConfig(threads=(1,), rounds_min=rounds, rounds_max=rounds, seconds=0.3, paced=False),
-        realtime_fps=20.0,
-        imgsz=imgsz,
-        nc=7,
-        seed=0,
-        folder=folder / "latency",
-        who="benchmarks/rewriting.py",
-        on_event=show,
-    )
-    medians = round_medians(read_samples(folder / "latency" / result.samples.path), "model")
-    own = {label: medians[label.replace(" ", "-"), 1] for label in files}
+    own = model_times(files, folder / "latency", rounds=rounds)
     box_px, score = differences(files, imgsz)
     return Found(
         name,

@@ -254,7 +254,7 @@ class Rewriting(Record):
 
     By pass, places that were rewritten (``done``), and those that look like it at first and are
     otherwise than the pass knows them (``unknown``), so that they are as they were. Passes that
-    make files ``slower`` on the host that exported it were not applied.
+    make files ``slower`` where they were timed were not applied.
     """
 
     done: dict[str, int]

@@ -46,7 +46,7 @@ class RunRanking(Record):
         stopped: Why measuring stopped: ``settled``, ``rounds`` or ``budget``.
         split: Images that accuracy is of ("val", "test"); empty where it was not noted.
         soak: What minutes of load changed, where they were asked for.
-        passes: What rewriting gains on the host that exported, where graphs are rewritten.
+        passes: What rewriting gains on the host that counts, where graphs are rewritten.
         diagnoses: Why pruned variants are not faster than the baseline, of those that are not.
         tuned: Session settings found for single variants, by `prunebench tune`.
     """
