@@ -276,6 +276,7 @@ def test_three_devices_are_columns_that_a_browser_shows(home: Path, folder: Path
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto((folder / "report.html").as_uri())
+        page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
         table = page.locator("table").filter(has_text="Rank, pi5")
         heads = table.locator("th").all_inner_texts()
         assert [head for head in heads if head.startswith("Rank, ")] == [
@@ -283,7 +284,6 @@ def test_three_devices_are_columns_that_a_browser_shows(home: Path, folder: Path
         ]
         assert table.locator("tbody tr").count() == 3
         # All of them are to be seen at once.
-        page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
         for text in ("Rank, pi5", "Model ms, pi5"):
             table = page.locator("table").filter(has_text=text)
             assert table.is_visible()
