@@ -28,8 +28,9 @@ from rich.table import Table
 
 from prunebench.common.records import Runtime
 from prunebench.common.statistics import interval
+from prunebench.config.exporting import ExportConfig
 from prunebench.config.loading import parse_config
-from prunebench.config.sections import AccuracyConfig, ExportConfig, LatencyConfig
+from prunebench.config.sections import AccuracyConfig, LatencyConfig
 from prunebench.data.dataset import images_of, resolve_dataset
 from prunebench.experiment.runtimes import runtimes_of
 from prunebench.measuring import accuracy
