@@ -70,8 +70,7 @@ def _readable(variant: VariantRecord) -> bool:
 
 def _map50(experiment: Experiment, variant: VariantRecord) -> float:
     found = variant.accuracy
-    masks = experiment.config.ranking.metric == "mask"
-    return 0.0 if found is None else (found.mask_map50 or 0.0) if masks else found.map50
+    return 0.0 if found is None else found.by_overlap.get(experiment.config.ranking.metric, 0.0)
 
 
 def _in_runtime(

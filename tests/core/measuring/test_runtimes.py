@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -46,6 +47,15 @@ def convert(onnx: Path, name: str, images: tuple[str, ...], folder: Path) -> Con
         session=SESSION,
     )
     return run(request, folder, lambda event: None)
+
+
+@pytest.mark.parametrize(("name", "library"), [(None, "onnxruntime"), ("mnn", "MNN")])
+def test_a_library_is_imported_before_loading_is_timed(name: str | None, library: str) -> None:
+    look = (
+        "import sys; from prunebench.measuring.runtimes.opening import opener; "
+        f"opener({name!r}); assert {library!r} in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", look], check=True)
 
 
 @pytest.mark.parametrize("name", SUFFIX)

@@ -6,6 +6,7 @@ measuring child, which a kit carries to a device, has numpy and one runtime in m
 
 from __future__ import annotations
 
+import importlib
 import os
 
 from prunebench.measuring.runtimes.loaded import Open
@@ -23,6 +24,8 @@ def opener(runtime: str | None) -> Open:
     if runtime is None:
         from prunebench.measuring.runtimes.on_onnxruntime import InOnnxRuntime
 
+        # The library is no part of what a file takes to load; session.py has to be imported before.
+        importlib.import_module("onnxruntime")
         return InOnnxRuntime
     return other_opener(runtime)
 
