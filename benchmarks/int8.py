@@ -144,7 +144,7 @@ def reach(
             else:
                 one = make_variant(experiment, planned, parent, made.get("baseline"), show)
                 made[planned.name] = export_variant(experiment, one, show)
-    pruned = [one for one in experiment.variants if one.goal and one.name in made]
+    pruned = [o for o in experiment.variants if o.goal and not o.quantized and o.name in made]
     meant = {one.name: f"{one.name}-int8" if one.goal.int8 else one.name for one in pruned}
     files = {
         name: experiment.run_folder / made[name].exported.onnx.path
@@ -158,7 +158,6 @@ def reach(
             ratio_interval(times["baseline"], times[meant[one.name]], LEVEL),
         )
         for one in pruned
-        if not one.quantized
     ]
 
 
