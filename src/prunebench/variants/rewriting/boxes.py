@@ -3,8 +3,8 @@
 Ultralytics' head cuts the lengths into those left of and above an anchor point and those right of
 and below it, takes and adds them, and makes middle and size of the corners: nine small operators.
 Middle and size are sums of lengths, and of the anchor point, which a constant has in pixels. What
-the operators cost is the time to start them: 1.01 to 1.02 times as fast as without this pass where
-the network is pruned and the image small.
+the operators cost is the time to start them. With the logits of an INT8 file gathered as integers
+it made such files of pruned networks 1.01 to 1.04 times as fast at 96x160.
 """
 
 from __future__ import annotations
