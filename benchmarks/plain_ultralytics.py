@@ -44,7 +44,7 @@ checkpoint, ours, data, task = sys.argv[1:]
 height, width = {imgsz}
 model = YOLO(checkpoint)
 parameters = sum(p.numel() for p in model.model.parameters())
-asked = dict(data=data, imgsz=IMGSZ[1], batch=1, workers=0, plots=False, verbose=False)
+asked = dict(data=data, imgsz=width, batch=1, workers=0, plots=False, verbose=False)
 validated = model.val(rect=True, **asked).box.map50
 exported = YOLO(checkpoint).export(format="onnx", imgsz=[height, width])
 by_file = {{
