@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Question: does MNN's converter do anything but convert the ONNX file it is given?
-# Guess: no: it reads one file, writes another, and needs no network.
+# Guess (written down after the first run): no: it reads one file, writes another, and needs no network.
 # Seen: `mnnconvert`, and whatever imports `MNN.tools.mnnconvert` (so does Ultralytics' `export(format="mnn")`), runs
 #   `pip install -U aliyun-log-python-sdk` with the pip that is first on PATH, unasked. Where that works, every
 #   conversion is reported to MNN's makers: an id of the machine, one of the model, its sizes, the arguments.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Question: which session settings does `olive tune-session-params` find for an ONNX file with a fixed
 #   image input, given lists of thread counts, execution modes and graph levels to try?
-# Guess: it times the file under each combination and writes the fastest.
+# Guess (written down after the first run): it times the file under each combination and writes the fastest.
 # Seen: it times nothing. Every list is refused (its options take lists, the pass they go to takes one
 #   integer). Without lists it feeds a tensor of shape (1, 1) to every file, whatever its input; the
 #   first inference fails, and the command says "Inference session parameters are saved", writes {} and

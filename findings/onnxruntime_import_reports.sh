@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Question: does onnxruntime's package for Linux report anything to its makers, and does disable_telemetry_events() end it?
-# Guess: no: telemetry is that of its builds for Windows.
+# Guess (written down after the first run): no: telemetry is that of its builds for Windows.
 # Seen: the import starts it. Within seconds a process that lives as long reaches for mobile.events.data.microsoft.com, and
 #   from the import on an id and a database are kept in ~/.cache/Microsoft/DeveloperTools/.onnxruntime.
 #   disable_telemetry_events(), called first thing after the import, changes neither. ORT_DISABLE_TELEMETRY=1, or CI=1, in

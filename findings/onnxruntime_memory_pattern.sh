@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Question: what does `enable_mem_pattern`, which is on, do to the memory of a session whose input has
 #   one fixed shape?
-# Guess: it needs less than without, or the same: one block is planned for all activations, and the
+# Guess (that more is needed had been seen in a product before): it needs less than without, or the same: one block is planned for all activations, and the
 #   shapes are the same at every inference.
 # Seen: twice as much. The first inference allocates every activation alone and only traces a pattern,
 #   the second one gets a block of the planned size besides, and the arena keeps what the first one

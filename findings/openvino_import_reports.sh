@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Question: does `import openvino`, to run a file, reach for the network?
-# Guess: no: telemetry is that of the conversion tools, which are not used.
+# Guess (written down after the first run): no: telemetry is that of the conversion tools, which are not used.
 # Seen: the import itself reports to google-analytics.com, by a forked process, and keeps an id of this user and a count of
 #   imports in ~/intel, from the first import on and without asking. Without the package openvino-telemetry, which pip
 #   installs as a dependency, or with `sys.modules["openvino_telemetry"] = None` before the import, it does neither.
