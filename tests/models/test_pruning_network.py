@@ -22,7 +22,7 @@ from pruning_kit import (
     tiny_network,
 )
 from torch import nn
-from ultralytics.nn.modules.block import C2f
+from ultralytics.nn.modules.block import C2f, RepNCSPELAN4
 
 from prunebench.common.errors import ConfigError, DatasetError, StepError
 from prunebench.common.records import LeftAlone
@@ -119,10 +119,10 @@ def assert_laws(stock: Any, ratio: float, round_to: int | None) -> Any:
         if isinstance(module, C2f):
             assert module.cv1.conv.out_channels == 2 * module.c
         if isinstance(module, nn.Conv2d):
-            inside_c2f = name.endswith("cv1.conv") and isinstance(
-                stock.get_submodule(name.removesuffix(".cv1.conv")), C2f
+            halved = name.endswith("cv1.conv") and isinstance(
+                stock.get_submodule(name.removesuffix(".cv1.conv")), (C2f, RepNCSPELAN4)
             )
-            parts = 2 if inside_c2f else 1
+            parts = 2 if halved else 1
             width = original.out_channels // parts
             untouched = any(name == n or name.startswith(f"{n}.") for n in alone)
             wanted = width if untouched else aligned_width(width, ratio, round_to)

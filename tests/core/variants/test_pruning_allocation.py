@@ -121,7 +121,7 @@ def test_lost_importance_never_falls_and_starts_at_nothing() -> None:
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     root = tmp_path_factory.mktemp("scenes") / "set"
-    data = generate_scenes(root, train=8, val=1, test=1, width=96, height=64, polygons=True)
+    data = generate_scenes(root, train=8, val=1, test=1, width=96, height=64, labels="polygons")
     return sorted((data.parent / "images" / "train").iterdir())
 
 
