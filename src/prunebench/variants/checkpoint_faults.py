@@ -98,8 +98,10 @@ def network_fault(network: Any, content: Mapping[Any, Any]) -> Fault | None:
     head: Any = layers[-1] if is_yolo and layers else None
     kind = type(head).__name__
     if kind not in TASKS:
-        fix = "give a checkpoint of YOLOv8, 11, 12 or 26 for detection, segmentation, pose or "
-        "oriented boxes"
+        fix = (
+            "give a checkpoint of YOLOv8, 11, 12 or 26 for detection, segmentation, pose or "
+            "oriented boxes"
+        )
         if head is None:
             return "it is not a YOLO network", fix
         return (
