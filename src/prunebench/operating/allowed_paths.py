@@ -48,6 +48,8 @@ def check_config(config: Config, environ: Mapping[str, str]) -> None:
     check_path("config.model", config.model, environ)
     check_path("config.data", config.data, environ)
     check_path("config.retrain.recipe", config.retrain.recipe, environ)
+    if config.prune.widths is not None:
+        check_path("config.prune.widths", config.prune.widths, environ)
     check_path("config.out", str(Path(config.out).expanduser().absolute()), environ)
     if config.history is not None and config.history != environ.get("PRUNEBENCH_HISTORY"):
         try:

@@ -47,6 +47,7 @@ def test_what_lies_inside_or_is_no_file(root: Path, values: dict[str, Any]) -> N
         ({"model": "../secret.pt"}, "config.model"),
         ({"model": "link.pt"}, "config.model"),
         ({"retrain": {"recipe": "../secret.yaml"}}, "config.retrain.recipe"),
+        ({"prune": {"widths": "../widths.yaml"}}, "config.prune.widths"),
         ({"model": "/etc/passwd.pt"}, "config.model"),
         ({"data": "~/data.yaml"}, "config.data"),
         ({"out": ".."}, "config.out"),

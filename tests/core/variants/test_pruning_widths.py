@@ -97,7 +97,13 @@ def test_what_is_not_named_keeps_its_width() -> None:
             "model.2.cv1.conv: 4 and model.2.m.0.cv2.conv: 4 contradict each other, their channels "
             "hang together; give model.2.m.0.cv2.conv 2, or model.2.cv1.conv 8",
         ),
-        ({"model.0.conv": 6}, 4, "model.0.conv: 6 is off prune.round_to, 4"),
+        ({"model.0.conv": 6}, 4, "model.0.conv: 6 is off prune.round_to, 4; set"),
+        (
+            {"model.2.cv1.conv": 4},
+            4,
+            "model.2.cv1.conv: 4 is off prune.round_to, 4 in each half; set round_to to auto, or "
+            "give a multiple of 8",
+        ),
         ({"model.0.conv": 8}, None, "the file removes no channel"),
     ],
 )

@@ -90,8 +90,7 @@ def kept_of(
         for name, (width, times) in wanted.items():
             if width % times:
                 what = f"{name}: {width} cannot be halved, and its halves are equally wide"
-                fix = f"give {width - 1} or {width + 1}"
-                raise ConfigError(what, where=WHERE, fix=fix)
+                raise ConfigError(what, where=WHERE, fix="give an even number")
         each = {name: width // times for name, (width, times) in wanted.items()}
         if len(set(each.values())) > 1:
             one = next(iter(each))
@@ -104,10 +103,13 @@ def kept_of(
             )
         width = next(iter(each.values()), groups[0].width)
         if round_to is not None and width % round_to and width != groups[0].width:
-            what = (
-                f"{next(iter(each))}: {widths[next(iter(each))]} is off prune.round_to, {round_to}"
+            one = next(iter(each))
+            halves = " in each half" if parts[one] > 1 else ""
+            raise ConfigError(
+                f"{one}: {widths[one]} is off prune.round_to, {round_to}{halves}",
+                where=WHERE,
+                fix=f"set round_to to auto, or give a multiple of {round_to * parts[one]}",
             )
-            raise ConfigError(what, where=WHERE, fix="set round_to to auto, or give a multiple")
         kept.update({group.root: width for group in groups})
     if all(kept[group.root] == group.width for group in graph.groups):
         what = "the file removes no channel of this network"
