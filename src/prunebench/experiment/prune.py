@@ -35,7 +35,7 @@ Run = Callable[[str, Record, Mapping[str, str]], StepRun]
 
 
 def needs_measuring(experiment: Experiment, planned: PlannedVariant) -> bool:
-    """Whether making a variant measures on this host, with the host's lock held meanwhile."""
+    """Whether making a variant measures: then it runs here, and signs in with this host itself."""
     if planned.strategy is not None or planned.goal is None:
         return False
     return planned.goal.is_measured or experiment.config.prune.by_latency
@@ -70,6 +70,7 @@ def prune(
             latency=config.latency,
             opset=config.export.opset,
             passes=experiment.applied_passes,
+            head=config.export.head,
             integers=integers_that_count(experiment) if goal.int8 else None,
             **_host(experiment),
         )

@@ -75,13 +75,16 @@ def test_widths_of_a_file_need_no_measurement_and_are_in_the_key() -> None:
     assert step_key("prune", request, inputs) != step_key("prune", other, inputs)
 
 
-def test_candidates_are_rewritten_as_the_exported_variants_are() -> None:
+def test_candidates_are_exported_and_rewritten_as_the_variants_are() -> None:
     asked = {"prune": {"target": "2x", "allocation": "uniform", "round_to": 8}}
     faster = {"halves": Interval(0.9, 0.8, 0.95), "upsampling": Interval(1.1, 1.05, 1.2)}
     passes = Passes(imgsz=(192, 320), faster=faster)
     for found, applied in ((passes, ("upsampling",)), (None, ())):
         ((_, request, _),) = steps_of(asked, passes=found)
         assert request.timing.passes == applied
+        assert request.timing.head == "one_to_many"
+    ((_, request, _),) = steps_of({**asked, "export": {"head": "one_to_one"}})
+    assert request.timing.head == "one_to_one"
 
 
 def test_what_the_block_was_measured_to_be_decides_and_not_its_timings() -> None:

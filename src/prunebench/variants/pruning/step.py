@@ -19,6 +19,7 @@ from prunebench.common.records import (
     sha256_of,
 )
 from prunebench.common.variant_record import Reached
+from prunebench.config.exporting import ExportHead
 from prunebench.config.pruning import Allocation, Importance
 from prunebench.config.sections import LatencyConfig
 from prunebench.config.targets import Goal
@@ -58,6 +59,7 @@ class Timing(Record):
     latency: LatencyConfig
     opset: int
     passes: tuple[str, ...] = ()
+    head: ExportHead = "one_to_many"
     host: str
     there: There | None = None
     integers: Integers | None = None
@@ -275,6 +277,7 @@ def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Al
                 _training_images(request)[:CALIBRATED] if request.goal.int8 else (),
                 request.timing.there,
                 request.timing.integers,
+                request.timing.head,
             )
 
         def time(kept: Mapping[str, int]) -> Timed:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prunebench.common.records import Integers, sha256_of
+from prunebench.config.exporting import ExportHead
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host.fingerprint import cpu_flags
 from prunebench.measuring.latency.intervals import ratio_interval
@@ -54,9 +55,10 @@ class Stopwatch:
         calibration: Sequence[Path] = (),
         there: There | None = None,
         integers: Integers | None = None,
+        head: ExportHead = "one_to_many",
     ) -> None:
         self._checkpoint, self._ignore = checkpoint, ignore
-        self._imgsz, self._opset, self._passes = imgsz, opset, passes
+        self._imgsz, self._opset, self._passes, self._head = imgsz, opset, passes, head
         update = {"threads": (config.threads or (1,))[:1], "seconds": SECONDS, "paced": False}
         update |= {"rounds_min": ROUNDS, "rounds_max": ROUNDS, "soak_minutes": 0.0}
         self._config = config.model_copy(update=update)
@@ -84,9 +86,9 @@ class Stopwatch:
         targets = [Target(path.stem, path, sha256_of(path)) for path in (self._baseline, candidate)]
         shared = {"realtime_fps": 1.0, "imgsz": self._imgsz, "nc": 1, "seed": self._timed}
         samples, throttled = self._samples(targets, shared, tell)
-        medians = round_medians(samples, "model")
-        [threads] = self._config.threads or (1,)
-        base, other = (medians[target.name, threads] for target in targets)
+        # One count of threads: that asked for, or of a class of cores what it has.
+        medians = {name: found for (name, _), found in round_medians(samples, "model").items()}
+        base, other = (medians[target.name] for target in targets)
         return Timed(
             ratio=ratio_interval(other, base, LEVEL),
             latency_ms=float(np.median([other[r] for r in other.keys() & base.keys()])),
@@ -135,7 +137,9 @@ class Stopwatch:
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=".export.") as folder:
             path = Path(folder) / "network.pt"
             save_checkpoint(network, path, {})
-            exported = export_onnx(path, Path(folder), self._imgsz, opset=self._opset)
+            exported = export_onnx(
+                path, Path(folder), self._imgsz, opset=self._opset, head=self._head
+            )
             if self._passes:
                 rewrite_file(exported, self._passes)
             exported.replace(target)
