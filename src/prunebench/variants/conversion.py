@@ -125,7 +125,8 @@ def compare(converted: Path, request: Request) -> tuple[Parity, InRuntime]:
         if shapes[0] != shapes[1]:
             raise StepError("convert", f"it predicts {shapes[0]} instead of {shapes[1]}")
         # A NaN has to survive.
-        worst = np.maximum(worst, expected.head.differences(actual, wanted, request.classes))
+        both = expected.head.comparable(actual, wanted, request.classes)
+        worst = np.maximum(worst, expected.head.differences(*both, request.classes))
     precision = network.describe()["precision"]
     coarse = request.integers or precision != "float32"
     parity = Parity(

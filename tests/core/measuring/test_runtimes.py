@@ -14,10 +14,12 @@ from quantize_kit import write_images
 from prunebench.common.errors import CheckpointError
 from prunebench.common.records import Parity, Runtime
 from prunebench.config.sections import LatencyConfig
+from prunebench.measuring import inference
+from prunebench.measuring.heads.detect import Detect
 from prunebench.measuring.inference import OnnxNetwork
 from prunebench.measuring.runtimes.opening import SUFFIX, opener
 from prunebench.measuring.session import SessionSettings
-from prunebench.variants.conversion import Converted, Request, run
+from prunebench.variants.conversion import Converted, Request, compare, run
 
 SESSION = SessionSettings.of(LatencyConfig())
 SIXTEEN_BITS = 0.05
@@ -34,8 +36,8 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_detector(tmp_path_factory.mktemp("onnx") / "model.onnx", depth=2).onnx
 
 
-def convert(onnx: Path, name: str, images: tuple[str, ...], folder: Path) -> Converted:
-    request = Request(
+def asked(onnx: Path, name: str, images: tuple[str, ...]) -> Request:
+    return Request(
         onnx=str(onnx),
         runtime=Runtime(name=name, version="1"),
         imgsz=IMGSZ,
@@ -46,7 +48,10 @@ def convert(onnx: Path, name: str, images: tuple[str, ...], folder: Path) -> Con
         integers=False,
         session=SESSION,
     )
-    return run(request, folder, lambda event: None)
+
+
+def convert(onnx: Path, name: str, images: tuple[str, ...], folder: Path) -> Converted:
+    return run(asked(onnx, name, images), folder, lambda event: None)
 
 
 @pytest.mark.parametrize(("name", "library"), [(None, "onnxruntime"), ("mnn", "MNN")])
@@ -87,6 +92,30 @@ def test_a_converted_file_computes_what_the_onnx_file_does_on_the_threads_asked_
     # OpenVINO reports its own import, unless it finds nothing to report with.
     assert sys.modules.get("openvino_telemetry") is None
     assert made.parity.box_tolerance_px == (0.5 if full else 0.1 * max(IMGSZ))
+
+
+class Finished:
+    """Ends in detections, of which two score alike and trade places in another runtime."""
+
+    head, metadata = Detect(), dict[str, str]()
+    rows = np.float32([[0, 0, 9, 9, 0.9, 0], [20, 20, 31, 29, 0.9, 1], [3, 3, 8, 8, 0.5, 0]])
+
+    def __init__(self, *_: object, runtime: Runtime | None = None) -> None:
+        self.order = [0, 1, 2] if runtime is None else [1, 0, 2]
+
+    def __call__(self, image: object) -> list[np.ndarray]:
+        return [self.rows[None, self.order]]
+
+    def describe(self) -> dict[str, str]:
+        return {"precision": "float32"}
+
+
+def test_finished_detections_are_compared_whatever_their_order(
+    images: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "OnnxNetwork", Finished)
+    parity, _ = compare(tmp_path / "model.onnx", asked(tmp_path / "model.onnx", "mnn", images))
+    assert (parity.max_box_px, parity.max_score) == (0, 0)
 
 
 def test_outputs_come_in_the_order_of_the_onnx_file(
