@@ -120,6 +120,7 @@ def quantize_variant(
         imgsz=exported.imgsz,
         max_map50_loss=settings.max_map50_loss,
         session=SessionSettings.of(config.latency),
+        sigmas=experiment.dataset.sigmas,
         **dict(integers_that_count(experiment)),
         **config.accuracy.model_dump(include={"confidence", "iou", "max_det"}),
     )

@@ -35,6 +35,7 @@ class Request(Record):
         iou: IoU above which NMS drops a box.
         max_det: Most detections per image.
         max_map50_loss: mAP50 the file may lose against the float file; 0.01 is a point.
+        sigmas: The spreads of keypoints that the dataset gives.
         activations: Unsigned or signed, as the kernels of the CPU like them.
         narrow: Layers of few input channels go on integers too, see ``kept_float``.
     """
@@ -49,6 +50,7 @@ class Request(Record):
     max_det: int
     max_map50_loss: float
     session: SessionSettings
+    sigmas: tuple[float, ...] = ()
     activations: Activations = "u8"
     narrow: bool = False
 
