@@ -40,6 +40,7 @@ from prunebench.common.statistics import interval
 from prunebench.config.sections import AccuracyConfig, QuantizeConfig
 from prunebench.data.dataset import Dataset, images_of, resolve_dataset
 from prunebench.measuring import accuracy, inference
+from prunebench.measuring.heads.detect import Detect
 from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
 from prunebench.measuring.latency.intervals import ratio_interval
 from prunebench.measuring.map_bootstrap import Detections, Resamples
@@ -59,7 +60,9 @@ Network = Callable[[Any], Any]
 class InOpenVino:
     """As ``OnnxNetwork``, by OpenVINO on one thread."""
 
-    def __init__(self, path: Path, imgsz: tuple[int, int], session: Any) -> None:
+    head = Detect()
+
+    def __init__(self, path: Path, imgsz: tuple[int, int], session: Any, *_: Any) -> None:
         openvino = importlib.import_module("openvino")
         core = openvino.Core()
         settings = {
@@ -79,9 +82,9 @@ def match(path: Path, network: type, images: list[str], shared: dict[str, Any]) 
     """What a file finds on images in a runtime, matched to their labels."""
     inference.OnnxNetwork = network
     asked = accuracy.Request(onnx=str(path), images=tuple(images), **shared)
-    found, _ = accuracy.match_images(asked, lambda event: None)
+    found = accuracy.match_images(asked, lambda event: None)
     inference.OnnxNetwork = OnnxNetwork
-    return found
+    return found["box"]
 
 
 def by_nncf(

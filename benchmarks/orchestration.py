@@ -143,7 +143,7 @@ def bookkeeping(out: Path, count: int) -> float:
         out=str(out),
         checkpoint=None,
         checkpoint_sha256=None,
-        structure=None,
+        audit=None,
         data_yaml="",
         data_digest="",
         class_names={},
