@@ -179,7 +179,8 @@ def answer(kit: Kit) -> Path:
     if cpus:
         os.sched_setaffinity(0, cpus)
     sensors = Sensors()
-    with tempfile.TemporaryDirectory() as work:
+    # Whoever ends this process removes the kit's folder, and nothing else.
+    with tempfile.TemporaryDirectory(dir=kit.folder) as work:
         found = JOBS[job["kind"]](job, kit.path, session, Path(work), tell)
     sensors.look()
     said = {

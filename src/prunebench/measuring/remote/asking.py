@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from prunebench.common.errors import EnvironmentMismatch, StepError
+from prunebench.common.errors import EnvironmentMismatch, InputError, StepError
 from prunebench.common.records import Record
 from prunebench.measuring.agent import RESULTS
 from prunebench.measuring.host.emulation import IN_WORDS
@@ -27,6 +27,7 @@ from prunebench.measuring.remote.pack import FORMAT, Content, keep, keep_sentine
 from prunebench.measuring.remote.there import There, host_of
 from prunebench.measuring.remote.transport import JOBS, Remote
 
+DAMAGED_ANSWER = "its answer is damaged"
 UNUSED = "unused"
 """OpenCV's version, which may be installed for whole frames later on, and changes nothing here."""
 
@@ -103,7 +104,11 @@ class Device:
             "inputs": {},
             "quiet": True,
         }
-        found, samples = read_results(self._remote.answer(_content(manifest, files), self._work))
+        archive = self._remote.answer(_content(manifest, files), self._work)
+        try:
+            found, samples = read_results(archive)
+        except InputError as error:
+            raise self._failed(DAMAGED_ANSWER) from error
         self._check(found.fingerprint)
         for reason in found.failures.values():
             raise self._failed(reason)
@@ -117,7 +122,7 @@ class Device:
             with zipfile.ZipFile(archive) as packed:
                 answer = Answer.model_validate_json(packed.read(RESULTS))
         except (OSError, KeyError, zipfile.BadZipFile, ValidationError) as error:
-            raise self._failed("its answer is damaged") from error
+            raise self._failed(DAMAGED_ANSWER) from error
         self._check(answer.fingerprint)
         self.throttled |= answer.throttled
         return answer

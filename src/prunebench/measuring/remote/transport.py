@@ -137,7 +137,7 @@ class Remote:
         """Free bytes on the device, and the files that it has."""
         files = f"{self._folder}/kit.measuring/{FILES}"
         ended = self._ask(
-            f"find {JOBS} -mindepth 1 -maxdepth 1 -mtime +1 -exec rm -rf {{}} + 2>&-; "
+            f"find {JOBS} -mindepth 1 -maxdepth 1 -mtime +0 -exec rm -rf {{}} + 2>&-; "
             f"mkdir -p {files} && uname -m && getconf LONG_BIT && date +%s "
             f"&& df -Pk {files} | tail -n 1 && ls {files}"
         )
