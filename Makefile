@@ -25,7 +25,7 @@ serve: $(READY) ## Run a Prefect server, the deployments and a worker until Ctrl
 	@$(BIN)/prunebench serve
 
 test: $(DEV) ## Run every test but those of servers and faults (11 minutes on two cores)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(TESTS)
 
 test-faults: $(DEV) ## Run the tests of servers and faults: kills, outages, full disks (11 minutes on two cores)
 	@$(BIN)/python -m pytest tests/faults

@@ -49,7 +49,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the long tests first, so that no worker waits for one at the end."""
-    items.sort(key=lambda item: "core" in item.path.parts)
+    order = {"flows": 0, "faults": 0, "core": 2}
+    items.sort(key=lambda item: order.get(item.path.relative_to(ROOT / "tests").parts[0], 1))
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from tests.conftest import share_steps, tiny_values
 
 SCRIPT = Path(sys.executable).with_name("prunebench")
 ENDED_S = 3.0
+"""On a host with no more at work than it has cores for; longer by as much as it has more."""
 
 PHASES = {
     "checking": "checking the model",
@@ -100,7 +101,7 @@ def test_a_run_ends(
     finally:
         release.set()
         process.kill()
-    assert took < ENDED_S, told
+    assert took < ENDED_S * max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0))), told
     assert [one for one in left if at_work(one)] == []
     assert process.returncode == 130
     assert "Traceback" not in told
