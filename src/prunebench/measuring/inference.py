@@ -13,8 +13,8 @@ from prunebench.common.errors import CheckpointError
 from prunebench.data.images import usable_image
 from prunebench.measuring.heads import head_of
 from prunebench.measuring.postprocess import letterbox
-from prunebench.measuring.runtimes.opening import opener, threads_here
-from prunebench.measuring.session import Options, SessionSettings
+from prunebench.measuring.runtimes.opening import opener
+from prunebench.measuring.session import Options, SessionSettings, threads_here
 
 if TYPE_CHECKING:
     from prunebench.common.records import Runtime
@@ -46,7 +46,10 @@ class OnnxNetwork:
             raise CheckpointError(what, where=path) from error
         self.describe, shape = self._network.describe, self._network.shape
         self.metadata = self._network.metadata if runtime is None else runtime.head
-        self.head = head_of(self.metadata, sigmas)
+        try:
+            self.head = head_of(self.metadata, sigmas)
+        except ValueError as error:
+            raise CheckpointError(str(error), where=path, fix="export it again") from error
         if shape is not None and shape != (1, 3, *imgsz):
             raise CheckpointError(
                 f"its input is {[*shape]}, not [1, 3, {imgsz[0]}, {imgsz[1]}]", where=path

@@ -71,14 +71,18 @@ def options_of(settings: SessionSettings, threads: int) -> dict[str, bool | int 
     }
 
 
+def threads_here() -> int:
+    """The threads that this child process was given."""
+    return int(os.environ.get("PRUNEBENCH_CHILD_THREADS", "1"))
+
+
 def session_options(
     settings: SessionSettings, threads: int | None = None, over: Options | None = None
 ) -> ort.SessionOptions:
     """onnxruntime's options, those of ``over`` first; ``None`` threads: this child's."""
     import onnxruntime as ort
 
-    if threads is None:
-        threads = int(os.environ.get("PRUNEBENCH_CHILD_THREADS", "1"))
+    threads = threads_here() if threads is None else threads
     options = ort.SessionOptions()
     options.log_severity_level = 3
     for name, value in {**options_of(settings, threads), **(over or {})}.items():

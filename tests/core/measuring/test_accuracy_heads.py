@@ -11,18 +11,21 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 import yaml
 from accuracy_kit import SESSION, export_spread_out, request
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from latency_kit import IMGSZ, write_detector
 from pruning_kit import HW, NAMES, tiny_network
 from ultralytics.models import YOLO
 from ultralytics.utils.metrics import batch_probiou, kpt_iou
 from ultralytics.utils.nms import non_max_suppression
 from ultralytics.utils.ops import xywhr2xyxyxyxy, xyxyxyxy2xywhr
 
+from prunebench.common.errors import CheckpointError
 from prunebench.common.records import Accuracy
 from prunebench.measuring.accuracy import run
 from prunebench.measuring.heads.detect import Detect, Found, Rules
@@ -215,3 +218,22 @@ def test_finished_detections_are_compared_in_whatever_order_they_come() -> None:
     renamed = other.copy()
     renamed[0, 0, 5] = 1
     assert head.differences(*head.comparable([renamed], [one], 2), 2)[1] >= 0.4
+
+
+@pytest.mark.parametrize(
+    ("metadata", "problem"),
+    [
+        ({"task": "classify"}, "task in its metadata is 'classify', not detect or segment or"),
+        ({"task": "pose", "kpt_shape": "[" * 100_000}, "kpt_shape in its metadata is '\\[\\["),
+        ({"task": "pose", "kpt_shape": "17"}, "kpt_shape in its metadata is '17', no shape"),
+        ({"task": "pose", "kpt_shape": "[4, -3]"}, "kpt_shape in its metadata is"),
+    ],
+)
+def test_a_file_that_says_what_no_head_predicts_is_bad_input(
+    metadata: dict[str, str], problem: str, tmp_path: Path
+) -> None:
+    model = onnx.load(write_detector(tmp_path / "model.onnx", 1).onnx)
+    onnx.helper.set_model_props(model, metadata)
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(CheckpointError, match=problem):
+        OnnxNetwork(tmp_path / "model.onnx", IMGSZ, SESSION)

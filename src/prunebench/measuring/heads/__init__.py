@@ -5,7 +5,7 @@ numpy and OpenCV alone: what is timed on a device is in them.
 
 from __future__ import annotations
 
-import ast
+import re
 from collections.abc import Mapping, Sequence
 
 from prunebench.measuring.heads.detect import Detect
@@ -23,10 +23,18 @@ TASKS: Mapping[str, str] = {kind: head.task for head in HEADS.values() for kind 
 def head_of(metadata: Mapping[str, str], sigmas: tuple[float, ...] = ()) -> Detect:
     """The adapter of a file, by what Ultralytics wrote into it; of one that says nothing, boxes.
 
-    ``sigmas`` are the spreads of keypoints that its dataset gives.
+    ``sigmas`` are the spreads of keypoints that its dataset gives. ValueError where a file says
+    what no head here predicts.
     """
-    points = ast.literal_eval(metadata.get("kpt_shape", "None"))
-    return head_for(metadata.get("task", Detect.task), points, sigmas)
+    task, said = metadata.get("task", Detect.task), metadata.get("kpt_shape")
+    if task not in HEADS:
+        raise ValueError(f"the task in its metadata is {task[:40]!r}, not {' or '.join(HEADS)}")
+    if said is None:
+        return head_for(task, None, sigmas)
+    shape = re.fullmatch(r"[\[(]([1-9]\d{0,3}), ?([23])[\])]", said)
+    if shape is None:
+        raise ValueError(f"kpt_shape in its metadata is {said[:40]!r}, no shape of keypoints")
+    return head_for(task, [*map(int, shape.groups())], sigmas)
 
 
 def head_for(

@@ -7,7 +7,6 @@ measuring child, which a kit carries to a device, has numpy and one runtime in m
 from __future__ import annotations
 
 import importlib
-import os
 
 from prunebench.measuring.runtimes.loaded import Open
 
@@ -44,8 +43,3 @@ def other_opener(runtime: str) -> Open:
 
     precision = None if runtime.endswith("-default") else "f32"
     return lambda path, threads, settings, over: InOpenVino(path, threads, precision)
-
-
-def threads_here() -> int:
-    """The threads that this child process was given."""
-    return int(os.environ.get("PRUNEBENCH_CHILD_THREADS", "1"))
