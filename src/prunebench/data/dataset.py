@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import hashlib
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -305,12 +306,12 @@ def _names(data: Mapping[str, Any], path: Path) -> dict[int, str]:
 def _keypoints(
     data: Mapping[str, Any], path: Path
 ) -> tuple[tuple[int, int] | None, tuple[float, ...]]:
-    """``kpt_shape`` and ``kpt_oks_sigmas``."""
+    """``kpt_shape`` and ``kpt_oks_sigmas``; ``flip_idx`` is checked."""
     given, sigmas = data.get("kpt_shape"), data.get("kpt_oks_sigmas") or ()
     if given is None:
         return None, ()
     match given:
-        case [int(count), 2 | 3 as values] if count > 0:
+        case [int(count), int(2 | 3 as values)] if count > 0:
             pass
         case _:
             fix = "write [number of keypoints, 2 or 3]"
@@ -319,9 +320,17 @@ def _keypoints(
         spread = tuple(float(value) for value in sigmas)
     except (TypeError, ValueError):
         spread = (0.0,)
-    if spread and (len(spread) != count or min(spread) <= 0):
+    if spread and (len(spread) != count or not all(0 < value < math.inf for value in spread)):
         what = "kpt_oks_sigmas is not one positive number for each keypoint"
         raise DatasetError(what, where=path, fix=f"write {count} or remove the key")
+    match data.get("flip_idx"):
+        case None | []:
+            pass
+        case [*order] if len(order) == count and {*map(str, order)} == {*map(str, range(count))}:
+            pass
+        case _:
+            fix = f"write 0 to {count - 1} in the order they have in a mirrored image"
+            raise DatasetError("flip_idx does not name every keypoint", where=path, fix=fix)
     return (count, values), spread
 
 

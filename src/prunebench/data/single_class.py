@@ -33,6 +33,6 @@ def as_one_class(dataset: Dataset, name: str, digest: str, cache_dir: Path) -> D
                     rows = [line.split(maxsplit=1)[1] for line in lines if line.strip()]
                     text = "".join(f"0 {row}\n" for row in rows)
                     Path(label_path(str(link))).write_text(text, encoding="utf-8")
-        write_data_yaml(root, splits_of(dataset), {0: name})
+        write_data_yaml(root, splits_of(dataset), {0: name}, dataset.about_keypoints)
 
     return read_dataset(make_once(cache_dir.absolute() / f"single-class-{key}", parameters, write))

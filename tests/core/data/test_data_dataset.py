@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -160,8 +161,12 @@ def test_a_pose_model_needs_keypoints(tmp_path: Path) -> None:
     [
         ({"kpt_shape": [17]}, "kpt_shape is no shape of keypoints"),
         ({"kpt_shape": "17x3"}, "kpt_shape is no shape of keypoints"),
+        ({"kpt_shape": [2, 3.0]}, "kpt_shape is no shape of keypoints"),
         ({"kpt_shape": [2, 3], "kpt_oks_sigmas": [0.1]}, "kpt_oks_sigmas is not one positive"),
         ({"kpt_shape": [1, 3], "kpt_oks_sigmas": ["wide"]}, "kpt_oks_sigmas is not one positive"),
+        ({"kpt_shape": [1, 3], "kpt_oks_sigmas": [math.nan]}, "kpt_oks_sigmas is not one positive"),
+        ({"kpt_shape": [2, 3], "flip_idx": [0, 0]}, "flip_idx does not name every keypoint"),
+        ({"kpt_shape": [10**12, 3], "flip_idx": [1, 0]}, "flip_idx does not name every keypoint"),
     ],
 )
 def test_keypoints_are_described(tmp_path: Path, keys: dict[str, Any], problem: str) -> None:

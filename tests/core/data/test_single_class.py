@@ -69,3 +69,16 @@ def test_images_of_one_name_stay_apart_and_in_order(tmp_path: Path) -> None:
     links = [Path(image).resolve() for image in image_names(made, "train")]
     assert links == [Path(image) for image in image_names(given, "train")]
     assert len(links) == 8
+
+
+def test_keypoints_stay_what_they_are(tmp_path: Path) -> None:
+    path = make_dataset(tmp_path / "data")
+    for file in (tmp_path / "data" / "labels").rglob("*.txt"):
+        file.write_text("1 0.5 0.5 0.2 0.4 0.4 0.3 2 0 0 0\n", encoding="utf-8")
+    keys = "kpt_shape: [2, 3]\nkpt_oks_sigmas: [0.1, 0.2]\nflip_idx: [1, 0]\n"
+    path.write_text(path.read_text(encoding="utf-8") + keys, encoding="utf-8")
+    given = read_dataset(path)
+    made = one_of(given, tmp_path / "cache")
+    assert (made.keypoints, made.sigmas) == (given.keypoints, given.sigmas)
+    assert made.about_keypoints == given.about_keypoints
+    check_dataset(made, task="pose", keypoints=(2, 3))
