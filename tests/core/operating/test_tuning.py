@@ -19,7 +19,7 @@ from whole_run_kit import RUN, make_whole_runs
 
 from prunebench.cli import app
 from prunebench.cli.views.tune import tune_view
-from prunebench.common.errors import InputError
+from prunebench.common.errors import InputError, StepError
 from prunebench.common.records import FileRef
 from prunebench.config.sections import LatencyConfig
 from prunebench.experiment.inputs import EXPERIMENT_FILE, read_experiment
@@ -266,6 +266,18 @@ def test_what_cannot_be_tuned_is_refused_before_anything_is_measured(
     assert not (here / "tuning").exists()
 
 
+def test_without_figures_of_the_runs_own_settings_the_tuning_fails(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(targets: Sequence[Target], *given: Any, **known: Any) -> LatencyResult:
+        found = made_up(targets, given[1], {}, 0, known["folder"])
+        return found.model_copy(update={"failures": {OWN: "its process fell"}})
+
+    monkeypatch.setattr(run, "measure", measure)
+    with pytest.raises(StepError, match=f"{NAME}: latency failed: its process fell"):
+        run.tune(here, NAME, (), ignore)
+
+
 def test_the_command_prints_what_was_found(
     here: Path, measured: Callable[[Effects], list[Sequence[Target]]]
 ) -> None:
@@ -363,6 +375,7 @@ def test_a_change_undoes_what_the_run_declares() -> None:
         LatencyConfig(arena=False, flush_denormals=True, spinning=True, graph_level="extended")
     )
     found = {change.name: change.options for change in changes_of(declared, 2, (2, 3))}
+    assert len(changes_of(declared, 2, (3, 3))) == len(found)
     assert found["arena on"] == {"enable_cpu_mem_arena": True}
     assert found["denormals to zero off"] == {"session.set_denormal_as_zero": "0"}
     assert found["graph level all"] == {"graph_optimization_level": "ORT_ENABLE_ALL"}

@@ -58,7 +58,7 @@ def _arithmetic(settings: SessionSettings) -> Iterator[Change]:
 
 
 def _of_threads(settings: SessionSettings, threads: int, other: Sequence[int]) -> Iterator[Change]:
-    for count in other:
+    for count in dict.fromkeys(other):
         if count != threads:
             yield Change(f"threads {count}", {"intra_op_num_threads": count})
     if max(threads, *other, 0) > 1:

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from prunebench.common.errors import InputError, PrunebenchError
+from prunebench.common.errors import InputError, PrunebenchError, StepError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Accuracy, Exported, FileRef, Interval
 from prunebench.common.statistics import of_draws
@@ -73,7 +73,7 @@ def tune(folder: Path, name: str, other_threads: Sequence[int], on_event: Emit) 
     Raises:
         InputError: There is no such run or variant, it has no ONNX file, or the run was measured
             on another host.
-        ChildFailed: The run's own settings cannot be measured.
+        StepError: The run's own settings cannot be measured.
     """
     outcome = read_outcome(folder)
     tuning = _Tuning.of(folder, name, other_threads, on_event)
@@ -206,8 +206,7 @@ class _Tuning:
             on_event=self._on_event,
         )
         if OWN in result.failures:
-            what = f"{self.variant.name} cannot be measured: {result.failures[OWN]}"
-            raise InputError(what, where=self.folder, fix="run the experiment again")
+            raise StepError("latency", result.failures[OWN], variant=self.variant.name)
         samples = read_samples(home / result.samples.path)
         medians = round_medians(samples, result.kind)
         names = [name for name in result.variants if name not in result.failures]
