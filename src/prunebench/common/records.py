@@ -207,6 +207,13 @@ class Accuracy(Record):
         known = {"box": self.map50, "mask": self.mask_map50, "pose": self.pose_map50}
         return {overlap: value for overlap, value in known.items() if value is not None}
 
+    @property
+    def in_words(self) -> str:
+        """Its mAP50, "box mAP50 0.500, mask mAP50 0.400 on 24 images" where there are several."""
+        each = self.by_overlap
+        text = ", ".join(f"{overlap} mAP50 {value:.3f}" for overlap, value in each.items())
+        return f"{text if len(each) > 1 else text.removeprefix('box ')} on {self.images} images"
+
 
 class Parity(Record):
     """Largest differences of boxes (letterbox pixels) and scores (0..1), and their limits."""

@@ -134,7 +134,7 @@ def _made(
     accuracy = Accuracy.model_validate(run.result)
     detections = _placed(experiment, record, run, accuracy.detections)
     accuracy = accuracy.model_copy(update={"detections": detections})
-    emit(Finished(step="accuracy", found=f"mAP50 {accuracy.map50:.3f}"))
+    emit(Finished(step="accuracy", found=accuracy.in_words))
     return record.model_copy(update={"accuracy": accuracy})
 
 

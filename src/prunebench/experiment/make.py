@@ -189,10 +189,7 @@ def evaluate_variant(
     accuracy = accuracy.model_copy(update={"detections": detections})
     record = variant.model_copy(update={"accuracy": accuracy})
     save_variant(experiment.run_folder, record)
-    each = accuracy.by_overlap
-    text = ", ".join(f"{overlap} mAP50 {value:.3f}" for overlap, value in each.items())
-    text = text if len(each) > 1 else text.removeprefix("box ")
-    emit(Finished(step="accuracy", found=f"{text} on {accuracy.images} images"))
+    emit(Finished(step="accuracy", found=accuracy.in_words))
     return record
 
 

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from prunebench.common.files import place
-from prunebench.common.records import FileRef
+from prunebench.common.records import FileRef, Overlap
 from prunebench.common.variant_record import VariantRecord
 from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.plan import PlannedVariant
@@ -30,7 +30,8 @@ def ship_variant(
     """
     if trained[0].not_trained is not None:
         return keep(experiment, planned, judgement=trained[0].judgement)
-    chosen = median_of(trained)
+    metric = experiment.config.ranking.metric
+    chosen = median_of(trained, metric)
     record = chosen.model_copy(
         update={
             **_own_files(experiment, planned, chosen),
@@ -40,13 +41,13 @@ def ship_variant(
         }
     )
     save_variant(experiment.run_folder, record)
-    mean = fmean(one.accuracy.map50 for one in trained if one.accuracy is not None)
+    mean = fmean(one.accuracy.by_overlap[metric] for one in trained if one.accuracy is not None)
     told = Messages()("shipped.chosen", seed=chosen.seed, n=len(trained), mean=f"{mean:.3f}")
     announce(Finished(variant=planned.name, step="accuracy", found=told))
     return record
 
 
-def median_of(trained: Sequence[VariantRecord]) -> VariantRecord:
+def median_of(trained: Sequence[VariantRecord], metric: Overlap = "box") -> VariantRecord:
     """The training whose validation score is the median.
 
     Of an even number it is the lower one of the two in the middle, of equal scores the first seed.
@@ -54,7 +55,8 @@ def median_of(trained: Sequence[VariantRecord]) -> VariantRecord:
     """
     scores = [None if one.training is None else one.training.validation for one in trained]
     if None in scores:
-        scores = [None if one.accuracy is None else one.accuracy.map50 for one in trained]
+        found = [{} if one.accuracy is None else one.accuracy.by_overlap for one in trained]
+        scores = [each.get(metric) for each in found]
     known = [score or 0.0 for score in scores]
     return trained[known.index(sorted(known)[(len(known) - 1) // 2])]
 

@@ -116,6 +116,14 @@ def test_the_median_is_shipped_whatever_the_accuracy(scores: Sequence[float], sh
 def test_without_a_validation_score_the_accuracy_stands_for_it() -> None:
     trained = [record(0, 0.9, 0.3), record(1, None, 0.1), record(2, 0.1, 0.2)]
     assert median_of(trained).seed == 2
+    # That of the metric that ranks.
+    masks = [
+        one.model_copy(
+            update={"accuracy": one.accuracy and one.accuracy.model_copy(update={"mask_map50": m})}
+        )
+        for one, m in zip(trained, (0.2, 0.1, 0.3), strict=True)
+    ]
+    assert median_of(masks, "mask").seed == 0
 
 
 def test_the_files_of_the_median_become_the_variants_own(tmp_path: Path) -> None:
