@@ -53,20 +53,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.relative_to(ROOT / "tests").parts[0], 1))
 
 
+def run_here(step: str, request: Any, workdir: Path, **_: Any) -> dict[str, Any]:
+    """As ``run_child``, in this process: a child imports torch every time."""
+    module = importlib.import_module(STEP_MODULES[step])
+    asked = module.Request.model_validate_json(request.model_dump_json())
+    try:
+        found = module.run(asked, workdir, lambda _: None)
+    except PrunebenchError as error:
+        raise error_of(json.loads(json.dumps(values_of(error)))) from None
+    return dict(json.loads(found.model_dump_json()))
+
+
 @pytest.fixture
 def given_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at the model of a configuration in this process: a child imports torch every time."""
-
-    def run_here(step: str, request: Any, workdir: Path, **_: Any) -> dict[str, Any]:
-        module = importlib.import_module(STEP_MODULES[step])
-        asked = module.Request.model_validate_json(request.model_dump_json())
-        try:
-            found = module.run(asked, workdir, lambda _: None)
-        except PrunebenchError as error:
-            raise error_of(json.loads(json.dumps(values_of(error)))) from None
-        return dict(json.loads(found.model_dump_json()))
-
+    """Look at the model of a configuration in this process."""
     monkeypatch.setattr("prunebench.experiment.given_model.run_child", run_here)
+
+
+@pytest.fixture
+def steps_here(monkeypatch: pytest.MonkeyPatch, given_here: None) -> None:
+    """Run every step in this process."""
+    monkeypatch.setattr("prunebench.steps.cache.run_child", run_here)
 
 
 def missing_system_package(reason: str) -> None:

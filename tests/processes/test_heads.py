@@ -22,7 +22,10 @@ from prunebench.variants.audit import audit_file
 from prunebench.variants.checkpoint import save_checkpoint
 from tests.conftest import tiny_values
 
-SIZES = "train=8,val=4,test=4,width=96,height=64"
+SIZES = "train=4,val=4,test=4,width=96,height=64"
+
+# That steps work in processes of their own is shown of other heads.
+pytestmark = pytest.mark.usefixtures("steps_here")
 
 
 def config(home: Path, name: str, data: str, **changes: object) -> Config:
