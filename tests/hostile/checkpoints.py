@@ -238,6 +238,20 @@ CASES = (
             "rtdetr-l": "it ends in model.28 (RTDETRDecoder)",
         }.items()
     ),
+    Case(
+        "YOLOv10",
+        lambda folder: None,
+        "init --model yolov10n.yaml --data {scenes}",
+        0,
+        "prunebench.yaml",
+    ),
+    Case(
+        "a head that it does not have",
+        checkpoint(),
+        f"{PLAN} export.head=one_to_one",
+        2,
+        "has no one-to-one head beside the one that needs an NMS",
+    ),
     Case("a class for all objects", checkpoint(single_class), INIT, 0, "prunebench.yaml"),
     Case(
         "a class for all objects",

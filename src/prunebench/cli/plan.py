@@ -28,7 +28,7 @@ def plan(
     from prunebench.cli.views.plan import plan_view
     from prunebench.experiment.given_model import given_request, plan_notes
     from prunebench.experiment.plan import checkpoint_named, plan_variants
-    from prunebench.experiment.requirements import require_checkpoint
+    from prunebench.experiment.requirements import check_heads, check_metric, require_checkpoint
     from prunebench.experiment.there import look_there
     from prunebench.variants.given import open_given
     from prunebench.variants.pruning.alignment import block_for
@@ -43,6 +43,8 @@ def plan(
     passes = passes_for(resolved.export, resolved.latency, resolved.image.hw, there)
     given = open_given(given_request(resolved, block))
     info = given.info
+    check_metric(resolved, info.task)
+    check_heads(resolved, info)
     variants = plan_variants(resolved, info.imgsz, info.stride)
     notes = plan_notes(resolved, variants, given, block, passes, there)
     found = {"recipe": given.recipe, "device": given.device, "batch": given.batch}
