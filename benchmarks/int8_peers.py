@@ -22,16 +22,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import random
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kit import CHECKPOINT, OPSET, host_line, in_workspace, show, size
+from kit import CHECKPOINT, OPSET, host_line, in_workspace, show, size, time_together
 from rewriting import SESSION, plain_int8
 from rich.console import Console
 from rich.table import Table
@@ -52,9 +50,6 @@ from prunebench.variants.rewriting.apply import rewrite_file
 
 LOSS = 0.01
 LEVEL = 0.95
-BURST = 10  # Inferences of one file between two others'.
-
-Network = Callable[[Any], Any]
 
 
 class InOpenVino:
@@ -161,22 +156,6 @@ def make(
             "NNCF, in OpenVINO": (by_nncf(plain, InOpenVino, *data), InOpenVino),
         }
     return files
-
-
-def time_together(networks: dict[str, Network], rounds: int, pixels: Any) -> dict[str, Any]:
-    """Median milliseconds of each network's burst in every round, in shuffled order."""
-    medians: dict[str, dict[int, float]] = {name: {} for name in networks}
-    order = random.Random(0)
-    for number in range(rounds):
-        for name in order.sample([*networks], len(networks)):
-            networks[name](pixels)
-            times = []
-            for _ in range(BURST):
-                began = time.perf_counter()
-                networks[name](pixels)
-                times.append(1000 * (time.perf_counter() - began))
-            medians[name][number] = float(np.median(times))
-    return medians
 
 
 def compare(options: argparse.Namespace, scenes: Dataset, folder: Path) -> Table:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("YOLO_OFFLINE", "true")
 os.environ.setdefault("YOLO_VERBOSE", "false")
@@ -31,9 +34,13 @@ CHECKPOINT = Path(__file__).parent.parent / "assets" / "scenes-yolov8n.pt"
 IMGSZ = (192, 320)
 OPSET = 17
 CLASSES = 7
+BURST = 10  # Inferences of one network between two others'.
 
 Claim = tuple[str, str, bool]
 """What is asked, what was found, whether it holds."""
+
+Network = Callable[[Any], Any]
+"""What gives outputs for the pixels of an image."""
 
 
 def export_network(folder: Path, imgsz: tuple[int, int] = IMGSZ) -> Path:
@@ -75,6 +82,22 @@ def model_times(
     )
     medians = round_medians(read_samples(folder / result.samples.path), "model")
     return {label: medians[name, 1] for label, name in names.items()}
+
+
+def time_together(networks: dict[str, Network], rounds: int, pixels: Any) -> dict[str, Any]:
+    """Median milliseconds of each network's burst in every round, in shuffled order."""
+    medians: dict[str, dict[int, float]] = {name: {} for name in networks}
+    order = random.Random(0)
+    for number in range(rounds):
+        for name in order.sample([*networks], len(networks)):
+            networks[name](pixels)
+            times = []
+            for _ in range(BURST):
+                began = time.perf_counter()
+                networks[name](pixels)
+                times.append(1000 * (time.perf_counter() - began))
+            medians[name][number] = float(np.median(times))
+    return medians
 
 
 def copies(onnx: Path, names: Sequence[str]) -> list[Target]:

@@ -14,15 +14,11 @@ half, and half a minute for what it exports.
 from __future__ import annotations
 
 import argparse
-import random
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from kit import CHECKPOINT, OPSET, host_line, in_workspace, size
+from kit import CHECKPOINT, OPSET, Network, host_line, in_workspace, size, time_together
 from rich.console import Console
 from rich.table import Table
 
@@ -43,10 +39,7 @@ from prunebench.variants.export import export_onnx
 from prunebench.variants.rewriting.apply import rewrite_file
 
 LEVEL = 0.95
-BURST = 10  # Inferences of one runtime between two others'.
 SESSION = SessionSettings.of(LatencyConfig())
-
-Network = Callable[[Any], Any]
 
 
 def match(file: Path, runtime: Runtime | None, shared: dict[str, Any]) -> Detections:
@@ -54,22 +47,6 @@ def match(file: Path, runtime: Runtime | None, shared: dict[str, Any]) -> Detect
     asked = accuracy.Request(onnx=str(file), runtime=runtime, **shared)
     found = accuracy.match_images(asked, lambda event: None)
     return found.get("mask", found["box"])
-
-
-def time_together(networks: dict[str, Network], rounds: int, pixels: Any) -> dict[str, Any]:
-    """Median milliseconds of each network's burst in every round, in shuffled order."""
-    medians: dict[str, dict[int, float]] = {name: {} for name in networks}
-    order = random.Random(0)
-    for number in range(rounds):
-        for name in order.sample([*networks], len(networks)):
-            networks[name](pixels)
-            times = []
-            for _ in range(BURST):
-                began = time.perf_counter()
-                networks[name](pixels)
-                times.append(1000 * (time.perf_counter() - began))
-            medians[name][number] = float(np.median(times))
-    return medians
 
 
 def compare(options: argparse.Namespace, folder: Path) -> Table:
