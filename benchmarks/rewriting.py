@@ -92,7 +92,10 @@ def make(name: str, imgsz: tuple[int, int], folder: Path, images: list[Path]) ->
 
 
 def stock(name: str) -> Any:
-    """A stock network with random weights whose scores are not all alike."""
+    """A stock network with random weights whose scores and biases are not all alike.
+
+    An export shares biases that are equal, and a shared one is quantized for the first layer, too.
+    """
     import torch
     from ultralytics.nn.tasks import DetectionModel
 
@@ -101,6 +104,7 @@ def stock(name: str) -> Any:
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, std=0.1)
             module.running_var.uniform_(0.5, 1.5)
     network.names, network.task = {index: f"class {index}" for index in range(7)}, "detect"
     return network

@@ -56,12 +56,12 @@ def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return export_onnx(folder / "source.pt", folder, HW, opset=17).rename(folder / f"{name}.onnx")
 
 
-def differences(one: Path, other: Path) -> tuple[float, float]:
+def differences(one: Path, other: Path, imgsz: tuple[int, int] = HW) -> tuple[float, float]:
     """The largest of any box, in pixels, and of anything else on random images."""
-    networks = [OnnxNetwork(path, HW, SESSION) for path in (one, other)]
+    networks = [OnnxNetwork(path, imgsz, SESSION) for path in (one, other)]
     boxes, others = 0.0, 0.0
     for seed in range(4):
-        pixels = np.random.default_rng(seed).random((1, 3, *HW), dtype=np.float32)
+        pixels = np.random.default_rng(seed).random((1, 3, *imgsz), dtype=np.float32)
         (first, *masks), (second, *other_masks) = (network(pixels) for network in networks)
         gap = np.abs(first - second)[0]
         boxes = max(boxes, float(gap[:4].max()))
@@ -91,6 +91,19 @@ def test_a_rewritten_file_computes_the_same(plain: Path, tmp_path: Path) -> None
     assert ours.onnx.rewriting == rewriting
     (told,) = tell_provenance(ours.onnx, Messages())
     assert told.startswith("its graph is rewritten to compute the same in less time: ")
+
+
+def test_anchor_points_that_are_kept_twice_are_known(tmp_path: Path) -> None:
+    """As the exporter does where they are many."""
+    save_checkpoint(tiny_network("yolov8n"), tmp_path / "source.pt", {})
+    imgsz = (192, 320)
+    plain = export_onnx(tmp_path / "source.pt", tmp_path, imgsz, opset=17)
+    path = tmp_path / "rewritten.onnx"
+    path.write_bytes(plain.read_bytes())
+    assert tuple(rewrite_file(path).done.values()) == PLACES["yolov8n"]
+    boxes, others = differences(plain, path, imgsz)
+    assert boxes < 1e-3
+    assert others < 1e-5
 
 
 @pytest.mark.parametrize("plain", ["yolov8n"], indirect=True)

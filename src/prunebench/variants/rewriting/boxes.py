@@ -41,11 +41,13 @@ def rewrite(graph: Graph, boxes: str) -> None:
     first, last = graph.needed(both.input[0], "Sub"), graph.needed(both.input[1], "Add")
     if list(size.input) != [last.output[0], first.output[0]]:
         raise Unknown
-    anchors, strides = graph.constant(first.input[0]), graph.constant(scaled.input[1])
+    # The exporter keeps the anchor points once for both corners, or where they are many, twice.
+    anchors, others = (graph.constant(node.input[0]) for node in (first, last))
+    strides = graph.constant(scaled.input[1])
     halves = [graph.needed(node.input[1], "Slice") for node in (first, last)]
     lengths = halves[0].input[0]
     if not (
-        first.input[0] == last.input[0]
+        np.array_equal(anchors, others)
         and halves[1].input[0] == lengths
         and [_ends(graph, list(node.input)) for node in halves] == [(0, 2, 1), (2, 4, 1)]
         and graph.constant(half.input[1]).ravel().tolist() == [2]
