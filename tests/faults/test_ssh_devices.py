@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +160,12 @@ def test_an_address_that_is_none_is_refused(address: str) -> None:
 
 
 @contextlib.contextmanager
-def asking(board: Board, python: str, host: dict[str, Any] | None = None) -> Iterator[Asked]:
+def asking(
+    board: Board,
+    python: str,
+    host: dict[str, Any] | None = None,
+    said: Sequence[str] = (),
+) -> Iterator[Asked]:
     at = board.device(python)
     there = There(name="pi5", address=at.address, python=at.python, host=host)
     settings = LatencyConfig(threads=(1,), rounds_min=3, rounds_max=3, seconds=0.05, paced=False)
@@ -169,6 +174,7 @@ def asking(board: Board, python: str, host: dict[str, Any] | None = None) -> Ite
         yield device
     assert not list((board.home / ".prunebench" / "jobs").iterdir())
     assert all(line.startswith("pi5: ") for line in lines)
+    assert [line for line in lines if "throttled" in line] == [f"pi5: {one}" for one in said]
 
 
 def test_pruning_measures_on_a_device_what_it_measures_here(
@@ -192,7 +198,8 @@ def test_pruning_measures_on_a_device_what_it_measures_here(
         onnx = tmp_path / f"depth-{depth}.onnx"
         write_detector(onnx, depth)
         targets.append(Target(onnx.stem, onnx, sha256_of(onnx)))
-    with asking(board, python, host) as device:
+    throttled = ["its CPU was throttled meanwhile"]
+    with asking(board, python, host, throttled) as device:
         [[one, other]] = device.layers([(costs._graph([layer, layer]), 2)], 1)
         assert one > 0
         assert other > 0

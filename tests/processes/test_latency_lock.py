@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.measuring.host.lock import host_lock, working_on_host
+from prunebench.measuring.host import lock
+from prunebench.measuring.host.lock import host_lock, timing_on_host, working_on_host
+from prunebench.measuring.host.sensors import Sensors
 
 HOLDER = """
 import sys
@@ -77,6 +79,21 @@ def test_a_free_lock_is_taken_silently_and_again(tmp_path: Path) -> None:
             signed = (tmp_path / "prunebench-measuring.json").read_text()
             assert '"who": "me"' in signed
         assert not (tmp_path / "prunebench-measuring.json").exists()
+
+
+def test_what_times_alone_says_that_its_cpu_was_throttled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = tmp_path / "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count"
+    counter.parent.mkdir(parents=True)
+    monkeypatch.setattr(lock.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(lock, "Sensors", lambda: Sensors(tmp_path / "sys"))
+    for after, said in ((7, []), (8, ["This CPU was throttled while it timed the layers."])):
+        counter.write_text("7")
+        told: list[str] = []
+        with timing_on_host("all", "the layers", told.append):
+            counter.write_text(str(after))
+        assert told == said
 
 
 def test_every_user_may_take_it(tmp_path: Path) -> None:

@@ -54,7 +54,8 @@ class Reached(Record):
     ``goal`` is the target as configured, ``None`` for a plain ratio; parameters are with BatchNorm
     apart, MACs of one image; measured speed (by the baseline's) and model-only milliseconds are
     ``None`` where the target is a count. ``met``: it is not only the nearest these widths reach;
-    ``there``: the device it was measured on, where not here; ``throttled``: the CPU was, meanwhile.
+    ``unsure``: what the target names lies in there, too wide to tell whether it is met; ``there``:
+    the device it was measured on, where not here; ``throttled``: the CPU was, meanwhile.
     """
 
     goal: str | None
@@ -63,6 +64,7 @@ class Reached(Record):
     speedup: float | None = None
     latency_ms: float | None = None
     met: bool = True
+    unsure: Interval | None = None
     there: str | None = None
     throttled: bool = False
 

@@ -165,8 +165,11 @@ def estimate(
     where, journey_s = (f", on {there}", JOURNEY_S) if there else ("", 0.0)
     layers = START_S + pace.layers_s if pace.layers_s else 0.0
     costs = START_S + journey_s + slower * pace.costs_s if pace.costs_s else 0.0
-    one = EXPORT_S + journey_s + ROUNDS * 2 * (SECONDS + slower * ROUND_OVERHEAD_S)
-    search = work.searches * one
+    round_s = 2 * (SECONDS + slower * ROUND_OVERHEAD_S)
+    one = EXPORT_S + journey_s + ROUNDS * round_s
+    # What is near the target is measured for longer, until it is told whether it is met.
+    longer = min(60 * config.latency.budget_minutes, config.latency.rounds_max * round_s)
+    search, longest = work.searches * one, work.searches * (TRIES * one + longer)
     pruning = work.pruned * PRUNE_S
     tried = [
         (
@@ -176,7 +179,7 @@ def estimate(
         ),
         ("measuring what each layer matters", layers, layers),
         (f"measuring what each layer costs{where}", costs, costs),
-        (f"searching for the target, {TRIES} tries at most{where}", search, TRIES * search),
+        (f"searching for the target, {TRIES} tries at most{where}", search, longest),
         ("pruning", pruning, pruning),
         ("exporting and evaluating", files, files),
     ]

@@ -14,7 +14,7 @@ from prunebench.common.errors import StepError
 from prunebench.common.records import Interval
 from prunebench.config.targets import parse_goal
 from prunebench.variants.pruning.paths import Bundle, global_path, greedy_path, uniform_path
-from prunebench.variants.pruning.search import TOLERANCE, Timed, find_point
+from prunebench.variants.pruning.search import TOLERANCE, Timed, find_point, is_told
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,11 @@ def test_the_greedy_path_takes_what_costs_least_per_microsecond() -> None:
     assert path.moves == (0, 1, 2)
 
 
-def timed(ratio: float) -> Timed:
-    return Timed(Interval(estimate=ratio, low=ratio * 0.99, high=ratio * 1.01), 10 * ratio)
+def timed(ratio: float, noise: float = 0.01) -> Timed:
+    def interval(value: float) -> Interval:
+        return Interval(estimate=value, low=value / (1 + noise), high=value * (1 + noise))
+
+    return Timed(interval(ratio), interval(10 * ratio))
 
 
 @given(
@@ -166,3 +169,39 @@ def test_a_target_beyond_the_narrowest_network_is_named() -> None:
     times = [1.0, 0.9, 0.5]
     with pytest.raises(StepError, match=r"3x cannot be reached: .* 2\.00x as fast"):
         find_point(times, lambda i: timed(times[i]), parse_goal("3x"), lambda sentence: None)
+
+
+@pytest.mark.parametrize("goal", ["1.5x", "6.67 ms"])
+@pytest.mark.parametrize(
+    ("speedup", "noise", "told"),
+    [
+        (1.5, 0.01, True),  # Met, whatever lies in the interval.
+        (1.5, 0.02, False),
+        (1.5, 0.3, False),
+        (1.6, 0.1, False),  # It may be met.
+        (1.8, 0.1, True),  # It is not.
+        (1.25, 0.1, True),
+    ],
+)
+def test_a_candidate_is_told_once_it_is_shown_to_be_off_or_exact(
+    speedup: float, noise: float, told: bool, goal: str
+) -> None:
+    assert is_told(timed(1 / speedup, noise), parse_goal(goal)) == told
+
+
+@pytest.mark.parametrize("goal", ["1.5x", "6.67 ms"])
+def test_what_is_measured_too_noisily_is_not_called_met(goal: str) -> None:
+    times = [1 - 0.01 * i for i in range(60)]
+    for noise, met in ((0.02, True), (0.15, False)):
+        asked = parse_goal(goal)
+        found = find_point(times, lambda i, n=noise: timed(times[i], n), asked, lambda said: None)
+        assert found.met == met
+        assert (found.unsure is None) == met
+        if found.unsure is not None:
+            assert found.unsure.low < asked.value < found.unsure.high
+
+
+def test_the_narrowest_network_is_not_refused_where_noise_may_be_why_it_is_slower() -> None:
+    times = [1.0, 0.9, 0.65]
+    found = find_point(times, lambda i: timed(times[i], 0.2), parse_goal("1.7x"), lambda said: None)
+    assert (found.point, found.met) == (2, False)

@@ -156,6 +156,21 @@ def test_every_ground_of_an_audit_has_its_words(kind: Any) -> None:
         ),
         (
             {
+                "reached": Reached(
+                    goal="2x",
+                    parameters=3_200,
+                    macs=10**8,
+                    speedup=1.9,
+                    latency_ms=8.3,
+                    met=False,
+                    unsure=Interval(estimate=1.9, low=1.7, high=2.1),
+                )
+            },
+            "for the target 2x: 1.90x, 8.30 ms, measured too noisily to tell whether 2x is met: "
+            "[1.70, 2.10]; 3,200 parameters, 100.0 M MACs",
+        ),
+        (
+            {
                 "budget": StockBudget(
                     pruned="pruned", pruned_macs=3 * 10**8, own_epochs=100, retraining_epochs=30
                 )

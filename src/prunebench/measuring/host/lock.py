@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from prunebench.common.cores import running_on
 from prunebench.measuring.host.fingerprint import cpus_of
+from prunebench.measuring.host.sensors import Sensors
 from prunebench.steps.ended import sleep_unless_ended
 
 if TYPE_CHECKING:
@@ -57,10 +58,17 @@ def host_lock(who: str, on_wait: OnWait, *, folder: Path | None = None) -> Itera
 
 
 @contextlib.contextmanager
-def timing_on_host(cores: CoreClass, who: str, on_wait: OnWait) -> Iterator[None]:
-    """Hold the host's lock as ``host_lock`` while this process times something on these cores."""
-    with host_lock(who, on_wait), running_on(cpus_of(cores)):
+def timing_on_host(cores: CoreClass, who: str, tell: Callable[[str], None]) -> Iterator[None]:
+    """Hold the host's lock as ``host_lock`` while this process times something on these cores.
+
+    ``tell`` gets a sentence: for whom this waits, and that the CPU was throttled.
+    """
+    with host_lock(who, tell), running_on(cpus_of(cores)):
+        sensors = Sensors()
         yield
+        sensors.look()
+        if sensors.throttled:
+            tell(f"This CPU was throttled while it timed {who}.")
 
 
 @contextlib.contextmanager

@@ -89,17 +89,23 @@ class Device:
         found: list[list[float]] = self._ask(job, files).found
         return found
 
-    def rounds(self, targets: Sequence[Target], shared: Mapping[str, Any]) -> list[Sample]:
-        """Measure files side by side as a kit does, without frames; StepError where one fails."""
+    def rounds(
+        self, targets: Sequence[Target], shared: Mapping[str, Any], **number: int
+    ) -> list[Sample]:
+        """Measure files side by side as a kit does, without frames; StepError where one fails.
+
+        ``number`` is that of the rounds, by its names in ``latency``, where not the settings' own.
+        """
+        settings = {**self._settings, **number}
         files: dict[str, Path | bytes] = {target.sha256: target.onnx for target in targets}
         # What an earlier try left there has nothing to do with this one.
-        protocol = {**protocol_of(targets, (), self._settings, shared), "asked": uuid.uuid4().hex}
+        protocol = {**protocol_of(targets, (), settings, shared), "asked": uuid.uuid4().hex}
         manifest = {
             "format": FORMAT,
             "run": "",
             "made_at": time.time(),
             "protocol": json.loads(json.dumps(protocol)),
-            "settings": self._settings,
+            "settings": settings,
             "sentinel": keep_sentinel(files),
             "inputs": {},
             "quiet": True,
@@ -143,7 +149,7 @@ class Device:
 def device_at(
     there: There, settings: Mapping[str, Any], tell: Callable[[str], None]
 ) -> Iterator[Device]:
-    """A device and a folder there of its own; ``tell`` receives what it says."""
+    """A device and a folder there of its own; ``tell`` receives what it says, and how it was."""
 
     def told(line: str, name: str) -> None:
         tell(f"{name}: {line}")
@@ -152,7 +158,10 @@ def device_at(
     remote = Remote(there.name, there.address, there.python, folder, told)
     try:
         with tempfile.TemporaryDirectory() as work:
-            yield Device(there, remote, Path(work), settings)
+            device = Device(there, remote, Path(work), settings)
+            yield device
+        if device.throttled:
+            told("its CPU was throttled meanwhile", there.name)
     finally:
         remote.remove()
 

@@ -245,7 +245,11 @@ def _reached(reached: variant_record.Reached, m: Messages) -> str:
     counted = m("made.reached.counted", **values)
     if reached.speedup is None:
         return counted
-    measured = m(f"made.reached.{'measured' if reached.met else 'nearest'}", **values)
+    kind = "measured" if reached.met else "nearest"
+    if reached.unsure is not None:
+        kind = "unsure"
+        values |= {"low": reached.unsure.low, "high": reached.unsure.high}
+    measured = m(f"made.reached.{kind}", **values)
     where = m("made.reached.there", there=reached.there) if reached.there else ""
     throttled = m("made.reached.throttled") if reached.throttled else ""
     return f"{measured}{where}{throttled}; {counted}"

@@ -82,8 +82,9 @@ def allocate(
     found = find_point(predicted, lambda index: time(points[index]), goal, note)
     kept = points[found.point]
     timed = found.timed
-    measured: dict[str, Any] = {"speedup": 1 / timed.ratio.estimate, "latency_ms": timed.latency_ms}
-    measured |= {"met": found.met, "throttled": timed.throttled}
+    measured: dict[str, Any] = {"speedup": 1 / timed.ratio.estimate, "met": found.met}
+    measured |= {"latency_ms": timed.latency_ms.estimate, "unsure": found.unsure}
+    measured |= {"throttled": timed.throttled}
     reached = reached_by(goal, shapes, kept).model_copy(update=measured)
     return Allocated(kept, reached)
 

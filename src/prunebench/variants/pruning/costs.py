@@ -86,10 +86,10 @@ def run(request: Request, workdir: Path, emit: Emit) -> Costs:
     from prunebench.variants.pruning.paths import bundles_of
     from prunebench.variants.pruning.shapes import shapes_of
 
-    def waiting(sentence: str) -> None:
+    def tell(sentence: str) -> None:
         emit(Stage(what=sentence))
 
-    with working_on_host(waiting):
+    with working_on_host(tell):
         network = load_checkpoint(Path(request.checkpoint))
         split_c2f(network)
         graph = trace(network, request.ignore)
@@ -105,10 +105,10 @@ def run(request: Request, workdir: Path, emit: Emit) -> Costs:
         from prunebench.measuring.remote.asking import device_at
 
         settings = {**asdict(request.session), "cores": (request.cores,)}
-        with device_at(request.there, settings, waiting) as device:
+        with device_at(request.there, settings, tell) as device:
             table = time_layers(grids, lambda graphs: device.layers(graphs, request.threads))
     else:
-        with timing_on_host(request.cores, "the costs of each layer", waiting):
+        with timing_on_host(request.cores, "the costs of each layer", tell):
             table = time_layers(grids, lambda graphs: _time_here(graphs, request, emit))
     target = workdir / "costs.json"
     write_atomically(target, TABLE.dump_json(table))

@@ -1,7 +1,8 @@
 """Find the point of a path that is as fast as asked for, by measuring a few of them.
 
 Speed does not depend on the weights, so candidates are measured before anything is retrained.
-Between measured points the prediction is corrected by what the measurements said.
+Between measured points the prediction is corrected by what the measurements said. A candidate is
+measured until its interval tells whether it is near enough, as far as rounds and minutes reach.
 """
 
 from __future__ import annotations
@@ -17,31 +18,75 @@ from prunebench.config.targets import Goal
 TOLERANCE = 0.03  # a latency target is met within this share of it
 
 AIM = 0.015
-"""Search ends early within this share of the target: half of the tolerance is left to noise."""
+"""Search ends early within this share of the target: half of the tolerance is left to noise, which
+is what a candidate near the target is measured down to.
+"""
 
 TRIES = 7
-ROUNDS = 6  # rounds in which a candidate is measured beside the baseline
+ROUNDS = 6  # rounds in which a candidate is measured beside the baseline, at first
 SECONDS = 0.3  # timed seconds of each of the two in a round
 STEEPEST = 0.9  # two close points that differ by noise would otherwise point anywhere
 
 
 class Timed(NamedTuple):
-    """A candidate's time divided by the baseline's beside it, and its median milliseconds.
+    """A candidate's time divided by the baseline's beside it, and its milliseconds.
 
     ``throttled``: the CPU was, meanwhile.
     """
 
     ratio: Interval
-    latency_ms: float
+    latency_ms: Interval
     throttled: bool = False
+
+    def asked(self, goal: Goal) -> Interval:
+        """What a target names: times as fast as the baseline, or milliseconds."""
+        if goal.kind != "speedup":
+            return self.latency_ms
+        slower = self.ratio
+        ends = {"low": 1 / slower.high, "high": 1 / slower.low}
+        return Interval(estimate=1 / slower.estimate, **ends, level=slower.level)
 
 
 class Found(NamedTuple):
-    """Where on the path the search ended, and whether that is within ``TOLERANCE`` (``met``)."""
+    """Where on the path the search ended, and whether that is within ``TOLERANCE`` (``met``).
+
+    ``unsure``: what the target names lies in there, which is too wide to tell.
+    """
 
     point: int
     timed: Timed
     met: bool
+    unsure: Interval | None
+
+
+class Off(NamedTuple):
+    """Logarithm of how much slower than a target something is, and the ends of its interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether it is shown to be beyond ``TOLERANCE``."""
+        return self.low > math.log1p(TOLERANCE) or self.high < -math.log1p(TOLERANCE)
+
+    def is_within(self, share: float) -> bool:
+        """Whether half of the interval is at most that share."""
+        return self.high - self.low <= 2 * math.log1p(share)
+
+
+def off_target(timed: Timed, goal: Goal) -> Off:
+    """How far from a target a candidate is."""
+    found = timed.asked(goal)
+    low, middle, high = (math.log(v / goal.value) for v in (found.low, found.estimate, found.high))
+    return Off(-middle, -high, -low) if goal.kind == "speedup" else Off(middle, low, high)
+
+
+def is_told(timed: Timed, goal: Goal) -> bool:
+    """Whether more rounds would change nothing: it is shown to be off, or exact enough."""
+    off = off_target(timed, goal)
+    return off.is_missed or off.is_within(AIM)
 
 
 def find_point(
@@ -56,17 +101,13 @@ def find_point(
     network. It falls along the path, but not at every step.
 
     Raises:
-        StepError: Even the last point is slower than the target, or the first pruned one is
-            shown to be faster.
+        StepError: Even the last point is shown to be slower than the target, or the first pruned
+            one to be faster.
     """
     tried: dict[int, Timed] = {}
 
     def off(index: int) -> float:
-        """Logarithm of how much slower than the target a measured point is."""
-        timed = tried[index]
-        if goal.kind == "speedup":
-            return math.log(timed.ratio.estimate * goal.value)
-        return math.log(timed.latency_ms / goal.value)
+        return off_target(tried[index], goal).estimate
 
     last = len(predicted) - 1
     while len(tried) < min(TRIES, last):
@@ -75,15 +116,14 @@ def find_point(
             break
         tried[index] = time(index)
         note(_sentence(tried[index]))
-        if index == last and off(last) > math.log1p(TOLERANCE):
+        shown = off_target(tried[index], goal)
+        if index == last and shown.is_missed and shown.estimate > 0:
             raise StepError(
                 "prune",
                 f"the target {goal.label} cannot be reached: the narrowest network there is "
                 f"{_sentence(tried[last])}",
             )
-        ratio = tried[index].ratio
-        shown = off(index) + math.log(ratio.high / ratio.estimate)
-        if index == 1 and shown < -math.log1p(TOLERANCE):
+        if index == 1 and shown.is_missed and shown.estimate < 0:
             raise StepError(
                 "prune",
                 f"the target {goal.label} needs no pruning: the widest network that is pruned is "
@@ -92,7 +132,10 @@ def find_point(
         if abs(off(index)) <= math.log1p(AIM):
             break
     best = min(tried, key=lambda index: abs(off(index)))
-    return Found(best, tried[best], abs(off(best)) <= math.log1p(TOLERANCE))
+    found = off_target(tried[best], goal)
+    told = found.is_missed or found.is_within(TOLERANCE)
+    met = told and abs(found.estimate) <= math.log1p(TOLERANCE)
+    return Found(best, tried[best], met, None if told else tried[best].asked(goal))
 
 
 def _next(
@@ -141,5 +184,5 @@ def _sentence(timed: Timed) -> str:
     ratio = timed.ratio
     return (
         f"{1 / ratio.estimate:.2f}x as fast as the baseline "
-        f"[{1 / ratio.high:.2f}, {1 / ratio.low:.2f}], {timed.latency_ms:.2f} ms"
+        f"[{1 / ratio.high:.2f}, {1 / ratio.low:.2f}], {timed.latency_ms.estimate:.2f} ms"
     )

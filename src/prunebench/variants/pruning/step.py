@@ -247,6 +247,7 @@ def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Al
     """Widths that reach the target, or the given ones; a measured target is measured here."""
     from prunebench.variants.pruning.allocation import Allocated, Measurements, allocate, reached_by
     from prunebench.variants.pruning.costs import read_costs
+    from prunebench.variants.pruning.search import is_told
     from prunebench.variants.pruning.sensitivity import read_curves
     from prunebench.variants.pruning.shapes import shapes_of
     from prunebench.variants.pruning.timing import Stopwatch
@@ -283,7 +284,7 @@ def _allocated(opened: Opened, request: Request, folder: Path, emit: Emit) -> Al
         def time(kept: Mapping[str, int]) -> Timed:
             with _working(request, emit):
                 candidate = stopwatch.candidate(kept, request.round_to)
-            return stopwatch.time(candidate, say)
+            return stopwatch.time(candidate, lambda timed: is_told(timed, request.goal), say)
 
     emit(Stage(what=f"deciding how wide each layer becomes ({request.goal.label})"))
     allocated = allocate(

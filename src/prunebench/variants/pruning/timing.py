@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from prunebench.common.records import Integers, sha256_of
+from prunebench.common.statistics import locate
 from prunebench.config.exporting import ExportHead
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.host.fingerprint import cpu_flags
@@ -38,7 +40,8 @@ class Stopwatch:
     """Times networks of given widths, cut from one unpruned checkpoint.
 
     ``ignore`` names modules whose output widths stay, ``imgsz`` is (height, width) in pixels; of
-    ``config`` the first thread count and the session options are used. Exported files and samples
+    ``config`` the first thread count and the session options are used, and how many rounds and
+    minutes at most. Exported files and samples
     go to ``folder``. Where there are images in ``calibration``, candidates are INT8 files, every
     layer on integers. They are timed on the device ``there``, where one is given.
     """
@@ -60,63 +63,88 @@ class Stopwatch:
         self._checkpoint, self._ignore = checkpoint, ignore
         self._imgsz, self._opset, self._passes, self._head = imgsz, opset, passes, head
         update = {"threads": (config.threads or (1,))[:1], "seconds": SECONDS, "paced": False}
-        update |= {"rounds_min": ROUNDS, "rounds_max": ROUNDS, "soak_minutes": 0.0}
-        self._config = config.model_copy(update=update)
+        self._config = config.model_copy(update={**update, "soak_minutes": 0.0})
+        self._most_s = 60 * config.budget_minutes
         self._folder, self._calibration, self._there = folder, calibration, there
         self._integers = integers or integers_of(cpu_flags())
         self._baseline = self._exported(load_checkpoint(checkpoint), "baseline")
-        self._timed = 0
+        self._made = self._asked = 0
 
     def candidate(self, kept: Mapping[str, int], round_to: int | None) -> Path:
         """Export the network at these widths; which channels stay does not change its speed."""
         network = load_checkpoint(self._checkpoint)
         narrow(open_network(network, ignore=self._ignore), kept, round_to=round_to)
-        self._timed += 1
-        exported = self._exported(network, f"candidate-{self._timed}")
+        self._made += 1
+        exported = self._exported(network, f"candidate-{self._made}")
         return self._quantized(exported) if self._calibration else exported
 
-    def time(self, candidate: Path, tell: Callable[[str], None]) -> Timed:
+    def time(
+        self, candidate: Path, is_told: Callable[[Timed], bool], tell: Callable[[str], None]
+    ) -> Timed:
         """Measure a candidate beside the baseline; here that holds the host's measuring lock.
 
-        ``tell`` receives a sentence where somebody else measures, and what a device says.
+        Once more for as many rounds as were done until it ``is_told``, ``latency.rounds_max`` are
+        done or the searching took ``latency.budget_minutes``. ``tell`` receives a sentence where
+        somebody else measures, and what a device says.
 
         Raises:
             StepError: A measuring process failed, or the device did.
         """
         targets = [Target(path.stem, path, sha256_of(path)) for path in (self._baseline, candidate)]
-        shared = {"realtime_fps": 1.0, "imgsz": self._imgsz, "nc": 1, "seed": self._timed}
-        samples, throttled = self._samples(targets, shared, tell)
-        # One count of threads: that asked for, or of a class of cores what it has.
-        medians = {name: found for (name, _), found in round_medians(samples, "model").items()}
-        base, other = (medians[target.name] for target in targets)
-        return Timed(
-            ratio=ratio_interval(other, base, LEVEL),
-            latency_ms=float(np.median([other[r] for r in other.keys() & base.keys()])),
-            throttled=throttled,
-        )
+        base: dict[int, float] = {}
+        other: dict[int, float] = {}
+        done, throttled = 0, False
+        with self._measuring(targets, tell) as measured:
+            while True:
+                more = min(done, self._config.rounds_max - done) if done else ROUNDS
+                samples, was_throttled = measured(more)
+                self._most_s -= sum(sample.elapsed_s for sample in samples)
+                # One count of threads: that asked for, or of a class of cores what it has.
+                medians = {name: ms for (name, _), ms in round_medians(samples, "model").items()}
+                for known, target in zip((base, other), targets, strict=True):
+                    known |= {done + index: ms for index, ms in medians[target.name].items()}
+                done, throttled = done + more, throttled or was_throttled
+                both = np.array([other[index] for index in sorted(other.keys() & base.keys())])
+                timed = Timed(
+                    ratio=ratio_interval(other, base, LEVEL),
+                    latency_ms=locate(np.log(both)).ratio(LEVEL),
+                    throttled=throttled,
+                )
+                if is_told(timed) or done >= self._config.rounds_max or self._most_s <= 0:
+                    return timed
 
-    def _samples(
-        self, targets: Sequence[Target], shared: dict[str, Any], tell: Callable[[str], None]
-    ) -> tuple[list[Sample], bool]:
-        """Samples of both files, and whether the CPU was throttled meanwhile."""
-        if self._there is not None:
-            from prunebench.measuring.remote.asking import device_at
+    @contextlib.contextmanager
+    def _measuring(
+        self, targets: Sequence[Target], tell: Callable[[str], None]
+    ) -> Iterator[Callable[[int], tuple[list[Sample], bool]]]:
+        """Gives what measures both files for some rounds, and whether the CPU was throttled."""
+        shared: dict[str, Any] = {"realtime_fps": 1.0, "imgsz": self._imgsz, "nc": 1}
+        with contextlib.ExitStack() as stack:
+            if self._there is not None:
+                from prunebench.measuring.remote.asking import device_at
 
-            settings = self._config.model_dump(mode="json")
-            with device_at(self._there, settings, tell) as device:
-                return device.rounds(targets, shared), device.throttled
-        folder = self._folder / f"{targets[-1].name}-latency"
-        result = measure(
-            targets,
-            (),
-            self._config,
-            **shared,
-            folder=folder,
-            who="the search for a pruning target",
-            on_event=lambda event: tell(event.what) if isinstance(event, Waiting) else None,
-        )
-        throttled = any(noise.kind == "throttled" for noise in result.noise)
-        return read_samples(folder / result.samples.path), throttled
+                settings = self._config.model_dump(mode="json")
+                device = stack.enter_context(device_at(self._there, settings, tell))
+
+            def measured(rounds: int) -> tuple[list[Sample], bool]:
+                self._asked += 1
+                shared["seed"], number = self._asked, {"rounds_min": rounds, "rounds_max": rounds}
+                if self._there is not None:
+                    return device.rounds(targets, shared, **number), device.throttled
+                folder = self._folder / f"latency-{self._asked}"
+                result = measure(
+                    targets,
+                    (),
+                    self._config.model_copy(update=number),
+                    **shared,
+                    folder=folder,
+                    who="the search for a pruning target",
+                    on_event=lambda event: tell(event.what) if isinstance(event, Waiting) else None,
+                )
+                was_throttled = any(noise.kind == "throttled" for noise in result.noise)
+                return read_samples(folder / result.samples.path), was_throttled
+
+            yield measured
 
     def _quantized(self, exported: Path) -> Path:
         session, work = SessionSettings.of(self._config), exported.with_suffix("")
