@@ -15,7 +15,7 @@ PERIOD_US = 5000
 
 @contextlib.contextmanager
 def quota_group(
-    root: Path = Path("/sys/fs/cgroup"),
+    root: Path = Path("/sys/fs/cgroup"), period_us: int = PERIOD_US
 ) -> Iterator[tuple[Path, Callable[[float], None]]]:
     """A group to be in: the file that takes the number of a process, and what sets its quota.
 
@@ -27,12 +27,12 @@ def quota_group(
     group.mkdir()
 
     def set_quota(cores: float) -> None:
-        quota = int(cores * PERIOD_US)
+        quota = int(cores * period_us)
         if first:
-            (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+            (group / "cpu.cfs_period_us").write_text(str(period_us))
             (group / "cpu.cfs_quota_us").write_text(str(quota))
         else:
-            (group / "cpu.max").write_text(f"{quota} {PERIOD_US}")
+            (group / "cpu.max").write_text(f"{quota} {period_us}")
 
     try:
         yield group / "cgroup.procs", set_quota
