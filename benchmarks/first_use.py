@@ -4,8 +4,9 @@
 
 The device is an sshd of this host whose user has nothing but the system's Python; pip takes what it
 installs from wherever it is set up to. First the device is looked at, as pruning for it does, which
-takes numpy and onnxruntime; then a kit measures whole frames there, which takes OpenCV too. Needs
-Debian's openssh-server and python3-venv. A minute; exit status 1 where a claim does not hold.
+takes numpy and onnxruntime; then a kit measures whole frames there, which takes OpenCV too, and
+last one of a run that has a file for MNN. Needs Debian's openssh-server and python3-venv. Two
+minutes; exit status 1 where a claim does not hold.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "suppo
 from device_kit import make_run_to_carry
 from ssh_kit import served_board
 
-MOST_MB = {"numpy and onnxruntime": 250, "whole frames": 400}
+MOST_MB = {"numpy and onnxruntime": 250, "whole frames": 400, "another runtime": 500}
 """Of the environment, in 10^6 bytes."""
 
 
@@ -39,6 +40,8 @@ def main(work: Path, console: Console) -> int:
     (work / "board").mkdir()
     (work / "runs").mkdir()
     run = make_run_to_carry(work / "runs")
+    (work / "others").mkdir()
+    other = make_run_to_carry(work / "others", ["mnn"])
     with contextlib.ExitStack() as stack:
         monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
         serving = contextlib.contextmanager(served_board)
@@ -66,6 +69,11 @@ def main(work: Path, console: Console) -> int:
         column = measure_there(run, "board", board.device(), lambda line, name: print(line))
         measured = column.ranking is not None and not column.model_only
         claim("whole frames: measured by a kit", began, measured)
+        began = time.monotonic()
+        column = measure_there(other, "board", board.device(), lambda line, name: print(line))
+        rows = [] if column.ranking is None else column.ranking.rankings[0].elsewhere
+        there_too = [row.name for row in rows] == ["baseline-mnn"]
+        claim("another runtime: measured by a kit", began, there_too)
     return print_claims(console, claims)
 
 

@@ -32,6 +32,9 @@ LEAST = 10**6
 """Bytes of a kit that are neither models nor frames, at most."""
 
 
+OTHERS = {"mnn": "MNN", "ncnn": "ncnn", "openvino": "openvino"}
+"""Runtimes that the baseline is converted for, to what is imported."""
+
 LARGEST_AGENT = 60 * 10**6
 """Bytes that the agent holds in memory beside the process at work, at most."""
 
@@ -47,11 +50,11 @@ def run(python: Path, kit: Path, **known: Any) -> subprocess.CompletedProcess[st
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a run, with its kit on a ``device`` that has measured with OpenCV."""
     home = tmp_path_factory.mktemp("home")
-    folder = make_run_to_carry(home)
+    folder = make_run_to_carry(home, [*OTHERS])
     kit = write_kit(folder, home / "device" / "kit.pyz")
-    ended = run(bare_python(home / "venv", "cv2"), kit)
+    ended = run(bare_python(home / "venv", "cv2", *OTHERS.values()), kit)
     assert ended.returncode == 0, ended.stderr
-    assert "3 variants, threads 1: 3 rounds." in ended.stdout
+    assert "6 variants, threads 1: 3 rounds." in ended.stdout
     assert "Round 3: baseline " in ended.stdout
     assert "0 s left." in ended.stdout
     assert " to " not in ended.stdout.partition("Measuring")[2]
@@ -94,6 +97,21 @@ def test_results_become_a_column_once_and_are_in_the_history(home: Path, folder:
     assert [point.fingerprint for point in points] == [column.fingerprint.digest()]
 
 
+def test_what_other_runtimes_took_there_is_compared_with_onnxruntimes(
+    home: Path, folder: Path
+) -> None:
+    column = add_results(folder, home / "device" / "kit-results.zip", "pi5")
+    assert column.ranking is not None
+    ranking = column.ranking.rankings[0]
+    found = {row.name: row for row in ranking.elsewhere}
+    # One that took more threads than it was given would be listed with that.
+    assert {*found} == {f"baseline-{name}" for name in OTHERS}, ranking.failures_elsewhere
+    for row in found.values():
+        assert row.of == "baseline"
+        assert row.runtime.precision == "float32"
+        assert row.times_own.estimate > 0
+
+
 def test_the_gate_judges_by_what_the_device_measured(home: Path, folder: Path) -> None:
     add_results(folder, home / "device" / "kit-results.zip", "pi5")
     # The tiny network of ``preserving-1`` has three times the layers of the baseline's.
@@ -126,6 +144,10 @@ def test_without_opencv_the_models_time_alone_is_measured(home: Path, folder: Pa
     assert "OpenCV is not installed here, so the model's time alone" in ended.stdout
     column = add_results(folder, kit.with_name("kit-results.zip"), "board")
     assert column.model_only
+    assert column.ranking is not None
+    unfit = column.ranking.rankings[0].failures_elsewhere
+    assert {one.name for one in unfit} == {f"baseline-{name}" for name in OTHERS}
+    assert all("No module named" in one.reason for one in unfit)
     assert "so its frames per second are of the network alone" in (folder / "report.md").read_text()
 
 

@@ -143,3 +143,41 @@ def test_a_file_that_is_none_of_the_runtimes_is_bad_input(tmp_path: Path) -> Non
 def test_parity_is_kept_within_both_limits(box: float, score: float, kept: bool) -> None:
     limits = {"box_tolerance_px": 0.5, "score_tolerance": 0.005}
     assert Parity(images=1, max_box_px=box, max_score=score, **limits).kept is kept
+
+
+BUSY = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from prunebench.measuring.runtimes.opening import opener
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.session import SessionSettings
+name, file, threads, height, width = sys.argv[1:]
+image = np.zeros((1, 3, int(height), int(width)), np.float32)
+def spent():
+    tasks = Path("/proc/self/task").iterdir()
+    return {task.name: int((task / "schedstat").read_text().split()[0]) for task in tasks}
+network = opener(name)(file, int(threads), SessionSettings.of(LatencyConfig()), None)
+network(image)
+before, began = spent(), time.perf_counter()
+while time.perf_counter() < began + 0.3:
+    network(image)
+worked = [after - before.get(task, 0) for task, after in spent().items()]
+print(network.describe()["threads"], sum(ns > 0.02 * sum(worked) for ns in worked))
+"""
+"""Says how many threads a runtime has by its own word, and how many took CPU time."""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", ["openvino", "ncnn", "mnn"])
+def test_no_more_threads_work_than_are_asked_for(
+    name: str, threads: int, images: tuple[str, ...], tmp_path: Path
+) -> None:
+    onnx = write_detector(tmp_path / "model.onnx", depth=8).onnx
+    made = convert(onnx, name, images, tmp_path)
+    command = [sys.executable, "-c", BUSY, name, str(tmp_path / made.onnx.path), str(threads)]
+    ended = subprocess.run([*command, *map(str, IMGSZ)], capture_output=True, text=True, check=True)
+    said, busy = ended.stdout.split()[-2:]
+    assert int(said) == threads
+    # On a busy host another one may get nothing to do.
+    assert 1 <= int(busy) <= threads

@@ -18,6 +18,8 @@ from prunebench.measuring.remote.modules import ROOT, carried_modules
 FORMAT = 2
 """What a kit and its results are made of; another one is not read."""
 
+FRAMES = "frames"
+
 START = """\
 import importlib.util
 import sys
@@ -43,9 +45,12 @@ class Content(NamedTuple):
     files: dict[str, Path | bytes]
 
     @property
-    def frames(self) -> bool:
-        """Whether whole frames are asked for, which OpenCV is needed for."""
-        return bool(self.manifest.get("inputs"))
+    def needs(self) -> tuple[str, ...]:
+        """What is needed there beside onnxruntime: for whole frames, and the other runtimes."""
+        frames = (FRAMES,) if self.manifest.get("inputs") else ()
+        runtimes = self.manifest.get("protocol", {}).get("runtimes", {}).values()
+        # Settings of one library are names of their own.
+        return frames + tuple(sorted({one["name"].split("-")[0] for one in runtimes if one}))
 
 
 def pack(content: Content, out: Path, files: Mapping[str, Path | bytes]) -> None:

@@ -23,7 +23,7 @@ from prunebench.common.errors import ConfigError, StepError
 from prunebench.common.text import counted
 from prunebench.measuring.agent import ATTENDED, FILES
 from prunebench.measuring.remote.answers import CLOCK_OFF_S
-from prunebench.measuring.remote.pack import Content, pack
+from prunebench.measuring.remote.pack import FRAMES, Content, pack
 
 HOME = ".prunebench"
 """Folder on the device, below the user's home: the environment, and a folder per experiment."""
@@ -32,11 +32,18 @@ ENVIRONMENT = f"{HOME}/environment"
 JOBS = f"{HOME}/jobs"
 """Folders of a run that ended without removing its own are removed after a day."""
 
-PACKAGES = {"ready": "numpy onnxruntime", "frames": "opencv-python-headless"}
-"""What is installed there, by the file that says it is: the second only for whole frames."""
+READY = "ready"
+PACKAGES = {
+    READY: "numpy onnxruntime",
+    FRAMES: "opencv-python-headless",
+    "openvino": "openvino",
+    "ncnn": "ncnn",
+    "mnn": "MNN",
+}
+"""What is installed there, by the file that says it is: the first always, others where needed."""
 
 PACKAGES_BYTES = 250 * 10**6
-"""Bytes that each of the two takes at most, with what is downloaded for it."""
+"""Bytes that each of them takes at most, with what is downloaded for it."""
 
 SPARE_BYTES = 50 * 10**6
 MACHINES = ("x86_64", "aarch64")
@@ -121,7 +128,7 @@ class Remote:
         free, there = self._look()
         missing = {sha: found for sha, found in content.files.items() if sha not in there}
         free -= self._send(content, missing, free, work)
-        python = self._python or self._environment(free, content.frames)
+        python = self._python or self._environment(free, content.needs)
         command = f"{shlex.quote(python)} kit.pyz {ATTENDED}"
         code, last = self._run(f"cd {self._folder} && exec {command}")
         if code > KILLED:
@@ -176,20 +183,20 @@ class Remote:
         self._carry(lines)
         return size
 
-    def _environment(self, free: int, frames: bool) -> str:
+    def _environment(self, free: int, needs: Sequence[str]) -> str:
         """The Python of the environment on the device, which is made on the first use.
 
-        Where there is no room for OpenCV, or no OpenCV for such a device, it goes without.
+        Where there is no room for more than the first packages, or nothing for such a device, it
+        goes without.
         """
         python = f"{ENVIRONMENT}/bin/python"
         known = self._ask(f"pwd; cd {ENVIRONMENT} 2>&- && ls").out.split()
-        wanted = [mark for mark in PACKAGES if mark not in known and (mark == "ready" or frames)]
-        for mark in wanted:
-            needed, packages = mark == "ready", PACKAGES[mark]
+        for mark in (mark for mark in (READY, *needs) if mark not in known):
+            needed, packages = mark == READY, PACKAGES[mark]
             if needed:
                 self._need(PACKAGES_BYTES, free)
             elif free < PACKAGES_BYTES:
-                self._tell(f"{free / 1e6:.0f} MB are free, too little for OpenCV")
+                self._tell(f"{free / 1e6:.0f} MB are free, too little for {packages}")
                 break
             self._tell(f"installing {packages} in ~/{ENVIRONMENT}")
             made = self._ask(
@@ -200,7 +207,7 @@ class Remote:
             if made.code and needed:
                 raise self._failed(f"no environment can be made there ({made.last})")
             if made.code:
-                self._tell(f"OpenCV cannot be installed there ({made.last})")
+                self._tell(f"{packages} cannot be installed there ({made.last})")
             free -= PACKAGES_BYTES
         return f"{known[0]}/{python}"
 
