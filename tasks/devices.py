@@ -16,13 +16,14 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Cancelling, Pending, State
 
-from prunebench.common.errors import ConfigError, InputError, StepError
+from prunebench.common.errors import ConfigError, PrunebenchError
 from prunebench.config.loading import Config
 from prunebench.measuring.remote.transport import check_ssh
-from prunebench.operating.devices import answer, read_answer, write_devices
+from prunebench.operating.devices import answer, take_answer, write_devices
 from prunebench.operating.kit.ssh import measure_there
 from prunebench.operating.store.runs import open_store
 from prunebench.results.devices import Device, device_rows
+from prunebench.results.history.store import default_url
 from prunebench.results.outcome import RunRanking
 from prunebench.results.run_folder import DEVICES_FOLDER
 from prunebench.steps.events import stage
@@ -89,8 +90,8 @@ def measure_on(device: str, folder: str, config: Config) -> Device:
         return Device(name=device, failure=failure)
     store = open_store(url, run.parent, config.store_cache_gb)
     try:
-        return read_answer(store, run.name, device, run / DEVICES_FOLDER)
-    except (InputError, StepError) as error:
+        return take_answer(store, run, device, config.history or default_url(run.parent))
+    except PrunebenchError as error:
         return Device(name=device, failure=str(error))
 
 

@@ -22,7 +22,7 @@ from prunebench.config.sections import LatencyConfig
 from prunebench.experiment.measure_and_rank import measure_latency, rank_run
 from prunebench.measuring.latency.measure import Target
 from prunebench.measuring.latency.records import LatencyResult
-from prunebench.operating.devices import read_answer, write_devices
+from prunebench.operating.devices import take_answer, write_devices
 from prunebench.operating.rebenchmark import compare_recorded, open_rebenchmark, read_source
 from prunebench.operating.store.runs import open_store
 from prunebench.results.diagnoses import Diagnoses
@@ -72,7 +72,8 @@ def rebenchmark(run: str) -> None:
 def devices(run: str, store: str) -> None:
     """Take what a device answered from the store into a run's folder, as the flow does."""
     folder = existing_run(Path(run))
-    found = read_answer(open_store(store, folder.parent), folder.name, DEVICE, folder / "devices")
+    history = history_url(folder)
+    found = take_answer(open_store(store, folder.parent), folder, DEVICE, history)
     write_devices(folder, (found,))
 
 

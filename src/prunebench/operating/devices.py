@@ -12,14 +12,25 @@ from prunebench.common.files import write_atomically
 from prunebench.operating.store.files import FileStore
 from prunebench.operating.store.runs import fetch_run
 from prunebench.results.devices import Device, Devices
+from prunebench.results.history.recording import record_run
+from prunebench.results.history.store import Store
 from prunebench.results.outcome import read_latency, read_outcome
 from prunebench.results.report.build import build_report
-from prunebench.results.run_folder import DEVICES_FILE
+from prunebench.results.run_folder import DEVICES_FILE, DEVICES_FOLDER
 
 
 def answer(store: FileStore, source: str, device: str, run: str) -> None:
     """Say in the store that ``run`` is what ``device`` measured of ``source``."""
     store.write_document(_document(source, device), {"run": run})
+
+
+def take_answer(store: FileStore, run: Path, device: str, history: str) -> Device:
+    """Take what a device measured of a run home, and into the history at a URL."""
+    home = run / DEVICES_FOLDER
+    column = read_answer(store, run.name, device, home)
+    with Store(history) as kept:
+        record_run(kept, home / str(column.run))
+    return column
 
 
 def read_answer(store: FileStore, source: str, device: str, out: Path) -> Device:

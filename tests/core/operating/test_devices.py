@@ -6,16 +6,20 @@ import shutil
 from pathlib import Path
 
 import pytest
+from device_kit import make_run_to_carry
 from experiment_kit import experiment_of
 from report_kit import MIXED, make_run
 
 from prunebench.common.errors import ConfigError, InputError
 from prunebench.config.loading import parse_config
 from prunebench.experiment.measure_and_rank import rank_on_cores
-from prunebench.operating.devices import answer, read_answer, write_devices
+from prunebench.operating.devices import answer, read_answer, take_answer, write_devices
 from prunebench.operating.store.files import FileStore
+from prunebench.operating.store.runs import push_run
 from prunebench.results.devices import HERE, Device, device_rows, read_devices
-from prunebench.results.outcome import read_latency
+from prunebench.results.history.reading import history
+from prunebench.results.history.store import Store
+from prunebench.results.outcome import read_latency, read_outcome
 from prunebench.results.report.build import build_report
 from prunebench.results.report.numbers import with_interval
 from prunebench.results.run_folder import read_variants
@@ -91,6 +95,22 @@ def test_an_answer_that_is_not_there_and_names_that_lead_elsewhere(tmp_path: Pat
         read_answer(store, "20260101T000000-a", "pi5", tmp_path)
     with pytest.raises(InputError, match="it is not the name of a device"):
         answer(store, "20260101T000000-a", "../pi5", "20260101T000000-b")
+
+
+def test_an_answer_becomes_a_column_and_is_in_the_runs_history(tmp_path: Path) -> None:
+    """As what a kit brings home; it is known by the fingerprint of the host that measured it."""
+    there = make_run_to_carry(tmp_path / "there")
+    store = FileStore(f"file://{tmp_path}/store", tmp_path / "cache", 1)
+    push_run(there, store)
+    run, history_url = tmp_path / "20260101T000000-a", f"sqlite:///{tmp_path}/history.db"
+    answer(store, run.name, "pi5", there.name)
+    for _ in range(2):  # Asked again, nothing is new.
+        column = take_answer(store, run, "pi5", history_url)
+    assert column.ranking == read_outcome(there)
+    assert column.fingerprint is not None
+    with Store(history_url) as kept:
+        [point] = history(kept, variant="pruned")
+    assert point.fingerprint == column.fingerprint.digest()
 
 
 def test_devices_need_a_store() -> None:
