@@ -24,10 +24,10 @@ demo: $(READY) ## Compare eight variants of the shipped model on the built-in sc
 serve: $(READY) ## Run a Prefect server, the deployments and a worker until Ctrl-C
 	@$(BIN)/prunebench serve
 
-test: $(DEV) ## Run every test but those of servers and faults (11 minutes on two cores)
+test: $(DEV) ## Run every test but those of servers and faults (15 minutes on two cores)
 	@$(BIN)/python -m pytest $(TESTS)
 
-test-faults: $(DEV) ## Run the tests of servers and faults: kills, outages, full disks (11 minutes on two cores)
+test-faults: $(DEV) ## Run the tests of servers and faults: kills, outages, full disks (12 minutes on two cores)
 	@$(BIN)/python -m pytest tests/faults
 
 test-pythons: $(DEV) ## Run the core's tests with every Python from 3.11 to 3.14 found here

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from report_kit import MIXED, make_run
 
-from prunebench.common.errors import InputError
+from prunebench.common.errors import InputError, StepError
 from prunebench.common.files import write_atomically
+from prunebench.config.sections import LatencyConfig
+from prunebench.experiment import diagnose
 from prunebench.measuring.profile import Cause, Diagnosis, NetworkProfile, OffBlock
 from prunebench.results.diagnoses import DIAGNOSES_FILE, Diagnoses, read_diagnoses
 from prunebench.results.messages.catalogue import Messages
@@ -93,6 +97,47 @@ def test_the_report_shows_the_profiles(tmp_path: Path, lang: str, said: str) -> 
     assert said in text
     assert text.count("Conv 80%, Sigmoid 10%, Concat 6%") == 2, "the slow one and the baseline"
     assert "1.60" in text
+
+
+def variant(name: str, parent: str | None, verdict: str) -> Any:
+    return SimpleNamespace(
+        name=name,
+        parent=parent,
+        exported=SimpleNamespace(onnx=SimpleNamespace(path=f"{name}.onnx")),
+        failure=None,
+        quantization=None,
+        audit=SimpleNamespace(verdict=verdict),
+    )
+
+
+def test_a_block_that_cannot_be_measured_costs_the_diagnoses_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[LatencyConfig] = []
+
+    def fails(settings: LatencyConfig) -> None:
+        asked.append(settings)
+        raise StepError("block", "no space left")
+
+    monkeypatch.setattr(diagnose, "measure_block", fails)
+    (tmp_path / LATENCY_FOLDER).mkdir()
+    given: tuple[Any, Any] = (
+        SimpleNamespace(run_folder=tmp_path),
+        SimpleNamespace(settings=LatencyConfig()),
+    )
+
+    def diagnosed(*variants: Any) -> Diagnoses:
+        return diagnose.diagnose_variants(given[0], variants, given[1], lambda event: None)
+
+    baseline = variant("baseline", None, "unpruned")
+    assert diagnosed(baseline, variant("standard-1", "baseline", "restored")) == Diagnoses(
+        found={}, failures={}
+    )
+    assert diagnosed(variant("pruned", "baseline", "pruned")).failures == {}
+    assert not asked
+    found = diagnosed(baseline, variant("pruned", "baseline", "pruned"))
+    assert found.failures == {"pruned": "block failed: no space left"}
+    assert read_diagnoses(tmp_path) == found
 
 
 def test_damaged_diagnoses_are_bad_input(tmp_path: Path) -> None:

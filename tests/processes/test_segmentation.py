@@ -85,7 +85,12 @@ def test_frames_were_measured_with_their_masks(outcome: Outcome) -> None:
 
 
 @pytest.mark.usefixtures("given_here")
-def test_what_does_not_fit_is_refused_before_any_work(home: Path) -> None:
+def test_what_does_not_fit_is_refused_before_any_work(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for measured in ("block_for", "passes_for", "look_at_integers"):
+        place = f"prunebench.experiment.prepare.{measured}"
+        monkeypatch.setattr(place, lambda *given: pytest.fail("it measures"))
     boxes, outlines = (f"{kind}:train=1,val=1,test=1" for kind in ("scenes", "scenes-seg"))
     with pytest.raises(DatasetError, match="holds boxes, but a segmentation model needs polygons"):
         check(config(home, "yolov8n-seg.pt", boxes, "box"))

@@ -26,7 +26,7 @@ def plan(
 ) -> None:
     """Resolve the configuration and list the variants and their steps; run nothing."""
     from prunebench.cli.views.plan import plan_view
-    from prunebench.experiment.given_model import given_request, plan_notes
+    from prunebench.experiment.given_model import block_for_counts, given_request, plan_notes
     from prunebench.experiment.plan import checkpoint_named, plan_variants
     from prunebench.experiment.requirements import check_heads, check_metric, require_checkpoint
     from prunebench.experiment.there import look_there
@@ -39,13 +39,14 @@ def plan(
     if checkpoint is not None:
         require_checkpoint(checkpoint)
     there = look_there(resolved)
-    block = block_for(resolved.prune, resolved.latency, there)
-    passes = passes_for(resolved.export, resolved.latency, resolved.image.hw, there)
+    block = block_for_counts(resolved, there)
     given = open_given(given_request(resolved, block))
     info = given.info
     check_metric(resolved, info.task)
     check_heads(resolved, info)
     variants = plan_variants(resolved, info.imgsz, info.stride)
+    block = block or block_for(resolved.prune, resolved.latency, there)
+    passes = passes_for(resolved.export, resolved.latency, resolved.image.hw, there)
     notes = plan_notes(resolved, variants, given, block, passes, there)
     found = {"recipe": given.recipe, "device": given.device, "batch": given.batch}
     found |= {"block": block, "passes": passes}

@@ -49,6 +49,11 @@ class Goal(Record):
         """Whether it is reached by measuring on this host."""
         return self.kind in ("latency_ms", "speedup")
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether it has to lie within what widths can count to."""
+        return self.kind in ("parameters", "macs")
+
 
 def parse_goal(text: str) -> Goal:
     """Read a target such as ``1.5x``, ``8 ms`` or ``0.15``; ValueError where it cannot be one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.common.errors import PrunebenchError
@@ -17,6 +18,7 @@ from prunebench.results.diagnoses import DIAGNOSES_FILE, Diagnoses
 from prunebench.results.ranking.controls import PRUNED
 from prunebench.results.run_folder import LATENCY_FOLDER
 from prunebench.steps.child import run_child
+from prunebench.steps.ended import was_ended
 from prunebench.steps.events import Emit, Waiting, stage
 
 if TYPE_CHECKING:
@@ -39,32 +41,40 @@ def diagnose_variants(
         v.name: folder / v.exported.onnx.path for v in variants if v.exported and not v.failure
     }
     baseline = next((v.name for v in variants if v.parent is None), None)
+    pruned = [variant.name for variant in variants if _is_pruned(variant) and variant.name in files]
     found: dict[str, Diagnosis] = {}
     failures: dict[str, str] = {}
-    # Timed with the host's lock, which is not reentrant.
-    block = measure_block(latency.settings).channels
 
-    who = f"run {folder.name}"
-    with host_lock(who, lambda sentence: announce(Waiting(what=sentence))), exclusive():
-        for variant in variants:
-            if not _is_pruned(variant) or variant.name not in files or baseline not in files:
-                continue
-            request = Request(
-                onnx=str(files[variant.name]),
-                baseline=str(files[baseline]),
-                threads=latency.threads[0],
-                cores=latency.settings.cores[0],
-                session=latency.fingerprint.session,
-                block=block,
-            )
-            stage("diagnosis", variant=variant.name)
-            workdir = folder / LATENCY_FOLDER / "diagnosis" / variant.name
-            try:
-                plain = run_child("diagnose", request, workdir, threads=request.threads)
-            except PrunebenchError as error:
-                failures[variant.name] = str(error)
-            else:
-                found[variant.name] = Diagnosis.model_validate(plain)
+    def diagnose(names: Sequence[str], unpruned: Path) -> None:
+        # Timed with the host's lock, which is not reentrant.
+        block = measure_block(latency.settings).channels
+        who = f"run {folder.name}"
+        with host_lock(who, lambda sentence: announce(Waiting(what=sentence))), exclusive():
+            for name in names:
+                request = Request(
+                    onnx=str(files[name]),
+                    baseline=str(unpruned),
+                    threads=latency.threads[0],
+                    cores=latency.settings.cores[0],
+                    session=latency.fingerprint.session,
+                    block=block,
+                )
+                stage("diagnosis", variant=name)
+                workdir = folder / LATENCY_FOLDER / "diagnosis" / name
+                try:
+                    plain = run_child("diagnose", request, workdir, threads=request.threads)
+                except PrunebenchError as error:
+                    failures[name] = str(error)
+                else:
+                    found[name] = Diagnosis.model_validate(plain)
+
+    if pruned and baseline in files:
+        try:
+            diagnose(pruned, files[baseline])
+        except PrunebenchError as error:
+            if was_ended():
+                raise
+            failures = dict.fromkeys(pruned, str(error))
     diagnoses = Diagnoses(found=found, failures=failures)
     write_atomically(folder / LATENCY_FOLDER / DIAGNOSES_FILE, diagnoses.model_dump_json(indent=2))
     return diagnoses

@@ -26,7 +26,7 @@ from prunebench.steps.child import run_child
 from prunebench.variants.devices import Device, Devices
 from prunebench.variants.given import Given
 from prunebench.variants.given import Request as GivenRequest
-from prunebench.variants.pruning.alignment import round_to_of
+from prunebench.variants.pruning.alignment import block_for, round_to_of
 from prunebench.variants.pruning.widths import read_widths
 from prunebench.variants.rewriting.choice import Passes
 
@@ -51,18 +51,33 @@ def look_at_model(config: Config, block: Block | None) -> Given:
     return Given.model_validate(found)
 
 
+def block_for_counts(config: Config, there: There | None) -> Block | None:
+    """The block where a target is counted, which says what can be reached.
+
+    All else is checked before anything is measured.
+    """
+    if not _is_counted(config):
+        return None
+    return block_for(config.prune, config.latency, there)
+
+
+def _is_counted(config: Config) -> bool:
+    return any(goal.is_counted for goal in config.prune.goals)
+
+
 def given_request(config: Config, block: Block | None) -> GivenRequest:
     """What is asked of the model before anything is made of it."""
     asked = config.retrain
     if _is_unknown(config):
         asked = asked.model_copy(update={"device": "cpu", "precision": "auto", "batch": 16})
     height, width = config.image.hw
+    rounded = _is_counted(config) or config.prune.widths is not None
     return GivenRequest(
         model=str(Path(config.model).expanduser()),
         hw=config.image.hw,
         sides={"image.height": height, "image.width": width, "retrain.imgsz": config.retrain.imgsz},
         goals=config.prune.goals,
-        round_to=round_to_of(config.prune, block),
+        round_to=round_to_of(config.prune, block) if rounded else None,
         ignore=config.prune.ignore,
         widths=None if (file := config.prune.widths) is None else read_widths(Path(file)),
         recipe=config.retrain.recipe,

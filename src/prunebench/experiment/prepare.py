@@ -16,7 +16,7 @@ from prunebench.data.dataset import Split, dataset_digest, images_of, resolve_da
 from prunebench.data.file_memo import remembering
 from prunebench.data.single_class import as_one_class
 from prunebench.experiment.controls import smaller_network
-from prunebench.experiment.given_model import look_at_model, plan_notes
+from prunebench.experiment.given_model import block_for_counts, look_at_model, plan_notes
 from prunebench.experiment.inputs import EXPERIMENT_FILE, Checked, Experiment, output_folder
 from prunebench.experiment.plan import ONE_CLASS, checkpoint_named, plan_variants
 from prunebench.experiment.requirements import (
@@ -54,7 +54,7 @@ def checked_already(checked: Checked) -> Iterator[None]:
 
 
 def check(config: Config) -> Checked:
-    """Find and check everything a run needs, before any work starts.
+    """Find and check everything a run needs, before any work starts; measuring comes last.
 
     InputError of the kind that says what is wrong: a library version, the checkpoint, the
     dataset, the output folder, the history store.
@@ -74,17 +74,11 @@ def check(config: Config) -> Checked:
     stage(f"reading {Path(config.model).name}")
     there = look_there(config)
     check_int8_targets(config, flags_that_count(there))
-    integers = look_at_integers(config, there)
-    block = block_for(config.prune, config.latency, there)
-    passes = passes_for(config.export, config.latency, config.image.hw, there)
+    block = block_for_counts(config, there)
     given = look_at_model(config, block)
     sha256 = None if checkpoint is None else sha256_of(checkpoint)
     structure = None if checkpoint is None else given.audit.structure
     variants = plan_variants(config, given.info.imgsz, given.info.stride)
-    for note in plan_notes(config, variants, given, block, passes, there):
-        stage(note)
-    if integers is not None and there is not None:
-        stage(tell_integers(integers, there.name, Messages()))
     if "smaller" in config.controls:
         smaller_network(config.model, structure)
     task = given.info.task
@@ -119,6 +113,13 @@ def check(config: Config) -> Checked:
             one = ONE_CLASS if names is None else names[0]
             dataset = as_one_class(dataset, one, data_digest, out / DATA_FOLDER)
             data_digest = dataset_digest(dataset, memo)
+    integers = look_at_integers(config, there)
+    block = block or block_for(config.prune, config.latency, there)
+    passes = passes_for(config.export, config.latency, config.image.hw, there)
+    for note in plan_notes(config, variants, given, block, passes, there):
+        stage(note)
+    if integers is not None and there is not None:
+        stage(tell_integers(integers, there.name, Messages()))
     checked = Checked(
         config=config,
         variants=variants,

@@ -79,7 +79,7 @@ def prune(
         data_yaml=experiment.data_yaml,
         goal=goal,
         round_to=round_to,
-        allocation=settings.allocation,
+        allocation="uniform" if experiment.widths is not None else settings.allocation,
         importance=settings.importance,
         bn_batches=settings.bn_batches,
         ignore=settings.ignore,

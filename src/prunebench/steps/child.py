@@ -52,6 +52,7 @@ STEP_MODULES: Mapping[str, str] = {
     "quantize": "prunebench.variants.int8.step",
     "accuracy": "prunebench.measuring.accuracy",
     "passes": "prunebench.variants.rewriting.choice",
+    "integers": "prunebench.variants.int8.on_device",
     "convert": "prunebench.variants.conversion",
     "block": "prunebench.measuring.host.block",
     "diagnose": "prunebench.measuring.profile",

@@ -105,7 +105,7 @@ def open_given(request: Request) -> Given:
     check_sides(opened.info.stride, request.sides)
     if request.widths is not None:
         kept_of(opened.graph, request.widths, request.round_to)
-    counted = [goal for goal in request.goals if goal.kind in ("parameters", "macs")]
+    counted = [goal for goal in request.goals if goal.is_counted]
     if counted and request.hw is not None:
         path = uniform_path(bundles_of(opened.graph.groups, request.round_to))
         shapes = shapes_of(opened.graph, request.hw)

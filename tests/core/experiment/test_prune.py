@@ -70,6 +70,10 @@ def test_widths_of_a_file_need_no_measurement_and_are_in_the_key() -> None:
     assert (name, inputs, request.widths, request.round_to) == ("prune", INPUTS, widths, None)
     ((_, other, _),) = steps_of({"prune": {"widths": "other.yaml"}}, widths=widths)
     assert step_key("prune", request, inputs) == step_key("prune", other, inputs)
+    # Which layers an allocation would narrow means nothing then.
+    uniform = {"widths": "widths.yaml", "allocation": "uniform"}
+    ((_, other, _),) = steps_of({"prune": uniform}, widths=widths)
+    assert step_key("prune", request, inputs) == step_key("prune", other, inputs)
     edited = {"model.0.conv": 9}
     ((_, other, _),) = steps_of({"prune": {"widths": "widths.yaml"}}, widths=edited)
     assert step_key("prune", request, inputs) != step_key("prune", other, inputs)

@@ -214,7 +214,7 @@ def with_marks(text: str) -> str:
             "variants/retraining/session.py",
             {*(f"train {name}" for name in TRAININGS), *STAGED, "baseline"},
         ),
-        ("measuring/latency/child.py", {"costs", "prune measured"}),
+        ("measuring/latency/child.py", {"costs", "integers", "prune measured"}),
         ("variants/pruning/search.py", {"prune", "prune measured", *STAGED}),
         ("variants/int8/quantizer.py", {"quantize", "prune measured"}),
     ],

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
 
-from prunebench.common.records import Activations, Integers
+from prunebench.common.records import Activations, Integers, Interval
+from prunebench.config.sections import LatencyConfig
+from prunebench.measuring.host import remembered
+from prunebench.measuring.host.fingerprint import fingerprint
 from prunebench.measuring.onnx_graph import integer_convolutions
+from prunebench.measuring.remote.there import There
+from prunebench.measuring.session import SessionSettings
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_integers
-from prunebench.variants.int8.on_device import decided, integers_of, rows
+from prunebench.variants.int8.on_device import (
+    Measured,
+    Request,
+    decided,
+    integers_of,
+    integers_on,
+    rows,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +56,30 @@ def test_the_faster_is_taken_where_it_is_shown_to_be(
     assert ("unsigned activations (" in told) == (integers.activations == "u8")
     assert ("the first layer on integers" in told) == integers.narrow
     assert "pi5" in tell_integers(found, "pi5", Messages("ko"))
+
+
+def test_what_a_device_runs_fastest_is_measured_once_on_it_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With another onnxruntime it is another device; another address is the same one."""
+    faster = Interval(estimate=1.2, low=1.1, high=1.3)
+    found = Measured(
+        integers=Integers(activations="s8", narrow=True), signed_faster=faster, narrow_faster=faster
+    )
+    asked: list[Request] = []
+
+    def child(step: str, request: Request, *given: object, **more: object) -> dict[str, Any]:
+        asked.append(request)
+        return found.model_dump(mode="json")
+
+    monkeypatch.setattr(remembered, "run_child", child)
+    monkeypatch.setattr(remembered.tempfile, "gettempdir", lambda: str(tmp_path))
+    latency = LatencyConfig()
+    host = fingerprint(SessionSettings.of(latency)).fields()
+    for address, version, times in (("a", "1.23.0", 1), ("b", "1.23.0", 1), ("b", "1.24.0", 2)):
+        there = There(name="pi5", address=f"ssh://{address}", host={**host, "onnxruntime": version})
+        assert integers_on(there, latency) == found
+        assert len(asked) == times
 
 
 def test_rows_are_what_they_are_called() -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from prunebench.common.records import Record
 from prunebench.config.sections import CoreClass, LatencyConfig
 from prunebench.measuring.host.block_timing import block_of, timed_rows
+from prunebench.measuring.host.fingerprint import fingerprint_for
 from prunebench.measuring.host.lock import timing_on_host
 from prunebench.measuring.host.remembered import measured_once
 from prunebench.measuring.session import SessionSettings
@@ -65,7 +66,8 @@ class Block(Record):
 def measure_block(config: LatencyConfig, numbers: Numbers = "float") -> Block:
     """The block of this host with the session options of ``config``."""
     request = block_request(config, numbers)
-    return measured_once("block", request, config, Block, lambda block: block.settled)
+    host = fingerprint_for(config)
+    return measured_once("block", request, host, Block, lambda block: block.settled)
 
 
 def block_request(config: LatencyConfig, numbers: Numbers) -> Request:

@@ -12,8 +12,7 @@ from pydantic import ValidationError
 
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Record
-from prunebench.config.sections import LatencyConfig
-from prunebench.measuring.host.fingerprint import Fingerprint, fingerprint_for
+from prunebench.measuring.host.fingerprint import Fingerprint
 from prunebench.steps.cache import step_key
 from prunebench.steps.child import run_child
 from prunebench.steps.events import announce
@@ -24,11 +23,11 @@ R = TypeVar("R", bound=Record)
 def measured_once(
     step: str,
     request: Record,
-    config: LatencyConfig,
+    host: Fingerprint,
     kind: type[R],
     settled: Callable[[R], bool] = lambda found: True,
 ) -> R:
-    """The result of a step that measures this host, run in a child process where nobody knows it.
+    """The result of a step that measures a host, run in a child process where nobody knows it.
 
     It holds for as long as the host's fingerprint and the step's key stay the same. One that a busy
     host left open, not ``settled``, is measured again by whoever asks next.
@@ -39,7 +38,7 @@ def measured_once(
             plain = run_child(step, request, Path(folder), threads=1, on_event=announce)
         return kind.model_validate(plain)
 
-    return remembered(step, request, fingerprint_for(config), kind, measured, settled)
+    return remembered(step, request, host, kind, measured, settled)
 
 
 def remembered(

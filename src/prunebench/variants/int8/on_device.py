@@ -1,4 +1,4 @@
-"""What a device runs INT8 files fastest with, measured there in turns.
+"""Step ``integers``: what a device runs INT8 files fastest with, measured there in turns.
 
 A file of signed activations is as accurate as one of unsigned ones, the scales are the same; and
 what a layer on integers loses is judged afterwards in any case. So the faster of each is taken.
@@ -7,13 +7,17 @@ what a layer on integers loses is judged afterwards in any case. So the faster o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 from prunebench.common.records import Activations, Integers, Interval, Record
-from prunebench.config.sections import LatencyConfig
+from prunebench.config.sections import CoreClass, LatencyConfig
 from prunebench.measuring.host.block import row_of_convolutions
+from prunebench.measuring.host.remembered import measured_once
 from prunebench.measuring.latency.intervals import ratio_interval
-from prunebench.measuring.remote.there import There
-from prunebench.steps.events import stage
+from prunebench.measuring.remote.there import There, host_of
+from prunebench.measuring.session import SessionSettings
+from prunebench.steps.events import Emit, Stage
 
 FEWEST_TURNS, SECONDS = 20, 1.5
 LEVEL = 0.95
@@ -21,6 +25,14 @@ MATTERS = 1.01
 """Times as fast that the other way has to be at least: else files would differ for nothing."""
 
 WIDTH, IMAGE = 48, 3  # Channels of an inner layer, and of an image.
+
+
+class Request(Record):
+    """Input of the step: the device, the session options and the cores."""
+
+    there: There
+    session: SessionSettings
+    cores: CoreClass
 
 
 class Measured(Record):
@@ -39,11 +51,18 @@ def integers_of(flags: frozenset[str]) -> Integers:
 
 
 def integers_on(there: There, latency: LatencyConfig) -> Measured:
-    """What a device is measured to run fastest."""
+    """What a device runs fastest, measured once on it as it is."""
+    request = Request(there=there, session=SessionSettings.of(latency), cores=latency.cores[0])
+    return measured_once("integers", request, host_of(there), Measured)
+
+
+def run(request: Request, workdir: Path, emit: Emit) -> Measured:
+    """Time rows of convolutions on the device."""
     from prunebench.measuring.remote.asking import device_at
 
-    with device_at(there, latency.model_dump(mode="json"), stage) as device:
-        stage(f"{there.name}: timing signed and unsigned integers")
+    settings = {**asdict(request.session), "cores": (request.cores,)}
+    with device_at(request.there, settings, lambda said: emit(Stage(what=said))) as device:
+        emit(Stage(what=f"{request.there.name}: timing signed and unsigned integers"))
         return decided(device.turns(rows(), FEWEST_TURNS, SECONDS))
 
 

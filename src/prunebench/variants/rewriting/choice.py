@@ -14,6 +14,7 @@ from prunebench.common.records import Interval, Record
 from prunebench.config.exporting import ExportConfig
 from prunebench.config.sections import CoreClass, LatencyConfig
 from prunebench.measuring.host.block_timing import Turns
+from prunebench.measuring.host.fingerprint import fingerprint_for
 from prunebench.measuring.host.lock import timing_on_host
 from prunebench.measuring.host.remembered import measured_once, remembered
 from prunebench.measuring.latency.intervals import ratio_interval
@@ -75,7 +76,7 @@ def passes_for(
     session = SessionSettings.of(latency)
     request = Request(imgsz=imgsz, session=session, cores=latency.cores[0])
     if there is None:
-        return measured_once("passes", request, latency, Passes)
+        return measured_once("passes", request, fingerprint_for(latency), Passes)
     from prunebench.measuring.remote.asking import device_at
 
     def measured() -> Passes:
