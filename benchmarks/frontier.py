@@ -13,8 +13,9 @@ and the intervals are those of other test images and of other trainings.
     python benchmarks/frontier.py --fastest       # against the unpruned network's plain export
 
 With ``--fastest`` the only recipe is that of ``configs/fastest.yaml``, in INT8, with all its seeds.
-Beside it stand the unpruned network in INT8 and the default's network, float and INT8; speed-ups
-are over the plain float export. ``--height 192 --width 320`` exports the same trainings there.
+Beside it stand the unpruned network trained alike, the given one in INT8, and the default's, float
+and INT8, trained on the same data; speed-ups are over the plain float export of the given one.
+``--height 192 --width 320 --imgsz 320 --epochs 10`` trains and shows them at that size.
 
 Interrupted, it goes on where it stopped: what is trained is kept below --out.
 """
@@ -164,9 +165,16 @@ def _again(experiment: Experiment, name: str, seed: int) -> Experiment:
 
 
 def _fastest(options: argparse.Namespace) -> dict[tuple[str, str], Trained]:
-    """The plain export, the rewritten one, and INT8 files of the fastest recipe's trainings."""
-    experiment = prepare(load_config(FASTEST, overrides={"out": options.out}, environ={}))
-    at_size = {"imgsz": (options.height, options.width)}
+    """The plain export, the rewritten one, the recipe's INT8 files, the unpruned trained alike."""
+    overrides = {
+        "out": options.out,
+        "data": options.data,
+        "image": {"height": options.height, "width": options.width},
+        "retrain.imgsz": options.imgsz,
+        "retrain.epochs": options.epochs,
+        "retrain.strategies.preserving.close_mosaic": max(1, options.epochs // 4),
+    }
+    experiment = prepare(load_config(FASTEST, overrides=overrides, environ={}))
     planned = {one.name: one for one in experiment.variants}
     made: dict[str, VariantRecord] = {}
 
@@ -175,7 +183,7 @@ def _fastest(options: argparse.Namespace) -> dict[tuple[str, str], Trained]:
         if one.quantized:
             return quantize_variant(experiment, one, parent, show)
         variant = make_variant(experiment, one, parent, made.get("baseline"), show)
-        made[one.name] = export_variant(experiment, variant.model_copy(update=at_size), show)
+        made[one.name] = export_variant(experiment, variant, show)
         return made[one.name]
 
     def ready(one: PlannedVariant) -> tuple[Experiment, VariantRecord]:
@@ -192,6 +200,8 @@ def _fastest(options: argparse.Namespace) -> dict[tuple[str, str], Trained]:
         found.setdefault(("fastest", "relu, INT8"), []).append(
             ready(int8.model_copy(update={"seed": one.seed}))
         )
+    alike = planned["retrained-1"].trainings
+    found["unpruned", "trained alike"] = [ready(one) for one in alike]
     return found
 
 
@@ -362,7 +372,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default=str(CHECKPOINT))
-    parser.add_argument("--data", default="scenes")
+    parser.add_argument("--data", help="default: scenes, with --fastest the recipe's")
     parser.add_argument("--height", type=int, default=96)
     parser.add_argument("--width", type=int, default=160)
     parser.add_argument("--imgsz", type=int, default=160)
@@ -377,7 +387,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1, help="trainings of every pruned network")
     parser.add_argument("--budget", type=float, default=10.0, help="minutes of measuring")
     parser.add_argument("--out", default="runs/frontier")
-    return parser.parse_args()
+    parser.add_argument("--quick", action="store_true", help="prove that it runs; proves nothing")
+    options = parser.parse_args()
+    if options.quick:
+        options.data, options.epochs, options.budget = "scenes:train=32,val=24,test=24", 1, 0.2
+    usual = load_config(FASTEST, environ={}).data if options.fastest else "scenes"
+    options.data = options.data or usual
+    return options
 
 
 if __name__ == "__main__":
