@@ -63,7 +63,7 @@ def make(name: str, imgsz: tuple[int, int], folder: Path, images: list[Path]) ->
     """Every file of one network at one image size."""
     from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
     from prunebench.variants.export import export_onnx
-    from prunebench.variants.pruning.alignment import aligned_width
+    from prunebench.variants.pruning.alignment import uniform_width
     from prunebench.variants.pruning.pruner import narrow, open_network
     from prunebench.variants.retraining.activation import with_activation
     from prunebench.variants.rewriting.apply import rewrite_file
@@ -71,7 +71,7 @@ def make(name: str, imgsz: tuple[int, int], folder: Path, images: list[Path]) ->
     files = {}
     save_checkpoint(stock(name), folder / "unpruned.pt", {})
     opened = open_network(load_checkpoint(folder / "unpruned.pt"))
-    kept = {g.root: aligned_width(g.width, RATIO, 16) for g in opened.graph.groups}
+    kept = {g.root: uniform_width(g, RATIO, 16) for g in opened.graph.groups}
     narrow(opened, kept, round_to=16)
     save_checkpoint(opened.graph.network, folder / "pruned.pt", {})
     for checkpoint, label in (("unpruned", ""), ("pruned", "pruned ")):

@@ -22,7 +22,7 @@ from pruning_kit import (
     tiny_network,
 )
 from torch import nn
-from ultralytics.nn.modules.block import C2f, RepNCSPELAN4
+from ultralytics.nn.modules.block import C2PSA, AAttn, Attention, C2f, RepNCSPELAN4
 
 from prunebench.common.errors import ConfigError, DatasetError, StepError
 from prunebench.common.records import LeftAlone
@@ -33,10 +33,11 @@ from prunebench.steps.events import Event, Progress
 from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
 from prunebench.variants.graph.groups import PruningGraph, trace
 from prunebench.variants.graph.surgery import split_c2f
-from prunebench.variants.pruning.alignment import aligned_width
+from prunebench.variants.pruning.alignment import aligned_width, uniform_width
 from prunebench.variants.pruning.batches import Batch, batches_for
 from prunebench.variants.pruning.bn import improve_batchnorm, reestimate_batchnorm
 from prunebench.variants.pruning.importance import score_groups, training_losses
+from prunebench.variants.pruning.pruner import left_alone, narrow, open_network
 from prunebench.variants.pruning.sensitivity import loss_of
 from prunebench.variants.pruning.step import Request, run
 from prunebench.variants.pruning.widths import read_widths
@@ -109,7 +110,16 @@ def test_no_layer_is_left_without_a_channel(ratio: float, round_to: int | None) 
 def assert_laws(stock: Any, ratio: float, round_to: int | None) -> Any:
     """Prune a copy of a network, check what holds for every network, and hand it back."""
     network = copy.deepcopy(stock)
-    alone = prune_uniformly(network, ratio=ratio, round_to=round_to)
+    opened = open_network(network)
+    kept = {g.root: uniform_width(g, ratio, round_to) for g in opened.graph.groups}
+    with_heads = {
+        opened.graph.stock_name(member): (group.width, kept[group.root])
+        for group in opened.graph.groups
+        for member in group.members
+        if group.grain > 1
+    }
+    alone = left_alone(opened.graph, kept, round_to)
+    narrow(opened, kept, round_to=round_to)
     assert parameters(network) < parameters(stock)
     assert [p.shape for p in predictions(network)] == [p.shape for p in predictions(stock)]
     assert {type(m) for m in network.modules()} == {type(m) for m in stock.modules()}
@@ -118,9 +128,16 @@ def assert_laws(stock: Any, ratio: float, round_to: int | None) -> Any:
         original = stock.get_submodule(name)
         if isinstance(module, C2f):
             assert module.cv1.conv.out_channels == 2 * module.c
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, Attention | AAttn):
+            width = module.num_heads * module.head_dim
+            assert 1 <= module.num_heads <= original.num_heads
+            assert width == module.proj.conv.in_channels == getattr(module, "all_head_dim", width)
+        if name in with_heads:
+            width, left = with_heads[name]
+            assert module.out_channels == original.out_channels // width * left
+        elif isinstance(module, nn.Conv2d):
             halved = name.endswith("cv1.conv") and isinstance(
-                stock.get_submodule(name.removesuffix(".cv1.conv")), (C2f, RepNCSPELAN4)
+                stock.get_submodule(name.removesuffix(".cv1.conv")), (C2f, C2PSA, RepNCSPELAN4)
             )
             parts = 2 if halved else 1
             width = original.out_channels // parts

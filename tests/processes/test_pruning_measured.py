@@ -86,7 +86,7 @@ def test_the_layers_together_take_about_what_the_network_takes(
     network: Any = load_checkpoint(checkpoint)
     split_c2f(network)
     shapes = shapes_of(trace(network), HW)
-    model = CostModel(shapes.layers, read_costs(table))
+    model = CostModel(shapes.parts, read_costs(table))
     whole = model.microseconds(shapes.full)
     half = model.microseconds({root: width // 2 for root, width in shapes.full.items()})
     assert 0 < half < 0.7 * whole

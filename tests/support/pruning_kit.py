@@ -16,11 +16,24 @@ from ultralytics.nn.tasks import (
     yaml_model_load,
 )
 
-from prunebench.variants.pruning.alignment import aligned_width
+from prunebench.variants.pruning.alignment import uniform_width
 from prunebench.variants.pruning.pruner import left_alone, narrow, open_network
 
 NAMES = {0: "disc", 1: "square", 2: "triangle", 3: "star", 4: "cross", 5: "ring", 6: "bar"}
 HW = (64, 96)
+ATTENTIVE: dict[str, Any] = {
+    "backbone": [
+        [-1, 1, "Conv", [16, 3, 2]],
+        [-1, 1, "Conv", [32, 3, 2]],
+        [-1, 1, "A2C2f", [128, True, 4]],
+        [-1, 1, "Conv", [256, 3, 2]],
+        [-1, 1, "C2PSA", [256]],
+        [-1, 1, "C3k2", [256, True, 0.5, True]],
+    ],
+    "head": [[[2, 5], 1, "Detect", ["nc"]]],
+}
+"""All kinds of attention, each of two heads: ``AAttn`` twice, and ``Attention`` in two blocks."""
+
 BUILDERS: dict[str, Any] = {
     "detect": DetectionModel,
     "segment": SegmentationModel,
@@ -37,15 +50,19 @@ def stock_network(name: str, *, names: dict[int, str] = NAMES) -> Any:
 def tiny_network(name: str) -> Any:
     """The same layers at width 0.125, with random weights and BatchNorm statistics.
 
-    YOLO12 has its own width of 0.25: its attention takes multiples of 32 channels.
+    YOLO12 has its own width of 0.25: its attention takes multiples of 32 channels. Other families'
+    attention has a single head at 0.125; ``attentive`` is a network where it has two.
     """
     return copy.deepcopy(_tiny_network(name))
 
 
 @functools.cache
 def _tiny_network(name: str) -> Any:
-    description = yaml_model_load(f"{name}.yaml")
-    width = 0.25 if name.startswith("yolo12") else 0.125
+    if name == "attentive":
+        description, width = copy.deepcopy(ATTENTIVE), 1.0
+    else:
+        description = yaml_model_load(f"{name}.yaml")
+        width = 0.25 if name.startswith("yolo12") else 0.125
     description["scales"] = {"t": [0.33, width, 1024]}
     description["scale"] = "t"
     description["yaml_file"] = f"tiny-{name}.yaml"
@@ -65,7 +82,7 @@ def prune_uniformly(
 ) -> dict[str, str]:
     """Remove the same share of channels everywhere, in place; what was left alone, and why."""
     opened = open_network(network, ignore=ignore)
-    kept = {g.root: aligned_width(g.width, ratio, round_to) for g in opened.graph.groups}
+    kept = {g.root: uniform_width(g, ratio, round_to) for g in opened.graph.groups}
     alone = left_alone(opened.graph, kept, round_to)
     narrow(opened, kept, round_to=round_to)
     return alone

@@ -80,6 +80,7 @@ class Structure(Record):
             ``parameters_fused`` after they are folded into the convolutions.
         macs: Multiply-accumulates of one image at ``macs_imgsz`` (height, width), BatchNorm folded.
         widths: Output channels of every convolution, by module name in forward order.
+        heads: Those of every attention, by its name; empty for an exported file.
         fused: Whether the file itself was already fused when it was read.
         activations: Layers by the class of torch.nn that activates them; empty for an exported file
             that does not say. ``replaced_activation`` is the class they had before, ``None`` where
@@ -95,6 +96,7 @@ class Structure(Record):
     macs: int
     macs_imgsz: tuple[int, int]
     widths: dict[str, int]
+    heads: dict[str, int] = Field(default_factory=dict)
     fused: bool
     activations: dict[str, int] = Field(default_factory=dict)
     replaced_activation: str | None = None
@@ -104,10 +106,10 @@ class Structure(Record):
 class LeftAlone(Record):
     """Why pruning left a module alone.
 
-    Its outputs are the ``prediction``, ``attention`` divides its channels, it is ``untraced``,
-    ``grouped`` or ``ignored`` by name, the ``other_half`` of its C2f is so, its channels are
-    ``joined`` from several layers' that hang together, or its ``width`` is too narrow for the
-    ``block`` or the ratio; or that is true of ``shared_with``.
+    Its outputs are the ``prediction`` or those of ``attention`` that can lose no head, it is
+    ``untraced``, ``grouped`` or ``ignored`` by name, the ``other_half`` of its C2f is so, its
+    channels are ``joined`` from several layers' that hang together, or its ``width`` is too narrow
+    for the ``block`` or the ratio; or that is true of ``shared_with``.
     """
 
     reason: Literal[
@@ -129,8 +131,9 @@ class LeftAlone(Record):
 class Grounds(Record):
     """What an audit's verdict rests on: whether the count is that of a ``stock`` network or
     ``unknown``, or how the network differs from its parent (``None``: there is none), or from what
-    its own file says of it (``changed_since``). ``narrower`` counts convolutions; parameters are
-    with BatchNorm apart, ``given_parameters`` those of a model that was given pruned.
+    its own file says of it (``changed_since``). ``narrower`` counts convolutions, ``heads`` those
+    of all attention; parameters are with BatchNorm apart, ``given_parameters`` those of a model
+    that was given pruned.
     """
 
     kind: Literal[
@@ -146,6 +149,8 @@ class Grounds(Record):
     ]
     classes: int
     narrower: int = 0
+    heads: int = 0
+    parent_heads: int = 0
     parent_classes: int | None = None
     parent_parameters: int | None = None
     given_parameters: int | None = None

@@ -148,6 +148,8 @@ def _verdict(
         kind="same_widths",
         classes=classes,
         narrower=_narrower(structure.widths, before.widths),
+        heads=sum(structure.heads.values()),
+        parent_heads=sum(before.heads.values()),
         parent_classes=len(before.names),
         parent_parameters=before.parameters,
     )

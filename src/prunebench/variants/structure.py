@@ -60,6 +60,7 @@ def structure_of(network: Network, imgsz: tuple[int, int]) -> Structure:
     MACs are counted at ``imgsz``, (height, width) in pixels, multiples of its stride.
     """
     from prunebench.variants.checkpoint import parameter_count
+    from prunebench.variants.graph.attention import attentions
 
     network = copy.deepcopy(network).eval()
     parameters, widths = parameter_count(network), _widths(network)
@@ -79,6 +80,7 @@ def structure_of(network: Network, imgsz: tuple[int, int]) -> Structure:
         macs=_macs(fused, imgsz),
         macs_imgsz=imgsz,
         widths=widths,
+        heads={name: attention.num_heads for name, attention in attentions(network).items()},
         fused=False,
         activations=activations,
         replaced_activation=was if was in REPLACEABLE and was not in activations else None,

@@ -21,7 +21,7 @@ from prunebench.variants.pruning.costs import CostModel, LayerCost, grid_of
 from prunebench.variants.pruning.paths import bundles_of
 from prunebench.variants.pruning.pruner import Opened, narrow, open_network
 from prunebench.variants.pruning.sensitivity import SHARES, loss_of, lost_by, silenced
-from prunebench.variants.pruning.shapes import Shapes, shapes_of
+from prunebench.variants.pruning.shapes import Products, Shapes, shapes_of
 from prunebench.variants.structure import structure_of
 
 BLOCK = 4
@@ -36,10 +36,20 @@ def made_up(network: Opened, shapes: Shapes) -> Measurements:
     """A layer takes a nanosecond per MAC, and every group is missed alike."""
     bundles = bundles_of(network.graph.groups, BLOCK)
     table = {}
-    for layer in shapes.layers:
-        if not layer.swept[0] or not (layer.inputs.groups or layer.outputs.groups):
+    for layer in shapes.parts:
+        if not (layer.inputs.groups or layer.outputs.groups):
             continue
         inputs, outputs = grid_of(layer, bundles)
+        if isinstance(layer, Products):
+            once = layer.macs(shapes.full) / layer.outputs.at(shapes.full)
+            table[layer.name] = LayerCost(
+                inputs=(1,),
+                outputs=tuple(outputs),
+                microseconds=(tuple(once * o / 1000 for o in outputs),),
+            )
+            continue
+        if not layer.swept[0]:
+            continue
         area = layer.kernel[0] * layer.kernel[1] * layer.swept[0] * layer.swept[1]
         table[layer.name] = LayerCost(
             inputs=tuple(inputs),
@@ -51,7 +61,7 @@ def made_up(network: Opened, shapes: Shapes) -> Measurements:
 
 @pytest.mark.parametrize("allocation", ["uniform", "global", "latency-aware"])
 @pytest.mark.parametrize("kind", ["parameters", "macs"])
-@pytest.mark.parametrize("name", ["yolov8n", "yolo11n"])
+@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "attentive"])
 def test_a_counted_target_is_reached_and_not_overshot_by_a_move(
     name: str, kind: str, allocation: Allocation
 ) -> None:
@@ -93,7 +103,7 @@ def test_a_target_no_network_reaches_is_bad_input(text: str, what: str) -> None:
 
 def test_interpolated_costs_are_exact_where_time_is_bilinear() -> None:
     network, shapes = opened()
-    model = CostModel(shapes.layers, made_up(network, shapes).costs)
+    model = CostModel(shapes.parts, made_up(network, shapes).costs)
     bundles = bundles_of(network.graph.groups, BLOCK)
     for share in (1.0, 0.5, 0.25):
         kept = {

@@ -21,6 +21,7 @@ from prunebench.variants.graph.groups import (
     trace,
 )
 from prunebench.variants.graph.surgery import SplitC2f, split_c2f
+from prunebench.variants.pruning.pruner import narrow, open_network
 
 
 @functools.cache
@@ -97,6 +98,38 @@ def test_attention_keeps_its_width_and_its_reason(name: str) -> None:
     assert any(".ffn.0.conv" in member for group in graph.groups for member in group.members)
 
 
+def test_heads_go_whole_and_where_needed_with_what_attention_reads() -> None:
+    graph = traced("attentive")
+    of = {member: group for group in graph.groups for member in group.members}
+    assert not any(reason == IS_ATTENTION for reason in graph.left_alone.values())
+    for name in ("model.2.m.0.0.attn", "model.2.m.0.1.attn"):
+        heads = of[f"{name}.qkv.0.conv"]
+        assert (heads.width, heads.head, heads.grain) == (64, 32, 32)
+        assert heads.members == tuple(f"{name}.{m}.conv" for m in ("qkv.0", "pe", "qkv.1", "qkv.2"))
+        # What it reads is as wide as it likes.
+        assert of[f"{name}.proj.conv"].grain == 1
+    for block, inner in (("model.4", "m.0"), ("model.5", "m.0.1")):
+        heads = of[f"{block}.{inner}.attn.qkv.0.conv"]
+        assert (heads.width, heads.head, heads.grain) == (128, 64, 64)
+        halves = [of[f"{block}.{half}.conv"] for half in ("cv0", "cv1")]
+        assert {heads.bundle} == {half.bundle for half in halves}
+        assert [(half.head, half.grain) for half in halves] == [(1, 64), (1, 64)]
+        assert f"{block}.{inner}.attn.proj.conv" in halves[1].members
+    assert graph.stock_name("model.4.m.0.attn.qkv.1.conv") == "model.4.m.0.attn.qkv.conv"
+    assert graph.stock_name("model.4.m.0.attn.qkv") == "model.4.m.0.attn.qkv"
+
+
+def test_the_only_head_of_attention_stays_and_its_input_may_go() -> None:
+    network = tiny_network("attentive")
+    opened = open_network(network)
+    narrow(opened, {g.root: g.grain for g in opened.graph.groups}, round_to=None)
+    split_c2f(network)
+    graph = trace(network)
+    attention = {name for name, reason in graph.left_alone.items() if reason == IS_ATTENTION}
+    kept = {f"model.2.m.0.{i}.attn.{part}.conv" for i in range(2) for part in ("qkv", "pe")}
+    assert attention == kept | {"model.4.m.0.attn", "model.5.m.0.1.attn"}
+
+
 def test_both_heads_of_yolo26_keep_their_predictions() -> None:
     left_alone = traced("yolo26n").left_alone
     for branch in ("cv2", "cv3", "one2one_cv2", "one2one_cv3"):
@@ -112,7 +145,7 @@ def test_mask_prototypes_and_coefficients_are_predictions(name: str) -> None:
 
 
 def test_a_module_that_reshapes_its_channels_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups_module, "opaque_attention", lambda network: nullcontext({}))
+    monkeypatch.setattr(groups_module, "traced_attention", lambda network: nullcontext({}))
     network = tiny_network("yolo11n")
     split_c2f(network)
     with pytest.raises(StepError, match=r"model\.10\.m\.0\.attn \(Attention\).*reshapes"):

@@ -9,29 +9,29 @@ import pytest
 import torch
 from pruning_kit import NAMES, parameters, predictions, tiny_network
 from torch import nn
-from ultralytics.nn.modules.block import Attention, C2f
+from ultralytics.nn.modules.block import C2PSA, Attention, C2f
 
 from prunebench.common.errors import StepError
-from prunebench.variants.graph.surgery import (
+from prunebench.variants.graph.attention import (
     OpaqueAttention,
-    SplitC2f,
-    fold_c2f,
-    opaque_attention,
-    split_c2f,
+    SplitHeads,
+    TracedAttention,
+    traced_attention,
 )
+from prunebench.variants.graph.surgery import SplitC2f, fold_c2f, split_c2f
 
 
-@pytest.fixture(params=["yolov8n", "yolo11n", "yolo12n", "yolo26n"])
+@pytest.fixture(params=["yolov8n", "yolo11n", "yolo12n", "yolo26n", "attentive"])
 def network(request: pytest.FixtureRequest) -> Any:
     return tiny_network(request.param)
 
 
 def test_splitting_and_folding_are_exact(network: Any) -> None:
     before, classes = predictions(network), _classes(network)
-    blocks = [name for name, module in network.named_modules() if isinstance(module, C2f)]
+    blocks = [n for n, module in network.named_modules() if isinstance(module, C2f | C2PSA)]
 
     assert list(split_c2f(network)) == blocks
-    assert not any(isinstance(module, C2f) for module in network.modules())
+    assert not any(isinstance(module, C2f | C2PSA) for module in network.modules())
     assert torch.equal(predictions(network)[0], before[0])
 
     fold_c2f(network)
@@ -65,20 +65,28 @@ def test_halves_of_different_widths_cannot_be_folded() -> None:
         fold_c2f(network)
 
 
-def test_attention_is_opaque_inside_the_block_only() -> None:
-    network = tiny_network("yolo11n")
+@pytest.mark.parametrize(
+    ("name", "where", "kind"),
+    [
+        ("yolo11n", "model.10.m.0.attn", OpaqueAttention),
+        ("attentive", "model.4.m.0.attn", TracedAttention),
+    ],
+)
+def test_attention_is_replaced_inside_the_block_only(name: str, where: str, kind: type) -> None:
+    network = tiny_network(name)
     before = predictions(network)
-    with opaque_attention(network) as stand_ins:
-        assert list(stand_ins) == ["model.10.m.0.attn"]
+    split_c2f(network)
+    with traced_attention(network) as opaque:
+        assert list(opaque) == ([where] if kind is OpaqueAttention else [])
         assert not any(isinstance(module, Attention) for module in network.modules())
-        assert isinstance(network.get_submodule("model.10.m.0.attn"), OpaqueAttention)
+        assert isinstance(network.get_submodule(where), kind)
         assert predictions(network)[0].shape == before[0].shape
     assert torch.equal(predictions(network)[0], before[0])
 
 
 def test_attention_comes_back_after_an_error() -> None:
     network = tiny_network("yolo11n")
-    with pytest.raises(RuntimeError), opaque_attention(network):
+    with pytest.raises(RuntimeError), traced_attention(network):
         raise RuntimeError
     assert isinstance(network.get_submodule("model.10.m.0.attn"), Attention)
 
@@ -92,5 +100,5 @@ def test_kit_networks_are_tiny_and_named() -> None:
 
 def _classes(network: nn.Module) -> list[tuple[str, type[nn.Module]]]:
     named = [(name, type(module)) for name, module in network.named_modules()]
-    assert not any(kind is SplitC2f for _, kind in named)
+    assert not any(issubclass(kind, SplitC2f | SplitHeads) for _, kind in named)
     return sorted(named, key=lambda item: item[0])

@@ -14,7 +14,7 @@ from torch import nn
 
 from prunebench.common.errors import ConfigError
 from prunebench.variants.graph.groups import PruningGraph
-from prunebench.variants.pruning.alignment import aligned_width
+from prunebench.variants.pruning.alignment import uniform_width
 from prunebench.variants.pruning.pruner import Opened, narrow, open_network
 from prunebench.variants.pruning.widths import kept_of, read_widths, widths_of, write_widths
 from prunebench.variants.structure import structure_of
@@ -33,12 +33,12 @@ def unequal(opened: Opened) -> dict[str, int]:
     """Widths without any order, alike in the groups that have to be."""
     shares = (0.2, 0.5, 0.0, 0.7)
     return {
-        group.root: aligned_width(group.width, shares[group.bundle % len(shares)], None)
+        group.root: uniform_width(group, shares[group.bundle % len(shares)], None)
         for group in opened.graph.groups
     }
 
 
-@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolov8n-seg"])
+@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolov8n-seg", "attentive"])
 def test_the_widths_of_a_network_give_the_same_one_of_another_checkpoint(
     name: str, tmp_path: Path
 ) -> None:
@@ -57,8 +57,9 @@ def test_the_widths_of_a_network_give_the_same_one_of_another_checkpoint(
     second: Any = other.graph.network
     narrow(other, again, round_to=None)
     assert structure_of(second, HW).widths == made.widths
-    # What was pruned so is as wide as the file says, so that nothing is left to remove.
-    with pytest.raises(ConfigError, match="removes no channel"):
+    # What was pruned so is as wide as the file says, so that nothing is left to remove, and nothing
+    # of attention's only head can be set.
+    with pytest.raises(ConfigError, match=r"removes no channel|set \(attention\)"):
         kept_of(open_network(second).graph, widths)
 
 
@@ -90,7 +91,7 @@ def test_what_is_not_named_keeps_its_width() -> None:
             "no layer model.0.cnov that could be narrowed; the nearest are",
         ),
         ({"model.22.cv3.0.2": 4}, None, "model.22.cv3.0.2 is not pruning's to set"),
-        ({"model.2.cv1.conv": 5}, None, "5 cannot be halved, and its halves are equally wide"),
+        ({"model.2.cv1.conv": 5}, None, "5 cannot be cut into its 2 equally wide parts"),
         (
             {"model.2.cv1.conv": 4, "model.2.m.0.cv2.conv": 4},
             None,
@@ -101,7 +102,7 @@ def test_what_is_not_named_keeps_its_width() -> None:
         (
             {"model.2.cv1.conv": 4},
             4,
-            "model.2.cv1.conv: 4 is off prune.round_to, 4 in each half; set round_to to auto, or "
+            "model.2.cv1.conv: 4 is off prune.round_to, 4 in each part; set round_to to auto, or "
             "give a multiple of 8",
         ),
         ({"model.0.conv": 8}, None, "the file removes no channel"),
@@ -114,6 +115,24 @@ def test_what_cannot_be_is_one_sentence(
         kept_of(graph(), widths, round_to)
     assert said in str(caught.value)
     assert str(caught.value).startswith("prune.widths: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "said"),
+    [
+        ("model.2.m.0.0.attn.qkv.conv", 64, "cannot be cut into its 3 equally wide parts"),
+        (
+            "model.2.m.0.0.attn.qkv.conv",
+            48,
+            "leaves no whole number of attention heads; give a multiple of 96",
+        ),
+        ("model.4.cv1.conv", 96, "no whole number of attention heads; give a multiple of 128"),
+    ],
+)
+def test_a_part_of_a_head_is_refused(name: str, width: int, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        kept_of(open_network(tiny_network("attentive")).graph, {name: width})
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def added(network: Any) -> dict[str, Tensor]:
     return {name: parameter.grad - 1 for name, parameter in network.named_parameters()}
 
 
-@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolo26n"])
+@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolo26n", "attentive"])
 def test_bn_l1_adds_the_sign_of_every_scale_that_pruning_may_remove(name: str) -> None:
     network = with_gradients(name)
     split = tiny_network(name)
@@ -57,7 +57,7 @@ def test_bn_l1_adds_the_sign_of_every_scale_that_pruning_may_remove(name: str) -
         expected = torch.zeros_like(module.weight) if alone else WEIGHT * module.weight.sign()
         torch.testing.assert_close(gradients.pop(f"{path}.weight"), expected, atol=1e-6, rtol=0)
         regularised += not alone
-    assert regularised > 50
+    assert regularised > 35
     assert all(bool((gradient == 0).all()) for gradient in gradients.values())
 
 

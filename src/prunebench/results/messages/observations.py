@@ -233,11 +233,13 @@ def tell_audit(audit: records.Audit, m: Messages) -> str:
         layers=len(structure.widths),
         share=structure.parameters / before if before else 1.0,
     )
-    if structure.replaced_activation is None:
-        return found
-    kinds, layers = m.listed(list(structure.activations)), sum(structure.activations.values())
-    was = structure.replaced_activation
-    return ", ".join((found, m("audit.activation", activation=kinds, was=was, layers=layers)))
+    parts = [found]
+    if audit.grounds.heads < audit.grounds.parent_heads:
+        parts.append(m("audit.heads", **audit.grounds.model_dump()))
+    if (was := structure.replaced_activation) is not None:
+        kinds, layers = m.listed(list(structure.activations)), sum(structure.activations.values())
+        parts.append(m("audit.activation", activation=kinds, was=was, layers=layers))
+    return ", ".join(parts)
 
 
 def _reached(reached: variant_record.Reached, m: Messages) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,20 +12,28 @@ from typing import Any
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
-from ultralytics.nn.modules.block import ADown
+from ultralytics.nn.modules.block import ADown, Attention
 
 from prunebench.common.errors import ConfigError, StepError
 from prunebench.common.records import LeftAlone
 from prunebench.measuring.heads import HEADS
 from prunebench.measuring.heads.detect import Detect
 from prunebench.variants.checkpoint import Network
-from prunebench.variants.graph.surgery import OpaqueAttention, SplitC2f, opaque_attention
+from prunebench.variants.graph.attention import (
+    OpaqueAttention,
+    SplitHeads,
+    attentions,
+    traced_attention,
+)
+from prunebench.variants.graph.surgery import SplitC2f
 from prunebench.variants.structure import blank_image
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 _KINDS = tp.ops.OPTYPE
 RESHAPING = (_KINDS.RESHAPE, _KINDS.UNBIND, _KINDS.EXPAND, _KINDS.SLICE)
+
+SPLIT = ("cv0", "0", "1", "2")  # Names of what there is more of in a split network.
 
 IS_PREDICTION = LeftAlone(reason="prediction")
 IS_ATTENTION = LeftAlone(reason="attention")
@@ -44,6 +53,8 @@ class ChannelGroup:
         members: All such convolutions, alike.
         layers: Every layer they touch, as torch-pruning's group over all ``width`` channels.
         bundle: Groups with the same number must end equally wide (the halves of a ``C2f``).
+        head: Channels side by side that only go together: those of an attention's head.
+        grain: The bundle's widths are multiples of it.
     """
 
     root: str
@@ -51,6 +62,12 @@ class ChannelGroup:
     members: tuple[str, ...]
     layers: tp.dependency.Group = field(repr=False)
     bundle: int = 0
+    head: int = 1
+    grain: int = 1
+
+    def step(self, round_to: int | None) -> int:
+        """What the widths are multiples of where they are to be multiples of ``round_to``."""
+        return math.lcm(self.grain, round_to or 1)
 
 
 @dataclass(frozen=True)
@@ -76,12 +93,15 @@ class PruningGraph:
     def prune(self, scores: Mapping[str, Tensor], kept: Mapping[str, int]) -> None:
         """Remove the least important channels of every group.
 
-        ``scores`` gives the importance of a root's channels, shape (width,), ``kept`` how many of
-        them stay, 1 to width.
+        ``scores`` gives the importance of a root's channels, shape (width,), alike in a head;
+        ``kept`` how many of them stay, 1 to width, a multiple of the group's grain.
         """
         for group in self.groups:
             if excess := group.width - kept[group.root]:
                 worst = torch.argsort(scores[group.root], stable=True)[:excess]
+                if excess % group.grain:
+                    what = f"{group.root} loses whole heads of {group.grain} channels"
+                    raise StepError("prune", f"{what}, not {excess} channels")
                 layers = _group_of(self._dependencies, self.network, group.root, worst.tolist())
                 layers.prune(record_history=False)
                 module: Any = self.network.get_submodule(group.root)
@@ -105,8 +125,8 @@ def trace(network: Network, ignore: Sequence[str] = ()) -> PruningGraph:
             raise _untraceable(network, name, "it halves them by their place")
     fixed = dict.fromkeys(_convolutions_below(network, ignore), IS_IGNORED)
     fixed.update(dict.fromkeys(_prediction_convolutions(network), IS_PREDICTION))
-    with opaque_attention(network) as attention:
-        fixed.update(dict.fromkeys(attention, IS_ATTENTION))
+    with traced_attention(network) as opaque:
+        fixed.update(dict.fromkeys(opaque, IS_ATTENTION))
         dependencies = _build(network)
         candidates = tuple(_candidates(network, dependencies))
         untraced = [
@@ -117,12 +137,18 @@ def trace(network: Network, ignore: Sequence[str] = ()) -> PruningGraph:
 
     left_alone = {_stock_name(network, name): IS_UNTRACED for name in untraced}
     groups = []
-    bundles = _bundles(network, candidates)
+    bundles, heads = _bundles(network, candidates), _heads(network, candidates)
+    grains: dict[int, int] = {}
+    for bundle, head in zip(bundles, heads, strict=True):
+        grains[bundle] = math.lcm(head, grains.get(bundle, 1))
     reasons = [_refusal(group, fixed, network) for group in candidates]
     refused = {bundle for bundle, reason in zip(bundles, reasons, strict=True) if reason}
-    for group, bundle, reason in zip(candidates, bundles, reasons, strict=True):
+    for group, bundle, head, reason in zip(candidates, bundles, heads, reasons, strict=True):
+        if grains[bundle] >= group.width > 1:
+            reason = IS_ATTENTION
+            refused.add(bundle)
         if bundle not in refused:
-            groups.append(replace(group, bundle=bundle))
+            groups.append(replace(group, bundle=bundle, head=head, grain=grains[bundle]))
             continue
         for member in group.members:
             why = fixed.get(member) or reason or IS_OTHER_HALF
@@ -257,14 +283,31 @@ def _refusal(
 
 
 def _bundles(network: nn.Module, candidates: Sequence[ChannelGroup]) -> list[int]:
-    """A number for every group; both halves of a ``C2f`` get the same one."""
+    """A number for every group; both halves of a ``C2f`` get the same one.
+
+    So do the heads of an ``Attention`` and what it reads, which it adds its projection to: it takes
+    both to be equally wide.
+    """
     group_of = {name: i for i, group in enumerate(candidates) for name in group.members}
     bundles = list(range(len(candidates)))
     for name, module in network.named_modules():
         if isinstance(module, SplitC2f):
-            one, other = (bundles[group_of[f"{name}.{half}.conv"]] for half in ("cv0", "cv1"))
-            bundles = [min(one, other) if b in (one, other) else b for b in bundles]
+            ends = "cv0", "cv1"
+        elif isinstance(module, Attention) and isinstance(module.qkv, SplitHeads):
+            ends = "qkv.0", "proj"
+        else:
+            continue
+        one, other = (bundles[group_of[f"{name}.{end}.conv"]] for end in ends)
+        bundles = [min(one, other) if b in (one, other) else b for b in bundles]
     return bundles
+
+
+def _heads(network: nn.Module, candidates: Sequence[ChannelGroup]) -> list[int]:
+    """How many channels of every group are a head of attention, 1 where none are."""
+    head_of = {
+        f"{name}.qkv.0.conv": attention.head_dim for name, attention in attentions(network).items()
+    }
+    return [max(head_of.get(name, 1) for name in group.members) for group in candidates]
 
 
 def _prediction_convolutions(network: Network) -> list[str]:
@@ -299,12 +342,16 @@ def _convolutions_below(network: nn.Module, modules: Sequence[str]) -> list[str]
 
 
 def _stock_name(network: nn.Module, name: str) -> str:
-    """The stock name of a module of the split network: the extra half is part of ``cv1``."""
-    parts = name.split(".")
+    """The stock name of a module of the split network.
+
+    The extra half is part of ``cv1``, and what heads are split into is one convolution.
+    """
+    parts, stock = name.split("."), []
     for i, part in enumerate(parts):
-        if part == "cv0" and isinstance(network.get_submodule(".".join(parts[:i])), SplitC2f):
-            parts[i] = "cv1"
-    return ".".join(parts)
+        around = network.get_submodule(".".join(parts[:i])) if part in SPLIT else None
+        if not isinstance(around, SplitHeads):
+            stock.append("cv1" if part == "cv0" and isinstance(around, SplitC2f) else part)
+    return ".".join(stock)
 
 
 def _module_around(network: nn.Module, node: tp.dependency.Node) -> str:

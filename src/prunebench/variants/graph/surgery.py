@@ -1,26 +1,23 @@
 """Swap the modules a dependency graph cannot follow, and swap stock ones back afterwards.
 
-``C2f`` (and ``C2``, ``PSA``, ``RepNCSPELAN4``) computes both halves of its input with one
-convolution and cuts the result in two; that cut couples the halves in a way DepGraph cannot
-express. Two convolutions say the same and can be pruned; folding them back is exact. Attention
-reshapes its channels into heads; it is replaced by a convolution of the same widths while the graph
-is built, and is left untouched.
+``C2f`` (and ``C2``, ``PSA``, ``C2PSA``, ``RepNCSPELAN4``) computes both halves of its input with
+one convolution and cuts the result in two; that cut couples the halves in a way DepGraph cannot
+express. Two convolutions say the same and can be pruned; folding them back is exact. So it is with
+the heads of attention.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch_pruning as tp
 from torch import Tensor, nn
-from ultralytics.nn.modules.block import C2, PSA, AAttn, Attention, C2f, RepNCSPELAN4
+from ultralytics.nn.modules.block import C2, C2PSA, PSA, C2f, RepNCSPELAN4
 
 from prunebench.common.errors import StepError
 from prunebench.variants.checkpoint import parameter_count
+from prunebench.variants.graph.attention import fold_heads, split_heads
+from prunebench.variants.graph.convolutions import stacked, without
 
 
 class SplitC2f(nn.Module):
@@ -42,8 +39,8 @@ class SplitC2f(nn.Module):
 
     def __init__(self, stock: Any) -> None:
         super().__init__()
-        self.cv0 = _without(stock.cv1, range(stock.c, 2 * stock.c))
-        self.cv1 = _without(stock.cv1, range(stock.c))
+        self.cv0 = without(stock.cv1, range(stock.c, 2 * stock.c))
+        self.cv1 = without(stock.cv1, range(stock.c))
         for name, child in stock.named_children():
             if name != "cv1":
                 self.add_module(name, child)
@@ -76,7 +73,7 @@ class SplitC2f(nn.Module):
                 f"the halves of a {type(stock).__name__} ended {width} and "
                 f"{self.cv1.conv.out_channels} channels wide",
             )
-        stock.cv1 = _stacked(self.cv0, self.cv1)
+        stock.cv1 = stacked([self.cv0, self.cv1])
         # forward_split, which export uses, cuts at ``c``; forward does not and would hide an error.
         stock.c = width
         stock.np = parameter_count(stock)
@@ -116,20 +113,30 @@ class SplitELAN(SplitC2f):
         return output
 
 
-class OpaqueAttention(nn.Conv2d):
-    """Stands in for attention while the network is traced: same widths in and out."""
+class SplitC2PSA(SplitC2f):
+    """Stands in for a ``C2PSA``, whose other half goes through attention alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same as ``C2PSA.forward``, x (batch, channels, height, width)."""
+        output: Tensor = self.cv2(torch.cat((self.cv0(x), self.m(self.cv1(x))), 1))
+        return output
 
 
 STAND_INS: dict[type[Any], type[SplitC2f]] = {
     C2f: SplitC2f,
     C2: SplitC2,
     PSA: SplitPSA,
+    C2PSA: SplitC2PSA,
     RepNCSPELAN4: SplitELAN,
 }
 
 
 def split_c2f(network: nn.Module) -> dict[str, SplitC2f]:
-    """Replace every block of ``STAND_INS`` with its forward by a stand-in; names to stand-ins."""
+    """Replace every block of ``STAND_INS`` with its forward by a stand-in; names to stand-ins.
+
+    Attention is split into heads.
+    """
+    split_heads(network)
     split = {}
     for name, module in list(network.named_modules()):
         for stock, stand_in in STAND_INS.items():
@@ -140,55 +147,9 @@ def split_c2f(network: nn.Module) -> dict[str, SplitC2f]:
 
 
 def fold_c2f(network: nn.Module) -> None:
-    """Replace every ``SplitC2f``, whose halves must be equally wide, by the stock module."""
+    """Replace every ``SplitC2f``, whose halves must be equally wide, and heads by stock modules."""
+    fold_heads(network)
     # Innermost first, so that an outer module's shared blocks are stock when it is folded.
     for name, module in reversed(list(network.named_modules())):
         if isinstance(module, SplitC2f):
             network.set_submodule(name, module.fold())
-
-
-@contextmanager
-def opaque_attention(network: nn.Module) -> Iterator[dict[str, OpaqueAttention]]:
-    """Replace every attention module while the block runs; yields names to stand-ins."""
-    stock: dict[str, Any] = {
-        name: module
-        for name, module in network.named_modules()
-        if isinstance(module, Attention | AAttn)
-    }
-    stand_ins = {
-        name: OpaqueAttention(module.qkv.conv.in_channels, module.proj.conv.out_channels, 1)
-        for name, module in stock.items()
-    }
-    for name, stand_in in stand_ins.items():
-        network.set_submodule(name, stand_in)
-    try:
-        yield stand_ins
-    finally:
-        for name, module in stock.items():
-            network.set_submodule(name, module)
-
-
-def _without(stock: Any, gone: range) -> Any:
-    """A copy of a ``Conv`` without some of its output channels."""
-    part = _copied(stock)
-    tp.prune_conv_out_channels(part.conv, list(gone))
-    tp.prune_batchnorm_out_channels(part.bn, list(gone))
-    return part
-
-
-def _stacked(first: Any, second: Any) -> Any:
-    """One ``Conv`` with the output channels of both."""
-    both = _copied(first)
-    both.conv.weight = nn.Parameter(torch.cat((first.conv.weight, second.conv.weight)))
-    both.conv.out_channels = both.bn.num_features = len(both.conv.weight)
-    for name in ("weight", "bias"):
-        parts = getattr(first.bn, name), getattr(second.bn, name)
-        setattr(both.bn, name, nn.Parameter(torch.cat(parts)))
-    for name in ("running_mean", "running_var"):
-        setattr(both.bn, name, torch.cat((getattr(first.bn, name), getattr(second.bn, name))))
-    return both
-
-
-def _copied(conv: Any) -> Any:
-    # One activation serves the whole network, so it is not copied.
-    return copy.deepcopy(conv, {id(conv.act): conv.act})

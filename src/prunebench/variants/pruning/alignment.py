@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from prunebench.config.pruning import PruneConfig
 from prunebench.config.sections import LatencyConfig
@@ -16,6 +17,9 @@ from prunebench.measuring.host.block import (
 from prunebench.measuring.host.remembered import remembered
 from prunebench.measuring.remote.there import There, host_of
 from prunebench.steps.events import stage
+
+if TYPE_CHECKING:
+    from prunebench.variants.graph.groups import ChannelGroup
 
 
 def block_for(
@@ -69,3 +73,12 @@ def aligned_width(width: int, ratio: float, round_to: int | None) -> int:
     if round_to is None:
         return max(wanted, 1)
     return min(width, max(wanted // round_to * round_to, round_to))
+
+
+def uniform_width(group: ChannelGroup, ratio: float, round_to: int | None) -> int:
+    """The ``aligned_width`` of a group, or its number of whole heads nearest to the share."""
+    if group.grain == 1:
+        return aligned_width(group.width, ratio, round_to)
+    step = group.step(round_to)
+    heads = math.floor(round(group.width * (1 - ratio) / step, 9) + 0.5)
+    return min(group.width, max(heads, 1) * step)

@@ -9,7 +9,7 @@ from prunebench.common.errors import ConfigError, StepError
 from prunebench.common.variant_record import Reached
 from prunebench.config.pruning import Allocation
 from prunebench.config.targets import Goal
-from prunebench.variants.pruning.alignment import aligned_width
+from prunebench.variants.pruning.alignment import uniform_width
 from prunebench.variants.pruning.costs import CostModel, LayerCost
 from prunebench.variants.pruning.paths import (
     Path,
@@ -62,7 +62,7 @@ def allocate(
     """
     groups = opened.graph.groups
     if goal.kind == "ratio" and allocation == "uniform":
-        kept = {group.root: aligned_width(group.width, goal.value, block) for group in groups}
+        kept = {group.root: uniform_width(group, goal.value, block) for group in groups}
         return Allocated(kept, reached_by(goal, shapes, kept))
     path = path_of(opened, shapes, allocation, block=block, measurements=measurements)
     if not path.moves:
@@ -75,9 +75,7 @@ def allocate(
         raise StepError("prune", f"the target {goal.label} needs a measurement")
     points = list(path.points())
     # By measured costs where there are some, else by arithmetic.
-    cost = (
-        CostModel(shapes.layers, measurements.costs).microseconds if measurements else shapes.macs
-    )
+    cost = CostModel(shapes.parts, measurements.costs).microseconds if measurements else shapes.macs
     predicted = [float(cost(kept)) for kept in points]
     found = find_point(predicted, lambda index: time(points[index]), goal, note)
     kept = points[found.point]
@@ -105,7 +103,7 @@ def path_of(
         return global_path(bundles, opened.scores)
     if measurements is None:
         raise StepError("prune", "latency-aware allocation needs measured costs")
-    model = CostModel(shapes.layers, measurements.costs)
+    model = CostModel(shapes.parts, measurements.costs)
     lost = [lost_by(bundle, measurements.curves[bundle.roots[0]]) for bundle in bundles]
     return greedy_path(bundles, lost, model.saved)
 

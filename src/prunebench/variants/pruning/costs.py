@@ -1,8 +1,9 @@
 """Step ``costs``: what each layer's channels cost on a host, in microseconds.
 
 Every convolution that pruning can narrow is timed alone, with its activation, at a grid of input
-and output widths; between them the time is interpolated. A convolution's time is its kernel's, by
-onnxruntime's profile: reordering activations between its neighbours is no part of it.
+and output widths, and so are the products of attention; between them the time is interpolated. A
+time is that of kernels, by onnxruntime's profile: reordering activations between its neighbours is
+no part of it.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ from prunebench.steps.events import Emit, Progress, Stage
 
 if TYPE_CHECKING:
     from prunebench.variants.pruning.paths import Bundle
-    from prunebench.variants.pruning.shapes import Kept, Layer
+    from prunebench.variants.pruning.shapes import Kept, Layer, Products
 
 GRID = 4  # widths a layer is timed at, on each side: the narrowest, the widest and between
 
 OPSET, IR_VERSION = 17, 9
+
+ATTENTION = "Attention"
 
 Timed = Callable[[Sequence[tuple[bytes, int]]], Sequence[Sequence[float]]]
 """Gives the microseconds of each layer of some graphs, which come with how many they hold."""
@@ -84,7 +87,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Costs:
     from prunebench.variants.graph.groups import trace
     from prunebench.variants.graph.surgery import split_c2f
     from prunebench.variants.pruning.paths import bundles_of
-    from prunebench.variants.pruning.shapes import shapes_of
+    from prunebench.variants.pruning.shapes import Products, shapes_of
 
     def tell(sentence: str) -> None:
         emit(Stage(what=sentence))
@@ -97,8 +100,9 @@ def run(request: Request, workdir: Path, emit: Emit) -> Costs:
         bundles = bundles_of(graph.groups, request.block)
         grids = {
             layer.name: (layer, *grid_of(layer, bundles))
-            for layer in shapes.layers
-            if (layer.inputs.groups or layer.outputs.groups) and layer.swept[0]
+            for layer in shapes.parts
+            if (layer.inputs.groups or layer.outputs.groups)
+            and (isinstance(layer, Products) or layer.swept[0])
         }
     emit(Stage(what=f"timing {len(grids)} layers alone"))
     if request.there is not None:
@@ -120,7 +124,7 @@ def read_costs(path: Path) -> dict[str, LayerCost]:
     return TABLE.validate_json(path.read_bytes())
 
 
-def grid_of(layer: Layer, bundles: Sequence[Bundle]) -> tuple[list[int], list[int]]:
+def grid_of(layer: Layer | Products, bundles: Sequence[Bundle]) -> tuple[list[int], list[int]]:
     """Input and output widths to time a layer at."""
     stops = {root: (b.width, *b.stops) for b in bundles for root in b.roots}
 
@@ -138,7 +142,7 @@ def grid_of(layer: Layer, bundles: Sequence[Bundle]) -> tuple[list[int], list[in
 
 
 def time_layers(
-    grids: Mapping[str, tuple[Layer, list[int], list[int]]], timed: Timed
+    grids: Mapping[str, tuple[Layer | Products, list[int], list[int]]], timed: Timed
 ) -> dict[str, LayerCost]:
     """Time every layer at its grid; one graph holds all layers at one place of their grids."""
     times = {name: np.zeros((len(ins), len(outs))) for name, (_, ins, outs) in grids.items()}
@@ -179,7 +183,12 @@ def _time_here(
     return found
 
 
-def _geometry(layer: Layer, inputs: int, outputs: int) -> tuple[Any, ...]:
+def _geometry(layer: Layer | Products, inputs: int, outputs: int) -> tuple[Any, ...]:
+    from prunebench.variants.pruning.shapes import Products
+
+    if isinstance(layer, Products):
+        heads = outputs // layer.head
+        return ATTENTION, (layer.areas, heads), layer.pixels, layer.keys, layer.head
     kind = "ConvTranspose" if layer.transposed else "Conv"
     groups = outputs if layer.depthwise else layer.groups
     activated = layer.name.endswith(".conv")
@@ -187,13 +196,27 @@ def _geometry(layer: Layer, inputs: int, outputs: int) -> tuple[Any, ...]:
 
 
 def _graph(geometries: Sequence[tuple[Any, ...]]) -> bytes:
-    """Unconnected convolutions, each followed by SiLU where its layer has it."""
+    """Unconnected convolutions, each followed by SiLU where its layer has it, and attentions."""
     from onnx import TensorProto, helper, numpy_helper
 
     # What repeats is packed well on its way to a device, and takes as long as what does not.
     pattern = np.random.default_rng(0).standard_normal(4096, dtype=np.float32) * np.float32(0.05)
     nodes, inputs, outputs, weights = [], [], [], []
     for index, geometry in enumerate(geometries):
+        if geometry[0] == ATTENTION:
+            _, heads, pixels, keys, head = geometry
+            names = [f"g{index}.{part}" for part in ("q", "k", "v", "pairs", "weights", "out")]
+            sides = (pixels, keys), (keys, pixels), (pixels, head)
+            inputs += [
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, [*heads, *side])
+                for name, side in zip(names, sides, strict=False)
+            ]
+            q, k, v, pairs, weighted, out = names
+            nodes.append(helper.make_node("MatMul", [q, k], [pairs], name=pairs))
+            nodes.append(helper.make_node("Softmax", [pairs], [weighted], name=weighted))
+            nodes.append(helper.make_node("MatMul", [weighted, v], [out], name=out))
+            outputs.append(helper.make_tensor_value_info(out, TensorProto.FLOAT, None))
+            continue
         kind, kernel, stride, groups, swept, activated, ins, outs = geometry
         given, weight, conv, gate, out = (
             f"g{index}.{part}" for part in ("in", "weight", "conv", "gate", "out")
@@ -227,13 +250,13 @@ class CostModel:
     A layer without any costs nothing, whatever the allocation, because pruning cannot change it.
     """
 
-    def __init__(self, layers: Sequence[Layer], table: Mapping[str, LayerCost]) -> None:
+    def __init__(self, layers: Sequence[Layer | Products], table: Mapping[str, LayerCost]) -> None:
         from scipy.interpolate import RegularGridInterpolator
 
         self._layers = [layer for layer in layers if layer.name in table]
         self._known: dict[tuple[str, int, int], float] = {}
         self._surfaces: dict[str, Any] = {}
-        self._of_root: dict[str, list[Layer]] = defaultdict(list)
+        self._of_root: dict[str, list[Layer | Products]] = defaultdict(list)
         for layer in self._layers:
             cost = table[layer.name]
             axes, values = [], np.array(cost.microseconds)
@@ -258,7 +281,7 @@ class CostModel:
         touched = {layer.name: layer for root in roots for layer in self._of_root[root]}
         return sum(self._cost(x, before) - self._cost(x, after) for x in touched.values())
 
-    def _cost(self, layer: Layer, kept: Kept) -> float:
+    def _cost(self, layer: Layer | Products, kept: Kept) -> float:
         inputs = 1 if layer.depthwise else layer.inputs.at(kept)
         place = (layer.name, inputs, layer.outputs.at(kept))
         if place not in self._known:

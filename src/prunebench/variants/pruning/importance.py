@@ -55,7 +55,10 @@ def score_groups(
     """
     generator = torch.Generator().manual_seed(seed)
     if importance == "random":
-        return {group.root: torch.rand(group.width, generator=generator) for group in groups}
+        return {
+            group.root: _by_head(group, torch.rand(group.width, generator=generator))
+            for group in groups
+        }
     estimator: Any = {
         "magnitude": tp.importance.GroupMagnitudeImportance,
         "lamp": tp.importance.LAMPImportance,
@@ -68,8 +71,13 @@ def score_groups(
     scores = {}
     for group in groups:
         score = estimator(group.layers)
-        scores[group.root] = fallback(group.layers) if score is None else score
+        scores[group.root] = _by_head(group, fallback(group.layers) if score is None else score)
     return scores
+
+
+def _by_head(group: ChannelGroup, scores: Tensor) -> Tensor:
+    """Scores in which the channels of a head are worth their mean, as they go together."""
+    return scores.view(-1, group.head).mean(1).repeat_interleave(group.head)
 
 
 def training_losses(network: Network, batches: Iterable[Batch]) -> Iterator[Any]:

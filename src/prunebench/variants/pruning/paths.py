@@ -59,7 +59,7 @@ def bundles_of(groups: Sequence[ChannelGroup], block: int | None) -> tuple[Bundl
     """What can be narrowed, in forward order.
 
     ``block``: widths become multiples of it, at least one block; ``None``: any width of at least
-    ``LEAST_SHARE`` of the channels.
+    ``LEAST_SHARE`` of the channels. Attention keeps whole heads.
     """
     together: dict[int, list[ChannelGroup]] = {}
     for group in groups:
@@ -68,14 +68,13 @@ def bundles_of(groups: Sequence[ChannelGroup], block: int | None) -> tuple[Bundl
         Bundle(
             roots=tuple(group.root for group in members),
             width=members[0].width,
-            stops=tuple(_stops(members[0].width, block)),
+            stops=tuple(_stops(members[0].width, members[0].step(block))),
         )
         for members in together.values()
     )
 
 
-def _stops(width: int, block: int | None) -> Iterator[int]:
-    step = block or 1
+def _stops(width: int, step: int) -> Iterator[int]:
     least = max(step, math.ceil(width * LEAST_SHARE))
     return (kept for kept in range((width - 1) // step * step, 0, -step) if kept >= least)
 

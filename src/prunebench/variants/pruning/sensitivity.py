@@ -134,8 +134,11 @@ def loss_of(network: Network, batches: Sequence[Batch]) -> float:
 def _losses(opened: Opened, bundle: Bundle, batches: Sequence[Batch]) -> Iterator[float]:
     network: Network = opened.graph.network
     members = {group.root: group.members for group in opened.graph.groups}
+    [grain] = {group.grain for group in opened.graph.groups if group.root in bundle.roots}
     for share in SHARES:
-        count = round(bundle.width * share)
+        count = round(bundle.width * share / grain) * grain
+        if grain > 1:  # Of heads, one stays.
+            count = min(count, bundle.width - grain)
         silent = {
             member: opened.scores[root].argsort(stable=True)[:count]
             for root in bundle.roots

@@ -10,10 +10,11 @@ import copy
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
+from ultralytics.nn.modules.block import AAttn, Attention
 
 from prunebench.variants.checkpoint import Network, parameter_count
 from prunebench.variants.graph.groups import CONVOLUTIONS, PruningGraph, norm_after
@@ -68,6 +69,34 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Products:
+    """The two matrix products of an attention and the softmax between them.
+
+    Attributes:
+        outputs: Channels of the values, of which ``head`` are a head, which has ``keys`` keys.
+        areas: Parts of the image that attend to themselves alone, each of ``pixels`` pixels.
+    """
+
+    name: str
+    outputs: Channels
+    head: int
+    keys: int
+    areas: int
+    pixels: int
+    depthwise: ClassVar[bool] = True  # As such a layer's, its inputs are as wide as its outputs.
+
+    @property
+    def inputs(self) -> Channels:
+        """As wide as the outputs."""
+        return self.outputs
+
+    def macs(self, kept: Kept) -> int:
+        """Multiply-accumulates for one image."""
+        of_head = self.areas * self.pixels**2 * (self.keys + self.head)
+        return self.outputs.at(kept) // self.head * of_head
+
+
+@dataclass(frozen=True)
 class Shapes:
     """Every convolution, in forward order, as a function of its groups' widths (``full``: now).
 
@@ -75,8 +104,14 @@ class Shapes:
     """
 
     layers: tuple[Layer, ...]
+    products: tuple[Products, ...]
     full: Kept
     parameters_now: int
+
+    @property
+    def parts(self) -> tuple[Layer | Products, ...]:
+        """All that computes something."""
+        return *self.layers, *self.products
 
     def parameters(self, kept: Kept) -> int:
         """Parameters with BatchNorm apart."""
@@ -88,8 +123,8 @@ class Shapes:
         )
 
     def macs(self, kept: Kept) -> int:
-        """Multiply-accumulates of the convolutions for one image, attention's products apart."""
-        return sum(layer.macs(kept) for layer in self.layers)
+        """Multiply-accumulates for one image, of convolutions and attention's products."""
+        return sum(part.macs(kept) for part in self.parts)
 
 
 def shapes_of(graph: PruningGraph, imgsz: tuple[int, int]) -> Shapes:
@@ -119,7 +154,9 @@ def shapes_of(graph: PruningGraph, imgsz: tuple[int, int]) -> Shapes:
                 per_output=(module.bias is not None) + (2 if norm_after(network, name) else 0),
             )
         )
-    return Shapes(tuple(layers), full, parameter_count(network))
+    widths = {layer.name: layer.outputs for layer in layers}
+    products = tuple(_products(network, imgsz, widths))
+    return Shapes(tuple(layers), products, full, parameter_count(network))
 
 
 def _channels(now: int, groups: Mapping[str, int], full: Kept) -> Channels:
@@ -136,6 +173,30 @@ def _occurrences(graph: PruningGraph) -> dict[tuple[nn.Module, bool], Counter[st
             if isinstance(module, CONVOLUTIONS):
                 outgoing = graph.is_outgoing(dependency.handler)
                 found[module, outgoing][group.root] += len(channels) // group.width
+    return found
+
+
+def _products(
+    network: Network, imgsz: tuple[int, int], widths: Mapping[str, Channels]
+) -> list[Products]:
+    """What every attention multiplies; ``widths`` are those of convolutions by name."""
+    found = []
+
+    def note(name: str, module: Any, given: torch.Tensor, _: torch.Tensor) -> None:
+        areas = getattr(module, "area", 1)
+        found.append(
+            Products(
+                name=name,
+                # The values are as wide as what encodes their positions.
+                outputs=widths[f"{name}.pe.conv"],
+                head=module.head_dim,
+                keys=getattr(module, "key_dim", module.head_dim),
+                areas=areas,
+                pixels=given.shape[-2] * given.shape[-1] // areas,
+            )
+        )
+
+    run_watched(network, imgsz, (Attention, AAttn), note)
     return found
 
 

@@ -187,10 +187,11 @@ def remove_in_stages(
     from prunebench.variants.retraining.step import run as train
 
     full = {group.root: group.width for group in opened.graph.groups}
+    steps = {group.root: group.step(request.round_to) for group in opened.graph.groups}
     for stage in range(1, request.stages):
         now = {group.root: group.width for group in opened.graph.groups}
         widths = {
-            root: _between(full[root], kept[root], stage / request.stages, request.round_to)
+            root: _between(full[root], kept[root], stage / request.stages, steps[root])
             for root in full
         }
         if widths == now or request.stage_training is None:
@@ -223,10 +224,10 @@ def _improve_batchnorm(network: Network, request: Request, batches: Batches) -> 
         return improve_batchnorm(network, batches(request.bn_batches), judged_on)
 
 
-def _between(full: int, kept: int, done: float, round_to: int | None) -> int:
-    """Width after a share of the stages, as far as blocks allow; it never rises."""
-    wanted, block = full - (full - kept) * done, round_to or 1
-    return min(full, max(kept, math.ceil(wanted / block) * block))
+def _between(full: int, kept: int, done: float, step: int) -> int:
+    """Width after a share of the stages, as far as multiples of ``step`` allow; it never rises."""
+    wanted = full - (full - kept) * done
+    return min(full, max(kept, math.ceil(wanted / step) * step))
 
 
 def _open(network: Network, request: Request, batches: Batches) -> Opened:

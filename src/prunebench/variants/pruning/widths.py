@@ -84,13 +84,13 @@ def kept_of(
     for group in graph.groups:
         bundles[group.bundle].append(group)
     for groups in bundles.values():
-        # A layer that is cut in two halves counts both, which are equally wide.
+        # A layer that is cut into parts counts all, which are equally wide.
         parts = Counter(graph.stock_name(member) for group in groups for member in group.members)
         wanted = {name: (widths[name], times) for name, times in parts.items() if name in widths}
         for name, (width, times) in wanted.items():
             if width % times:
-                what = f"{name}: {width} cannot be halved, and its halves are equally wide"
-                raise ConfigError(what, where=WHERE, fix="give an even number")
+                what = f"{name}: {width} cannot be cut into its {times} equally wide parts"
+                raise ConfigError(what, where=WHERE, fix=f"give a multiple of {times}")
         each = {name: width // times for name, (width, times) in wanted.items()}
         if len(set(each.values())) > 1:
             one = next(iter(each))
@@ -101,14 +101,22 @@ def kept_of(
                 where=WHERE,
                 fix=f"give {other} {each[one] * parts[other]}, or {one} {each[other] * parts[one]}",
             )
-        width = next(iter(each.values()), groups[0].width)
+        width, grain = next(iter(each.values()), groups[0].width), groups[0].grain
+        if width % grain:
+            one = next(iter(each))
+            raise ConfigError(
+                f"{one}: {widths[one]} leaves no whole number of attention heads",
+                where=WHERE,
+                fix=f"give a multiple of {grain * parts[one]}",
+            )
         if round_to is not None and width % round_to and width != groups[0].width:
             one = next(iter(each))
-            halves = " in each half" if parts[one] > 1 else ""
+            halves = " in each part" if parts[one] > 1 else ""
+            times = groups[0].step(round_to) * parts[one]
             raise ConfigError(
                 f"{one}: {widths[one]} is off prune.round_to, {round_to}{halves}",
                 where=WHERE,
-                fix=f"set round_to to auto, or give a multiple of {round_to * parts[one]}",
+                fix=f"set round_to to auto, or give a multiple of {times}",
             )
         kept.update({group.root: width for group in groups})
     if all(kept[group.root] == group.width for group in graph.groups):

@@ -17,13 +17,14 @@ from torch import nn
 
 from prunebench.config.strategy_settings import SparsityKind
 from prunebench.variants.checkpoint import Network
+from prunebench.variants.graph.attention import SplitHeads, traced_attention
 from prunebench.variants.graph.groups import (
     CONVOLUTIONS,
     PruningGraph,
     forward_to_predictions,
     trace,
 )
-from prunebench.variants.graph.surgery import opaque_attention, split_c2f
+from prunebench.variants.graph.surgery import split_c2f
 from prunebench.variants.structure import blank_image
 
 
@@ -43,7 +44,13 @@ class Regulariser:
         split_c2f(self._copy)
         graph = trace(self._copy, ignore)
         self._pruner = _pruner(graph, kind, weight)
-        # By name in the stock network; the halves of a C2f in the order they are stacked in.
+        # By name in the stock network, in the order they are stacked in; heads are taken in turn.
+        self._order = {
+            f"{name}.{row}": module.order
+            for name, module in self._copy.named_modules()
+            if isinstance(module, SplitHeads)
+            for row in ("conv.weight", "bn.weight", "bn.bias")
+        }
         self._parts: dict[str, list[nn.Parameter]] = defaultdict(list)
         for name, parameter in self._copy.named_parameters():
             parameter.grad = torch.zeros_like(parameter)
@@ -58,13 +65,17 @@ class Regulariser:
             if parameter.grad is not None
         }
         for name, parameter in trained.items():
-            parts = self._parts[name]
-            for part, rows in zip(parts, parameter.split([len(p) for p in parts]), strict=True):
+            parts, stacked = self._parts[name], parameter
+            if name in self._order:
+                stacked = parameter[self._order[name].argsort()]
+            for part, rows in zip(parts, stacked.split([len(p) for p in parts]), strict=True):
                 part.copy_(rows)
         self._copy.zero_grad(set_to_none=False)
         self._pruner.regularize(self._copy)
         for name, parameter in trained.items():
             added = torch.cat([part.grad for part in self._parts[name] if part.grad is not None])
+            if name in self._order:
+                added = added[self._order[name]]
             parameter.grad.add_(added.to(parameter.device))
 
 
@@ -84,11 +95,11 @@ def _pruner(graph: PruningGraph, kind: SparsityKind, weight: float) -> Any:
         for module in network.modules()
         if isinstance(module, (*CONVOLUTIONS, nn.BatchNorm2d)) and module not in prunable
     ]
-    with opaque_attention(network) as stand_ins:
+    with traced_attention(network) as opaque:
         arguments = {
             "example_inputs": blank_image(network),
             "forward_fn": forward_to_predictions,
-            "ignored_layers": [*ignored, *stand_ins.values()],
+            "ignored_layers": [*ignored, *opaque.values()],
             "reg": weight,
         }
         if kind == "bn_l1":
