@@ -81,6 +81,40 @@ def trained(task: str, data: Path, epochs: int, folder: Path) -> Path:
     return folder / result.checkpoint.path
 
 
+def used_there(python: Path, checkpoint: Path, ours: Path, data: Path, task: str) -> dict[str, Any]:
+    """What plain Ultralytics finds of a checkpoint, of its export of it and of ours."""
+    code = THERE.format(imgsz=IMGSZ)
+    command = [python, "-I", "-c", code, checkpoint, ours, data, task]
+    folder = checkpoint.parent
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def claims_there(label: str, found: dict[str, Any], parameters: int, least: float) -> list[Claim]:
+    """What has to hold there of a pruned network with as many parameters here."""
+    files = found["by_file"]
+    return [
+        (
+            f"{label}: none of our packages is there",
+            ", ".join(found["present"]) or "none",
+            not found["present"],
+        ),
+        (
+            f"{label}: it opens with the pruned structure",
+            f"{found['parameters']:,} parameters, {parameters:,} here",
+            found["parameters"] == parameters,
+        ),
+        (f"{label}: it validates", f"mAP50 {found['map50']:.4f}", found["map50"] > least),
+        (
+            f"{label}: it exports, and the file is as accurate as ours",
+            f"mAP50 {files['theirs']:.4f}, ours {files['ours']:.4f}",
+            abs(files["theirs"] - files["ours"]) < 0.001,
+        ),
+    ]
+
+
 def claims_of(task: str, epochs: int, folder: Path, python: Path) -> list[Claim]:
     """Prune a network for a task here, use it there."""
     suffix = "" if task == "detect" else f"-{task}"
@@ -101,31 +135,9 @@ def claims_of(task: str, epochs: int, folder: Path, python: Path) -> list[Claim]
     pruned = run(request, work, show)
     checkpoint = work / pruned.checkpoint.path
     ours = export_onnx(checkpoint, work / "export", IMGSZ, opset=17)
-    command = [python, "-I", "-c", THERE.format(imgsz=IMGSZ), checkpoint, ours, scenes.yaml, task]
-    done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stderr)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    files = found["by_file"]
+    found = used_there(python, checkpoint, ours, scenes.yaml, task)
     least = 0.1 if task == "detect" else 0.0
-    return [
-        (
-            f"{task}: none of our packages is there",
-            ", ".join(found["present"]) or "none",
-            not found["present"],
-        ),
-        (
-            f"{task}: it opens with the pruned structure",
-            f"{found['parameters']:,} parameters, {pruned.structure.parameters:,} here",
-            found["parameters"] == pruned.structure.parameters,
-        ),
-        (f"{task}: it validates", f"mAP50 {found['map50']:.4f}", found["map50"] > least),
-        (
-            f"{task}: it exports, and the file is as accurate as ours",
-            f"mAP50 {files['theirs']:.4f}, ours {files['ours']:.4f}",
-            abs(files["theirs"] - files["ours"]) < 0.001,
-        ),
-    ]
+    return claims_there(task, found, pruned.structure.parameters, least)
 
 
 def main(folder: Path, console: Console) -> int:

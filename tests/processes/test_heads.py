@@ -5,8 +5,10 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
-from pruning_kit import tiny_network
+from accuracy_kit import SESSION, of_ultralytics, spread_out
+from pruning_kit import HW, tiny_network
 from ultralytics.models import YOLO
 
 from prunebench.common.errors import ConfigError
@@ -17,6 +19,8 @@ from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.make import evaluate_variant, export_variant, make_variant
 from prunebench.experiment.measure_and_rank import measure_latency, rank_run
 from prunebench.experiment.prepare import check, prepare
+from prunebench.measuring.heads.detect import Rules
+from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
 from prunebench.results.outcome import RunRanking
 from prunebench.variants.audit import audit_file
 from prunebench.variants.checkpoint import save_checkpoint
@@ -31,6 +35,8 @@ pytestmark = pytest.mark.usefixtures("steps_here")
 def config(home: Path, name: str, data: str, **changes: object) -> Config:
     network = tiny_network(name)
     network.names = dict(SCENE_NAMES)
+    if name.startswith("yolov8n-"):
+        spread_out(network)
     save_checkpoint(network, home / f"{name}.pt", {})
     model = str(home / f"{name}.pt")
     image = {"height": 64, "width": 96}
@@ -53,6 +59,35 @@ def ran(
         made[planned.name] = evaluate_variant(experiment, variant, ignore)
     latency = measure_latency(experiment, list(made.values()), ignore)
     return experiment, made, rank_run(experiment, list(made.values()), latency)
+
+
+def compare_detections(file: Path, task: str, image: Path) -> None:
+    """Ours of an image as large as the letterbox with those of Ultralytics' predictor."""
+    settings = {"conf": 0.001, "iou": 0.7, "max_det": 300}
+    (theirs,) = YOLO(file, task=task).predict(image, imgsz=HW, verbose=False, **settings)
+    network = OnnxNetwork(file, HW, SESSION)
+    found = network.head.find(
+        network(read_letterboxed(image, HW)[0]), Rules(len(SCENE_NAMES), HW, *settings.values())
+    )
+    assert len(found.rows) > 20
+    boxes = theirs.obb if task == "obb" else theirs.boxes
+    one, other = [found.rows[:, 4:6]], [boxes.data[:, -2:]]
+    if task == "obb":
+        one.append(np.array([drawing.outline.ravel() for drawing in network.head.drawn(found)]))
+        other.append(boxes.xyxyxyxy.reshape(len(boxes), -1))
+    else:
+        edge = [HW[1], HW[0]]  # Where Ultralytics' predictor cuts.
+        one.append(found.rows[:, :4].clip(0, [*edge, *edge]))
+        other.append(boxes.xyxy)
+    if task == "pose":
+        points = found.rows[:, 6:].reshape(-1, 4, 3)
+        points[..., :2] = points[..., :2].clip(0, edge)
+        one.append(points.reshape(len(points), -1))
+        other.append(theirs.keypoints.data.reshape(len(boxes), -1))
+    # In any order: on a plain background scores are as good as equal.
+    apart = np.abs(np.hstack(one)[:, None] - np.hstack(other)).max(axis=2)
+    assert apart.shape[0] == apart.shape[1]
+    assert max(apart.min(axis=0).max(), apart.min(axis=1).max()) < 1e-3
 
 
 @pytest.mark.parametrize(
@@ -83,21 +118,14 @@ def test_from_a_checkpoint_to_the_table(
     assert pruned.exported is not None
     assert pruned.checkpoint is not None
     assert audit_file(root / pruned.exported.onnx.path).counted is not None
-    # Plain Ultralytics' figures of the same file stand beside ours.
+    # Plain Ultralytics' figures of the same file stand beside ours, and so does what it finds.
     assert pruned.accuracy is not None
-    theirs = YOLO(root / pruned.exported.onnx.path, task=task).val(
-        data=experiment.data_yaml,
-        split="test",
-        conf=0.001,
-        iou=0.7,
-        max_det=300,
-        plots=False,
-        verbose=False,
-        project=str(tmp_path),
-    )
+    file = root / pruned.exported.onnx.path
+    theirs = of_ultralytics(file, task, experiment.data_yaml, tmp_path, "test")
     assert pruned.accuracy.map50 == pytest.approx(theirs.box.map50, abs=1e-4)
     if task == "pose":
         assert pruned.accuracy.pose_map50 == pytest.approx(theirs.pose.map50, abs=1e-4)
+    compare_detections(file, task, Path(experiment.images[0]))
     # What it was saved as needs nothing of this package.
     with zipfile.ZipFile(root / pruned.checkpoint.path) as archive:
         pickled = next(name for name in archive.namelist() if name.endswith("data.pkl"))

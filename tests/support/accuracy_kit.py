@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import yaml
 from pruning_kit import HW, NAMES
+from ultralytics.models import YOLO
 
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.accuracy import Request
@@ -29,8 +30,8 @@ Outlines = Callable[[np.ndarray, np.ndarray, np.ndarray, np.random.Generator], I
 """Detected boxes, factor, offset and a generator, to the numbers of each label's line."""
 
 
-def export_spread_out(network: Any, folder: Path) -> Path:
-    """Export a network whose scores spread over 0..1 and whose boxes lie in the image."""
+def spread_out(network: Any) -> None:
+    """Let a network's scores spread over 0..1 and its boxes lie in the image."""
     head = network.model[-1]
     with torch.no_grad():
         raw = network(torch.rand(1, 3, *HW, generator=torch.Generator().manual_seed(0)))[1]
@@ -44,6 +45,11 @@ def export_spread_out(network: Any, folder: Path) -> Path:
             kind.bias.copy_(-2 - (logits.mean(dim=1) - kind.bias) * gain)
             # Edges near one cell from the centre, so that boxes are small and lie in the image.
             box.bias.copy_(-2 * (torch.arange(16.0) - 1).abs().repeat(4))
+
+
+def export_spread_out(network: Any, folder: Path) -> Path:
+    """Export a network whose scores spread over 0..1 and whose boxes lie in the image."""
+    spread_out(network)
     save_checkpoint(network, folder / "source.pt", {})
     return export_onnx(folder / "source.pt", folder, HW, opset=17)
 
@@ -94,3 +100,19 @@ def request(onnx_file: Path, data_yaml: Path, **changes: Any) -> Request:
         "session": SESSION,
     }
     return Request.model_validate(values | changes)
+
+
+def of_ultralytics(
+    onnx_file: Path, task: str, data_yaml: Path | str, folder: Path, split: str = "val"
+) -> Any:
+    """What Ultralytics' own validator measures of the same file."""
+    return YOLO(onnx_file, task=task).val(
+        data=str(data_yaml),
+        split=split,
+        conf=0.001,
+        iou=0.7,
+        max_det=300,
+        plots=False,
+        verbose=False,
+        project=str(folder),
+    )

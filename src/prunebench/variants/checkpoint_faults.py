@@ -99,7 +99,7 @@ def network_fault(network: Any, content: Mapping[Any, Any]) -> Fault | None:
     kind = type(head).__name__
     if kind not in TASKS:
         fix = (
-            "give a checkpoint of YOLOv8, 10, 11, 12 or 26 for detection, segmentation, pose or "
+            "give a checkpoint of YOLOv3, 5, 6, 8 to 12 or 26 for detection, segmentation, pose or "
             "oriented boxes"
         )
         if head is None:

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from accuracy_kit import EMPTY, export_spread_out, request, write_labelled
+from accuracy_kit import EMPTY, export_spread_out, of_ultralytics, request, write_labelled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pruning_kit import NAMES, tiny_network
 from ultralytics.engine.validator import BaseValidator
-from ultralytics.models import YOLO
 from ultralytics.utils.metrics import box_iou
 from ultralytics.utils.ops import xywh2xyxy
 
@@ -67,16 +66,7 @@ def test_figures_are_those_of_ultralytics_validator(
     evaluated: tuple[Path, Accuracy, list[Event]],
     tmp_path: Path,
 ) -> None:
-    metrics = YOLO(onnx_file, task="detect").val(
-        data=str(data_yaml),
-        split="val",
-        conf=0.001,
-        iou=0.7,
-        max_det=300,
-        plots=False,
-        verbose=False,
-        project=str(tmp_path),
-    )
+    metrics = of_ultralytics(onnx_file, "detect", data_yaml, tmp_path)
     accuracy = evaluated[1]
     assert 0.05 < accuracy.map50 < 0.95
     assert accuracy.map50 == pytest.approx(metrics.box.map50, abs=1e-4)

@@ -15,12 +15,11 @@ import onnx
 import pytest
 import torch
 import yaml
-from accuracy_kit import SESSION, export_spread_out, request
+from accuracy_kit import SESSION, export_spread_out, of_ultralytics, request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from latency_kit import IMGSZ, write_detector
 from pruning_kit import HW, NAMES, tiny_network
-from ultralytics.models import YOLO
 from ultralytics.utils.metrics import batch_probiou, kpt_iou
 from ultralytics.utils.nms import non_max_suppression
 from ultralytics.utils.ops import xywhr2xyxyxyxy, xyxyxyxy2xywhr
@@ -116,15 +115,7 @@ def test_figures_are_those_of_ultralytics_validator(
     made: tuple[str, Path, Path], evaluated: tuple[Path, Accuracy], tmp_path: Path
 ) -> None:
     task, file, data = made
-    metrics = YOLO(file, task=task).val(
-        data=str(data),
-        conf=0.001,
-        iou=0.7,
-        max_det=300,
-        plots=False,
-        verbose=False,
-        project=str(tmp_path),
-    )
+    metrics = of_ultralytics(file, task, data, tmp_path)
     accuracy = evaluated[1]
     assert 0.05 < accuracy.map50 < 0.99
     assert accuracy.map50 == pytest.approx(metrics.box.map50, abs=1e-4)

@@ -14,9 +14,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from accuracy_kit import export_spread_out, request, write_labelled
+from accuracy_kit import export_spread_out, of_ultralytics, request, write_labelled
 from pruning_kit import tiny_network
-from ultralytics.models import YOLO
 
 from prunebench.common.errors import DatasetError
 from prunebench.common.records import Accuracy
@@ -63,16 +62,7 @@ def evaluated(
 def test_both_figures_are_those_of_ultralytics_validator(
     onnx_file: Path, data_yaml: Path, evaluated: tuple[Path, Accuracy], tmp_path: Path
 ) -> None:
-    metrics = YOLO(onnx_file, task="segment").val(
-        data=str(data_yaml),
-        split="val",
-        conf=0.001,
-        iou=0.7,
-        max_det=300,
-        plots=False,
-        verbose=False,
-        project=str(tmp_path),
-    )
+    metrics = of_ultralytics(onnx_file, "segment", data_yaml, tmp_path)
     accuracy = evaluated[1]
     assert accuracy.mask_map50 is not None
     assert 0.05 < accuracy.map50 < 0.95

@@ -124,6 +124,24 @@ def test_pictures_say_the_same_in_words(run: ReportedRun) -> None:
     assert "scene<" not in html
 
 
+def test_keypoints_are_drawn_and_explained(run: ReportedRun) -> None:
+    kept = gallery_of(run)
+    assert kept is not None
+    build_report(run.folder)
+    assert "keypoints" not in (run.folder / "report.md").read_text(encoding="utf-8")
+    scenes = []
+    for scene in kept.scenes:
+        truth = tuple(box.model_copy(update={"dots": ((7.0, 9.0),)}) for box in scene.truth)
+        scenes.append(scene.model_copy(update={"truth": truth}))
+    posed = kept.model_copy(update={"scenes": tuple(scenes)})
+    (run.folder / GALLERY_FILE).write_text(posed.model_dump_json())
+    build_report(run.folder)
+    # The labels of four scenes are drawn alone and below each variant's detections.
+    html = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert html.count('<circle class="truth" cx="7.0" cy="9.0"') == 4 * 3
+    assert "keypoints" in (run.folder / "report.md").read_text(encoding="utf-8")
+
+
 def test_pictures_are_kept_when_the_images_are_gone(run: ReportedRun) -> None:
     first = gallery_of(run)
     for path in changed_images(run, run.variants):

@@ -15,6 +15,9 @@ def gallery(run: ReportedRun, m: Messages) -> doc.Section | None:
         return None
     how = m("gallery.how", confidence=f"{run.config.latency.confidence:g}")
     pictures = (_pictures(scene, index, m) for index, scene in enumerate(found.scenes, start=1))
+    marks = (box for scene in found.scenes for box in scene.truth)
+    if any(box.dots for box in marks):
+        how += " " + m("gallery.dots")
     return doc.section("gallery", m, how, *pictures)
 
 
