@@ -35,9 +35,15 @@ class SplitHeads(nn.ModuleList):
         )
 
     @property
+    def widths(self) -> list[int]:
+        """Channels of each part."""
+        parts: list[Any] = list(self)
+        return [part.conv.out_channels for part in parts]
+
+    @property
     def order(self) -> Tensor:
         """Where the stock convolution's channels are in the parts one after the other."""
-        channels = torch.arange(sum(part.conv.out_channels for part in self))
+        channels = torch.arange(sum(self.widths))
         return channels.view(len(self), -1, self.head).transpose(0, 1).flatten()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,7 +100,7 @@ def fold_heads(network: nn.Module) -> None:
     """Put back every attention's own convolution, with the heads that are left."""
     for attention in attentions(network).values():
         if isinstance(attention.qkv, SplitHeads):
-            width = attention.qkv[-1].conv.out_channels
+            width = attention.qkv.widths[-1]
             attention.num_heads = width // attention.head_dim
             if isinstance(attention, AAttn):
                 attention.all_head_dim = width
