@@ -99,7 +99,7 @@ def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
             "variant": row.name,
             "verdict": row.verdict,
             "efficiency": compact(row.efficiency),
-            **{name: compact(map50) for name, map50 in row.shown_map50.items()},
+            **{name: compact(map50) for name, map50 in row.shown_map50(ranking.metric).items()},
             "FPS": compact(row.fps),
             "x baseline": row.times_baseline and compact(row.times_baseline),
             "latency ms": compact(row.latency_ms),
