@@ -92,7 +92,7 @@ def _key_name(outcome: RunRanking, device: str | None) -> str:
 
 def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
     """Rows of the ranking as plain values, failed variants and those not trained last."""
-    m = Messages()
+    m = Messages(metric=ranking.metric)
     rows: list[dict[str, Any]] = [
         {
             "rank": row.label,

@@ -219,6 +219,11 @@ class Accuracy(Record):
         return {overlap: value for overlap, value in known.items() if value is not None}
 
     @property
+    def name(self) -> str:
+        """What ``map50`` is called."""
+        return METRIC_NAMES["top1" if self.metric == "top1" else "box"]
+
+    @property
     def in_words(self) -> str:
         """Its mAP50, "box mAP50 0.500, mask mAP50 0.400 on 24 images" where there are several."""
         each = self.by_overlap
@@ -244,7 +249,10 @@ class Parity(Record):
 
     @property
     def in_words(self) -> str:
-        """The differences and their limits."""
+        """The differences and their limits; of scores alone where nothing predicts a place."""
+        if self.max_box_px == 0:
+            most = f"at most {self.score_tolerance:g} is allowed"
+            return f"by {self.max_score:.3g} in a score; {most}"
         return (
             f"by {self.max_box_px:.3g} px in a box edge and {self.max_score:.3g} in a score; at "
             f"most {self.box_tolerance_px:g} px and {self.score_tolerance:g} are allowed"

@@ -14,6 +14,8 @@ from prunebench.measuring.heads import HEADS
 from prunebench.measuring.host.fingerprint import int8_obstacle
 from prunebench.variants.checkpoint import CheckpointInfo
 
+CLASSIFIED_AT = 224  # Ultralytics' default, in pixels.
+
 
 def require_loggers(loggers: Sequence[str]) -> None:
     """Refuse, with a ConfigError, a tracker that is not installed: nothing would be logged."""
@@ -99,6 +101,13 @@ def check_heads(config: Config, info: CheckpointInfo) -> None:
                     where=f"retrain.strategies.{name}.distill",
                     fix="set it to predictions",
                 )
+        height, width = config.image.hw
+        if height != width:
+            raise ConfigError(
+                f"a classification model sees squares, and image is {height} x {width} (H x W)",
+                where="image",
+                fix=f"set height and width to {info.imgsz or CLASSIFIED_AT}",
+            )
         if config.single_cls:
             what = "single_cls makes one class of objects, and a classification model finds none"
             raise ConfigError(what, where="single_cls", fix="leave it out")

@@ -39,6 +39,11 @@ class Classify(Detect):
     branches: ClassVar[tuple[str, ...]] = ()
     overlaps: ClassVar[tuple[Overlap, ...]] = ("top1",)
     hub_task: ClassVar[str] = "image-classification"
+    framing: ClassVar[str] = (
+        "of an image whose shorter side is resized to that (bilinear, as Pillow does) and whose "
+        "middle is cut out"
+    )
+    thresholds: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def predictions(cls, layer: Any) -> list[str]:

@@ -50,6 +50,8 @@ def card(run: ReportedRun, variant: VariantRecord, row: RankedVariant) -> str:
     tuned = next((one for one in run.outcome.tuned if one.variant == row.name), None)
     file = Path(variant.exported.onnx.path).name
     height, width = variant.exported.imgsz
+    head = HEADS[variant.audit.structure.task]
+    asked = [f"{n}={v:g}" for n, v in run.config.latency.thresholds.items() if n in head.thresholds]
     return render(
         "card.md.j2",
         m=m,
@@ -67,6 +69,8 @@ def card(run: ReportedRun, variant: VariantRecord, row: RankedVariant) -> str:
         tuned=tuned,
         code=None if tuned is None else session_code(tuned, file),
         height=height,
+        arguments=", ".join([f"imgsz=({height}, {width})", *asked]),
+        head=head,
         width=width,
         with_interval=with_interval,
     )

@@ -132,7 +132,7 @@ def leave_worst(
         raise StepError(
             "quantize",
             f"with {most} of {len(worst)} layers left in float the INT8 file still loses too much: "
-            f"{nearest:.4f} mAP50 at best of {map50_float:.4f}, {max_loss:g} is allowed",
+            f"{nearest:.4f} of accuracy at best, of {map50_float:.4f}, {max_loss:g} is allowed",
         )
     count, trial = found
     return trial, {
