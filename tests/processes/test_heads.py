@@ -22,7 +22,7 @@ from prunebench.experiment.make import evaluate_variant, export_variant, make_va
 from prunebench.experiment.measure_and_rank import measure_latency, rank_run
 from prunebench.experiment.prepare import check, prepare
 from prunebench.measuring.heads.detect import Rules
-from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+from prunebench.measuring.inference import OnnxNetwork, read_input
 from prunebench.results.outcome import RunRanking
 from prunebench.results.report.build import report_markdown
 from prunebench.results.report.cards import cards
@@ -78,7 +78,7 @@ def compare_detections(file: Path, task: str, image: Path) -> None:
     (theirs,) = YOLO(file, task=task).predict(image, imgsz=HW, verbose=False, **settings)
     network = OnnxNetwork(file, HW, SESSION)
     found = network.head.find(
-        network(read_letterboxed(image, HW)[0]), Rules(len(SCENE_NAMES), HW, *settings.values())
+        network(read_input(image, HW, network.head)[0]), Rules(len(SCENE_NAMES), HW, *settings.values())
     )
     assert len(found.rows) > 20
     boxes = theirs.obb if task == "obb" else theirs.boxes
