@@ -30,7 +30,7 @@ from prunebench.measuring.agent import RESULTS
 from prunebench.measuring.heads.detect import Detect
 from prunebench.measuring.host.block import WIDTHS, row_of_convolutions
 from prunebench.measuring.host.block_timing import padded_width
-from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+from prunebench.measuring.inference import OnnxNetwork, read_input
 from prunebench.measuring.session import SessionSettings
 from prunebench.operating.kit.make import write_kit
 from prunebench.operating.kit.results import add_results
@@ -117,7 +117,7 @@ def network_claims(python: Path, work: Path) -> list[Claim]:
     """What the shipped network predicts there and here, and the layout of convolutions."""
     network = export_network(work).rename(work / "network.onnx")
     session = SessionSettings.of(LatencyConfig())
-    scenes = [read_letterboxed(path, IMGSZ)[0] for path in write_scenes(work, 3)]
+    scenes = [read_input(path, IMGSZ, Detect())[0] for path in write_scenes(work, 3)]
     np.save(work / "scenes.npy", scenes)
     here = [OnnxNetwork(network, IMGSZ, session)(scene)[0] for scene in scenes]
     rows = {f"{n}-{w}": row_of_convolutions(w, n) for n in ("float", "int8") for w in WIDTHS}

@@ -138,7 +138,7 @@ def claims_of(
     apart, told = validated(run, task, folder)
     row, kept = run.row("preserving-1"), run.made["preserving-1"]
     # After a quick training nothing need be found.
-    found = python is None or all(m.estimate > 0 for m in row.shown_map50.values())
+    found = python is None or all(m.estimate > 0 for m in row.shown_map50("box").values())
     claims = [
         (f"{name}: mAP50 as plain Ultralytics' of the same files", told, apart < LARGEST),
         (

@@ -39,7 +39,7 @@ from prunebench.config.sections import AccuracyConfig, QuantizeConfig
 from prunebench.data.dataset import Dataset, images_of, resolve_dataset
 from prunebench.measuring import accuracy, inference
 from prunebench.measuring.heads.detect import Detect
-from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+from prunebench.measuring.inference import OnnxNetwork, read_input
 from prunebench.measuring.latency.intervals import ratio_interval
 from prunebench.measuring.map_bootstrap import Detections, Resamples
 from prunebench.measuring.onnx_graph import decoding
@@ -101,7 +101,7 @@ def by_nncf(
     made = nncf.quantize_with_accuracy_control(
         model,
         calibration_dataset=nncf.Dataset(
-            train, lambda image: {feed: read_letterboxed(Path(image), shared["imgsz"])[0]}
+            train, lambda image: {feed: read_input(Path(image), shared["imgsz"], Detect())[0]}
         ),
         validation_dataset=nncf.Dataset(val),
         validation_fn=map50,
@@ -173,7 +173,7 @@ def compare(options: argparse.Namespace, scenes: Dataset, folder: Path) -> Table
     first = next(iter(found))
     resamples = Resamples(found[first].target_counts, 2000, seed=0)
     scores = {name: resamples.scores(one) for name, one in found.items()}
-    pixels = read_letterboxed(Path(images["test"][0]), imgsz)[0]
+    pixels = read_input(Path(images["test"][0]), imgsz, Detect())[0]
     networks = {name: kind(path, imgsz, SESSION) for name, (path, kind) in files.items()}
     medians = time_together(networks, options.rounds, pixels)
     title = f"{options.checkpoint.name}, {imgsz[0]}x{imgsz[1]}, one thread; {host_line()}"

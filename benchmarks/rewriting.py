@@ -28,7 +28,8 @@ from rich.table import Table
 
 from prunebench.common.records import Interval
 from prunebench.config.sections import LatencyConfig
-from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+from prunebench.measuring.heads.detect import Detect
+from prunebench.measuring.inference import OnnxNetwork, read_input
 from prunebench.measuring.latency.intervals import ratio_interval
 from prunebench.measuring.session import SessionSettings
 
@@ -136,7 +137,7 @@ def plain_int8(path: Path, imgsz: tuple[int, int], images: list[Path]) -> Path:
         for node in model.graph.node
         if node.op_type == "Mul" and constants.intersection(node.input)
     }
-    feeds = ({"images": read_letterboxed(image, imgsz)[0]} for image in images)
+    feeds = ({"images": read_input(image, imgsz, Detect())[0]} for image in images)
     target = path.with_name("plain-int8.onnx")
     ort.quantize_static(
         path,

@@ -30,7 +30,8 @@ from prunebench.config.sections import AccuracyConfig, LatencyConfig
 from prunebench.data.dataset import images_of, resolve_dataset
 from prunebench.experiment.runtimes import runtimes_of
 from prunebench.measuring import accuracy
-from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+from prunebench.measuring.heads.detect import Detect
+from prunebench.measuring.inference import OnnxNetwork, read_input
 from prunebench.measuring.latency.intervals import ratio_interval
 from prunebench.measuring.map_bootstrap import Detections, Resamples
 from prunebench.measuring.session import SessionSettings
@@ -82,7 +83,7 @@ def compare(options: argparse.Namespace, folder: Path) -> Table:
         found[runtime.name] = match(file, made.runtime, {**shared, **judged})
         networks[runtime.name] = OnnxNetwork(file, options.imgsz, SESSION, runtime=made.runtime)
     scores = {name: resamples.scores(one) for name, one in found.items()}
-    pixels = read_letterboxed(Path(images[0]), options.imgsz)[0]
+    pixels = read_input(Path(images[0]), options.imgsz, Detect())[0]
     medians = time_together(networks, options.rounds, pixels)
     height, width = options.imgsz
     shown = f"{options.checkpoint.name}, {options.data}, {height}x{width}, one thread"

@@ -27,8 +27,9 @@ def publish_accuracy(checks: Sequence[AccuracyCheck], failures: Sequence[str]) -
     rows = [
         {
             "entry": check.entry,
-            "mAP50 now": round(check.now, 4),
-            "mAP50 recorded": round(check.recorded, 4),
+            "metric": check.metric,
+            "now": round(check.now, 4),
+            "recorded": round(check.recorded, 4),
             "images": check.images,
             "holds": "yes" if check.holds else "no",
         }

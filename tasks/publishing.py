@@ -92,14 +92,14 @@ def _key_name(outcome: RunRanking, device: str | None) -> str:
 
 def ranking_rows(ranking: Ranking) -> list[dict[str, Any]]:
     """Rows of the ranking as plain values, failed variants and those not trained last."""
-    m = Messages()
+    m = Messages(metric=ranking.metric)
     rows: list[dict[str, Any]] = [
         {
             "rank": row.label,
             "variant": row.name,
             "verdict": row.verdict,
             "efficiency": compact(row.efficiency),
-            **{name: compact(map50) for name, map50 in row.shown_map50.items()},
+            **{name: compact(map50) for name, map50 in row.shown_map50(ranking.metric).items()},
             "FPS": compact(row.fps),
             "x baseline": row.times_baseline and compact(row.times_baseline),
             "latency ms": compact(row.latency_ms),

@@ -64,11 +64,11 @@ def assert_refused(outcome: Outcome, *parts: str) -> None:
 
 MAKER = """
 import sys
-from ultralytics import YOLO
+from ultralytics import RTDETR, YOLO
 model = YOLO(sys.argv[1])
 model.fuse()
 model.save("fused.pt")
-YOLO("yolov8n-cls.yaml").save("classify.pt")
+RTDETR("yolov8-rtdetr.yaml").save("rtdetr.pt")
 YOLO("yolov9c.yaml").save("halves.pt")
 """
 
@@ -103,7 +103,7 @@ def checkpoint_of(folder: Path, kind: str, made: Path) -> Path:
         ("text", "text file"),
         ("truncated", "truncated"),
         ("fused", "folded"),
-        ("classify", "Classify"),
+        ("rtdetr", "RTDETRDecoder"),
         ("halves", "model.3 (ADown)"),
     ],
 )

@@ -300,11 +300,11 @@ CASES = (
         "it describes no network that can be pruned (its backbone and head are no lists of layers)",
     ),
     Case(
-        "a classifier",
+        "a classifier of objects",
         lambda folder: None,
-        "plan --model yolov8n-cls.yaml --data {scenes}",
+        "run --model yolov8n-cls.yaml --data {scenes}",
         2,
-        "it describes no network that can be pruned (it ends in model.9 (Classify))",
+        "the dataset labels objects, but a classification model needs classes of images",
     ),
     Case(
         "a network whose channels cannot be followed",

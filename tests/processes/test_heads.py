@@ -6,22 +6,27 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from accuracy_kit import SESSION, of_ultralytics, spread_out
 from pruning_kit import HW, tiny_network
 from ultralytics.models import YOLO
 
-from prunebench.common.errors import ConfigError
+from prunebench.common.errors import ConfigError, DatasetError
 from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import Config, parse_config
 from prunebench.data.scenes import SCENE_NAMES
+from prunebench.experiment.alternatives import quantize_variant
 from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.make import evaluate_variant, export_variant, make_variant
 from prunebench.experiment.measure_and_rank import measure_latency, rank_run
 from prunebench.experiment.prepare import check, prepare
 from prunebench.measuring.heads.detect import Rules
-from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+from prunebench.measuring.inference import OnnxNetwork, read_input
 from prunebench.results.outcome import RunRanking
+from prunebench.results.report.build import report_markdown
+from prunebench.results.report.cards import cards
+from prunebench.results.report.stored import read_stored_run
 from prunebench.variants.audit import audit_file
 from prunebench.variants.checkpoint import save_checkpoint
 from tests.conftest import tiny_values
@@ -35,12 +40,14 @@ pytestmark = pytest.mark.usefixtures("steps_here")
 def config(home: Path, name: str, data: str, **changes: object) -> Config:
     network = tiny_network(name)
     network.names = dict(SCENE_NAMES)
-    if name.startswith("yolov8n-"):
+    if name.startswith("yolov8n-") and not name.endswith("-cls"):
         spread_out(network)
+    if name.endswith("-cls"):
+        network.names = dict(enumerate(sorted(SCENE_NAMES.values())))
     save_checkpoint(network, home / f"{name}.pt", {})
     model = str(home / f"{name}.pt")
-    image = {"height": 64, "width": 96}
-    values = tiny_values(home / "out", model=model, data=f"{data}:{SIZES}", image=image, **changes)
+    values = {"model": model, "data": f"{data}:{SIZES}", "image": {"height": 64, "width": 96}}
+    values = tiny_values(home / "out", **{**values, **changes})
     return parse_config(values)
 
 
@@ -54,8 +61,12 @@ def ran(
     made: dict[str, VariantRecord] = {}
     for planned in (one for one in experiment.variants if one.name in wanted):
         parent = made.get(planned.parent or "")
-        variant = make_variant(experiment, planned, parent, made.get("baseline"), ignore)
-        variant = export_variant(experiment, variant, ignore)
+        if planned.quantized:
+            assert parent is not None
+            variant = quantize_variant(experiment, planned, parent, ignore)
+        else:
+            variant = make_variant(experiment, planned, parent, made.get("baseline"), ignore)
+            variant = export_variant(experiment, variant, ignore)
         made[planned.name] = evaluate_variant(experiment, variant, ignore)
     latency = measure_latency(experiment, list(made.values()), ignore)
     return experiment, made, rank_run(experiment, list(made.values()), latency)
@@ -67,7 +78,7 @@ def compare_detections(file: Path, task: str, image: Path) -> None:
     (theirs,) = YOLO(file, task=task).predict(image, imgsz=HW, verbose=False, **settings)
     network = OnnxNetwork(file, HW, SESSION)
     found = network.head.find(
-        network(read_letterboxed(image, HW)[0]), Rules(len(SCENE_NAMES), HW, *settings.values())
+        network(read_input(image, HW, network.head)[0]), Rules(len(SCENE_NAMES), HW, *settings.values())
     )
     assert len(found.rows) > 20
     boxes = theirs.obb if task == "obb" else theirs.boxes
@@ -113,7 +124,7 @@ def test_from_a_checkpoint_to_the_table(
         assert accuracy is not None
         assert row.map50.estimate == accuracy.by_overlap[metric]
         shown = {"box mAP50", "pose mAP50"} if task == "pose" else {"mAP50"}
-        assert row.shown_map50.keys() == shown
+        assert row.shown_map50(found.metric).keys() == shown
     pruned = made["pruned"]
     assert pruned.exported is not None
     assert pruned.checkpoint is not None
@@ -130,6 +141,61 @@ def test_from_a_checkpoint_to_the_table(
     with zipfile.ZipFile(root / pruned.checkpoint.path) as archive:
         pickled = next(name for name in archive.namelist() if name.endswith("data.pkl"))
         assert b"prunebench." not in archive.read(pickled)
+
+
+def test_classes_from_a_checkpoint_to_the_report(tmp_path: Path) -> None:
+    given = config(
+        tmp_path,
+        "yolo11n-cls",
+        "scenes-classes",
+        image={"height": 64, "width": 64},
+        ranking={"bootstrap": 200},
+        retrain={"strategies": {"standard": {}, "preserving": {"distill": "predictions"}}},
+        quantize={"calibration_images": 4, "max_map50_loss": 0.99, "variants": ["pruned"]},
+    )
+    names = ("baseline", "pruned", "standard-1", "preserving-1", "pruned-int8")
+    experiment, made, ranked = ran(given, names)
+    root, found = experiment.run_folder, ranked.rankings[0]
+    assert {row.name for row in found.rows} == set(names)
+    assert found.metric == experiment.config.ranking.metric == "top1"
+    verdicts = [one.audit.verdict for one in made.values() if one.audit]
+    assert verdicts == ["unpruned", "pruned", "restored", "preserved", "preserved"]
+    for row in found.rows:
+        accuracy = made[row.name].accuracy
+        assert accuracy is not None
+        assert row.map50.estimate == accuracy.map50
+        assert row.map50.low < row.map50.high
+        assert row.shown_map50(found.metric) == {"top-1": row.map50}
+    pruned, trained = made["pruned"], made["preserving-1"].training
+    assert trained is not None
+    assert trained.validation is not None
+    assert pruned.exported is not None
+    assert pruned.exported.parity is not None
+    assert pruned.exported.parity.in_words.endswith("in a score; at most 0.005 is allowed")
+    said = onnx.load(root / pruned.exported.onnx.path).metadata_props
+    assert not {"conf", "iou", "max_det"} & {entry.key for entry in said}
+    assert audit_file(root / pruned.exported.onnx.path).counted is not None
+    theirs = YOLO(root / pruned.exported.onnx.path, task="classify").val(
+        data=str(experiment.dataset.root),
+        split="test",
+        imgsz=64,
+        plots=False,
+        verbose=False,
+        project=str(tmp_path),
+    )
+    assert pruned.accuracy is not None
+    assert pruned.accuracy.map50 == pytest.approx(theirs.top1, abs=1e-6)
+    for lang in ("en", "ko"):
+        report = report_markdown(root, ranked, lang)
+        assert "top-1" in report
+        assert "AP50" not in report
+        assert "NMS" not in report
+    card = cards(read_stored_run(root, ranked))[root / "variants/pruned/README.md"]
+    assert "| top-1 | " in card
+    assert "pipeline_tag: image-classification" in card
+    assert 'model.predict("image.jpg", imgsz=(64, 64))' in card
+    assert "letterbox" not in card
+    assert "thresholds" not in card
 
 
 def test_two_heads_stand_in_one_table(tmp_path: Path) -> None:
@@ -157,3 +223,18 @@ def test_what_a_head_does_not_do_is_refused(tmp_path: Path) -> None:
         check(config(tmp_path, "yolov8n-obb", "scenes-obb", ranking=ranking))
     with pytest.raises(ConfigError, match=r"yolov8n\.pt has no one-to-one head beside"):
         check(config(tmp_path, "yolov8n", "scenes", export={"head": "one_to_one"}))
+    square: dict[str, object] = {"image": {"height": 64, "width": 64}}
+    network = {**square, "model": "yolov8n-cls.yaml"}
+    distilled = {"strategies": {"preserving": {"distill": "features"}}}
+    for changes, sentence in (
+        ({}, r"sees squares, and image is 64 x 96 \(H x W\); set height and width to 224"),
+        ({"ranking": {"metric": "pose"}}, "is a classification model and predicts no keypoints"),
+        ({**network, "single_cls": True}, "single_cls makes one class of objects"),
+        ({**square, "retrain": distilled}, "distills features into heads that find objects alone"),
+    ):
+        with pytest.raises(ConfigError, match=sentence):
+            check(config(tmp_path, "yolov8n-cls", "scenes-classes", **changes))
+    with pytest.raises(DatasetError, match="a classification model needs classes of images"):
+        check(config(tmp_path, "yolov8n-cls", "scenes", **square))
+    with pytest.raises(DatasetError, match="says the class of each image alone"):
+        check(config(tmp_path, "yolov8n", "scenes-classes"))

@@ -15,7 +15,7 @@ from ultralytics.models import YOLO
 
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.accuracy import Request
-from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+from prunebench.measuring.inference import OnnxNetwork, read_input
 from prunebench.measuring.postprocess import decode_and_nms
 from prunebench.measuring.session import SessionSettings
 from prunebench.variants.checkpoint import save_checkpoint
@@ -76,7 +76,7 @@ def write_labelled(root: Path, onnx_file: Path, count: int, most: int, outlines:
 def _rows(
     network: OnnxNetwork, path: Path, rng: np.random.Generator, most: int, outlines: Outlines
 ) -> list[str]:
-    tensor, factor, offset = read_letterboxed(path, HW)
+    tensor, factor, offset = read_input(path, HW, network.head)
     found = decode_and_nms(network(tensor)[0], len(NAMES), 0.001, 0.3, 300, multi_label=True)
     rows = []
     for kind in range(len(NAMES)):

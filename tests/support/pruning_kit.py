@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 from ultralytics.nn.tasks import (
+    ClassificationModel,
     DetectionModel,
     OBBModel,
     PoseModel,
@@ -39,6 +40,7 @@ BUILDERS: dict[str, Any] = {
     "segment": SegmentationModel,
     "pose": PoseModel,
     "obb": OBBModel,
+    "classify": ClassificationModel,
 }
 
 
@@ -89,7 +91,7 @@ def prune_uniformly(
 
 
 def task(name: str) -> str:
-    ends = {"seg": "segment", "pose": "pose", "obb": "obb"}
+    ends = {"seg": "segment", "pose": "pose", "obb": "obb", "cls": "classify"}
     return ends.get(name.rpartition("-")[2], "detect")
 
 

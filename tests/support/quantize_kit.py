@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from prunebench.config.sections import LatencyConfig
-from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+from prunebench.measuring.inference import OnnxNetwork, read_input
 from prunebench.measuring.postprocess import decode_and_nms
 from prunebench.measuring.session import SessionSettings
 from prunebench.variants.int8.step import Request
@@ -117,7 +117,7 @@ def label(detector: Path, images: tuple[Path, ...]) -> None:
     network = OnnxNetwork(detector, IMGSZ, SESSION)
     (images[0].parent.parent / "labels").mkdir()
     for path in images:
-        tensor, factor, offset = read_letterboxed(path, IMGSZ)
+        tensor, factor, offset = read_input(path, IMGSZ, network.head)
         found = decode_and_nms(network(tensor)[0], len(NAMES), 0.3, 0.7, 300, multi_label=True)
         boxes = np.column_stack(((found[:, :2] + found[:, 2:4]) / 2, found[:, 2:4] - found[:, :2]))
         rows = (boxes - offset) / factor

@@ -28,7 +28,7 @@ def plan(
     from prunebench.cli.views.plan import plan_view
     from prunebench.experiment.given_model import block_for_counts, given_request, plan_notes
     from prunebench.experiment.plan import checkpoint_named, plan_variants
-    from prunebench.experiment.requirements import check_heads, check_metric, require_checkpoint
+    from prunebench.experiment.requirements import check_heads, require_checkpoint, with_metric
     from prunebench.experiment.there import look_there
     from prunebench.variants.given import open_given
     from prunebench.variants.pruning.alignment import block_for
@@ -42,7 +42,7 @@ def plan(
     block = block_for_counts(resolved, there)
     given = open_given(given_request(resolved, block))
     info = given.info
-    check_metric(resolved, info.task)
+    resolved = with_metric(resolved, info.task)
     check_heads(resolved, info)
     variants = plan_variants(resolved, info.imgsz, info.stride)
     block = block or block_for(resolved.prune, resolved.latency, there)

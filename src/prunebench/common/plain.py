@@ -5,10 +5,29 @@ Pydantic reads and checks them where a record holds one, or a ``TypeAdapter`` is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-Overlap = Literal["box", "mask", "pose"]  # What the IoU behind an mAP is taken of.
+Overlap = Literal["box", "mask", "pose", "top1"]
+"""What accuracy is measured by: an mAP50 whose IoU is taken of boxes, masks or keypoints; or, of a
+classification, the share of images whose most likely class is right."""
+
+METRIC_NAMES: Mapping[Overlap, str] = {
+    "box": "mAP50",
+    "mask": "mask mAP50",
+    "pose": "pose mAP50",
+    "top1": "top-1",
+}
+"""What each is called, also in every language's ``results/messages``."""
+
+VALIDATION: Mapping[Overlap, str] = {
+    "box": "metrics/mAP50(B)",
+    "mask": "metrics/mAP50(M)",
+    "pose": "metrics/mAP50(P)",
+    "top1": "metrics/accuracy_top1",
+}
+"""Ultralytics' name of each, of the validation in a training."""
 
 
 class Plain:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from prunebench.common.files import sha256_of as sha256_of
+from prunebench.common.plain import METRIC_NAMES
 from prunebench.common.plain import Interval as Interval
 from prunebench.common.plain import Overlap as Overlap
 
@@ -186,6 +187,8 @@ class Accuracy(Record):
         mask_map50: As ``map50``, with the IoU of masks instead of boxes, and so the next three;
             ``None`` of a network that predicts none, as with ``pose_map50``, whose overlap is the
             similarity of keypoints.
+        metric: What ``map50`` and ``per_class`` hold: mAP50, or ``top1``, the share of images whose
+            most likely class is right; ``map50_95`` and ``per_class_50_95`` are then its top-5.
     """
 
     map50: float
@@ -204,20 +207,29 @@ class Accuracy(Record):
     pose_map50_95: float | None = None
     pose_per_class: dict[int, float] | None = None
     pose_per_class_50_95: dict[int, float] | None = None
+    metric: Literal["map50", "top1"] = "map50"
 
     @property
     def by_overlap(self) -> dict[Overlap, float]:
-        """mAP50 by what its IoU is taken of, for all that the network predicts."""
+        """mAP50 by what its IoU is taken of, for all that the network predicts; or top-1."""
+        if self.metric == "top1":
+            return {"top1": self.map50}
         known: dict[Overlap, float | None]
         known = {"box": self.map50, "mask": self.mask_map50, "pose": self.pose_map50}
         return {overlap: value for overlap, value in known.items() if value is not None}
 
     @property
+    def name(self) -> str:
+        """What ``map50`` is called."""
+        return METRIC_NAMES["top1" if self.metric == "top1" else "box"]
+
+    @property
     def in_words(self) -> str:
         """Its mAP50, "box mAP50 0.500, mask mAP50 0.400 on 24 images" where there are several."""
         each = self.by_overlap
-        text = ", ".join(f"{overlap} mAP50 {value:.3f}" for overlap, value in each.items())
-        return f"{text if len(each) > 1 else text.removeprefix('box ')} on {self.images} images"
+        names = {**METRIC_NAMES, "box": "box mAP50"} if len(each) > 1 else METRIC_NAMES
+        text = ", ".join(f"{names[overlap]} {value:.3f}" for overlap, value in each.items())
+        return f"{text} on {self.images} images"
 
 
 class Parity(Record):
@@ -237,7 +249,10 @@ class Parity(Record):
 
     @property
     def in_words(self) -> str:
-        """The differences and their limits."""
+        """The differences and their limits; of scores alone where nothing predicts a place."""
+        if self.max_box_px == 0:
+            most = f"at most {self.score_tolerance:g} is allowed"
+            return f"by {self.max_score:.3g} in a score; {most}"
         return (
             f"by {self.max_box_px:.3g} px in a box edge and {self.max_score:.3g} in a score; at "
             f"most {self.box_tolerance_px:g} px and {self.score_tolerance:g} are allowed"

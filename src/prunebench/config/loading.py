@@ -74,8 +74,9 @@ class Config(Section):
     )
     data: str = Field(
         "scenes",
-        description="Ultralytics data YAML, the name of one Ultralytics downloads, "
-        "'scenes' (built in; 'scenes-seg', '-pose' and '-obb' for other tasks) or 'neontrees'.",
+        description="Ultralytics data YAML, the name of one Ultralytics downloads, a folder of "
+        "class folders (for classification), 'scenes' (built in; 'scenes-seg', '-pose', '-obb' and "
+        "'-classes' for other tasks) or 'neontrees'.",
     )
     bad_images: Literal["refuse", "skip"] = Field(
         "refuse",

@@ -12,10 +12,10 @@ from prunebench.config.sections import Section
 class RankingConfig(Section):
     """Efficiency = mAP50 x FPS / MB, limits and gates."""
 
-    metric: Literal["box", "mask", "pose"] = Field(
+    metric: Literal["box", "mask", "pose", "top1"] = Field(
         "box",
         description="mAP50 that ranks and limits: of boxes; or, where the model predicts "
-        "them, of masks or keypoints (`pose`).",
+        "them, of masks or keypoints (`pose`). Of a classification it is always its `top1`.",
     )
     realtime_fps: float = Field(
         20.0, gt=0, le=10_000, description="Frames per second called real-time."

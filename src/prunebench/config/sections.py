@@ -363,6 +363,11 @@ class LatencyConfig(Section):
     )
     strict: bool = Field(False, description="Refuse to rank a run that was noisy.")
 
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """What the model is deployed with, by Ultralytics' names."""
+        return {"conf": self.confidence, "iou": self.iou, "max_det": self.max_det}
+
     @field_validator("cores", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:

@@ -14,6 +14,7 @@ import yaml
 from prunebench.common.errors import DatasetError
 from prunebench.common.files import write_atomically
 from prunebench.common.text import counted
+from prunebench.data.class_folders import linked
 from prunebench.data.dataset import Dataset, Split, image_names, read_dataset, splits_of
 from prunebench.data.file_memo import FileMemo
 from prunebench.data.labels import check_labels, label_path
@@ -63,6 +64,8 @@ def check_dataset(
         DatasetError: With the first thing that is wrong, its file and line, or with all the images
             that cannot be used.
     """
+    if task is not None:
+        _check_kind(dataset, task)
     if class_names is not None:
         _check_names(dataset, class_names)
     if task == "pose":
@@ -71,7 +74,9 @@ def check_dataset(
     classes = len(dataset.names)
     objects = {
         split: {
-            image: check_labels(
+            image: 1
+            if dataset.class_folders
+            else check_labels(
                 label_path(image), memo, classes=classes, task=task, points=dataset.keypoints
             )
             for image in _counted(dataset, split)
@@ -151,11 +156,25 @@ def leave_out(dataset: Dataset, flawed: Mapping[str, str], cache_dir: Path) -> D
     lists = {split: text for split, text in lists.items() if text}
     digest = hashlib.sha256(yaml.safe_dump([given, lists]).encode()).hexdigest()[:16]
     folder = (cache_dir / f"without-bad-images-{digest}").absolute()
+    if dataset.class_folders:
+        images = {split: text.splitlines() for split, text in lists.items()}
+        return read_dataset(linked(folder, images, dataset.names))
     for split, text in lists.items():
         write_atomically(folder / f"{split}.txt", text)
     given |= {split: str(folder / f"{split}.txt") for split in lists}
     write_atomically(folder / "data.yaml", yaml.safe_dump(given, sort_keys=False))
     return read_dataset(folder / "data.yaml")
+
+
+def _check_kind(dataset: Dataset, task: str) -> None:
+    if dataset.class_folders != (task == "classify"):
+        if dataset.class_folders:
+            what = "the dataset says the class of each image alone, but the model finds objects"
+            fix = "give a dataset of labelled objects, or a classification model"
+        else:
+            what = "the dataset labels objects, but a classification model needs classes of images"
+            fix = "give a folder with a folder of each class in train and val"
+        raise DatasetError(what, where=dataset.yaml, fix=fix)
 
 
 def _check_keypoints(dataset: Dataset, wanted: tuple[int, int] | None) -> None:

@@ -21,6 +21,12 @@ import yaml
 
 from prunebench.common.errors import DatasetError
 from prunebench.common.text import first_line
+from prunebench.data.class_folders import (
+    KEY,
+    check_places,
+    has_class_folders,
+    yaml_of_class_folders,
+)
 from prunebench.data.file_memo import FileMemo
 from prunebench.data.labels import label_path
 from prunebench.data.neontrees import prepare_neontrees
@@ -52,6 +58,7 @@ class Dataset:
             where the YAML names none.
         sigmas: Spread of each keypoint (``kpt_oks_sigmas``); empty: Ultralytics' defaults.
         about_keypoints: Further keys on them, for Ultralytics.
+        class_folders: Whether an image is of the class whose folder it lies in, and has no labels.
     """
 
     yaml: Path
@@ -63,6 +70,7 @@ class Dataset:
     keypoints: tuple[int, int] | None = None
     sigmas: tuple[float, ...] = ()
     about_keypoints: dict[str, Any] = field(default_factory=dict)
+    class_folders: bool = False
     _images: dict[Split, list[str]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -78,9 +86,10 @@ def resolve_dataset(spec: str, *, cache_dir: Path) -> Dataset:
     Args:
         spec: ``scenes`` (built in; ``scenes:train=40,val=20,test=20,seed=1`` sets its parameters),
             ``scenes-seg``, ``scenes-pose``, ``scenes-obb`` (the same scenes, labelled for other
-            tasks),
-            ``neontrees`` (real photographs, downloaded once), the path of a data YAML, or the name
-            of a dataset Ultralytics can download (``coco8.yaml``).
+            tasks), ``scenes-classes`` (one object in each, a folder for each class),
+            ``neontrees`` (real photographs, downloaded once), the path of a data YAML, the name
+            of a dataset Ultralytics can download (``coco8.yaml``), or a folder with a folder of
+            each class in ``train`` and ``val``.
 
     Raises:
         DatasetError: There is no such dataset, or its YAML cannot be used.
@@ -96,8 +105,11 @@ def resolve_dataset(spec: str, *, cache_dir: Path) -> Dataset:
     named = find_yaml(spec)
     if named is not None:
         return read_dataset(download(named, cache_dir))
+    if path.is_dir() and has_class_folders(path):
+        return read_dataset(yaml_of_class_folders(path, cache_dir))
     if path.is_dir():
-        raise DatasetError("the dataset is a folder", where=path, fix="give its data YAML")
+        fix = "give its data YAML, or, for classification, a folder of each class in train and val"
+        raise DatasetError("the dataset is a folder", where=path, fix=fix)
     raise DatasetError(
         "there is no such data YAML", where=spec, fix=_suggestion(spec) or "check the path"
     )
@@ -133,6 +145,7 @@ def read_dataset(path: Path) -> Dataset:
         keypoints=keypoints,
         sigmas=sigmas,
         about_keypoints={key: data[key] for key in ABOUT_KEYPOINTS if data.get(key) is not None},
+        class_folders=data.get(KEY) is True,
     )
 
 
@@ -155,14 +168,17 @@ def images_of(dataset: Dataset, split: Split, limit: int | None = None) -> list[
 def dataset_digest(dataset: Dataset, memo: FileMemo | None = None) -> str:
     """SHA-256 over the YAML and every image and label of every split that is there, in hexadecimal.
 
-    Where the dataset lies does not matter, unless its YAML holds an absolute path.
+    Where the dataset lies does not matter, unless its YAML holds an absolute path; that of class
+    folders counts by its names.
     """
     memo = memo or FileMemo()
     root = f"{dataset.root}{os.sep}"
-    digest = hashlib.sha256(f"{memo.digest(str(dataset.yaml))}\0".encode())
+    folders = dataset.class_folders
+    what = [*dataset.names.values()] if folders else memo.digest(str(dataset.yaml))
+    digest = hashlib.sha256(f"{what}\0".encode())
     for split in splits_of(dataset):
         for image in image_names(dataset, split):
-            for file in (image, label_path(image)):
+            for file in (image,) if folders else (image, label_path(image)):
                 inside = file.startswith(root)
                 name = file[len(root) :] if inside else os.path.relpath(file, dataset.root)
                 digest.update(f"{split}/{name}\0{memo.digest(file)}\0".encode())
@@ -204,6 +220,8 @@ def _listed(dataset: Dataset, split: Split) -> list[str]:
         raise DatasetError(
             f"the {split} split has no images", where=sources[0], fix="put images there"
         )
+    if dataset.class_folders:
+        check_places(images, sources[0], dataset.names.values())
     # As paths compare: folder by folder.
     return sorted(images, key=lambda image: image.replace(os.sep, "\0"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunebench.common.errors import DatasetError
+from prunebench.data.class_folders import class_of
 from prunebench.data.file_memo import FileMemo
 
 Points = tuple[int, int] | None
@@ -21,6 +23,7 @@ OUTLINED: Final = {
 }
 """Tasks whose labels are outlines: the model, what it needs, and the dataset."""
 
+NO_SHAPE: Final = np.zeros((0, 2), dtype=np.float32)
 _TOLERANCE: Final = 0.01  # Ultralytics clips coordinates that lie this far outside 0..1
 
 
@@ -92,6 +95,21 @@ def read_objects(
         np.array(boxes, dtype=np.float64).reshape(-1, 5),
         [shape.reshape(-1, width) for shape in shapes],
     )
+
+
+def objects_of(
+    image: Path, names: Mapping[int, str], *, task: str, points: Points = None
+) -> tuple[NDArray[np.float64], list[NDArray[np.float32]]]:
+    """What an image is labelled with, as ``read_objects``; nothing where it has no label file.
+
+    For ``classify`` that is the class of its folder, of all of the image.
+    """
+    if task == "classify":
+        return np.array([[class_of(image, names), 0.5, 0.5, 1, 1]], dtype=np.float64), [NO_SHAPE]
+    file = labels_of(image)
+    if not file.is_file():
+        return np.zeros((0, 5)), []
+    return read_objects(file, classes=len(names), task=task, points=points)
 
 
 def _are_polygons(rows: list[list[float]]) -> bool:

@@ -147,5 +147,5 @@ def quantize_variant(
         ),
         quantization=Quantization(**quantized.model_dump(exclude={"onnx"})),
     )
-    emit(Finished(step="make", found=tell_variant(record, Messages())))
+    emit(Finished(step="make", found=tell_variant(record, Messages(metric=config.ranking.metric))))
     return record

@@ -24,7 +24,7 @@ def dry_run(inputs: Checked) -> Estimate:
     train, validation = images_of(inputs.dataset, "train"), images_of(inputs.dataset, "val")
     request = Request(
         model=inputs.checkpoint or config.model,
-        classes=len(inputs.class_names),
+        names=inputs.class_names,
         images=tuple(str(image) for image in train[:48]),
         imgsz=config.retrain.imgsz,
         hw=config.image.hw,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prunebench.common.cores import default_threads
+from prunebench.common.plain import METRIC_NAMES
 from prunebench.common.text import counted, slug
 from prunebench.config.sections import STRIDE
 from prunebench.data.check import check_dataset, evaluation_split, flawed_sentence
@@ -17,6 +18,7 @@ from prunebench.data.dataset import Dataset, Split, images_of, resolve_dataset, 
 from prunebench.data.file_memo import remembering
 from prunebench.data.images import usable_image
 from prunebench.experiment.plan import checkpoint_named
+from prunebench.measuring.heads import HEADS
 from prunebench.measuring.host.fingerprint import cpu_flags, int8_obstacle
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_audit
@@ -64,6 +66,9 @@ def first_config(model: str, data: str, *, file: str, cache_dir: Path) -> str:
     seen = _look(model, data, cache_dir)
     side, side_comment = _training_side(seen)
     height, width = letterbox_for(seen.typical, side, seen.given.info.stride)
+    if seen.given.info.task == "classify":
+        height = width = side
+    metric = METRIC_NAMES[HEADS[seen.given.info.task].overlaps[0]]
     epochs, epochs_comment = _epochs(seen.info)
     obstacle = int8_obstacle(cpu_flags())
     size_comment = ""
@@ -123,7 +128,7 @@ latency:
   threads: [{", ".join(map(str, default_threads()))}]
 
 ranking:
-  # Frames per second the deployed model has to keep, and the mAP50 it may lose for that.
+  # Frames per second the deployed model has to keep, and the {metric} it may lose for that.
   realtime_fps: 20
   max_map50_loss: 0.05
 """
@@ -146,7 +151,7 @@ def _look(model: str, data: str, cache_dir: Path) -> _Seen:
     dataset = resolve_dataset(data, cache_dir=cache_dir)
     single = info is not None and info.single_cls and len(dataset.names) > len(info.names)
     names = None if info is None or single else info.names
-    task = None if info is None else info.task
+    task = given.info.task
     with remembering(dataset.yaml, cache_dir) as memo:
         found = check_dataset(dataset, class_names=names, task=task, memo=memo, bad_images="skip")
     files = {
@@ -235,6 +240,8 @@ bad_images: refuse
 
 
 def _letterbox_comment(seen: _Seen, hw: tuple[int, int]) -> str:
+    if seen.given.info.task == "classify":
+        return "The square that the model sees: the middle of an image, resized."
     width, height = seen.typical
     scale = min(hw[1] / width, hw[0] / height)
     used = width * height * scale**2 / (hw[0] * hw[1])

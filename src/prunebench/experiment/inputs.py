@@ -67,6 +67,7 @@ class Checked(Record):
     images: tuple[str, ...]
     runtimes: tuple[Runtime, ...] = ()
     _dataset: Dataset | None = PrivateAttr(default=None)
+    _asked: Config | None = PrivateAttr(default=None)
 
     @property
     def structure(self) -> Structure | None:

@@ -33,6 +33,8 @@ from prunebench.experiment.run_step import (
     variant_file,
 )
 from prunebench.measuring.accuracy import Request as AccuracyRequest
+from prunebench.measuring.heads import HEADS
+from prunebench.measuring.heads.detect import Detect
 from prunebench.measuring.session import SessionSettings
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_judgement, tell_variant
@@ -145,6 +147,8 @@ def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emi
         return variant
     settings, latency = experiment.config.export, experiment.config.latency
     checkpoint = checkpoint_of(experiment, variant)
+    task = Detect.task if variant.audit is None else variant.audit.structure.task
+    asked = HEADS[task].thresholds
     own = variant.parent is None
     baseline = variant if own else read_variant(experiment.run_folder, "baseline")
     request = ExportRequest(
@@ -157,7 +161,7 @@ def export_variant(experiment: Experiment, variant: VariantRecord, announce: Emi
         box_tolerance_px=settings.box_tolerance_px,
         score_tolerance=settings.score_tolerance,
         session=SessionSettings.of(latency),
-        thresholds={"conf": latency.confidence, "iou": latency.iou, "max_det": latency.max_det},
+        thresholds={n: v for n, v in latency.thresholds.items() if n in asked},
         provenance=Provenance.of(variant, baseline),
     )
     images = images_digest(experiment, len(request.images))

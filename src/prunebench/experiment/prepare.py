@@ -23,10 +23,10 @@ from prunebench.experiment.requirements import (
     check_engine,
     check_heads,
     check_int8_targets,
-    check_metric,
     check_single_cls,
     require_checkpoint,
     require_loggers,
+    with_metric,
 )
 from prunebench.experiment.runtimes import runtimes_of
 from prunebench.experiment.there import flags_that_count, look_at_integers, look_there
@@ -82,7 +82,7 @@ def check(config: Config) -> Checked:
     if "smaller" in config.controls:
         smaller_network(config.model, structure)
     task = given.info.task
-    check_metric(config, task)
+    asked, config = config, with_metric(config, task)
     check_heads(config, given.info)
     check_output_folder(out)
     Store(config.history or default_url(out)).close()
@@ -142,21 +142,22 @@ def check(config: Config) -> Checked:
         images=tuple(str(p) for p in images_of(dataset, split, limit=config.accuracy.images)),
         runtimes=runtimes,
     )
-    checked._dataset = dataset
+    checked._dataset, checked._asked = dataset, asked
     return checked
 
 
 def was_checked(config: Config) -> bool:
     """Whether ``prepare`` takes over what was checked before."""
     checked = _checked.get()
-    return checked is not None and checked.config == config
+    return checked is not None and checked._asked == config
 
 
 def prepare(config: Config) -> Experiment:
     """Check everything as ``check`` does and open the run's folder, as ``out``'s sole user."""
     checked = _checked.get()
-    if checked is None or checked.config != config:
+    if checked is None or checked._asked != config:
         checked = check(config)
+    config = checked.config
     obstacle = int8_obstacle(flags_that_count(checked.there))
     if obstacle is not None and any(variant.quantized for variant in checked.variants):
         where = f"{checked.there.name}: " if checked.there else ""

@@ -8,10 +8,13 @@ from pathlib import Path
 
 from prunebench.common.errors import CheckpointError, ConfigError, DatasetError, EnvironmentMismatch
 from prunebench.config.loading import Config
+from prunebench.config.strategy_settings import PreservingSettings
 from prunebench.data.dataset import Dataset
 from prunebench.measuring.heads import HEADS
 from prunebench.measuring.host.fingerprint import int8_obstacle
 from prunebench.variants.checkpoint import CheckpointInfo
+
+CLASSIFIED_AT = 224  # Ultralytics' default, in pixels.
 
 
 def require_loggers(loggers: Sequence[str]) -> None:
@@ -67,22 +70,47 @@ def check_single_cls(info: CheckpointInfo, dataset: Dataset, single_cls: bool) -
         )
 
 
-def check_metric(config: Config, task: str) -> None:
-    """Refuse, with a ConfigError, to rank by what the model's head does not predict."""
+def with_metric(config: Config, task: str) -> Config:
+    """The configuration with what the model's head is scored by, where it says nothing else.
+
+    ConfigError where that is what the head does not predict.
+    """
     head, metric = HEADS[task], config.ranking.metric
+    if metric == "box" and head.overlaps == ("top1",):
+        ranking = config.ranking.model_copy(update={"metric": "top1"})
+        return config.model_copy(update={"ranking": ranking})
     if metric not in head.overlaps:
         known = " or ".join(head.overlaps)
-        predicted = {"mask": "masks", "pose": "keypoints"}[metric]
+        predicted = {"mask": "masks", "pose": "keypoints", "top1": "class of the image"}[metric]
         raise ConfigError(
             f"the metric is {metric}, but {config.model} is {head.words} and predicts no "
             f"{predicted}",
             where="ranking.metric",
-            fix=f"set it to {known}, or give a model that predicts them",
+            fix=f"set it to {known}, or give a model that does",
         )
+    return config
 
 
 def check_heads(config: Config, info: CheckpointInfo) -> None:
-    """Refuse, with a ConfigError, to export a head that the model does not have."""
+    """Refuse, with a ConfigError, what the model's head does not have."""
+    if info.task == "classify":
+        for name, settings in config.retrain.strategies.items():
+            if isinstance(settings, PreservingSettings) and settings.distill == "features":
+                raise ConfigError(
+                    "Ultralytics distills features into heads that find objects alone",
+                    where=f"retrain.strategies.{name}.distill",
+                    fix="set it to predictions",
+                )
+        height, width = config.image.hw
+        if height != width:
+            raise ConfigError(
+                f"a classification model sees squares, and image is {height} x {width} (H x W)",
+                where="image",
+                fix=f"set height and width to {info.imgsz or CLASSIFIED_AT}",
+            )
+        if config.single_cls:
+            what = "single_cls makes one class of objects, and a classification model finds none"
+            raise ConfigError(what, where="single_cls", fix="leave it out")
     if not info.two_heads:
         asked = {"export.head": config.export.head == "one_to_one"}
         asked["controls"] = "other-head" in config.controls

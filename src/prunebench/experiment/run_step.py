@@ -10,6 +10,7 @@ from typing import Any
 
 from prunebench.common.errors import StepError
 from prunebench.common.files import place
+from prunebench.common.plain import VALIDATION
 from prunebench.common.records import FileRef, Record, Structure, TrainingSummary, sha256_of
 from prunebench.common.variant_record import VariantRecord
 from prunebench.config.strategy_settings import StrategySettings
@@ -21,9 +22,6 @@ from prunebench.steps.cache import Elsewhere, StepRun, run_step
 from prunebench.steps.events import Emit, StepBegun
 from prunebench.variants.retraining.baseline import Request as BaselineRequest
 from prunebench.variants.retraining.step import Request as TrainRequest
-
-VALIDATION = {"box": "metrics/mAP50(B)", "mask": "metrics/mAP50(M)", "pose": "metrics/mAP50(P)"}
-"""Ultralytics' names of the mAP50 that ranks."""
 
 _elsewhere: ContextVar[Elsewhere | None] = ContextVar("elsewhere", default=None)
 

@@ -42,7 +42,8 @@ def ship_variant(
     )
     save_variant(experiment.run_folder, record)
     mean = fmean(one.accuracy.by_overlap[metric] for one in trained if one.accuracy is not None)
-    told = Messages()("shipped.chosen", seed=chosen.seed, n=len(trained), mean=f"{mean:.3f}")
+    values = {"seed": chosen.seed, "n": len(trained), "mean": f"{mean:.3f}"}
+    told = Messages(metric=metric)("shipped.chosen", **values)
     announce(Finished(variant=planned.name, step="accuracy", found=told))
     return record
 

@@ -25,7 +25,7 @@ class Request(Record):
     """
 
     model: str
-    classes: int
+    names: dict[int, str]
     images: tuple[str, ...]
     imgsz: int
     hw: tuple[int, int]
@@ -52,12 +52,15 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pace:
     """Train on a few batches and throw the result away; InputError for a bad file or name."""
     import torch
 
-    from prunebench.measuring.inference import read_letterboxed
+    from prunebench.measuring.heads import head_for
+    from prunebench.measuring.inference import read_input
+    from prunebench.variants.checkpoint import keypoints_of
     from prunebench.variants.pruning.batches import BATCH
 
     does = "uses the network" if request.device is None else "trains"
     emit(Stage(what=f"trying how fast this host {does}"))
-    network = _network(request.model, request.classes)
+    network = _network(request.model, request.names)
+    head = head_for(network.task, keypoints_of(network))
     # Few images are gone through again and again.
     endless = itertools.cycle(map(Path, request.images))
     enough = list(itertools.islice(endless, BATCH * (MOST_TRIES + 1)))
@@ -69,7 +72,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pace:
         started = time.perf_counter()
         with torch.inference_mode():
             for path in enough[:LOOKED_AT]:
-                network(torch.from_numpy(read_letterboxed(path, imgsz)[0]))
+                network(torch.from_numpy(read_input(path, imgsz, head)[0]))
         return (time.perf_counter() - started) / LOOKED_AT
 
     seconds(square)
@@ -131,11 +134,11 @@ def _layers_s(network: Any, images: list[Path], request: Request) -> float:
     return len(groups) * len(SHARES) * BATCHES * loss_s
 
 
-def _network(model: str, classes: int) -> Any:
+def _network(model: str, names: dict[int, str]) -> Any:
     if model.endswith(".pt"):
         from prunebench.variants.checkpoint import load_checkpoint
 
         return load_checkpoint(Path(model))
     from prunebench.variants.described import described_network
 
-    return described_network(model, {index: str(index) for index in range(classes)})
+    return described_network(model, names)

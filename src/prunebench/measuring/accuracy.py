@@ -1,11 +1,12 @@
-"""Step ``accuracy``: mean average precision of the exported file itself.
+"""Step ``accuracy``: mean average precision of the exported file itself, or its top-1.
 
 Figures are Ultralytics' own: confidence 0.001, one box may count for several classes, matching by
 falling confidence to the best free label of the same class at IoU 0.50 to 0.95, 101-point
 interpolation (``ultralytics.utils.metrics.ap_per_class``). Boxes are matched in letterbox pixels,
 unclipped, as in its detection validator.
 
-What else a head predicts is scored too, as its adapter says (``measuring/heads``).
+What else a head predicts is scored too, as its adapter says (``measuring/heads``). A classification
+has the share of images whose most likely class is right, as ``ClassifyMetrics`` counts.
 
 One thing differs from ``YOLO(file).val()``: the image goes into the letterbox in one resize, as in
 deployment, where Ultralytics' dataset resizes the long side first. For images whose long side is
@@ -15,7 +16,7 @@ the letterbox's, the figures are the same.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from prunebench.common.errors import CheckpointError, DatasetError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Accuracy, FileRef, Overlap, Record, Runtime
 from prunebench.common.text import counted
+from prunebench.measuring.heads.classify import TOP
 from prunebench.measuring.map_bootstrap import Detections, hits_of
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Evaluating, Progress
@@ -66,7 +68,8 @@ def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
     ``image`` (detections,) index into ``paths``, ``confidence`` and ``cls`` (detections,), ``tp``
     (detections, 10) whether it is a true positive at each IoU threshold, ``tp_mask`` the same by
     its mask and so on, where the head predicts more than boxes, ``target_counts`` (images, classes)
-    labelled objects, ``paths``.
+    labelled objects, ``paths``. Of a classification the detections of an image are its most likely
+    classes, best first.
 
     Raises:
         CheckpointError: The file cannot be loaded, or is made for another input or classes.
@@ -76,7 +79,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
     total = len(request.images)
     emit(Evaluating(images=total))
     matches = match_images(request, emit)
-    boxes = matches["box"]
+    main, boxes = next(iter(matches.items()))
     check_labelled(boxes, request.images)
     arrays: dict[str, Any] = {
         "image": boxes.image,
@@ -94,17 +97,20 @@ def run(request: Request, workdir: Path, emit: Emit) -> Accuracy:
         **{
             name: value
             for overlap, found in matches.items()
-            for name, value in figures(found, "" if overlap == "box" else f"{overlap}_").items()
+            for name, value in figures(found, "" if overlap == main else f"{overlap}_").items()
         },
         images=total,
         instances=int(boxes.target_counts.sum()),
         imgsz=request.imgsz,
         detections=FileRef.of(target, workdir),
+        metric="top1" if main == "top1" else "map50",
     )
 
 
 def figures(matches: Detections, prefix: str = "") -> dict[str, Any]:
     """The figures of ``records.Accuracy`` that follow from matches, their names prefixed."""
+    if matches.of == "top1":
+        return shares_right(matches)
     ap = average_precision(matches)
     return {
         f"{prefix}map50": float(np.mean([values[0] for values in ap.values()])),
@@ -114,11 +120,22 @@ def figures(matches: Detections, prefix: str = "") -> dict[str, Any]:
     }
 
 
+def shares_right(matches: Detections) -> dict[str, Any]:
+    """The figures of a classification: top-1 in the place of mAP50, top-5 in that of mAP50-95."""
+    shares = [matches.right(best).astype(np.float32) for best in (1, TOP)]
+    labels = matches.target_counts.argmax(axis=1)
+    by_class = [
+        {int(kind): float(share[labels == kind].mean()) for kind in np.unique(labels)}
+        for share in shares
+    ]
+    named = ("map50", "map50_95", "per_class", "per_class_50_95")
+    return dict(zip(named, (*(float(share.mean()) for share in shares), *by_class), strict=True))
+
+
 def match_images(request: Request, emit: Emit) -> dict[Overlap, Detections]:
     """Match what the network finds on every image to the labels, by all that it predicts."""
-    from prunebench.data.labels import labels_of
     from prunebench.measuring.heads.detect import Rules
-    from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+    from prunebench.measuring.inference import OnnxNetwork, read_input
 
     total, classes = len(request.images), len(request.names)
     opened = (request.imgsz, request.session, request.sigmas, request.options, request.runtime)
@@ -129,11 +146,11 @@ def match_images(request: Request, emit: Emit) -> dict[Overlap, Detections]:
     matched = {each: [np.zeros((0, IOU_THRESHOLDS), dtype=bool)] for each in head.overlaps}
     target_counts = np.zeros((total, classes), dtype=np.int64)
     for index, path in enumerate(map(Path, request.images)):
-        tensor, *frame = read_letterboxed(path, request.imgsz)
+        tensor, *frame = read_input(path, request.imgsz, head)
         outputs = network(tensor)
         _check_classes(head.classes_of(outputs[0].shape, classes), classes, request.onnx)
         detections = head.find(outputs, rules)
-        boxes, shapes = _labels(labels_of(path), classes, head)
+        boxes, shapes = _labels(path, request.names, head)
         truth = head.truth(boxes, shapes, (frame[0], frame[1]), request.imgsz)
         kinds, rows = truth.rows[:, 0], detections.rows
         target_counts[index] = np.bincount(kinds.astype(int), minlength=classes)
@@ -150,6 +167,7 @@ def match_images(request: Request, emit: Emit) -> dict[Overlap, Detections]:
             cls=table[:, 2].astype(np.int64),
             tp=np.concatenate(hits),
             target_counts=target_counts,
+            of=each,
         )
         for each, hits in matched.items()
     }
@@ -166,14 +184,12 @@ def check_labelled(matches: Detections, images: Sequence[str]) -> None:
 
 
 def _labels(
-    file: Path, classes: int, head: Detect
+    image: Path, names: Mapping[int, str], head: Detect
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float32]]]:
     """Labels of an image, (m, 5), and the shape of each, repeated lines left out."""
-    from prunebench.data.labels import read_objects
+    from prunebench.data.labels import objects_of
 
-    if not file.is_file():
-        return np.zeros((0, 5)), []
-    labels, shapes = read_objects(file, classes=classes, task=head.task, points=head.points)
+    labels, shapes = objects_of(image, names, task=head.task, points=head.points)
     lines = [(*row, shape.tobytes()) for row, shape in zip(labels, shapes, strict=True)]
     kept = sorted({line: index for index, line in reversed([*enumerate(lines)])}.values())
     return labels[kept], [shapes[index] for index in kept]

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from prunebench.common.errors import CheckpointError
 from prunebench.data.images import usable_image
 from prunebench.measuring.heads import head_of
-from prunebench.measuring.postprocess import letterbox
 from prunebench.measuring.runtimes.opening import opener
 from prunebench.measuring.session import Options, SessionSettings, threads_here
 
 if TYPE_CHECKING:
     from prunebench.common.records import Runtime
+    from prunebench.measuring.heads.detect import Detect
 
 FloatArray = NDArray[np.float32]
 
@@ -60,16 +60,16 @@ class OnnxNetwork:
         return self._network(tensor)
 
 
-def read_letterboxed(
-    path: Path, imgsz: tuple[int, int]
+def read_input(
+    path: Path, imgsz: tuple[int, int], head: Detect
 ) -> tuple[FloatArray, NDArray[np.float64], NDArray[np.float64]]:
-    """Read an image into the letterbox, ``imgsz`` (height, width) in pixels.
+    """Read an image into a head's letterbox, ``imgsz`` (height, width) in pixels.
 
     Returns the network input, (1, 3, height, width) RGB in 0..1; and factor and offset, (4,) each,
     that take boxes relative to the image (centre x, centre y, width, height in 0..1) to letterbox
     pixels. DatasetError where the image cannot be read.
     """
-    tensor, scale, (left, top) = letterbox(image := usable_image(path), imgsz)
+    tensor, scale, (left, top) = head.framed(image := usable_image(path), imgsz)
     height, width = image.shape[:2]
-    factor = np.array([width, height, width, height], dtype=np.float64) * scale
+    factor = np.tile(np.array([width, height], dtype=np.float64) * scale, 2)
     return tensor, factor, np.array([left, top, 0, 0], dtype=np.float64)

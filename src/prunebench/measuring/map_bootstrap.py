@@ -25,6 +25,7 @@ same resamples, so that an image all of them find hard cancels in a difference.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,8 @@ class Detections:
     """The matches of one variant on one list of images.
 
     ``image``, scores, classes: (detections,); ``tp``: true positive at each IoU threshold,
-    (detections, 10); ``target_counts``: labelled objects, (images, classes).
+    (detections, 10); ``target_counts``: labelled objects, (images, classes). ``of`` is what they
+    were matched by; of ``top1`` the detections of an image are its most likely classes, best first.
     """
 
     image: Indices
@@ -61,16 +63,23 @@ class Detections:
     cls: Indices
     tp: npt.NDArray[np.bool_]
     target_counts: Indices
+    of: Overlap = "box"
 
     @property
     def images(self) -> int:
         """Number of images."""
         return int(self.target_counts.shape[0])
 
+    def right(self, best: int) -> npt.NDArray[np.bool_]:
+        """Whether the class of each image is among its ``best`` most likely, (images,)."""
+        firsts = np.searchsorted(self.image, self.image)
+        hits = self.tp[:, 0] & (np.arange(len(self.image)) - firsts < best)
+        return np.bincount(self.image[hits], minlength=self.images) > 0
+
 
 def hits_of(overlap: Overlap) -> str:
     """Name of the array of the true positives by an overlap."""
-    return "tp" if overlap == "box" else f"tp_{overlap}"
+    return "tp" if overlap in ("box", "top1") else f"tp_{overlap}"
 
 
 def load_detections(path: Path, overlap: Overlap = "box") -> Detections:
@@ -82,11 +91,13 @@ def load_detections(path: Path, overlap: Overlap = "box") -> Detections:
             cls=arrays["cls"].astype(np.int64),
             tp=arrays[hits_of(overlap)].astype(bool),
             target_counts=arrays["target_counts"].astype(np.int64),
+            of=overlap,
         )
 
 
 class Scores(NamedTuple):
-    """mAP50 of a variant, 0..1, and of its classes (classes,), NaN for those without an object.
+    """mAP50 of a variant, 0..1, and of its classes (classes,), NaN for those without an object; or
+    the shares of images that a classification is right about.
 
     ``draws``, (resamples,), and ``class_draws``, (resamples, classes), are spread around them as
     they may be off.
@@ -109,6 +120,7 @@ class Resamples:
 
     def __init__(self, target_counts: Indices, count: int, seed: int) -> None:
         rng = np.random.default_rng(seed)
+        self._seed = seed
         images = len(target_counts)
         weights = rng.exponential(size=(count, images))
         self.weights: Array = weights * (images / weights.sum(axis=1, keepdims=True))
@@ -132,6 +144,8 @@ class Resamples:
 
     def scores(self, detections: Detections) -> Scores:
         """Scores of a variant on these images."""
+        if detections.of == "top1":
+            return self._shares(detections)
         (classes,) = class_ap(detections, np.ones((1, detections.images)))
         draws = class_ap(detections, self.weights)
         if not len(self._present):
@@ -143,6 +157,28 @@ class Resamples:
         lent = np.take_along_axis(off * np.sqrt(n), self._lender, axis=1) * self._sign / np.sqrt(n)
         map50 = float(classes[self._present].mean())
         return Scores(map50, map50 + self._stretch * lent.mean(axis=1), classes, draws)
+
+    def _shares(self, detections: Detections) -> Scores:
+        """Shares of images that are right, of all and of each class.
+
+        A resample of images that are all right has no spread, and few that differ between two
+        variants too little. So the variance is at least that of Laplace's estimate, (right + 1) /
+        (images + 2): what is lacking is added as noise, which is another for other answers, so that
+        variants that answer alike stay alike.
+        """
+        right: Array = detections.right(1).astype(np.float64)
+        groups: Array = np.hstack((np.ones((len(right), 1)), detections.target_counts > 0))
+        number = groups.sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            shares = right @ groups / number
+            found = (self.weights @ (groups * right[:, None])) / (self.weights @ groups)
+            off = (found - found.mean(axis=0)) * np.sqrt((number + 1) / np.maximum(number - 1, 1))
+            likely = (right @ groups + 1) / (number + 2)
+            lacking = likely * (1 - likely) - shares * (1 - shares)
+            spread = np.sqrt(np.maximum(lacking, 0) / number)
+        rng = np.random.default_rng([self._seed, zlib.crc32(right.tobytes())])
+        draws = shares + off + spread * rng.standard_normal(off.shape)
+        return Scores(float(shares[0]), draws[:, 0], shares[1:], draws[:, 1:])
 
 
 def effective_images(objects: Array) -> Array:

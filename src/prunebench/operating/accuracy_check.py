@@ -20,19 +20,20 @@ of the same file across a threshold."""
 
 
 class AccuracyCheck(Record):
-    """What the evaluation of one entry came to; mAP50 in 0..1, ``holds`` where the two agree."""
+    """What the evaluation of one entry came to, in ``metric`` (0..1); ``holds``: both agree."""
 
     entry: str
     recorded: float
     now: float
     images: int
     holds: bool
+    metric: str = "mAP50"
 
 
 def accuracy_sentence(check: AccuracyCheck) -> str:
     """What the evaluation came to, in words."""
     agrees = "as recorded" if check.holds else f"but {check.recorded:.3f} was recorded"
-    return f"{check.entry}: mAP50 {check.now:.3f} on {check.images} images, {agrees}."
+    return f"{check.entry}: {check.metric} {check.now:.3f} on {check.images} images, {agrees}."
 
 
 def check_accuracy(entry: Entry, registry: Path, announce: Emit) -> AccuracyCheck:
@@ -63,4 +64,5 @@ def check_accuracy(entry: Entry, registry: Path, announce: Emit) -> AccuracyChec
         now=now,
         images=len(experiment.images),
         holds=abs(now - recorded) <= TOLERANCE,
+        metric=variant.accuracy.name,
     )

@@ -206,8 +206,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def _answer_of(stored: ReportedRun) -> dict[str, str]:
     """What to ship, as the run's description and as tags one can search by."""
-    advice = stored.ranking.advice
-    return {NOTE_TAG: "\n\n".join(tell(one, stored.ranking, Messages()) for one in advice)} | {
+    advice, m = stored.ranking.advice, Messages(metric=stored.ranking.metric)
+    return {NOTE_TAG: "\n\n".join(tell(one, stored.ranking, m) for one in advice)} | {
         f"ship.{one.use}": one.recommended or "none" for one in advice
     }
 

@@ -46,7 +46,7 @@ class Run:
         Raises:
             ConfigError: There is no catalogue for that language.
         """
-        return tell(fact, self.ranking, Messages(lang))
+        return tell(fact, self.ranking, Messages(lang, self.ranking.metric))
 
     @property
     def report(self) -> Path:

@@ -75,13 +75,17 @@ class Batch(_Told):
 
 
 class Epoch(_Told):
-    """An epoch is trained, validated and saved; a loss may be no number for a while."""
+    """An epoch is trained, validated and saved; a loss may be no number for a while.
+
+    ``map50`` is what ``metric`` says.
+    """
 
     kind: Literal["epoch"] = "epoch"
     epoch: int
     epochs: int
     loss: float | None = None
     map50: float | None = None
+    metric: str = "mAP50"
     seconds_left: float | None = None
 
 
@@ -214,7 +218,7 @@ def text_of(event: Event) -> str:
         case Epoch():
             figures = (
                 ("loss {:.2f}", event.loss),
-                ("mAP50 {:.3f}", event.map50),
+                (f"{event.metric} {{:.3f}}", event.map50),
                 ("{:.0f} s left", event.seconds_left),
             )
             known = [text.format(value) for text, value in figures if value is not None]

@@ -19,7 +19,7 @@ from prunebench.common.errors import CheckpointError, StepError
 from prunebench.common.files import write_atomically
 from prunebench.common.records import Record
 from prunebench.common.ultralytics_files import import_offline, plainly_named
-from prunebench.config.sections import MOST_PIXELS
+from prunebench.config.sections import MOST_PIXELS, STRIDE
 from prunebench.variants.checkpoint_faults import (
     Fault,
     container_fault,
@@ -102,7 +102,7 @@ def load_parts(path: Path) -> tuple[Network, dict[str, Any], dict[str, Any]]:
         network.args = {**DEFAULT_CFG_DICT, **train_args}
         network.pt_path = str(path)
         head = network.model[-1]
-        network.task, network.stride = TASKS[type(head).__name__], head.stride
+        network.task, network.stride = TASKS[type(head).__name__], stride_of(head)
         network.names = names_of(network)
         if hasattr(network, "criterion"):
             del network.criterion
@@ -139,6 +139,13 @@ def info_of(
         keypoints=keypoints_of(network),
         provenance=dict(provenance),
     )
+
+
+def stride_of(head: Any) -> Any:
+    """Pixels that sides of images are multiples of, a tensor; a classification head says none."""
+    import torch
+
+    return head.stride if hasattr(head, "stride") else torch.tensor([float(STRIDE)])
 
 
 def has_two_heads(network: Network) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from prunebench.common.text import first_line
+from prunebench.config.sections import STRIDE
 
 Fault: TypeAlias = tuple[str, str | None]
 
@@ -99,8 +100,8 @@ def network_fault(network: Any, content: Mapping[Any, Any]) -> Fault | None:
     kind = type(head).__name__
     if kind not in TASKS:
         fix = (
-            "give a checkpoint of YOLOv3, 5, 6, 8 to 12 or 26 for detection, segmentation, pose or "
-            "oriented boxes"
+            "give a checkpoint of YOLOv3, 5, 6, 8 to 12 or 26 for detection, segmentation, pose, "
+            "oriented boxes or classification"
         )
         if head is None:
             return "it is not a YOLO network", fix
@@ -145,8 +146,17 @@ def names_of(network: Any) -> dict[int, str] | None:
     return dict(sorted(named.items())) if set(named) == set(range(len(named))) else None
 
 
+def _classes_of(head: Any) -> int | None:
+    from prunebench.measuring.heads import HEADS, TASKS
+
+    try:
+        return HEADS[TASKS[type(head).__name__]].classes_in(head)
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
 def _names_fault(network: Any, head: Any) -> Fault | None:
-    names, classes = names_of(network), getattr(head, "nc", None)
+    names, classes = names_of(network), _classes_of(head)
     fix = "give model.names one name for each class and save it again, or train it again"
     if names is None:
         return "its class names are no list and are not numbered from 0 on", fix
@@ -166,7 +176,7 @@ def _description_fault(network: Any) -> Fault | None:
         return "the description of its network (yaml) is missing", TRAIN_AGAIN
     if (fault := layers_fault(description)) is not None:
         return f"the description of its network (yaml) cannot be built ({fault})", TRAIN_AGAIN
-    stride = getattr(network.model[-1], "stride", None)
+    stride = getattr(network.model[-1], "stride", getattr(network, "stride", None))
     if not (isinstance(stride, torch.Tensor) and stride.numel() and int(stride.min()) > 0):
         return "the stride of its head is missing", TRAIN_AGAIN
     first = next(module for module in network.modules() if isinstance(module, torch.nn.Conv2d))
@@ -232,7 +242,7 @@ def running_fault(network: Any) -> Fault | None:
 
     import torch
 
-    side = 2 * int(network.model[-1].stride.max())
+    side = 2 * max(STRIDE, int(network.stride.max()))
     try:
         with torch.no_grad():
             copy.deepcopy(network).float().eval()(torch.zeros(1, CHANNELS, side, side))

@@ -110,7 +110,7 @@ def compare(converted: Path, request: Request) -> tuple[Parity, InRuntime]:
     """Every raw prediction compared with onnxruntime's, and what the runtime says of itself."""
     import numpy as np
 
-    from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+    from prunebench.measuring.inference import OnnxNetwork, read_input
 
     imgsz, session = request.imgsz, request.session
     expected = OnnxNetwork(Path(request.onnx), imgsz, session)
@@ -119,7 +119,7 @@ def compare(converted: Path, request: Request) -> tuple[Parity, InRuntime]:
     network = OnnxNetwork(converted, imgsz, session, runtime=runtime)
     worst = np.zeros(2)
     for image in request.images:
-        tensor, _, _ = read_letterboxed(Path(image), imgsz)
+        tensor, _, _ = read_input(Path(image), imgsz, expected.head)
         actual, wanted = network(tensor), expected(tensor)
         shapes = [[list(item.shape) for item in items] for items in (actual, wanted)]
         if shapes[0] != shapes[1]:

@@ -9,7 +9,7 @@ from typing import Any
 from prunebench.common.errors import ConfigError
 from prunebench.common.text import first_line
 from prunebench.common.ultralytics_files import import_offline
-from prunebench.variants.checkpoint import Network
+from prunebench.variants.checkpoint import Network, stride_of
 from prunebench.variants.checkpoint_faults import layers_fault, running_fault
 
 FIX = "use one of Ultralytics', such as yolov8n.yaml"
@@ -57,7 +57,7 @@ def build_network(
     """
     from ultralytics.nn import tasks
 
-    from prunebench.measuring.heads import TASKS
+    from prunebench.measuring.heads import HEADS, TASKS
 
     if (fault := layers_fault(description)) is not None:
         raise ValueError(fault)
@@ -72,10 +72,13 @@ def build_network(
         "segment": tasks.SegmentationModel,
         "pose": tasks.PoseModel,
         "obb": tasks.OBBModel,
+        "classify": tasks.ClassificationModel,
     }
     network = builders[task](description, nc=None if names is None else len(names), verbose=False)
     network.task = task
-    network.names = dict(names or {index: str(index) for index in range(network.model[-1].nc)})
+    head = network.model[-1]
+    network.stride = stride_of(head)
+    network.names = dict(names or {i: str(i) for i in range(HEADS[task].classes_in(head))})
     return network.eval()
 
 

@@ -146,7 +146,7 @@ def compare(network: Network, onnx_file: Path, request: Request) -> Parity:
     import numpy as np
     import torch
 
-    from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+    from prunebench.measuring.inference import OnnxNetwork, read_input
 
     exported = OnnxNetwork(onnx_file, request.imgsz, request.session)
     classes, head = len(network.names), exported.head
@@ -154,7 +154,7 @@ def compare(network: Network, onnx_file: Path, request: Request) -> Parity:
         network.model[-1].end2end = True
     worst_box = worst_score = 0.0
     for image in request.images:
-        tensor, _, _ = read_letterboxed(Path(image), request.imgsz)
+        tensor, _, _ = read_input(Path(image), request.imgsz, head)
         with torch.no_grad():
             outputs = network(torch.from_numpy(tensor))[0]
         # A segmentation network predicts mask prototypes beside the boxes.

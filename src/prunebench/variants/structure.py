@@ -158,6 +158,10 @@ def _counted(model: onnx.ModelProto, metadata: Mapping[str, str], path: Path) ->
         pixels[name] = max(pixels[name], math.prod(shapes[swept][2:]))
         widths[name] += made if bias or PART not in node.input[1] else 0
         norms += made if name.endswith(".conv") and bias else 0
+    for node in (node for node in model.graph.node if node.op_type == "Gemm"):
+        matrix, *bias = (weights[name] for name in node.input[1:])
+        fused += math.prod(matrix) + sum(math.prod(dims) for dims in bias)
+        macs += math.prod(matrix)
     for node in (node for node in model.graph.node if node.op_type == "MatMul"):
         first = node.input[0]
         if first in stored and DFL in first:
@@ -208,7 +212,7 @@ def blank_image(network: Network, imgsz: tuple[int, int] | None = None) -> Tenso
     """An input of zeros, shape (1, channels, height, width); by default a small square."""
     import torch
 
-    side = max(SMALL, int(network.model[-1].stride.max()))
+    side = max(SMALL, int(network.stride.max()))
     return torch.zeros(1, network.yaml.get("channels", 3), *(imgsz or (side, side)))
 
 
@@ -263,7 +267,7 @@ def _widths(network: Network) -> dict[str, int]:
 
 
 def _macs(network: Network, imgsz: tuple[int, int]) -> int:
-    """Multiply-accumulates of every convolution and of attention's two matrix products."""
+    """Multiply-accumulates of every layer with weights and of attention's two matrix products."""
     from torch import nn
     from ultralytics.nn.modules.block import AAttn, Attention
 
@@ -276,9 +280,13 @@ def _macs(network: Network, imgsz: tuple[int, int]) -> int:
             keys = getattr(module, "key_dim", module.head_dim)
             total += module.num_heads * pairs * (keys + module.head_dim)
             return
+        if isinstance(module, nn.Linear):
+            total += module.weight.numel()
+            return
         # Every weight meets each output pixel, in a transposed convolution each input pixel.
         swept = given if isinstance(module, nn.ConvTranspose2d) else output
         total += module.weight.numel() * swept.shape[-2] * swept.shape[-1]
 
-    run_watched(network, imgsz, (nn.Conv2d, nn.ConvTranspose2d, Attention, AAttn), count)
+    kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, Attention, AAttn)
+    run_watched(network, imgsz, kinds, count)
     return total

@@ -30,7 +30,7 @@ from prunebench.measuring.accuracy import run
 from prunebench.measuring.heads.detect import Detect, Found, Rules
 from prunebench.measuring.heads.obb import Obb, corners_of, probabilistic_iou, turned_box
 from prunebench.measuring.heads.pose import OF_PERSONS, Pose, keypoint_similarity
-from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+from prunebench.measuring.inference import OnnxNetwork, read_input
 from prunebench.measuring.map_bootstrap import load_detections
 from prunebench.variants.export import export_onnx
 
@@ -90,7 +90,7 @@ def made(
     for index in range(IMAGES):
         image = folder / "images" / "val" / f"{index}.png"
         cv2.imwrite(str(image), rng.integers(0, 255, (54, 96, 3), dtype=np.uint8))
-        tensor, *frame = read_letterboxed(image, HW)
+        tensor, *frame = read_input(image, HW, runs.head)
         found = runs.head.find(runs(tensor), FOUND).rows
         best = [row for kind in NAMES for row in found[found[:, 5] == kind][:6]]
         made = [(int(r[5]), label(runs.head, r, frame, rng)) for r in best if rng.random() < 0.7]
@@ -214,7 +214,7 @@ def test_finished_detections_are_compared_in_whatever_order_they_come() -> None:
 @pytest.mark.parametrize(
     ("metadata", "problem"),
     [
-        ({"task": "classify"}, "task in its metadata is 'classify', not detect or segment or"),
+        ({"task": "depth"}, "task in its metadata is 'depth', not detect or segment or"),
         ({"task": "pose", "kpt_shape": "[" * 100_000}, "kpt_shape in its metadata is '\\[\\["),
         ({"task": "pose", "kpt_shape": "17"}, "kpt_shape in its metadata is '17', no shape"),
         ({"task": "pose", "kpt_shape": "[4, -3]"}, "kpt_shape in its metadata is"),

@@ -18,7 +18,7 @@ from prunebench.common.records import Quantization
 from prunebench.config.sections import LatencyConfig
 from prunebench.measuring.accuracy import Request as AccuracyRequest
 from prunebench.measuring.accuracy import run as evaluate
-from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+from prunebench.measuring.inference import OnnxNetwork, read_input
 from prunebench.measuring.profile import OffBlock
 from prunebench.measuring.profile import Request as DiagnosisRequest
 from prunebench.measuring.profile import run as diagnose
@@ -119,7 +119,8 @@ def test_ranges_are_those_of_the_letterboxed_images(
     model.graph.output.append(onnx.ValueInfoProto(name="c1.conv_out"))
     onnx.save(model, tmp_path / "open.onnx")
     network = OnnxNetwork(tmp_path / "open.onnx", IMGSZ, SESSION)
-    values = np.concatenate([network(read_letterboxed(path, IMGSZ)[0])[1] for path in images])
+    tensors = [read_input(path, IMGSZ, network.head)[0] for path in images]
+    values = np.concatenate([network(tensor)[1] for tensor in tensors])
     integers = stored(folder / record.onnx.path)
     scale = integers["c1.conv_out_scale"]
     assert scale == pytest.approx((values.max() - values.min()) / 255, rel=1e-4)

@@ -19,8 +19,10 @@ from prunebench.variants.audit import AuditFinding
 
 def audit_view(findings: Sequence[AuditFinding]) -> RenderableType:
     """One sentence per audited file or number, with its counts where they are known."""
-    m, lines = Messages(), list[RenderableType]()
+    lines = list[RenderableType]()
     for finding in findings:
+        classes = finding.counted is not None and finding.counted.task == "classify"
+        m = Messages(metric="top1" if classes else "box")
         lines.append(Text(f"{finding.subject}: {tell_finding(finding, m)}"))
         if (structure := finding.counted) is None:
             continue

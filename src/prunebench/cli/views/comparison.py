@@ -24,8 +24,8 @@ def comparison_view(comparison: RunComparison) -> RenderableType:
         )
     title = Text(f"{comparison.before} -> {comparison.after}")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name in ("variant", "threads", "latency", "verdict", "mAP50", "file"):
-        right = name in ("threads", "latency", "mAP50")
+    for name in ("variant", "threads", "latency", "verdict", "accuracy", "file"):
+        right = name in ("threads", "latency", "accuracy")
         table.add_column(name, justify="right" if right else "left", no_wrap=name == "latency")
     for change in comparison.changes:
         table.add_row(
@@ -39,7 +39,7 @@ def comparison_view(comparison: RunComparison) -> RenderableType:
     notes = [Text("Latency is compared by the ratio to the reference model of each run.")]
     if several := {change.trainings for change in comparison.changes if max(change.trainings) > 1}:
         counts = ", ".join(f"{before} and {after}" for before, after in sorted(several))
-        notes.append(Text(f"mAP50 of retrained variants: means of {counts} trainings."))
+        notes.append(Text(f"Accuracy of retrained variants: means of {counts} trainings."))
     if comparison.host_differences:
         differences = "; ".join(comparison.host_differences)
         notes.append(Text(f"Measured on different hosts: {differences}.", style="bold yellow"))

@@ -29,7 +29,7 @@ def _series_view(series: MarkedSeries) -> RenderableType:
     table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
     table.add_column("run", overflow="fold", min_width=RUN_WIDTH)
     # The reference model of the same rounds takes out how fast the host was that day.
-    for name in ("model ms", "x reference", "FPS", "mAP50", "efficiency"):
+    for name in ("model ms", "x reference", "FPS", "accuracy", "efficiency"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     changed = {change.index for change in series.changes}

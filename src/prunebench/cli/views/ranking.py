@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from prunebench.common.plain import METRIC_NAMES
 from prunebench.common.records import Interval
 from prunebench.common.text import counted, points, times
 from prunebench.results.devices import Device
@@ -79,12 +80,13 @@ class Fitting:
 
 def ranking_view(ranking: Ranking) -> RenderableType:
     """A ranking for one thread count: what to ship, the table, advice, warnings, comparisons."""
-    threads, m = counted(ranking.threads, "thread"), Messages()
+    threads, m = counted(ranking.threads, "thread"), Messages(metric=ranking.metric)
     title = f"{threads}; intervals at {100 * ranking.level:g} %, ranks share what is not told apart"
     both = ranking.beside_boxes
     if both is not None:
         title += f"; efficiency is that of {ranking.metric} mAP50"
-    map50 = ("mAP50",) if both is None else ("box mAP50", f"{both} mAP50")
+    name = METRIC_NAMES[ranking.metric]
+    map50 = (name,) if both is None else ("box mAP50", f"{both} mAP50")
     shown: tuple[str, ...] = (_limit(ranking), "Pareto")
     if ranking.max_rss_mb is not None:
         shown = (_limit(ranking), _memory_limit(ranking), "Pareto")
@@ -131,8 +133,9 @@ def ranking_view(ranking: Ranking) -> RenderableType:
 
 def _elsewhere(ranking: Ranking, m: Messages) -> Table:
     """The variants in other runtimes, which have no rank."""
+    name = METRIC_NAMES[ranking.metric]
     layout: Layout = (
-        *(("variant", "runtime"), ("mAP50", "change"), ("FPS", "x its file in onnxruntime")),
+        *(("variant", "runtime"), (name, "change"), ("FPS", "x its file in onnxruntime")),
         *(("x baseline",), ("model ms", "MB")),
     )
 
@@ -140,7 +143,7 @@ def _elsewhere(ranking: Ranking, m: Messages) -> Table:
         words = {
             "variant": row.name,
             "runtime": named(row, m),
-            "mAP50": with_interval(row.map50, digits=3),
+            name: with_interval(row.map50, digits=3),
             "change": points(row.map50_change, signed=True),
             "FPS": with_interval(row.fps),
             "x its file in onnxruntime": with_interval(row.times_own, digits=2),
@@ -148,7 +151,7 @@ def _elsewhere(ranking: Ranking, m: Messages) -> Table:
             "model ms": with_interval(row.latency_ms, digits=2),
             "MB": f"{row.size_mb:.2f}",
         }
-        return {name: (Text(word), Text()) for name, word in words.items()}
+        return {key: (Text(word), Text()) for key, word in words.items()}
 
     return _stacked(m("runtimes.unranked"), layout, map(cells, ranking.elsewhere))
 
@@ -177,7 +180,7 @@ def _cells(row: RankedVariant, ranking: Ranking) -> Cells:
         words[_memory_limit(ranking)] = Text(row.keeps_memory, style=STYLE_OF[row.keeps_memory])
     figures: dict[str, tuple[Interval | None, int | None]] = {
         "efficiency": (row.efficiency, None),
-        **{name: (interval, 3) for name, interval in row.shown_map50.items()},
+        **{name: (interval, 3) for name, interval in row.shown_map50(ranking.metric).items()},
         "FPS": (row.fps, None),
         "x baseline": (row.times_baseline, 2),
         "model ms": (row.latency_ms, 2),

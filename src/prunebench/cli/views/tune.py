@@ -63,7 +63,7 @@ def _lines(tuned: Tuned) -> list[str]:
         lines.append(f"Taken: {tuned.name}.")
     if tuned.map50 is not None and tuned.lost is not None:
         lost = with_interval(tuned.lost, factor=100, digits=2)
-        lines.append(f"mAP50 with it: {tuned.map50:.3f}, {lost} points lost.")
+        lines.append(f"Accuracy with it: {tuned.map50:.3f}, {lost} points lost.")
     if tuned.refused:
         lines.append(f"Not taken, as accuracy is shown to be lost: {'; '.join(tuned.refused)}.")
     if tuned.left_out:

@@ -134,12 +134,18 @@ def _fixed(points: Points) -> NDArray[np.int32]:
     return np.round(points * (1 << _SHIFT)).astype(np.int32)
 
 
-def _sprite(rng: np.random.Generator, width: int, height: int, size: float) -> tuple[Sprite, int]:
-    """Draw one object in the frame; also how many pixels it would cover if no border cut it off."""
+def _sprite(
+    rng: np.random.Generator, width: int, height: int, size: float, *, within: int | None = None
+) -> tuple[Sprite, int]:
+    """Draw one object in the frame; also how many pixels it would cover if no border cut it off.
+
+    ``within`` is the side of a square in the middle of the frame that it lies in.
+    """
     class_id = int(rng.integers(len(SCENE_NAMES)))
     half = size / 2
     spread = 0.5 * half  # how far over the border the object's centre may leave room for itself
-    centre = np.array([rng.uniform(spread, width - spread), rng.uniform(spread, height - spread)])
+    room = np.array([width if within is None else within, height if within is None else within])
+    centre = rng.uniform(spread, room - spread) + (np.array([width, height]) - room) / 2
     angle = float(rng.uniform(-0.45, 0.45))
     cos, sin = np.cos(angle), np.sin(angle)
     turn = np.array([[cos, sin], [-sin, cos]])
@@ -207,6 +213,13 @@ def place(rng: np.random.Generator, width: int, height: int) -> list[Sprite]:
             sprites.append(sprite)
             areas.append(area)
     return sprites
+
+
+def place_one(rng: np.random.Generator, width: int, height: int) -> Sprite:
+    """An object in the middle square, which is what a centre crop keeps of the frame."""
+    side = min(width, height)
+    size = side * float(np.exp(rng.uniform(np.log(0.25), np.log(0.7))))
+    return _sprite(rng, width, height, size, within=side)[0]
 
 
 def visible_masks(sprites: list[Sprite]) -> list[NDArray[np.bool_]]:

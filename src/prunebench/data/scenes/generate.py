@@ -11,6 +11,7 @@ import numpy as np
 
 from prunebench.common.cores import usable_cores
 from prunebench.common.errors import DatasetError
+from prunebench.data.class_folders import write_class_folders_yaml
 from prunebench.data.folder import label_line, make_once, polygon_line, write_data_yaml
 from prunebench.data.scenes.drawing import SCENE_NAMES
 from prunebench.data.scenes.scene import FLIPPED, KEYPOINTS, SceneObject, render_scene
@@ -23,12 +24,13 @@ SPLITS: Final = ("train", "val", "test")
 _JPEG_QUALITY: Final = 95
 _PROGRESS_EVERY: Final = 25  # scenes between two events, well under a second
 
-Labels = Literal["boxes", "polygons", "keypoints", "corners"]
+Labels = Literal["boxes", "polygons", "keypoints", "corners", "classes"]
 SETS: Final[dict[str, Labels]] = {
     "scenes": "boxes",
     "scenes-seg": "polygons",
     "scenes-pose": "keypoints",
     "scenes-obb": "corners",
+    "scenes-classes": "classes",
 }
 """What each of the built-in sets is labelled with."""
 
@@ -54,7 +56,9 @@ def generate_scenes(
         train: Number of images, as of ``val`` and ``test``.
         width: Image width in pixels, at least 64, as is ``height``.
         labels: What each object is labelled with: the box around what is visible of it, its
-            outline, its outermost points, or the corners of the box that is turned as it is.
+            outline, its outermost points, or the corners of the box that is turned as it is. Of
+            ``classes`` a scene shows one object, in its middle square, and lies in a folder of the
+            object's name.
 
     Raises:
         DatasetError: A parameter is out of range, or ``root`` holds something else.
@@ -89,17 +93,24 @@ def generate_scenes(
 def _write_set(
     root: Path, counts: dict[str, int], width: int, height: int, seed: int, labels: Labels
 ) -> None:
+    by_class = labels == "classes"
     for split in SPLITS:
-        (root / "images" / split).mkdir(parents=True)
-        (root / "labels" / split).mkdir(parents=True)
+        kinds = SCENE_NAMES.values() if by_class else ("images", "labels")
+        for kind in kinds:
+            folder = root / split / kind if by_class else root / kind / split
+            folder.mkdir(parents=True)
 
     def write(place: tuple[int, int]) -> None:
         split_index, index = place
         split = SPLITS[split_index]
         rng = np.random.default_rng([seed, split_index, index])
-        image, objects = render_scene(rng, width=width, height=height)
+        image, objects = render_scene(rng, width=width, height=height, alone=by_class)
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
         stem = f"{split}-{index:05d}"
+        if by_class:
+            name = SCENE_NAMES[objects[0].class_id]
+            (root / split / name / f"{stem}.jpg").write_bytes(data.tobytes())
+            return
         (root / "images" / split / f"{stem}.jpg").write_bytes(data.tobytes())
         lines = [_line(item, labels, width, height) for item in objects]
         (root / "labels" / split / f"{stem}.txt").write_text("".join(lines), encoding="utf-8")
@@ -110,6 +121,9 @@ def _write_set(
         for done, _ in enumerate(pool.map(write, wanted)):
             if done % _PROGRESS_EVERY == 0:
                 announce(Progress(done=done, total=len(wanted), unit="scenes"))
+    if by_class:
+        write_class_folders_yaml(root / "data.yaml", dict(enumerate(sorted(SCENE_NAMES.values()))))
+        return
     more: dict[str, Any] = {}
     if labels == "keypoints":
         more = {"kpt_shape": [len(KEYPOINTS), 3], "flip_idx": list(FLIPPED)}

@@ -16,6 +16,7 @@ from prunebench.data.scenes.drawing import (
     draw_distractor,
     expose,
     place,
+    place_one,
     visible_masks,
 )
 
@@ -45,13 +46,16 @@ class SceneObject:
 
 
 def render_scene(
-    rng: np.random.Generator, *, width: int = 320, height: int = 180
+    rng: np.random.Generator, *, width: int = 320, height: int = 180, alone: bool = False
 ) -> tuple[Image, list[SceneObject]]:
-    """Draw one scene: the BGR image of shape ``(height, width, 3)`` and its labelled objects."""
+    """Draw one scene: the BGR image of shape ``(height, width, 3)`` and its labelled objects.
+
+    With ``alone`` there is one, which lies in the middle square.
+    """
     canvas = background(rng, width, height)
     for _ in range(int(rng.integers(1, 6))):
         draw_distractor(rng, canvas)
-    sprites = place(rng, width, height)
+    sprites = [place_one(rng, width, height)] if alone else place(rng, width, height)
     for sprite in sprites:
         alpha = (sprite.alpha[sprite.window].astype(np.float32) / 255.0)[..., None]
         part = canvas[sprite.window]

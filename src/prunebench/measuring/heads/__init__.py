@@ -8,12 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from prunebench.measuring.heads.classify import Classify
 from prunebench.measuring.heads.detect import Detect
 from prunebench.measuring.heads.obb import Obb
 from prunebench.measuring.heads.pose import Pose
 from prunebench.measuring.heads.segment import Segment
 
-HEADS: Mapping[str, type[Detect]] = {head.task: head for head in (Detect, Segment, Pose, Obb)}
+HEADS: Mapping[str, type[Detect]] = {
+    head.task: head for head in (Detect, Segment, Pose, Obb, Classify)
+}
 """Task to its adapter."""
 
 TASKS: Mapping[str, str] = {kind: head.task for head in HEADS.values() for kind in head.layers}

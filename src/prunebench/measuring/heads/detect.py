@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prunebench.common.plain import Overlap
-from prunebench.measuring.postprocess import FloatArray, decode_and_nms, is_end_to_end
+from prunebench.measuring.postprocess import (
+    FloatArray,
+    decode_and_nms,
+    is_end_to_end,
+    letterbox,
+)
+
+if TYPE_CHECKING:
+    from cv2.typing import MatLike
 
 NOTHING = np.zeros((0, 2), dtype=np.float32)
 AS_GOOD_AS_EQUAL = 1e-5  # Difference of scores that two files may have by rounding.
@@ -73,8 +81,10 @@ class Detect:
         layers: Classes of the last layer that are such heads.
         branches: Attributes that are a list of branches, a level of the pyramid each, of which the
             last convolution predicts.
-        overlaps: What the IoU behind an mAP is taken of.
+        overlaps: What its accuracy is measured by, the first by default.
         hub_task: A model hub's name of the task.
+        framing: What ``framed`` does to an image, in words.
+        thresholds: What deploying it asks for besides, by Ultralytics' names.
     """
 
     task: ClassVar[str] = "detect"
@@ -83,6 +93,8 @@ class Detect:
     branches: ClassVar[tuple[str, ...]] = ("cv2", "cv3", "one2one_cv2", "one2one_cv3")
     overlaps: ClassVar[tuple[Overlap, ...]] = ("box",)
     hub_task: ClassVar[str] = "object-detection"
+    framing: ClassVar[str] = "letterboxed"
+    thresholds: ClassVar[tuple[str, ...]] = ("conf", "iou", "max_det")
 
     @property
     def points(self) -> tuple[int, int] | None:
@@ -107,6 +119,20 @@ class Detect:
     def training_only(cls, layer: Any) -> list[tuple[Any, Hook]]:
         """Modules and what runs behind each in training alone, reading channels of it."""
         return []
+
+    @classmethod
+    def classes_in(cls, layer: Any) -> int:
+        """Classes that a last layer predicts."""
+        return int(layer.nc)
+
+    def framed(
+        self, image: MatLike, imgsz: tuple[int, int]
+    ) -> tuple[FloatArray, float | tuple[float, float], tuple[int, int]]:
+        """What becomes of an image, (H, W, 3) BGR, before the network sees it: as ``letterbox``.
+
+        The scale may be one for each of x and y.
+        """
+        return letterbox(image, imgsz)
 
     def classes_of(self, shape: Sequence[int], wanted: int) -> int:
         """Classes that an output of this shape predicts, where ``wanted`` are."""

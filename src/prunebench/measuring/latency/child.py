@@ -131,7 +131,6 @@ class Measuring:
 
         from prunebench.measuring.heads import head_of
         from prunebench.measuring.heads.detect import Rules
-        from prunebench.measuring.postprocess import letterbox
 
         request = self._request
         cv2.setNumThreads(request["threads"])
@@ -143,7 +142,7 @@ class Measuring:
 
         def answer(index: int) -> tuple[int, int, int, int]:
             began = time.perf_counter_ns()
-            image, _, _ = letterbox(frames[index % len(frames)], (height, width))
+            image, _, _ = head.framed(frames[index % len(frames)], (height, width))
             boxed = time.perf_counter_ns()
             outputs = self._infer(image)
             inferred = time.perf_counter_ns()
@@ -155,7 +154,7 @@ class Measuring:
             answer(index)
 
     def frames(self) -> None:
-        """A slice of whole frames back to back: letterbox, inference, NMS, masks if it has any."""
+        """A slice of whole frames back to back: as the network's head takes and reads them."""
         until = time.perf_counter_ns() + int(self._slice_s * 1e9)
         count = len(self._stages)
         self._answer(count)

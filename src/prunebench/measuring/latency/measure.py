@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +30,9 @@ from prunebench.measuring.latency.sentinel import write_sentinel
 from prunebench.measuring.latency.stopping import Contested
 from prunebench.measuring.latency.together import STEP
 from prunebench.steps.events import Emit, Timed, Waiting
+
+if TYPE_CHECKING:
+    from prunebench.measuring.heads.detect import Detect
 
 SENTINEL_FILE = "sentinel.onnx"
 
@@ -91,7 +95,7 @@ def measure(
                 threads=threads_of(config.threads, cpus),
                 cpus=cpus,
                 settings=settings,
-                frames=_frames(used, {t.imgsz or imgsz for t in variants}, work),
+                frames=_frames(used, variants, imgsz, work),
                 shared=shared,
                 work=work,
                 log=SampleLog(folder, json.loads(json.dumps({**protocol, "host": host.digest()}))),
@@ -127,12 +131,29 @@ def measure(
     )
 
 
-def _frames(images: Sequence[Path], sizes: Collection[tuple[int, int]], work: Path) -> list[Path]:
+def _frames(
+    images: Sequence[Path], targets: Sequence[Target], imgsz: tuple[int, int], work: Path
+) -> list[Path]:
     if not images:
         return []
     from prunebench.data.images import usable_image
 
-    return prepare_frames(images, usable_image, sizes, work)
+    sizes = {target.imgsz or imgsz for target in targets}
+    return prepare_frames(images, usable_image, sizes, work, _head_of(targets))
+
+
+def _head_of(targets: Sequence[Target]) -> Detect:
+    """The head of all of them, by the first that can be read."""
+    import onnx
+
+    from prunebench.measuring.heads import head_of
+
+    for target in targets:
+        with suppress(Exception):  # What is wrong with a file is told when it is measured.
+            if target.runtime is not None:
+                return head_of(target.runtime["head"])
+            return head_of({e.key: e.value for e in onnx.load(target.onnx).metadata_props})
+    return head_of({})
 
 
 def _tell(samples: Sequence[Sample], runs: int, emit: Emit) -> None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,9 @@ from prunebench.measuring.latency.together import (
     measure_together,
 )
 from prunebench.measuring.session import Options, SessionSettings
+
+if TYPE_CHECKING:
+    from prunebench.measuring.heads.detect import Detect
 
 REVISITED_EVERY = 4  # Rounds after which settled variants are measured again, too.
 SENTINEL_SECONDS = 0.25  # Timed seconds of the sentinel in a round: some 70 inferences.
@@ -273,12 +276,9 @@ def prepare_frames(
     read: Callable[[Path], NDArray[np.uint8]],
     sizes: Collection[tuple[int, int]],
     work: Path,
+    head: Detect,
 ) -> list[Path]:
     """``read`` the images once, so that no child spends time on it, and letterbox the first."""
-    if not images:
-        return []
-    from prunebench.measuring.postprocess import letterbox
-
     frames = []
     for index, path in enumerate(images):
         image = read(path)
@@ -286,5 +286,5 @@ def prepare_frames(
         np.save(frames[-1], image)
         if index == 0:
             for imgsz in sizes:
-                np.save(input_file(work, imgsz), letterbox(image, imgsz)[0])
+                np.save(input_file(work, imgsz), head.framed(image, imgsz)[0])
     return frames

@@ -56,6 +56,7 @@ class Check:
     metric: GateMetric
     change: Location
     allowed: float
+    called: str = "mAP50"
 
 
 class GateFinding(Record):
@@ -68,6 +69,7 @@ class GateFinding(Record):
         p_corrected: One-sided, of being no worse at all, after Holm's correction.
         standing: ``holds`` (shown to lose less than allowed), ``suspected`` (shown to be worse,
             and by more than allowed) or ``not shown``.
+        called: What accuracy is measured by.
     """
 
     subject: str
@@ -76,6 +78,7 @@ class GateFinding(Record):
     allowed: float
     p_corrected: float
     standing: Standing
+    called: str = "mAP50"
 
     @property
     def question(self) -> str:
@@ -111,6 +114,7 @@ def paired_accuracy(
     baseline: Sequence[Scores],
     images: int,
     limits: GateLimits,
+    called: str = "mAP50",
 ) -> Check:
     """Check of two accuracies on the same images, resampled alike: the means of their trainings.
 
@@ -123,7 +127,7 @@ def paired_accuracy(
     if not same or len(candidate) != len(baseline):
         trainings = ([one.map50 for one in each] for each in (candidate, baseline))
         loss = over_trainings(loss, *trainings)
-    return Check(name, "accuracy", loss, limits.map50_loss)
+    return Check(name, "accuracy", loss, limits.map50_loss, called)
 
 
 def memory_check(name: str, threads: int, candidate: Rounds, limit_mb: float) -> Check:
@@ -206,7 +210,8 @@ def finding_sentence(finding: GateFinding) -> str:
     elif finding.metric == "memory":
         change = f"peak memory {percent(finding.change, signed=True)} by ranking.max_rss_mb"
     else:
-        change = f"mAP50 loss {points(finding.change, signed=True)}, {finding.allowed:g} allowed"
+        loss = f"{finding.called} loss"
+        change = f"{loss} {points(finding.change, signed=True)}, {finding.allowed:g} allowed"
     standing = {
         "holds": "the limit holds",
         "suspected": "a regression is suspected",
@@ -239,4 +244,5 @@ def _finding(check: Check, p_corrected: float, limits: GateLimits) -> GateFindin
         allowed=allowed,
         p_corrected=p_corrected,
         standing=standing,
+        called=check.called,
     )

@@ -15,6 +15,7 @@ from typing import Literal
 
 from prunebench.common.cores import default_threads
 from prunebench.common.errors import InputError, StepError
+from prunebench.common.plain import METRIC_NAMES
 from prunebench.common.records import Record
 from prunebench.common.text import counted
 from prunebench.config.sections import LatencyConfig
@@ -270,7 +271,8 @@ def accuracy_checks(
         before = [load_detections(path, ranking.metric) for path in second]
         recorded = [resamples.scores(one) for one in before]
         name, images = candidate.variant.name, now[0].images
-        return [paired_accuracy(name, scores, recorded, images, limits)]
+        called = METRIC_NAMES[ranking.metric]
+        return [paired_accuracy(name, scores, recorded, images, limits, called)]
 
 
 def unchecked(candidate: Subject, baseline: Subject | None) -> Unchecked | None:

@@ -14,6 +14,8 @@ from prunebench.common.errors import InputError, OutputError
 from prunebench.common.variant_record import VariantRecord
 from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.measure_and_rank import targets_of
+from prunebench.measuring.heads import head_for
+from prunebench.measuring.heads.detect import Detect
 from prunebench.measuring.latency.rounds import protocol_of
 from prunebench.measuring.remote.pack import FORMAT, Content, keep, keep_sentinel, pack
 from prunebench.operating.rebenchmark import read_source
@@ -53,6 +55,7 @@ def content_of(experiment: Experiment, variants: tuple[VariantRecord, ...]) -> C
         content = _plain(image)
         protocol["images"][position] = keep(content, files)
     sizes = {target.imgsz or config.image.hw for target in targets}
+    head = head_for(next((v.audit.structure.task for v in variants if v.audit), Detect.task))
     manifest = {
         "format": FORMAT,
         "prunebench": __version__,
@@ -62,7 +65,7 @@ def content_of(experiment: Experiment, variants: tuple[VariantRecord, ...]) -> C
         "settings": settings,
         "sentinel": keep_sentinel(files),
         "inputs": {
-            f"{height}x{width}": keep(_letterboxed(images[0], (height, width)), files)
+            f"{height}x{width}": keep(_framed(images[0], (height, width), head), files)
             for height, width in sorted(sizes)
             if images
         },
@@ -81,12 +84,11 @@ def _plain(image: Path) -> bytes:
     return cv2.imencode(".png", usable_image(image))[1].tobytes()
 
 
-def _letterboxed(image: Path, imgsz: tuple[int, int]) -> bytes:
-    """A frame in its letterbox, (1, 3, height, width) uint8 in a ``.npy``: a quarter of floats."""
+def _framed(image: Path, imgsz: tuple[int, int], head: Detect) -> bytes:
+    """A frame as a head takes it, (1, 3, height, width), in 8 bits: a quarter of floats."""
     from prunebench.data.images import usable_image
-    from prunebench.measuring.postprocess import letterbox
 
-    pixels = np.rint(letterbox(usable_image(image), imgsz)[0] * 255).astype(np.uint8)
+    pixels = np.rint(head.framed(usable_image(image), imgsz)[0] * 255).astype(np.uint8)
     stream = io.BytesIO()
     np.save(stream, pixels)
     return stream.getvalue()

@@ -1,7 +1,8 @@
 """A dataset as one file of a store, so that other hosts train on the same images.
 
 The archive needs no path of this host: ``<split>/images/<index>-<name>`` (the index keeps the
-order), ``<split>/labels/<index>-<stem>.txt`` and ``data.yaml``.
+order), ``<split>/labels/<index>-<stem>.txt`` and ``data.yaml``; of class folders
+``<split>/<class>/<index>-<name>``.
 """
 
 from __future__ import annotations
@@ -72,8 +73,12 @@ def _pack(data_yaml: Path, target: Path) -> None:
     # Images are compressed already.
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as file:
         for split in splits_of(dataset):
-            values[split] = f"{split}/images"
+            values[split] = split if dataset.class_folders else f"{split}/images"
             for index, image in enumerate(images_of(dataset, split)):
+                if dataset.class_folders:
+                    name = f"{index:07d}-{image.name}"
+                    _add(file, f"{split}/{image.parent.name}/{name}", image)
+                    continue
                 _add(file, f"{split}/images/{index:07d}-{image.name}", image)
                 labels = labels_of(image)
                 if labels.is_file():

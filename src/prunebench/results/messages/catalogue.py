@@ -8,24 +8,28 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
 from prunebench.common.errors import ConfigError
+from prunebench.common.plain import Overlap
 
 ENGLISH = "en"
 FOLDER = files("prunebench.results.messages")
 
 
 class Messages:
-    """The texts of one language.
+    """The texts of one language, about a run whose accuracy is measured by ``metric``.
+
+    Texts say mAP50; where that is another metric, its name takes that place, and a text whose key
+    begins with the metric's takes that of the text it is named after.
 
     Raises:
         ConfigError: There is no catalogue for it.
     """
 
-    def __init__(self, lang: str = ENGLISH) -> None:
+    def __init__(self, lang: str = ENGLISH, metric: Overlap = "box") -> None:
         if lang not in languages():
             what = f"the report is not available in {lang!r}"
             raise ConfigError(what, where="lang", fix=f"use one of {', '.join(languages())}")
         self.lang = lang
-        self._texts = catalogue(lang)
+        self._texts = catalogue(lang, metric)
 
     def __call__(self, key: str, **values: object) -> str:
         """The text of ``key`` with its ``{places}`` filled."""
@@ -60,7 +64,16 @@ def languages() -> tuple[str, ...]:
 
 
 @functools.cache
-def catalogue(lang: str) -> Mapping[str, str]:
+def catalogue(lang: str, metric: Overlap = "box") -> Mapping[str, str]:
     """Every text of a language by its key."""
     texts: dict[str, str] = json.loads((FOLDER / f"{lang}.json").read_text(encoding="utf-8"))
-    return texts
+    if metric != "top1":
+        return texts
+    name = texts[f"map50.{metric}"]
+    reworded = {
+        key: text.replace("an mAP50", f"a {name}").replace("mAP50", name).replace("AP50", name)
+        for key, text in texts.items()
+        if not key.startswith("map50.")
+    }
+    own = {key.partition(":")[2]: text for key, text in texts.items() if key.startswith("top1:")}
+    return {**texts, **reworded, **own}

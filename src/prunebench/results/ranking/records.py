@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from prunebench.common.plain import METRIC_NAMES
 from prunebench.common.records import InRuntime, Interval, Overlap, Parity, Record, Verdict
 from prunebench.common.variant_record import Judgement
 from prunebench.config.sections import Control
@@ -205,12 +206,11 @@ class RankedVariant(Record):
         """Classes that it is shown to have lost in, the largest loss first."""
         return tuple(change for change in self.class_changes if change.change.estimate < 0)
 
-    @property
-    def shown_map50(self) -> dict[str, Interval]:
-        """What a table shows by column: ``mAP50``, or of each of two overlaps."""
+    def shown_map50(self, metric: Overlap) -> dict[str, Interval]:
+        """What a table shows by column, ranked by ``metric``: one, or each of two overlaps."""
         both = {"box": self.box_map50, "mask": self.mask_map50, "pose": self.pose_map50}
         found = {f"{name} mAP50": map50 for name, map50 in both.items() if map50 is not None}
-        return found or {"mAP50": self.map50}
+        return found or {METRIC_NAMES[metric]: self.map50}
 
     def estimate(self, metric: Metric) -> float:
         """The point estimate in a metric, higher is better."""

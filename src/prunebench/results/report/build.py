@@ -58,11 +58,12 @@ def build_report(
         InputError: The run is not finished, something in it cannot be read, there is no report in
             that language, or figures are asked for where no browser can draw them.
     """
-    messages = Messages(lang)
+    Messages(lang)
     if figures:
         require_browser()
     with fitting_together(folder):
         run = read_stored_run(folder, outcome)
+        messages = Messages(lang, run.ranking.metric)
         document = compose(run, messages)
         markdown, html = to_markdown(document, messages), to_html(document, messages)
         beside_models = cards(run)
@@ -83,8 +84,9 @@ def report_markdown(folder: Path, outcome: RunRanking | None = None, lang: str =
     Raises:
         InputError: As ``build_report``.
     """
-    messages = Messages(lang)
-    return to_markdown(compose(read_stored_run(folder, outcome), messages), messages)
+    run = read_stored_run(folder, outcome)
+    messages = Messages(lang, run.ranking.metric)
+    return to_markdown(compose(run, messages), messages)
 
 
 def compose(run: ReportedRun, m: Messages) -> Document:

@@ -46,10 +46,12 @@ def card(run: ReportedRun, variant: VariantRecord, row: RankedVariant) -> str:
     if variant.exported is None or variant.audit is None:
         raise ValueError(f"{variant.name} has no file or no audit")
     metadata = _metadata(run, variant, variant.audit.structure.task, row)
-    found = tell_variant(variant, m := Messages())
+    found = tell_variant(variant, m := Messages(metric=run.ranking.metric))
     tuned = next((one for one in run.outcome.tuned if one.variant == row.name), None)
     file = Path(variant.exported.onnx.path).name
     height, width = variant.exported.imgsz
+    head = HEADS[variant.audit.structure.task]
+    asked = [f"{n}={v:g}" for n, v in run.config.latency.thresholds.items() if n in head.thresholds]
     return render(
         "card.md.j2",
         m=m,
@@ -67,6 +69,8 @@ def card(run: ReportedRun, variant: VariantRecord, row: RankedVariant) -> str:
         tuned=tuned,
         code=None if tuned is None else session_code(tuned, file),
         height=height,
+        arguments=", ".join([f"imgsz=({height}, {width})", *asked]),
+        head=head,
         width=width,
         with_interval=with_interval,
     )
@@ -76,7 +80,7 @@ def _metadata(
     run: ReportedRun, variant: VariantRecord, task: str, row: RankedVariant
 ) -> dict[str, Any]:
     int8, accuracy = variant.quantization is not None, variant.accuracy
-    shown = {title: value.estimate for title, value in row.shown_map50.items()}
+    shown = {title: value.estimate for title, value in row.shown_map50(run.ranking.metric).items()}
     if row.trainings > 1 and accuracy is not None:
         # The file's own, and not the mean of all trainings.
         shown = dict(zip(shown, accuracy.by_overlap.values(), strict=True))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from prunebench.common.plain import VALIDATION
 from prunebench.common.text import points
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report import style
@@ -127,7 +128,7 @@ def widths(run: ReportedRun, m: Messages) -> Figure | None:
 
 def training_curves(run: ReportedRun, m: Messages) -> Figure | None:
     """Validation mAP50 by epoch; a later round goes on where its parent stopped."""
-    column = f"metrics/mAP50({run.config.ranking.metric[0].upper()})"
+    column = VALIDATION[run.config.ranking.metric]
     drawn = {name: curves[column] for name, curves in run.curves.items() if column in curves}
     if not drawn:
         return None

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from prunebench.common.errors import PrunebenchError
 from prunebench.common.files import write_atomically
-from prunebench.common.records import Exported, Record
+from prunebench.common.records import Exported, Overlap, Record
 from prunebench.common.variant_record import VariantRecord
 from prunebench.measuring.map_bootstrap import load_detections
 from prunebench.measuring.session import SessionSettings
@@ -117,16 +117,20 @@ def changed_images(run: ReportedRun, variants: Sequence[VariantRecord]) -> list[
         return []
     with np.load(files[baseline.name]) as arrays:
         paths = [Path(str(path)) for path in arrays.get("paths", ())]
-    counts = {name: _found(path, run.config.latency.confidence) for name, path in files.items()}
+    metric: Overlap = "top1" if run.config.ranking.metric == "top1" else "box"
+    confidence = run.config.latency.confidence
+    counts = {name: _found(path, confidence, metric) for name, path in files.items()}
     before = counts[baseline.name]
     lost = np.sum([np.maximum(before - count, 0) for count in counts.values()], axis=0)
     order = np.argsort(-lost, kind="stable")[:SCENES]
     return [paths[index] for index in order if paths and lost[index] > 0]
 
 
-def _found(path: Path, confidence: float) -> NDArray[np.int64]:
-    """Objects found per image at the deployment's confidence."""
-    detections = load_detections(path)
+def _found(path: Path, confidence: float, metric: Overlap) -> NDArray[np.int64]:
+    """Objects found per image at the deployment's confidence; or whether its class is right."""
+    detections = load_detections(path, metric)
+    if metric == "top1":
+        return detections.right(1).astype(np.int64)
     hits = detections.tp[:, 0] & (detections.confidence > confidence)
     return np.bincount(detections.image[hits], minlength=detections.images)
 
@@ -144,13 +148,12 @@ def _key(run: ReportedRun, variants: Sequence[VariantRecord]) -> str:
 def _scene(run: ReportedRun, path: Path, variants: Sequence[VariantRecord]) -> Scene:
     import cv2
 
-    from prunebench.data.labels import labels_of, read_objects
-    from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+    from prunebench.data.labels import objects_of
+    from prunebench.measuring.inference import OnnxNetwork, read_input
 
     imgsz = run.config.image.hw
     known = next(v.audit.structure.names for v in variants if v.audit is not None)
     names = class_labels(known)
-    tensor, *frame = read_letterboxed(path, imgsz)
     objects: Objects = (np.zeros((0, 5)), [])
     found: dict[str, tuple[Box, ...]] = {}
     session = SessionSettings.of(run.config.latency)
@@ -160,11 +163,10 @@ def _scene(run: ReportedRun, path: Path, variants: Sequence[VariantRecord]) -> S
         file = run.folder / variant.exported.onnx.path
         network = OnnxNetwork(file, variant.exported.imgsz, session)
         head = network.head
-        if not found and labels_of(path).is_file():
-            objects = read_objects(
-                labels_of(path), classes=len(names), task=head.task, points=head.points
-            )
+        if not found:
+            objects = objects_of(path, known, task=head.task, points=head.points)
         found[variant.name] = _found_in(path, run, network, variant.exported, objects, names)
+    tensor, *frame = read_input(path, imgsz, head)
     truth = head.truth(*objects, (frame[0], frame[1]), imgsz)
     kinds = truth.rows[:, 0].astype(int)
     pixels = (tensor[0].transpose(1, 2, 0)[..., ::-1] * 255).round().astype(np.uint8)
@@ -193,16 +195,16 @@ def _found_in(
     """What a variant finds in its own letterbox, in pixels of the run's."""
     from prunebench.measuring.accuracy import match
     from prunebench.measuring.heads.detect import Rules
-    from prunebench.measuring.inference import read_letterboxed
+    from prunebench.measuring.inference import read_input
 
     latency, head = run.config.latency, network.head
-    tensor, own, shift = read_letterboxed(path, exported.imgsz)
+    tensor, own, shift = read_input(path, exported.imgsz, head)
     rules = Rules(len(names), exported.imgsz, latency.confidence, latency.iou, latency.max_det)
     found = head.find(network(tensor), rules)
     truth = head.truth(*objects, (own, shift), exported.imgsz)
     kinds = found.rows[:, 5]
-    correct = match(head.overlap(truth, found)["box"], truth.rows[:, 0], kinds)[:, 0]
-    _, shown, offset = read_letterboxed(path, run.config.image.hw)
+    correct = match(head.overlap(truth, found)[head.overlaps[0]], truth.rows[:, 0], kinds)[:, 0]
+    _, shown, offset = read_input(path, run.config.image.hw, head)
     scale = float(shown[0] / own[0])
     move = offset[:2] - scale * shift[:2]
     return tuple(

@@ -49,6 +49,7 @@ def accuracy_against_latency(ranking: Ranking, m: Messages) -> Figure | None:
     figure = style.new_figure(HEIGHT + LABEL_PX * max(0, min(len(rows), LABELLED) - ROOMY))
     frames = {row.name: _frame_ms(row.fps) for row in rows}
     deadline = MILLISECONDS / ranking.realtime_fps
+    name = m(f"map50.{ranking.metric}")
     for status, (shade, symbol) in PARETO_LOOK.items():
         drawn = [row for row in rows if row.pareto == status]
         if not drawn:
@@ -59,7 +60,7 @@ def accuracy_against_latency(ranking: Ranking, m: Messages) -> Figure | None:
             error_x=_bars([frames[row.name] for row in drawn], shade),
             error_y=_bars([row.map50 for row in drawn], shade),
             mode="markers",
-            customdata=[_hover(row, frames[row.name], m) for row in drawn],
+            customdata=[_hover(row, frames[row.name], name, m) for row in drawn],
             hovertemplate="%{customdata}<extra></extra>",
             marker={"color": shade, "symbol": symbol, "size": 11, "line": {"width": 2}},
             name=m(f"pareto.{status}"),
@@ -80,7 +81,7 @@ def accuracy_against_latency(ranking: Ranking, m: Messages) -> Figure | None:
     figure.update_xaxes(
         title={"text": m("figure.pareto.x"), "standoff": 8, "font": TITLE}, automargin=False
     )
-    figure.update_yaxes(title={"text": "mAP50", "standoff": 8, "font": TITLE}, automargin=False)
+    figure.update_yaxes(title={"text": name, "standoff": 8, "font": TITLE}, automargin=False)
     sizes = [_sized(figure, width, rows, frames, deadline, limit) for width in style.WIDTHS]
     told = style.finished(
         figure,
@@ -111,10 +112,10 @@ def _bars(intervals: Sequence[Interval], shade: str) -> dict[str, object]:
     }
 
 
-def _hover(row: RankedVariant, frame: Interval, m: Messages) -> str:
+def _hover(row: RankedVariant, frame: Interval, metric: str, m: Messages) -> str:
     lines = (
         f"<b>{style.plain(row.name)}</b>",
-        f"mAP50 {with_interval(row.map50, digits=3)}",
+        f"{metric} {with_interval(row.map50, digits=3)}",
         f"{with_interval(frame)} ms",
         f"{with_interval(row.fps)} FPS",
         f"{m('column.rank')} {row.label}",

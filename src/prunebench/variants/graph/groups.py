@@ -157,9 +157,10 @@ def trace(network: Network, ignore: Sequence[str] = ()) -> PruningGraph:
 
 
 def forward_to_predictions(network: Network, image: Tensor) -> list[Tensor]:
-    """Run a network and return what its prediction convolutions say, before boxes are decoded.
+    """Run a network and return what its predicting layers say, before boxes are decoded.
 
-    Image and outputs, of those that ran, have the shape (1, channels, height, width).
+    Image and outputs, of those that ran, have the shape (1, channels, height, width), or those of a
+    classification (1, classes).
     """
     ends = [network.get_submodule(name) for name in _prediction_convolutions(network)]
     outputs: dict[nn.Module, Tensor] = {}
@@ -209,8 +210,9 @@ def _build(network: Network) -> tp.DependencyGraph:
     except Exception as error:  # whatever a foreign module raises
         raise _untraceable(network, entered[-1], f"{type(error).__name__}: {error}") from error
     for node in dependencies.module2node.values():
+        flattened = node.outputs and all(isinstance(n.module, nn.Linear) for n in node.outputs)
         # torch-pruning searches on without an end where channels move to another dimension.
-        if node.type in RESHAPING:
+        if node.type in RESHAPING and not flattened:
             name = _module_around(network, node)
             raise _untraceable(network, name, "it reshapes them, as attention does")
     return dependencies

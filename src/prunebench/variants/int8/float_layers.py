@@ -132,7 +132,7 @@ def leave_worst(
         raise StepError(
             "quantize",
             f"with {most} of {len(worst)} layers left in float the INT8 file still loses too much: "
-            f"{nearest:.4f} mAP50 at best of {map50_float:.4f}, {max_loss:g} is allowed",
+            f"{nearest:.4f} of accuracy at best, of {map50_float:.4f}, {max_loss:g} is allowed",
         )
     count, trial = found
     return trial, {
@@ -170,12 +170,15 @@ def prediction_error(actual: FloatArray, expected: FloatArray, classes: int) -> 
 
     Boxes are weighted by their best expected score, so that those of the background, which no
     detection comes from, do not count. Both arrays have the shape (1, 4 + classes [+ 32], anchors):
-    centre, width and height of the boxes, then scores. Equal predictions give 0.
+    centre, width and height of the boxes, then scores; or (1, classes) of what predicts no boxes.
+    Equal predictions give 0.
     """
     import numpy as np
     import torch
     from ultralytics.utils.metrics import bbox_iou
 
+    if expected.ndim == 2:
+        return float(np.abs(actual - expected).sum() / expected.sum())
     scores = expected[0, 4 : 4 + classes]
     moved = np.abs(actual[0, 4 : 4 + classes] - scores).sum() / scores.sum()
     found, wanted = (torch.from_numpy(item[0, :4].T) for item in (actual, expected))

@@ -73,7 +73,7 @@ class Quantizer:
 
         from prunebench.measuring.inference import OnnxNetwork
 
-        OnnxNetwork(path, imgsz, session)
+        self._head = OnnxNetwork(path, imgsz, session).head
         self._imgsz, self._folder = imgsz, folder
         self._activations, self._session = activations, session
         self.model = for_integers(onnx.load(path))
@@ -106,7 +106,7 @@ class Quantizer:
         """Find the range of every activation on images in the deployment's letterbox."""
         from onnxruntime.quantization.calibrate import MinMaxCalibrater, save_tensors_data
 
-        from prunebench.measuring.inference import read_letterboxed
+        from prunebench.measuring.inference import read_input
 
         augmented = self._folder / "augmented.onnx"
         calibrater = MinMaxCalibrater(self._float, OPERATORS, str(augmented))
@@ -117,7 +117,7 @@ class Quantizer:
 
         def letterboxed() -> Iterator[dict[str, FloatArray]]:
             for done, image in enumerate(images, start=1):
-                yield {feed: read_letterboxed(image, self._imgsz)[0]}
+                yield {feed: read_input(image, self._imgsz, self._head)[0]}
                 emit(Progress(done=done, total=len(images), unit="image"))
 
         inputs = letterboxed()

@@ -117,13 +117,13 @@ def run(request: Request, workdir: Path, emit: Emit) -> Quantized:
 
 def _errors_alone(quantizer: Quantizer, request: Request, emit: Emit) -> dict[str, float]:
     """Error of the predictions with one layer on integers and all others in float, by layer."""
-    from prunebench.measuring.inference import OnnxNetwork, read_letterboxed
+    from prunebench.measuring.inference import OnnxNetwork, read_input
 
     layers, classes = quantizer.layers, len(request.names)
     emit(Stage(what=f"quantizing each of {len(layers)} layers alone"))
     paths = [Path(image) for image in request.calibration[:PROBED]]
-    tensors = [read_letterboxed(path, request.imgsz)[0] for path in paths]
     network = OnnxNetwork(Path(request.onnx), request.imgsz, request.session)
+    tensors = [read_input(path, request.imgsz, network.head)[0] for path in paths]
     expected = [network(tensor)[0] for tensor in tensors]
     errors = {}
     for done, layer in enumerate(layers, start=1):

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from prunebench.data.labels import labels_of, read_objects
+from prunebench.data.labels import objects_of
 from prunebench.measuring.heads import head_for
-from prunebench.measuring.inference import read_letterboxed
+from prunebench.measuring.inference import read_input
 from prunebench.variants.checkpoint import Network, keypoints_of
 
 BATCH = 16  # images per batch
@@ -47,15 +46,9 @@ def _batch(images: Sequence[Path], imgsz: tuple[int, int], network: Network) -> 
     head = head_for(network.task, keypoints_of(network))
     tensors, truths = [], []
     for path in images:
-        tensor, *frame = read_letterboxed(path, imgsz)
+        tensor, *frame = read_input(path, imgsz, head)
         tensors.append(torch.from_numpy(tensor))
-        file = labels_of(path)
-        boxes = np.zeros((0, 5))
-        shapes: list[NDArray[np.float32]] = []
-        if file.is_file():
-            boxes, shapes = read_objects(
-                file, classes=len(network.names), task=head.task, points=head.points
-            )
+        boxes, shapes = objects_of(path, network.names, task=head.task, points=head.points)
         truths.append(head.truth(boxes, shapes, (frame[0], frame[1]), imgsz))
     owners = np.repeat(np.arange(len(truths)), [len(truth.rows) for truth in truths])
     return {

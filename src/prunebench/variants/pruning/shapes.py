@@ -135,6 +135,8 @@ def shapes_of(graph: PruningGraph, imgsz: tuple[int, int]) -> Shapes:
     full = {group.root: group.width for group in graph.groups}
     layers = []
     for name, module in network.named_modules():
+        if isinstance(module, nn.Linear):
+            layers.append(_linear(name, module, occurrences, full))
         if not isinstance(module, CONVOLUTIONS):
             continue
         depthwise = module.groups > 1 and module.groups == module.out_channels
@@ -159,6 +161,27 @@ def shapes_of(graph: PruningGraph, imgsz: tuple[int, int]) -> Shapes:
     return Shapes(tuple(layers), products, full, parameter_count(network))
 
 
+def _linear(
+    name: str,
+    module: nn.Linear,
+    occurrences: Mapping[tuple[nn.Module, bool], Counter[str]],
+    full: Kept,
+) -> Layer:
+    """A classification's last layer: a convolution of one pixel."""
+    return Layer(
+        name=name,
+        kernel=(1, 1),
+        stride=1,
+        inputs=_channels(module.in_features, occurrences[module, False], full),
+        outputs=_channels(module.out_features, occurrences[module, True], full),
+        depthwise=False,
+        transposed=False,
+        groups=1,
+        swept=(1, 1),
+        per_output=int(module.bias is not None),
+    )
+
+
 def _channels(now: int, groups: Mapping[str, int], full: Kept) -> Channels:
     pruned = sum(times * full[root] for root, times in groups.items())
     return Channels(fixed=now - pruned, groups=groups)
@@ -170,7 +193,7 @@ def _occurrences(graph: PruningGraph) -> dict[tuple[nn.Module, bool], Counter[st
     for group in graph.groups:
         for dependency, channels in group.layers:
             module = dependency.target.module
-            if isinstance(module, CONVOLUTIONS):
+            if isinstance(module, (*CONVOLUTIONS, nn.Linear)):
                 outgoing = graph.is_outgoing(dependency.handler)
                 found[module, outgoing][group.root] += len(channels) // group.width
     return found

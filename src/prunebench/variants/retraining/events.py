@@ -42,7 +42,9 @@ class Progress:
             )
         )
 
-    def epoch(self, epoch: int, loss: float | None, map50: float | None) -> None:
+    def epoch(
+        self, epoch: int, loss: float | None, map50: float | None, metric: str = "mAP50"
+    ) -> None:
         """Say that ``epoch`` (counted from 0) has been trained, validated and saved."""
         self.tell(
             Epoch(
@@ -50,6 +52,7 @@ class Progress:
                 epochs=self._epochs,
                 loss=loss,
                 map50=map50,
+                metric=metric,
                 seconds_left=self._seconds_left(epoch + 1 - self._first_epoch),
             )
         )

@@ -30,6 +30,7 @@ from prunebench.common.errors import DatasetError
 from prunebench.common.text import counted
 from prunebench.config.sections import Cache
 from prunebench.data.dataset import Dataset, Split, image_names, read_dataset
+from prunebench.variants.retraining.every_picture import EveryPicture
 from prunebench.variants.retraining.isolation import isolate_ultralytics
 from prunebench.variants.retraining.ranks import leave_fault
 
@@ -193,7 +194,20 @@ class _OnEveryImage:
         """What Ultralytics' ``build_yolo_dataset`` builds, of every image of the split."""
         network: Any = unwrap_model(self.model)
         with running_on(ALLOWED):
+            if self.args.task == "classify":
+                return self._every_picture(mode)
             return self._every_image(network, mode, batch)
+
+    def _every_picture(self, mode: Split) -> EveryPicture:
+        return EveryPicture(
+            self._dataset.sources(mode)[0],
+            image_names(self._dataset, mode),
+            self.args,
+            Path(self.args.save_dir) / "images" / mode,
+            augment=mode == "train",
+            prefix=mode,
+            names=self.data["names"],
+        )
 
     def _every_image(self, network: Any, mode: Split, batch: int | None) -> EveryImage:
         return EveryImage(

@@ -32,6 +32,8 @@ def read_saved(path: Path) -> tuple[Any, dict[str, float]]:
     if isinstance(network, DistillationModel):
         network._remove_feature_hooks()
         network = network.student_model
+    # A classification network is saved without them, or with those it was given.
+    network.args = dict(content.get("train_args") or {})
     metrics = content.get("train_metrics") or {}
     return network, {name: float(value) for name, value in metrics.items() if value is not None}
 
@@ -58,7 +60,7 @@ def finish_checkpoint(
     network, metrics = read_saved(source)
     network.args = {
         name: Path(str(value)).name if name in PATH_ARGUMENTS and value else value
-        for name, value in vars(network.args).items()
+        for name, value in network.args.items()
     }
     save_checkpoint(network.float(), target, provenance)
     return metrics

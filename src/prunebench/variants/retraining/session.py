@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.common.errors import StepError
+from prunebench.common.plain import METRIC_NAMES, VALIDATION, Overlap
 from prunebench.common.records import TrainedOn
 from prunebench.common.ultralytics_files import plainly_named
 from prunebench.steps.events import Restored, Stage
@@ -261,8 +262,10 @@ class Session:
         if trainer.stop:
             # Ultralytics would validate the best epoch once more; its metrics are in the copy.
             trainer.best.unlink(missing_ok=True)
-        map50 = trainer.metrics.get("metrics/mAP50(B)")
-        self._progress.epoch(trainer.epoch, _loss(trainer), None if map50 is None else float(map50))
+        metric: Overlap = "top1" if trainer.args.task == "classify" else "box"
+        score = trainer.metrics.get(VALIDATION[metric])
+        known = None if score is None else float(score)
+        self._progress.epoch(trainer.epoch, _loss(trainer), known, METRIC_NAMES[metric])
 
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._started

@@ -48,8 +48,10 @@ class Taught:
         with torch.no_grad():
             _, taught = self.teacher(batch["img"])
         loss = self.weight * difference(predictions, taught, self.gains)
+        # The loss of a classification is a mean, not times the batch size.
+        times = len(batch["img"]) if losses.ndim else 1
         return (
-            torch.cat([losses, loss[None] * len(batch["img"])]),
+            torch.cat([losses.reshape(-1), loss[None] * times]),
             {**named, "teacher_loss": loss.detach()},
         )
 
@@ -57,8 +59,13 @@ class Taught:
 def difference(predictions: Any, taught: Any, gains: tuple[float, float]) -> torch.Tensor:
     """How far a head's raw outputs are from the teacher's, for an image; 0 gradient where equal.
 
-    Of the heads of an end-to-end network, the mean.
+    Of the heads of an end-to-end network, the mean. Of a classification it is the divergence of its
+    probabilities, without gains.
     """
+    if isinstance(taught, torch.Tensor):
+        logits = predictions[1] if isinstance(predictions, tuple) else predictions
+        ours, theirs = (each.float().log_softmax(1) for each in (logits, taught))
+        return functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
     if "one2many" in predictions:
         heads = [difference(predictions[of], taught[of], gains) for of in predictions]
         return torch.stack(heads).mean()

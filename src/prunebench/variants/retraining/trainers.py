@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ultralytics.models.yolo.classify import ClassificationTrainer
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.models.yolo.obb import OBBTrainer
 from ultralytics.models.yolo.pose import PoseTrainer
 from ultralytics.models.yolo.segment import SegmentationTrainer
 
 from prunebench.common.errors import CheckpointError, DatasetError
+from prunebench.measuring.heads import HEADS
 
 
 class _KeepsStructure:
@@ -48,6 +50,10 @@ class PreservingOBBTrainer(_KeepsStructure, OBBTrainer):
     """``OBBTrainer`` for networks that are narrower than their description."""
 
 
+class PreservingClassificationTrainer(_KeepsStructure, ClassificationTrainer):
+    """``ClassificationTrainer`` for networks that are narrower than their description."""
+
+
 def preserving_trainer(task: str) -> type[Any]:
     """The structure-preserving trainer of an Ultralytics task."""
     trainers = {
@@ -55,6 +61,7 @@ def preserving_trainer(task: str) -> type[Any]:
         "segment": PreservingSegmentationTrainer,
         "pose": PreservingPoseTrainer,
         "obb": PreservingOBBTrainer,
+        "classify": PreservingClassificationTrainer,
     }
     if task not in trainers:
         raise CheckpointError(f"the structure of a checkpoint for {task} cannot be kept")
@@ -63,8 +70,9 @@ def preserving_trainer(task: str) -> type[Any]:
 
 def _check_classes(network: Any, data: dict[str, Any]) -> None:
     known, given = list(network.names.values()), list(data["names"].values())
-    if network.model[-1].nc != data["nc"] or len(known) != len(given):
-        what = f"the data has {data['nc']} classes, the checkpoint {network.model[-1].nc}"
+    classes = HEADS[network.task].classes_in(network.model[-1])
+    if classes != data["nc"] or len(known) != len(given):
+        what = f"the data has {data['nc']} classes, the checkpoint {classes}"
         fix = "use the data the checkpoint was trained on"
     elif known != given:
         i = next(i for i, name in enumerate(known) if name != given[i])

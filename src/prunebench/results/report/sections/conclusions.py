@@ -51,7 +51,7 @@ def conclusions(run: ReportedRun, m: Messages) -> doc.Section | None:
 def _leader(ranking: Ranking, metric: Metric, m: Messages) -> doc.Item:
     first, tied = leader(ranking, metric)
     figures: dict[Metric, str] = {
-        "accuracy": f"mAP50 {with_interval(first.map50, digits=3)}",
+        "accuracy": f"{m(f'map50.{ranking.metric}')} {with_interval(first.map50, digits=3)}",
         "speed": f"{with_interval(first.fps)} FPS",
         "efficiency": with_interval(first.efficiency),
     }

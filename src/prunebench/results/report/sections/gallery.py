@@ -14,11 +14,25 @@ def gallery(run: ReportedRun, m: Messages) -> doc.Section | None:
     if found is None:
         return None
     how = m("gallery.how", confidence=f"{run.config.latency.confidence:g}")
-    pictures = (_pictures(scene, index, m) for index, scene in enumerate(found.scenes, start=1))
+    drawn = _classes if run.ranking.metric == "top1" else _pictures
+    pictures = (drawn(scene, index, m) for index, scene in enumerate(found.scenes, start=1))
     marks = (box for scene in found.scenes for box in scene.truth)
     if any(box.dots for box in marks):
         how += " " + m("gallery.dots")
     return doc.section("gallery", m, how, *pictures)
+
+
+def _classes(scene: Scene, index: int, m: Messages) -> doc.Pictures:
+    """The picture under what each variant calls it: a class is of all of it, so none is drawn."""
+    shots = [doc.Shot(m("gallery.class", name=label.name), ()) for label in scene.truth]
+    for variant, found in scene.found.items():
+        for box in found:
+            key = "gallery.right" if box.correct else "gallery.wrong"
+            told = m(key, variant=variant, name=box.name, score=f"{box.score:.2f}")
+            shots.append(doc.Shot(told, ()))
+    return doc.Pictures(
+        f"scene-{index}", scene.name, scene.jpeg, scene.width, scene.height, tuple(shots)
+    )
 
 
 def _pictures(scene: Scene, index: int, m: Messages) -> doc.Pictures:

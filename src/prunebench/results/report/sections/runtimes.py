@@ -28,16 +28,18 @@ def runtimes(run: ReportedRun, m: Messages) -> doc.Section | None:
 
 
 def _table(ranking: Ranking, m: Messages) -> doc.Table:
+    # A classification predicts no boxes.
+    apart = () if ranking.metric == "top1" else ("apart_px#",)
     heads = doc.titles(
         m,
         *("variant", "runtime", "fps_back_to_back#", "x_own#", "x_baseline#", "map50_runtime#"),
-        *("change_runtime#", "model_ms#", "mb#", "rss#", "apart_px#", "apart_score#"),
+        *("change_runtime#", "model_ms#", "mb#", "rss#", *apart, "apart_score#"),
     )
     caption = m("runtimes.caption", threads=m.counted("threads", ranking.threads))
-    return doc.table(caption, heads, (_row(row, m) for row in ranking.elsewhere))
+    return doc.table(caption, heads, (_row(row, bool(apart), m) for row in ranking.elsewhere))
 
 
-def _row(row: Elsewhere, m: Messages) -> tuple[doc.Cell, ...]:
+def _row(row: Elsewhere, boxes: bool, m: Messages) -> tuple[doc.Cell, ...]:
     return doc.cells(
         row.name,
         f"{named(row, m)}, {row.runtime.version}",
@@ -49,6 +51,6 @@ def _row(row: Elsewhere, m: Messages) -> tuple[doc.Cell, ...]:
         with_interval(row.latency_ms),
         f"{row.size_mb:.2f}",
         None if row.rss_mb is None else with_interval(row.rss_mb),
-        f"{row.parity.max_box_px:.2g}",
+        *([f"{row.parity.max_box_px:.2g}"] if boxes else []),
         f"{row.parity.max_score:.2g}",
     )

@@ -141,7 +141,8 @@ def ranks(ranking: Ranking, m: Messages) -> doc.Table:
     """Every variant with its rank, ties and intervals."""
     limit = ranking.max_rss_mb
     both = ranking.beside_boxes
-    map50 = ("mAP50#",) if both is None else doc.titles(m, "box_map50#", f"{both}_map50#")
+    name = m(f"map50.{ranking.metric}")
+    map50 = (f"{name}#",) if both is None else doc.titles(m, "box_map50#", f"{both}_map50#")
     heads = (
         *doc.titles(m, "variant", "rank", "efficiency#"),
         *(*map50, "FPS#", *doc.titles(m, "x_baseline#", "model_ms#"), "MB#"),
@@ -154,7 +155,7 @@ def ranks(ranking: Ranking, m: Messages) -> doc.Table:
             row.name,
             row.label,
             with_interval(row.efficiency),
-            *(with_interval(one, digits=3) for one in row.shown_map50.values()),
+            *(with_interval(one, digits=3) for one in row.shown_map50(ranking.metric).values()),
             with_interval(row.fps),
             times_baseline(row),
             with_interval(row.latency_ms),
