@@ -78,7 +78,8 @@ def compare_detections(file: Path, task: str, image: Path) -> None:
     (theirs,) = YOLO(file, task=task).predict(image, imgsz=HW, verbose=False, **settings)
     network = OnnxNetwork(file, HW, SESSION)
     found = network.head.find(
-        network(read_input(image, HW, network.head)[0]), Rules(len(SCENE_NAMES), HW, *settings.values())
+        network(read_input(image, HW, network.head)[0]),
+        Rules(len(SCENE_NAMES), HW, *settings.values()),
     )
     assert len(found.rows) > 20
     boxes = theirs.obb if task == "obb" else theirs.boxes
