@@ -16,7 +16,7 @@ def percent(interval: Interval, *, signed: bool = False) -> str:
         return _factor(interval)
     width = interval.high - interval.low
     digits = 2 if width < 0.2 else 1 if width < 2 or abs(interval.estimate) < 10 else 0
-    sign = "+" if signed else ""
+    sign = "+z" if signed else "z"
     low, high = f"{interval.low:{sign}.{digits}f}", f"{interval.high:{sign}.{digits}f}"
     return f"{interval.estimate:{sign}.{digits}f} % [{low}, {high}]"
 

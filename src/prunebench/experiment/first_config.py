@@ -27,7 +27,6 @@ from prunebench.variants.checkpoint import CheckpointInfo
 from prunebench.variants.given import Given, Request, open_given
 
 LOOKED_AT = 50  # Images whose sizes are read.
-DEFAULT_SIDE = 640  # Ultralytics' training size, where nothing else is known.
 SHARE_OF_TRAINING = 5
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 50
 
@@ -186,7 +185,8 @@ def _sizes(images: Sequence[Path]) -> list[tuple[int, int]]:
 
 
 def _training_side(seen: _Seen) -> tuple[int, str]:
-    side, source = min(DEFAULT_SIDE, max(seen.typical)), "by the size of the images"
+    usual = HEADS[seen.given.info.task].default_side
+    side, source = min(usual, max(seen.typical)), "by the size of the images"
     if seen.info is not None and seen.info.imgsz is not None:
         side, source = seen.info.imgsz, "as the model was trained"
     stride = max(STRIDE, seen.given.info.stride)

@@ -14,8 +14,6 @@ from prunebench.measuring.heads import HEADS
 from prunebench.measuring.host.fingerprint import int8_obstacle
 from prunebench.variants.checkpoint import CheckpointInfo
 
-CLASSIFIED_AT = 224  # Ultralytics' default, in pixels.
-
 
 def require_loggers(loggers: Sequence[str]) -> None:
     """Refuse, with a ConfigError, a tracker that is not installed: nothing would be logged."""
@@ -106,7 +104,7 @@ def check_heads(config: Config, info: CheckpointInfo) -> None:
             raise ConfigError(
                 f"a classification model sees squares, and image is {height} x {width} (H x W)",
                 where="image",
-                fix=f"set height and width to {info.imgsz or CLASSIFIED_AT}",
+                fix=f"set height and width to {info.imgsz or HEADS[info.task].default_side}",
             )
         if config.single_cls:
             what = "single_cls makes one class of objects, and a classification model finds none"

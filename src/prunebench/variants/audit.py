@@ -22,6 +22,7 @@ from prunebench.common.records import (
 )
 from prunebench.config.exporting import ExportHead
 from prunebench.config.sections import MOST_PIXELS
+from prunebench.measuring.heads import HEADS
 from prunebench.measuring.onnx_graph import integer_modules
 from prunebench.variants.opening import Opened, open_network
 from prunebench.variants.provenance import (
@@ -36,9 +37,6 @@ from prunebench.variants.structure import load_onnx, structure_of, structure_of_
 
 if TYPE_CHECKING:
     from prunebench.variants.checkpoint import CheckpointInfo
-
-DEFAULT_SIDE = 640
-"""Side of the square MACs are counted at where nothing else is known: Ultralytics' default."""
 
 _LEFT_ALONE: TypeAdapter[dict[str, LeftAlone]] = TypeAdapter(dict[str, LeftAlone])
 
@@ -225,6 +223,6 @@ def _own_size(info: CheckpointInfo) -> tuple[int, int]:
         case (int(height), int(width)) if 0 < height <= MOST_PIXELS and 0 < width <= MOST_PIXELS:
             deployed = height, width
         case _:
-            deployed = (info.imgsz or DEFAULT_SIDE,) * 2
+            deployed = (info.imgsz or HEADS[info.task].default_side,) * 2
     height, width = (math.ceil(side / info.stride) * info.stride for side in deployed)
     return height, width

@@ -39,6 +39,7 @@ class Classify(Detect):
     branches: ClassVar[tuple[str, ...]] = ()
     overlaps: ClassVar[tuple[Overlap, ...]] = ("top1",)
     hub_task: ClassVar[str] = "image-classification"
+    default_side: ClassVar[int] = 224
     framing: ClassVar[str] = (
         "of an image whose shorter side is resized to that (bilinear, as Pillow does) and whose "
         "middle is cut out"

@@ -83,6 +83,7 @@ class Detect:
             last convolution predicts.
         overlaps: What its accuracy is measured by, the first by default.
         hub_task: A model hub's name of the task.
+        default_side: Ultralytics' default size of images, in pixels.
         framing: What ``framed`` does to an image, in words.
         thresholds: What deploying it asks for besides, by Ultralytics' names.
     """
@@ -93,6 +94,7 @@ class Detect:
     branches: ClassVar[tuple[str, ...]] = ("cv2", "cv3", "one2one_cv2", "one2one_cv3")
     overlaps: ClassVar[tuple[Overlap, ...]] = ("box",)
     hub_task: ClassVar[str] = "object-detection"
+    default_side: ClassVar[int] = 640
     framing: ClassVar[str] = "letterboxed"
     thresholds: ClassVar[tuple[str, ...]] = ("conf", "iou", "max_det")
 

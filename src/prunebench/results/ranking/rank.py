@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
-from prunebench.common.records import Interval
+from prunebench.common.records import Interval, Overlap
 from prunebench.common.statistics import FEWEST_ROUNDS, Footing, add
 from prunebench.config.ranking import RankingConfig
 from prunebench.measuring.latency.intervals import supported_percentiles
@@ -89,7 +89,7 @@ def rank(
         doubts_of_cpu_time(usable, origins.baseline, smallest, config.level) if threads == 1 else ()
     )
     changes = tuple(changes_of(usable, origins, differences))
-    nothing = tuple(_finds_nothing(usable))
+    nothing = tuple(_finds_nothing(usable, config.metric))
     elsewhere, unfit = compare_elsewhere(
         usable, in_runtimes, threads, config.level, smallest, interim_looks
     )
@@ -293,10 +293,14 @@ def _pareto(
     return "certain" if certain else "possible"
 
 
-def _finds_nothing(measured: Sequence[MeasuredVariant]) -> Iterator[doubts.FindsNothing]:
+def _finds_nothing(
+    measured: Sequence[MeasuredVariant], metric: Overlap
+) -> Iterator[doubts.FindsNothing]:
     for variant in measured:
-        if variant.parent is None and variant.map50 < FLOOR:
-            yield doubts.FindsNothing(name=variant.name, map50=variant.map50, floor=FLOOR)
+        # A class of an image can be guessed.
+        floor = 1 / max(len(variant.classes), 1) if metric == "top1" else FLOOR
+        if variant.parent is None and variant.map50 < floor:
+            yield doubts.FindsNothing(name=variant.name, map50=variant.map50, floor=floor)
 
 
 def _doubts(
