@@ -111,7 +111,7 @@ def test_what_is_missing_is_named(folder: Path) -> None:
 
 
 def test_other_classes_are_refused_by_the_users_own_folder(folder: Path) -> None:
-    names = dict(enumerate(reversed(sorted(SCENE_NAMES.values()))))
+    names = dict(enumerate(sorted(SCENE_NAMES.values(), reverse=True)))
     with pytest.raises(DatasetError, match="class 0 is 'ball' here but 'star'") as refused:
         check_dataset(resolved(folder), task="classify", class_names=names)
     assert str(refused.value).startswith(f"{folder}: ")
