@@ -275,3 +275,13 @@ def test_controls_and_siblings_that_cannot_be_made(
     config = config_file(tmp_path, model="yolov8n-p2.yaml", controls=["smaller"])
     assert_refused(command("run", "--config", config), "yolov8n-p2 is no stock detection network")
     assert not (tmp_path / "out" / ".steps").exists()
+
+
+def test_a_baseline_of_objects_is_not_trained_on_classes(
+    command: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    for split in ("train", "val"):
+        (tmp_path / "data" / split / "a").mkdir(parents=True)
+    given = ("--data", tmp_path / "data", "--data-dir", tmp_path / "kept", "--out", "base.pt")
+    outcome = command("baseline", "--model", "yolov8n.yaml", *given)
+    assert_refused(outcome, "the class of each image alone, but the model finds objects")

@@ -16,7 +16,9 @@ from prunebench.steps.events import Epoch, Event, text_of
 
 @app.command()
 def baseline(
-    data: Annotated[str, typer.Option("--data", "-d", help="Data YAML or 'scenes'.")] = "scenes",
+    data: Annotated[
+        str, typer.Option("--data", "-d", help="Data YAML, folder, or 'scenes'.")
+    ] = "scenes",
     model: Annotated[str, typer.Option("--model", "-m", help="Network (.yaml).")] = "yolov8n.yaml",
     epochs: Annotated[int, typer.Option(min=1, help="Training epochs.")] = 100,
     imgsz: Annotated[int, typer.Option(min=32, help="Square training size in pixels.")] = 320,
@@ -34,6 +36,7 @@ def baseline(
     from prunebench.data.check import check_dataset
     from prunebench.data.dataset import resolve_dataset
     from prunebench.data.file_memo import remembering
+    from prunebench.variants.described import described_network
     from prunebench.variants.devices import choose, devices_here
     from prunebench.variants.retraining.baseline import Request, train_baseline
 
@@ -42,8 +45,9 @@ def baseline(
     check_output_file(out, "--out")
     chosen = choose(device, "auto", devices_here())
     dataset = resolve_dataset(data, cache_dir=data_dir)
+    task = described_network(model, dataset.names, points=dataset.keypoints).task
     with remembering(dataset.yaml, data_dir) as memo:
-        check_dataset(dataset, memo=memo)
+        check_dataset(dataset, task=task, memo=memo)
     request = Request(
         model=model,
         data_yaml=str(dataset.yaml),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -94,7 +94,7 @@ def check_dataset(
         fix = "restore or remove {}, or let a configuration say bad_images: skip"
         raise DatasetError(
             flawed_sentence(dataset, flawed),
-            where=dataset.yaml,
+            where=dataset.known_by,
             fix=fix.format("it" if len(flawed) == 1 else "them"),
         )
     labelled = {
@@ -106,19 +106,22 @@ def check_dataset(
     return Found(flawed, labelled)
 
 
-def _counted(dataset: Dataset, split: Split) -> Iterator[str]:
+def _counted(dataset: Dataset, split: Split) -> Iterable[str]:
     """The images of a split, whose label files take a while if there are many."""
     images = image_names(dataset, split)
+    if dataset.class_folders:
+        return images
     return counting(images, len(images), f"label files of the {split} split")
 
 
 def _require_labelled(dataset: Dataset, split: Split, there: bool) -> None:
-    if not there:
-        raise DatasetError(
-            f"the {split} split has no labelled image",
-            where=dataset.yaml,
-            fix="put YOLO label files (.txt) into the labels folder beside images",
-        )
+    if there:
+        return
+    what = f"the {split} split has no labelled image"
+    fix = "put YOLO label files (.txt) into the labels folder beside images"
+    if dataset.class_folders:
+        what, fix = f"no image of the {split} split can be used", "put some into its class folders"
+    raise DatasetError(what, where=dataset.known_by, fix=fix)
 
 
 def flawed_sentence(dataset: Dataset, flawed: Mapping[str, str]) -> str:
@@ -174,7 +177,7 @@ def _check_kind(dataset: Dataset, task: str) -> None:
         else:
             what = "the dataset labels objects, but a classification model needs classes of images"
             fix = "give a folder with a folder of each class in train and val"
-        raise DatasetError(what, where=dataset.yaml, fix=fix)
+        raise DatasetError(what, where=dataset.known_by, fix=fix)
 
 
 def _check_keypoints(dataset: Dataset, wanted: tuple[int, int] | None) -> None:
@@ -182,12 +185,12 @@ def _check_keypoints(dataset: Dataset, wanted: tuple[int, int] | None) -> None:
     if here is None:
         what = "the data YAML has no kpt_shape, but a pose model needs keypoints"
         fix = "give a pose dataset, or a detection model"
-        raise DatasetError(what, where=dataset.yaml, fix=fix)
+        raise DatasetError(what, where=dataset.known_by, fix=fix)
     if wanted is not None and wanted != here:
         own, other = ("{} keypoints of {} values".format(*shape) for shape in (here, wanted))
         what = f"the dataset has {own}, the checkpoint {other}"
         fix = "use the dataset the checkpoint was trained on"
-        raise DatasetError(what, where=dataset.yaml, fix=fix)
+        raise DatasetError(what, where=dataset.known_by, fix=fix)
 
 
 def _check_names(dataset: Dataset, class_names: Mapping[int, str]) -> None:
@@ -200,4 +203,4 @@ def _check_names(dataset: Dataset, class_names: Mapping[int, str]) -> None:
             problem = f"class {index} is {name!r} here but {other!r} in the checkpoint"
     if problem is not None:
         fix = "use the dataset the checkpoint was trained on"
-        raise DatasetError(problem, where=dataset.yaml, fix=fix)
+        raise DatasetError(problem, where=dataset.known_by, fix=fix)

@@ -26,11 +26,17 @@ NAMES_OF_SPLITS: Final = {
 }
 """Folders a split may lie in, the first that is there."""
 
+LABELLED: Final = frozenset({"images", "labels"})
+"""Folders in those of a split, as labelling tools write them for objects."""
+
 
 def has_class_folders(root: Path) -> bool:
     """Whether a folder is laid out for classification rather than as images and labels."""
     train = root / "train"
-    return train.is_dir() and any(entry.is_dir() for entry in os.scandir(train))
+    folders = (
+        {entry.name for entry in os.scandir(train) if entry.is_dir()} if train.is_dir() else {}
+    )
+    return bool(folders) and not LABELLED.issubset(folders)
 
 
 def yaml_of_class_folders(root: Path, cache_dir: Path) -> Path:

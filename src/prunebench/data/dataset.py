@@ -75,6 +75,11 @@ class Dataset:
         default_factory=dict, init=False, repr=False, compare=False
     )
 
+    @property
+    def known_by(self) -> Path:
+        """What its user calls it: the YAML, or the folder that ours stands for."""
+        return self.root if self.class_folders else self.yaml
+
     def sources(self, split: Split) -> tuple[Path, ...]:
         """Folders and lists of one split."""
         return {"train": self.train, "val": self.val, "test": self.test}[split]

@@ -78,6 +78,13 @@ def test_bad_images_are_left_out_by_links(folder: Path, tmp_path: Path) -> None:
     assert check_dataset(left, task="classify").labelled["train"] == 11
 
 
+def test_a_split_of_bad_images_alone_is_refused(folder: Path) -> None:
+    for image in images_of(resolved(folder), "val"):
+        image.write_bytes(b"bad")
+    with pytest.raises(DatasetError, match="no image of the val split can be used; put some into"):
+        check_dataset(resolved(folder), task="classify", bad_images="skip")
+
+
 @pytest.mark.parametrize(
     ("place", "problem"),
     [
@@ -100,6 +107,20 @@ def test_what_is_missing_is_named(folder: Path) -> None:
         resolved(folder)
     (folder / "train").rename(folder / "images")
     with pytest.raises(DatasetError, match="a folder of each class in train and val"):
+        resolved(folder)
+
+
+def test_other_classes_are_refused_by_the_users_own_folder(folder: Path) -> None:
+    names = dict(enumerate(sorted(SCENE_NAMES.values(), reverse=True)))
+    with pytest.raises(DatasetError, match="class 0 is 'ball' here but 'star'") as refused:
+        check_dataset(resolved(folder), task="classify", class_names=names)
+    assert str(refused.value).startswith(f"{folder}: ")
+
+
+def test_objects_by_split_are_no_classes(folder: Path) -> None:
+    for kind in ("images", "labels"):
+        (folder / "train" / kind).mkdir()
+    with pytest.raises(DatasetError, match="the dataset is a folder; give its data YAML"):
         resolved(folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,12 @@ from onnx import TensorProto, helper, numpy_helper
 from report_kit import CLASSES, IMAGES, MIXED, make_run
 
 from prunebench.common.records import FileRef
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.report import document as doc
 from prunebench.results.report.build import build_report
 from prunebench.results.report.gallery import GALLERY_FILE, changed_images, gallery_of
+from prunebench.results.report.render import to_html, to_markdown
+from prunebench.results.report.sections.gallery import gallery
 from prunebench.results.report.stored import ReportedRun, read_stored_run
 from prunebench.results.run_folder import save_variant
 
@@ -140,6 +145,28 @@ def test_keypoints_are_drawn_and_explained(run: ReportedRun) -> None:
     html = (run.folder / "report.html").read_text(encoding="utf-8")
     assert html.count('<circle class="truth" cx="7.0" cy="9.0"') == 4 * 3
     assert "keypoints" in (run.folder / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_class_of_all_of_a_picture_is_said_below_it(run: ReportedRun) -> None:
+    kept = gallery_of(run)
+    assert kept is not None
+    m = Messages(metric="top1")
+    ranking = run.ranking.model_copy(update={"metric": "top1"})
+    outcome = run.outcome.model_copy(update={"rankings": (ranking,)})
+    section = gallery(replace(run, outcome=outcome), m)
+    assert section is not None
+    pictures = [block for block in section.blocks if isinstance(block, doc.Pictures)]
+    (shot,) = pictures[0].shots
+    assert shot.marks == ()
+    name = CLASSES[0]
+    assert shot.captions == (
+        f"label: {name}",
+        f"baseline: {name} 0.90, right",
+        f"pruned: {name} 0.90, wrong",
+    )
+    page = doc.Document(m.lang, "", "", (section,))
+    assert f"label: {name}<br>baseline: {name} 0.90, right<br>" in to_html(page, m)
+    assert f"- label: {name}\n- baseline: {name} 0.90, right\n" in to_markdown(page, m)
 
 
 def test_pictures_are_kept_when_the_images_are_gone(run: ReportedRun) -> None:

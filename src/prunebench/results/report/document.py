@@ -149,10 +149,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture with its boxes, and the same in words."""
+    """A picture with its boxes, and the same in words, a line each."""
 
-    caption: str
-    marks: tuple[Mark, ...]
+    captions: tuple[str, ...]
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True)

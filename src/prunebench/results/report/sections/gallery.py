@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report import document as doc
 from prunebench.results.report.gallery import Box, Scene, gallery_of
@@ -23,27 +25,28 @@ def gallery(run: ReportedRun, m: Messages) -> doc.Section | None:
 
 
 def _classes(scene: Scene, index: int, m: Messages) -> doc.Pictures:
-    """The picture under what each variant calls it: a class is of all of it, so none is drawn."""
-    shots = [doc.Shot(m("gallery.class", name=label.name), ()) for label in scene.truth]
+    """The picture above what each variant calls it: a class is of all of it, so none is drawn."""
+    told = [m("gallery.class", name=label.name) for label in scene.truth]
     for variant, found in scene.found.items():
         for box in found:
             key = "gallery.right" if box.correct else "gallery.wrong"
-            told = m(key, variant=variant, name=box.name, score=f"{box.score:.2f}")
-            shots.append(doc.Shot(told, ()))
-    return doc.Pictures(
-        f"scene-{index}", scene.name, scene.jpeg, scene.width, scene.height, tuple(shots)
-    )
+            told.append(m(key, variant=variant, name=box.name, score=f"{box.score:.2f}"))
+    return _shown(scene, index, [doc.Shot(tuple(told))])
 
 
 def _pictures(scene: Scene, index: int, m: Messages) -> doc.Pictures:
     truth = tuple(_mark(box) for box in scene.truth)
     objects = len(truth)
-    shots = [doc.Shot(m("gallery.truth", objects=objects), truth)]
+    shots = [doc.Shot((m("gallery.truth", objects=objects),), truth)]
     for name, boxes in scene.found.items():
         hits = sum(box.correct is True for box in boxes)
         counts = {"hits": hits, "objects": objects, "false": len(boxes) - hits}
         marks = (*truth, *(_mark(box) for box in boxes))
-        shots.append(doc.Shot(m("gallery.shot", name=name, **counts), marks))
+        shots.append(doc.Shot((m("gallery.shot", name=name, **counts),), marks))
+    return _shown(scene, index, shots)
+
+
+def _shown(scene: Scene, index: int, shots: Sequence[doc.Shot]) -> doc.Pictures:
     return doc.Pictures(
         f"scene-{index}", scene.name, scene.jpeg, scene.width, scene.height, tuple(shots)
     )
