@@ -233,4 +233,10 @@ def _swept(network: Network, imgsz: tuple[int, int]) -> dict[str, tuple[int, int
 
     # Folded, as it is deployed: an end-to-end head drops the branch that it does not export.
     run_watched(copy.deepcopy(network).fuse(verbose=False), imgsz, CONVOLUTIONS, note)
+    kernels = {n: m.kernel_size for n, m in network.named_modules() if isinstance(m, CONVOLUTIONS)}
+    for name in sizes.keys() - kernels.keys():
+        # One for the convolutions side by side (RepConv, RepVGGDW), as large as the largest.
+        block = f"{name.rpartition('.')[0]}."
+        largest = max((n for n in kernels if n.startswith(block)), key=kernels.__getitem__)
+        sizes[largest] = sizes.pop(name)
     return sizes
