@@ -14,7 +14,8 @@ from prunebench.variants.pruning.importance import score_groups
 from prunebench.variants.pruning.shapes import shapes_of
 from prunebench.variants.structure import structure_of
 
-MODELS = ("yolov8n", "yolo11n", "yolo12n", "yolo26n", "yolov8n-seg", "yolo11n-seg", "attentive")
+MODELS = ("yolov8n", "yolov9t", "yolov10n", "yolo11n", "yolo12n", "yolo26n")
+MODELS += ("yolov8n-seg", "yolo11n-seg", "attentive")
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from ultralytics.nn.modules.block import A2C2f
 from ultralytics.nn.tasks import (
     ClassificationModel,
     DetectionModel,
@@ -25,15 +26,17 @@ HW = (64, 96)
 ATTENTIVE: dict[str, Any] = {
     "backbone": [
         [-1, 1, "Conv", [16, 3, 2]],
-        [-1, 1, "Conv", [32, 3, 2]],
-        [-1, 1, "A2C2f", [128, True, 4]],
+        [-1, 1, "Conv", [128, 3, 2]],
+        [-1, 1, "A2C2f", [128, True, 4, True]],
         [-1, 1, "Conv", [256, 3, 2]],
         [-1, 1, "C2PSA", [256]],
         [-1, 1, "C3k2", [256, True, 0.5, True]],
     ],
     "head": [[[2, 5], 1, "Detect", ["nc"]]],
 }
-"""All kinds of attention, each of two heads: ``AAttn`` twice, and ``Attention`` in two blocks."""
+"""All kinds of attention, each of two heads: ``AAttn`` twice, scaled by ``gamma`` as in YOLO12 l
+and x, and ``Attention`` in two blocks.
+"""
 
 BUILDERS: dict[str, Any] = {
     "detect": DetectionModel,
@@ -76,6 +79,8 @@ def _tiny_network(name: str) -> Any:
             nn.init.normal_(module.bias, std=0.1)
             module.running_mean.normal_(std=0.1)
             module.running_var.uniform_(0.5, 1.5)
+        elif isinstance(module, A2C2f) and module.gamma is not None:
+            nn.init.uniform_(module.gamma, 0.5, 1.5)
     return network
 
 

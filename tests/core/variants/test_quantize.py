@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from prunebench.measuring.profile import run as diagnose
 from prunebench.measuring.session import SessionSettings
 from prunebench.variants.audit import audit_file
 from prunebench.variants.int8.float_layers import fewest, prediction_error, sources_of
+from prunebench.variants.int8.quantizer import Quantizer
 from prunebench.variants.int8.step import Quantized, Request, run
 
 FIRST = {"c0.conv": "its 3 input channels do not fill an integer dot product"}
@@ -285,6 +287,37 @@ def test_finished_detections_are_refused(
     onnx.save(model, tmp_path / "finished.onnx")
     with pytest.raises(CheckpointError, match="it predicts finished detections; export it with"):
         quantize(request(tmp_path / "finished.onnx", images), tmp_path)
+
+
+def test_layers_left_in_float_run_in_float(
+    detector: Path, images: tuple[Path, ...], tmp_path: Path
+) -> None:
+    """Behind a ReLU they stand between integers, where onnxruntime would round their weights."""
+    model = onnx.load(detector)
+    plain = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "Sigmoid"}
+    for node in model.graph.node:
+        if node.op_type == "Mul":
+            node.op_type, node.input[:] = "Relu", [plain[node.input[1]]]
+    onnx.save(model, tmp_path / "relu.onnx")
+    quantizer = Quantizer(tmp_path / "relu.onnx", IMGSZ, "u8", SESSION, tmp_path)
+    quantizer.calibrate(images[:2], lambda event: None)
+    left = [f"c{index}.conv" for index in range(2, DEPTH, 2)]
+    path = quantizer.write("left", left)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "loaded.onnx")
+    literal = ort.SessionOptions()
+    literal.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    image = read_input(images[0], IMGSZ, OnnxNetwork(detector, IMGSZ, SESSION).head)[0]
+    found, expected = (
+        ort.InferenceSession(path, how).run(None, {"images": image})[0]
+        for how in (options, literal)
+    )
+    nodes = onnx.load(tmp_path / "loaded.onnx").graph.node
+    on_integers = {node.name for node in nodes if node.op_type == "QLinearConv"}
+    assert len(on_integers) == len(quantizer.layers) - len(left)
+    assert not on_integers & set(left)
+    assert prediction_error(found, expected, len(NAMES)) < 0.01
 
 
 @pytest.mark.parametrize("joined", [False, True])

@@ -211,8 +211,10 @@ def _build(network: Network) -> tp.DependencyGraph:
         raise _untraceable(network, entered[-1], f"{type(error).__name__}: {error}") from error
     for node in dependencies.module2node.values():
         flattened = node.outputs and all(isinstance(n.module, nn.Linear) for n in node.outputs)
+        # A parameter is turned to meet the channels it scales: ``gamma`` of YOLO12 l and x.
+        turned = all(n.type == _KINDS.PARAMETER for n in node.inputs)
         # torch-pruning searches on without an end where channels move to another dimension.
-        if node.type in RESHAPING and not flattened:
+        if node.type in RESHAPING and not flattened and not turned:
             name = _module_around(network, node)
             raise _untraceable(network, name, "it reshapes them, as attention does")
     return dependencies

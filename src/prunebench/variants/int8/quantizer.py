@@ -26,6 +26,7 @@ from prunebench.measuring.onnx_graph import (
 from prunebench.measuring.session import SessionSettings, open_session, session_options
 from prunebench.steps.events import Emit, Progress
 from prunebench.variants.int8.float_layers import FOLLOWING, kept_float, sources_of
+from prunebench.variants.int8.float_weights import with_float_weights
 from prunebench.variants.int8.silu import with_one_operator
 from prunebench.variants.rewriting.apply import for_integers
 
@@ -148,7 +149,7 @@ class Quantizer:
             calibrate_method=ort.CalibrationMethod.MinMax,
             calibration_cache_path=self._ranges,
         )
-        written = with_one_operator(onnx.load(target))
+        written = with_one_operator(with_float_weights(onnx.load(target)))
         del written.metadata_props[:]
         written.metadata_props.extend(self.model.metadata_props)
         write_atomically(target, written.SerializeToString(deterministic=True))

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from ultralytics.nn.modules.block import AAttn, Attention
+from ultralytics.nn.modules.block import A2C2f, AAttn, Attention
 
 from prunebench.variants.checkpoint import Network, parameter_count
 from prunebench.variants.graph.groups import CONVOLUTIONS, PruningGraph, norm_after
@@ -43,7 +43,8 @@ class Layer:
     Attributes:
         groups: Groups of a grouped convolution, whose widths never change; 1 for others.
         swept: (height, width) of the pixels every weight meets; (0, 0) where only training runs it.
-        per_output: Further parameters per output channel: a bias, a BatchNorm's scale and shift.
+        per_output: Further parameters per output channel: a bias, a BatchNorm's scale and shift,
+            the scale of a residual.
     """
 
     name: str
@@ -153,12 +154,18 @@ def shapes_of(graph: PruningGraph, imgsz: tuple[int, int]) -> Shapes:
                 transposed=isinstance(module, nn.ConvTranspose2d),
                 groups=1 if depthwise else module.groups,
                 swept=swept.get(name, (0, 0)),
-                per_output=(module.bias is not None) + (2 if norm_after(network, name) else 0),
+                per_output=_per_output(network, name, module),
             )
         )
     widths = {layer.name: layer.outputs for layer in layers}
     products = tuple(_products(network, imgsz, widths))
     return Shapes(tuple(layers), products, full, parameter_count(network))
+
+
+def _per_output(network: nn.Module, name: str, module: Any) -> int:
+    block: Any = network.get_submodule(name.removesuffix(".cv2.conv"))
+    scaled = isinstance(block, A2C2f) and block.gamma is not None
+    return (module.bias is not None) + (2 if norm_after(network, name) else 0) + scaled
 
 
 def _linear(
@@ -233,4 +240,10 @@ def _swept(network: Network, imgsz: tuple[int, int]) -> dict[str, tuple[int, int
 
     # Folded, as it is deployed: an end-to-end head drops the branch that it does not export.
     run_watched(copy.deepcopy(network).fuse(verbose=False), imgsz, CONVOLUTIONS, note)
+    kernels = {n: m.kernel_size for n, m in network.named_modules() if isinstance(m, CONVOLUTIONS)}
+    for name in sizes.keys() - kernels.keys():
+        # One for the convolutions side by side (RepConv, RepVGGDW), as large as the largest.
+        block = f"{name.rpartition('.')[0]}."
+        largest = max((n for n in kernels if n.startswith(block)), key=kernels.__getitem__)
+        sizes[largest] = sizes.pop(name)
     return sizes

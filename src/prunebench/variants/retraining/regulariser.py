@@ -95,8 +95,10 @@ def _pruner(graph: PruningGraph, kind: SparsityKind, weight: float) -> Any:
         for module in network.modules()
         if isinstance(module, (*CONVOLUTIONS, nn.BatchNorm2d)) and module not in prunable
     ]
+    scales = [(p, 0) for name, p in network.named_parameters() if name.endswith(".gamma")]
     with traced_attention(network) as opaque:
         arguments = {
+            "unwrapped_parameters": scales,
             "example_inputs": blank_image(network),
             "forward_fn": forward_to_predictions,
             "ignored_layers": [*ignored, *opaque.values()],
