@@ -36,7 +36,7 @@ def times(interval: Interval) -> str:
 
 def points(interval: Interval, *, signed: bool = False) -> str:
     """mAP50 with three digits: "0.021 [0.003, 0.040]"."""
-    sign = "+" if signed else ""
+    sign = "+z" if signed else "z"
     low, high = f"{interval.low:{sign}.3f}", f"{interval.high:{sign}.3f}"
     return f"{interval.estimate:{sign}.3f} [{low}, {high}]"
 

@@ -35,6 +35,7 @@ from prunebench.results.ranking.doubts import (
 from prunebench.results.ranking.measured import MeasuredVariant
 from prunebench.results.ranking.rank import rank
 from prunebench.results.ranking.records import FailedVariant, Ranking, Shown
+from prunebench.results.report.numbers import with_interval
 from prunebench.results.table.ranked import rank as rank_table
 from prunebench.results.table.run_table import RunTable
 
@@ -179,6 +180,12 @@ def test_sentences_of_a_difference_and_of_a_tie() -> None:
 )
 def test_percent(interval: Interval, signed: bool, text: str) -> None:
     assert percent(interval, signed=signed) == text
+
+
+def test_nothing_has_no_sign() -> None:
+    nothing = Interval(estimate=-1e-9, low=-2e-9, high=1e-9)
+    assert points(nothing, signed=True) == "+0.000 [+0.000, +0.000]"
+    assert points(nothing) == with_interval(nothing, digits=3) == "0.000 [0.000, 0.000]"
 
 
 def test_one_network_is_never_told_apart_in_speed_however_it_measured() -> None:

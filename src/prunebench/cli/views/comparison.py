@@ -33,7 +33,7 @@ def comparison_view(comparison: RunComparison) -> RenderableType:
             str(change.threads),
             percent(change.latency, signed=True),
             Text(change.verdict, style=VERDICT_STYLES[change.verdict]),
-            f"{change.map50:+.3f}",
+            f"{change.map50:+z.3f}",
             "same" if change.same_file else "another",
         )
     notes = [Text("Latency is compared by the ratio to the reference model of each run.")]

@@ -113,7 +113,7 @@ def change_sentence(change: RunChange) -> str:
     threads = counted(change.threads, "thread")
     before, after = change.trainings
     means = f" (means of {before} and {after} trainings)" if max(before, after) > 1 else ""
-    return f"{text}; {threads}, {of_files}, accuracy {change.map50:+.3f}{means}."
+    return f"{text}; {threads}, {of_files}, accuracy {change.map50:+z.3f}{means}."
 
 
 def _results(session: Session, run: RunRow) -> dict[tuple[str, int], ResultRow]:

@@ -21,7 +21,7 @@ def with_interval(interval: Interval, *, factor: float = 1.0, digits: int | None
         supported = 2 if width <= 0 else 1 - math.floor(math.log10(width))
         digits = min(MOST_DIGITS, max(0, supported))
     ends = (interval.estimate, interval.low, interval.high)
-    estimate, low, high = (f"{factor * end:.{digits}f}" for end in ends)
+    estimate, low, high = (f"{factor * end:z.{digits}f}" for end in ends)
     return f"{estimate} [{low}, {high}]"
 
 
