@@ -33,13 +33,12 @@ from prunebench.measuring.inference import OnnxNetwork
 from prunebench.measuring.latency.intervals import ratio_interval
 from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
 from prunebench.variants.export import export_onnx
-from prunebench.variants.graph.attention import attentions
 from prunebench.variants.pruning.allocation import allocate
 from prunebench.variants.pruning.pruner import narrow, open_network
 from prunebench.variants.pruning.sensitivity import silenced
 from prunebench.variants.pruning.shapes import shapes_of
 from prunebench.variants.rewriting.apply import rewrite_file
-from prunebench.variants.structure import structure_of
+from prunebench.variants.structure import attentions, structure_of
 
 BLOCK, SHARE = 16, 0.5
 UNPRUNED, ALONE, HEADS = "unpruned", "attention left alone", "whole heads"

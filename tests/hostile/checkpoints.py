@@ -302,7 +302,7 @@ CASES = (
     Case(
         "a classifier of objects",
         lambda folder: None,
-        "run --model yolov8n-cls.yaml --data {scenes}",
+        "init --model yolov8n-cls.yaml --data {scenes}",
         2,
         "the dataset labels objects, but a classification model needs classes of images",
     ),

@@ -22,7 +22,6 @@ from prunebench.results.messages.observations import tell_audit
 from prunebench.variants.audit import audit_file, judge
 from prunebench.variants.checkpoint import load_checkpoint, save_checkpoint
 from prunebench.variants.export import Request, run
-from prunebench.variants.graph.attention import attentions
 from prunebench.variants.pruning.costs import grid_of, time_layers
 from prunebench.variants.pruning.paths import bundles_of
 from prunebench.variants.pruning.pruner import narrow, open_network
@@ -30,7 +29,7 @@ from prunebench.variants.pruning.sensitivity import silenced
 from prunebench.variants.pruning.shapes import shapes_of
 from prunebench.variants.retraining.saved import tensor_shapes
 from prunebench.variants.retraining.step import run as train
-from prunebench.variants.structure import structure_of
+from prunebench.variants.structure import attentions, structure_of
 
 SESSION = SessionSettings.of(LatencyConfig())
 

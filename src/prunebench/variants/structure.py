@@ -60,7 +60,6 @@ def structure_of(network: Network, imgsz: tuple[int, int]) -> Structure:
     MACs are counted at ``imgsz``, (height, width) in pixels, multiples of its stride.
     """
     from prunebench.variants.checkpoint import parameter_count
-    from prunebench.variants.graph.attention import attentions
 
     network = copy.deepcopy(network).eval()
     parameters, widths = parameter_count(network), _widths(network)
@@ -237,6 +236,13 @@ def run_watched(
         network(blank_image(network, imgsz))
     for hook in hooks:
         hook.remove()
+
+
+def attentions(network: nn.Module) -> dict[str, Any]:
+    """Every attention by its name."""
+    from ultralytics.nn.modules.block import AAttn, Attention
+
+    return {n: m for n, m in network.named_modules() if isinstance(m, Attention | AAttn)}
 
 
 def activated(network: Network) -> Iterator[Any]:

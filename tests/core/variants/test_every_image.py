@@ -13,7 +13,8 @@ from retraining_kit import make_dataset, make_network, request
 from prunebench.common.errors import DatasetError
 from prunebench.data.dataset import image_names, read_dataset
 from prunebench.variants.checkpoint import load_checkpoint
-from prunebench.variants.retraining.every_image import EveryImage, choose_cache
+from prunebench.variants.retraining.caching import choose_cache
+from prunebench.variants.retraining.every_image import EveryImage
 from prunebench.variants.retraining.step import run
 
 ARGUMENTS: dict[str, Any] = {"imgsz": 64, "augment": False, "rect": True, "batch_size": 2}
@@ -170,7 +171,7 @@ def test_images_are_kept_where_there_is_room(
     asked: str, memory: int, disk: int, kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # 20 x 40 pixels are 2,400 bytes whole, and 150 at a longer side of 10.
-    module = "prunebench.variants.retraining.every_image"
+    module = "prunebench.variants.retraining.caching"
     monkeypatch.setattr(f"{module}.memory_bytes", lambda: memory)
     monkeypatch.setattr(f"{module}.free_bytes", lambda _: disk)
     assert choose_cache(asked, [(20, 40)], 10, tmp_path / "later") == kept

@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from ultralytics.nn.modules.block import AAttn, Attention
+from ultralytics.nn.modules.block import AAttn
 
 from prunebench.variants.graph.convolutions import stacked, without
+from prunebench.variants.structure import attentions
 
 
 class SplitHeads(nn.ModuleList):
@@ -76,11 +77,6 @@ class TracedAttention(nn.Module):
 
 class OpaqueAttention(nn.Conv2d):
     """Stands in for attention that loses no heads while the network is traced: the same widths."""
-
-
-def attentions(network: nn.Module) -> dict[str, Any]:
-    """Every attention by its name."""
-    return {n: m for n, m in network.named_modules() if isinstance(m, Attention | AAttn)}
 
 
 def split_heads(network: nn.Module) -> None:

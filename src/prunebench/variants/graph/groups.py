@@ -22,11 +22,10 @@ from prunebench.variants.checkpoint import Network
 from prunebench.variants.graph.attention import (
     OpaqueAttention,
     SplitHeads,
-    attentions,
     traced_attention,
 )
 from prunebench.variants.graph.surgery import SplitC2f
-from prunebench.variants.structure import blank_image
+from prunebench.variants.structure import attentions, blank_image
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 

@@ -9,7 +9,6 @@ network too.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Collection, Sequence
 from multiprocessing.pool import ThreadPool
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from PIL import Image
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.data.utils import get_split_fraction
@@ -25,11 +23,12 @@ from ultralytics.utils import LOCAL_RANK, NUM_THREADS
 from ultralytics.utils.patches import imread
 from ultralytics.utils.torch_utils import unwrap_model
 
-from prunebench.common.cores import ALLOWED, memory_bytes, running_on
+from prunebench.common.cores import ALLOWED, running_on
 from prunebench.common.errors import DatasetError
 from prunebench.common.text import counted
 from prunebench.config.sections import Cache
 from prunebench.data.dataset import Dataset, Split, image_names, read_dataset
+from prunebench.variants.retraining.caching import choose_cache
 from prunebench.variants.retraining.every_picture import EveryPicture
 from prunebench.variants.retraining.isolation import isolate_ultralytics
 from prunebench.variants.retraining.ranks import leave_fault
@@ -116,31 +115,6 @@ class EveryImage(YOLODataset):
         with partial.open("wb") as stream:
             np.save(stream, np.asarray(imread(self.im_files[i], flags=self.cv2_flag)))
         partial.replace(target)
-
-
-def choose_cache(
-    asked: Cache | str, shapes: Sequence[tuple[int, int]], imgsz: int, folder: Path
-) -> Cache:
-    """Where images of these shapes (height, width) are kept decoded.
-
-    ``auto`` is memory, where they take half of what is free at most, else the disk, likewise. What
-    is asked for and has no room at all is not kept.
-    """
-    resized = sum(3 * round(h * w * (imgsz / max(h, w)) ** 2) for h, w in shapes)
-    whole = sum(3 * h * w for h, w in shapes)
-    memory = min(psutil.virtual_memory().available, memory_bytes())
-    share = 0.5 if asked == "auto" else 1
-    if asked in ("auto", "ram") and resized <= memory * share:
-        return "ram"
-    if asked in ("auto", "disk") and whole <= free_bytes(folder) * share:
-        return "disk"
-    return "none"
-
-
-def free_bytes(folder: Path) -> int:
-    """What is free on the disk of a folder that may not be there yet."""
-    base = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
-    return shutil.disk_usage(base).free
 
 
 class _OnEveryImage:

@@ -18,6 +18,7 @@ from ultralytics.utils import NUM_THREADS
 
 from prunebench.common.errors import DatasetError
 from prunebench.config.sections import Cache
+from prunebench.variants.retraining.caching import choose_cache
 
 
 class EveryPicture(ClassificationDataset):
@@ -36,8 +37,6 @@ class EveryPicture(ClassificationDataset):
 
     def verify_images(self) -> list[tuple[str, int]]:
         """The given ones, or the share of them that a recipe asks for; they were checked before."""
-        from prunebench.variants.retraining.every_image import choose_cache
-
         missing = self._given - {file for file, _ in self.base.samples}
         if missing:
             what = f"{min(missing)} is not found in the folders of the classes"
