@@ -7,7 +7,7 @@ Each network is trained from random weights for a few epochs on 200 built-in sce
 pruned, retrained for an epoch, exported, evaluated, measured and ranked. Plain Ultralytics'
 validator is asked for its mAP50 of the same files, and in a fresh environment without this package
 opens the pruned checkpoint, validates and exports it (``plain_ultralytics.py``). Networks that
-cannot be pruned are refused by the name of a module. A minute a network; exit status 1 where
+cannot be pruned are refused by the name of a module. Exit status 1 where
 anything does not hold.
 
 ``--two-heads`` measures both heads of a YOLOv10 or YOLO26, unpruned and pruned, side by side.
@@ -16,6 +16,7 @@ anything does not hold.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,6 @@ from kit import Claim, host_line, in_workspace, print_claims, show
 from plain_ultralytics import IMGSZ, claims_there, fresh_environment, used_there
 from rich.console import Console
 from rich.table import Table
-from ultralytics.models import YOLO
 
 from prunebench.common.errors import PrunebenchError
 from prunebench.common.variant_record import VariantRecord
@@ -36,6 +36,9 @@ from prunebench.results.outcome import RunRanking
 from prunebench.results.ranking.records import RankedVariant
 from prunebench.steps.events import Stage
 from prunebench.variants.opening import open_network
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
+from accuracy_kit import of_ultralytics
 
 SUFFIXES = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb"}
 FAMILIES = ("yolov8n", "yolo11n", "yolo12n", "yolo26n")
@@ -109,16 +112,9 @@ def validated(run: Ran, task: str, folder: Path) -> tuple[float, str]:
     """Largest difference from plain Ultralytics' mAP50 of the same files, and the figures."""
     largest, told = 0.0, []
     for name, variant in run.made.items():
-        metrics = YOLO(run.experiment.run_folder / variant.exported.onnx.path, task=task).val(
-            data=run.experiment.data_yaml,
-            split=run.experiment.split,
-            conf=0.001,
-            iou=0.7,
-            max_det=300,
-            plots=False,
-            verbose=False,
-            project=str(folder),
-        )
+        file = run.experiment.run_folder / variant.exported.onnx.path
+        split = run.experiment.split
+        metrics = of_ultralytics(file, task, run.experiment.data_yaml, folder, split)
         theirs = {"box": metrics.box, "mask": getattr(metrics, "seg", None)}
         theirs["pose"] = getattr(metrics, "pose", None)
         for overlap, ours in variant.accuracy.by_overlap.items():

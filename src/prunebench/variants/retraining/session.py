@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.common.errors import StepError
-from prunebench.common.plain import METRIC_NAMES, VALIDATION, Overlap
+from prunebench.common.plain import METRIC_NAMES, VALIDATION
 from prunebench.common.records import TrainedOn
 from prunebench.common.ultralytics_files import plainly_named
+from prunebench.measuring.heads import HEADS
 from prunebench.steps.events import Restored, Stage
 from prunebench.variants.checkpoint import parameter_count
 from prunebench.variants.retraining.events import Progress
@@ -262,7 +263,7 @@ class Session:
         if trainer.stop:
             # Ultralytics would validate the best epoch once more; its metrics are in the copy.
             trainer.best.unlink(missing_ok=True)
-        metric: Overlap = "top1" if trainer.args.task == "classify" else "box"
+        metric = HEADS[trainer.args.task].overlaps[0]
         score = trainer.metrics.get(VALIDATION[metric])
         known = None if score is None else float(score)
         self._progress.epoch(trainer.epoch, _loss(trainer), known, METRIC_NAMES[metric])
