@@ -58,17 +58,22 @@ def _arithmetic(settings: SessionSettings) -> Iterator[Change]:
 
 
 def _of_threads(settings: SessionSettings, threads: int, other: Sequence[int]) -> Iterator[Change]:
+    """Other counts both with and without spinning, as one decides what the other is worth."""
+    spin = str(int(not settings.spinning))
+    entries = {f"session.{kind}_op.allow_spinning": spin for kind in ("intra", "inter")}
+    spinning = f"spinning {_on(not settings.spinning)}"
     for count in dict.fromkeys(other):
         if count != threads:
-            yield Change(f"threads {count}", {"intra_op_num_threads": count})
-    if max(threads, *other, 0) > 1:
-        spin = str(int(not settings.spinning))
-        entries = {f"session.{kind}_op.allow_spinning": spin for kind in ("intra", "inter")}
-        yield Change(f"spinning {_on(not settings.spinning)}", entries)
+            options: Options = {"intra_op_num_threads": count}
+            yield Change(f"threads {count}", options)
+            if count > 1:
+                yield Change(f"threads {count}{JOIN}{spinning}", {**options, **entries})
+    if threads > 1:
+        yield Change(spinning, entries)
         yield Change("blocks of work that shrink", {"session.dynamic_block_base": "4"})
-        if settings.execution_mode == "sequential":
-            beside: Options = {"execution_mode": "ORT_PARALLEL", "inter_op_num_threads": 2}
-            yield Change("branches beside each other", beside)
+    if max(threads, *other, 0) > 1 and settings.execution_mode == "sequential":
+        beside: Options = {"execution_mode": "ORT_PARALLEL", "inter_op_num_threads": 2}
+        yield Change("branches beside each other", beside)
 
 
 def _on(value: bool) -> str:
