@@ -18,7 +18,8 @@ class Messages:
     """The texts of one language, about a run whose accuracy is measured by ``metric``.
 
     Texts say mAP50; where that is another metric, its name takes that place, and a text whose key
-    begins with the metric's takes that of the text it is named after.
+    begins with the metric's takes that of the text it is named after. An empty one is the name of
+    what such networks do not have.
 
     Raises:
         ConfigError: There is no catalogue for it.
