@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
@@ -72,7 +73,7 @@ def catalogue(lang: str, metric: Overlap = "box") -> Mapping[str, str]:
         return texts
     name = texts[f"map50.{metric}"]
     reworded = {
-        key: text.replace("an mAP50", f"a {name}").replace("mAP50", name).replace("AP50", name)
+        key: re.sub(r"\ban mAP50", f"a {name}", text).replace("mAP50", name).replace("AP50", name)
         for key, text in texts.items()
         if not key.startswith("map50.")
     }
