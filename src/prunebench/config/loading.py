@@ -130,7 +130,7 @@ class Config(Section):
     controls: Annotated[tuple[AskedControl, ...], AfterValidator(each_once)] = Field(
         (),
         description="Cheap alternatives measured beside the pruned variants: int8 (the unpruned "
-        "model in INT8), resolution (it at the next lower letterbox), smaller (a smaller stock "
+        "model in INT8), resolution (it at the next lower input size), smaller (a smaller stock "
         "network with the same budget of training), plain-export (the unpruned model as "
         "Ultralytics exports it, without `export.rewrite`), other-head (it with the head that "
         "`export.head` does not name), runtime (it and the most accurate pruned one of every "

@@ -104,7 +104,7 @@ def plan_notes(
     there: There | None = None,
 ) -> tuple[str, ...]:
     """A sentence each on what a reader of the plan has to know."""
-    m = Messages()
+    m = Messages(metric=config.ranking.metric)
     workers = workers_of(config, given.device)
     trained = (
         m("training.plan_elsewhere", address=config.address)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from prunebench.common.errors import CheckpointError
 from prunebench.common.records import Record, Structure
 from prunebench.common.text import counted, first_line
+from prunebench.common.ultralytics_files import untold
 from prunebench.measuring.onnx_graph import DFL, PART, convolutions, module_of
 from prunebench.steps.events import Emit, Stage
 from prunebench.variants.stock_catalogue import recognise
@@ -202,7 +203,10 @@ def _names(text: str, path: Path) -> dict[int, str]:
 def rebuilt(network: Network) -> Network:
     """The network its own description builds, with random weights and the same names."""
     description = copy.deepcopy(network.yaml)
-    built: Network = type(network)(description, ch=description.get("channels", 3), verbose=False)
+    with untold():
+        built: Network = type(network)(
+            description, ch=description.get("channels", 3), verbose=False
+        )
     built.names, built.task = network.names, network.task
     return built.eval()
 
