@@ -186,7 +186,7 @@ def _audit_onnx(path: Path) -> AuditFinding:
         audit = judge(structure, parent=None, baseline=None)
     return AuditFinding(
         subject=str(path),
-        stock=structure.stock,
+        stock=structure.stock if audit is None else audit.structure.stock,
         audit=audit,
         structure=structure if audit is None else None,
         onnx=OnnxFinding(
