@@ -4,7 +4,8 @@
     python benchmarks/heads.py --two-heads CHECKPOINT
 
 Each network is trained from random weights for a few epochs on 200 built-in scenes at 160 px (a
-classification on 800), pruned, retrained for an epoch, exported, evaluated, measured and ranked.
+classification on 800), pruned, retrained for an epoch, exported (both heads, where it has two),
+evaluated, measured and ranked.
 Plain Ultralytics' validator is asked for its mAP50, or top-1, of the same files, and in a fresh
 environment without this package opens the pruned checkpoint, validates and exports it
 (``plain_ultralytics.py``). Networks that cannot be pruned are refused by the name of a module. Exit
@@ -20,7 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kit import Claim, host_line, in_workspace, print_claims, show
+from kit import OPSET, Claim, host_line, in_workspace, print_claims, show
 from plain_ultralytics import IMGSZ, claims_there, fresh_environment, used_there
 from rich.console import Console
 from rich.table import Table
@@ -37,6 +38,7 @@ from prunebench.measuring.heads import HEADS
 from prunebench.results.outcome import RunRanking
 from prunebench.results.ranking.records import RankedVariant
 from prunebench.steps.events import Stage
+from prunebench.variants.export import export_onnx
 from prunebench.variants.opening import open_network
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
@@ -46,6 +48,7 @@ SUFFIXES = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb", "cl
 FAMILIES = ("yolov8n", "yolo11n", "yolo12n", "yolo26n")
 NETWORKS = tuple(f"{family}{end}" for end in SUFFIXES.values() for family in FAMILIES)
 DETECTORS = ("yolov10n", "yolov9t")
+TWO_HEADS = ("yolov10", "yolo26")
 REFUSED = {
     "rtdetr-l": "model.28 (RTDETRDecoder)",
     "yolov9c": "model.3 (ADown)",
@@ -112,6 +115,7 @@ def tiny_run(name: str, task: str, epochs: int, images: int, folder: Path) -> Ra
             "control": False,
             "strategies": {"preserving": {"lr0": 0.001, "nbs": 8}},
         },
+        "controls": ["other-head"] if name.startswith(TWO_HEADS) else [],
         "latency": BRIEF,
     }
     return ran(values, folder)
@@ -165,10 +169,19 @@ def claims_of(
             found and kept.audit is not None and kept.audit.verdict == "preserved",
         ),
     ]
-    if python is None:
-        return claims
     root = run.experiment.run_folder
     checkpoint, onnx = root / kept.checkpoint.path, root / kept.exported.onnx.path
+    if name.startswith(TWO_HEADS) and task != "classify":
+        (folder / f"{name}-other").mkdir()
+        other = export_onnx(
+            checkpoint, folder / f"{name}-other", IMGSZ, opset=OPSET, head="one_to_one"
+        )
+        there = of_ultralytics(other, task, run.experiment.data_yaml, folder).box.map50
+        claims.append(
+            (f"{name}: its other head is kept", f"mAP50 {there:.4f}", python is None or there > 0)
+        )
+    if python is None:
+        return claims
     there = used_there(python, checkpoint, onnx, data_of(run, task), task, size_of(task))
     named = METRIC_NAMES[metric]
     return [*claims, *claims_there(name, there, row.parameters or 0, least, named)]

@@ -135,7 +135,8 @@ def plan_notes(
         cpu = {"cpu": known.cpu, "cores": known.logical_cores, "version": known.onnxruntime}
         others.insert(0, m("measure_on.plan", there=there.name, address=there.address, **cpu))
     sizes = size_notes(config, variants)
-    notes = (*given.recipe.notes, *classes, *sizes, trained, *host, *several, *others)
+    heads = [m(f"head.{config.export.head}")] if given.info.two_heads else []
+    notes = (*given.recipe.notes, *classes, *heads, *sizes, trained, *host, *several, *others)
     if checkpoint_named(config.model, "model") is None:
         return notes
     return (tell_model(config.model, given.audit, m), *notes)

@@ -76,7 +76,7 @@ def structure_of(network: Network, imgsz: tuple[int, int]) -> Structure:
         task=network.task,
         names=names,
         parameters=parameters,
-        parameters_fused=parameter_count(fused),
+        parameters_fused=parameter_count(fused) - _scales(fused),
         macs=_macs(fused, imgsz),
         macs_imgsz=imgsz,
         widths=widths,
@@ -247,6 +247,11 @@ def attentions(network: nn.Module) -> dict[str, Any]:
     from ultralytics.nn.modules.block import AAttn, Attention
 
     return {n: m for n, m in network.named_modules() if isinstance(m, Attention | AAttn)}
+
+
+def _scales(network: Network) -> int:
+    """Parameters that the export multiplies into a convolution: ``gamma`` of YOLO12 l and x."""
+    return sum(p.numel() for name, p in network.named_parameters() if name.endswith(".gamma"))
 
 
 def activated(network: Network) -> Iterator[Any]:

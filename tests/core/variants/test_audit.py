@@ -303,7 +303,7 @@ def test_a_file_without_provenance_is_of_unknown_making(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_what_its_metadata_says(tmp_path: Path, provenance: Provenance) -> None:
-    other = provenance.model_copy(update={"parameters": provenance.parameters + 1})
+    other = provenance.model_copy(update={"parameters_fused": provenance.parameters_fused + 1})
     finding = audit_file(exported(tmp_path / "other.onnx", prunebench=other))
     assert finding.audit is not None
     assert finding.audit.verdict == "altered"

@@ -175,8 +175,8 @@ def tell_variant(variant: variant_record.VariantRecord, m: Messages) -> str:
         parts.append(m("made.target", goal=reached.goal, reached=_reached(reached, m)))
     if variant.budget is not None:
         parts += _budget(variant.budget, audit.structure.macs, m)
-    if variant.exported is not None and variant.exported.head == "one_to_one":
-        parts.append(m("made.one_to_one"))
+    if variant.exported is not None and variant.exported.head is not None:
+        parts.append(m(f"made.{variant.exported.head}"))
     if (int8 := variant.quantization) is not None:
         parts.append(m("made.int8", quantized=int8.quantized, layers=int8.layers))
     if others := [f"{one.seed}" for one in variant.trainings if _is_another(one, audit)]:
