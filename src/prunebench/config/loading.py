@@ -49,8 +49,10 @@ ROOTS_VARIABLE = "PRUNEBENCH_ALLOWED_ROOTS"
 """Not a key of the configuration: see ``prunebench.operating.allowed_paths``."""
 
 AskedControl = Literal[Alternative, "runtime"]
-RuntimeName = Literal["openvino", "openvino-default", "ncnn", "mnn"]
-"""What a file may run in besides onnxruntime; ``-default``: in the precision it chooses itself."""
+RuntimeName = Literal["openvino", "openvino-default", "openvino-nncf", "ncnn", "mnn"]
+"""What a file may run in besides onnxruntime; ``-default``: in the precision it chooses itself,
+``-nncf``: as NNCF quantizes it.
+"""
 
 FORMER_KEYS = {
     "prune.align_for": "write prune.round_to, the block that `prunebench doctor` measures there",
@@ -140,7 +142,8 @@ class Config(Section):
         None,
         min_length=1,
         description="Those of the control runtime, which they ask for by themselves: openvino "
-        "(float32), openvino-default (the precision OpenVINO chooses on this CPU), ncnn, mnn; "
+        "(float32), openvino-default (the precision OpenVINO chooses on this CPU), openvino-nncf "
+        "(in INT8, quantized by NNCF within `quantize.max_map50_loss`), ncnn, mnn; "
         "null: all that are installed, where controls has runtime.",
     )
     retrain: RetrainConfig = Field(default_factory=RetrainConfig)
