@@ -115,10 +115,15 @@ def tiny_run(name: str, task: str, epochs: int, images: int, folder: Path) -> Ra
             "control": False,
             "strategies": {"preserving": {"lr0": 0.001, "nbs": 8}},
         },
-        "controls": ["other-head"] if name.startswith(TWO_HEADS) else [],
+        "controls": ["other-head"] if with_two_heads(name, task) else [],
         "latency": BRIEF,
     }
     return ran(values, folder)
+
+
+def with_two_heads(name: str, task: str) -> bool:
+    """Whether a network has a head that needs an NMS and one that does not."""
+    return name.startswith(TWO_HEADS) and task != "classify"
 
 
 def size_of(task: str) -> tuple[int, int]:
@@ -171,14 +176,12 @@ def claims_of(
     ]
     root = run.experiment.run_folder
     checkpoint, onnx = root / kept.checkpoint.path, root / kept.exported.onnx.path
-    if name.startswith(TWO_HEADS) and task != "classify":
-        (folder / f"{name}-other").mkdir()
-        other = export_onnx(
-            checkpoint, folder / f"{name}-other", IMGSZ, opset=OPSET, head="one_to_one"
-        )
-        there = of_ultralytics(other, task, run.experiment.data_yaml, folder).box.map50
+    if with_two_heads(name, task):
+        (beside := folder / f"{name}-other").mkdir()
+        other = export_onnx(checkpoint, beside, IMGSZ, opset=OPSET, head="one_to_one")
+        left = of_ultralytics(other, task, run.experiment.data_yaml, folder).box.map50
         claims.append(
-            (f"{name}: its other head is kept", f"mAP50 {there:.4f}", python is None or there > 0)
+            (f"{name}: its other head is kept", f"mAP50 {left:.4f}", python is None or left > 0)
         )
     if python is None:
         return claims

@@ -132,7 +132,7 @@ def _check_layer(graph: PruningGraph, full: Mapping[str, int], name: str, width:
     if name in full:
         if width > full[name]:
             what = f"{name}: {width} is more than the {full[name]} channels it has"
-            fix = f"give 1 to {full[name]}; or is the file of another network?"
+            fix = f"give 1 to {full[name]}, if the file is of this network"
             raise ConfigError(what, where=WHERE, fix=fix)
         return
     if name in graph.left_alone:
@@ -142,5 +142,5 @@ def _check_layer(graph: PruningGraph, full: Mapping[str, int], name: str, width:
     raise ConfigError(
         f"the network has no layer {name} that could be narrowed",
         where=WHERE,
-        fix=f"the nearest are {', '.join(near)}; or is the file of another network?",
+        fix=f"the nearest are {', '.join(near)}, if the file is of this network",
     )
