@@ -127,7 +127,7 @@ latency:
   threads: [{", ".join(map(str, default_threads()))}]
 
 ranking:
-  # Frames per second the deployed model has to keep, and what {METRIC_NAMES[metric]} may lose for it.
+  # Frames per second the deployed model has to keep, and the {METRIC_NAMES[metric]} it may lose.
   realtime_fps: 20
   max_map50_loss: 0.05
 """
