@@ -195,6 +195,8 @@ def test_classes_from_a_checkpoint_to_the_report(tmp_path: Path) -> None:
         assert "top-1" in report
         assert "AP50" not in report
         assert "NMS" not in report
+        assert "letterbox" not in report
+        assert "box sides" not in report
     card = cards(read_stored_run(root, ranked))[root / "variants/pruned/README.md"]
     assert "| top-1 | " in card
     assert "pipeline_tag: image-classification" in card
