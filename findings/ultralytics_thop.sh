@@ -3,11 +3,14 @@
 #   (as a requirement of another repository)?
 # Guess: the same: it brings its own, ultralytics-thop.
 # Seen: both packages hold a module of the same name, thop; the one installed last has written over the other's files.
-#   With thop's it finds no function of the name it calls, takes that for "cannot count", and says 0.0 GFLOPs for every
-#   network; pip says nothing, and so does Ultralytics. `pip install --force-reinstall ultralytics-thop` mends it.
+#   thop's does not know the arguments that Ultralytics calls it with; Ultralytics takes the error for "cannot count" and says 0.0
+#   GFLOPs of every network. pip says nothing, and neither does Ultralytics. `pip install --force-reinstall ultralytics-thop` mends it.
 # Versions: ultralytics 8.4.190, ultralytics-thop 2.2.3, thop 0.1.1.post2209072238, torch 2.14.1, numpy 2.4.6
 # Date: 2026-11-29
 # Output:
+#   ultralytics alone: 6.7 GFLOPs
+#   then thop: 0.0 GFLOPs
+#   then ultralytics-thop again: 6.7 GFLOPs
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -296,7 +296,7 @@ def _macs(network: Network, imgsz: tuple[int, int]) -> int:
             total += module.num_heads * pairs * (keys + module.head_dim)
             return
         if isinstance(module, nn.Linear):
-            total += module.weight.numel()
+            total += given.numel() * module.out_features
             return
         # Every weight meets each output pixel, in a transposed convolution each input pixel.
         swept = given if isinstance(module, nn.ConvTranspose2d) else output
