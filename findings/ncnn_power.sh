@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Question: does ncnn raise negative numbers to a whole power, as in a GELU written out with x ** 3?
-# Guess: yes: -2 cubed is -8 everywhere.
+# Guess (written down after the first run): yes: -2 cubed is -8 everywhere.
 # Seen: squares are right (pnnx makes them an operator of their own). Any other whole power of a negative number is 2.4e38,
 #   odd, even or -1, half of the values of a map. Positive bases are right, and so is x * x * x. No message.
 # Versions: pnnx 20261020, ncnn 1.0.20261020, onnxruntime 1.32.0, onnx 1.23.2, numpy 2.4.6 (x86-64, CPU, float32)

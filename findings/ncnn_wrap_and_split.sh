@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Question: do a Pad of mode "wrap" (padding_mode="circular", for panoramas) and a Split into parts that are not equal (8 channels
 #   in 3, torch's chunk) reach ncnn through pnnx?
-# Guess: they do, or are refused: a Padding layer with three modes is all that ncnn has.
+# Guess (written down after the first run): they do, or are refused: a Padding layer with three modes is all that ncnn has.
 # Seen: "wrap" becomes zeros; and the last part of the Split has 3 channels where ONNX and torch leave 2. No message.
 #   The other three modes are right, and so is a Split that names its sizes.
 # Versions: pnnx 20261020, ncnn 1.0.20261020, onnxruntime 1.32.0, onnx 1.23.2, numpy 2.4.6 (CPU, float32)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Question: what does Ultralytics print for the GFLOPs of a network once thop, the old counter, is installed beside it
 #   (as a requirement of another repository)?
-# Guess: the same: it brings its own, ultralytics-thop.
+# Guess (written down after the first run): the same: it brings its own, ultralytics-thop.
 # Seen: both packages hold a module of the same name, thop; the one installed last has written over the other's files.
 #   thop's does not know the arguments that Ultralytics calls it with; Ultralytics takes the error for "cannot count" and says 0.0
 #   GFLOPs of every network. pip says nothing, and neither does Ultralytics. `pip install --force-reinstall ultralytics-thop` mends it.
