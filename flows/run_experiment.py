@@ -17,6 +17,7 @@ from prunebench.experiment.given_model import trained_on
 from prunebench.experiment.inputs import output_folder
 from prunebench.experiment.plan import PlannedVariant
 from prunebench.experiment.prepare import was_checked
+from prunebench.results.messages.catalogue import Messages
 from prunebench.steps.child import ending_children
 from prunebench.steps.events import stage
 from tasks.crashed_runs import settle_last_run
@@ -145,7 +146,7 @@ def _collected(planned: PlannedVariant, chain: Chain) -> VariantRecord:
     for title, future in chain.items():
         state = future.state
         if not state.is_completed():
-            reason = "the variant it is made from failed"
+            reason = Messages()("reason.parent")
             if state.is_failed() or state.is_crashed():
                 error = state.result(raise_on_failure=False)
                 reason = getattr(error, "reason", None) or str(error)

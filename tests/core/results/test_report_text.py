@@ -17,7 +17,7 @@ from prunebench.common.records import Interval
 from prunebench.config.loading import parse_config
 from prunebench.experiment.plan import plan_variants
 from prunebench.results.messages.catalogue import Messages, catalogue, languages
-from prunebench.results.messages.steps import tell_step
+from prunebench.results.messages.steps import tell_reason, tell_step
 from prunebench.results.report.numbers import quotient, relative, with_interval
 from prunebench.results.report.render import escape_markdown, script_json
 
@@ -67,6 +67,8 @@ def test_every_step_has_its_name_in_every_language() -> None:
         assert re.search("[가-힣]", tell_step(step, Messages("ko"))), step
     assert tell_step("retrain qat with relu round 2", Messages("ko")) == "qat 재학습(relu) 2라운드"
     assert tell_step("make, seed 12", Messages("ko")) == "만들기(시드 12)"
+    assert tell_reason("the variant it is made from failed", Messages("ko")).endswith("실패함")
+    assert tell_reason("no memory", Messages("ko")) == "no memory"
     assert tell_step("what a table says", Messages("ko")) == "what a table says"
 
 

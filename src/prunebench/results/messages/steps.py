@@ -19,6 +19,11 @@ def tell_step(step: str, m: Messages) -> str:
     return step
 
 
+def tell_reason(reason: str, m: Messages) -> str:
+    """Why a step failed: its error's own sentence, which is English, unless ours."""
+    return m("reason.parent") if reason == catalogue(ENGLISH)["reason.parent"] else reason
+
+
 @functools.cache
 def _shapes() -> tuple[tuple[str, re.Pattern[str]], ...]:
     """The keys of the texts and what they match: the English texts are the names in records."""

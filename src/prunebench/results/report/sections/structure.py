@@ -6,7 +6,7 @@ from prunebench.common.records import Audit, TrainingSummary
 from prunebench.common.variant_record import Judgement, VariantRecord
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_judgement, tell_left_alone, tell_variant
-from prunebench.results.messages.steps import tell_step
+from prunebench.results.messages.steps import tell_reason, tell_step
 from prunebench.results.report import document as doc
 from prunebench.results.report import figures
 from prunebench.results.report.numbers import relative
@@ -57,7 +57,7 @@ def _story(run: ReportedRun, variant: VariantRecord, m: Messages) -> str:
             lost = "structure.lost_before" if already else "structure.lost"
             parts.append(m(lost, step=tell_step(variant.steps[-1], m)))
     if variant.failure is not None:
-        reason = variant.failure.reason.strip().rstrip(".")
+        reason = tell_reason(variant.failure.reason, m).strip().rstrip(".")
         parts.append(m("structure.failed", step=tell_step(variant.failure.step, m), reason=reason))
     return " ".join(filter(None, parts))
 
