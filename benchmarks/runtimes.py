@@ -3,10 +3,10 @@
     python benchmarks/runtimes.py [--checkpoint model.pt] [--data scenes] [--imgsz 96x160]
                                   [--rounds 100] [--quick]
 
-The rewritten export, converted for each runtime of `prunebench[openvino,ncnn,mnn]` as the step
-``convert`` does, which compares the raw predictions with onnxruntime's on four images. mAP50 (of
-masks for segmentation) is that of the runtime's own outputs on the test images, its difference from
-onnxruntime's with the interval over the same images. All run on one thread of one process, in
+The rewritten export, converted for each runtime of `prunebench[openvino,ncnn,mnn,litert]` as the
+step ``convert`` does, which compares the raw predictions with onnxruntime's on four images. mAP50
+(of masks for segmentation) is that of the runtime's own outputs on the test images, its difference
+from onnxruntime's with the interval over the same images. All run on one thread of one process, in
 bursts of shuffled order, so that ratios stand on a host that is not quite quiet. A minute and a
 half, and half a minute for what it exports.
 """

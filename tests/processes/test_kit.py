@@ -32,7 +32,7 @@ LEAST = 10**6
 """Bytes of a kit that are neither models nor frames, at most."""
 
 
-OTHERS = {"mnn": "MNN", "ncnn": "ncnn", "openvino": "openvino"}
+OTHERS = {"litert": "ai_edge_litert", "mnn": "MNN", "ncnn": "ncnn", "openvino": "openvino"}
 """Runtimes that the baseline is converted for, to what is imported."""
 
 LARGEST_AGENT = 60 * 10**6

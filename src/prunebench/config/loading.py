@@ -49,7 +49,7 @@ ROOTS_VARIABLE = "PRUNEBENCH_ALLOWED_ROOTS"
 """Not a key of the configuration: see ``prunebench.operating.allowed_paths``."""
 
 AskedControl = Literal[Alternative, "runtime"]
-RuntimeName = Literal["openvino", "openvino-default", "ncnn", "mnn"]
+RuntimeName = Literal["openvino", "openvino-default", "ncnn", "mnn", "litert"]
 """What a file may run in besides onnxruntime; ``-default``: in the precision it chooses itself."""
 
 FORMER_KEYS = {
@@ -140,8 +140,8 @@ class Config(Section):
         None,
         min_length=1,
         description="Those of the control runtime, which they ask for by themselves: openvino "
-        "(float32), openvino-default (the precision OpenVINO chooses on this CPU), ncnn, mnn; "
-        "null: all that are installed, where controls has runtime.",
+        "(float32), openvino-default (the precision OpenVINO chooses on this CPU), ncnn, mnn, "
+        "litert; null: all that are installed, where controls has runtime.",
     )
     retrain: RetrainConfig = Field(default_factory=RetrainConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)

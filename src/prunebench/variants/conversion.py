@@ -1,7 +1,7 @@
 """Step ``convert``: an ONNX file as another runtime takes it, compared with what it was made from.
 
-OpenVINO reads the ONNX file itself. pnnx, ncnn's converter, and MNN's read it too, so that what
-runs elsewhere has the very weights and rewriting of what onnxruntime runs.
+OpenVINO reads the ONNX file itself. pnnx, ncnn's converter, MNN's and ours for LiteRT read it too,
+so that what runs elsewhere has the very weights and rewriting of what onnxruntime runs.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def run(request: Request, workdir: Path, emit: Emit) -> Converted:
         place(source, target)
     else:
         with tempfile.TemporaryDirectory(dir=workdir, prefix=".convert.") as folder:
-            convert = to_ncnn if suffix == ".ncnn" else to_mnn
+            convert = {".ncnn": to_ncnn, ".mnn": to_mnn, ".tflite": to_litert}[suffix]
             convert(source, Path(folder)).replace(target)
     emit(Stage(what=f"comparing on {len(request.images)} images"))
     parity, runtime = compare(target, request)
@@ -95,6 +95,15 @@ def to_mnn(source: Path, folder: Path) -> Path:
     files = ["--modelFile", "model.onnx", "--MNNModel", "model.mnn"]
     _run([sys.executable, "-c", code, "-f", "ONNX", *files], folder)
     return folder / "model.mnn"
+
+
+def to_litert(source: Path, folder: Path) -> Path:
+    """By a converter of ours: those of others install what cannot stand beside Prefect."""
+    from prunebench.variants.tflite.operators import to_tflite
+
+    made = folder / "model.tflite"
+    made.write_bytes(to_tflite(source))
+    return made
 
 
 def _run(command: list[str], folder: Path) -> None:

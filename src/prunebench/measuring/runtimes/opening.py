@@ -10,7 +10,10 @@ import importlib
 
 from prunebench.measuring.runtimes.loaded import Open
 
-SUFFIX = {"openvino": ".onnx", "openvino-default": ".onnx", "ncnn": ".ncnn", "mnn": ".mnn"}
+SUFFIX = {
+    **{"openvino": ".onnx", "openvino-default": ".onnx"},
+    **{"ncnn": ".ncnn", "mnn": ".mnn", "litert": ".tflite"},
+}
 """Every other runtime, by the name a configuration gives it, to what ends the name of its files.
 
 ``openvino`` computes in float32, as onnxruntime does, ``openvino-default`` in what OpenVINO chooses
@@ -39,6 +42,10 @@ def other_opener(runtime: str) -> Open:
         from prunebench.measuring.runtimes.on_mnn import InMnn
 
         return lambda path, threads, settings, over: InMnn(path, threads)
+    if runtime == "litert":
+        from prunebench.measuring.runtimes.on_litert import InLiteRt
+
+        return lambda path, threads, settings, over: InLiteRt(path, threads)
     from prunebench.measuring.runtimes.on_openvino import InOpenVino
 
     precision = None if runtime.endswith("-default") else "f32"
