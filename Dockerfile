@@ -12,6 +12,11 @@ ENV PIP_NO_CACHE_DIR=1 \
 
 WORKDIR /prunebench
 
+# Devices are reached with the system's ssh and sftp.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends openssh-client \
+    && rm -rf /var/lib/apt/lists/*
+
 # The pinned versions first: they change rarely and take long.
 COPY requirements.lock pyproject.toml ./
 RUN python -m pip install --constraint requirements.lock uv \

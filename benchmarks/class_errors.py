@@ -151,7 +151,7 @@ def main() -> None:
         table.add_row(
             *map(str, (images, classes, variants)), *(f"{share:.1%}" for share in (*alarms, *power))
         )
-    Console().print(table)
+    Console(width=120).print(table)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
     python benchmarks/heads.py [--networks yolov8n-pose ...] [--epochs 8] [--quick]
     python benchmarks/heads.py --two-heads CHECKPOINT
 
-Each network is trained from random weights for a few epochs on 200 built-in scenes at 160 px,
-pruned, retrained for an epoch, exported, evaluated, measured and ranked. Plain Ultralytics'
-validator is asked for its mAP50 of the same files, and in a fresh environment without this package
-opens the pruned checkpoint, validates and exports it (``plain_ultralytics.py``). Networks that
-cannot be pruned are refused by the name of a module. Exit status 1 where
-anything does not hold.
+Each network is trained from random weights for a few epochs on 200 built-in scenes at 160 px (a
+classification on 800), pruned, retrained for an epoch, exported (both heads, where it has two),
+evaluated, measured and ranked.
+Plain Ultralytics' validator is asked for its mAP50, or top-1, of the same files, and in a fresh
+environment without this package opens the pruned checkpoint, validates and exports it
+(``plain_ultralytics.py``). Networks that cannot be pruned are refused by the name of a module. Exit
+status 1 where anything does not hold.
 
 ``--two-heads`` measures both heads of a YOLOv10 or YOLO26, unpruned and pruned, side by side.
 """
@@ -20,30 +21,34 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kit import Claim, host_line, in_workspace, print_claims, show
+from kit import OPSET, Claim, host_line, in_workspace, print_claims, show
 from plain_ultralytics import IMGSZ, claims_there, fresh_environment, used_there
 from rich.console import Console
 from rich.table import Table
 
 from prunebench.common.errors import PrunebenchError
+from prunebench.common.plain import METRIC_NAMES
 from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import parse_config
 from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.make import evaluate_variant, export_variant, make_variant
 from prunebench.experiment.measure_and_rank import measure_latency, rank_run
 from prunebench.experiment.prepare import prepare
+from prunebench.measuring.heads import HEADS
 from prunebench.results.outcome import RunRanking
 from prunebench.results.ranking.records import RankedVariant
 from prunebench.steps.events import Stage
+from prunebench.variants.export import export_onnx
 from prunebench.variants.opening import open_network
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 from accuracy_kit import of_ultralytics
 
-SUFFIXES = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb"}
+SUFFIXES = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
 FAMILIES = ("yolov8n", "yolo11n", "yolo12n", "yolo26n")
 NETWORKS = tuple(f"{family}{end}" for end in SUFFIXES.values() for family in FAMILIES)
 DETECTORS = ("yolov10n", "yolov9t")
+TWO_HEADS = ("yolov10", "yolo26")
 REFUSED = {
     "rtdetr-l": "model.28 (RTDETRDecoder)",
     "yolov9c": "model.3 (ADown)",
@@ -52,7 +57,8 @@ REFUSED = {
 }
 """What cannot be pruned, and the module its refusal names."""
 
-LARGEST = 5e-5  # Difference of two mAP50 of the same file.
+LARGEST = 5e-5  # Difference of two accuracies of the same file.
+GUESS = 1 / 7  # Of the scenes' classes.
 BRIEF = {"threads": [1], "rounds_min": 3, "rounds_max": 3, "seconds": 0.05, "paced": False}
 LONG = {"threads": [1], "rounds_min": 12, "rounds_max": 12, "seconds": 0.3, "paced": False}
 
@@ -89,10 +95,16 @@ def ran(values: dict[str, Any], folder: Path) -> Ran:
 
 def tiny_run(name: str, task: str, epochs: int, images: int, folder: Path) -> Ran:
     """Train a described network, prune it, retrain it."""
+    height, width = size_of(task)
+    scenes = f"scenes{SUFFIXES[task]}:train={images},val=40,test=40,width=160,height=90"
+    if task == "classify":
+        # One object an image teaches less than several.
+        scenes = f"scenes-classes:train={4 * images},val=40,test=40,width={width},height={height}"
     values: dict[str, Any] = {
         "name": name,
         "model": f"{name}.yaml",
-        "data": f"scenes{SUFFIXES[task]}:train={images},val=40,test=40,width=160,height=90",
+        "data": scenes,
+        "image": {"height": height, "width": width},
         "baseline": {"epochs": epochs, "imgsz": IMGSZ[1], "batch": 8},
         "prune": {"target": 0.2, "allocation": "uniform", "bn_batches": 4},
         "retrain": {
@@ -103,9 +115,20 @@ def tiny_run(name: str, task: str, epochs: int, images: int, folder: Path) -> Ra
             "control": False,
             "strategies": {"preserving": {"lr0": 0.001, "nbs": 8}},
         },
+        "controls": ["other-head"] if with_two_heads(name, task) else [],
         "latency": BRIEF,
     }
     return ran(values, folder)
+
+
+def with_two_heads(name: str, task: str) -> bool:
+    """Whether a network has a head that needs an NMS and one that does not."""
+    return name.startswith(TWO_HEADS) and task != "classify"
+
+
+def size_of(task: str) -> tuple[int, int]:
+    """(height, width) of the images that a network of a task is deployed with."""
+    return (IMGSZ[1], IMGSZ[1]) if task == "classify" else IMGSZ
 
 
 def validated(run: Ran, task: str, folder: Path) -> tuple[float, str]:
@@ -114,14 +137,19 @@ def validated(run: Ran, task: str, folder: Path) -> tuple[float, str]:
     for name, variant in run.made.items():
         file = run.experiment.run_folder / variant.exported.onnx.path
         split = run.experiment.split
-        metrics = of_ultralytics(file, task, run.experiment.data_yaml, folder, split)
-        theirs = {"box": metrics.box, "mask": getattr(metrics, "seg", None)}
-        theirs["pose"] = getattr(metrics, "pose", None)
+        metrics = of_ultralytics(file, task, data_of(run, task), folder, split)
+        named = {"box": "box", "mask": "seg", "pose": "pose"}
         for overlap, ours in variant.accuracy.by_overlap.items():
-            their = float(theirs[overlap].map50)
+            is_share = overlap == "top1"
+            their = metrics.top1 if is_share else float(getattr(metrics, named[overlap]).map50)
             largest = max(largest, abs(ours - their))
             told.append(f"{name} {overlap} {ours:.4f}, there {their:.4f}")
     return largest, "\n".join(told)
+
+
+def data_of(run: Ran, task: str) -> Path:
+    """What Ultralytics' validator is given: a data YAML, or the folder of a classification."""
+    return run.experiment.dataset.root if task == "classify" else Path(run.experiment.data_yaml)
 
 
 def claims_of(
@@ -133,10 +161,12 @@ def claims_of(
     run = tiny_run(name, task, epochs, images, folder / "runs")
     apart, told = validated(run, task, folder)
     row, kept = run.row("preserving-1"), run.made["preserving-1"]
+    metric = HEADS[task].overlaps[0]
+    least = GUESS if metric == "top1" else 0.0
     # After a quick training nothing need be found.
-    found = python is None or all(m.estimate > 0 for m in row.shown_map50("box").values())
+    found = python is None or all(m.estimate > least for m in row.shown_map50(metric).values())
     claims = [
-        (f"{name}: mAP50 as plain Ultralytics' of the same files", told, apart < LARGEST),
+        (f"{name}: as accurate as plain Ultralytics says of the same files", told, apart < LARGEST),
         (
             f"{name}: pruned and retrained, it finds something",
             f"{row.parameters:,} of {run.row('baseline').parameters:,} parameters, "
@@ -144,12 +174,20 @@ def claims_of(
             found and kept.audit is not None and kept.audit.verdict == "preserved",
         ),
     ]
-    if python is None:
-        return claims
     root = run.experiment.run_folder
     checkpoint, onnx = root / kept.checkpoint.path, root / kept.exported.onnx.path
-    there = used_there(python, checkpoint, onnx, Path(run.experiment.data_yaml), task)
-    return [*claims, *claims_there(name, there, row.parameters or 0, 0.0)]
+    if with_two_heads(name, task):
+        (beside := folder / f"{name}-other").mkdir()
+        other = export_onnx(checkpoint, beside, IMGSZ, opset=OPSET, head="one_to_one")
+        left = of_ultralytics(other, task, run.experiment.data_yaml, folder).box.map50
+        claims.append(
+            (f"{name}: its other head is kept", f"mAP50 {left:.4f}", python is None or left > 0)
+        )
+    if python is None:
+        return claims
+    there = used_there(python, checkpoint, onnx, data_of(run, task), task, size_of(task))
+    named = METRIC_NAMES[metric]
+    return [*claims, *claims_there(name, there, row.parameters or 0, least, named)]
 
 
 def refusal(name: str, module: str) -> Claim:

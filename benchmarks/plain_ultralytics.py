@@ -40,19 +40,24 @@ THERE = """
 import importlib.util, json, sys
 from ultralytics import YOLO
 
-checkpoint, ours, data, task = sys.argv[1:]
-height, width = {imgsz}
+checkpoint, ours, data, task, height, width = sys.argv[1:]
+height, width = int(height), int(width)
+
+def figure(metrics):
+    return metrics.top1 if task == "classify" else metrics.box.map50
+
 model = YOLO(checkpoint)
 parameters = sum(p.numel() for p in model.model.parameters())
 asked = dict(data=data, imgsz=width, batch=1, workers=0, plots=False, verbose=False)
-validated = model.val(rect=True, **asked).box.map50
+validated = figure(model.val(rect=True, **asked))
 exported = YOLO(checkpoint).export(format="onnx", imgsz=[height, width])
-by_file = {{
-    name: YOLO(path, task=task).val(**{{**asked, "imgsz": [height, width]}}).box.map50
+size = width if task == "classify" else [height, width]
+by_file = {
+    name: figure(YOLO(path, task=task).val(**{**asked, "imgsz": size}))
     for name, path in (("theirs", exported), ("ours", ours))
-}}
+}
 present = [n for n in ("prunebench", "torch_pruning", "prefect") if importlib.util.find_spec(n)]
-found = dict(parameters=parameters, map50=validated, by_file=by_file, present=present)
+found = dict(parameters=parameters, accuracy=validated, by_file=by_file, present=present)
 print("\\n" + json.dumps(found))
 """
 
@@ -81,10 +86,16 @@ def trained(task: str, data: Path, epochs: int, folder: Path) -> Path:
     return folder / result.checkpoint.path
 
 
-def used_there(python: Path, checkpoint: Path, ours: Path, data: Path, task: str) -> dict[str, Any]:
+def used_there(
+    python: Path,
+    checkpoint: Path,
+    ours: Path,
+    data: Path,
+    task: str,
+    imgsz: tuple[int, int] = IMGSZ,
+) -> dict[str, Any]:
     """What plain Ultralytics finds of a checkpoint, of its export of it and of ours."""
-    code = THERE.format(imgsz=IMGSZ)
-    command = [python, "-I", "-c", code, checkpoint, ours, data, task]
+    command = [python, "-I", "-c", THERE, checkpoint, ours, data, task, *map(str, imgsz)]
     folder = checkpoint.parent
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -92,7 +103,9 @@ def used_there(python: Path, checkpoint: Path, ours: Path, data: Path, task: str
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def claims_there(label: str, found: dict[str, Any], parameters: int, least: float) -> list[Claim]:
+def claims_there(
+    label: str, found: dict[str, Any], parameters: int, least: float, metric: str = "mAP50"
+) -> list[Claim]:
     """What has to hold there of a pruned network with as many parameters here."""
     files = found["by_file"]
     return [
@@ -106,10 +119,14 @@ def claims_there(label: str, found: dict[str, Any], parameters: int, least: floa
             f"{found['parameters']:,} parameters, {parameters:,} here",
             found["parameters"] == parameters,
         ),
-        (f"{label}: it validates", f"mAP50 {found['map50']:.4f}", found["map50"] > least),
+        (
+            f"{label}: it validates",
+            f"{metric} {found['accuracy']:.4f}",
+            found["accuracy"] > least,
+        ),
         (
             f"{label}: it exports, and the file is as accurate as ours",
-            f"mAP50 {files['theirs']:.4f}, ours {files['ours']:.4f}",
+            f"{metric} {files['theirs']:.4f}, ours {files['ours']:.4f}",
             abs(files["theirs"] - files["ours"]) < 0.001,
         ),
     ]

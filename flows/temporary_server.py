@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL
 
 from prunebench.steps.signals import SIGNALS
+
+if TYPE_CHECKING:
+    from prefect.server.api.server import SubprocessASGIServer
 
 STARTUP_S = 180
 """The first start migrates a database: Prefect's own 20 s do not do on a busy host."""
@@ -25,26 +27,6 @@ for pid in sys.stdin.read().split()[-1:]:
 """Waits until the pipe to the run closes, then ends the server whose pid came through it last."""
 
 
-class _WatchedServer(SubprocessASGIServer):
-    """Prefect's temporary server, known to a watcher from its first moment on."""
-
-    watcher: subprocess.Popen[str]
-
-    def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
-        with keeping_out_of_signals():
-            process = super()._run_uvicorn_command()
-        if self.watcher.stdin is not None:
-            self.watcher.stdin.write(f"{process.pid}\n")
-            self.watcher.stdin.flush()
-        return process
-
-    def stop(self) -> None:
-        # It is deaf to the SIGTERM that Prefect would send, and its database loses nothing.
-        if self.server_process is not None:
-            self.server_process.kill()
-        super().stop()
-
-
 @contextlib.contextmanager
 def prefect_server() -> Iterator[None]:
     """Use the server ``PREFECT_API_URL`` names, or else Prefect's temporary one.
@@ -55,18 +37,41 @@ def prefect_server() -> Iterator[None]:
     if PREFECT_API_URL.value():
         yield
         return
-    server = _WatchedServer()
     with keeping_out_of_signals():
         command, quiet = [sys.executable, "-c", WATCH], subprocess.DEVNULL
-        server.watcher = subprocess.Popen(
+        watcher = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, text=True
         )
     try:
+        server = _known_to(watcher)
         server.start(timeout=STARTUP_S)
         yield
     finally:
-        server.watcher.kill()
-        server.watcher.wait()
+        watcher.kill()
+        watcher.wait()
+
+
+def _known_to(watcher: subprocess.Popen[str]) -> SubprocessASGIServer:
+    """Prefect's temporary server, known to a watcher from its first moment on."""
+    # Takes two seconds of a processor, for which a run with a server has no use.
+    from prefect.server.api.server import SubprocessASGIServer
+
+    class Watched(SubprocessASGIServer):
+        def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
+            with keeping_out_of_signals():
+                process = super()._run_uvicorn_command()
+            if watcher.stdin is not None:
+                watcher.stdin.write(f"{process.pid}\n")
+                watcher.stdin.flush()
+            return process
+
+        def stop(self) -> None:
+            # It is deaf to the SIGTERM that Prefect would send, and its database loses nothing.
+            if self.server_process is not None:
+                self.server_process.kill()
+            super().stop()
+
+    return Watched()
 
 
 @contextlib.contextmanager

@@ -269,7 +269,7 @@ def test_controls_and_siblings_that_cannot_be_made(
     command: Callable[..., Outcome], tmp_path: Path
 ) -> None:
     config = config_file(tmp_path, controls=["resolution"], image={"height": 32, "width": 64})
-    assert_refused(command("run", "--config", config), "no letterbox below 32 x 64")
+    assert_refused(command("run", "--config", config), "no input size below 32 x 64")
     config = config_file(tmp_path, quantize={"variants": ["preserving"]})
     assert_refused(command("run", "--config", config), "did you mean preserving-1")
     config = config_file(tmp_path, model="yolov8n-p2.yaml", controls=["smaller"])

@@ -221,7 +221,7 @@ def test_a_stored_baseline_of_another_host_is_refused(
         (None, "run:pruned", "gone:pruned", "there is no history yet"),
         ("model.onnx", "run:pruned", "run:baseline", "pruned of run run is gone or has changed"),
         ("image", "run:pruned", "run:baseline", "an image that latency is measured on is gone"),
-        ("letterbox", "run:pruned", "other:pruned", "differ in the letterbox or the classes"),
+        ("letterbox", "run:pruned", "other:pruned", "differ in input size or classes"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(

@@ -17,18 +17,22 @@ from prunebench.common.variant_record import VariantRecord
 from prunebench.config.loading import Config, parse_config
 from prunebench.data.scenes import SCENE_NAMES
 from prunebench.experiment.alternatives import quantize_variant
+from prunebench.experiment.given_model import given_request, plan_notes
 from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.make import evaluate_variant, export_variant, make_variant
 from prunebench.experiment.measure_and_rank import measure_latency, rank_run
 from prunebench.experiment.prepare import check, prepare
 from prunebench.measuring.heads.detect import Rules
 from prunebench.measuring.inference import OnnxNetwork, read_input
+from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.observations import tell_variant
 from prunebench.results.outcome import RunRanking
 from prunebench.results.report.build import report_markdown
 from prunebench.results.report.cards import cards
 from prunebench.results.report.stored import read_stored_run
 from prunebench.variants.audit import audit_file
 from prunebench.variants.checkpoint import save_checkpoint
+from prunebench.variants.given import open_given
 from tests.conftest import tiny_values
 
 SIZES = "train=4,val=4,test=4,width=96,height=64"
@@ -191,6 +195,8 @@ def test_classes_from_a_checkpoint_to_the_report(tmp_path: Path) -> None:
         assert "top-1" in report
         assert "AP50" not in report
         assert "NMS" not in report
+        assert "letterbox" not in report
+        assert "box sides" not in report
     card = cards(read_stored_run(root, ranked))[root / "variants/pruned/README.md"]
     assert "| top-1 | " in card
     assert "pipeline_tag: image-classification" in card
@@ -211,9 +217,16 @@ def test_two_heads_stand_in_one_table(tmp_path: Path) -> None:
         exported = made[name].exported
         assert exported is not None
         assert exported.head == head
-        said = audit_file(experiment.run_folder / exported.onnx.path).onnx
-        assert said is not None
-        assert said.head == head
+        finding = audit_file(experiment.run_folder / exported.onnx.path)
+        assert finding.audit is not None
+        assert finding.audit.verdict == made["baseline"].audit.verdict
+        assert finding.onnx is not None
+        assert finding.onnx.head == head
+        assert f"{head.replace('_', '-')} head" in tell_variant(made[name], Messages())
+    assert audit_file(Path(given.model)).two_heads
+    opened = open_given(given_request(experiment.config, None))
+    notes = plan_notes(experiment.config, experiment.variants, opened, None, None)
+    assert any("Of its two heads the one-to-many one" in note for note in notes)
     (difference,) = (d for d in ranked.rankings[0].differences if d.metric == "speed")
     assert not difference.same_network
 

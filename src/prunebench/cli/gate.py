@@ -21,7 +21,9 @@ def gate(
     latency_percent: Annotated[float, typer.Option(min=0, help="Slowdown allowed, in percent.")] = (
         3.0
     ),
-    map50_loss: Annotated[float, typer.Option(min=0, max=1, help="Loss of mAP50 allowed.")] = 0.02,
+    map50_loss: Annotated[
+        float, typer.Option(min=0, max=1, help="Loss of mAP50, or top-1, allowed.")
+    ] = 0.02,
     device: Annotated[
         str | None, typer.Option(help="Judge by what this device measured; nothing is run here.")
     ] = None,

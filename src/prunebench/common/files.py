@@ -8,9 +8,11 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from prunebench.common.errors import OutputError
+from prunebench.common.errors import OutputError, PrunebenchError
 
 NEEDED_BYTES = 200 * 10**6  # Free before a run: about twenty checkpoints and ONNX files (nano).
 FULL_BYTES = 10**6  # What is left of a disk on which no checkpoint could be written.
@@ -64,26 +66,20 @@ def place(source: Path, target: Path) -> None:
 
 
 def check_output_folder(folder: Path, *, needed_bytes: int = NEEDED_BYTES) -> None:
-    """Make ``folder`` and prove that it can be written, without a trace; OutputError where not."""
-    created = not folder.exists()
+    """Prove that ``folder`` can be written, or made, without a trace; OutputError where not."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free
+        there = next(known for known in (folder, *folder.absolute().parents) if known.exists())
+        free = shutil.disk_usage(there).free
         if free < needed_bytes:
             raise OutputError(
                 f"only {free / 10**6:.0f} MB are free, {needed_bytes / 10**6:.0f} MB are needed",
                 where=folder,
                 fix="free some space or choose another folder with --out",
             )
-        with tempfile.TemporaryFile(dir=folder) as probe:
+        with tempfile.TemporaryFile(dir=there) as probe:
             probe.write(b"prunebench")
             probe.flush()
-    except OutputError:
-        if created:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise
-    except (FileExistsError, NotADirectoryError) as error:
+    except NotADirectoryError as error:
         raise OutputError(
             "the output path is a file", where=folder, fix="choose a folder with --out"
         ) from error
@@ -96,11 +92,31 @@ def check_output_folder(folder: Path, *, needed_bytes: int = NEEDED_BYTES) -> No
         raise OutputError(why, where=folder, fix="choose another folder with --out") from error
 
 
+@contextlib.contextmanager
+def taken_back(folder: Path, *, kept_after_s: float) -> Iterator[None]:
+    """Where the block is refused, take back ``folder`` if the block made it, and its parents.
+
+    What took longer to make is kept: it is wanted again as soon as what was refused is corrected.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    started = time.monotonic()
+    try:
+        yield
+    except PrunebenchError:
+        if folder in made and time.monotonic() - started < kept_after_s:
+            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # Another run may be at work in them.
+                for parent in made[1:]:
+                    parent.rmdir()
+        raise
+
+
 def check_output_file(file: Path, option: str) -> None:
     """Prove that ``file`` can be written, without a trace; OutputError where not."""
-    parent = next(folder for folder in file.absolute().parents if folder.exists())
-    obstacle = "it is a folder" if file.is_dir() else None
+    obstacle = None
     try:
+        parent = next(folder for folder in file.absolute().parents if folder.exists())
+        obstacle = "it is a folder" if file.is_dir() else None
         with tempfile.TemporaryFile(dir=parent):
             pass
     except OSError as error:

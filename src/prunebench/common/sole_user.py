@@ -18,6 +18,7 @@ LOCK_FILE = ".lock"
 def sole_user(folder: Path) -> Iterator[None]:
     """Hold ``folder`` until this process ends; OutputError where it is taken or read-only."""
     check_output_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK_FILE)
     try:
         lock.acquire(timeout=0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import os
 import re
 import tempfile
@@ -33,6 +34,19 @@ def import_offline() -> None:
             del os.environ[name]
             if value is not None:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def untold() -> Iterator[None]:
+    """Keep to itself what Ultralytics tells of a network it builds, some of it though not asked."""
+    from ultralytics.utils import LOGGER
+
+    level = LOGGER.level
+    LOGGER.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        LOGGER.setLevel(level)
 
 
 @contextlib.contextmanager

@@ -49,8 +49,10 @@ ROOTS_VARIABLE = "PRUNEBENCH_ALLOWED_ROOTS"
 """Not a key of the configuration: see ``prunebench.operating.allowed_paths``."""
 
 AskedControl = Literal[Alternative, "runtime"]
-RuntimeName = Literal["openvino", "openvino-default", "ncnn", "mnn", "litert"]
-"""What a file may run in besides onnxruntime; ``-default``: in the precision it chooses itself."""
+RuntimeName = Literal["openvino", "openvino-default", "openvino-nncf", "ncnn", "mnn", "litert"]
+"""What a file may run in besides onnxruntime; ``-default``: in the precision it chooses itself,
+``-nncf``: as NNCF quantizes it.
+"""
 
 FORMER_KEYS = {
     "prune.align_for": "write prune.round_to, the block that `prunebench doctor` measures there",
@@ -130,7 +132,7 @@ class Config(Section):
     controls: Annotated[tuple[AskedControl, ...], AfterValidator(each_once)] = Field(
         (),
         description="Cheap alternatives measured beside the pruned variants: int8 (the unpruned "
-        "model in INT8), resolution (it at the next lower letterbox), smaller (a smaller stock "
+        "model in INT8), resolution (it at the next lower input size), smaller (a smaller stock "
         "network with the same budget of training), plain-export (the unpruned model as "
         "Ultralytics exports it, without `export.rewrite`), other-head (it with the head that "
         "`export.head` does not name), runtime (it and the most accurate pruned one of every "
@@ -140,8 +142,9 @@ class Config(Section):
         None,
         min_length=1,
         description="Those of the control runtime, which they ask for by themselves: openvino "
-        "(float32), openvino-default (the precision OpenVINO chooses on this CPU), ncnn, mnn, "
-        "litert; null: all that are installed, where controls has runtime.",
+        "(float32), openvino-default (the precision OpenVINO chooses on this CPU), openvino-nncf "
+        "(in INT8, quantized by NNCF within `quantize.max_map50_loss`), ncnn, mnn, litert; "
+        "null: all that are installed, where controls has runtime.",
     )
     retrain: RetrainConfig = Field(default_factory=RetrainConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)

@@ -10,7 +10,7 @@ from prunebench.config.sections import Section
 
 
 class RankingConfig(Section):
-    """Efficiency = mAP50 x FPS / MB, limits and gates."""
+    """Efficiency = mAP50 x FPS / MB, limits and gates; top-1 for mAP50 of a classification."""
 
     metric: Literal["box", "mask", "pose", "top1"] = Field(
         "box",
@@ -34,15 +34,16 @@ class RankingConfig(Section):
         0.05,
         ge=0,
         lt=1,
-        description="mAP50 that a recommended variant may lose against the baseline, and a "
-        "retrained one against the unpruned network retrained alike, and never more than half of "
-        "theirs; null: any.",
+        description="mAP50 (of a classification top-1) that a recommended variant may lose against "
+        "the baseline, and a retrained one against the unpruned network retrained alike, and never "
+        "more than half of theirs; null: any.",
     )
     max_class_loss: float | None = Field(
         None,
         ge=0,
         lt=1,
-        description="AP50 that a recommended variant may lose in a single class; null: any.",
+        description="AP50 (of a classification the share of its images that are right) that a "
+        "recommended variant may lose in a single class; null: any.",
     )
     level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of every interval.")
     bootstrap: int = Field(2000, ge=200, le=100_000, description="Bootstrap resamples.")

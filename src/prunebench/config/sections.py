@@ -110,10 +110,10 @@ Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
 
 
 class ImageConfig(Section):
-    """The fixed letterbox that export, accuracy and latency share."""
+    """The fixed input size that export, accuracy and latency share."""
 
-    height: Side = Field(192, description="Letterbox height in pixels, a multiple of 32.")
-    width: Side = Field(320, description="Letterbox width in pixels, a multiple of 32.")
+    height: Side = Field(192, description="Height of the input in pixels, a multiple of 32.")
+    width: Side = Field(320, description="Width of the input in pixels, a multiple of 32.")
 
     @property
     def hw(self) -> tuple[int, int]:
@@ -300,8 +300,8 @@ class QuantizeConfig(Section):
         0.01,
         ge=0,
         lt=1,
-        description="mAP50 a quantized file may lose against its float file; layers stay in float "
-        "until it loses no more.",
+        description="mAP50 (of a classification top-1) a quantized file may lose against its float "
+        "file; layers stay in float until it loses no more.",
     )
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from prunebench.common.errors import StepError
 from prunebench.common.files import place
-from prunebench.common.records import FileRef, Quantization, Structure, TrainingSummary, sha256_of
+from prunebench.common.records import (
+    Exported,
+    FileRef,
+    Quantization,
+    Structure,
+    TrainingSummary,
+    sha256_of,
+)
 from prunebench.common.variant_record import StockBudget, VariantRecord
 from prunebench.config.sections import QuantizeConfig
 from prunebench.data.dataset import images_of
@@ -107,28 +114,8 @@ def quantize_variant(
         return keep(experiment, planned, judgement=parent.judgement)
     if parent.exported is None or parent.audit is None:
         raise StepError("quantize", "there is no ONNX file", variant=parent.name)
-    config = experiment.config
-    settings = config.quantize or QuantizeConfig()
     exported = parent.exported
-    calibration = images_of(experiment.dataset, "train", limit=settings.calibration_images)
-    images = images_of(experiment.dataset, "val", limit=config.accuracy.images)
-    request = QuantizeRequest(
-        onnx=str(experiment.run_folder / exported.onnx.path),
-        calibration=tuple(map(str, calibration)),
-        images=tuple(map(str, images)),
-        names=experiment.class_names,
-        imgsz=exported.imgsz,
-        max_map50_loss=settings.max_map50_loss,
-        session=SessionSettings.of(config.latency),
-        sigmas=experiment.dataset.sigmas,
-        **dict(integers_that_count(experiment)),
-        **config.accuracy.model_dump(include={"confidence", "iou", "max_det"}),
-    )
-    inputs = {
-        "onnx": exported.onnx.sha256,
-        "calibration": f"{experiment.data_digest}:train:{len(calibration)}",
-        "images": f"{experiment.data_digest}:val:{len(images)}",
-    }
+    request, inputs = quantize_request(experiment, exported)
     emit = of_variant(announce, planned.name)
     run = run_cached(experiment, "quantize", request, inputs, emit)
     quantized = Quantized.model_validate(run.result)
@@ -147,5 +134,33 @@ def quantize_variant(
         ),
         quantization=Quantization(**quantized.model_dump(exclude={"onnx"})),
     )
-    emit(Finished(step="make", found=tell_variant(record, Messages(metric=config.ranking.metric))))
+    words = Messages(metric=experiment.config.ranking.metric)
+    emit(Finished(step="make", found=tell_variant(record, words)))
     return record
+
+
+def quantize_request(
+    experiment: Experiment, exported: Exported
+) -> tuple[QuantizeRequest, dict[str, str]]:
+    """What the step ``quantize`` is asked for an exported file, and digests of its images."""
+    config = experiment.config
+    settings = config.quantize or QuantizeConfig()
+    calibration = images_of(experiment.dataset, "train", limit=settings.calibration_images)
+    images = images_of(experiment.dataset, "val", limit=config.accuracy.images)
+    request = QuantizeRequest(
+        onnx=str(experiment.run_folder / exported.onnx.path),
+        calibration=tuple(map(str, calibration)),
+        images=tuple(map(str, images)),
+        names=experiment.class_names,
+        imgsz=exported.imgsz,
+        max_map50_loss=settings.max_map50_loss,
+        session=SessionSettings.of(config.latency),
+        sigmas=experiment.dataset.sigmas,
+        **dict(integers_that_count(experiment)),
+        **config.accuracy.model_dump(include={"confidence", "iou", "max_det"}),
+    )
+    return request, {
+        "onnx": exported.onnx.sha256,
+        "calibration": f"{experiment.data_digest}:train:{len(calibration)}",
+        "images": f"{experiment.data_digest}:val:{len(images)}",
+    }

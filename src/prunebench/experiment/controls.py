@@ -1,6 +1,6 @@
 """The cheap alternatives that a pruned variant has to beat, as far as they are known beforehand.
 
-``int8``: the unpruned model in INT8. ``resolution``: it at the next lower letterbox. ``smaller``: a
+``int8``: the unpruned model in INT8. ``resolution``: it at the next lower size. ``smaller``: a
 smaller stock network, trained for as many epochs as baseline and retraining took together.
 ``plain-export``: it as Ultralytics exports it. ``other-head``: it with the head that
 ``export.head`` does not name, of a network that has two.

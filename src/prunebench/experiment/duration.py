@@ -167,8 +167,9 @@ def estimate(
     costs = START_S + journey_s + slower * pace.costs_s if pace.costs_s else 0.0
     round_s = 2 * (SECONDS + slower * ROUND_OVERHEAD_S)
     one = EXPORT_S + journey_s + ROUNDS * round_s
-    # What is near the target is measured for longer, until it is told whether it is met.
-    longer = min(60 * config.latency.budget_minutes, config.latency.rounds_max * round_s)
+    # Where the host is noisy, every try is measured for as long as it may be.
+    more = max(0, config.latency.rounds_max - ROUNDS)
+    longer = min(60 * config.latency.budget_minutes, TRIES * more * round_s)
     search, longest = work.searches * one, work.searches * (TRIES * one + longer)
     pruning = work.pruned * PRUNE_S
     tried = [

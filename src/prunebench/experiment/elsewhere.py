@@ -2,7 +2,8 @@
 
 Those are the baseline and of every target the most accurate network that kept its pruning, as far
 as is known before latency is measured: networks of one target are about equally fast. Where one
-has an INT8 file of unsigned activations, OpenVINO, which reads it, runs that too.
+has an INT8 file of unsigned activations, OpenVINO, which reads it, runs that too. NNCF quantizes
+the float file with the images and to the loss that our own INT8 files are made with.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from pathlib import Path
 
 from prunebench.common.errors import PrunebenchError, StepError
 from prunebench.common.files import place, write_atomically
-from prunebench.common.records import Accuracy, FileRef, Runtime
+from prunebench.common.records import Accuracy, FileRef, Record, Runtime
 from prunebench.common.variant_record import Failure, VariantRecord
+from prunebench.experiment.alternatives import quantize_request
 from prunebench.experiment.inputs import Experiment
 from prunebench.experiment.make import accuracy_request
 from prunebench.experiment.run_step import images_digest, run_cached
@@ -22,10 +24,10 @@ from prunebench.results.run_folder import RUNTIMES_FOLDER, VARIANT_FILE
 from prunebench.steps.cache import StepRun
 from prunebench.steps.ended import was_ended
 from prunebench.steps.events import Emit, Finished, of_variant
-from prunebench.variants.conversion import Converted
+from prunebench.variants.conversion import Converted, Judged
 from prunebench.variants.conversion import Request as ConversionRequest
 
-READS_INTEGERS = "openvino"
+READS_INTEGERS, BY_NNCF = "openvino", "openvino-nncf"
 
 
 def run_elsewhere(
@@ -119,11 +121,20 @@ def _made(
     )
     images = images_digest(experiment, len(request.images))
     inputs = {"onnx": exported.onnx.sha256, "images": images}
+    if runtime.name == BY_NNCF:
+        ours, digests = quantize_request(experiment, exported)
+        judged = Judged(**ours.model_dump(include={*Judged.model_fields}))
+        theirs = {"calibration": ours.calibration, "validation": ours.images, "judged": judged}
+        request = request.model_copy(update=theirs)
+        inputs |= {"calibration": digests["calibration"], "validation": digests["images"]}
     run = run_cached(experiment, "convert", request, inputs, emit, threads=1)
     found = Converted.model_validate(run.result)
     onnx = _placed(experiment, record, run, found.onnx)
     own = exported.model_copy(update={"onnx": onnx, "parity": found.parity})
-    record = record.model_copy(update={"exported": own, "runtime": found.runtime})
+    known: dict[str, Record] = {"exported": own, "runtime": found.runtime}
+    if found.quantization is not None:
+        known["quantization"] = found.quantization
+    record = record.model_copy(update=known)
     if not found.parity.kept:
         reason = f"it differs from {variant.name} in onnxruntime {found.parity.in_words}"
         return record.model_copy(update={"failure": Failure(step="parity", reason=reason)})

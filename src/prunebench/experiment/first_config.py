@@ -67,12 +67,12 @@ def first_config(model: str, data: str, *, file: str, cache_dir: Path) -> str:
     height, width = letterbox_for(seen.typical, side, seen.given.info.stride)
     if seen.given.info.task == "classify":
         height = width = side
-    metric = METRIC_NAMES[HEADS[seen.given.info.task].overlaps[0]]
+    metric = HEADS[seen.given.info.task].overlaps[0]
     epochs, epochs_comment = _epochs(seen.info)
     obstacle = int8_obstacle(cpu_flags())
     size_comment = ""
     if seen.info is not None and seen.info.imgsz is not None:
-        note = Messages()("size.first", trained=side)
+        note = Messages(metric=metric)("size.first", trained=side)
         stage(note)
         size_comment = f"# {note}\n"
     return f"""\
@@ -127,7 +127,7 @@ latency:
   threads: [{", ".join(map(str, default_threads()))}]
 
 ranking:
-  # Frames per second the deployed model has to keep, and the {metric} it may lose for that.
+  # Frames per second the deployed model has to keep, and the {METRIC_NAMES[metric]} it may lose.
   realtime_fps: 20
   max_map50_loss: 0.05
 """

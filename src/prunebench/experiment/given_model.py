@@ -104,7 +104,7 @@ def plan_notes(
     there: There | None = None,
 ) -> tuple[str, ...]:
     """A sentence each on what a reader of the plan has to know."""
-    m = Messages()
+    m = Messages(metric=config.ranking.metric)
     workers = workers_of(config, given.device)
     trained = (
         m("training.plan_elsewhere", address=config.address)
@@ -135,7 +135,8 @@ def plan_notes(
         cpu = {"cpu": known.cpu, "cores": known.logical_cores, "version": known.onnxruntime}
         others.insert(0, m("measure_on.plan", there=there.name, address=there.address, **cpu))
     sizes = size_notes(config, variants)
-    notes = (*given.recipe.notes, *classes, *sizes, trained, *host, *several, *others)
+    heads = [m(f"head.{config.export.head}")] if given.info.two_heads else []
+    notes = (*given.recipe.notes, *classes, *heads, *sizes, trained, *host, *several, *others)
     if checkpoint_named(config.model, "model") is None:
         return notes
     return (tell_model(config.model, given.audit, m), *notes)

@@ -245,7 +245,7 @@ def _controls(
         if lower is None:
             height, width = hw
             raise ConfigError(
-                f"there is no letterbox below {height} x {width}, a side has {stride} pixels "
+                f"there is no input size below {height} x {width}, a side has {stride} pixels "
                 "already",
                 where="controls",
                 fix="leave resolution out or enlarge `image`",
@@ -292,7 +292,7 @@ def _at_letterbox(
     return PlannedVariant(
         name=f"baseline-{size}",
         parent=baseline.name,
-        steps=(*baseline.steps, f"{verb} the letterbox to {size}"),
+        steps=(*baseline.steps, f"{verb} the input size to {size}"),
         control=control,
         imgsz=imgsz,
     )

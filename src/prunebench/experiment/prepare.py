@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
-from prunebench.common.files import check_output_folder, write_atomically
+from prunebench.common.files import check_output_folder, taken_back, write_atomically
 from prunebench.common.records import sha256_of
 from prunebench.common.versions import check_versions
 from prunebench.config.loading import Config
 from prunebench.data.check import check_dataset, evaluation_split, flawed_sentence, leave_out
-from prunebench.data.dataset import Split, dataset_digest, images_of, resolve_dataset
+from prunebench.data.dataset import Dataset, Split, dataset_digest, images_of, resolve_dataset
 from prunebench.data.file_memo import remembering
 from prunebench.data.single_class import as_one_class
 from prunebench.experiment.controls import smaller_network
@@ -32,13 +32,16 @@ from prunebench.experiment.runtimes import runtimes_of
 from prunebench.experiment.there import flags_that_count, look_at_integers, look_there
 from prunebench.measuring.host.emulation import require_real_cpu
 from prunebench.measuring.host.fingerprint import cpus_of, int8_obstacle
-from prunebench.results.history.store import Store, default_url
+from prunebench.results.history.store import check_store, default_url
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_integers
 from prunebench.results.run_folder import DATA_FOLDER, open_run
 from prunebench.steps.events import stage
+from prunebench.variants.given import Given
 from prunebench.variants.pruning.alignment import block_for
 from prunebench.variants.rewriting.choice import passes_for
+
+DATA_KEPT_AFTER_S = 10.0
 
 _checked: ContextVar[Checked | None] = ContextVar("checked", default=None)
 
@@ -54,7 +57,9 @@ def checked_already(checked: Checked) -> Iterator[None]:
 
 
 def check(config: Config) -> Checked:
-    """Find and check everything a run needs, before any work starts; measuring comes last.
+    """Find and check everything a run needs, before any work starts, and leave no trace if refused.
+
+    Measuring comes last, but for the block that the widths of a counted target are multiples of.
 
     InputError of the kind that says what is wrong: a library version, the checkpoint, the
     dataset, the output folder, the history store.
@@ -85,34 +90,10 @@ def check(config: Config) -> Checked:
     asked, config = config, with_metric(config, task)
     check_heads(config, given.info)
     check_output_folder(out)
-    Store(config.history or default_url(out)).close()
+    check_store(config.history or default_url(out))
     stage(f"checking the images and labels of {config.data}")
-    dataset = resolve_dataset(config.data, cache_dir=out / DATA_FOLDER)
-    if checkpoint is not None:
-        check_single_cls(given.info, dataset, config.single_cls)
-    names = None if structure is None else structure.names
-    with remembering(dataset.yaml, out / DATA_FOLDER) as memo:
-        needed: tuple[Split, ...] = ("train", "val")
-        found = check_dataset(
-            dataset,
-            class_names=None if config.single_cls else names,
-            splits=(*needed, "test") if config.accuracy.split == "test" else needed,
-            task=task,
-            keypoints=None if checkpoint is None else given.info.keypoints,
-            memo=memo,
-            bad_images=config.bad_images,
-        )
-        split, why = evaluation_split(dataset, found, config.accuracy.split)
-        if why:
-            stage(why)
-        if found.flawed:
-            stage(f"{flawed_sentence(dataset, found.flawed)}; left out everywhere")
-            dataset = leave_out(dataset, found.flawed, out / DATA_FOLDER)
-        data_digest = dataset_digest(dataset, memo)
-        if config.single_cls:
-            one = ONE_CLASS if names is None else names[0]
-            dataset = as_one_class(dataset, one, data_digest, out / DATA_FOLDER)
-            data_digest = dataset_digest(dataset, memo)
+    with taken_back(out / DATA_FOLDER, kept_after_s=DATA_KEPT_AFTER_S):
+        dataset, split, data_digest = _data(config, given, out / DATA_FOLDER)
     integers = look_at_integers(config, there)
     block = block or block_for(config.prune, config.latency, there)
     passes = passes_for(config.export, config.latency, config.image.hw, there)
@@ -144,6 +125,38 @@ def check(config: Config) -> Checked:
     )
     checked._dataset, checked._asked = dataset, asked
     return checked
+
+
+def _data(config: Config, given: Given, folder: Path) -> tuple[Dataset, Split, str]:
+    """The dataset as it is used, the split that is evaluated, and the digest of its files."""
+    dataset = resolve_dataset(config.data, cache_dir=folder)
+    audit = given.audit if checkpoint_named(config.model, "model") else None
+    if audit is not None:
+        check_single_cls(given.info, dataset, config.single_cls)
+    names = None if audit is None else audit.structure.names
+    with remembering(dataset.yaml, folder) as memo:
+        needed: tuple[Split, ...] = ("train", "val")
+        found = check_dataset(
+            dataset,
+            class_names=None if config.single_cls else names,
+            splits=(*needed, "test") if config.accuracy.split == "test" else needed,
+            task=given.info.task,
+            keypoints=None if audit is None else given.info.keypoints,
+            memo=memo,
+            bad_images=config.bad_images,
+        )
+        split, why = evaluation_split(dataset, found, config.accuracy.split)
+        if why:
+            stage(why)
+        if found.flawed:
+            stage(f"{flawed_sentence(dataset, found.flawed)}; left out everywhere")
+            dataset = leave_out(dataset, found.flawed, folder)
+        data_digest = dataset_digest(dataset, memo)
+        if config.single_cls:
+            one = ONE_CLASS if names is None else names[0]
+            dataset = as_one_class(dataset, one, data_digest, folder)
+            data_digest = dataset_digest(dataset, memo)
+    return dataset, split, data_digest
 
 
 def was_checked(config: Config) -> bool:

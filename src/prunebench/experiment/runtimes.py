@@ -15,8 +15,15 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "ncnn": ("ncnn", "pnnx"),
     "mnn": ("MNN",),
     "litert": ("ai-edge-litert",),
+    "nncf": ("openvino", "nncf"),
 }
-"""An extra of ours, named after a runtime, to what runs its files and makes them."""
+"""An extra of ours to what runs its files and makes them."""
+
+
+def extra_of(runtime: str) -> str:
+    """The extra that a runtime is installed by: its name, or that of what makes its files."""
+    library, _, own = runtime.partition("-")
+    return own if own in PACKAGES else library
 
 
 def runtimes_of(config: Config) -> tuple[Runtime, ...]:
@@ -26,7 +33,7 @@ def runtimes_of(config: Config) -> tuple[Runtime, ...]:
         return ()
     found, missing = [], []
     for name in asked or get_args(RuntimeName):
-        packages = PACKAGES[name.removesuffix("-default")]
+        packages = PACKAGES[extra_of(name)]
         try:
             versions = [f"{package} {version(package)}" for package in packages]
         except PackageNotFoundError:
@@ -34,7 +41,7 @@ def runtimes_of(config: Config) -> tuple[Runtime, ...]:
         else:
             found.append(Runtime(name=name, version=", ".join(versions)))
     if (asked and missing) or not found:
-        extra = missing[0].removesuffix("-default")
+        extra = extra_of(missing[0])
         what = f"{missing[0]} is not installed" if asked else "no other runtime is installed"
         raise ConfigError(
             what,

@@ -16,7 +16,7 @@ the letterbox's, the figures are the same.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,9 @@ from prunebench.steps.events import Emit, Evaluating, Progress
 
 if TYPE_CHECKING:
     from prunebench.measuring.heads.detect import Detect
+
+Network = Callable[[NDArray[np.float32]], Sequence[NDArray[np.float32]]]
+"""Gives the outputs for one image."""
 
 IOU_THRESHOLDS = 10  # 0.50, 0.55 ... 0.95.
 EVENTS = 50  # Progress events of one evaluation.
@@ -134,13 +137,22 @@ def shares_right(matches: Detections) -> dict[str, Any]:
 
 def match_images(request: Request, emit: Emit) -> dict[Overlap, Detections]:
     """Match what the network finds on every image to the labels, by all that it predicts."""
-    from prunebench.measuring.heads.detect import Rules
-    from prunebench.measuring.inference import OnnxNetwork, read_input
+    from prunebench.measuring.inference import OnnxNetwork
 
-    total, classes = len(request.images), len(request.names)
     opened = (request.imgsz, request.session, request.sigmas, request.options, request.runtime)
     network = OnnxNetwork(Path(request.onnx), *opened)
-    head, settings = network.head, (request.confidence, request.iou, request.max_det)
+    return match_network(network, network.head, request, emit)
+
+
+def match_network(
+    network: Network, head: Detect, request: Request, emit: Emit
+) -> dict[Overlap, Detections]:
+    """As ``match_images``, of a network that is loaded already."""
+    from prunebench.measuring.heads.detect import Rules
+    from prunebench.measuring.inference import read_input
+
+    total, classes = len(request.images), len(request.names)
+    settings = (request.confidence, request.iou, request.max_det)
     rules = Rules(classes, request.imgsz, *settings, multi_label=True)
     found = [np.zeros((0, 3))]
     matched = {each: [np.zeros((0, IOU_THRESHOLDS), dtype=bool)] for each in head.overlaps}

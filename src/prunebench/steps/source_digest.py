@@ -39,6 +39,7 @@ ONLY_WITH = {
     ("prunebench.variants.devices", "using"): {"cards"},
     ("prunebench.variants.retraining.fit", "_device_alone"): {"cards"},
     ("prunebench.measuring.runtimes.opening", "other_opener"): {"runtime"},
+    ("prunebench.variants.conversion", "by_nncf"): {"judged"},
 }
 """Definitions that a step uses only where its request sets one of these fields."""
 

@@ -62,6 +62,7 @@ class AuditFinding(Record):
         stock: The stock network it is, if any.
         audit: ``None`` for a bare number, and where nothing says what a file was made from.
         structure: The counts of a file that has no audit.
+        two_heads: Whether it is a checkpoint with a head that needs an NMS and one that does not.
         onnx: What only an exported file has.
     """
 
@@ -69,6 +70,7 @@ class AuditFinding(Record):
     stock: str | None
     audit: Audit | None = None
     structure: Structure | None = None
+    two_heads: bool = False
     onnx: OnnxFinding | None = None
 
     @property
@@ -129,8 +131,14 @@ def audit_file(path: Path) -> AuditFinding:
     """
     if path.suffix == ".onnx":
         return _audit_onnx(path)
-    audit = audit_opened(open_network(str(path)))
-    return AuditFinding(subject=str(path), stock=audit.structure.stock, audit=audit)
+    opened = open_network(str(path))
+    audit = audit_opened(opened)
+    return AuditFinding(
+        subject=str(path),
+        stock=audit.structure.stock,
+        audit=audit,
+        two_heads=opened.info.two_heads,
+    )
 
 
 def _verdict(
@@ -186,7 +194,7 @@ def _audit_onnx(path: Path) -> AuditFinding:
         audit = judge(structure, parent=None, baseline=None)
     return AuditFinding(
         subject=str(path),
-        stock=structure.stock,
+        stock=structure.stock if audit is None else audit.structure.stock,
         audit=audit,
         structure=structure if audit is None else None,
         onnx=OnnxFinding(

@@ -237,11 +237,19 @@ def _is_activation(text: Any) -> bool:
 
 
 def running_fault(network: Any) -> Fault | None:
-    """Whether it runs at all: attributes of a layer may be missing, or belong to other widths."""
+    """Whether it runs at all, and as it is evaluated.
+
+    Attributes of a layer may be missing, or belong to other widths.
+    """
     import copy
 
     import torch
 
+    from prunebench.measuring.heads.segment import COEFFICIENTS
+
+    if (prototypes := getattr(network.model[-1], "nm", COEFFICIENTS)) != COEFFICIENTS:
+        what = f"its masks are made of {prototypes} prototypes in place of {COEFFICIENTS}"
+        return what, f"train a network of {COEFFICIENTS}, as Ultralytics describes them"
     side = 2 * max(STRIDE, int(network.stride.max()))
     try:
         with torch.no_grad():

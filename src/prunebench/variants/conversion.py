@@ -2,6 +2,7 @@
 
 OpenVINO reads the ONNX file itself. pnnx, ncnn's converter, MNN's and ours for LiteRT read it too,
 so that what runs elsewhere has the very weights and rewriting of what onnxruntime runs.
+NNCF quantizes it for OpenVINO.
 """
 
 from __future__ import annotations
@@ -15,23 +16,39 @@ from pathlib import Path
 
 from prunebench.common.errors import StepError
 from prunebench.common.files import place
-from prunebench.common.records import FileRef, InRuntime, Parity, Record, Runtime
+from prunebench.common.records import FileRef, InRuntime, Parity, Quantization, Record, Runtime
+from prunebench.measuring import accuracy
 from prunebench.measuring.session import SessionSettings
 from prunebench.steps.events import Emit, Stage
 
 HEAD = ("task", "kpt_shape")  # Ultralytics' entries of the metadata that say what outputs mean.
-COARSE_BOX = 0.1  # Of the letterbox's longer side.
-COARSE_SCORE = 0.1
-"""What 16 bits or integers may differ by: beyond it an operator is another one, and what is within
-it shows in the accuracy, which is measured in the runtime itself.
+COARSE = 0.1
+"""What 16 bits or integers may differ by in a score, and in a box edge as a share of the
+letterbox's longer side: beyond it an operator is another one, and what is within it shows in the
+accuracy, which is measured in the runtime itself.
 """
+
+ON_PURPOSE = 1.0
+"""As ``COARSE``, of what is quantized here: it is another network, and its accuracy is judged."""
+
+
+class Judged(Record):
+    """How NNCF's loss of accuracy is judged: as that of our own INT8 file (``int8/step.py``)."""
+
+    names: dict[int, str]
+    confidence: float
+    iou: float
+    max_det: int
+    max_map50_loss: float
+    sigmas: tuple[float, ...] = ()
 
 
 class Request(Record):
     """Input of the step; files are absolute paths.
 
     ``imgsz`` is (height, width), both tolerances are for a runtime that computes in float32,
-    ``integers``: the file computes in INT8.
+    ``integers``: the file computes in INT8. ``judged`` is set where NNCF quantizes it, with ranges
+    from ``calibration`` and a loss of accuracy on ``validation``, which are labelled.
     """
 
     onnx: str
@@ -43,14 +60,21 @@ class Request(Record):
     score_tolerance: float
     integers: bool
     session: SessionSettings
+    calibration: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    judged: Judged | None = None
 
 
 class Converted(Record):
-    """A file (``onnx``, whatever its format) for a runtime, and its differences from the ONNX's."""
+    """A file (``onnx``, whatever its format) for a runtime, and its differences from the ONNX's.
+
+    ``quantization`` is what was put on integers for it.
+    """
 
     onnx: FileRef
     parity: Parity
     runtime: InRuntime
+    quantization: Quantization | None = None
 
 
 def run(request: Request, workdir: Path, emit: Emit) -> Converted:
@@ -59,16 +83,22 @@ def run(request: Request, workdir: Path, emit: Emit) -> Converted:
 
     source, suffix = Path(request.onnx), SUFFIX[request.runtime.name]
     target = workdir / f"model{suffix}"
+    quantization = None
     emit(Stage(what=f"converting for {request.runtime.name}"))
     if suffix == source.suffix:
         place(source, target)
     else:
         with tempfile.TemporaryDirectory(dir=workdir, prefix=".convert.") as folder:
-            convert = {".ncnn": to_ncnn, ".mnn": to_mnn, ".tflite": to_litert}[suffix]
-            convert(source, Path(folder)).replace(target)
+            if request.judged is not None:
+                made, quantization = by_nncf(request, request.judged, Path(folder), emit)
+            else:
+                convert = {".ncnn": to_ncnn, ".mnn": to_mnn, ".tflite": to_litert}[suffix]
+                made = convert(source, Path(folder))
+            made.replace(target)
     emit(Stage(what=f"comparing on {len(request.images)} images"))
     parity, runtime = compare(target, request)
-    return Converted(onnx=FileRef.of(target, workdir), parity=parity, runtime=runtime)
+    file = FileRef.of(target, workdir)
+    return Converted(onnx=file, parity=parity, runtime=runtime, quantization=quantization)
 
 
 def to_ncnn(source: Path, folder: Path) -> Path:
@@ -106,6 +136,22 @@ def to_litert(source: Path, folder: Path) -> Path:
     return made
 
 
+def by_nncf(
+    request: Request, judged: Judged, folder: Path, emit: Emit
+) -> tuple[Path, Quantization]:
+    """By NNCF, for OpenVINO: what it gives and what it put on integers."""
+    from prunebench.variants.int8.nncf_file import quantized
+
+    asked = accuracy.Request(
+        onnx=request.onnx,
+        images=request.validation,
+        imgsz=request.imgsz,
+        session=request.session,
+        **judged.model_dump(exclude={"max_map50_loss"}),
+    )
+    return quantized(asked, request.calibration, judged.max_map50_loss, folder, emit)
+
+
 def _run(command: list[str], folder: Path) -> None:
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     print(ended.stdout, ended.stderr, file=sys.stderr)
@@ -137,12 +183,15 @@ def compare(converted: Path, request: Request) -> tuple[Parity, InRuntime]:
         both = expected.head.comparable(actual, wanted, request.classes)
         worst = np.maximum(worst, expected.head.differences(*both, request.classes))
     precision = network.describe()["precision"]
-    coarse = request.integers or precision != "float32"
+    box, score = request.box_tolerance_px, request.score_tolerance
+    if request.judged is not None or request.integers or precision != "float32":
+        score = COARSE if request.judged is None else ON_PURPOSE
+        box = score * max(imgsz)
     parity = Parity(
         images=len(request.images),
         max_box_px=float(worst[0]),
         max_score=float(worst[1]),
-        box_tolerance_px=COARSE_BOX * max(imgsz) if coarse else request.box_tolerance_px,
-        score_tolerance=COARSE_SCORE if coarse else request.score_tolerance,
+        box_tolerance_px=box,
+        score_tolerance=score,
     )
     return parity, InRuntime(**runtime.model_dump(), precision=precision)

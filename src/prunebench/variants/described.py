@@ -8,7 +8,7 @@ from typing import Any
 
 from prunebench.common.errors import ConfigError
 from prunebench.common.text import first_line
-from prunebench.common.ultralytics_files import import_offline
+from prunebench.common.ultralytics_files import import_offline, untold
 from prunebench.variants.checkpoint import Network, stride_of
 from prunebench.variants.checkpoint_faults import layers_fault, running_fault
 
@@ -74,7 +74,9 @@ def build_network(
         "obb": tasks.OBBModel,
         "classify": tasks.ClassificationModel,
     }
-    network = builders[task](description, nc=None if names is None else len(names), verbose=False)
+    count = None if names is None else len(names)
+    with untold():
+        network = builders[task](description, nc=count, verbose=False)
     network.task = task
     head = network.model[-1]
     network.stride = stride_of(head)

@@ -188,7 +188,9 @@ def batch_for(network: Any, device: Device, imgsz: int) -> int:
 
     amp: Any = {"float32": False, "float16": True, "bfloat16": torch.bfloat16}
     on_card, few_bits = copy.deepcopy(network).to(device.torch_name), amp[device.precision]
-    fits = check_train_batch_size(on_card, imgsz, amp=few_bits, max_num_obj=MANY_OBJECTS)
+    # The losses of a classification look at no objects.
+    objects = 0 if network.task == "classify" else MANY_OBJECTS
+    fits = check_train_batch_size(on_card, imgsz, amp=few_bits, max_num_obj=objects)
     return int(2 ** int(math.log2(max(1, fits)))) * device.count
 
 

@@ -38,7 +38,8 @@ class Provenance(Record):
     """What an exported file is, as the audit of its checkpoint found, and what it was made from.
 
     Attributes:
-        parameters: With BatchNorm apart, ``baseline_parameters`` those of the unpruned network.
+        parameters: With BatchNorm apart, ``baseline_parameters`` those of the unpruned network;
+            ``parameters_fused`` what an export keeps of them.
         macs: Of one image at (height, width) ``imgsz``, the letterbox it is deployed with;
             ``baseline_macs`` those of the unpruned network at ``baseline_imgsz``.
         stock: The stock network it is, if any.
@@ -52,6 +53,7 @@ class Provenance(Record):
     kept_share: float
     stock: str | None
     parameters: int
+    parameters_fused: int
     macs: int
     imgsz: tuple[int, int]
     baseline_parameters: int
@@ -73,6 +75,7 @@ class Provenance(Record):
             stock=own.stock,
             **own.model_dump(include=ACTIVATION),
             parameters=own.parameters,
+            parameters_fused=own.parameters_fused,
             macs=own.macs,
             imgsz=own.macs_imgsz,
             baseline_parameters=root.parameters,
@@ -84,15 +87,16 @@ class Provenance(Record):
 
     def audit(self, structure: Structure) -> Audit:
         """The audit of the file as it is now, whose structure was counted anew."""
-        if structure.parameters != self.parameters:
+        # Not of those with BatchNorm apart: what only training runs is in no file.
+        if structure.parameters_fused != self.parameters_fused:
             grounds = Grounds(
                 kind="changed_since",
                 classes=len(structure.names),
-                parent_parameters=self.parameters,
+                parent_parameters=self.parameters_fused,
             )
             share = structure.parameters / self.baseline_parameters
             return Audit(structure=structure, verdict="altered", grounds=grounds, kept_share=share)
-        told = {"stock", *ACTIVATION}
+        told = {"stock", "parameters", *ACTIVATION}
         known = structure.model_copy(update=self.model_dump(include=told))
         found = {name: getattr(self, name) for name in ("verdict", "grounds", "kept_share")}
         return Audit(structure=known, **found)

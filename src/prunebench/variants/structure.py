@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from prunebench.common.errors import CheckpointError
 from prunebench.common.records import Record, Structure
 from prunebench.common.text import counted, first_line
+from prunebench.common.ultralytics_files import untold
 from prunebench.measuring.onnx_graph import DFL, PART, convolutions, module_of
 from prunebench.steps.events import Emit, Stage
 from prunebench.variants.stock_catalogue import recognise
@@ -75,7 +76,7 @@ def structure_of(network: Network, imgsz: tuple[int, int]) -> Structure:
         task=network.task,
         names=names,
         parameters=parameters,
-        parameters_fused=parameter_count(fused),
+        parameters_fused=parameter_count(fused) - _scales(fused),
         macs=_macs(fused, imgsz),
         macs_imgsz=imgsz,
         widths=widths,
@@ -202,7 +203,10 @@ def _names(text: str, path: Path) -> dict[int, str]:
 def rebuilt(network: Network) -> Network:
     """The network its own description builds, with random weights and the same names."""
     description = copy.deepcopy(network.yaml)
-    built: Network = type(network)(description, ch=description.get("channels", 3), verbose=False)
+    with untold():
+        built: Network = type(network)(
+            description, ch=description.get("channels", 3), verbose=False
+        )
     built.names, built.task = network.names, network.task
     return built.eval()
 
@@ -243,6 +247,11 @@ def attentions(network: nn.Module) -> dict[str, Any]:
     from ultralytics.nn.modules.block import AAttn, Attention
 
     return {n: m for n, m in network.named_modules() if isinstance(m, Attention | AAttn)}
+
+
+def _scales(network: Network) -> int:
+    """Parameters that the export multiplies into a convolution: ``gamma`` of YOLO12 l and x."""
+    return sum(p.numel() for name, p in network.named_parameters() if name.endswith(".gamma"))
 
 
 def activated(network: Network) -> Iterator[Any]:
@@ -287,7 +296,7 @@ def _macs(network: Network, imgsz: tuple[int, int]) -> int:
             total += module.num_heads * pairs * (keys + module.head_dim)
             return
         if isinstance(module, nn.Linear):
-            total += module.weight.numel()
+            total += given.numel() * module.out_features
             return
         # Every weight meets each output pixel, in a transposed convolution each input pixel.
         swept = given if isinstance(module, nn.ConvTranspose2d) else output

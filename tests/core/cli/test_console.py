@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 import typer
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from report_kit import make_run
 from rich.console import Console
 from typer.testing import CliRunner
@@ -173,6 +175,19 @@ sys.stdin.read()
     process.communicate("")
     assert process.returncode == 0
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_a_run_with_a_server_does_not_import_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prefect.server.api.server", None)
+    anew = runpy.run_path(str(ROOT / "flows" / "temporary_server.py"))
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}), anew["prefect_server"]():
+        pass
+    with (
+        temporary_settings(restore_defaults={PREFECT_API_URL}),
+        pytest.raises(ModuleNotFoundError),
+        anew["prefect_server"](),
+    ):
+        pass
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:

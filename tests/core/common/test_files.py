@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -7,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.common.errors import OutputError
-from prunebench.common.files import check_output_folder, place, write_atomically
+from prunebench.common.errors import InputError, OutputError
+from prunebench.common.files import check_output_folder, place, taken_back, write_atomically
 from prunebench.common.sole_user import sole_user
 
 
@@ -53,6 +54,33 @@ def test_an_output_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(OutputError, match="is a file"):
         check_output_folder(path, needed_bytes=1)
+
+
+def test_a_folder_that_can_be_made_is_not_made_by_asking(tmp_path: Path) -> None:
+    check_output_folder(tmp_path / "a" / "b", needed_bytes=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("there", "kept_after_s", "beside", "left"),
+    [
+        ("", 60, "", []),
+        ("runs", 60, "", ["runs"]),
+        ("runs/.data", 60, "", ["runs", "runs/.data", "runs/.data/new"]),
+        ("", 0, "", ["runs", "runs/.data", "runs/.data/new"]),  # It took long to make.
+        ("", 60, "runs/of another", ["runs", "runs/of another"]),
+    ],
+)
+def test_what_a_refused_command_made_is_taken_back(
+    tmp_path: Path, there: str, kept_after_s: float, beside: str, left: list[str]
+) -> None:
+    (tmp_path / there).mkdir(parents=True, exist_ok=True)
+    folder = tmp_path / "runs" / ".data"
+    with contextlib.suppress(InputError), taken_back(folder, kept_after_s=kept_after_s):
+        write_atomically(folder / "new", "")
+        (tmp_path / beside).mkdir(exist_ok=True)
+        raise InputError("refused")
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == left
 
 
 def test_a_second_process_in_the_same_folder_is_refused(tmp_path: Path) -> None:

@@ -194,6 +194,11 @@ def test_a_narrowed_description_has_the_channels_of_its_width() -> None:
             r"runtimes: ncnn is not installed; install it with: pip install 'prunebench\[ncnn\]'\.",
         ),
         (
+            {"runtimes": ["openvino-nncf"]},
+            r"runtimes: openvino-nncf is not installed; install it with: pip install "
+            r"'prunebench\[nncf\]'\.",
+        ),
+        (
             {"controls": ["runtime"]},
             r"controls: no other runtime is installed; install one, as with: pip install "
             r"'prunebench\[openvino\]'\.",
@@ -216,6 +221,8 @@ def test_runtimes_are_those_named_or_all_that_are_installed() -> None:
     named = runtimes_of(parse_config({"model": "m.pt", "runtimes": ["mnn", "openvino"]}))
     assert [one.name for one in named] == ["mnn", "openvino"]
     assert named[1].version == f"openvino {version('openvino')}"
+    (by_nncf,) = runtimes_of(parse_config({"model": "m.pt", "runtimes": ["openvino-nncf"]}))
+    assert by_nncf.version == f"openvino {version('openvino')}, nncf {version('nncf')}"
     every = runtimes_of(parse_config({"model": "m.pt", "controls": ["runtime"]}))
     assert tuple(one.name for one in every) == get_args(RuntimeName)
     with pytest.raises(ConfigError, match="did you mean openvino"):

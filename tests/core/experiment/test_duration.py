@@ -145,8 +145,15 @@ def test_what_other_hosts_do_is_named_and_not_in_the_sum() -> None:
     assert said.count("Then orin and pi measure too, which is not in it.") == 1
 
 
-def test_an_estimate_counts_the_search_for_measured_targets() -> None:
-    settings = config(prune={"target": ["8 ms", "2x", "1.7M parameters"]}, quantize="int8")
+@pytest.mark.parametrize(("budget_minutes", "rounds"), [(10, 7 * (10 - 6)), (0.2, 10)])
+def test_an_estimate_counts_the_search_for_measured_targets(
+    budget_minutes: float, rounds: int
+) -> None:
+    settings = config(
+        prune={"target": ["8 ms", "2x", "1.7M parameters"]},
+        quantize="int8",
+        latency={**LATENCY, "budget_minutes": budget_minutes},
+    )
     pace = Pace(train_s=0.1, validate_s=0.05, infer_s=0.01, layers_s=20.0, costs_s=3.0)
     parts = estimate(settings, plan_variants(settings), pace, images=(1, 1, 1)).parts
     layers, costs, search = parts[2:5]
@@ -156,7 +163,7 @@ def test_an_estimate_counts_the_search_for_measured_targets() -> None:
     assert costs.low_s == pytest.approx(QUICKER * (START_S + 3))
     one = EXPORT_S + ROUNDS * 2 * (SECONDS + ROUND_OVERHEAD_S)
     assert search.low_s == pytest.approx(QUICKER * 2 * one)
-    longer = LATENCY["rounds_max"] * 2 * (SECONDS + ROUND_OVERHEAD_S)
+    longer = rounds * 2 * (SECONDS + ROUND_OVERHEAD_S)
     assert search.high_s == pytest.approx(SLOWER * 2 * (TRIES * one + longer))
 
 
@@ -180,7 +187,7 @@ def test_an_estimate_says_what_a_device_does_and_how_long_that_takes() -> None:
     assert costs.low_s == pytest.approx(QUICKER * (START_S + JOURNEY_S + 30))
     round_s = 2 * (SECONDS + 10 * ROUND_OVERHEAD_S)
     one = EXPORT_S + JOURNEY_S + ROUNDS * round_s
-    longest = TRIES * one + LATENCY["rounds_max"] * round_s
+    longest = TRIES * (one + (LATENCY["rounds_max"] - ROUNDS) * round_s)
     assert search.high_s == pytest.approx(SLOWER * longest)
 
 

@@ -182,7 +182,7 @@ def test_the_baseline_at_its_training_size_stands_beside_another_letterbox() -> 
         ("baseline-384x640", "baseline", "trained-size", (384, 640)),
         ("baseline-384x640-int8", "baseline-384x640", "trained-size", (384, 640)),
     ]
-    assert variants[2].steps == ("load checkpoint", "change the letterbox to 384x640")
+    assert variants[2].steps == ("load checkpoint", "change the input size to 384x640")
     assert size_notes(config, variants) == (
         "The baseline's training size is 640 pixels, but it is deployed at 192 x 320 (H x W): "
         "another size costs accuracy, and baseline-384x640 measures how much.",
@@ -285,7 +285,7 @@ def test_the_control_ends_with_the_chains_it_is_held_against() -> None:
         ),
         (
             {"controls": ["resolution"], "image": {"height": 32, "width": 64}},
-            "controls: there is no letterbox below 32 x 64, a side has 32 pixels already; "
+            "controls: there is no input size below 32 x 64, a side has 32 pixels already; "
             "leave resolution out or enlarge `image`.",
         ),
         (

@@ -60,7 +60,7 @@ def test_a_device_gets_the_runtimes_that_a_kit_has_files_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     runtimes = {"a": None, "b": {"name": "openvino-default"}, "c": {"name": "mnn"}}
-    runtimes["d"] = {"name": "openvino"}
+    runtimes |= {"d": {"name": "openvino"}, "e": {"name": "openvino-nncf"}}
     needs = Content({"protocol": {"runtimes": runtimes}, "inputs": {"1x1": "0"}}, {}).needs
     assert needs == ("frames", "mnn", "openvino")
     assert Content({"job": {"kind": "look"}}, {}).needs == ()

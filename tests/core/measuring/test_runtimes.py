@@ -13,13 +13,17 @@ from quantize_kit import write_images
 
 from prunebench.common.errors import CheckpointError
 from prunebench.common.records import Parity, Runtime
-from prunebench.config.sections import LatencyConfig
+from prunebench.config.sections import AccuracyConfig, LatencyConfig
 from prunebench.measuring import inference
 from prunebench.measuring.heads.detect import Detect
 from prunebench.measuring.inference import OnnxNetwork
+from prunebench.measuring.runtimes.on_openvino import openvino
 from prunebench.measuring.runtimes.opening import SUFFIX, opener
 from prunebench.measuring.session import SessionSettings
-from prunebench.variants.conversion import Converted, Request, compare, run
+from prunebench.steps.cache import _named_in
+from prunebench.steps.source_digest import follow
+from prunebench.variants.conversion import Converted, Judged, Request, compare, run
+from prunebench.variants.int8.nncf_file import archived
 
 SESSION = SessionSettings.of(LatencyConfig())
 SIXTEEN_BITS = 0.05
@@ -63,7 +67,7 @@ def test_a_library_is_imported_before_loading_is_timed(name: str | None, library
     subprocess.run([sys.executable, "-c", look], check=True)
 
 
-@pytest.mark.parametrize("name", SUFFIX)
+@pytest.mark.parametrize("name", [name for name in SUFFIX if name != "openvino-nncf"])
 def test_a_converted_file_computes_what_the_onnx_file_does_on_the_threads_asked_for(
     name: str, detector: Path, images: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -92,6 +96,32 @@ def test_a_converted_file_computes_what_the_onnx_file_does_on_the_threads_asked_
     # OpenVINO reports its own import, unless it finds nothing to report with.
     assert sys.modules.get("openvino_telemetry") is None
     assert made.parity.box_tolerance_px == (0.5 if full else 0.1 * max(IMGSZ))
+
+
+def test_an_archive_of_openvinos_own_files_is_known_by_its_content(
+    detector: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "made"
+    folder.mkdir()
+    read = openvino.Core().read_model(detector)
+    packed = archived(read, folder).rename(tmp_path / "a-kits-file")
+    pixels = np.random.default_rng(0).random((1, 3, *IMGSZ), dtype=np.float32)
+    (wanted,) = opener("openvino")(str(detector), 1, SESSION, None)(pixels)
+    network = opener("openvino-nncf")(str(packed), 1, SESSION, None)
+    np.testing.assert_array_equal(network(pixels)[0], wanted)
+    assert network.describe()["precision"] == "float32"
+
+
+def test_a_change_of_how_nncf_is_asked_converts_nothing_else_again(
+    detector: Path, images: tuple[str, ...]
+) -> None:
+    plain = asked(detector, "mnn", images)
+    rules = AccuracyConfig().model_dump(include={"confidence", "iou", "max_det"})
+    judged = plain.model_copy(update={"judged": Judged(names={}, max_map50_loss=0.01, **rules)})
+    for request, reached in ((plain, False), (judged, True)):
+        named = frozenset(_named_in(request))
+        statements, _ = follow([("prunebench.variants.conversion", "run")], named)
+        assert ("prunebench.variants.int8.nncf_file" in {name for name, _ in statements}) is reached
 
 
 class Finished:

@@ -358,6 +358,15 @@ def test_every_change_changes_the_session_and_one_that_needs_threads_waits_for_t
         assert {key for key in before if before[key] != after[key]} == set(change.options), change
 
 
+def test_another_number_of_threads_is_tried_with_spinning_and_without() -> None:
+    found = {change.name: change.options for change in changes_of(SESSION, 1, (2,))}
+    assert found["threads 2"] == {"intra_op_num_threads": 2}
+    spinning = found["threads 2 + spinning on"]
+    assert spinning["intra_op_num_threads"] == 2
+    assert spinning["session.intra_op.allow_spinning"] == "1"
+    assert "spinning on" not in found  # Of one thread it says nothing.
+
+
 def options_of(options: ort.SessionOptions, found: Sequence[changes.Change]) -> dict[str, str]:
     def value(name: str) -> str:
         if "." not in name:

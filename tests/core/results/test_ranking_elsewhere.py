@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,8 +51,14 @@ def elsewhere(
     return MeasuredElsewhere(measured=one, runtime=found, parity=PARITY, cpu_share={1: share})
 
 
-def ranked(*others: MeasuredElsewhere, failed: Mapping[str, str] | None = None) -> Ranking:
+def ranked(
+    *others: MeasuredElsewhere,
+    failed: Mapping[str, str] | None = None,
+    int8: float | None = None,
+) -> Ranking:
     rows = [measured("baseline", 20, parent=None), measured("pruned", 10, 0.79)]
+    if int8 is not None:
+        rows.append(replace(measured("baseline-int8", int8), quantized=True))
     failures = [
         FailedVariant(name=name, step="parity", reason=why) for name, why in (failed or {}).items()
     ]
@@ -110,6 +117,26 @@ def test_a_runtime_with_threads_of_its_own_is_not_compared() -> None:
     assert "not held to the threads asked for, 1" in reasons["baseline-ov"]
     for lang in languages():
         assert tell_runtimes(found, Messages(lang)) == Messages(lang)("runtimes.none") + "."
+
+
+def by_nncf(ms: float, map50: float = 0.8) -> MeasuredElsewhere:
+    one = elsewhere("openvino-nncf", "baseline", ms, map50, runtime="openvino-nncf")
+    return replace(one, measured=replace(one.measured, quantized=True))
+
+
+def test_what_another_puts_on_integers_is_held_against_int8_files_and_no_answer_for_float() -> None:
+    m = Messages()
+    told = tell_runtimes(ranked(by_nncf(8, 0.7)), m)
+    assert told is not None
+    assert told.startswith("baseline in OpenVINO through NNCF (INT8) is at 2.5")
+    assert "of its FPS in onnxruntime; it is shown to lose mAP50 against itself" in told
+    told = tell_runtimes(ranked(elsewhere("ov", "baseline", 15), by_nncf(8), int8=5), m)
+    assert told is not None
+    assert told.startswith("The runtime does not replace pruning here: baseline in OpenVINO (float")
+    assert "and is not shown to be faster than baseline-int8 there" in told
+    told = tell_runtimes(ranked(by_nncf(8), int8=12), m)
+    assert told is not None
+    assert "of its FPS in onnxruntime and faster than every INT8 variant there" in told
 
 
 def test_without_runtimes_nothing_is_told() -> None:

@@ -17,6 +17,7 @@ from report_kit import CLASSES, CONTROLLED, MIXED, STOLEN, make_run, many
 from prunebench.cli import app
 from prunebench.common.errors import ConfigError, InputError
 from prunebench.common.records import Interval, Rewriting
+from prunebench.common.variant_record import Failure
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.sentences import headline, tell
 from prunebench.results.outcome import RunRanking, read_outcome
@@ -533,6 +534,17 @@ def test_a_variant_that_loses_too_much_in_a_class_is_left_out_with_its_class(
     left_out = "because they are shown to lose more than 0.05 AP50 in a class: pruned (in "
     assert f"Left out, {left_out}{over.name} from {over.before:.3f} to {over.after:.3f} (" in text
     assert "lose more than 0.9 mAP50 against the baseline" not in text
+
+
+def test_where_no_pruned_variant_was_measured_nothing_is_said_of_pruning(tmp_path: Path) -> None:
+    failed = replace(MIXED[1], failure=Failure(step="make, seed 0", reason="no memory"))
+    folder = tmp_path / "run"
+    make_run(folder, (CONTROLLED[0], CONTROLLED[2], failed), threads=(1,), controls=("int8",))
+    text = report_markdown(folder)
+    assert "No pruned variant was measured, so whether pruning pays is not known." in text
+    assert "It failed at make, seed 0: no memory." in text
+    text = report_markdown(folder, lang="ko")
+    assert "만들기(시드 0) 단계에서 실패했습니다: no memory." in text
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from report_kit import CLASSES, IMAGES, MIXED, make_run
+from ultralytics.utils.plotting import Annotator, colors
 
 from prunebench.common.records import FileRef
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report import document as doc
 from prunebench.results.report.build import build_report
 from prunebench.results.report.gallery import GALLERY_FILE, changed_images, gallery_of
+from prunebench.results.report.keypoints import PALETTE, coloured
 from prunebench.results.report.render import to_html, to_markdown
 from prunebench.results.report.sections.gallery import gallery
 from prunebench.results.report.stored import ReportedRun, read_stored_run
@@ -136,15 +138,43 @@ def test_keypoints_are_drawn_and_explained(run: ReportedRun) -> None:
     assert "keypoints" not in (run.folder / "report.md").read_text(encoding="utf-8")
     scenes = []
     for scene in kept.scenes:
-        truth = tuple(box.model_copy(update={"dots": ((7.0, 9.0),)}) for box in scene.truth)
-        scenes.append(scene.model_copy(update={"truth": truth}))
+        dots = ((0, 7.0, 9.0), (2, 5.0, 4.0))
+        truth = tuple(box.model_copy(update={"dots": dots}) for box in scene.truth)
+        scenes.append(scene.model_copy(update={"truth": truth, "keypoints": 3}))
     posed = kept.model_copy(update={"scenes": tuple(scenes)})
     (run.folder / GALLERY_FILE).write_text(posed.model_dump_json())
     build_report(run.folder)
     # The labels of four scenes are drawn alone and below each variant's detections.
     html = (run.folder / "report.html").read_text(encoding="utf-8")
-    assert html.count('<circle class="truth" cx="7.0" cy="9.0"') == 4 * 3
+    for place, x, y in dots:
+        at = f'style="--of: {PALETTE[place]}" cx="{x}" cy="{y}"'
+        assert html.count(f'<circle class="truth" {at}') == 4 * 3
+    assert "<line" not in html
     assert "keypoints" in (run.folder / "report.md").read_text(encoding="utf-8")
+
+
+def test_keypoints_have_the_colours_of_ultralytics() -> None:
+    annotator = Annotator(np.zeros((8, 8, 3), dtype=np.uint8))
+
+    def hexadecimal(*colours: np.ndarray) -> list[str]:
+        return ["#{:02x}{:02x}{:02x}".format(*colour) for colour in colours]
+
+    person = [(place, float(place), 0.0) for place in range(17)]
+    dots, limbs = coloured(person, 17)
+    assert [dot.colour for dot in dots] == hexadecimal(*annotator.kpt_color)
+    assert [[int(limb.x1) + 1, int(limb.x2) + 1] for limb in limbs] == annotator.skeleton
+    assert [limb.colour for limb in limbs] == hexadecimal(*annotator.limb_color)
+    # Without an ankle its limb is gone.
+    assert [limb.colour for limb in coloured(person[:-1], 17)[1]] == hexadecimal(
+        *(
+            c
+            for c, ends in zip(annotator.limb_color, annotator.skeleton, strict=True)
+            if 17 not in ends
+        )
+    )
+    others, none = coloured([(place, 0.0, 0.0) for place in range(1, 30)], 30)
+    assert none == ()
+    assert [dot.colour for dot in others] == hexadecimal(*(colors(i) for i in range(1, 30)))
 
 
 def test_a_class_of_all_of_a_picture_is_said_below_it(run: ReportedRun) -> None:

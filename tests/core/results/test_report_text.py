@@ -14,7 +14,10 @@ from markdown_it import MarkdownIt
 
 import prunebench.results
 from prunebench.common.records import Interval
+from prunebench.config.loading import parse_config
+from prunebench.experiment.plan import plan_variants
 from prunebench.results.messages.catalogue import Messages, catalogue, languages
+from prunebench.results.messages.steps import tell_step
 from prunebench.results.report.numbers import quotient, relative, with_interval
 from prunebench.results.report.render import escape_markdown, script_json
 
@@ -43,6 +46,28 @@ def test_every_text_that_is_asked_for_exists() -> None:
     assert len(asked) > 100
     for lang in languages():
         assert asked <= set(catalogue(lang)), lang
+
+
+EVERYTHING = (
+    {"controls": ["int8", "resolution", "smaller", "plain-export", "other-head"]},
+    {"model": "yolov8n.yaml", "prune": {"target": ["1.5x", "2x"]}, "quantize": "int8"},
+    {
+        "prune": {"sparsity": {"kind": "group_lasso", "epochs": 1}},
+        "retrain": {"activation": "relu", "rounds": 2},
+    },
+)
+FAILING = ("export", "quantize", "convert", "parity", "accuracy", "ship", "latency", "make, seed 1")
+
+
+def test_every_step_has_its_name_in_every_language() -> None:
+    plans = (plan_variants(parse_config({"model": "best.pt"} | c), 320) for c in EVERYTHING)
+    steps = {step for plan in plans for variant in plan for step in variant.steps}
+    for step in (*steps, *FAILING, "run in openvino"):
+        assert tell_step(step, Messages("en")) == step
+        assert re.search("[가-힣]", tell_step(step, Messages("ko"))), step
+    assert tell_step("retrain qat with relu round 2", Messages("ko")) == "qat 재학습(relu) 2라운드"
+    assert tell_step("make, seed 12", Messages("ko")) == "만들기(시드 12)"
+    assert tell_step("what a table says", Messages("ko")) == "what a table says"
 
 
 @pytest.mark.parametrize(

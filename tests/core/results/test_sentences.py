@@ -18,7 +18,7 @@ from prunebench.measuring.latency.noise import noise_findings
 from prunebench.measuring.latency.raw import BusyBefore, Sample, SentinelDrift
 from prunebench.measuring.profile import Denormals, OffBlock, OtherOperators
 from prunebench.results.diagnoses import Explained, Sound, Undiagnosed, Unexplained
-from prunebench.results.messages.catalogue import Messages
+from prunebench.results.messages.catalogue import Messages, catalogue
 from prunebench.results.messages.observations import (
     tell_explanation,
     tell_judgement,
@@ -230,6 +230,15 @@ def records(kind: Any, seen: set[type[BaseModel]]) -> set[type[BaseModel]]:
     for inner in get_args(kind):
         records(inner, seen)
     return seen
+
+
+def test_the_texts_of_a_classification_name_its_metric() -> None:
+    for lang in ("en", "ko"):
+        texts = catalogue(lang, "top1")
+        assert not [k for k, text in texts.items() if "AP50" in text and not k.startswith("map50.")]
+    told = Messages(metric="top1")
+    assert "their mean top-1 is 0.9" in told("shipped.chosen", seed=1, n=3, mean=0.9)
+    assert "as a top-1 may be 0" in told("sentence.effect.no_ratio", metric="speed")
 
 
 def test_no_record_of_a_run_holds_a_sentence() -> None:

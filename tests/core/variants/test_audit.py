@@ -12,6 +12,7 @@ import torch
 from pruning_kit import HW, NAMES, parameters, prune_uniformly, stock_network, tiny_network
 from quantize_kit import write_detector
 from rich.console import Console
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from prunebench.cli.views.audit import audit_view
@@ -52,6 +53,15 @@ def test_macs_agree_with_torchs_counter(name: str) -> None:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         fused(torch.zeros(1, 3, 64, 96))
     assert structure_of(tiny_network(name), (64, 96)).macs == counter.get_total_flops() // 2
+
+
+def test_macs_of_a_linear_that_runs_over_many_rows() -> None:
+    network = tiny_network("yolov8n")
+    plain = structure_of(network, (64, 64)).macs
+    layer = network.model[4].cv2
+    layer.act = nn.Linear(8, 8)  # Over every row of its maps of 8 x 8.
+    rows = layer.conv.out_channels * 8
+    assert structure_of(network, (64, 64)).macs == plain + rows * 8 * 8
 
 
 def test_macs_agree_with_thop(yolov8n: Structure) -> None:
@@ -303,7 +313,7 @@ def test_a_file_without_provenance_is_of_unknown_making(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_what_its_metadata_says(tmp_path: Path, provenance: Provenance) -> None:
-    other = provenance.model_copy(update={"parameters": provenance.parameters + 1})
+    other = provenance.model_copy(update={"parameters_fused": provenance.parameters_fused + 1})
     finding = audit_file(exported(tmp_path / "other.onnx", prunebench=other))
     assert finding.audit is not None
     assert finding.audit.verdict == "altered"

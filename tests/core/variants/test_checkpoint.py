@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 import zipfile
@@ -12,7 +13,7 @@ import pytest
 import torch
 from pruning_kit import NAMES, parameters, predictions, tiny_network
 from torch import nn
-from ultralytics.nn.tasks import RTDETRDetectionModel
+from ultralytics.nn.tasks import RTDETRDetectionModel, SegmentationModel
 
 from prunebench.common.errors import CheckpointError
 from prunebench.variants.checkpoint import inspect_checkpoint, load_checkpoint, save_checkpoint
@@ -155,6 +156,15 @@ def test_another_task(tmp_path: Path) -> None:
     torch.save({"model": RTDETRDetectionModel("yolov8-rtdetr.yaml", verbose=False).half()}, path)
     what = r"its network ends in model\.\d+ \(RTDETRDecoder\), which cannot be pruned"
     refused(path, f"{what}; give a checkpoint of .*, oriented boxes or classification\\.$")
+
+
+def test_masks_of_other_prototypes(tmp_path: Path) -> None:
+    path = tmp_path / "other.pt"
+    network = tiny_network("yolov8n-seg")
+    description = copy.deepcopy(network.yaml)
+    description["head"][-1][-1][1] = 16
+    torch.save({"model": SegmentationModel(description, verbose=False).half()}, path)
+    refused(path, "its masks are made of 16 prototypes in place of 32; train a network of 32")
 
 
 def test_a_fused_network(tmp_path: Path) -> None:

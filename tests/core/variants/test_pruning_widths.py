@@ -44,19 +44,21 @@ def test_the_widths_of_a_network_give_the_same_one_of_another_checkpoint(
 ) -> None:
     opened = open_network(tiny_network(name))
     kept = unequal(opened)
-    write_widths(tmp_path / "widths.yaml", widths_of(opened.graph, kept))
+    full = {group.root: group.width for group in opened.graph.groups}
+    made, was = (widths_of(opened.graph, each) for each in (kept, full))
+    write_widths(tmp_path / "widths.yaml", made, was)
     first: Any = opened.graph.network
     narrow(opened, kept, round_to=None)
-    made = structure_of(first, HW)
+    expected = structure_of(first, HW).widths
 
     widths = read_widths(tmp_path / "widths.yaml")
-    assert widths.items() <= made.widths.items()
+    assert widths.items() <= expected.items()
     other = open_network(other_weights(name))
     again = kept_of(other.graph, widths)
     assert again == kept
     second: Any = other.graph.network
     narrow(other, again, round_to=None)
-    assert structure_of(second, HW).widths == made.widths
+    assert structure_of(second, HW).widths == expected
     # What was pruned so is as wide as the file says, so that nothing is left to remove, and nothing
     # of attention's only head can be set.
     with pytest.raises(ConfigError, match=r"removes no channel|set \(attention\)"):
@@ -159,8 +161,11 @@ def test_a_file_of_something_else_is_refused(text: str | None, said: str, tmp_pa
 
 
 def test_the_file_says_what_it_is_for(tmp_path: Path) -> None:
-    write_widths(tmp_path / "widths.yaml", {"model.0.conv": 8})
+    full = {"model.0.conv": 16, "model.22.cv3.0.0.conv": 80}
+    write_widths(tmp_path / "widths.yaml", full | {"model.0.conv": 8}, full)
     text = (tmp_path / "widths.yaml").read_text()
     assert text.startswith("# Output channels")
     assert "prune.widths" in text
+    # A network of fewer classes has no 80 channels there, and keeps those it has.
+    assert "# model.22.cv3.0.0.conv: 80" in text
     assert yaml.safe_load(text) == {"model.0.conv": 8}

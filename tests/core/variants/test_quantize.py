@@ -167,7 +167,7 @@ def test_layers_that_hurt_stay_in_float(images: tuple[Path, ...], tmp_path: Path
     assert record.map50_float - record.map50 <= 0.05
     for name in ("c3.conv", "c4.conv"):
         reason = record.left_float[name]
-        assert reason.startswith("alone on integers it moves scores and boxes by ")
+        assert reason.startswith("alone on integers it moves the predictions by ")
 
 
 def test_what_cannot_be_reached_is_said_with_the_nearest(

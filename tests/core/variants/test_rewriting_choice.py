@@ -102,3 +102,7 @@ def test_what_is_applied_and_what_is_left_out_is_told_with_its_factor() -> None:
     ]
     assert "0.90 [0.80, 0.98]" in tell_passes(found, Messages("ko"))[1]
     assert len(tell_passes(measured(halves=(0.9, 0.8, 0.98)), Messages())) == 1
+    # A classification has neither boxes nor anything upsampled.
+    (told,) = tell_passes(found, Messages(metric="top1"))
+    assert "split convolutions" in told
+    assert not [word for word in ("box", "upsampled", ": ,") if word in told]

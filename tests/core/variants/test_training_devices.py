@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pruning_kit import tiny_network
 from retraining_kit import make_dataset, make_network, request
 
 from prunebench.common.errors import EXIT_BAD_INPUT, ConfigError, StepError
@@ -84,6 +85,27 @@ def test_a_model_is_opened_with_the_device_it_will_train_on(
     given = open_given(given_request(here, None).model_copy(update={"sides": {}}))
     assert (given.device.kind, given.batch) == ("cpu", 16)
     assert batch_for(None, given.device, 320) == 16
+
+
+@pytest.mark.parametrize(("name", "objects"), [("yolov8n", 100), ("yolov8n-cls", 0)])
+def test_a_batch_is_tried_with_the_objects_that_a_loss_looks_at(
+    name: str, objects: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OnCpu(Device):
+        @property
+        def torch_name(self) -> str:
+            return "cpu"
+
+    asked = []
+
+    def fits(*_: Any, max_num_obj: int, **__: Any) -> int:
+        asked.append(max_num_obj)
+        return 50
+
+    monkeypatch.setattr("ultralytics.utils.autobatch.check_train_batch_size", fits)
+    device = OnCpu(kind="cuda", cards=(0, 1), name="GPU")
+    assert batch_for(tiny_network(name), device, 64) == 2 * 32
+    assert asked == [objects]
 
 
 def test_what_a_cluster_has_is_not_looked_for_here(

@@ -36,6 +36,8 @@ def audit_view(findings: Sequence[AuditFinding]) -> RenderableType:
                 f"{counted(len(structure.widths), 'convolution')}"
             )
         )
+        if finding.two_heads:
+            lines.append(Text(f"  {m('audit.head.both')}"))
         if finding.onnx is not None:
             lines.extend(Text(f"  {told}") for told in tell_provenance(finding.onnx, m))
         if finding.audit is not None and finding.audit.left_alone:

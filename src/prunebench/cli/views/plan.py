@@ -32,7 +32,7 @@ def plan_view(
     least, most = config.latency.rounds_min, config.latency.rounds_max
     rounds = counted(most, "round") if least == most else f"{least} to {most} rounds"
     facts = (
-        f"model {config.model}, data {config.data}, letterbox {height} x {width} (H x W), "
+        f"model {config.model}, data {config.data}, input {height} x {width} (H x W), "
         f"{counted(config.retrain.epochs, 'epoch')} a round, {rounds} of latency, "
         f"out {config.out}"
     )

@@ -64,7 +64,8 @@ class Truth(NamedTuple):
 class Drawing(NamedTuple):
     """An object on a picture, in letterbox pixels.
 
-    ``box`` is x1 y1 x2 y2; ``outline``, (points, 2), is drawn in its place, and ``dots`` with it.
+    ``box`` is x1 y1 x2 y2; ``outline``, (points, 2), is drawn in its place. ``dots``, (keypoints,
+    2), are drawn with it, but for those that are NaN.
     """
 
     box: FloatArray

@@ -117,13 +117,15 @@ class Pose(Detect):
         return np.full(self.shape[0], 1 / self.shape[0], dtype=np.float32)
 
     def drawn(self, objects: Found | Truth) -> list[Drawing]:
-        """As ``Detect``'s, with the keypoints that are seen."""
+        """As ``Detect``'s, with the keypoints; NaN are those that are not seen."""
         points = objects.shapes
         if isinstance(objects, Found):
             points = objects.rows[:, 6:].reshape(len(objects.rows), *self.shape)
         least = SEEN if isinstance(objects, Found) else 0
         return [
-            drawing._replace(dots=of[of[:, 2] > least, :2] if of.shape[1] == 3 else of)
+            drawing._replace(
+                dots=np.where(of[:, 2:] > least, of[:, :2], np.nan) if of.shape[1] == 3 else of
+            )
             for drawing, of in zip(super().drawn(objects), points, strict=True)
         ]
 

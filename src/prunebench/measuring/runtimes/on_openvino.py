@@ -1,8 +1,10 @@
-"""An ONNX file in OpenVINO, which reads it itself: integers of a QDQ file stay integers."""
+"""A network in OpenVINO, which reads ONNX files itself: integers of a QDQ file stay integers."""
 
 from __future__ import annotations
 
+import io
 import sys
+import zipfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,9 @@ import openvino  # noqa: E402
 if TYPE_CHECKING:
     from prunebench.measuring.runtimes.loaded import FloatArray
 
+XML, BIN = "model.xml", "model.bin"
+"""OpenVINO's own format, of two files; one that is to be one file archives them."""
+
 PRECISIONS = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 IN_FORCE = (
     *("INFERENCE_NUM_THREADS", "NUM_STREAMS", "PERFORMANCE_HINT", "EXECUTION_MODE_HINT"),
@@ -22,26 +27,35 @@ IN_FORCE = (
 )
 
 
+def open_in_openvino(path: str, threads: int, precision: str | None) -> InOpenVino:
+    """Load an ONNX file, or an archive of OpenVINO's own; its error where it cannot."""
+    settings: dict[str, Any] = {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        # As onnxruntime's threads: the host's scheduler says where.
+        "ENABLE_CPU_PINNING": False,
+    }
+    if precision is not None:
+        settings["INFERENCE_PRECISION_HINT"] = precision
+    core = openvino.Core()
+    with open(path, "rb") as stream:  # noqa: PTH123
+        content = stream.read()
+    weights = b""
+    # By its content: a kit's files have no suffix that says what they are.
+    if content.startswith(b"PK"):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            content, weights = archive.read(XML), archive.read(BIN)
+    return InOpenVino(core.compile_model(core.read_model(content, weights), "CPU", settings))
+
+
 class InOpenVino:
-    """``Loaded`` by OpenVINO; its error where it cannot load the file."""
+    """``Loaded`` of what OpenVINO has compiled."""
 
     metadata: Mapping[str, str] = {}
 
-    def __init__(self, path: str, threads: int, precision: str | None) -> None:
-        settings: dict[str, Any] = {
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
-            "PERFORMANCE_HINT": "LATENCY",
-            # As onnxruntime's threads: the host's scheduler says where.
-            "ENABLE_CPU_PINNING": False,
-        }
-        if precision is not None:
-            settings["INFERENCE_PRECISION_HINT"] = precision
-        core = openvino.Core()
-        # By its content: a kit's files have no suffix that says what they are.
-        with open(path, "rb") as stream:  # noqa: PTH123
-            model = core.read_model(stream.read())
-        self._network = core.compile_model(model, "CPU", settings)
+    def __init__(self, compiled: openvino.CompiledModel) -> None:
+        self._network = compiled
         self._request = self._network.create_infer_request()
         self._outputs = range(len(self._network.outputs))
         self.shape: tuple[int, ...] | None = tuple(self._network.input(0).shape)

@@ -11,13 +11,17 @@ import importlib
 from prunebench.measuring.runtimes.loaded import Open
 
 SUFFIX = {
-    **{"openvino": ".onnx", "openvino-default": ".onnx"},
-    **{"ncnn": ".ncnn", "mnn": ".mnn", "litert": ".tflite"},
+    "openvino": ".onnx",
+    "openvino-default": ".onnx",
+    "openvino-nncf": ".openvino",
+    "ncnn": ".ncnn",
+    "mnn": ".mnn",
+    "litert": ".tflite",
 }
 """Every other runtime, by the name a configuration gives it, to what ends the name of its files.
 
 ``openvino`` computes in float32, as onnxruntime does, ``openvino-default`` in what OpenVINO chooses
-on this CPU, which may be bfloat16.
+on this CPU, which may be bfloat16; ``openvino-nncf`` what NNCF has quantized, the rest in float32.
 """
 
 
@@ -46,7 +50,7 @@ def other_opener(runtime: str) -> Open:
         from prunebench.measuring.runtimes.on_litert import InLiteRt
 
         return lambda path, threads, settings, over: InLiteRt(path, threads)
-    from prunebench.measuring.runtimes.on_openvino import InOpenVino
+    from prunebench.measuring.runtimes.on_openvino import open_in_openvino
 
     precision = None if runtime.endswith("-default") else "f32"
-    return lambda path, threads, settings, over: InOpenVino(path, threads, precision)
+    return lambda path, threads, settings, over: open_in_openvino(path, threads, precision)

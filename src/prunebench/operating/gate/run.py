@@ -143,7 +143,7 @@ def run_gate(
 def check_alike(first: Subject, second: Subject) -> None:
     """InputError where two variants do not do the same job."""
     if _form(first) != _form(second):
-        what = f"{first.title} and {second.title} differ in the letterbox or the classes"
+        what = f"{first.title} and {second.title} differ in input size or classes"
         raise InputError(what, fix="compare variants that do the same job")
 
 

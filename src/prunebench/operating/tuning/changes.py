@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from prunebench.measuring.host.fingerprint import cpu_flags
@@ -58,17 +58,22 @@ def _arithmetic(settings: SessionSettings) -> Iterator[Change]:
 
 
 def _of_threads(settings: SessionSettings, threads: int, other: Sequence[int]) -> Iterator[Change]:
+    """Other counts both with and without spinning, as one decides what the other is worth."""
+    spin = str(int(not settings.spinning))
+    entries = {f"session.{kind}_op.allow_spinning": spin for kind in ("intra", "inter")}
+    spinning = f"spinning {_on(not settings.spinning)}"
     for count in dict.fromkeys(other):
         if count != threads:
-            yield Change(f"threads {count}", {"intra_op_num_threads": count})
-    if max(threads, *other, 0) > 1:
-        spin = str(int(not settings.spinning))
-        entries = {f"session.{kind}_op.allow_spinning": spin for kind in ("intra", "inter")}
-        yield Change(f"spinning {_on(not settings.spinning)}", entries)
+            options: Options = {"intra_op_num_threads": count}
+            yield Change(f"threads {count}", options)
+            if count > 1:
+                yield Change(f"threads {count}{JOIN}{spinning}", {**options, **entries})
+    if threads > 1:
+        yield Change(spinning, entries)
         yield Change("blocks of work that shrink", {"session.dynamic_block_base": "4"})
-        if settings.execution_mode == "sequential":
-            beside: Options = {"execution_mode": "ORT_PARALLEL", "inter_op_num_threads": 2}
-            yield Change("branches beside each other", beside)
+    if max(threads, *other, 0) > 1 and settings.execution_mode == "sequential":
+        beside: Options = {"execution_mode": "ORT_PARALLEL", "inter_op_num_threads": 2}
+        yield Change("branches beside each other", beside)
 
 
 def _on(value: bool) -> str:
@@ -76,24 +81,15 @@ def _on(value: bool) -> str:
 
 
 def combined(changes: Sequence[Change]) -> dict[str, Change]:
-    """Every combination of the first few changes that do not contradict each other, by its name."""
-    chosen = changes[:MOST_COMBINED]
+    """Every combination of the first few changes, by its name; of the same option the first."""
+    chosen: list[Change] = []
+    for change in changes:
+        if not any(change.options.keys() & other.options.keys() for other in chosen):
+            chosen.append(change)
     found = {}
-    for size in range(1, len(chosen) + 1):
-        for parts in itertools.combinations(chosen, size):
-            options = _together(parts)
-            if options is not None:
-                name = JOIN.join(part.name for part in parts)
-                arithmetic = any(part.arithmetic for part in parts)
-                found[name] = Change(name, options, arithmetic)
+    for size in range(1, MOST_COMBINED + 1):
+        for parts in itertools.combinations(chosen[:MOST_COMBINED], size):
+            name = JOIN.join(part.name for part in parts)
+            options = {key: value for part in parts for key, value in part.options.items()}
+            found[name] = Change(name, options, any(part.arithmetic for part in parts))
     return found
-
-
-def _together(parts: Sequence[Change]) -> Mapping[str, bool | int | str] | None:
-    """Their options, ``None`` where two change the same one."""
-    options: dict[str, bool | int | str] = {}
-    for part in parts:
-        if options.keys() & part.options.keys():
-            return None
-        options |= part.options
-    return options

@@ -8,6 +8,7 @@ a lock, so that several processes may open a new store at once.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +23,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from prunebench.common.errors import InputError
+from prunebench.common.files import check_output_file
 from prunebench.common.text import first_line
 
 BUSY_TIMEOUT_MS = 60_000
@@ -120,6 +122,16 @@ class Store:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+
+def check_store(url: str) -> None:
+    """Prove that a store can be opened as ``Store`` does; a file that is not there is not made."""
+    parsed = _parse(url)
+    file = str(parsed.database)
+    if parsed.get_backend_name() == SQLITE and not os.path.exists(file):  # noqa: PTH110 - raises
+        check_output_file(Path(file), "the key history")
+    else:
+        Store(url).close()
 
 
 def _parse(url: str) -> URL:

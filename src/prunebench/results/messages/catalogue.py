@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
@@ -18,7 +19,8 @@ class Messages:
     """The texts of one language, about a run whose accuracy is measured by ``metric``.
 
     Texts say mAP50; where that is another metric, its name takes that place, and a text whose key
-    begins with the metric's takes that of the text it is named after.
+    begins with the metric's takes that of the text it is named after. An empty one is the name of
+    what such networks do not have.
 
     Raises:
         ConfigError: There is no catalogue for it.
@@ -71,7 +73,7 @@ def catalogue(lang: str, metric: Overlap = "box") -> Mapping[str, str]:
         return texts
     name = texts[f"map50.{metric}"]
     reworded = {
-        key: text.replace("an mAP50", f"a {name}").replace("mAP50", name).replace("AP50", name)
+        key: re.sub(r"\ban mAP50", f"a {name}", text).replace("mAP50", name).replace("AP50", name)
         for key, text in texts.items()
         if not key.startswith("map50.")
     }

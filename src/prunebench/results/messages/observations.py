@@ -102,18 +102,14 @@ def tell_passes(passes: Passes, m: Messages) -> list[str]:
     """Sentences: what every pass of rewriting gains on the host that counts, what is left out."""
     height, width = passes.imgsz
     gains = {
-        name: m(
-            "passes.gain",
-            name=m(f"rewriting.{name}"),
-            **asdict(ratio),
-        )
+        name: m("passes.gain", name=called, **asdict(ratio))
         for name, ratio in passes.faster.items()
+        if (called := m(f"rewriting.{name}"))
     }
     place = {"height": height, "width": width, "host": passes.there or m("passes.host")}
-    each = m.listed([gains[name] for name in passes.applied])
+    each = m.listed([gains[name] for name in passes.applied if name in gains])
     told = [m("passes.applied", **place, each=each)] if each else []
-    if passes.slower:
-        each = m.listed([gains[name] for name in passes.slower])
+    if each := m.listed([gains[name] for name in passes.slower if name in gains]):
         told.append(m("passes.slower", **place, each=each))
     return told
 
@@ -142,9 +138,9 @@ def tell_provenance(found: OnnxFinding, m: Messages) -> list[str]:
                 told.append(m(f"audit.rewriting.{key}", places=named))
         if not any(rewriting.done.values()):
             told.append(m("audit.rewriting.none"))
-        if rewriting.slower:
-            left_out = m.listed([m(f"rewriting.{name}") for name in rewriting.slower])
-            told.append(m("audit.rewriting.slower", passes=left_out))
+        slower = [called for name in rewriting.slower if (called := m(f"rewriting.{name}"))]
+        if slower:
+            told.append(m("audit.rewriting.slower", passes=m.listed(slower)))
     if found.quantization is not None:
         told.append(m("audit.int8", **found.quantization.model_dump()))
     elif found.integer_layers:
@@ -179,8 +175,8 @@ def tell_variant(variant: variant_record.VariantRecord, m: Messages) -> str:
         parts.append(m("made.target", goal=reached.goal, reached=_reached(reached, m)))
     if variant.budget is not None:
         parts += _budget(variant.budget, audit.structure.macs, m)
-    if variant.exported is not None and variant.exported.head == "one_to_one":
-        parts.append(m("made.one_to_one"))
+    if variant.exported is not None and variant.exported.head is not None:
+        parts.append(m(f"made.{variant.exported.head}"))
     if (int8 := variant.quantization) is not None:
         parts.append(m("made.int8", quantized=int8.quantized, layers=int8.layers))
     if others := [f"{one.seed}" for one in variant.trainings if _is_another(one, audit)]:

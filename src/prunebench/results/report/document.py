@@ -131,10 +131,31 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Dot:
+    """A keypoint on a picture, in pixels, and its ``place`` among all, from 0."""
+
+    place: int
+    x: float
+    y: float
+    colour: str
+
+
+@dataclass(frozen=True)
+class Limb:
+    """A line between two keypoints, in pixels."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    colour: str
+
+
+@dataclass(frozen=True)
 class Mark:
     """A box on a picture, in pixels; ``look`` is ``truth``, ``hit`` or ``false``.
 
-    An ``outline`` is drawn in its place, and ``dots`` with it.
+    An ``outline`` is drawn in its place, and ``limbs`` and ``dots`` with it.
     """
 
     look: str
@@ -144,7 +165,8 @@ class Mark:
     width: float
     height: float
     outline: tuple[tuple[float, float], ...] = ()
-    dots: tuple[tuple[float, float], ...] = ()
+    limbs: tuple[Limb, ...] = ()
+    dots: tuple[Dot, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -42,9 +42,9 @@ JPEG_QUALITY = 85
 class Box(Record):
     """A labelled or detected object of a class, its upper left corner and size in pixels.
 
-    An ``outline`` is drawn in place of the box, and ``dots`` with it. ``score`` is a detection's
-    confidence, and ``correct`` whether it matches a label at IoU 0.50; both are ``None`` for a
-    label.
+    An ``outline`` is drawn in place of the box, and ``dots`` with it: keypoints that are seen, by
+    their place among all. ``score`` is a detection's confidence, and ``correct`` whether it matches
+    a label at IoU 0.50; both are ``None`` for a label.
     """
 
     x: float
@@ -53,7 +53,7 @@ class Box(Record):
     height: float
     name: str
     outline: tuple[tuple[float, float], ...] = ()
-    dots: tuple[tuple[float, float], ...] = ()
+    dots: tuple[tuple[int, float, float], ...] = ()
     score: float | None = None
     correct: bool | None = None
 
@@ -61,7 +61,8 @@ class Box(Record):
 class Scene(Record):
     """One letterboxed image (base64, its size in pixels), with its labels.
 
-    ``found`` are each variant's detections at the deployment's settings.
+    ``found`` are each variant's detections at the deployment's settings, ``keypoints`` how many an
+    object has.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Scene(Record):
     height: int
     truth: tuple[Box, ...]
     found: dict[str, tuple[Box, ...]]
+    keypoints: int = 0
 
 
 class Gallery(Record):
@@ -181,6 +183,7 @@ def _scene(run: ReportedRun, path: Path, variants: Sequence[VariantRecord]) -> S
             for kind, drawing in zip(kinds, head.drawn(truth), strict=True)
         ),
         found=found,
+        keypoints=0 if head.points is None else head.points[0],
     )
 
 
@@ -226,17 +229,17 @@ def _box(
     drawing: Drawing, scale: float = 1.0, move: NDArray[np.float64] | float = 0.0, **what: Any
 ) -> Box:
     """A drawn object in pixels of the picture."""
-    box, outline, dots = (
-        (scale * part.reshape(-1, 2).astype(np.float64) + move).round(1).tolist()
-        for part in drawing
+    box, outline, points = (
+        (scale * part.reshape(-1, 2).astype(np.float64) + move).round(1) for part in drawing
     )
-    (x1, y1), (x2, y2) = box
+    (x1, y1), (x2, y2) = box.tolist()
+    seen = np.flatnonzero(np.isfinite(points).all(axis=1))
     return Box(
         x=x1,
         y=y1,
         width=round(x2 - x1, 1),
         height=round(y2 - y1, 1),
-        outline=outline,
-        dots=dots,
+        outline=outline.tolist(),
+        dots=tuple((int(place), *points[place].tolist()) for place in seen),
         **what,
     )

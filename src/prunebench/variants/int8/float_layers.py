@@ -136,7 +136,7 @@ def leave_worst(
         )
     count, trial = found
     return trial, {
-        name: f"alone on integers it moves scores and boxes by {errors[name]:.1%}"
+        name: f"alone on integers it moves the predictions by {errors[name]:.1%}"
         for name in worst[:count]
     }
 

@@ -134,7 +134,9 @@ def run(request: Request, workdir: Path, emit: Emit) -> Pruned:
         allocated = _allocated(opened, request, Path(folder), emit)
     with _working(request, emit):
         alone = left_alone(opened.graph, allocated.kept, request.round_to)
-        write_widths(workdir / FILE, widths_of(opened.graph, allocated.kept))
+        full = {group.root: group.width for group in opened.graph.groups}
+        made, was = (widths_of(opened.graph, each) for each in (allocated.kept, full))
+        write_widths(workdir / FILE, made, was)
         network = remove_in_stages(opened, allocated.kept, request, workdir, batches, emit)
         emit(Stage(what="re-estimating BatchNorm statistics"))
         used = _improve_batchnorm(network, request, batches)

@@ -26,13 +26,15 @@ FILE = "widths.yaml"
 
 HEADER = """\
 # Output channels of every layer whose width pruning can set. Edited or not, `prune.widths` takes
-# this file, for this checkpoint or another one of the same layers. What is not named stays whole.
+# this file, for this checkpoint or another one of the same layers. What is not named, or is behind
+# a #, stays whole, however wide it is there: with more classes some layers of the head are wider.
 """
 
 
-def write_widths(target: Path, widths: Mapping[str, int]) -> None:
-    """Write a file that ``read_widths`` reads."""
-    write_atomically(target, HEADER + yaml.safe_dump(dict(widths), sort_keys=False))
+def write_widths(target: Path, widths: Mapping[str, int], full: Mapping[str, int]) -> None:
+    """Write a file that ``read_widths`` reads; ``full`` are the widths before."""
+    lines = (f"{'# ' * (full[name] == width)}{name}: {width}\n" for name, width in widths.items())
+    write_atomically(target, HEADER + "".join(lines))
 
 
 def read_widths(path: Path) -> dict[str, int]:
@@ -130,7 +132,7 @@ def _check_layer(graph: PruningGraph, full: Mapping[str, int], name: str, width:
     if name in full:
         if width > full[name]:
             what = f"{name}: {width} is more than the {full[name]} channels it has"
-            fix = f"give 1 to {full[name]}; or is the file of another network?"
+            fix = f"give 1 to {full[name]}, if the file is of this network"
             raise ConfigError(what, where=WHERE, fix=fix)
         return
     if name in graph.left_alone:
@@ -140,5 +142,5 @@ def _check_layer(graph: PruningGraph, full: Mapping[str, int], name: str, width:
     raise ConfigError(
         f"the network has no layer {name} that could be narrowed",
         where=WHERE,
-        fix=f"the nearest are {', '.join(near)}; or is the file of another network?",
+        fix=f"the nearest are {', '.join(near)}, if the file is of this network",
     )

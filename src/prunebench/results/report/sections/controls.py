@@ -18,4 +18,6 @@ def controls(run: ReportedRun, m: Messages) -> doc.Section | None:
     how = m("controls.how", controls=m.listed(known))
     found = doc.items(tell(pair, ranking, m) for pair in ranking.against_controls)
     none = "controls.none" if shippable(ranking.rows) else "controls.nobody"
+    if all(row.control or row.verdict == "unpruned" for row in ranking.rows):
+        none = "controls.unmeasured"
     return doc.section("controls", m, how, found or m(none))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.report import document as doc
 from prunebench.results.report.gallery import Box, Scene, gallery_of
+from prunebench.results.report.keypoints import coloured
 from prunebench.results.report.stored import ReportedRun
 
 
@@ -18,8 +19,7 @@ def gallery(run: ReportedRun, m: Messages) -> doc.Section | None:
     how = m("gallery.how", confidence=f"{run.config.latency.confidence:g}")
     drawn = _classes if run.ranking.metric == "top1" else _pictures
     pictures = (drawn(scene, index, m) for index, scene in enumerate(found.scenes, start=1))
-    marks = (box for scene in found.scenes for box in scene.truth)
-    if any(box.dots for box in marks):
+    if any(scene.keypoints for scene in found.scenes):
         how += " " + m("gallery.dots")
     return doc.section("gallery", m, how, *pictures)
 
@@ -35,13 +35,13 @@ def _classes(scene: Scene, index: int, m: Messages) -> doc.Pictures:
 
 
 def _pictures(scene: Scene, index: int, m: Messages) -> doc.Pictures:
-    truth = tuple(_mark(box) for box in scene.truth)
+    truth = tuple(_mark(box, scene) for box in scene.truth)
     objects = len(truth)
     shots = [doc.Shot((m("gallery.truth", objects=objects),), truth)]
     for name, boxes in scene.found.items():
         hits = sum(box.correct is True for box in boxes)
         counts = {"hits": hits, "objects": objects, "false": len(boxes) - hits}
-        marks = (*truth, *(_mark(box) for box in boxes))
+        marks = (*truth, *(_mark(box, scene) for box in boxes))
         shots.append(doc.Shot((m("gallery.shot", name=name, **counts),), marks))
     return _shown(scene, index, shots)
 
@@ -52,7 +52,8 @@ def _shown(scene: Scene, index: int, shots: Sequence[doc.Shot]) -> doc.Pictures:
     )
 
 
-def _mark(box: Box) -> doc.Mark:
+def _mark(box: Box, scene: Scene) -> doc.Mark:
+    dots, limbs = coloured(box.dots, scene.keypoints)
     look = "truth" if box.correct is None else "hit" if box.correct else "false"
     text = box.name if box.score is None else f"{box.name} {box.score:.2f}"
-    return doc.Mark(look, text, box.x, box.y, box.width, box.height, box.outline, box.dots)
+    return doc.Mark(look, text, box.x, box.y, box.width, box.height, box.outline, limbs, dots)

@@ -7,6 +7,7 @@ from typing import Any
 
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_noise, tell_passes, tell_places
+from prunebench.results.messages.steps import tell_step
 from prunebench.results.report import document as doc
 from prunebench.results.report.stored import ReportedRun
 
@@ -19,7 +20,7 @@ def settings(run: ReportedRun, m: Messages) -> doc.Section:
         rounds=m.counted("rounds", latency.rounds),
         stopped=m(f"stopped.{latency.stopped}"),
         seconds=f"{latency.settings.seconds:g}",
-        warmup=latency.settings.warmup,
+        warmup=m.counted("inferences", latency.settings.warmup),
         minutes=f"{latency.wall_s / 60:.1f}",
         difference=f"{latency.settings.smallest_difference_percent:g}",
     )
@@ -64,7 +65,7 @@ def _files(run: ReportedRun, m: Messages) -> doc.Table:
     rows = (
         doc.cells(
             v.name,
-            " → ".join(v.steps),
+            " → ".join(tell_step(step, m) for step in v.steps),
             v.checkpoint.sha256[:16] if v.checkpoint else None,
             v.exported.onnx.sha256[:16] if v.exported else None,
         )

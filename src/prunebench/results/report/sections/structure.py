@@ -6,6 +6,7 @@ from prunebench.common.records import Audit, TrainingSummary
 from prunebench.common.variant_record import Judgement, VariantRecord
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_judgement, tell_left_alone, tell_variant
+from prunebench.results.messages.steps import tell_step
 from prunebench.results.report import document as doc
 from prunebench.results.report import figures
 from prunebench.results.report.numbers import relative
@@ -43,7 +44,9 @@ def _story(run: ReportedRun, variant: VariantRecord, m: Messages) -> str:
     if variant.not_trained is not None:
         return _left_out(variant.not_trained, m)
     parent = run.variant(variant.parent)
-    parts = [_made(variant, parent, m)]
+    parts = []
+    if variant.audit is not None or variant.failure is None:
+        parts.append(_made(variant, parent, m))
     if variant.audit is not None:
         before = None if parent is None or _is_stock(variant) else parent.audit
         parts.append(_counts(variant.audit, before, m))
@@ -52,10 +55,10 @@ def _story(run: ReportedRun, variant: VariantRecord, m: Messages) -> str:
         if variant.audit.verdict == "restored":
             already = parent and parent.audit and parent.audit.verdict == "restored"
             lost = "structure.lost_before" if already else "structure.lost"
-            parts.append(m(lost, step=variant.steps[-1]))
+            parts.append(m(lost, step=tell_step(variant.steps[-1], m)))
     if variant.failure is not None:
         reason = variant.failure.reason.strip().rstrip(".")
-        parts.append(m("structure.failed", step=variant.failure.step, reason=reason))
+        parts.append(m("structure.failed", step=tell_step(variant.failure.step, m), reason=reason))
     return " ".join(filter(None, parts))
 
 
@@ -64,7 +67,7 @@ def _left_out(judgement: Judgement, m: Messages) -> str:
 
 
 def _made(variant: VariantRecord, parent: VariantRecord | None, m: Messages) -> str:
-    step, trained = variant.steps[-1], variant.training
+    step, trained = tell_step(variant.steps[-1], m), variant.training
     if parent is None:
         return m("structure.given", step=step)
     if _is_stock(variant):

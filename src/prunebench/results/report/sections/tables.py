@@ -13,6 +13,7 @@ from prunebench.measuring.latency.raw import Sample
 from prunebench.results.messages.catalogue import Messages
 from prunebench.results.messages.observations import tell_judgement
 from prunebench.results.messages.sentences import tell
+from prunebench.results.messages.steps import tell_step
 from prunebench.results.ranking.records import RankedVariant, Ranking, Shown
 from prunebench.results.report import document as doc
 from prunebench.results.report import figures
@@ -171,7 +172,7 @@ def ranks(ranking: Ranking, m: Messages) -> doc.Table:
     ]
     span = len(heads) - 1
     for failed in ranking.failures:
-        reason = m("comparison.failed", step=failed.step, reason=failed.reason)
+        reason = m("comparison.failed", step=tell_step(failed.step, m), reason=failed.reason)
         rows.append(doc.cells(failed.name, doc.Cell(reason, "bad", span)))
     for left_out in ranking.not_trained:
         reason = m("comparison.not_trained", reason=tell_judgement(left_out.judgement, m))
