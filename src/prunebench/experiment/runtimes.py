@@ -14,6 +14,7 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "openvino": ("openvino",),
     "ncnn": ("ncnn", "pnnx"),
     "mnn": ("MNN",),
+    "litert": ("ai-edge-litert",),
     "nncf": ("openvino", "nncf"),
 }
 """An extra of ours to what runs its files and makes them."""
