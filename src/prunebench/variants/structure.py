@@ -161,17 +161,18 @@ def _counted(model: onnx.ModelProto, metadata: Mapping[str, str], path: Path) ->
     for node in (node for node in model.graph.node if node.op_type == "Gemm"):
         matrix, *bias = (weights[name] for name in node.input[1:])
         fused += math.prod(matrix) + sum(math.prod(dims) for dims in bias)
-        macs += math.prod(matrix)
+        macs += math.prod(matrix) * shapes[node.output[0]][0]
     for node in (node for node in model.graph.node if node.op_type == "MatMul"):
-        first = node.input[0]
+        first, second = node.input
         if first in stored and DFL in first:
             # Rewriting repeats the weights of one side for each side's row.
             rows, columns = stored[first]
             name, size = module_of(first), columns // rows
             fused, sizes[name], widths[name] = fused + size, size, 1
             pixels[name] = math.prod(shapes[node.output[0]])
-        elif not stored.keys() & set(node.input):
-            # Attention multiplies two results with each other.
+        elif first not in stored:  # Rewriting puts what it stores in front.
+            # Attention multiplies two results with each other, a linear layer one with weights.
+            fused += math.prod(stored.get(second, [0]))
             macs += math.prod(shapes[node.output[0]]) * shapes[first][-1]
     macs += sum(size * pixels[name] for name, size in sizes.items())
     names = _names(metadata["names"], path)

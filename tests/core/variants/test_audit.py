@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import thop
@@ -299,6 +300,35 @@ def test_an_int8_file_says_it(tmp_path: Path, provenance: Provenance) -> None:
     assert "8 of 10 convolutions compute in INT8" in tell_finding(finding, m := Messages())
     assert finding.onnx is not None
     assert tell_provenance(finding.onnx, m)[-1].startswith("u8 activations, 64 images of calib")
+
+
+def test_linear_layers_of_a_file_count_for_every_row_they_run_over(tmp_path: Path) -> None:
+    path = exported(tmp_path / "model.onnx")
+    plain, model = audit_file(path).counted, onnx.load(path)
+    height, width = HW
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(value, name)
+        for name, value in {
+            "tokens": np.ones((width, 8), np.float32),
+            "rows": np.ones((width, 5), np.float32),
+            "bias": np.ones(5, np.float32),
+            "by width": np.array([-1, width]),
+        }.items()
+    )
+    model.graph.node.extend(
+        onnx.helper.make_node(*node)
+        for node in (
+            ("MatMul", ["images", "tokens"], ["over tokens"]),
+            ("Reshape", ["images", "by width"], ["rows of pixels"]),
+            ("Gemm", ["rows of pixels", "rows", "bias"], ["over rows"]),
+        )
+    )
+    onnx.save(model, path)
+    counted = audit_file(path).counted
+    assert plain is not None
+    assert counted is not None
+    assert counted.macs == plain.macs + 3 * height * width * (8 + 5)
+    assert counted.parameters_fused == plain.parameters_fused + width * 8 + (width + 1) * 5
 
 
 def test_a_file_without_provenance_is_of_unknown_making(tmp_path: Path) -> None:

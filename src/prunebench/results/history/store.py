@@ -128,7 +128,7 @@ def check_store(url: str) -> None:
     """Prove that a store can be opened as ``Store`` does; a file that is not there is not made."""
     parsed = _parse(url)
     file = str(parsed.database)
-    if parsed.get_backend_name() == SQLITE and not os.path.exists(file):  # noqa: PTH110 - raises
+    if parsed.get_backend_name() == SQLITE and not os.path.exists(file):  # noqa: PTH110 - Path raises
         check_output_file(Path(file), "the key history")
     else:
         Store(url).close()
