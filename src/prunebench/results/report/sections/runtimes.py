@@ -50,7 +50,7 @@ def _row(row: Elsewhere, boxes: bool, m: Messages) -> tuple[doc.Cell, ...]:
         points(row.map50_change, signed=True),
         with_interval(row.latency_ms),
         f"{row.size_mb:.2f}",
-        None if row.rss_mb is None else with_interval(row.rss_mb),
+        None if row.rss_mb is None else with_interval(row.rss_mb, digits=1),
         *([f"{row.parity.max_box_px:.2g}"] if boxes else []),
         f"{row.parity.max_score:.2g}",
     )
