@@ -333,7 +333,9 @@ def test_missing_binary_and_folder_paths_are_refused(tmp_path: Path) -> None:
     binary.write_bytes(b"\x80\x02\xff\xfe\x00")
     with pytest.raises(TableError, match="not UTF-8 text"):
         rank(binary)
-    with pytest.raises(TableError, match="cannot be read"):
+    with pytest.raises(
+        TableError, match=r"cannot be read .*; give a CSV file, of a run the ranking"
+    ):
         rank(tmp_path)
 
 

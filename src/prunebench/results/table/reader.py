@@ -157,7 +157,9 @@ def _read_csv(path: Path) -> pd.DataFrame:
     except UnicodeDecodeError:
         raise TableError("the file is not UTF-8 text", where=path, fix="give a CSV file") from None
     except OSError as error:
-        raise TableError(f"the table cannot be read ({error.strerror})", where=path) from error
+        what = f"the table cannot be read ({error.strerror})"
+        fix = "give a CSV file, of a run the ranking.csv in its folder"
+        raise TableError(what, where=path, fix=fix) from error
     except pd.errors.ParserError as error:
         raise TableError(
             f"the file is not valid CSV ({error})", where=path, fix="give every column one value"
