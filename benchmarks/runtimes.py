@@ -3,12 +3,13 @@
     python benchmarks/runtimes.py [--checkpoint model.pt] [--data scenes] [--imgsz 96x160]
                                   [--rounds 100] [--quick]
 
-The rewritten export, converted for each runtime of `prunebench[openvino,nncf,ncnn,mnn]` by the step
-``convert``, which compares raw predictions with onnxruntime's on four images; and our INT8 file of
-it, in onnxruntime and in OpenVINO. mAP50 (of masks for segmentation) is that of the runtime's own
-outputs on the test images, its difference from onnxruntime's with the interval over the same
-images. All run on one thread of one process, in bursts of shuffled order, so that ratios stand on a
-host that is not quite quiet. Two minutes, and a minute for what it exports and quantizes.
+The rewritten export, converted for each runtime of `prunebench[openvino,nncf,ncnn,mnn,litert]` by
+the step ``convert``, which compares raw predictions with onnxruntime's on four images; and our INT8
+file of it, in onnxruntime and in OpenVINO. mAP50 (of masks for segmentation) is that of the
+runtime's own outputs on the test images, its difference from onnxruntime's with the interval over
+the same images. All run on one thread of one process, in bursts of shuffled order, so that ratios
+stand on a host that is not quite quiet. Two minutes, and a minute for what it exports and
+quantizes.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def place(source: Path, target: Path) -> None:
 def check_output_folder(folder: Path, *, needed_bytes: int = NEEDED_BYTES) -> None:
     """Prove that ``folder`` can be written, or made, without a trace; OutputError where not."""
     try:
-        there = next(known for known in (folder, *folder.absolute().parents) if known.exists())
+        there = _nearest(folder)
         free = shutil.disk_usage(there).free
         if free < needed_bytes:
             raise OutputError(
@@ -92,20 +92,28 @@ def check_output_folder(folder: Path, *, needed_bytes: int = NEEDED_BYTES) -> No
         raise OutputError(why, where=folder, fix="choose another folder with --out") from error
 
 
+def _nearest(folder: Path) -> Path:
+    """The folder itself or the first above it that is there, as is a link that leads nowhere."""
+    path = folder.absolute()
+    return next(known for known in (path, *path.parents) if known.is_symlink() or known.exists())
+
+
 @contextlib.contextmanager
 def taken_back(folder: Path, *, kept_after_s: float) -> Iterator[None]:
     """Where the block is refused, take back ``folder`` if the block made it, and its parents.
 
     What took longer to make is kept: it is wanted again as soon as what was refused is corrected.
+    So is what another run, which has begun beside it meanwhile, may be using.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     started = time.monotonic()
     try:
         yield
     except PrunebenchError:
-        if folder in made and time.monotonic() - started < kept_after_s:
+        quick = folder in made and time.monotonic() - started < kept_after_s
+        if quick and folder.is_dir() and [*folder.parent.iterdir()] == [folder]:
             shutil.rmtree(folder, ignore_errors=True)
-            with contextlib.suppress(OSError):  # Another run may be at work in them.
+            with contextlib.suppress(OSError):  # Others may have put something there.
                 for parent in made[1:]:
                     parent.rmdir()
         raise
@@ -115,7 +123,7 @@ def check_output_file(file: Path, option: str) -> None:
     """Prove that ``file`` can be written, without a trace; OutputError where not."""
     obstacle = None
     try:
-        parent = next(folder for folder in file.absolute().parents if folder.exists())
+        parent = _nearest(file.parent)
         obstacle = "it is a folder" if file.is_dir() else None
         with tempfile.TemporaryFile(dir=parent):
             pass

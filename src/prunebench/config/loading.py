@@ -49,7 +49,7 @@ ROOTS_VARIABLE = "PRUNEBENCH_ALLOWED_ROOTS"
 """Not a key of the configuration: see ``prunebench.operating.allowed_paths``."""
 
 AskedControl = Literal[Alternative, "runtime"]
-RuntimeName = Literal["openvino", "openvino-default", "openvino-nncf", "ncnn", "mnn"]
+RuntimeName = Literal["openvino", "openvino-default", "openvino-nncf", "ncnn", "mnn", "litert"]
 """What a file may run in besides onnxruntime; ``-default``: in the precision it chooses itself,
 ``-nncf``: as NNCF quantizes it.
 """
@@ -143,7 +143,7 @@ class Config(Section):
         min_length=1,
         description="Those of the control runtime, which they ask for by themselves: openvino "
         "(float32), openvino-default (the precision OpenVINO chooses on this CPU), openvino-nncf "
-        "(in INT8, quantized by NNCF within `quantize.max_map50_loss`), ncnn, mnn; "
+        "(in INT8, quantized by NNCF within `quantize.max_map50_loss`), ncnn, mnn, litert; "
         "null: all that are installed, where controls has runtime.",
     )
     retrain: RetrainConfig = Field(default_factory=RetrainConfig)

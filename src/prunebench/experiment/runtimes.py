@@ -8,12 +8,14 @@ from typing import get_args
 
 from prunebench.common.errors import ConfigError
 from prunebench.common.records import Runtime
+from prunebench.common.text import listed
 from prunebench.config.loading import Config, RuntimeName
 
 PACKAGES: Mapping[str, tuple[str, ...]] = {
     "openvino": ("openvino",),
     "ncnn": ("ncnn", "pnnx"),
     "mnn": ("MNN",),
+    "litert": ("ai-edge-litert",),
     "nncf": ("openvino", "nncf"),
 }
 """An extra of ours to what runs its files and makes them."""
@@ -39,14 +41,17 @@ def runtimes_of(config: Config) -> tuple[Runtime, ...]:
             missing.append(name)
         else:
             found.append(Runtime(name=name, version=", ".join(versions)))
-    if (asked and missing) or not found:
-        extra = extra_of(missing[0])
-        what = f"{missing[0]} is not installed" if asked else "no other runtime is installed"
+    if asked and missing:
+        extras = ",".join(dict.fromkeys(map(extra_of, missing)))
         raise ConfigError(
-            what,
-            where="runtimes" if asked else "controls",
-            fix=f"install it with: pip install 'prunebench[{extra}]'"
-            if asked
-            else f"install one, as with: pip install 'prunebench[{extra}]'",
+            f"{listed(missing)} {'is' if len(missing) == 1 else 'are'} not installed",
+            where="runtimes",
+            fix=f"install what is missing with: pip install 'prunebench[{extras}]'",
+        )
+    if not found:
+        raise ConfigError(
+            "no other runtime is installed",
+            where="controls",
+            fix=f"install one, as with: pip install 'prunebench[{extra_of(missing[0])}]'",
         )
     return tuple(found)

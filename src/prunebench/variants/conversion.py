@@ -1,8 +1,8 @@
 """Step ``convert``: an ONNX file as another runtime takes it, compared with what it was made from.
 
-OpenVINO reads the ONNX file itself. pnnx, ncnn's converter, and MNN's read it too, so that what
-runs elsewhere has the very weights and rewriting of what onnxruntime runs. NNCF quantizes it for
-OpenVINO.
+OpenVINO reads the ONNX file itself. pnnx, ncnn's converter, MNN's and ours for LiteRT read it too,
+so that what runs elsewhere has the very weights and rewriting of what onnxruntime runs.
+NNCF quantizes it for OpenVINO.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def run(request: Request, workdir: Path, emit: Emit) -> Converted:
             if request.judged is not None:
                 made, quantization = by_nncf(request, request.judged, Path(folder), emit)
             else:
-                made = (to_ncnn if suffix == ".ncnn" else to_mnn)(source, Path(folder))
+                convert = {".ncnn": to_ncnn, ".mnn": to_mnn, ".tflite": to_litert}[suffix]
+                made = convert(source, Path(folder))
             made.replace(target)
     emit(Stage(what=f"comparing on {len(request.images)} images"))
     parity, runtime = compare(target, request)
@@ -124,6 +125,15 @@ def to_mnn(source: Path, folder: Path) -> Path:
     files = ["--modelFile", "model.onnx", "--MNNModel", "model.mnn"]
     _run([sys.executable, "-c", code, "-f", "ONNX", *files], folder)
     return folder / "model.mnn"
+
+
+def to_litert(source: Path, folder: Path) -> Path:
+    """By a converter of ours: those of others install what cannot stand beside Prefect."""
+    from prunebench.variants.tflite.operators import to_tflite
+
+    made = folder / "model.tflite"
+    made.write_bytes(to_tflite(source))
+    return made
 
 
 def by_nncf(

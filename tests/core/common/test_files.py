@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from prunebench.common.errors import InputError, OutputError
-from prunebench.common.files import check_output_folder, place, taken_back, write_atomically
+from prunebench.common.files import (
+    check_output_file,
+    check_output_folder,
+    place,
+    taken_back,
+    write_atomically,
+)
 from prunebench.common.sole_user import sole_user
 
 
@@ -56,6 +62,17 @@ def test_an_output_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
         check_output_folder(path, needed_bytes=1)
 
 
+@pytest.mark.parametrize("below", ["", "run"])
+def test_an_output_path_through_a_link_that_leads_nowhere_is_refused(
+    tmp_path: Path, below: str
+) -> None:
+    (tmp_path / "runs").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(OutputError, match="No such file"):
+        check_output_folder(tmp_path / "runs" / below, needed_bytes=1)
+    with pytest.raises(OutputError, match="No such file"):
+        check_output_file(tmp_path / "runs" / below / "mine.yaml", "--file")
+
+
 def test_a_folder_that_can_be_made_is_not_made_by_asking(tmp_path: Path) -> None:
     check_output_folder(tmp_path / "a" / "b", needed_bytes=1)
     assert list(tmp_path.iterdir()) == []
@@ -68,7 +85,7 @@ def test_a_folder_that_can_be_made_is_not_made_by_asking(tmp_path: Path) -> None
         ("runs", 60, "", ["runs"]),
         ("runs/.data", 60, "", ["runs", "runs/.data", "runs/.data/new"]),
         ("", 0, "", ["runs", "runs/.data", "runs/.data/new"]),  # It took long to make.
-        ("", 60, "runs/of another", ["runs", "runs/of another"]),
+        ("", 60, "runs/run", ["runs", "runs/.data", "runs/.data/new", "runs/run"]),  # Another's.
     ],
 )
 def test_what_a_refused_command_made_is_taken_back(

@@ -191,12 +191,13 @@ def test_a_narrowed_description_has_the_channels_of_its_width() -> None:
     [
         (
             {"runtimes": ["ncnn"]},
-            r"runtimes: ncnn is not installed; install it with: pip install 'prunebench\[ncnn\]'\.",
+            r"runtimes: ncnn is not installed; install what is missing with: pip install "
+            r"'prunebench\[ncnn\]'\.",
         ),
         (
-            {"runtimes": ["openvino-nncf"]},
-            r"runtimes: openvino-nncf is not installed; install it with: pip install "
-            r"'prunebench\[nncf\]'\.",
+            {"runtimes": ["openvino-default", "openvino-nncf", "openvino", "mnn"]},
+            r"runtimes: openvino-default, openvino-nncf, openvino and mnn are not installed; "
+            r"install what is missing with: pip install 'prunebench\[openvino,nncf,mnn\]'\.",
         ),
         (
             {"controls": ["runtime"]},

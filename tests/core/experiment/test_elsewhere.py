@@ -165,3 +165,12 @@ def test_nothing_is_kept_for_its_makers_and_its_progress_is_told(
     stages = [event.what for event in told if isinstance(event, Stage)]
     assert "quantizing by NNCF, calibrated on 5 images" in stages
     assert stages[-1] == "comparing on 4 images"
+
+
+def test_a_loss_is_not_judged_on_images_that_show_nothing(experiment: Experiment) -> None:
+    settings = experiment.config.accuracy.model_copy(update={"images": 1})
+    config = experiment.config.model_copy(update={"accuracy": settings})
+    asked = experiment.model_copy(update={"config": config})
+    (found,) = run_elsewhere(asked, [_baseline(experiment, lambda event: None)], lambda event: None)
+    assert found.failure is not None
+    assert "none of the 1 images has a labelled object" in found.failure.reason

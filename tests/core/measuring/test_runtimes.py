@@ -199,7 +199,7 @@ print(network.describe()["threads"], sum(ns > 0.02 * sum(worked) for ns in worke
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("name", ["openvino", "ncnn", "mnn"])
+@pytest.mark.parametrize("name", ["openvino", "ncnn", "mnn", "litert"])
 def test_no_more_threads_work_than_are_asked_for(
     name: str, threads: int, images: tuple[str, ...], tmp_path: Path
 ) -> None:

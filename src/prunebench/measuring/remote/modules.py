@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PROCESSES = (AGENT, CHILD, FRAMES)
 """What runs on the device: each is a process of its own."""
 
-ON_DEVICE = frozenset({"numpy", "onnxruntime", "cv2", "openvino", "ncnn", "MNN"})
+ON_DEVICE = frozenset({"numpy", "onnxruntime", "cv2", "openvino", "ncnn", "MNN", "ai_edge_litert"})
 """What may be imported there besides Python's own: from OpenCV on, only where it is installed."""
 
 

@@ -39,6 +39,7 @@ PACKAGES = {
     "openvino": "openvino",
     "ncnn": "ncnn",
     "mnn": "MNN",
+    "litert": "ai-edge-litert",
 }
 """What is installed there, by the file that says it is: the first always, others where needed."""
 

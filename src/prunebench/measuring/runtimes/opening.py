@@ -16,6 +16,7 @@ SUFFIX = {
     "openvino-nncf": ".openvino",
     "ncnn": ".ncnn",
     "mnn": ".mnn",
+    "litert": ".tflite",
 }
 """Every other runtime, by the name a configuration gives it, to what ends the name of its files.
 
@@ -45,6 +46,10 @@ def other_opener(runtime: str) -> Open:
         from prunebench.measuring.runtimes.on_mnn import InMnn
 
         return lambda path, threads, settings, over: InMnn(path, threads)
+    if runtime == "litert":
+        from prunebench.measuring.runtimes.on_litert import InLiteRt
+
+        return lambda path, threads, settings, over: InLiteRt(path, threads)
     from prunebench.measuring.runtimes.on_openvino import open_in_openvino
 
     precision = None if runtime.endswith("-default") else "f32"

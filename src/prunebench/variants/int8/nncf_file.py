@@ -24,6 +24,8 @@ from prunebench.steps.events import Emit, Stage
 if TYPE_CHECKING:
     import openvino
 
+    from prunebench.measuring.map_bootstrap import Detections
+
 WHOLE = "/WithoutBiases"
 """Ends OpenVINO's name of a convolution, whose bias it adds in an operator of the ONNX name."""
 
@@ -46,7 +48,7 @@ def quantized(
         folder: A folder of its own.
 
     Raises:
-        DatasetError: There is no image to calibrate on.
+        DatasetError: There is no image to calibrate on, or no labelled object to judge by.
         StepError: It loses more, whatever NNCF gives back to float.
     """
     import onnx
@@ -67,15 +69,21 @@ def quantized(
     core = openvino.Core()
     model = core.read_model(asked.onnx)
 
-    def judged(compiled: openvino.CompiledModel, images: Iterable[str]) -> float:
+    def matched(compiled: openvino.CompiledModel, images: Iterable[str]) -> Detections:
         some = asked.model_copy(update={"images": tuple(images)})
         # The last is the most that it predicts: a mask is cut out by its box and suffers with it.
         *_, found = accuracy.match_network(InOpenVino(compiled), head, some, emit).values()
+        return found
+
+    def judged(compiled: openvino.CompiledModel, images: Iterable[str]) -> float:
+        found = matched(compiled, images)
         # It is asked of images alone as well, and what is no number NNCF would rank first.
         return accuracy.figures(found)["map50"] if found.target_counts.any() else 0.0
 
     def map50_of(one: openvino.Model) -> float:
-        return judged(core.compile_model(one, "CPU", F32), asked.images)
+        found = matched(core.compile_model(one, "CPU", F32), asked.images)
+        accuracy.check_labelled(found, asked.images)
+        return float(accuracy.figures(found)["map50"])
 
     emit(Stage(what=f"evaluating in float on {len(asked.images)} images"))
     map50_float = map50_of(model)

@@ -1,0 +1,1 @@
+"""An ONNX file as LiteRT takes it: a TFLite file of the same operators and weights."""
