@@ -2,10 +2,10 @@
 # Question: what do CalibMaxIntermediateOutputs ("maximum number of intermediate outputs before an intermediate range is
 #   computed") and CalibMovingAverageConstant ("constant smoothing factor") of onnxruntime's quantize_static do to the ranges?
 # Guess: the first only saves memory; the second weighs later images.
-# Seen: the first throws away each full group of images without looking at it: of 10 images in groups of 4 two count, and of
-#   as many as fill the groups none ("No data is collected"). The second does nothing: the ends of the range are the plain means of all
-#   images' smallest and largest values, for 0.01 as for 0.99, so that about half of the images are clipped.
-#   It is used only with CalibStridedMinMax. Known for the first (issue 18893, pull requests 20226 and 32577, open since 2024).
+# Seen: the first throws away each full group of images without looking at it: of 10 images in groups of 4 two count, and of as
+#   many as fill the groups none ("No data is collected"). The second does nothing: the ends of the range are the plain means of
+#   all images' smallest and largest values, for 0.01 as for 0.99, so that about half of the images are clipped. It is used only
+#   with CalibStridedMinMax. Known for the first (issue 18893, pull requests 20226 and 32577, open since 2024).
 # Versions: onnxruntime 1.32.0, onnx 1.23.2, numpy 2.4.6
 # Date: 2026-11-29
 # Output:

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Question: what does CalibrationMethod.Entropy of onnxruntime's quantize_static clip, in a map with outliers?
 # Guess: most of the outliers, as it does in TensorRT, whose method it says it follows.
-# Seen: nothing, whatever the images hold: its file is that of MinMax to the last byte, after more memory and time. It counts values in
-#   128 bins and looks for the best range in steps of bins from 128 on: one candidate, the whole range. quantize_static has no
-#   option for the number of bins. The calibrator itself, with num_bins=2048, does clip. (The number of bins was asked about in issue 9597, closed.)
+# Seen: nothing, whatever the images hold: its file is that of MinMax to the last byte, after more memory and time. It counts
+#   values in 128 bins and looks for the best range in steps of bins from 128 on: one candidate, the whole range.
+#   quantize_static has no option for the number of bins. The calibrator itself, with num_bins=2048, does clip. (The number of
+#   bins was asked about in issue 9597, closed.)
 # Versions: onnxruntime 1.32.0, onnx 1.23.2, numpy 2.4.6
 # Date: 2026-11-29
 # Output:

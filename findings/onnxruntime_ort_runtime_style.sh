@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Question: does an INT8 file in ORT format, converted with --optimization_style Runtime so that its optimisations are chosen where
-#   it runs, run on integers in onnxruntime's own package?
-# Guess (written down after the first run): yes: "extended minimal builds or full builds" apply what the file has saved, says the documentation.
+# Question: does an INT8 file in ORT format, converted with --optimization_style Runtime so that its optimisations are chosen
+#   where it runs, run on integers in onnxruntime's own package?
+# Guess (written down after the first run): yes: "extended minimal builds or full builds" apply what the file has saved, says
+#   the documentation.
 # Seen: until 1.29.0. From 1.30.0 on nothing saved is applied, whichever release wrote the file: every convolution runs in float
-#   between QuantizeLinear and DequantizeLinear (slower than the float network), and in a float file activations are not
-#   fused. No message; the same outputs to a step. The style Fixed is not affected. The mobile packages are not tried here.
+#   between QuantizeLinear and DequantizeLinear (slower than the float network), and in a float file activations are not fused.
+#   No message; the same outputs to a step. The style Fixed is not affected. The mobile packages are not tried here.
 # Versions: onnxruntime 1.32.0 and 1.29.0, onnx 1.23.2, numpy 2.4.6 (x86-64)
 # Date: 2026-11-29
 # Output:

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Question: does openvino.convert_model keep the options of PyTorch's operators, as the ONNX exporter does?
 # Guess: yes, or it refuses what it has no operator for, as it does with others.
-# Seen: roi_align with sampling_ratio=-1, which is torchvision's default, gives zeros; softplus loses its beta; var and std know only a correction of 0 and 1; round ignores its decimals; and integers divided
-#   with // are rounded towards zero: -9 // 2 is -4. No message. From a torch.export program softplus is right, var and
-#   round are refused, roi_align and // as wrong. sampling_ratio=0, which means the same, is right.
+# Seen: roi_align with sampling_ratio=-1, which is torchvision's default, gives zeros; softplus loses its beta; var and std know
+#   only a correction of 0 and 1; round ignores its decimals; and integers divided with // are rounded towards zero: -9 // 2 is
+#   -4. No message. From a torch.export program softplus is right, var and round are refused, roi_align and // as wrong.
+#   sampling_ratio=0, which means the same, is right.
 # Versions: OpenVINO 2026.4.1, torch 2.14.1, torchvision 0.29.1, numpy 2.4.6 (x86-64, f32 asked for)
 # Date: 2026-11-29
 # Output:

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Question: which interval does scipy.stats.bootstrap give for the median of latencies that a tool prints in tenths of a millisecond?
+# Question: which interval does scipy.stats.bootstrap give for the median of latencies that a tool prints in tenths of a
+#   millisecond?
 # Guess: one from tick to tick, as its other methods do; the default, BCa, is the one recommended.
-# Seen: none: nan to nan. BCa asks how the median changes when each latency is left out; among equal values it does not, and
-#   0 / 0 is taken for the skew. The data are nothing special: 400 of them, 26 different ones, so the warning, that they are degenerate,
-#   says nothing of use. "percentile" gives an interval,
-#   and so does BCa for the mean, for unrounded latencies, and mostly for a p95.
+# Seen: none: nan to nan. BCa asks how the median changes when each latency is left out; among equal values it does not, and 0 /
+#   0 is taken for the skew. The data are nothing special: 400 of them, 26 different ones, so the warning, that they are
+#   degenerate, says nothing of use. "percentile" gives an interval, and so does BCa for the mean, for unrounded latencies, and
+#   mostly for a p95.
 # Versions: scipy 1.17.1, numpy 2.4.6
 # Date: 2026-11-29
 # Output:

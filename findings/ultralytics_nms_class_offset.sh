@@ -5,7 +5,7 @@
 #   yolov8n-oiv7.pt and so on) 4.6 million, in steps of 1/2 px. The boxes are rounded to those steps before they are compared:
 #   of crowded boxes of 6 px one in 40 (80 classes) or in 8 (601) is no longer kept, of 40 px one in 30 with 601
 #   classes. With few classes nothing changes.
-# Versions: ultralytics 8.4.190, torch 2.14.1, torchvision 0.29.1, numpy 2.4.6
+# Versions: ultralytics 8.4.190, torch 2.14.1, torchvision 0.29.1, numpy 2.4.6, opencv-python-headless 5.0.0.93
 # Date: 2026-11-29
 # Output:
 #   boxes of 6 px kept as the first class and not: 0.0% in the last of 3, 2.3% in the last of 80, 13.1% in the last of 601

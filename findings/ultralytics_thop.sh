@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Question: what does Ultralytics print for the GFLOPs of a network once thop, the old counter, is installed beside it
-#   (as a requirement of another repository)?
+# Question: what does Ultralytics print for the GFLOPs of a network once thop, the old counter, is installed beside it (as a
+#   requirement of another repository)?
 # Guess (written down after the first run): the same: it brings its own, ultralytics-thop.
-# Seen: both packages hold a module of the same name, thop; the one installed last has written over the other's files.
-#   thop's does not know the arguments that Ultralytics calls it with; Ultralytics takes the error for "cannot count" and says 0.0
-#   GFLOPs of every network. pip says nothing, and neither does Ultralytics. `pip install --force-reinstall ultralytics-thop` mends it.
+# Seen: both packages hold a module of the same name, thop; the one installed last has written over the other's files. thop's
+#   does not know the arguments that Ultralytics calls it with; Ultralytics takes the error for "cannot count" and says 0.0
+#   GFLOPs of every network. pip says nothing, and neither does Ultralytics. `pip install --force-reinstall --no-deps ultralytics-thop`
+#   mends it.
 # Versions: ultralytics 8.4.190, ultralytics-thop 2.2.3, thop 0.1.1.post2209072238, torch 2.14.1, numpy 2.4.6
 # Date: 2026-11-29
 # Output:

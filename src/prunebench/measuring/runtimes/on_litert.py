@@ -11,8 +11,6 @@ from ai_edge_litert.interpreter import Interpreter
 if TYPE_CHECKING:
     from prunebench.measuring.runtimes.loaded import FloatArray
 
-DELEGATE = "TfLiteXNNPackDelegate"
-
 
 class InLiteRt:
     """``Loaded`` by LiteRT, in float32; its error where it cannot load the file."""

@@ -195,11 +195,8 @@ def _gemm(
 
 
 def _average_of_all(writer: Writer, node: NodeProto) -> None:
-    inputs, settings = (
-        [writer.stored(node.input[0], LAST), writer.numbers([1, 2])],
-        {"keepDims": True},
-    )
-    writer.make(node.output[0], "MEAN", inputs, LAST, "ReducerOptions", settings)
+    inputs = [writer.stored(node.input[0], LAST), writer.numbers([1, 2])]
+    writer.make(node.output[0], "MEAN", inputs, LAST, "ReducerOptions", {"keepDims": True})
 
 
 def _resize(writer: Writer, node: NodeProto, mode: bytes = b"nearest", **settings: Any) -> None:

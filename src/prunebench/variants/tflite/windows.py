@@ -30,14 +30,8 @@ def convolution(writer: Writer, node: NodeProto, group: int = 1, **how: Any) -> 
     depthwise = group == channels > 1
     if depthwise:
         settings["depthMultiplier"] = len(kernel) // channels
-    name, kind = (
-        ("DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions")
-        if depthwise
-        else (
-            "CONV_2D",
-            "Conv2DOptions",
-        )
-    )
+    name = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
+    kind = "DepthwiseConv2DOptions" if depthwise else "Conv2DOptions"
     moved = kernel.transpose((1, 2, 3, 0) if depthwise else LAST)
     offsets = writer.constant(bias[0]) if bias else np.zeros(len(kernel), np.float32)
     inputs = [index, writer.numbers(moved), writer.numbers(offsets)]
