@@ -11,8 +11,8 @@ def tell_runtimes(ranking: Ranking, m: Messages) -> str | None:
     """What another runtime does for the unpruned model; ``None`` where none was asked for."""
     if not (ranking.elsewhere or ranking.failures_elsewhere):
         return None
-    parts = [*_float(ranking, m), *_int8(ranking, m)]
-    return m.clauses(parts or [m("runtimes.none")])
+    told = [parts for parts in (_float(ranking, m), _int8(ranking, m)) if parts]
+    return " ".join(map(m.clauses, told or [[m("runtimes.none")]]))
 
 
 def _float(ranking: Ranking, m: Messages) -> list[str]:
