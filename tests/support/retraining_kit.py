@@ -59,7 +59,7 @@ def make_network(
     from ultralytics.nn.tasks import DetectionModel, SegmentationModel
 
     torch.manual_seed(0)
-    head: list[Any] = ["nc"] if task == "detect" else ["nc", 8, 16]
+    head: list[Any] = ["nc"] if task == "detect" else ["nc", 32, 16]
     description: dict[str, Any] = {
         "nc": len(names),
         "backbone": [

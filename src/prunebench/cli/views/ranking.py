@@ -135,7 +135,7 @@ def _elsewhere(ranking: Ranking, m: Messages) -> Table:
     """The variants in other runtimes, which have no rank."""
     name = METRIC_NAMES[ranking.metric]
     layout: Layout = (
-        *(("variant", "runtime"), (name, "change"), ("FPS", "x its file in onnxruntime")),
+        *(("variant", "runtime"), (name, "change"), ("FPS", "x onnxruntime")),
         *(("x baseline",), ("model ms", "MB")),
     )
 
@@ -146,7 +146,7 @@ def _elsewhere(ranking: Ranking, m: Messages) -> Table:
             name: with_interval(row.map50, digits=3),
             "change": points(row.map50_change, signed=True),
             "FPS": with_interval(row.fps),
-            "x its file in onnxruntime": with_interval(row.times_own, digits=2),
+            "x onnxruntime": with_interval(row.times_own, digits=2),
             "x baseline": times(row.times_baseline) if row.times_baseline else BLANK,
             "model ms": with_interval(row.latency_ms, digits=2),
             "MB": f"{row.size_mb:.2f}",
