@@ -195,6 +195,19 @@ def check_labelled(matches: Detections, images: Sequence[str]) -> None:
         )
 
 
+def deciding(found: Mapping[Overlap, Detections]) -> Detections:
+    """By the most that a network predicts: a mask is cut out by its box and suffers with it."""
+    *_, last = found.values()
+    return last
+
+
+def deciding_map50(found: Mapping[Overlap, Detections], images: Sequence[str]) -> float:
+    """What a loss is judged by; raises as ``check_labelled``."""
+    matches = deciding(found)
+    check_labelled(matches, images)
+    return float(figures(matches)["map50"])
+
+
 def _labels(
     image: Path, names: Mapping[int, str], head: Detect
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float32]]]:

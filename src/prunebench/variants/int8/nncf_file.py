@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.common.errors import DatasetError, StepError
-from prunebench.common.records import Quantization
+from prunebench.common.records import Overlap, Quantization
 from prunebench.measuring import accuracy
 from prunebench.measuring.inference import OnnxNetwork, read_input
 from prunebench.measuring.onnx_graph import decoding
@@ -69,21 +69,18 @@ def quantized(
     core = openvino.Core()
     model = core.read_model(asked.onnx)
 
-    def matched(compiled: openvino.CompiledModel, images: Iterable[str]) -> Detections:
+    def found(compiled: openvino.CompiledModel, images: Iterable[str]) -> dict[Overlap, Detections]:
         some = asked.model_copy(update={"images": tuple(images)})
-        # The last is the most that it predicts: a mask is cut out by its box and suffers with it.
-        *_, found = accuracy.match_network(InOpenVino(compiled), head, some, emit).values()
-        return found
+        return accuracy.match_network(InOpenVino(compiled), head, some, emit)
 
     def judged(compiled: openvino.CompiledModel, images: Iterable[str]) -> float:
-        found = matched(compiled, images)
+        matches = accuracy.deciding(found(compiled, images))
         # It is asked of images alone as well, and what is no number NNCF would rank first.
-        return accuracy.figures(found)["map50"] if found.target_counts.any() else 0.0
+        return accuracy.figures(matches)["map50"] if matches.target_counts.any() else 0.0
 
     def map50_of(one: openvino.Model) -> float:
-        found = matched(core.compile_model(one, "CPU", F32), asked.images)
-        accuracy.check_labelled(found, asked.images)
-        return float(accuracy.figures(found)["map50"])
+        compiled = core.compile_model(one, "CPU", F32)
+        return accuracy.deciding_map50(found(compiled, asked.images), asked.images)
 
     emit(Stage(what=f"evaluating in float on {len(asked.images)} images"))
     map50_float = map50_of(model)

@@ -143,11 +143,7 @@ def _map50(onnx_file: Path, request: Request, emit: Emit) -> float:
 
     shared = request.model_dump(include=set(accuracy.Request.model_fields))
     asked = accuracy.Request.model_validate(shared | {"onnx": str(onnx_file)})
-    # The last is the most that it predicts: a mask is cut out by its box and suffers with it.
-    *_, matches = accuracy.match_images(asked, emit).values()
-    accuracy.check_labelled(matches, request.images)
-    map50: float = accuracy.figures(matches)["map50"]
-    return map50
+    return accuracy.deciding_map50(accuracy.match_images(asked, emit), request.images)
 
 
 def _check_output(model: onnx.ModelProto, request: Request) -> None:
